@@ -1,0 +1,1 @@
+"""Key agreement, key derivation, sealing, and every domain-separation label."""

@@ -1,0 +1,58 @@
+"""Every domain-separation string, and the one encoding of hash and KDF inputs.
+
+The version of the specification is in every label: stale peers fail closed.
+See specs/10-secagg.md §2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+
+from secagg.types import Buffer, Seed
+
+PREFIX = b"secagg/v1/"
+
+PLAN = PREFIX + b"plan"
+PAYLOAD = PREFIX + b"payload"
+OFFER = PREFIX + b"offer"
+SESSION = PREFIX + b"session"
+SET = PREFIX + b"set"
+GRAPH = PREFIX + b"graph"
+SEAL = PREFIX + b"seal"
+MASK = PREFIX + b"mask"
+SELF = PREFIX + b"self"
+COMMIT_B = PREFIX + b"commit-b"
+
+LEAF = b"\x00"
+NODE = b"\x01"
+
+
+def encode(*parts: Buffer | int) -> bytes:
+    """Each part behind its u32 big-endian length; an integer is first written as a u32."""
+    raw = (p.to_bytes(4) if isinstance(p, int) else bytes(p) for p in parts)
+    return b"".join(len(r).to_bytes(4) + r for r in raw)
+
+
+def digest(label: bytes, *parts: Buffer | int) -> bytes:
+    """H(label, parts...): SHA-256 over the encoding of all of them. 32 bytes."""
+    return hashlib.sha256(encode(label, *parts)).digest()
+
+
+def tree_digest(prefix: bytes, *parts: Buffer | int) -> bytes:
+    """A leaf or a node of the key tree: the prefix byte, unprefixed, then the encoding."""
+    return hashlib.sha256(prefix + encode(*parts)).digest()
+
+
+def derive(secret: Seed, label: bytes, *context: Buffer | int) -> Seed:
+    """HKDF-SHA256, empty salt, info = the encoding of label and context (RFC 5869). 32 bytes."""
+    hkdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=encode(label, *context))
+    return Seed(hkdf.derive(secret.expose()))
+
+
+def expand(secret: Seed, label: bytes, *context: Buffer | int) -> bytes:
+    """HKDF-Expand alone, from a secret that is uniform already. 32 bytes."""
+    hkdf = HKDFExpand(algorithm=hashes.SHA256(), length=32, info=encode(label, *context))
+    return hkdf.derive(secret.expose())

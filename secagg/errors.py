@@ -1,0 +1,143 @@
+"""Every error that leaves this package.
+
+::
+
+    SecAggError
+    ├── ParameterError            a plan or parameter that cannot be safe, feasible or exact
+    │   └── HeadroomError         the sum could wrap around its ring
+    ├── InputError                a caller's input of the wrong kind, shape or dtype
+    │   └── RangeError            NaN, Inf, or a value or weight outside its declared range
+    ├── WireError                 bytes that are not a message
+    │   ├── Truncated
+    │   ├── TrailingBytes
+    │   ├── TooLarge
+    │   ├── UnknownVersion
+    │   └── BadTag                an unknown kind of message
+    ├── CryptoError
+    │   ├── InvalidTag            a sealed message that does not open
+    │   ├── InvalidKey
+    │   └── InvalidShare
+    ├── ProtocolError
+    │   ├── LocalProtocolError    the caller used a machine wrongly
+    │   └── RemoteProtocolError   the peer broke the protocol; the session is over
+    ├── IntegrityError            the count lane says that a mask is missing or extra
+    ├── Aborted                   the session ended without a result
+    │   └── BelowThreshold
+    ├── PolicyRefused             our own policy forbids it
+    └── TransportError
+        ├── LinkClosed
+        └── LinkTimeout
+
+Messages name sizes, phases and ids, never contents: an error may be logged anywhere.
+"""
+
+from __future__ import annotations
+
+from secagg.types import AbortReason
+
+
+class SecAggError(Exception):
+    """The root of the tree."""
+
+
+class ParameterError(SecAggError):
+    """A plan or parameter that cannot be safe, feasible or exact; the message states the rule."""
+
+
+class HeadroomError(ParameterError):
+    """The largest possible sum does not fit a ring of 64 bits; the message holds the proof."""
+
+
+class InputError(SecAggError):
+    """A caller's input of the wrong kind, shape or dtype."""
+
+
+class RangeError(InputError):
+    """A value or weight outside its declared range, NaN and Inf included."""
+
+
+class WireError(SecAggError):
+    """Bytes that are not a message."""
+
+
+class Truncated(WireError):
+    """The message ends before its grammar does."""
+
+
+class TrailingBytes(WireError):
+    """The message goes on after its grammar ended."""
+
+
+class TooLarge(WireError):
+    """A length or count above the limit that the plan allows."""
+
+
+class UnknownVersion(WireError):
+    """A version or suite this code does not speak; the message names those it does."""
+
+
+class BadTag(WireError):
+    """An unknown kind of message."""
+
+
+class CryptoError(SecAggError):
+    """A cryptographic operation refused its input."""
+
+
+class InvalidTag(CryptoError):
+    """A sealed message that does not open; no further detail on purpose."""
+
+
+class InvalidKey(CryptoError):
+    """A public key of the wrong length, non-canonical, or of small order."""
+
+
+class InvalidShare(CryptoError):
+    """A share outside its field or an inconsistent set of shares."""
+
+
+class ProtocolError(SecAggError):
+    """Not raised itself: either the caller or the peer is at fault."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller used a machine in a state that does not allow it."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol; this session is over and has revealed nothing more."""
+
+
+class IntegrityError(SecAggError):
+    """The count lane disagrees with the set of contributors; the sum is withheld."""
+
+
+class Aborted(SecAggError):
+    """The session ended without a result."""
+
+    def __init__(self, reason: AbortReason, detail: str = "") -> None:
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
+        self.reason = reason
+
+
+class BelowThreshold(Aborted):
+    """Too few clients were left; no share and no partial sum was revealed."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(AbortReason.BELOW_THRESHOLD, detail)
+
+
+class PolicyRefused(SecAggError):
+    """Our own policy forbids it; the message names the rule and the way out."""
+
+
+class TransportError(SecAggError):
+    """The network failed; says nothing about the peer's honesty."""
+
+
+class LinkClosed(TransportError):
+    """The connection is gone."""
+
+
+class LinkTimeout(TransportError):
+    """The peer did not answer in time."""

@@ -1,0 +1,86 @@
+"""What each kernel means, in plain Python ints: the specification, and the oracle of the tests.
+
+Nothing here is fast, and nothing here shares code with what it judges. Same names and the same
+arguments as the kernels, but results are returned instead of written to `out`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+P = 2**61 - 1
+
+
+def add(accumulator: Sequence[int], stream: Sequence[int], lane_bits: int) -> list[int]:
+    """mask.add (specs/10-secagg.md §5)."""
+    return [(a + s) % 2**lane_bits for a, s in zip(accumulator, stream, strict=True)]
+
+
+def subtract(accumulator: Sequence[int], stream: Sequence[int], lane_bits: int) -> list[int]:
+    """mask.subtract (specs/10-secagg.md §5)."""
+    return [(a - s) % 2**lane_bits for a, s in zip(accumulator, stream, strict=True)]
+
+
+def pack(elements: Sequence[int], width: int) -> bytes:
+    """pack.pack: the elements are the digits, in base 2^width, of one little-endian number
+    (specs/02-quantization.md §2)."""
+    number = sum(element % (1 << width) << i * width for i, element in enumerate(elements))
+    return number.to_bytes(math.ceil(len(elements) * width / 8), "little")
+
+
+def unpack(data: bytes, width: int, length: int) -> list[int]:
+    """pack.unpack; unpack_add is its sum with the accumulator, modulo the lane."""
+    number = int.from_bytes(data, "little")
+    return [(number >> i * width) % 2**width for i in range(length)]
+
+
+def multiply(a: int, b: int) -> int:
+    """field.multiply (specs/10-secagg.md §6)."""
+    return a * b % P
+
+
+def evaluate(coefficients: Sequence[Sequence[int]], points: Sequence[int]) -> list[list[int]]:
+    """field.evaluate: per point, the value of the polynomial of each limb."""
+    limbs = range(len(coefficients[0]))
+    return [
+        [sum(c[limb] * x**power for power, c in enumerate(coefficients)) % P for limb in limbs]
+        for x in points
+    ]
+
+
+def lagrange_at_zero(points: Sequence[int]) -> list[int]:
+    """field.lagrange_at_zero: f(0) = sum of weight_i f(x_i) for every f of degree < len(points)."""
+    weights = []
+    for i, x in enumerate(points):
+        others = [other for j, other in enumerate(points) if j != i]
+        below = math.prod(other - x for other in others)
+        weights.append(math.prod(others) * pow(below, -1, P) % P)
+    return weights
+
+
+def combine(shares: Sequence[Sequence[int]], weights: Sequence[int]) -> list[int]:
+    """field.combine: the weighted sum of the shares, limb by limb."""
+    return [
+        sum(w * share[limb] for w, share in zip(weights, shares, strict=True)) % P
+        for limb in range(len(shares[0]))
+    ]
+
+
+def nearest(value: float, clip: float, step: float, levels: int) -> int:
+    """quantize.nearest of one value; Python rounds ties to even (specs/02-quantization.md §4)."""
+    return _end(value, clip, levels) or round(value / step)
+
+
+def stochastic(value: float, uniform: int, clip: float, step: float, levels: int) -> int:
+    """quantize.stochastic of one value and one draw of 32 bits."""
+    if end := _end(value, clip, levels):
+        return end
+    y = max(-levels, min(levels, value / step))
+    below = math.floor(y)
+    return below + (uniform < math.floor((y - below) * 2**32))
+
+
+def _end(value: float, clip: float, levels: int) -> int:
+    """±levels for what reaches ±clip, else 0."""
+    return levels * ((value >= clip) - (value <= -clip))

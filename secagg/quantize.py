@@ -1,0 +1,142 @@
+"""Reals <-> levels: clip, scale, round (specs/02-quantization.md §4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg.errors import CryptoError, InputError, RangeError
+from secagg.fields import FixedPoint
+from secagg.kernels import quantize as kernels
+from secagg.mask import KEY_SIZE, add_stream
+from secagg.types import Randomness
+
+CHUNK = 1 << 16
+"""Elements at a time: temporaries stay at about a megabyte whatever the field's length."""
+
+
+def quantize(
+    values: npt.ArrayLike, field: FixedPoint, randomness: Randomness, *, name: str = "values"
+) -> tuple[npt.NDArray[np.int64], int]:
+    """The levels in ±field.levels, flat in C order, and how many values were clipped.
+
+    values: field.length real numbers in any shape: float16, float32, float64, longdouble or any
+    integer dtype, of any byte order and strides; lists; tensors that numpy can read. Each is
+    first converted to float64, which is exact up to 53 bits and rounds to nearest above. Where
+    |x| > field.clip, exactly so, x counts as clipped; note that the float32 nearest to a clip
+    such as 0.1 may lie beyond it. -0.0 and denormals are numbers like any other.
+
+    randomness: one call of 32 bytes, and for stochastic rounding only. The draw is uniform in
+    2^32 steps, so the expectation of a level errs by less than 2^-32.
+
+    Raises InputError for complex, boolean, object, text and masked arrays, scalars, and another
+    number of elements; RangeError, with the flat index, for NaN and infinities, and for a value
+    beyond clip where field.excess is `error`. |x - level * field.step| <= field.max_error for
+    every x within ±clip.
+    """
+    flat = flatten(values, field.length, name)
+    key = _rounding_key(field, randomness)
+    levels = np.empty(field.length, np.int64)
+    clipped = 0
+    for start in range(0, field.length, CHUNK):
+        chunk = _reals(flat[start : start + CHUNK], name, start)
+        clipped += _count_beyond(chunk, field, name, start)
+        _round(levels[start : start + CHUNK], chunk, field, key, start)
+    return levels, clipped
+
+
+def dequantize(levels: npt.NDArray[np.int64], step: float) -> npt.NDArray[np.float64]:
+    """levels * step in float64: exact up to one rounding while |levels| <= 2^53."""
+    return levels * np.float64(step)
+
+
+def flatten(values: Any, length: int, name: str) -> npt.NDArray[Any]:
+    """`values` as an array of one dimension in C order, not copied if its strides allow that.
+
+    Raises InputError as `as_array` does, for a scalar, and for another number of elements.
+    """
+    array = as_array(values, name)
+    if array.ndim == 0:
+        raise InputError(f"field {name!r}: a scalar; wrap it as an array of one element")
+    if array.size != length:
+        raise InputError(f"field {name!r} has {length} elements, not {array.size}")
+    return array.reshape(-1)
+
+
+def as_array(values: Any, name: str) -> npt.NDArray[Any]:
+    """The caller's values as an array of real numbers, not copied; InputError as in `quantize`.
+
+    A tensor that is on a device or in a graph is read through detach() and cpu(), without
+    importing its library.
+    """
+    array = _read(values, name)
+    if array.dtype.kind not in "iuf":
+        raise InputError(
+            f"field {name!r}: {array.dtype} is not a real number type; "
+            "convert to a float or integer array that says what you mean"
+        )
+    return array
+
+
+def _read(values: Any, name: str) -> npt.NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray):
+        # even without a masked element: whether there is one must not decide about success
+        raise InputError(f"field {name!r}: a masked array; fill it, as in values.filled(0)")
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # ragged lists, and tensors of a type numpy lacks; their texts may quote elements
+        raise InputError(
+            f"field {name!r}: numpy cannot read this {type(values).__name__} as an array "
+            "of numbers; a bfloat16 tensor needs .float()"
+        ) from error
+
+
+def _rounding_key(field: FixedPoint, randomness: Randomness) -> bytes | None:
+    if field.rounding == "nearest":
+        return None
+    key = randomness(KEY_SIZE)
+    if len(key) != KEY_SIZE:
+        raise CryptoError(f"the source of randomness gave {len(key)} of {KEY_SIZE} bytes")
+    return key
+
+
+def _reals(chunk: npt.NDArray[Any], name: str, start: int) -> npt.NDArray[np.float64]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        # a longdouble beyond float64 becomes infinite, and is refused as that
+        reals = np.ascontiguousarray(chunk, np.float64)
+    finite = np.isfinite(reals)
+    if not finite.all():
+        raise RangeError(f"field {name!r}: NaN or infinite at index {start + int(finite.argmin())}")
+    return reals
+
+
+def _count_beyond(reals: npt.NDArray[np.float64], field: FixedPoint, name: str, start: int) -> int:
+    beyond = np.abs(reals) > field.clip
+    count = int(np.count_nonzero(beyond))
+    if count and field.excess == "error":
+        raise RangeError(
+            f"field {name!r}: beyond ±{field.clip} at index {start + int(beyond.argmax())}"
+        )
+    return count
+
+
+def _round(
+    out: npt.NDArray[np.int64],
+    reals: npt.NDArray[np.float64],
+    field: FixedPoint,
+    key: bytes | None,
+    start: int,
+) -> None:
+    # Dividing by the very step that decoding multiplies with keeps the error within max_error;
+    # x * (levels / clip) would round twice, and x * levels can overflow.
+    if key is None:
+        kernels.nearest(out, reals, field.clip, field.step, field.levels)
+        return
+    uniform = np.zeros(reals.size, np.uint32)
+    add_stream(uniform, key, 1, start)
+    kernels.stochastic(out, reals, uniform, field.clip, field.step, field.levels)

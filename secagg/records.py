@@ -1,0 +1,284 @@
+"""Named fields <-> ring vectors (specs/02-quantization.md §5).
+
+What a client contributes is encoded here, and what comes out is decoded here; between the two
+there are ring elements only. The weight and the count travel inside the vector, never in clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
+from secagg.fields import FixedPoint, Integer, Schema, Slot
+from secagg.quantize import as_array, dequantize, flatten, quantize
+from secagg.ring import Lane, Ring, RingVector
+from secagg.types import Randomness
+
+Values: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike]
+"""One field: an array of any shape, or a mapping of arrays, flattened in its own order."""
+
+Int64s: TypeAlias = npt.NDArray[np.int64]
+Float64s: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """clipped: per fixed-point field, how many values lay beyond its clip. Local, never sent."""
+
+    vector: RingVector
+    clipped: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the sum of `contributors` vectors says, per field and flat.
+
+    levels: the exact integer sums, of level * weight for a fixed-point field. sum: levels * step
+    as float64, or the integers. mean: by total weight for a fixed-point field, by contributors
+    for an integer one. weight: the total weight; the number of contributors if weights are off.
+    """
+
+    levels: dict[str, Int64s]
+    sum: dict[str, Int64s | Float64s]
+    mean: dict[str, Float64s]
+    weight: int
+
+
+def encode(
+    schema: Schema, values: Mapping[str, Values], weight: int, randomness: Randomness
+) -> Encoded:
+    """A client's ring vector: every field, its weight if the schema has weights, its counts.
+
+    values: exactly the schema's fields. A fixed-point field takes what `quantize` takes and is
+    multiplied by the weight after rounding; an integer field takes integer dtypes only and is not
+    weighted. weight: an integer 1 to schema.max_weight.
+
+    Raises InputError for missing or extra fields and wrong kinds or sizes, RangeError for a value
+    or weight outside its range; both before anything is sent. Two clients that pass mappings must
+    order them alike: nothing on the wire could tell (see Structure).
+    """
+    _check_names(schema, values)
+    weight = _check_weight(weight, schema.max_weight)
+    vector = schema.layout.zeros()
+    clipped = {}
+    for (name, field), slot in zip(schema.fields, schema.slots, strict=True):
+        if isinstance(field, FixedPoint):
+            levels, clipped[name] = _quantize(values[name], field, name, randomness)
+            levels *= weight  # below 2^31 * 2^32
+        else:
+            levels = _integers(values[name], field, name)
+        _store(vector, schema, slot, levels)
+    if schema.weight_slot is not None:
+        _part(vector, schema.weight_slot)[:] = weight
+    for slot in schema.count_slots:
+        _part(vector, slot)[:] = 1
+    return Encoded(vector, clipped)
+
+
+def check_counts(schema: Schema, vector: RingVector, contributors: int) -> None:
+    """IntegrityError unless every count element of the sum equals the number of contributors.
+
+    A mask that is missing from or extra in a segment passes with probability 2^-32. The message
+    names the segment only: by how much the count is off depends on masks.
+    """
+    schema.layout.require(vector)
+    for slot in schema.count_slots:
+        ring = schema.layout.segments[slot.segment].ring
+        if any(int(count) & ring.mask != contributors for count in _part(vector, slot)):
+            raise IntegrityError(
+                f"segment {slot.segment}: the count lane disagrees with the set of contributors; "
+                "a mask is missing or extra, and the sum is withheld"
+            )
+
+
+def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
+    """The sums and means of a vector that check_counts accepted.
+
+    contributors: 1 to schema.clients, for more of which head-room was not proved. Elements are
+    read modulo their ring. Raises BelowThreshold for an empty aggregate, IntegrityError for a
+    total weight that no set of `contributors` clients can have.
+    """
+    schema.layout.require(vector)
+    if contributors == 0:
+        raise BelowThreshold("empty aggregate: nobody contributed")
+    if not 1 <= contributors <= schema.clients:
+        raise ParameterError(f"{contributors} contributors, and the schema is for {schema.clients}")
+    weight = _total_weight(schema, vector, contributors)
+    decoded = Decoded({}, {}, {}, weight)
+    for (name, field), slot in zip(schema.fields, schema.slots, strict=True):
+        ring = schema.layout.segments[slot.segment].ring
+        levels = decoded.levels[name] = _signed(_part(vector, slot), ring)
+        if isinstance(field, FixedPoint):
+            decoded.sum[name] = dequantize(levels, field.step)
+            decoded.mean[name] = levels / np.float64(weight) * field.step
+        else:
+            decoded.sum[name] = levels
+            decoded.mean[name] = levels / np.float64(contributors)
+    return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Names, shapes and dtypes of a mapping of float arrays: a model's state dict, say.
+
+    Made once, from the model that everybody starts from, and used by every client and by the
+    server: it fixes the order of the elements whatever the order of a client's mapping.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[np.dtype[Any], ...]
+
+    @classmethod
+    def of(cls, mapping: Mapping[str, Any]) -> Structure:
+        """In the mapping's order. Arrays, nested lists, or tensors that numpy can read.
+
+        Integer and boolean entries are refused with InputError, torch's num_batches_tracked among
+        them: clipping and averaging would silently ruin a counter. Leave such entries out, or sum
+        them in an Integer field. A scalar float is an entry of shape ().
+        """
+        arrays = {str(name): _entry(value, str(name)) for name, value in mapping.items()}
+        return cls(
+            tuple(arrays),
+            tuple(array.shape for array in arrays.values()),
+            tuple(array.dtype for array in arrays.values()),
+        )
+
+    @property
+    def length(self) -> int:
+        return sum(_size(shape) for shape in self.shapes)
+
+    def flatten(self, mapping: Mapping[str, Any]) -> Float64s:
+        """All entries in the structure's order; InputError for other names or shapes."""
+        _check_same("entries", set(self.names), set(mapping))
+        flat = np.empty(self.length, np.float64)
+        start = 0
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            array = _entry(mapping[name], name)
+            if array.shape != shape:
+                raise InputError(f"entry {name!r} has shape {shape}, not {array.shape}")
+            with np.errstate(over="ignore"):  # a huge longdouble turns infinite; quantize refuses
+                flat[start : start + array.size] = array.reshape(-1)
+            start += array.size
+        return flat
+
+    def unflatten(self, vector: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+        """The mapping back, with shapes and dtypes restored: fresh arrays.
+
+        Raises InputError for another length and RangeError where an element exceeds its entry's
+        dtype, as a sum of float16 entries may.
+        """
+        flat = flatten(vector, self.length, "vector")
+        arrays = {}
+        start = 0
+        for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
+            size = _size(shape)
+            arrays[name] = _cast(flat[start : start + size], dtype, name).reshape(shape)
+            start += size
+        return arrays
+
+
+def _check_names(schema: Schema, values: Mapping[str, Values]) -> None:
+    _check_same("fields", {name for name, _ in schema.fields}, set(values))
+
+
+def _check_same(what: str, expected: set[str], given: set[str]) -> None:
+    if expected != given:
+        raise InputError(
+            f"missing {what}: {sorted(expected - given)}, unknown {what}: "
+            f"{sorted(map(str, given - expected))}"
+        )
+
+
+def _check_weight(weight: int, limit: int) -> int:
+    # bool is an int to Python, and True as a weight is a slip
+    if isinstance(weight, bool) or not isinstance(weight, (int, np.integer)):
+        raise RangeError(f"a weight is an integer from 1 to {limit}, not a {type(weight).__name__}")
+    if not 1 <= weight <= limit:
+        raise RangeError(f"a weight is 1 to {limit}, the plan's max_weight")
+    return int(weight)
+
+
+def _quantize(
+    values: Values, field: FixedPoint, name: str, randomness: Randomness
+) -> tuple[Int64s, int]:
+    if isinstance(values, Mapping):
+        values = Structure.of(values).flatten(values)
+    return quantize(values, field, randomness, name=name)
+
+
+def _integers(values: Values, field: Integer, name: str) -> Int64s:
+    if not isinstance(values, Mapping):
+        return _bounded(flatten(values, field.length, name), field, name, 0)
+    parts: list[Int64s] = []
+    for key, value in values.items():
+        start = sum(part.size for part in parts)
+        parts.append(_bounded(as_array(value, f"{name}.{key}").reshape(-1), field, name, start))
+    return flatten(np.concatenate(parts or [np.empty(0, np.int64)]), field.length, name)
+
+
+def _bounded(flat: npt.NDArray[Any], field: Integer, name: str, start: int) -> Int64s:
+    if flat.dtype.kind not in "iu":
+        raise InputError(f"field {name!r} takes integer dtypes only, not {flat.dtype}")
+    # compared as it came: in int64 a large uint64 would look small, and abs(-2^63) is negative
+    beyond = (flat > field.max) | (flat < -field.max)
+    if beyond.any():
+        raise RangeError(f"field {name!r}: beyond ±{field.max} at index {start + beyond.argmax()}")
+    return flat.astype(np.int64)
+
+
+def _part(vector: RingVector, slot: Slot) -> Lane:
+    return vector[slot.segment][slot.start : slot.start + slot.length]
+
+
+def _store(vector: RingVector, schema: Schema, slot: Slot, levels: Int64s) -> None:
+    """Two's complement modulo the ring."""
+    bits = levels.view(np.uint64)
+    bits &= np.uint64(schema.layout.segments[slot.segment].ring.mask)
+    _part(vector, slot)[:] = bits
+
+
+def _signed(lane: Lane, ring: Ring) -> Int64s:
+    """The ring's top bit becomes int64's sign, and comes back with it."""
+    shift = 64 - ring.width
+    return (lane.astype(np.uint64) << np.uint64(shift)).view(np.int64) >> np.int64(shift)
+
+
+def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:
+    slot = schema.weight_slot
+    if slot is None:
+        return contributors
+    total = int(_part(vector, slot)[0]) & schema.layout.segments[slot.segment].ring.mask
+    if not contributors <= total <= contributors * schema.max_weight:
+        raise IntegrityError(
+            f"the total weight is not one that {contributors} clients of weight 1 to "
+            f"{schema.max_weight} can have; the sum is withheld"
+        )
+    return total
+
+
+def _entry(value: Any, name: str) -> npt.NDArray[Any]:
+    array = as_array(value, name)
+    if array.dtype.kind != "f":
+        raise InputError(
+            f"entry {name!r} is {array.dtype}: only floats are averaged; "
+            "leave it out, or sum it in an Integer field"
+        )
+    return array
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _cast(flat: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    try:
+        with np.errstate(over="raise"):
+            return flat.astype(dtype)
+    except FloatingPointError as error:
+        raise RangeError(f"entry {name!r}: an element is beyond the range of {dtype}") from error

@@ -1,0 +1,125 @@
+"""Names that every layer shares: parties, sessions, secrets, faults, threats."""
+
+from __future__ import annotations
+
+import enum
+import hmac
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, NewType, TypeAlias
+
+PartyId = NewType("PartyId", int)
+"""A u32. Clients count from 0; the values from FIRST_RESERVED on are servers."""
+
+SessionId = NewType("SessionId", bytes)
+"""32 bytes that bind everything after the advertised keys (specs/10-secagg.md §3)."""
+
+FIRST_RESERVED = 0xFFFF_FF00
+SERVER = PartyId(0xFFFF_FFFF)
+MAX_CLIENTS = 1 << 20
+"""More clients than any published parameter table; bounds what a peer can make us allocate."""
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Adversary = Literal["semi-honest", "active"]
+ADVERSARIES: tuple[Adversary, ...] = ("semi-honest", "active")
+
+Randomness: TypeAlias = Callable[[int], bytes]
+"""n -> n secret uniform bytes. Injected, so that every message can have a test vector."""
+
+system_randomness: Randomness = os.urandom
+
+
+class Seed:
+    """Exactly 32 secret bytes: a seed, a private scalar or a derived key.
+
+    The repr is redacted and equality is constant time. There is no hash, so that a secret never
+    becomes a dictionary key. `expose()` is the one way to the bytes: grep for it in a review.
+    """
+
+    __slots__ = ("_bytes",)
+    SIZE = 32
+
+    def __init__(self, data: Buffer) -> None:
+        if len(data) != self.SIZE:
+            raise ValueError(f"a seed is {self.SIZE} bytes long, not {len(data)}")
+        self._bytes = bytes(data)
+
+    def expose(self) -> bytes:
+        return self._bytes
+
+    def __repr__(self) -> str:
+        return "Seed(<redacted>)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Seed):
+            return NotImplemented
+        return hmac.compare_digest(self._bytes, other._bytes)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a secret is never pickled")
+
+
+class Fault(enum.Enum):
+    """Why a party was dropped."""
+
+    LOST = "lost"  # the transport gave up on it
+    LATE = "late"  # its phase closed before its message came
+    QUIT = "quit"  # it said so itself
+    MALFORMED = "malformed"  # bytes that are not a message of this session
+    WRONG_PHASE = "wrong-phase"  # a message before its time
+    EQUIVOCATION = "equivocation"  # two different messages for one phase
+    INVALID_KEY = "invalid-key"  # small order, non-canonical, repeated, or c_pk = s_pk
+    INVALID_SHARE = "invalid-share"  # a share outside the field
+    TOO_FEW_HOLDERS = "too-few-holders"  # fewer than t holders of its shares are left
+
+
+class AbortReason(enum.Enum):
+    """Why a session ended without a result. The wire carries `code`."""
+
+    BELOW_THRESHOLD = "below-threshold"
+    SHARE_ERROR = "share-error"
+    INTEGRITY = "integrity"
+    PEER_FAULT = "peer-fault"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def code(self) -> int:
+        return _ABORT_CODES[self]
+
+    @classmethod
+    def from_code(cls, code: int) -> AbortReason | None:
+        return next((reason for reason, c in _ABORT_CODES.items() if c == code), None)
+
+
+_ABORT_CODES = {reason: code for code, reason in enumerate(AbortReason, start=1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """What a plan must withstand.
+
+    corrupt and dropout are exact: 0.1 means 1/10. `corrupted` and `dropped` are absolute numbers
+    of clients, fixed when the plan is made and not scaled down when fewer clients come
+    (corrupt clients never drop).
+    """
+
+    clients: int
+    corrupt: Fraction
+    dropout: Fraction
+    adversary: Adversary = "semi-honest"
+    min_clients: int | None = None
+
+    @property
+    def corrupted(self) -> int:
+        """A = floor(corrupt n)."""
+        return int(self.corrupt * self.clients)
+
+    @property
+    def dropped(self) -> int:
+        """D = floor(dropout n), every client lost before U3, whatever the phase."""
+        return int(self.dropout * self.clients)

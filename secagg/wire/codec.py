@@ -1,0 +1,112 @@
+"""Reader and Writer: fixed-width integers, length-prefixed bytes, bitmaps, hard limits.
+
+A decoder is straight-line code over a Reader that ends in `finish()`. Lengths and counts come from
+the parameters wherever they can; where the wire states one, it is checked against a limit before
+anything is allocated. encode(decode(b)) == b for every b that is accepted (specs/01-wire.md §1).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from secagg.errors import TooLarge, TrailingBytes, Truncated, WireError
+from secagg.types import Buffer
+
+
+class Reader:
+    """Consumes one message; every method raises a WireError that says what and where."""
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = memoryview(data).cast("B")
+        self._at = 0
+
+    @property
+    def remaining(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, size: int, what: str) -> memoryview:
+        """The next `size` bytes, not copied."""
+        if size > self.remaining:
+            raise Truncated(
+                f"{what}: {size} bytes expected at offset {self._at}, {self.remaining} left"
+            )
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def fixed(self, size: int, what: str) -> bytes:
+        return bytes(self.take(size, what))
+
+    def u8(self, what: str) -> int:
+        return self.take(1, what)[0]
+
+    def u32(self, what: str) -> int:
+        return int.from_bytes(self.take(4, what))
+
+    def u64(self, what: str) -> int:
+        return int.from_bytes(self.take(8, what))
+
+    def f64(self, what: str) -> float:
+        return float(struct.unpack(">d", self.take(8, what))[0])
+
+    def count(self, limit: int, what: str) -> int:
+        """A u32 count of at most `limit`."""
+        number = self.u32(what)
+        if number > limit:
+            raise TooLarge(f"{what}: {number}, and the limit is {limit}")
+        return number
+
+    def prefixed(self, limit: int, what: str) -> bytes:
+        """Bytes behind a u32 length of at most `limit`."""
+        return self.fixed(self.count(limit, f"length of {what}"), what)
+
+    def bitmap(self, size: int, what: str) -> frozenset[int]:
+        """A set of integers below `size`: ceil(size/8) bytes, least significant bit first."""
+        raw = int.from_bytes(self.take((size + 7) // 8, what), "little")
+        if raw >> size:
+            raise WireError(f"{what}: a bit at or past {size} is set")
+        return frozenset(i for i, bit in enumerate(reversed(f"{raw:b}")) if bit == "1")
+
+    def finish(self) -> None:
+        if self.remaining:
+            raise TrailingBytes(f"{self.remaining} bytes follow the end at offset {self._at}")
+
+
+class Writer:
+    """Builds one message; the mirror of Reader. Each method returns self, to be chained."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def raw(self, data: Buffer) -> Writer:
+        self._parts.append(bytes(data))
+        return self
+
+    def u8(self, value: int) -> Writer:
+        return self.raw(value.to_bytes(1))
+
+    def u32(self, value: int) -> Writer:
+        return self.raw(value.to_bytes(4))
+
+    def u64(self, value: int) -> Writer:
+        return self.raw(value.to_bytes(8))
+
+    def f64(self, value: float) -> Writer:
+        return self.raw(struct.pack(">d", value))
+
+    def prefixed(self, data: Buffer) -> Writer:
+        return self.u32(len(data)).raw(data)
+
+    def bitmap(self, members: Iterable[int], size: int) -> Writer:
+        return self.raw(encode_bitmap(members, size))
+
+    def finish(self) -> bytes:
+        return b"".join(self._parts)
+
+
+def encode_bitmap(members: Iterable[int], size: int) -> bytes:
+    """A set of integers below `size`; bit i is bit i % 8 of byte i // 8 (specs/01-wire.md §2)."""
+    out = bytearray((size + 7) // 8)
+    for member in members:
+        out[member // 8] |= 1 << member % 8
+    return bytes(out)

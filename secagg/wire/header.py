@@ -1,0 +1,33 @@
+"""The head of every protocol message: version, suite, tag, and what it is bound to.
+
+    version u8 | suite u8 | tag u8 | binding 32 bytes          (specs/01-wire.md §3)
+
+The binding is the offer until a session id exists, and the session id from then on. There is no
+sender: the sender is whom the transport authenticated.
+"""
+
+from __future__ import annotations
+
+from secagg.errors import UnknownVersion
+from secagg.wire.codec import Reader, Writer
+
+VERSION = 1
+SUITE = 1
+"""X25519, HKDF-SHA256, AES-256-GCM, AES-256-CTR, SHA-256; no signatures, no roster."""
+
+DIGEST_SIZE = 32
+HEADER_SIZE = 3 + DIGEST_SIZE
+
+
+def write_header(tag: int, binding: bytes) -> Writer:
+    return Writer().u8(VERSION).u8(SUITE).u8(tag).raw(binding)
+
+
+def read_header(reader: Reader) -> tuple[int, bytes]:
+    """The tag and the binding; raises UnknownVersion, naming what this code speaks."""
+    version, suite = reader.u8("version"), reader.u8("suite")
+    if (version, suite) != (VERSION, SUITE):
+        raise UnknownVersion(
+            f"version {version}, suite {suite}: this code speaks version {VERSION}, suite {SUITE}"
+        )
+    return reader.u8("tag"), reader.fixed(DIGEST_SIZE, "binding")

@@ -1,0 +1,73 @@
+"""specs/02-quantization.md §4 against the oracle, value by value."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from secagg.fields import FixedPoint
+from secagg.kernels import quantize as kernels
+from secagg.kernels import reference
+
+fields = st.builds(
+    FixedPoint,
+    length=st.just(1),
+    clip=st.floats(1e-290, 1e300) | st.sampled_from([0.1, 1.0, 3.0]),
+    bits=st.integers(2, 32),
+)
+fractions = st.floats(-1.5, 1.5) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -0.5])
+
+
+@settings(max_examples=300, deadline=None)
+@given(fields, st.lists(fractions, max_size=20))
+def test_nearest_is_the_oracle(field: FixedPoint, parts: list[float]) -> None:
+    values = np.array([part * field.clip for part in parts])
+    out = np.empty(values.size, np.int64)
+    kernels.nearest(out, values, field.clip, field.step, field.levels)
+    expected = [reference.nearest(x, field.clip, field.step, field.levels) for x in values.tolist()]
+    assert out.tolist() == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(fields, st.lists(st.tuples(fractions, st.integers(0, 2**32 - 1)), max_size=20))
+@example(FixedPoint(1, 1.0, 2), [(-1e-20, 2**32 - 1)])  # its fraction rounds to 1
+def test_stochastic_is_the_oracle(field: FixedPoint, cases: list[tuple[float, int]]) -> None:
+    values = np.array([part * field.clip for part, _ in cases])
+    uniform = np.array([u for _, u in cases], np.uint32)
+    out = np.empty(values.size, np.int64)
+    kernels.stochastic(out, values, uniform, field.clip, field.step, field.levels)
+    expected = [
+        reference.stochastic(x, u, field.clip, field.step, field.levels)
+        for x, u in zip(values.tolist(), uniform.tolist(), strict=True)
+    ]
+    assert out.tolist() == expected
+
+
+def test_ties_go_to_even() -> None:
+    field = FixedPoint(1, 7.0, 4)  # a step of exactly 1
+    values = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
+    out = np.empty(6, np.int64)
+    kernels.nearest(out, values, field.clip, field.step, field.levels)
+    assert out.tolist() == [-2, -2, 0, 0, 2, 2]
+
+
+def test_a_quarter_goes_up_for_a_quarter_of_the_draws() -> None:
+    field = FixedPoint(1, 7.0, 4)
+    uniform = np.array([0, 2**30 - 1, 2**30, 2**32 - 1], np.uint32)
+    for value, expected in [(2.25, [3, 3, 2, 2]), (-1.75, [-1, -1, -2, -2])]:
+        out = np.empty(4, np.int64)
+        values = np.full(4, value)
+        kernels.stochastic(out, values, uniform, field.clip, field.step, field.levels)
+        assert out.tolist() == expected
+
+
+def test_just_inside_clip_stays_within_the_levels() -> None:
+    """Here the step is denormal, and x / step exceeds the 2^31 - 1 levels by 2^-21."""
+    field = FixedPoint(2, 1.388994055834487e-299, 32, "stochastic")
+    x = 1.3889940558344866e-299
+    assert x < field.clip and x / field.step > field.levels
+    out = np.empty(2, np.int64)
+    uniform = np.array([0, 2**32 - 1], np.uint32)
+    kernels.stochastic(out, np.array([x, -x]), uniform, field.clip, field.step, field.levels)
+    assert out.tolist() == [field.levels, -field.levels]

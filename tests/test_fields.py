@@ -1,0 +1,140 @@
+"""Fields and the place of each in a vector: specs/02-quantization.md §3 to §5."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secagg.errors import HeadroomError, ParameterError
+from secagg.fields import COUNT_BITS, Field, FixedPoint, Integer, Schema
+from secagg.types import MAX_CLIENTS
+
+fixed = st.builds(FixedPoint, length=st.integers(1, 50), clip=st.just(1.0), bits=st.integers(2, 32))
+integer = st.builds(Integer, length=st.integers(1, 50), max=st.integers(1, 2**40))
+schemas = st.builds(
+    lambda first, others, clients, weight: Schema.of(
+        {"first": first, **{f"f{i}": f for i, f in enumerate(others)}}, clients, weight
+    ),
+    fixed,
+    st.lists(fixed | integer, max_size=8),
+    st.integers(1, 2**14),
+    st.sampled_from([1, 2, 100]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(schemas)
+def test_every_element_has_one_place(schema: Schema) -> None:
+    """§5.1, §5.2, §5.4: slots tile the segments: data, then the weight, then the counts."""
+    layout = schema.layout
+    weight = [schema.weight_slot] if schema.weight_slot else []
+    for number, segment in enumerate(layout.segments):
+        slots = [s for s in [*schema.slots, *weight, *schema.count_slots] if s.segment == number]
+        at = 0
+        for slot in slots:
+            assert slot.start == at
+            at += slot.length
+        assert at == segment.length
+        assert slots[-1].name == "count"
+        assert slots[-1].length == math.ceil(COUNT_BITS / segment.ring.width)
+    widths = [segment.ring.width for segment in layout.segments]
+    assert widths == sorted(set(widths))
+
+
+@settings(max_examples=200, deadline=None)
+@given(schemas)
+def test_every_field_lies_in_a_ring_that_holds_its_sum(schema: Schema) -> None:
+    """§3: row 83. And the counts of all clients fit every ring, the weights the widest."""
+    for (_, field), slot in zip(schema.fields, schema.slots, strict=True):
+        each = field.max if isinstance(field, Integer) else field.levels * schema.max_weight
+        width = schema.layout.segments[slot.segment].ring.width
+        assert 2 ** (width - 1) > schema.clients * each >= 2 ** (width - 2)
+    for segment in schema.layout.segments:
+        assert schema.clients < 2 ** (segment.ring.width - 1)
+    assert schema.clients * schema.max_weight < 2 ** (schema.layout.ring_bits - 1)
+
+
+def test_the_weight_lane_is_there_iff_weights_are() -> None:
+    field = FixedPoint(4, 1.0, 8)
+    assert Schema.of({"u": field}, 5, 1).weight_slot is None
+    slot = Schema.of({"u": field, "h": Integer(2, 1)}, 5, 2).weight_slot
+    assert slot is not None
+    assert (slot.segment, slot.start, slot.length) == (1, 4, 1)
+
+
+def test_fields_of_one_width_share_a_segment_in_plan_order() -> None:
+    schema = Schema.of({"b": Integer(2, 3), "x": FixedPoint(3, 1.0, 9), "a": Integer(4, 3)}, 4)
+    assert [(s.name, s.segment, s.start) for s in schema.slots] == [
+        ("b", 0, 0),
+        ("x", 1, 0),
+        ("a", 0, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (0, 1.0, 8), (-1, 1.0, 8), (1 << 32, 1.0, 8), (True, 1.0, 8), (1.0, 1.0, 8),
+        (1, 0.0, 8), (1, -1.0, 8), (1, math.nan, 8), (1, math.inf, 8), (1, 5e-324, 8),
+        (1, 1.0, 1), (1, 1.0, 33),
+        (1, 1.0, 8, "down"), (1, 1.0, 8, "nearest", "ignore"),
+    ],
+)  # fmt: skip
+def test_fixed_points_that_cannot_be(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(ParameterError):
+        FixedPoint(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [(0, 1), (1, 0), (1, -1), (1, True), (1, 1.5), (1, 2**63)])
+def test_integers_that_cannot_be(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(ParameterError):
+        Integer(*arguments)
+
+
+def test_levels_and_steps() -> None:
+    """§4.1: symmetric, so that every level has its negation."""
+    field = FixedPoint(1, 2.54, 8)
+    assert field.levels == 127
+    assert field.step == pytest.approx(0.02)
+    assert field.step / 2 < field.max_error < field.step / 2 * 1.001
+    assert FixedPoint(1, 2.54, 8, "stochastic").max_error > field.step
+
+
+@pytest.mark.parametrize(
+    ("fields", "clients", "max_weight"),
+    [
+        ({}, 5, 1),
+        ({"": Integer(1, 1)}, 5, 1),
+        ({"é": Integer(1, 1)}, 5, 1),
+        ({"a\n": Integer(1, 1)}, 5, 1),
+        ({"a\u202e": Integer(1, 1)}, 5, 1),
+        ({"a" * 256: Integer(1, 1)}, 5, 1),
+        ({"a": Integer(1, 1)}, 0, 1),
+        ({"a": Integer(1, 1)}, MAX_CLIENTS + 1, 1),
+        ({"a": FixedPoint(1, 1.0, 8)}, 5, 0),
+        ({"a": FixedPoint(1, 1.0, 8)}, 5, 1 << 32),
+        ({"a": Integer(1, 1)}, 5, 2),
+    ],
+)
+def test_schemas_that_cannot_be(fields: dict[str, Field], clients: int, max_weight: int) -> None:
+    """Row 18: names are safe in logs."""
+    with pytest.raises(ParameterError):
+        Schema.of(fields, clients, max_weight)
+
+
+def test_repeated_names_are_refused() -> None:
+    """Row 9."""
+    with pytest.raises(ParameterError, match="distinct"):
+        Schema((("a", Integer(1, 1)), ("a", Integer(2, 1))), 5)
+
+
+def test_head_room_is_refused_with_its_proof() -> None:
+    """Row 83: 2^20 clients * 2^12 * (2^31 - 1) is below 2^63; one more of weight is not."""
+    field = FixedPoint(1, 1.0, 32)
+    assert Schema.of({"u": field}, 2**20, 2**12).layout.ring_bits == 64
+    with pytest.raises(HeadroomError, match=r"field 'u': the sum of 1048576 clients \* 4097"):
+        Schema.of({"u": field}, 2**20, 2**12 + 1)
