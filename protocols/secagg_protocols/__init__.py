@@ -1,0 +1,14 @@
+"""Protocols: messages, parameters, transition tables, machines. Pure: no sockets, clocks, files."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+PROTOCOLS = MappingProxyType(
+    {
+        "plainsum": "secagg_protocols.plainsum:PROTOCOL",
+        "secagg": "secagg_protocols.secagg:SECAGG",
+        "secagg+": "secagg_protocols.secagg:SECAGG_PLUS",
+    }
+)
+"""Name -> module:attribute; the registry's door in a clone that is not installed."""

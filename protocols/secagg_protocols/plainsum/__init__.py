@@ -1,0 +1,106 @@
+"""The sum in the clear: no privacy. The double that drivers, transports and the suite run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secagg.errors import ParameterError
+from secagg.ring import Layout
+from secagg.sansio import (
+    ClientMachine,
+    Cost,
+    Expander,
+    Params,
+    ProtocolInfo,
+    Randomness,
+    ServerMachine,
+    Session,
+)
+from secagg.types import PartyId, Threat
+from secagg.wire.codec import Reader, Writer
+from secagg.wire.header import HEADER_SIZE
+from secagg_protocols.plainsum.messages import NAMES, SMALLEST
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSumParams:
+    """clients: how many may take part; min_survivors: how many must have uploaded."""
+
+    clients: int
+    min_survivors: int
+    degree: int = 0
+    threshold: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_survivors <= self.clients:
+            raise ParameterError(f"min_survivors must be 1 to {self.clients}")
+
+    @property
+    def min_clients(self) -> int:
+        return self.min_survivors
+
+    def encode(self) -> bytes:
+        return Writer().u32(self.clients).u32(self.min_survivors).finish()
+
+
+def decode_params(data: bytes) -> PlainSumParams:
+    reader = Reader(data)
+    params = PlainSumParams(reader.u32("clients"), reader.u32("min_survivors"))
+    reader.finish()
+    return params
+
+
+def parameters(threat: Threat) -> PlainSumParams:
+    survivors = threat.clients - threat.dropped
+    return PlainSumParams(threat.clients, max(1, survivors, threat.min_clients or 0))
+
+
+def check(threat: Threat, params: Params) -> str | None:
+    return None if params == parameters(threat) else "parameters follow from clients and dropout"
+
+
+def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
+    upload = HEADER_SIZE + layout.packed_size
+    return Cost(
+        upload_bytes=upload,
+        download_bytes=0,
+        client_prg_bytes=0,
+        client_agreements=0,
+        server_prg_bytes=0,
+        server_agreements=0,
+        largest_message=max(upload, SMALLEST),
+    )
+
+
+def _client(
+    session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+) -> ClientMachine:
+    from secagg_protocols.plainsum.client import PlainSumClient  # numba loads on first use
+
+    return PlainSumClient(session, me, randomness=randomness, expander=expander)
+
+
+def _server(session: Session, *, expander: Expander) -> ServerMachine:
+    from secagg_protocols.plainsum.server import PlainSumServer
+
+    return PlainSumServer(session, expander=expander)
+
+
+PROTOCOL = ProtocolInfo(
+    name="plainsum",
+    spec="specs/11-plainsum.md",
+    status="test double",
+    threat_models=(),
+    phases=("upload",),
+    client=_client,
+    server=_server,
+    parameters=parameters,
+    check=check,
+    decode_params=decode_params,
+    cost=cost,
+    caveats=lambda threat, params: (
+        "This is the sum in the clear, for tests and comparison only.",
+    ),
+    guarantee=lambda threat, params: "none: the server sees every vector",
+    messages=NAMES,
+)

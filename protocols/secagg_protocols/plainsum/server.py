@@ -1,0 +1,146 @@
+"""The server: adds each vector as it comes; closing the phase is the result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from secagg import errors
+from secagg.errors import LocalProtocolError, WireError
+from secagg.sansio import (
+    Aborted,
+    Dropped,
+    Expander,
+    Finished,
+    Ignored,
+    Job,
+    Mailbox,
+    Outgoing,
+    PhaseEntered,
+    QuorumReached,
+    RingTotal,
+    Session,
+)
+from secagg.types import AbortReason, Buffer, Fault, PartyId
+from secagg.wire.codec import Reader
+from secagg.wire.header import read_header
+from secagg.wire.vector import read_vector
+from secagg_protocols.plainsum import messages
+
+
+class PlainSumServer(Mailbox):
+    """One phase, upload; memory is one vector and a digest per client."""
+
+    def __init__(self, session: Session, *, expander: Expander) -> None:
+        super().__init__()
+        self._session = session
+        self._offer = session.offer("plainsum")
+        self._alive = set(map(PartyId, range(session.params.clients)))
+        self._added: dict[PartyId, bytes] = {}
+        self._sum = session.layout.zeros()
+        self._ended: AbortReason | None = None
+        self.phase = ""
+        self.done = False
+
+    @property
+    def alive(self) -> frozenset[PartyId]:
+        return frozenset(self._alive)
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]:
+        running = self.phase == "upload" and not self.done
+        return frozenset(self._alive - self._added.keys()) if running else frozenset()
+
+    @property
+    def quorum(self) -> bool:
+        return len(self._added) >= self._session.params.min_survivors
+
+    def start(self) -> None:
+        if self.phase or self.done:
+            raise LocalProtocolError("start() is called once")
+        self.phase = "upload"
+        self._events.append(PhaseEntered("upload"))
+
+    def receive(self, sender: PartyId, message: Buffer, /) -> None:
+        if self.done or sender not in self._alive or self.phase != "upload":
+            self._events.append(Ignored(sender, "not expected from this party now"))
+            return
+        digest = hashlib.sha256(message).digest()
+        if sender in self._added:
+            if self._added[sender] == digest:
+                self._events.append(Ignored(sender, "duplicate"))
+            else:
+                self._drop(sender, Fault.EQUIVOCATION)
+            return
+        try:
+            self._add(sender, Reader(message), digest)
+        except WireError as error:
+            self._drop(sender, Fault.MALFORMED, str(error))
+
+    def lost(self, party: PartyId, /) -> None:
+        if party in self._alive and not self.done:
+            self._drop(party, Fault.LOST)
+
+    def abort(self, why: AbortReason, /) -> None:
+        if self.done:
+            return
+        for party in sorted(self._alive):
+            self._outgoing.append(Outgoing(party, messages.abort(self._offer, why.code)))
+        self._ended, self.done = why, True
+        self._events.append(Aborted(why))
+
+    def close_phase(self) -> None:
+        if self.phase != "upload" or self.done:
+            raise LocalProtocolError("no phase is open")
+        for party in sorted(self.waiting_for):
+            self._drop(party, Fault.LATE)
+        if not self.quorum:
+            self.abort(AbortReason.BELOW_THRESHOLD)
+            return
+        self.done = True
+        self._events.append(Finished())
+
+    def jobs(self) -> Sequence[Job]:
+        return ()
+
+    def finish(self, job: Job, value: Any, /) -> None:
+        raise LocalProtocolError("plainsum hands out no jobs")
+
+    def result(self) -> RingTotal:
+        if not self.done:
+            raise LocalProtocolError("the session is still running")
+        if self._ended is AbortReason.BELOW_THRESHOLD:
+            raise errors.BelowThreshold(f"{len(self._added)} uploads")
+        if self._ended is not None:
+            raise errors.Aborted(self._ended)
+        everyone = frozenset(map(PartyId, range(self._session.params.clients)))
+        contributors = frozenset(self._added)
+        vector = tuple(
+            lane & lane.dtype.type(segment.ring.mask)
+            for lane, segment in zip(self._sum, self._session.layout.segments, strict=True)
+        )
+        return RingTotal(vector, contributors, everyone - contributors)
+
+    def _add(self, sender: PartyId, reader: Reader, digest: bytes) -> None:
+        tag, binding = read_header(reader)
+        if binding != self._offer:
+            raise WireError("bound to another offer")
+        if tag == messages.ABORT:
+            reader.u8("reason")
+            reader.finish()
+            self._drop(sender, Fault.QUIT)
+            return
+        if tag != messages.UPLOAD:
+            raise errors.BadTag(f"tag {tag} is unknown")
+        vector = read_vector(reader, self._session.layout)
+        reader.finish()
+        vector.add_to(self._sum)
+        before = self.quorum
+        self._added[sender] = digest
+        if self.quorum and not before:
+            self._events.append(QuorumReached("upload"))
+
+    def _drop(self, party: PartyId, fault: Fault, detail: str = "") -> None:
+        self._alive.discard(party)
+        self._events.append(Dropped(party, fault, detail))

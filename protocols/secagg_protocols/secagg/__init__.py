@@ -1,0 +1,72 @@
+"""SecAgg (Bonawitz et al., CCS 2017) and SecAgg+ (Bell et al., CCS 2020), semi-honest.
+
+One protocol, the graph being a parameter: complete, or random k-regular.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from secagg.errors import ParameterError
+from secagg.sansio import (
+    ClientMachine,
+    Expander,
+    Infeasible,
+    Params,
+    ProtocolInfo,
+    Randomness,
+    ServerMachine,
+    Session,
+)
+from secagg.types import PartyId, Threat
+from secagg_protocols.secagg import guarantee as promise
+from secagg_protocols.secagg import params as parameters
+from secagg_protocols.secagg.messages import NAMES
+from secagg_protocols.secagg.params import SecAggParams
+from secagg_protocols.secagg.states import PHASES
+
+
+def _params_of(session: Session) -> SecAggParams:
+    if not isinstance(session.params, SecAggParams):
+        raise ParameterError("the session's parameters are not those of SecAgg")
+    return session.params
+
+
+def _info(name: str, status: str, find: Callable[[Threat], Params | Infeasible]) -> ProtocolInfo:
+    # The machines load numba, so they are imported when the first one is made.
+    def client(
+        session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+    ) -> ClientMachine:
+        from secagg_protocols.secagg.client import SecAggClient
+
+        return SecAggClient(
+            name, session, _params_of(session), me, randomness=randomness, expander=expander
+        )
+
+    def server(session: Session, *, expander: Expander) -> ServerMachine:
+        from secagg_protocols.secagg.server import SecAggServer
+
+        return SecAggServer(name, session, _params_of(session), expander=expander)
+
+    return ProtocolInfo(
+        name=name,
+        spec="specs/10-secagg.md",
+        status=status,
+        threat_models=("semi-honest", "active"),
+        phases=PHASES,
+        client=client,
+        server=server,
+        parameters=find,
+        check=parameters.check_params,
+        decode_params=parameters.decode_params,
+        cost=promise.cost,
+        caveats=promise.caveats,
+        guarantee=promise.guarantee,
+        messages=NAMES,
+    )
+
+
+SECAGG = _info("secagg", "semi-honest; active: parameters only", parameters.secagg_parameters)
+SECAGG_PLUS = _info(
+    "secagg+", "semi-honest; active: parameters only", parameters.secagg_plus_parameters
+)

@@ -1,0 +1,82 @@
+"""What binds a session: the key tree, the session id, the graph (specs/10-secagg.md §3).
+
+Client and server compute all of it alike from public data; nothing here is secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from secagg.crypto import labels
+from secagg.mask import add_stream
+from secagg.types import PartyId, SessionId
+from secagg.wire.codec import encode_bitmap
+from secagg_protocols.secagg.messages import AdvertiseKeys
+
+
+def leaf(offer: bytes, index: int, party: PartyId, keys: AdvertiseKeys) -> bytes:
+    """H(0x00, offer, i, id, c_pk, s_pk, signature); the signature is the empty string here."""
+    return labels.tree_digest(labels.LEAF, offer, index, party, keys.c_pk, keys.s_pk, b"")
+
+
+def tree_root(leaves: Sequence[bytes]) -> bytes:
+    """The tree of RFC 6962 §2.1: neighbours are paired level by level, an odd last moves up."""
+    level = list(leaves)
+    while len(level) > 1:
+        paired = [
+            labels.tree_digest(labels.NODE, level[i], level[i + 1])
+            for i in range(0, len(level) - 1, 2)
+        ]
+        level = paired + level[len(paired) * 2 :]
+    return level[0]
+
+
+def session_id(offer: bytes, clients: int, members: Iterable[PartyId], root: bytes) -> SessionId:
+    """H(label, offer, |U1|, digest of the U1 bitmap, root); the bitmap has `clients` bits."""
+    ids = frozenset(members)
+    bitmap = labels.digest(labels.SET, encode_bitmap(ids, clients))
+    return SessionId(labels.digest(labels.SESSION, offer, len(ids), bitmap, root))
+
+
+def neighbours(session: SessionId, size: int, degree: int, index: int) -> tuple[int, ...]:
+    """The neighbours of one index in U1, ascending, itself not among them.
+
+    The graph is complete where degree >= size - 1, else a ring under a random permutation with
+    degree / 2 neighbours on each side (Bell et al. 2020, §4).
+    """
+    if degree >= size - 1:
+        return tuple(i for i in range(size) if i != index)
+    order, place = permutation(session, size)
+    steps = [*range(1, degree // 2 + 1), *range(-(degree // 2), 0)]
+    return tuple(sorted(order[(place[index] + step) % size] for step in steps))
+
+
+@lru_cache(maxsize=4)  # in one process all clients of a simulation share the computation
+def permutation(session: SessionId, size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(order, its inverse): Fisher-Yates over range(size), from the last place down.
+
+    Draws are little-endian u32 lanes of AES-256-CTR under H("graph", session). A draw r for i + 1
+    values is rejected at or above the largest multiple of i + 1 that is at most 2^32.
+    """
+    draws = _draws(labels.digest(labels.GRAPH, session))
+    order = list(range(size))
+    for i in range(size - 1, 0, -1):
+        limit = (1 << 32) - (1 << 32) % (i + 1)
+        j = next(r for r in draws if r < limit) % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    place = [0] * size
+    for position, index in enumerate(order):
+        place[index] = position
+    return tuple(order), tuple(place)
+
+
+def _draws(key: bytes) -> Iterable[int]:
+    chunk, first = 1 << 10, 0
+    while True:
+        lanes = np.zeros(chunk, np.uint32)
+        add_stream(lanes, key, 1, first=first)
+        yield from lanes.tolist()
+        first += chunk

@@ -1,0 +1,74 @@
+"""What the server knows of U1 once it is fixed: indices, keys, and the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from secagg.types import PartyId, SessionId
+from secagg_protocols.secagg import binding
+from secagg_protocols.secagg.messages import AdvertiseKeys, KeyList
+
+
+@dataclass(frozen=True)
+class ServerCohort:
+    """U1 in order of index. clients, degree: of the parameters."""
+
+    offer: bytes
+    clients: int
+    degree: int
+    ids: tuple[PartyId, ...]
+    keys: tuple[AdvertiseKeys, ...]
+
+    @classmethod
+    def of(
+        cls, offer: bytes, clients: int, degree: int, advertised: Mapping[PartyId, AdvertiseKeys]
+    ) -> ServerCohort:
+        ids = tuple(sorted(advertised))
+        return cls(offer, clients, degree, ids, tuple(advertised[party] for party in ids))
+
+    @property
+    def size(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def root(self) -> bytes:
+        return binding.tree_root(
+            [
+                binding.leaf(self.offer, index, party, keys)
+                for index, (party, keys) in enumerate(zip(self.ids, self.keys, strict=True))
+            ]
+        )
+
+    @cached_property
+    def session(self) -> SessionId:
+        return binding.session_id(self.offer, self.clients, self.ids, self.root)
+
+    @cached_property
+    def index(self) -> Mapping[PartyId, int]:
+        return {party: index for index, party in enumerate(self.ids)}
+
+    def neighbours(self, index: int) -> tuple[int, ...]:
+        return binding.neighbours(self.session, self.size, self.degree, index)
+
+    def holders(self, index: int) -> frozenset[int]:
+        """Who was dealt shares of this client, itself included. The relation is symmetric."""
+        return frozenset(self.neighbours(index)) | {index}
+
+    def key_list(self, index: int) -> bytes:
+        keys = {v: self.keys[v] for v in self.neighbours(index)}
+        listed = KeyList(frozenset(self.ids), self.root, keys)
+        return listed.encode(self.session, self.clients)
+
+    def core(self, sharers: Collection[int], threshold: int) -> frozenset[int]:
+        """The largest subset of which every member has at least t holders, itself included.
+
+        A client with fewer would refuse to mask, and its pairwise masks could not be removed.
+        """
+        kept = frozenset(sharers)
+        while True:
+            smaller = frozenset(i for i in kept if len(self.holders(i) & kept) >= threshold)
+            if smaller == kept:
+                return kept
+            kept = smaller

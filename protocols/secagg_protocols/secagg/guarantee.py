@@ -1,0 +1,160 @@
+"""What the parameters are worth and what they cost, in words and numbers."""
+
+from __future__ import annotations
+
+from secagg.errors import ParameterError
+from secagg.ring import Layout
+from secagg.sansio import Cost, Params
+from secagg.types import Threat
+from secagg_protocols.secagg.messages import download_sizes, upload_sizes
+from secagg_protocols.secagg.params import SecAggParams, is_active
+from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
+
+
+def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
+    """Bytes exactly; streams and key agreements as specs/10-secagg.md §9 counts them.
+
+    A client expands k pairwise masks and its own, and agrees on a key of each pair twice: one
+    seals both directions' shares, one makes the mask. The server removes the n - D self masks of
+    the survivors and, for each of D clients that dropped after share-keys, the masks it shares
+    with its neighbours that survived; each of these takes an agreement.
+    """
+    up, down = upload_sizes(params, layout), download_sizes(params, layout)
+    stream = sum(s.length * s.ring.lane_bits // 8 for s in layout.segments)
+    survivors = threat.clients - threat.dropped
+    pairs = threat.dropped * _surviving_neighbours(threat, _ours(params))
+    return Cost(
+        upload_bytes=sum(up.values()),
+        download_bytes=sum(down.values()),
+        client_prg_bytes=(params.degree + 1) * stream,
+        client_agreements=2 * params.degree,
+        server_prg_bytes=(survivors + pairs) * stream,
+        server_agreements=pairs,
+        largest_message=max(*up.values(), *down.values()),
+    )
+
+
+def guarantee(threat: Threat, params: Params) -> str:
+    """What the server learns, from how many at least, against whom."""
+    ours = _ours(params)
+    if is_active(threat):
+        return f"parameters only: no machine runs the active mode yet; {_active(threat, ours)}"
+    return (
+        f"a server that follows the protocol, {_colluders(threat)}, learns only the sum of at "
+        f"least {ours.min_survivors} of the {threat.clients} inputs, at least "
+        f"{ours.min_survivors - threat.corrupted} of them honest{_chance(ours)}"
+    )
+
+
+def caveats(threat: Threat, params: Params) -> list[str]:
+    """Where the guarantee ends; for explain()."""
+    ours = _ours(params)
+    return [
+        *(_complete_caveats(threat, ours) if ours.complete else _regular_caveats(threat, ours)),
+        *_lonely(threat, ours),
+        f"The number of corrupt clients, {threat.corrupted}, is absolute: it does not shrink when "
+        "fewer clients come, corrupt clients never drop, and the server picks who may come.",
+        "Clients do not authenticate each other: a server that invents clients, or swaps keys, is "
+        "outside this guarantee.",
+        "The sum itself and the list of contributors are not hidden. Sums of rounds whose "
+        "contributors differ by a few clients reveal those few; a sum is not differential privacy.",
+        "Nobody sees an input, so nobody can tell a false one: a client can add any value in its "
+        "range.",
+    ]
+
+
+def _active(threat: Threat, params: SecAggParams) -> str:
+    if params.complete:
+        return (
+            f"they would let a lying server, {_colluders(threat)}, learn only one sum, of "
+            f"at least {params.threshold - threat.corrupted} honest inputs"
+        )
+    a = Tails.of_cohorts(threat).corrupt_neighbours(params.degree, params.min_clients)
+    return (
+        f"they would let a lying server, {_colluders(threat)}, learn at worst the sums of "
+        f"disjoint groups, of at least {params.threshold - a} honest inputs each{_chance(params)}"
+    )
+
+
+def _chance(params: SecAggParams) -> str:
+    return "" if params.complete else f", except with probability 2^-{SIGMA:g} over the graph"
+
+
+def _colluders(threat: Threat) -> str:
+    return f"together with {threat.corrupted} of the clients" if threat.corrupted else "on its own"
+
+
+def _lonely(threat: Threat, params: SecAggParams) -> list[str]:
+    if params.min_survivors - threat.corrupted > 1:
+        return []
+    return [
+        "With that many dropped and corrupt, the sum can hold a single honest input, which the "
+        "corrupt clients then know by subtracting their own."
+    ]
+
+
+def _complete_caveats(threat: Threat, params: SecAggParams) -> list[str]:
+    if is_active(threat):
+        return []
+    return [
+        f"Any {params.threshold} clients together with the server can open what any one client "
+        "shared.",
+        "A server that shows different clients different survivors, outside this guarantee, could "
+        f"split the sum until a part holds {_split_floor(threat, params)} honest inputs.",
+    ]
+
+
+def _split_floor(threat: Threat, params: SecAggParams) -> int:
+    """h - floor(h (n - t)/(t - c)): each honest client's own check on |U3| still holds."""
+    honest = threat.clients - threat.corrupted
+    labels = honest * (params.clients - params.threshold)
+    return honest - labels // (params.threshold - threat.corrupted)
+
+
+def _regular_caveats(threat: Threat, params: SecAggParams) -> list[str]:
+    k, t = params.degree, params.threshold
+    most = Tails.of_cohorts(threat).surviving_neighbours(k)
+    sentences = [
+        f"The parameters hold for the {threat.clients} clients they were made for: a round of "
+        f"fewer than {params.min_clients} ends before any input is masked, and one of fewer than "
+        f"{params.min_survivors} survivors before any mask is opened."
+    ]
+    if params.min_clients > params.min_survivors:
+        sentences.append(
+            f"To start with fewer than {params.min_clients}, make the plan with a smaller "
+            f"min_clients, down to {params.min_survivors}; it may need more neighbours."
+        )
+    if 2 * t <= k + 1 and not is_active(threat):
+        sentences.append(_one_lie(k, t, most))
+    if t > most:
+        sentences.append(
+            f"With {threat.dropped} dropped the chance that some client keeps fewer than t = {t} "
+            f"neighbours is above 2^-{ETA:g}, and such a round may end without a sum: the "
+            "published table raises the threshold to 2 all the same."
+        )
+    return sentences
+
+
+def _one_lie(k: int, t: int, most: int) -> str:
+    safer = (k + 1) // 2 + 1
+    named = (
+        f"t = {safer} at the same degree would not be open to this"
+        if safer <= most
+        else "no larger t at this degree survives the dropouts"
+    )
+    return (
+        f"t = {t} is at most half of the {k + 1} holders of a secret: {t} clients chosen among "
+        f"them and one lie by the server about who dropped reveal a vector; {named}."
+    )
+
+
+def _surviving_neighbours(threat: Threat, params: SecAggParams) -> int:
+    """Of a dropped client: k(1 - delta) on average, rounded up; all survivors if complete."""
+    survivors = threat.clients - threat.dropped
+    return survivors if params.complete else -(-params.degree * survivors // threat.clients)
+
+
+def _ours(params: Params) -> SecAggParams:
+    if not isinstance(params, SecAggParams):
+        raise ParameterError("these are not parameters of SecAgg")
+    return params

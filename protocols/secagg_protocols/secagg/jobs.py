@@ -1,0 +1,80 @@
+"""The server's work after the last answer, cut into pure jobs (specs/10-secagg.md §9).
+
+A job holds only keys that the protocol has opened to the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from secagg.mask import MaskJob
+from secagg.ring import Layout
+from secagg.sansio import Expander
+from secagg.types import Seed, SessionId
+from secagg_protocols.secagg import keys
+from secagg_protocols.secagg.keys import Endpoint
+
+KEY_SIZE = 32
+PEERS_PER_JOB = 512
+"""Scalar multiplications: some 40 ms."""
+_STREAM_PER_JOB = 1 << 26
+"""Bytes of key stream: some 50 ms of OpenSSL's AES."""
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 16, 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class AgreeJob:
+    """The mask keys of one dropped client with those of its neighbours that survived.
+
+    Returns for each peer, and for each segment of it, 32 bytes.
+    """
+
+    session: SessionId
+    dropped: Endpoint
+    secret: bytes = field(repr=False)
+    peers: tuple[Endpoint, ...]
+    segments: int
+
+    def __call__(self) -> bytes:
+        secret = Seed(self.secret)
+        return b"".join(
+            key
+            for peer in self.peers
+            for key in keys.pair_keys(secret, self.dropped, peer, self.session, self.segments)
+        )
+
+
+def agree_jobs(
+    session: SessionId, dropped: Endpoint, secret: Seed, peers: Sequence[Endpoint], segments: int
+) -> Iterator[AgreeJob]:
+    for first in range(0, len(peers), PEERS_PER_JOB):
+        some = tuple(peers[first : first + PEERS_PER_JOB])
+        yield AgreeJob(session, dropped, secret.expose(), some, segments)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedKey:
+    """One mask to remove from a segment: sign is what the clients' sum carries it with."""
+
+    key: bytes = field(repr=False)
+    sign: int
+
+
+def mask_jobs(
+    layout: Layout, by_segment: Sequence[Sequence[SignedKey]], expander: Expander
+) -> Iterator[tuple[int, MaskJob]]:
+    """(segment, job) pairs that together compute minus the sum of all masks, block by block."""
+    for number, (segment, signed) in enumerate(zip(layout.segments, by_segment, strict=True)):
+        key_bytes = b"".join(one.key for one in signed)
+        signs = bytes(one.sign < 0 for one in signed)  # removing: the opposite sign
+        lane = segment.ring.lane_bits // 8
+        fitting = _STREAM_PER_JOB // max(1, len(signed))
+        block = min(max(fitting, _SMALLEST_BLOCK), _LARGEST_BLOCK) // _SMALLEST_BLOCK
+        step = block * _SMALLEST_BLOCK // lane
+        for first in range(0, segment.length, step):
+            count = min(step, segment.length - first)
+            yield (
+                number,
+                MaskJob(segment.ring.lane_bits, first, count, key_bytes, signs, expander),
+            )

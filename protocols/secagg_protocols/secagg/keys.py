@@ -1,0 +1,75 @@
+"""The key schedule: no raw secret ever keys AES (specs/10-secagg.md §4).
+
+Every derived key names its session, its parties and its purpose. `segments` is the number of
+ring widths; each segment has a mask key of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secagg.crypto import labels
+from secagg.crypto.agree import shared_secret
+from secagg.crypto.seal import seal, unseal
+from secagg.types import Seed, SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One client within a session: its index in U1 and a public key of it."""
+
+    index: int
+    public: bytes
+
+
+def commit(b: Seed, session: SessionId, index: int) -> bytes:
+    """The commitment to the self-mask seed: HKDF-Expand(b, ("commit-b", session, u))."""
+    return labels.expand(b, labels.COMMIT_B, session, index)
+
+
+def self_keys(b: Seed, session: SessionId, index: int, segments: int) -> tuple[bytes, ...]:
+    return tuple(
+        labels.derive(b, labels.SELF, session, index, segment).expose()
+        for segment in range(segments)
+    )
+
+
+def pair_keys(
+    secret: Seed, own: Endpoint, peer: Endpoint, session: SessionId, segments: int
+) -> tuple[bytes, ...]:
+    """The mask keys two clients share; both compute the same, the lower index standing first."""
+    shared = shared_secret(secret, peer.public)
+    low, high = sorted((own, peer), key=lambda end: end.index)
+    context = (session, low.index, low.public, high.index, high.public)
+    return tuple(
+        labels.derive(shared, labels.MASK, *context, segment).expose()
+        for segment in range(segments)
+    )
+
+
+def sign(own: int, peer: int) -> int:
+    """The lower index adds the pair's mask, the higher subtracts it."""
+    return 1 if own < peer else -1
+
+
+def seal_pair(
+    shared: Seed, session: SessionId, dealer: Endpoint, holder: Endpoint, plaintext: bytes
+) -> bytes:
+    """shared: X25519 of both c keys. One key per direction, one message per key."""
+    key, context = _sealing(shared, session, dealer, holder)
+    return seal(key, plaintext, context)
+
+
+def unseal_pair(
+    shared: Seed, session: SessionId, dealer: Endpoint, holder: Endpoint, sealed: bytes
+) -> bytes:
+    """Raises InvalidTag."""
+    key, context = _sealing(shared, session, dealer, holder)
+    return unseal(key, sealed, context)
+
+
+def _sealing(
+    shared: Seed, session: SessionId, dealer: Endpoint, holder: Endpoint
+) -> tuple[Seed, bytes]:
+    parts = (session, dealer.index, holder.index, dealer.public, holder.public)
+    return labels.derive(shared, labels.SEAL, *parts), labels.encode(labels.SEAL, *parts)

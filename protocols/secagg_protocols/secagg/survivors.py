@@ -1,0 +1,74 @@
+"""The one door to revealing shares (specs/10-secagg.md §8).
+
+Only `check_survivors` makes a SurvivorSet, and only a SurvivorSet opens `reveal_shares`: skipping
+the check does not type-check, and fails at run time too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from secagg.errors import LocalProtocolError, RemoteProtocolError
+from secagg_protocols.secagg.messages import SharePair
+
+_CHECKED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one client knows of the graph when it is shown U3.
+
+    index: its own. holders: its neighbours in U2 and itself. sharers: U2.
+    """
+
+    index: int
+    holders: frozenset[int]
+    sharers: frozenset[int]
+    threshold: int
+    min_survivors: int
+
+
+class SurvivorSet:
+    """A U3 that has passed every local check of a client."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: frozenset[int], token: object) -> None:
+        if token is not _CHECKED:
+            raise LocalProtocolError("a SurvivorSet is made by check_survivors() alone")
+        self.members = members
+
+
+def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
+    """U3 as the server states it, or RemoteProtocolError with the rule that it breaks."""
+    if view.index not in members:
+        raise RemoteProtocolError("the survivor set omits this client, whose input was sent")
+    if not members <= view.sharers:
+        raise RemoteProtocolError("the survivor set holds a client outside U2")
+    if len(members) < view.min_survivors:
+        raise RemoteProtocolError(
+            f"{len(members)} survivors, and this plan asks for {view.min_survivors}"
+        )
+    if len(members & view.holders) < view.threshold:
+        raise RemoteProtocolError(
+            f"{len(members & view.holders)} holders survive, and the threshold is {view.threshold}"
+        )
+    return SurvivorSet(members, _CHECKED)
+
+
+def reveal_shares(survivors: SurvivorSet, held: Mapping[int, SharePair]) -> tuple[bytes, ...]:
+    """For each dealer by ascending index: its b share if it survived, else its s share.
+
+    Never both: that one dealer's pair gives up exactly one share is this expression.
+    """
+    return tuple(
+        held[dealer].b_share if dealer in survivors.members else held[dealer].s_share
+        for dealer in dealers(held)
+    )
+
+
+def dealers(held: Collection[int]) -> list[int]:
+    """The order in which an answer lists the dealers."""
+    return sorted(held)

@@ -1,0 +1,154 @@
+"""A plan in plain words: what a newcomer needs to know before joining a round.
+
+Nothing here decides anything: the numbers come from the schema, the parameters and the protocol's
+own sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from secagg import registry
+from secagg.fields import Field, FixedPoint, Schema
+from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo
+from secagg.types import Adversary, Threat
+
+MASK_BYTES_PER_SECOND = 1.5e9
+AGREEMENTS_PER_SECOND = 15_000
+"""Orders of magnitude on one core of a laptop or small server, for the words below and for ties
+between plans. A plan's digest never depends on them."""
+
+_MEANING: dict[Adversary, str] = {
+    "semi-honest": "a server that follows the protocol, but keeps and studies all that it sees",
+    "active": "a server that may lie and deviate from the protocol",
+}
+
+
+def explanation(
+    info: ProtocolInfo, threat: Threat, schema: Schema, params: Params
+) -> Iterator[str]:
+    """The lines of `Plan.explain`, without its digest."""
+    cost = info.cost(threat, params, schema.layout)
+    yield _headline(info, params)
+    yield f"Why this protocol: {_why(info, threat, schema, params)}"
+    yield f"What the server learns: {info.guarantee(threat, params)}."
+    yield f"Who must take part: {_quorum(params)}"
+    yield f"Who may drop: {_who_may_drop(params)}"
+    yield f"Who may collude: {_who_may_collude(info, threat)}"
+    yield "Error of a mean, and width of the ring that the sum lives in:"
+    for name, field in schema.fields:
+        yield f"  {name}: {_precision(field)}; {_headroom(schema, name, field)}"
+    yield f"Cost of a client: {_client_cost(schema, cost)}"
+    yield f"Cost of the server: {_server_cost(cost)}"
+    yield "Know also:"
+    yield from (f"  - {caveat}" for caveat in info.caveats(threat, params))
+
+
+def client_seconds(cost: Cost) -> float:
+    """Roughly: masks and key agreements of one client, without the network."""
+    return _seconds(cost.client_prg_bytes, cost.client_agreements)
+
+
+def expansion(schema: Schema, cost: Cost) -> float:
+    """A client's upload over the bytes of its fields, length * bits / 8 each."""
+    return 8 * cost.upload_bytes / sum(field.length * _bits(field) for _, field in schema.fields)
+
+
+def _bits(field: Field) -> int:
+    """Of one element as the application has it; an integer counts its own signed width."""
+    return field.bits if isinstance(field, FixedPoint) else (2 * field.max).bit_length()
+
+
+def _headline(info: ProtocolInfo, params: Params) -> str:
+    graph = (
+        f"each client shares keys with {params.degree} of the {params.clients - 1} others, and "
+        f"any {params.threshold} of them can open what it shared"
+        if params.degree
+        else "clients share nothing with each other"
+    )
+    return f"{info.name} ({info.spec}; {info.status}) for {params.clients} clients: {graph}."
+
+
+def _why(info: ProtocolInfo, threat: Threat, schema: Schema, params: Params) -> str:
+    if not info.threat_models:
+        return "it was named; it protects against nobody."
+    others = (registry.load(name) for name in registry.available() if name != info.name)
+    own = f"{info.name} {_offer(info, threat, schema, params)}"
+    return (
+        "; ".join([own, *(_compared(o, threat, schema) for o in others if o.threat_models)]) + "."
+    )
+
+
+def _compared(other: ProtocolInfo, threat: Threat, schema: Schema) -> str:
+    params = other.parameters(threat)
+    if isinstance(params, Infeasible):
+        return f"{other.name} is not possible ({params.rule})"
+    return f"{other.name} {_offer(other, threat, schema, params)}"
+
+
+def _offer(info: ProtocolInfo, threat: Threat, schema: Schema, params: Params) -> str:
+    upload = info.cost(threat, params, schema.layout).upload_bytes
+    return f"uploads {_bytes(upload)} with {params.degree} neighbours"
+
+
+def _quorum(params: Params) -> str:
+    return (
+        f"a round starts with at least {params.min_clients} of {params.clients} clients and sums "
+        f"the inputs of at least {params.min_survivors}; with fewer it ends and gives no sum."
+    )
+
+
+def _who_may_drop(params: Params) -> str:
+    return (
+        f"{params.clients - params.min_survivors} clients in all, at any time before the server "
+        "has fixed whose inputs are summed; the sum is then exact over those that remain."
+    )
+
+
+def _who_may_collude(info: ProtocolInfo, threat: Threat) -> str:
+    if not info.threat_models:
+        return "nobody needs to: inputs travel in the clear."
+    return (
+        f"{threat.corrupted} of the clients, with each other and with {_MEANING[threat.adversary]} "
+        f"({threat.adversary})."
+    )
+
+
+def _precision(field: Field) -> str:
+    if not isinstance(field, FixedPoint):
+        return f"integers in ±{field.max}, summed exactly"
+    return (
+        f"{field.bits}-bit fixed point in ±{field.clip:g}, each element of a mean within "
+        f"{field.max_error:.3g}"
+    )
+
+
+def _headroom(schema: Schema, name: str, field: Field) -> str:
+    """The proof, as a reader can check it: specs/02-quantization.md §3."""
+    bound = field.bound(schema.clients, schema.max_weight)
+    weight = f" * {schema.max_weight}" if schema.weighted and isinstance(field, FixedPoint) else ""
+    each = field.levels if isinstance(field, FixedPoint) else field.max
+    return (
+        f"a sum is at most M = {schema.clients}{weight} * {each} = {bound} in magnitude, and "
+        f"ceil(log2(2M + 1)) = {schema.ring(name, field).width} bits, so it cannot wrap"
+    )
+
+
+def _client_cost(schema: Schema, cost: Cost) -> str:
+    return (
+        f"uploads {_bytes(cost.upload_bytes)} ({expansion(schema, cost):.2f} times its data), "
+        f"downloads {_bytes(cost.download_bytes)}, computes for about {client_seconds(cost):.1g} s."
+    )
+
+
+def _server_cost(cost: Cost) -> str:
+    seconds = _seconds(cost.server_prg_bytes, cost.server_agreements)
+    return f"about {seconds:.1g} s of masks and key agreements when as many drop as planned."
+
+
+def _seconds(prg_bytes: int, agreements: int) -> float:
+    return prg_bytes / MASK_BYTES_PER_SECOND + agreements / AGREEMENTS_PER_SECOND
+
+
+def _bytes(number: int) -> str:
+    return f"{number:,} bytes"

@@ -1,0 +1,228 @@
+"""Float records in, an Aggregate out, around machines that know ring vectors only.
+
+Client and Server delegate the sans-IO calls to the protocol's machine, so a driver cannot tell
+them from it. The count lane is checked here, for every protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg import records
+from secagg.errors import PolicyRefused
+from secagg.fields import FixedPoint
+from secagg.mask import add_stream
+from secagg.planner import Plan
+from secagg.sansio import (
+    ClientMachine,
+    Dropped,
+    Event,
+    Expander,
+    Job,
+    Outgoing,
+    Randomness,
+    RingTotal,
+    ServerMachine,
+    system_randomness,
+)
+from secagg.types import AbortReason, Buffer, Fault, PartyId
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened besides the sum. error_bounds: of each field's mean, against clipped inputs."""
+
+    protocol: str
+    faults: Mapping[PartyId, Fault]
+    error_bounds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The sum over exactly `contributors`.
+
+    sum, mean: by field; of the weighted inputs and divided by `weight`, float64, for a
+    fixed-point field; int64 and float64, unweighted, for an integer field. levels: the exact
+    signed integer sums that these were computed from, int64.
+    """
+
+    sum: Mapping[str, npt.NDArray[Any]] = field(repr=False)
+    mean: Mapping[str, npt.NDArray[np.float64]] = field(repr=False)
+    levels: Mapping[str, npt.NDArray[np.int64]] = field(repr=False)
+    weight: int
+    contributors: frozenset[PartyId]
+    dropped: frozenset[PartyId]
+    report: Report
+
+
+class Client:
+    """One client of one round. A ClientMachine but for `set_input`, which takes named fields.
+
+    nonce: 16 bytes, from the announcement. payload_digest: of the task payload as announced.
+    Raises PolicyRefused for a plan whose threat model is not built yet.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        me: PartyId,
+        *,
+        nonce: bytes,
+        payload_digest: bytes,
+        randomness: Randomness = system_randomness,
+        expander: Expander = add_stream,
+    ) -> None:
+        _refuse_active(plan)
+        self.plan = plan
+        self.clipped: Mapping[str, int] = {}
+        """Elements beyond clip in the input given, by field. It stays on this side."""
+        self._randomness = randomness
+        self.machine: ClientMachine = plan.info.client(
+            plan.session(nonce, payload_digest), me, randomness=randomness, expander=expander
+        )
+
+    @property
+    def phase(self) -> str:
+        return self.machine.phase
+
+    @property
+    def done(self) -> bool:
+        return self.machine.done
+
+    def set_input(
+        self, values: Mapping[str, Any], *, payload_digest: bytes, weight: int = 1
+    ) -> None:
+        """values: every field of the plan, by name. payload_digest: of the bytes this client saw.
+
+        Raises InputError or RangeError, naming field and index, before anything is masked.
+        """
+        encoded = records.encode(self.plan.schema, values, weight, self._randomness)
+        self.machine.set_input(encoded.vector, payload_digest)
+        self.clipped = encoded.clipped
+
+    def start(self) -> None:
+        self.machine.start()
+
+    def receive(self, sender: PartyId, message: Buffer, /) -> None:
+        self.machine.receive(sender, message)
+
+    def lost(self, party: PartyId, /) -> None:
+        self.machine.lost(party)
+
+    def abort(self, why: AbortReason, /) -> None:
+        self.machine.abort(why)
+
+    def outgoing(self) -> list[Outgoing]:
+        return self.machine.outgoing()
+
+    def events(self) -> list[Event]:
+        return self.machine.events()
+
+
+class Server:
+    """The server of one round: a ServerMachine with `aggregate()`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        nonce: bytes,
+        payload_digest: bytes,
+        expander: Expander = add_stream,
+    ) -> None:
+        _refuse_active(plan)
+        self.plan = plan
+        self.machine: ServerMachine = plan.info.server(
+            plan.session(nonce, payload_digest), expander=expander
+        )
+        self._faults: dict[PartyId, Fault] = {}
+
+    def aggregate(self) -> Aggregate:
+        """Once done. Raises Aborted, or IntegrityError where the count lane disagrees."""
+        total = self.result()
+        self.events()
+        number = len(total.contributors)
+        decoded = records.decode(self.plan.schema, total.vector, number)
+        bounds = {
+            name: field.max_error
+            for name, field in self.plan.schema.fields
+            if isinstance(field, FixedPoint)
+        }
+        report = Report(self.plan.protocol, dict(self._faults), bounds)
+        return Aggregate(
+            sum=decoded.sum,
+            mean=decoded.mean,
+            levels=decoded.levels,
+            weight=decoded.weight,
+            contributors=total.contributors,
+            dropped=total.dropped,
+            report=report,
+        )
+
+    def result(self) -> RingTotal:
+        """The ring's sum; like `aggregate`, withheld where the count lane disagrees."""
+        total = self.machine.result()
+        records.check_counts(self.plan.schema, total.vector, len(total.contributors))
+        return total
+
+    @property
+    def phase(self) -> str:
+        return self.machine.phase
+
+    @property
+    def done(self) -> bool:
+        return self.machine.done
+
+    @property
+    def alive(self) -> frozenset[PartyId]:
+        return self.machine.alive
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]:
+        return self.machine.waiting_for
+
+    @property
+    def quorum(self) -> bool:
+        return self.machine.quorum
+
+    def start(self) -> None:
+        self.machine.start()
+
+    def receive(self, sender: PartyId, message: Buffer, /) -> None:
+        self.machine.receive(sender, message)
+
+    def lost(self, party: PartyId, /) -> None:
+        self.machine.lost(party)
+
+    def abort(self, why: AbortReason, /) -> None:
+        self.machine.abort(why)
+
+    def close_phase(self) -> None:
+        self.machine.close_phase()
+
+    def jobs(self) -> Sequence[Job]:
+        return self.machine.jobs()
+
+    def finish(self, job: Job, value: Any, /) -> None:
+        self.machine.finish(job, value)
+
+    def outgoing(self) -> list[Outgoing]:
+        return self.machine.outgoing()
+
+    def events(self) -> list[Event]:
+        events = self.machine.events()
+        self._faults |= {e.party: e.fault for e in events if isinstance(e, Dropped)}
+        return events
+
+
+def _refuse_active(plan: Plan) -> None:
+    if plan.threat.adversary == "active":
+        raise PolicyRefused(
+            "active mode is not built yet: an active plan is for reading; "
+            "make the plan with adversary='semi-honest' to run it"
+        )

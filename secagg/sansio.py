@@ -1,0 +1,262 @@
+"""What drivers and protocols agree on: machines without clocks, sockets, threads or files.
+
+One machine object is one party in one session. It is used once. The driver feeds it bytes
+(`receive`), news of the network (`lost`), and the passing of time (`close_phase`), and after
+*every* call, also after one that raised, drains `outgoing()` and `events()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from secagg.crypto import labels
+from secagg.ring import Expander as Expander
+from secagg.ring import Layout, RingVector
+from secagg.types import AbortReason, Adversary, Buffer, Fault, PartyId, Threat
+from secagg.types import Randomness as Randomness
+from secagg.types import system_randomness as system_randomness
+from secagg.wire.header import SUITE, VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send. commit=True: it may leave only after a durable snapshot that holds it."""
+
+    to: PartyId
+    data: bytes
+    commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntered:
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumReached:
+    """From now on closing the phase leads on, whoever is still missing."""
+
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    party: PartyId
+    fault: Fault
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A message without effect: a duplicate, or late for its phase."""
+
+    sender: PartyId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    reason: AbortReason
+    detail: str = ""
+
+
+Event: TypeAlias = PhaseEntered | QuorumReached | Dropped | Ignored | Finished | Aborted
+
+
+@dataclass(frozen=True, slots=True)
+class RingTotal:
+    """The sum over exactly `contributors`, modulo each segment's ring."""
+
+    vector: RingVector
+    contributors: frozenset[PartyId]
+    dropped: frozenset[PartyId]
+
+
+class Job(Protocol):
+    """Pure work of some 50 ms: a frozen dataclass of bytes and ints, without its machine.
+
+    It holds only keys that the protocol has opened to the server, and runs on any
+    concurrent.futures.Executor.
+    """
+
+    def __call__(self) -> Any: ...
+
+
+class Mailbox:
+    """The half of every machine that only collects: messages to send and events to report."""
+
+    def __init__(self) -> None:
+        self._outgoing: list[Outgoing] = []
+        self._events: list[Event] = []
+
+    def outgoing(self) -> list[Outgoing]:
+        drained, self._outgoing = self._outgoing, []
+        return drained
+
+    def events(self) -> list[Event]:
+        drained, self._events = self._events, []
+        return drained
+
+
+class Machine(Protocol):
+    """One party in one session."""
+
+    @property
+    def phase(self) -> str: ...
+    @property
+    def done(self) -> bool: ...
+    def start(self) -> None: ...
+    def receive(self, sender: PartyId, message: Buffer, /) -> None:
+        """sender: what the transport authenticated, never a field of the message."""
+
+    def lost(self, party: PartyId, /) -> None:
+        """The transport gave up on the party, or its last deadline passed."""
+
+    def abort(self, why: AbortReason, /) -> None: ...
+    def outgoing(self) -> list[Outgoing]: ...
+    def events(self) -> list[Event]: ...
+
+
+class ClientMachine(Machine, Protocol):
+    """A server's fault raises RemoteProtocolError and ends the session."""
+
+    def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
+        """Ring elements; once; any time before they are needed.
+
+        payload_digest: of the task bytes this client saw; InputError unless it is the session's.
+        """
+
+
+class PhasedMachine(Machine, Protocol):
+    """Whoever waits for many. Never raises for a peer's fault: drops it with its Fault."""
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]: ...
+    @property
+    def quorum(self) -> bool: ...
+    def close_phase(self) -> None:
+        """The driver owns time: it closes when waiting_for is empty, or at the deadline."""
+
+    def jobs(self) -> Sequence[Job]:
+        """Work not yet handed out; empty when none is ready. Each is handed out once."""
+
+    def finish(self, job: Job, value: Any, /) -> None: ...
+
+
+class ServerMachine(PhasedMachine, Protocol):
+    @property
+    def alive(self) -> frozenset[PartyId]: ...
+    def result(self) -> RingTotal:
+        """Once done: the total, or raises the errors.Aborted that ended the session."""
+
+
+class Params(Protocol):
+    """What every protocol's parameters can answer. A frozen dataclass of ints."""
+
+    @property
+    def clients(self) -> int: ...
+    @property
+    def degree(self) -> int:
+        """Neighbours of a client, itself not counted; clients - 1 is the complete graph."""
+
+    @property
+    def threshold(self) -> int: ...
+    @property
+    def min_clients(self) -> int:
+        """The smallest |U1| that a client and the server accept."""
+
+    @property
+    def min_survivors(self) -> int:
+        """The smallest |U3| that a client and the server accept."""
+
+    def encode(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """No parameters exist for this threat; `rule` says which inequality cannot be met."""
+
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a round without drops costs, exactly where bytes are concerned."""
+
+    upload_bytes: int  # of one client over the whole round, framing of the transport excluded
+    download_bytes: int
+    client_prg_bytes: int
+    client_agreements: int
+    server_prg_bytes: int  # with the planned number of clients dropped after share-keys
+    server_agreements: int
+    largest_message: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the driver announces and a machine is made from.
+
+    nonce: 16 bytes, routing only. plan_digest, payload_digest: 32 bytes, bound by the offer.
+    """
+
+    nonce: bytes
+    plan_digest: bytes
+    payload_digest: bytes
+    params: Params
+    layout: Layout
+
+    def offer(self, protocol: str) -> bytes:
+        """What AdvertiseKeys binds (specs/10-secagg.md §3). 32 bytes.
+
+        Without signatures the roster digest is the empty string and the epoch 0.
+        """
+        return labels.digest(
+            labels.OFFER,
+            protocol.encode("ascii"),
+            VERSION,
+            SUITE,
+            self.plan_digest,
+            self.payload_digest,
+            b"",
+            0,
+        )
+
+
+class ClientFactory(Protocol):
+    def __call__(
+        self, session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+    ) -> ClientMachine: ...
+
+
+class ServerFactory(Protocol):
+    def __call__(self, session: Session, *, expander: Expander) -> ServerMachine: ...
+
+
+@dataclass(frozen=True)
+class ProtocolInfo:
+    """A protocol as the registry, the planner and the drivers see it."""
+
+    name: str
+    spec: str
+    status: str
+    threat_models: tuple[Adversary, ...]
+    phases: tuple[str, ...]
+    client: ClientFactory
+    server: ServerFactory
+    parameters: Callable[[Threat], Params | Infeasible]
+    check: Callable[[Threat, Params], str | None]
+    """The rule that given parameters break, or None: how a client judges an announced plan."""
+    decode_params: Callable[[bytes], Params]
+    cost: Callable[[Threat, Params, Layout], Cost]
+    caveats: Callable[[Threat, Params], Sequence[str]]
+    """Sentences for explain(): what the guarantee is worth and where it ends."""
+    guarantee: Callable[[Threat, Params], str]
+    messages: Mapping[int, str]
+    """Wire tag -> name, for `secagg inspect`."""

@@ -1,0 +1,523 @@
+"""Plans: choice, exactness, encoding, digest, words. specs/01-wire.md §4; threats rows 46, 83."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secagg import registry
+from secagg.crypto import labels
+from secagg.errors import (
+    HeadroomError,
+    ParameterError,
+    PolicyRefused,
+    SecAggError,
+    TooLarge,
+    TrailingBytes,
+    Truncated,
+    UnknownVersion,
+    WireError,
+)
+from secagg.fields import Field, FixedPoint, Integer
+from secagg.planner import Plan, plan
+from secagg.ring import Layout
+from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo
+from secagg.types import Adversary, Threat
+from secagg.wire.codec import Reader, Writer
+
+UPDATE = FixedPoint(length=50_890, clip=1.0, bits=16)
+FIELDS: dict[str, Field] = {"update": UPDATE}
+
+
+# --- a family of protocols without machines ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FakeParams:
+    clients: int
+    degree: int
+    threshold: int = 2
+    min_clients: int = 1
+    min_survivors: int = 1
+
+    def encode(self) -> bytes:
+        return Writer().u32(self.clients).u32(self.degree).finish()
+
+
+def decode_fake(data: bytes) -> FakeParams:
+    reader = Reader(data)
+    params = FakeParams(reader.u32("clients"), reader.u32("degree"))
+    reader.finish()
+    return params
+
+
+def fake(
+    name: str,
+    upload: int = 100,
+    prg: int = 0,
+    rule: str | None = None,
+    threat_models: Sequence[Adversary] = ("semi-honest",),
+    guarantee: str = "nothing else",
+) -> ProtocolInfo:
+    def parameters(threat: Threat) -> Params | Infeasible:
+        return Infeasible(rule) if rule else FakeParams(threat.clients, 3)
+
+    def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
+        return Cost(upload, 0, prg, 0, 0, 0, upload)
+
+    def machine(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("no machine is made when planning")
+
+    return ProtocolInfo(
+        name=name,
+        spec=f"specs/{name}.md",
+        status="fake",
+        threat_models=tuple(threat_models),
+        phases=("upload",),
+        client=machine,
+        server=machine,
+        parameters=parameters,
+        check=lambda threat, params: "degree is odd by rule" if params.degree != 3 else None,
+        decode_params=decode_fake,
+        cost=cost,
+        caveats=lambda threat, params: [f"{name} has a caveat."],
+        guarantee=lambda threat, params: guarantee,
+        messages={},
+    )
+
+
+class Installed:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *infos: ProtocolInfo) -> None:
+        known = {info.name: info for info in infos}
+        self._monkeypatch.setattr(registry, "available", lambda: tuple(sorted(known)))
+        self._monkeypatch.setattr(registry, "load", known.__getitem__)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installed]:
+    yield Installed(monkeypatch)
+
+
+def test_the_cheapest_feasible_protocol_is_chosen(installed: Installed) -> None:
+    installed(
+        fake("dear", upload=200),
+        fake("cheap", upload=100),
+        fake("cheaper but impossible", upload=10, rule="2t > n"),
+        fake("cheapest but in the clear", upload=1, threat_models=()),
+    )
+    chosen = plan(clients=10, fields=FIELDS)
+    assert chosen.protocol == "cheap"
+    words = chosen.explain()
+    assert "cheap uploads 100 bytes with 3 neighbours" in words
+    assert "dear uploads 200 bytes" in words
+    assert "cheaper but impossible is not possible (2t > n)" in words
+    assert "in the clear" not in words
+    assert "cheap has a caveat." in words
+
+
+def test_equal_uploads_are_decided_by_compute_and_then_by_name(installed: Installed) -> None:
+    installed(fake("a", prg=10**9), fake("c"), fake("b"))
+    assert plan(clients=10, fields=FIELDS).protocol == "b"
+
+
+def test_a_protocol_for_the_adversary_goes_before_a_cheaper_one(installed: Installed) -> None:
+    installed(fake("honest", upload=1), fake("active", upload=9, threat_models=("active",)))
+    assert plan(clients=10, fields=FIELDS, adversary="active").protocol == "active"
+
+
+def test_when_nothing_is_feasible_every_rule_is_named(installed: Installed) -> None:
+    installed(fake("a", rule="first rule"), fake("b", rule="second rule"))
+    with pytest.raises(ParameterError, match="a: first rule; b: second rule"):
+        plan(clients=10, fields=FIELDS)
+
+
+def test_a_named_protocol_that_is_infeasible_is_not_replaced(installed: Installed) -> None:
+    installed(fake("a", rule="its rule"), fake("b"))
+    with pytest.raises(ParameterError, match="a: its rule"):
+        plan(clients=10, fields=FIELDS, protocol="a")
+
+
+def test_parameters_that_break_a_rule_are_no_plan(installed: Installed) -> None:
+    installed(fake("a"))
+    good = plan(clients=10, fields=FIELDS)
+    with pytest.raises(ParameterError, match="a: degree is odd by rule"):
+        dataclasses.replace(good, params=FakeParams(10, 4))
+    with pytest.raises(ParameterError, match="10, 10 and 11 clients"):
+        dataclasses.replace(good, params=FakeParams(11, 3))
+    data = good.encode()
+    assert data.endswith(FakeParams(10, 3).encode())
+    with pytest.raises(ParameterError, match="degree is odd by rule"):
+        Plan.decode(data[:-4] + (5).to_bytes(4))
+
+
+def test_a_plan_for_reading_makes_no_session(installed: Installed) -> None:
+    installed(fake("a", guarantee="parameters only: soon"))
+    with pytest.raises(PolicyRefused, match="for reading"):
+        plan(clients=10, fields=FIELDS).session(bytes(16), bytes(32))
+
+
+# --- the real ones -------------------------------------------------------------------------
+
+
+def test_secagg_plus_wins_wherever_its_degree_is_smaller() -> None:
+    for clients in (20, 100, 1000):
+        chosen = plan(clients=clients, fields={"one": Integer(1, 1)})
+        assert chosen.protocol == "secagg+"
+        assert chosen.degree < clients - 1
+
+
+def test_secagg_stands_in_where_no_regular_graph_will_do() -> None:
+    chosen = plan(clients=4, fields=FIELDS, corrupt="0.25", dropout="0.25")
+    assert (chosen.protocol, chosen.degree, chosen.threshold) == ("secagg", 3, 3)
+    with pytest.raises(ParameterError, match="secagg\\+: no even degree below 3"):
+        plan(clients=4, fields=FIELDS, corrupt="0.25", dropout="0.25", protocol="secagg+")
+    assert "secagg+ is not possible (no even degree" in chosen.explain()
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+def test_row_46_cohorts_of_one_and_two(clients: int) -> None:
+    with pytest.raises(ParameterError, match="too few"):
+        plan(clients=clients, fields=FIELDS)
+
+
+def test_infeasible_dropout_names_both_rules() -> None:
+    with pytest.raises(ParameterError) as error:
+        plan(clients=100, fields=FIELDS, corrupt=0.5, dropout=0.5)
+    assert "t <= n - D" in str(error.value)
+    assert "corrupt + dropout <= 0.9" in str(error.value)
+
+
+def test_the_sum_in_the_clear_must_be_named() -> None:
+    chosen = plan(clients=2, fields=FIELDS, protocol="plainsum")
+    assert chosen.protocol == "plainsum"
+    assert "protects against nobody" in chosen.explain()
+
+
+def test_min_clients_reaches_the_finder() -> None:
+    chosen = plan(clients=1000, fields=FIELDS, min_clients=800)
+    assert (chosen.degree, chosen.threshold, chosen.params.min_clients) == (70, 35, 800)
+
+
+def test_figures_of_a_plan() -> None:
+    fields = {"update": UPDATE, "ages": Integer(10, 120)}
+    chosen = plan(clients=100, fields=fields)
+    assert chosen.ring_bits == 23  # 2 * 100 * 32767 + 1 < 2^23
+    assert chosen.max_error == pytest.approx(0.5 / 32767, rel=1e-6)
+    assert chosen.upload_bytes == chosen.cost.upload_bytes
+    assert chosen.expansion == pytest.approx(chosen.upload_bytes / (50_890 * 2 + 10 * 8 / 8))
+    assert plan(clients=100, fields={"ages": Integer(10, 120)}).max_error == 0
+    assert plan(clients=100, fields={"ages": Integer(10, 128)}).expansion < (
+        plan(clients=100, fields={"ages": Integer(10, 127)}).expansion  # 9 bits against 8
+    )
+
+
+def test_max_error_is_the_largest_of_the_fields() -> None:
+    coarse = FixedPoint(5, 2.0, 8, rounding="stochastic")
+    chosen = plan(clients=10, fields={"fine": UPDATE, "coarse": coarse, "n": Integer(1, 5)})
+    assert chosen.max_error == coarse.max_error > UPDATE.max_error
+
+
+# --- exact arguments -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("corrupt", [0.29, "0.29", Fraction(29, 100), Decimal("0.29"), "29/100"])
+def test_fractions_are_exact(corrupt: Any) -> None:
+    """29 of 100, which int(0.29 * 100) is not."""
+    chosen = plan(clients=100, fields=FIELDS, corrupt=corrupt)
+    assert chosen.threat.corrupt == Fraction(29, 100)
+    assert chosen.threat.corrupted == 29
+
+
+@pytest.mark.parametrize("name", ["corrupt", "dropout"])
+@pytest.mark.parametrize(
+    "value", [1, 1.0, "1", -0.1, 2, float("nan"), float("inf"), True, "a tenth", "1/0", None, 1 / 3]
+)
+def test_fractions_outside_their_domain(name: str, value: Any) -> None:
+    with pytest.raises(ParameterError, match=name):
+        plan(clients=10, fields=FIELDS, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["clients", "min_clients", "max_weight"])
+@pytest.mark.parametrize("value", [True, 10.0, "10", 0, -1, 1 << 40])
+def test_counts_are_integers(name: str, value: Any) -> None:
+    with pytest.raises(ParameterError, match=name):
+        plan(**{"clients": 10, "fields": FIELDS, name: value})
+
+
+def test_min_clients_is_at_most_clients() -> None:
+    with pytest.raises(ParameterError, match="min_clients must be an integer from 1 to 10"):
+        plan(clients=10, fields=FIELDS, min_clients=11)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ParameterError, match="adversary"):
+        plan(clients=10, fields=FIELDS, adversary="malicious")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="plainsum, secagg"):
+        plan(clients=10, fields=FIELDS, protocol="secagg++")
+
+
+def test_row_83_headroom_is_refused_with_its_proof() -> None:
+    """n W (2^31 - 1) past 2^63 cannot be told apart from its negative in 64 bits."""
+    fields = {"update": FixedPoint(4, 1.0, 32)}
+    most = (2**63 - 1) // (10 * (2**31 - 1))
+    fits = plan(clients=10, fields=fields, max_weight=most)
+    assert fits.ring_bits == 64
+    bound = 10 * most * (2**31 - 1)
+    assert f"M = 10 * {most} * 2147483647 = {bound}" in fits.explain()
+    assert "= 64 bits, so it cannot wrap" in fits.explain()
+    with pytest.raises(HeadroomError) as error:
+        plan(clients=10, fields=fields, max_weight=most + 1)
+    assert f"10 clients * {most + 1} (max_weight) * 2147483647" in str(error.value)
+    assert "65 bits" in str(error.value)
+
+
+# --- encoding and digest -------------------------------------------------------------------
+
+fractions = st.fractions(0, Fraction(3, 10), max_denominator=50)
+names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+fixed = st.builds(
+    FixedPoint,
+    length=st.integers(1, 1000),
+    clip=st.floats(0.01, 1e6),
+    bits=st.integers(2, 24),
+    rounding=st.sampled_from(["nearest", "stochastic"]),
+    excess=st.sampled_from(["clip", "error"]),
+)
+integers = st.builds(Integer, length=st.integers(1, 1000), max=st.integers(1, 1 << 40))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    clients = draw(st.integers(3, 60))
+    fields = draw(st.dictionaries(names, fixed | integers, min_size=1, max_size=4))
+    return plan(
+        clients=clients,
+        fields={**fields, "update": draw(fixed)},
+        corrupt=draw(fractions),
+        dropout=draw(fractions) / 2,
+        adversary="semi-honest",
+        protocol="plainsum" if draw(st.booleans()) else "secagg",
+        min_clients=draw(st.none() | st.integers(1, clients)),
+        max_weight=draw(st.integers(1, 1000)),
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(plans())
+def test_row_23_encoding_round_trips(chosen: Plan) -> None:
+    data = chosen.encode()
+    again = Plan.decode(data, allow_unprotected=True)
+    assert again == chosen
+    assert again.encode() == data
+    assert again.digest() == chosen.digest() == labels.digest(labels.PLAN, data)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plans(), st.data())
+def test_rows_2_to_23_a_flipped_byte_is_refused_or_another_plan(
+    chosen: Plan, data: st.DataObject
+) -> None:
+    """Never an untyped error, and never the same plan from other bytes."""
+    encoded = bytearray(chosen.encode())
+    encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        other = Plan.decode(bytes(encoded), allow_unprotected=True)
+    except SecAggError:
+        return
+    assert other.encode() == bytes(encoded)
+    assert other.digest() != chosen.digest()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_row_1_any_bytes_give_a_typed_error(data: bytes) -> None:
+    with pytest.raises(SecAggError):
+        Plan.decode(b"\x01\x01\x00\x00\x00\x06secagg" + data)
+
+
+BASE: dict[str, Any] = {
+    "clients": 100,
+    "fields": FIELDS,
+    "corrupt": 0.1,
+    "dropout": 0.2,
+    "adversary": "semi-honest",
+    "protocol": "secagg",
+    "min_clients": 70,
+    "max_weight": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clients": 101},
+        {"corrupt": 0.101},
+        {"dropout": 0.201},
+        {"adversary": "active"},
+        {"protocol": "secagg+"},
+        {"min_clients": 71},
+        {"min_clients": None},
+        {"max_weight": 2},
+        {"fields": {"updates": UPDATE}},
+        {"fields": {"update": UPDATE, "n": Integer(1, 1)}},
+        {"fields": {"update": dataclasses.replace(UPDATE, length=50_891)}},
+        {"fields": {"update": dataclasses.replace(UPDATE, clip=1.5)}},
+        {"fields": {"update": dataclasses.replace(UPDATE, bits=17)}},
+        {"fields": {"update": dataclasses.replace(UPDATE, rounding="stochastic")}},
+        {"fields": {"update": dataclasses.replace(UPDATE, excess="error")}},
+        {"fields": {"update": Integer(50_890, 32767)}},
+        {"fields": {"update": Integer(50_890, 32768)}},
+    ],
+    ids=str,
+)
+def test_the_digest_binds_every_input(change: dict[str, Any]) -> None:
+    assert plan(**BASE).digest() == plan(**BASE).digest()
+    assert plan(**BASE).digest() != plan(**{**BASE, **change}).digest()
+
+
+def test_the_digest_binds_the_parameters_and_the_order_of_fields() -> None:
+    chosen = plan(**BASE)
+    stricter = dataclasses.replace(
+        chosen,
+        params=dataclasses.replace(chosen.params, min_clients=90),  # type: ignore[type-var]
+    )
+    assert stricter.digest() != chosen.digest()
+    a, b = {"a": UPDATE, "b": UPDATE}, {"b": UPDATE, "a": UPDATE}
+    assert plan(clients=9, fields=a).digest() != plan(clients=9, fields=b).digest()
+
+
+def test_encoding_byte_by_byte() -> None:
+    chosen = plan(**{**BASE, "fields": {"u": Integer(2, 3)}})
+    assert chosen.encode().hex() == (
+        "01"
+        "01"
+        "00000006" + b"secagg".hex() + "00000064"
+        "00000001"
+        "0000000a"
+        "00000001"
+        "00000005"
+        "00"
+        "00000046"
+        "00000001"
+        "00000001"
+        "00000001" + b"u".hex() + "02"
+        "00000002"
+        "0000000000000003"
+        "00000014"
+        "00000064"
+        "00000063"
+        "00000038"
+        "00000046"
+        "00000038"
+    )
+
+
+def patched(offset: int, data: bytes) -> bytes:
+    encoded = bytearray(plan(**BASE).encode())
+    encoded[offset : offset + len(data)] = data
+    return bytes(encoded)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "complaint"),
+    [
+        (patched(0, b"\x02"), UnknownVersion, "speaks version 1"),
+        (patched(1, b"\x02"), UnknownVersion, "suite 2"),
+        (patched(2, (65).to_bytes(4)), TooLarge, "protocol"),
+        (patched(6, b"secagh"), ParameterError, "no protocol 'secagh'"),
+        (patched(12, (0).to_bytes(4)), ParameterError, "clients"),
+        (patched(12, (99).to_bytes(4)), ParameterError, "99, 99 and 100"),
+        (patched(16, b"\0\0\0\2\0\0\0\x14"), WireError, "corrupt is not in lowest terms"),
+        (patched(16, b"\0\0\0\1\0\0\0\0"), WireError, "denominator 0"),
+        (patched(16, b"\0\0\0\1\0\0\0\1"), ParameterError, r"corrupt must lie in \[0, 1\)"),
+        (patched(16, b"\0\0\0\1\0\0\0\2"), ParameterError, "2t > n"),
+        (patched(24, b"\0\0\0\3\0\0\0\5"), ParameterError, "dropout|survivors"),
+        (patched(32, b"\x02"), WireError, "adversary 2"),
+        (patched(33, (101).to_bytes(4)), ParameterError, "min_clients"),
+        (patched(33, (71).to_bytes(4)), ParameterError, "below the plan's 71"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_row_7_and_others_each_field_of_a_peer_s_plan(
+    data: bytes, error: type[SecAggError], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        Plan.decode(data)
+
+
+def test_rows_2_and_3_truncated_anywhere_and_trailing() -> None:
+    data = plan(**BASE).encode()
+    for size in range(len(data)):
+        with pytest.raises(Truncated):
+            Plan.decode(data[:size])
+    with pytest.raises(TrailingBytes):
+        Plan.decode(data + b"\x00")
+
+
+def test_row_22_a_plan_above_the_limit() -> None:
+    data = plan(**BASE).encode()
+    assert Plan.decode(data, limit=len(data)) == plan(**BASE)
+    with pytest.raises(TooLarge, match=f"the limit is {len(data) - 1}"):
+        Plan.decode(data, limit=len(data) - 1)
+
+
+def test_a_peer_cannot_propose_the_sum_in_the_clear() -> None:
+    chosen = plan(clients=10, fields=FIELDS, protocol="plainsum")
+    with pytest.raises(PolicyRefused, match="protects against nobody"):
+        Plan.decode(chosen.encode())
+    assert Plan.decode(chosen.encode(), allow_unprotected=True) == chosen
+
+
+def test_a_session_carries_the_plan() -> None:
+    chosen = plan(**BASE)
+    session = chosen.session(b"n" * 16, b"p" * 32)
+    assert session.plan_digest == chosen.digest()
+    assert (session.nonce, session.payload_digest) == (b"n" * 16, b"p" * 32)
+    assert (session.params, session.layout) == (chosen.params, chosen.layout)
+
+
+# --- words ---------------------------------------------------------------------------------
+
+
+def test_explain_answers_what_a_newcomer_asks() -> None:
+    chosen = plan(clients=1000, fields={**FIELDS, "ages": Integer(3, 120)})
+    words = chosen.explain()
+    for answer in (
+        "secagg+ (specs/10-secagg.md",
+        "for 1000 clients: each client shares keys with 66 of the 999 others",
+        "secagg uploads",
+        chosen.guarantee,
+        "a round starts with at least 998 of 1000 clients",
+        "Who may drop: 200 clients",
+        "Who may collude: 100 of the clients",
+        "update: 16-bit fixed point in ±1, each element of a mean within 1.53e-05",
+        "M = 1000 * 32767 = 32767000 in magnitude, and ceil(log2(2M + 1)) = 26 bits",
+        "ages: integers in ±120, summed exactly",
+        f"uploads {chosen.upload_bytes:,} bytes ({chosen.expansion:.2f} times its data)",
+        f"downloads {chosen.cost.download_bytes:,} bytes",
+        "one lie by the server",
+        chosen.digest().hex(),
+    ):
+        assert answer in words, answer
+    assert "998" in words
+    for caveat in chosen.info.caveats(chosen.threat, chosen.params):
+        assert f"\n  - {caveat}\n" in words
+
+
+def test_an_active_plan_is_for_reading() -> None:
+    chosen = plan(clients=100, fields=FIELDS, adversary="active")
+    assert chosen.guarantee.startswith("parameters only")
+    assert chosen.degree == 52
+    with pytest.raises(PolicyRefused, match="active adversary"):
+        chosen.session(bytes(16), bytes(32))
