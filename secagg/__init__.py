@@ -1,1 +1,74 @@
-"""Secure aggregation: a server learns the sum of many clients' vectors and nothing else."""
+"""Secure aggregation: a server learns the sum of many clients' vectors and nothing else.
+
+    plan = secagg.plan(clients=100, fields={"update": secagg.FixedPoint(50_890, clip=1.0, bits=16)})
+    print(plan.explain())
+    total = secagg.simulate(plan, updates, drop=secagg.drop_at("masked-input", rate=0.1))
+    total.mean["update"], total.contributors, total.dropped
+
+The names below are imported when first used: planning must not wait for the compiler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from secagg.drive.aio import Contribution, connect, participate, serve
+    from secagg.errors import SecAggError
+    from secagg.fields import FixedPoint, Integer
+    from secagg.party import Aggregate, Client, Server
+    from secagg.planner import Plan, plan
+    from secagg.records import Structure
+    from secagg.sim import drop_at, simulate
+else:
+    import importlib
+
+    _HOMES = {
+        "Aggregate": "party",
+        "Client": "party",
+        "Contribution": "drive.aio",
+        "FixedPoint": "fields",
+        "Integer": "fields",
+        "Plan": "planner",
+        "SecAggError": "errors",
+        "Server": "party",
+        "Structure": "records",
+        "connect": "drive.aio",
+        "drop_at": "sim",
+        "participate": "drive.aio",
+        "plan": "planner",
+        "serve": "drive.aio",
+        "simulate": "sim",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'secagg' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"secagg.{_HOMES[name]}"), name)
+        globals()[name] = value  # the next look-up finds it at once
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "Aggregate",
+    "Client",
+    "Contribution",
+    "FixedPoint",
+    "Integer",
+    "Plan",
+    "SecAggError",
+    "Server",
+    "Structure",
+    "__version__",
+    "connect",
+    "drop_at",
+    "participate",
+    "plan",
+    "serve",
+    "simulate",
+]

@@ -1,0 +1,84 @@
+"""asyncio: `serve` runs the service, `connect` and `participate` are a client of it.
+
+The server, and each of its clients::
+
+    async with secagg.serve(port=8000) as service:
+        await service.ready(clients=100, timeout=60)
+        total = await service.run_round(plan, task, deadlines=30)
+
+    async with secagg.connect("ws://127.0.0.1:8000") as link:
+        await secagg.participate(link, inputs, plan=plan)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from secagg.drive.clock import RoundReport
+from secagg.drive.participant import Contribution, Inputs, Offer, Outcome, participate
+from secagg.drive.service import Deadlines, Observer, Service
+from secagg.planner import Plan
+from secagg.sansio import Randomness, system_randomness
+from secagg.transport import websocket
+from secagg.transport.base import DEFAULT_MAX_SIZE, Link
+from secagg.wire.frame import HEAD_SIZE
+
+__all__ = [
+    "Contribution",
+    "Deadlines",
+    "Inputs",
+    "Observer",
+    "Offer",
+    "Outcome",
+    "RoundReport",
+    "Service",
+    "connect",
+    "message_limit",
+    "participate",
+    "serve",
+]
+
+
+@asynccontextmanager
+async def serve(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    max_size: int = DEFAULT_MAX_SIZE,
+    randomness: Randomness = system_randomness,
+) -> AsyncIterator[Service]:
+    """A service on a WebSocket of its own, inside the running loop; `service.port` is bound.
+
+    host: loopback only (PolicyRefused): to serve a network, mount `asgi(service.on_link)` in a
+    TLS server. port: 0 takes a free one. max_size: `message_limit(plan)`, or a limit for all plans
+    to come. On leaving, every frame already due is sent and every link is closed.
+    """
+    service = Service(max_size=max_size, randomness=randomness)
+    async with websocket.listen(service.on_link, host, port, max_size=max_size) as bound:
+        service.port = bound
+        try:
+            yield service
+        finally:
+            await service.close()
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float = 10.0
+) -> AsyncIterator[Link]:
+    """A link to a service, for `participate`; closed on leaving.
+
+    max_size: bytes of the largest frame accepted; an announcement carries the plan and the task.
+    Raises as `secagg.transport.websocket.connect` does.
+    """
+    link = await websocket.connect(url, max_size=max_size, timeout=timeout)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+def message_limit(plan: Plan) -> int:
+    """Bytes of the largest frame that a client of this plan sends: a server's `max_size`."""
+    return HEAD_SIZE + plan.cost.largest_message

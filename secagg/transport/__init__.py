@@ -1,0 +1,1 @@
+"""Links that carry whole messages in order: in memory, or over WebSockets."""

@@ -1,0 +1,26 @@
+"""What a driver asks of a network: whole messages, in order, until the link is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+DEFAULT_MAX_SIZE = 64 << 20
+"""Bytes of one message where no plan says less: 64 MiB, a model of sixteen million float32."""
+
+
+class Link(Protocol):
+    """One end of a connection. At most one task sends and at most one receives at a time."""
+
+    async def send(self, data: bytes) -> None:
+        """Returns once the network has room again, not once the peer has it. LinkClosed."""
+
+    async def receive(self) -> bytes:
+        """The next whole message; LinkClosed once the link is gone and nothing is left to read."""
+
+    async def close(self) -> None:
+        """Idempotent. Whoever waits in `receive` or `send`, at either end, gets LinkClosed."""
+
+
+OnLink: TypeAlias = Callable[[Link], Awaitable[None]]
+"""What a server does with a new link, which is closed when it returns or raises LinkClosed."""

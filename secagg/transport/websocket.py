@@ -1,0 +1,303 @@
+"""Links over WebSockets: a client on `websockets`, a server as a bare ASGI callable.
+
+Binary messages only, no compression at either end (a limit must hold before anything is inflated),
+and the same hard limit at both ends. Without TLS nothing but loopback is spoken to: a plan's
+promises start from links that nobody else reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from secagg.errors import LinkClosed, LinkTimeout, ParameterError, PolicyRefused, TransportError
+from secagg.transport.base import DEFAULT_MAX_SIZE, Link, OnLink
+
+if TYPE_CHECKING:
+    import uvicorn
+    from websockets.asyncio.client import ClientConnection
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PING_INTERVAL = 20.0
+PING_TIMEOUT = 60.0
+"""Seconds. Wider than the libraries' 20: a client that trains, or a server that unmasks, may hold
+its interpreter for many seconds without being gone."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a closing handshake may take; a peer that does not read cannot hold us longer."""
+QUEUE = 2
+"""Whole messages a client reads ahead: each may be as large as the limit."""
+
+_UNSUPPORTED_DATA, _TOO_BIG = 1003, 1009  # close codes, RFC 6455 §7.4.1
+
+
+async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float = 10.0) -> Link:
+    """A link to the server at `url`, `wss://...`, or `ws://...` on loopback.
+
+    max_size: bytes of the largest message accepted. timeout: seconds for the whole opening.
+    Raises ParameterError for what is no such URL, PolicyRefused for `ws://` to another machine,
+    LinkTimeout, and TransportError when nobody answers or what answers is no such service.
+    """
+    try:
+        from websockets.asyncio.client import connect as open_websocket
+        from websockets.exceptions import WebSocketException
+    except ImportError as missing:
+        raise TransportError(_missing("websockets")) from missing
+    host, port, secure = _parse(url)
+    try:
+        # An explicit host and port also make a redirect to another origin an error. A proxy that
+        # the environment names is for the network, not for loopback.
+        connection = await open_websocket(
+            url,
+            host=host,
+            port=port,
+            proxy=True if secure else None,
+            compression=None,
+            max_size=max_size,
+            max_queue=QUEUE,
+            open_timeout=timeout,
+            close_timeout=CLOSE_TIMEOUT,
+            ping_interval=PING_INTERVAL,
+            ping_timeout=PING_TIMEOUT,
+        )
+    except TimeoutError as error:
+        raise LinkTimeout(f"{host}:{port} did not answer within {timeout} seconds") from error
+    except (OSError, WebSocketException, ValueError) as error:
+        raise TransportError(f"no link to {host}:{port}: {error}") from error
+    return _ClientLink(connection)
+
+
+def asgi(on_link: OnLink, *, max_size: int = DEFAULT_MAX_SIZE) -> AsgiApp:
+    """An ASGI application that hands every WebSocket to `on_link`, whatever its path.
+
+    It mounts in FastAPI or Starlette and runs under any ASGI server; give that server the same
+    limit (`uvicorn --ws websockets-sansio --ws-max-size N --ws-per-message-deflate false`) and TLS.
+    A handshake with an Origin header comes from a web page and is refused: a browser lets any page
+    open a WebSocket to loopback, and a page is no participant.
+    """
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _upgrade_required(send)
+        elif scope["type"] == "websocket":
+            await _serve_websocket(scope, receive, send)
+        else:  # lifespan: nothing to start, and raising is how an application says so
+            raise TransportError(f"scope {scope['type']!r} is not served here")
+
+    async def _serve_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        if any(name.lower() == b"origin" for name, _ in scope["headers"]):
+            await send({"type": "websocket.close"})  # before the accept: HTTP 403
+            return
+        try:
+            await send({"type": "websocket.accept"})
+        except OSError:
+            return  # gone before the accept
+        link = _ServerLink(receive, send, max_size)
+        try:
+            await on_link(link)
+        except LinkClosed:
+            return  # as good an end of a link as any
+        finally:
+            await link.close()
+
+    return application
+
+
+@asynccontextmanager
+async def listen(
+    on_link: OnLink,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    max_size: int = DEFAULT_MAX_SIZE,
+) -> AsyncIterator[int]:
+    """Serves `asgi(on_link)` with uvicorn inside the running loop; yields the bound port.
+
+    No signal handlers are installed and no logging is configured: both belong to the caller.
+    host: a loopback address or "localhost", else PolicyRefused. port: 0 takes a free one.
+    Raises TransportError when the address is taken.
+    """
+    try:
+        import uvicorn
+    except ImportError as missing:
+        raise TransportError(_missing("uvicorn")) from missing
+    address = _loopback(host)
+    listener = _bind(address, port)
+    server = uvicorn.Server(_uvicorn_config(asgi(on_link, max_size=max_size), max_size))
+    server.config.load()
+    # the steps of Server.serve without its signal handlers and its polling main loop
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[listener])
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        # a closed transport still waits for a peer that does not read: such a peer is cut off
+        cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort_connections, server)
+        await server.shutdown(sockets=[listener])
+        cut.cancel()
+
+
+def _abort_connections(server: uvicorn.Server) -> None:
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+
+
+def _uvicorn_config(application: AsgiApp, max_size: int) -> uvicorn.Config:
+    import uvicorn
+
+    return uvicorn.Config(
+        application,
+        ws="websockets-sansio",
+        ws_max_size=max_size,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_INTERVAL,
+        ws_ping_timeout=PING_TIMEOUT,
+        http="h11",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(2 * CLOSE_TIMEOUT),
+    )
+
+
+class _ClientLink:
+    """The client's end, on a connection of the `websockets` package."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, data: bytes) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._connection.send(data)
+        except ConnectionClosed as closed:
+            raise LinkClosed(f"the link is closed: {closed}") from closed
+
+    async def receive(self) -> bytes:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            data = await self._connection.recv()
+        except ConnectionClosed as closed:
+            raise LinkClosed(f"the link is closed: {closed}") from closed
+        if isinstance(data, str):
+            await self._connection.close(_UNSUPPORTED_DATA, "binary frames only")
+            raise LinkClosed("the peer sent a text frame, and was closed")
+        return data
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class _ServerLink:
+    """The server's end, on the two callables of an accepted ASGI WebSocket."""
+
+    def __init__(self, receive: Receive, send: Send, max_size: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._max_size = max_size
+        self._closed = False
+
+    async def send(self, data: bytes) -> None:
+        if self._closed:
+            raise LinkClosed("the link is closed")
+        try:
+            await self._send({"type": "websocket.send", "bytes": data})
+        except (OSError, RuntimeError) as gone:
+            # ASGI has `send` raise OSError after a disconnect; uvicorn raises RuntimeError where
+            # it closed by itself, as it does for a message past the limit
+            self._closed = True
+            raise LinkClosed("the peer is gone") from gone
+
+    async def receive(self) -> bytes:
+        if self._closed:
+            raise LinkClosed("the link is closed")
+        event = await self._receive()
+        if event["type"] != "websocket.receive":
+            self._closed = True
+            raise LinkClosed(f"the peer closed the link, code {event.get('code', 1005)}")
+        data: bytes | None = event.get("bytes")
+        if data is None:
+            await self._close(_UNSUPPORTED_DATA, "binary frames only")
+            raise LinkClosed("the peer sent a text frame, and was closed")
+        if len(data) > self._max_size:  # a host application's server may have a wider limit
+            await self._close(_TOO_BIG, f"at most {self._max_size} bytes")
+            raise LinkClosed(f"the peer sent {len(data)} bytes; the limit is {self._max_size}")
+        return data
+
+    async def close(self) -> None:
+        await self._close(1000, "")
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except (OSError, RuntimeError):
+            return  # TimeoutError, or closed already: either way nobody listens
+
+
+async def _upgrade_required(send: Send) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"upgrade", b"websocket")]
+    await send({"type": "http.response.start", "status": 426, "headers": headers})
+    await send({"type": "http.response.body", "body": b"this is a WebSocket service\n"})
+
+
+def _parse(url: str) -> tuple[str, int, bool]:
+    """Host, port, and whether TLS protects the link."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ParameterError(f"not a URL: {error}") from error
+    if parts.scheme not in ("ws", "wss") or not host:
+        raise ParameterError("a server's URL is ws://HOST:PORT or wss://HOST:PORT")
+    if parts.scheme == "ws":
+        return _loopback(host), port or 80, False
+    return host, port or 443, True
+
+
+def _loopback(host: str) -> str:
+    """A numeric loopback address, or PolicyRefused: no name is resolved to find out."""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback:
+        raise PolicyRefused(
+            f"without TLS only loopback is spoken to, and {host} is not. Put the service behind "
+            "TLS (mount secagg.transport.websocket.asgi in a TLS server) and use wss://"
+        )
+    return str(address)
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise TransportError(f"cannot listen on {address} port {port}: {error}") from error
+    return listener
+
+
+def _missing(package: str) -> str:
+    return f"the package {package} is not installed: pip install 'secagg[server]'"

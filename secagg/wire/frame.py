@@ -1,0 +1,163 @@
+"""What travels on one link: announcements, protocol messages, and the end of a round.
+
+A frame is version u8, kind u8, round nonce (16 bytes), body. The nonce routes: several rounds run
+over one connection, and what names another round is ignored. It authenticates nothing; that is
+the work of the session id inside the messages (specs/01-wire.md §3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from secagg.crypto import labels
+from secagg.errors import BadTag, ParameterError, TooLarge, UnknownVersion, WireError
+from secagg.types import FIRST_RESERVED, AbortReason, Buffer, PartyId
+from secagg.wire.codec import Reader, Writer
+
+VERSION = 1
+NONCE_SIZE = 16
+DIGEST_SIZE = 32
+HEAD_SIZE = 2 + NONCE_SIZE
+"""Bytes that a frame adds to a protocol message."""
+
+ANNOUNCE, MESSAGE, OVER = 1, 2, 3
+_INLINE, _DIGEST_ONLY = 0, 1
+_DONE = 0
+
+
+def payload_digest(payload: Buffer) -> bytes:
+    """32 bytes that bind a round to its task: each client computes it over the bytes it received.
+
+    Every client of a session must have seen the same task, or its keys fit nobody else's
+    (threats T7).
+    """
+    return labels.digest(labels.PAYLOAD, payload)
+
+
+@dataclass(frozen=True, slots=True)
+class DigestOnly:
+    """Stands for a payload that clients fetch elsewhere: its 32-byte digest."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """A server opens a round for one client.
+
+    nonce: 16 bytes. deadlines: milliseconds that each phase of the protocol lasts at most, in the
+    protocol's order. plan: `Plan.encode()`. payload: the task itself, or its digest alone.
+    """
+
+    nonce: bytes
+    party: PartyId
+    deadlines: tuple[int, ...]
+    plan: bytes
+    payload: bytes | DigestOnly
+
+    @property
+    def payload_digest(self) -> bytes:
+        """Computed here where the payload is inline: a digest on the wire would prove nothing."""
+        if isinstance(self.payload, DigestOnly):
+            return self.payload.digest
+        return payload_digest(self.payload)
+
+    def encode(self) -> bytes:
+        writer = _head(ANNOUNCE, self.nonce).u32(self.party).u8(len(self.deadlines))
+        for milliseconds in self.deadlines:
+            writer.u32(milliseconds)
+        writer.prefixed(self.plan)
+        if isinstance(self.payload, DigestOnly):
+            return writer.u8(_DIGEST_ONLY).raw(self.payload.digest).finish()
+        return writer.u8(_INLINE).prefixed(self.payload).finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A protocol message of one round, either way. The sender is whoever owns the link."""
+
+    nonce: bytes
+    data: bytes
+
+    def encode(self) -> bytes:
+        return _head(MESSAGE, self.nonce).raw(self.data).finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The server's last word on a round: done (reason None) or aborted, and the two counts."""
+
+    nonce: bytes
+    reason: AbortReason | None
+    contributors: int
+    dropped: int
+
+    def encode(self) -> bytes:
+        writer = _head(OVER, self.nonce).u8(self.reason.code if self.reason else _DONE)
+        return writer.u32(self.contributors).u32(self.dropped).finish()
+
+
+Frame: TypeAlias = Announce | Message | Over
+
+
+def decode_frame(data: Buffer, *, limit: int) -> Frame:
+    """The frame that is all of `data`, or a WireError that says what is wrong and where.
+
+    limit: the largest frame, in bytes, that the caller's plan allows; checked before anything else.
+    """
+    if len(data) > limit:
+        raise TooLarge(f"a frame of {len(data)} bytes, and the limit is {limit}")
+    reader = Reader(data)
+    if (version := reader.u8("version")) != VERSION:
+        raise UnknownVersion(f"frame version {version}; this side speaks version {VERSION} only")
+    kind = reader.u8("kind")
+    if kind not in _DECODERS:
+        raise BadTag(f"frame kind {kind} is unknown; known are {sorted(_DECODERS)}")
+    frame = _DECODERS[kind](reader, reader.fixed(NONCE_SIZE, "round nonce"))
+    reader.finish()
+    return frame
+
+
+def _head(kind: int, nonce: bytes) -> Writer:
+    if len(nonce) != NONCE_SIZE:
+        raise ParameterError(f"a round nonce is {NONCE_SIZE} bytes long, not {len(nonce)}")
+    return Writer().u8(VERSION).u8(kind).raw(nonce)
+
+
+def _announce(reader: Reader, nonce: bytes) -> Announce:
+    party = reader.u32("party")
+    if party >= FIRST_RESERVED:
+        raise WireError(f"party {party} is reserved for servers")
+    deadlines = tuple(reader.u32("deadline") for _ in range(reader.u8("number of deadlines")))
+    # what is left of the frame, which is under the caller's limit, is the limit of its parts
+    plan = reader.prefixed(reader.remaining, "plan")
+    mode = reader.u8("payload mode")
+    if mode not in (_INLINE, _DIGEST_ONLY):
+        raise WireError(f"payload mode {mode} is unknown")
+    payload: bytes | DigestOnly
+    if mode == _INLINE:
+        payload = reader.prefixed(reader.remaining, "payload")
+    else:
+        payload = DigestOnly(reader.fixed(DIGEST_SIZE, "payload digest"))
+    return Announce(nonce, PartyId(party), deadlines, plan, payload)
+
+
+def _message(reader: Reader, nonce: bytes) -> Message:
+    return Message(nonce, reader.fixed(reader.remaining, "message"))
+
+
+def _over(reader: Reader, nonce: bytes) -> Over:
+    code = reader.u8("outcome")
+    reason = AbortReason.from_code(code)
+    if code != _DONE and reason is None:
+        raise WireError(f"outcome {code} is unknown")
+    return Over(nonce, reason, reader.u32("contributors"), reader.u32("dropped"))
+
+
+_DECODERS: dict[int, Callable[[Reader, bytes], Frame]] = {
+    ANNOUNCE: _announce,
+    MESSAGE: _message,
+    OVER: _over,
+}

@@ -1,0 +1,769 @@
+"""The asyncio service and its clients, on the toy protocol: every sum against plain integers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.asyncio.client import connect as raw_connect
+from websockets.exceptions import ConnectionClosed
+
+from secagg import party
+from secagg.drive import service as service_module
+from secagg.drive.aio import (
+    Contribution,
+    Inputs,
+    Offer,
+    Outcome,
+    Service,
+    connect,
+    message_limit,
+    participate,
+    serve,
+)
+from secagg.errors import (
+    BelowThreshold,
+    InputError,
+    LinkClosed,
+    LinkTimeout,
+    LocalProtocolError,
+    ParameterError,
+    PolicyRefused,
+    RangeError,
+    RemoteProtocolError,
+    WireError,
+)
+from secagg.fields import Integer
+from secagg.planner import Plan, plan
+from secagg.transport import memory
+from secagg.transport.base import Link
+from secagg.types import AbortReason, Fault, PartyId
+from secagg.wire.frame import (
+    Announce,
+    DigestOnly,
+    Message,
+    Over,
+    decode_frame,
+    payload_digest,
+)
+
+LENGTH = 5
+LIMIT = 1 << 16
+SOON = 20.0
+"""Seconds that no test waits for: a deadline that only ends a test that hangs."""
+TASK = b"the model of this round"
+NONCE = bytes(16)
+
+
+def nonce(number: int) -> bytes:
+    """The service's randomness in these tests is a counter of rounds."""
+    return number.to_bytes(16)
+
+
+def toy(clients: int, dropout: float = 0.5, length: int = LENGTH) -> Plan:
+    fields = {"update": Integer(length, 1000)}
+    return plan(clients=clients, fields=fields, corrupt=0, dropout=dropout, protocol="plainsum")
+
+
+def vector(who: int, number: int, length: int = LENGTH) -> list[int]:
+    return [(7 * who + 13 * number + 3 * i) % 2001 - 1000 for i in range(length)]
+
+
+def inputs(offer: Offer) -> Contribution:
+    return Contribution({"update": np.array(vector(offer.party, offer.round))})
+
+
+def check(total: party.Aggregate, contributors: Iterable[int], number: int = 1) -> None:
+    """The sum over exactly these, in plain integers."""
+    columns = zip(*(vector(who, number) for who in contributors), strict=True)
+    assert total.contributors == set(contributors)
+    assert total.levels["update"].tolist() == [sum(column) for column in columns]
+
+
+@dataclass
+class Bench:
+    """A service, and clients that join it one after the other, so that their ids are known."""
+
+    service: Service
+    tasks: list[asyncio.Task[tuple[Outcome, ...]]]
+
+    async def link(self) -> Link:
+        ours, theirs = memory.pair()
+        here = self.service.connected
+        self.tasks.append(asyncio.create_task(self._serve(theirs)))
+        await self.service.ready(here + 1, SOON)
+        return ours
+
+    async def _serve(self, link: Link) -> tuple[Outcome, ...]:
+        await self.service.on_link(link)
+        return ()
+
+    async def join(
+        self, agreed: Plan, give: Inputs = inputs, link: Link | None = None
+    ) -> asyncio.Task[tuple[Outcome, ...]]:
+        link = link or await self.link()
+        self.tasks.append(asyncio.create_task(participate(link, give, plan=agreed)))
+        return self.tasks[-1]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    counter = iter(range(1, 100))
+    made = Bench(Service(max_size=LIMIT, randomness=lambda size: next(counter).to_bytes(size)), [])
+    yield made
+    await made.service.close()
+    async with asyncio.timeout(SOON):
+        await asyncio.gather(*made.tasks, return_exceptions=True)
+
+
+async def announced(link: Link) -> Announce:
+    frame = decode_frame(await link.receive(), limit=LIMIT)
+    assert isinstance(frame, Announce)
+    return frame
+
+
+async def over(link: Link) -> Over:
+    while True:
+        frame = decode_frame(await link.receive(), limit=LIMIT)
+        if isinstance(frame, Over):
+            return frame
+
+
+def upload(agreed: Plan, frame: Announce, number: int = 1) -> bytes:
+    """What an honest client answers to an announcement."""
+    client = party.Client(
+        agreed, frame.party, nonce=frame.nonce, payload_digest=frame.payload_digest
+    )
+    client.start()
+    values = {"update": np.array(vector(frame.party, number))}
+    client.set_input(values, payload_digest=frame.payload_digest)
+    (out,) = client.outgoing()
+    return Message(frame.nonce, out.data).encode()
+
+
+async def test_several_rounds_over_one_connection_and_real_sockets() -> None:
+    agreed = toy(4)
+    async with serve(max_size=message_limit(agreed)) as service:
+
+        async def client() -> tuple[Outcome, ...]:
+            async with connect(f"ws://127.0.0.1:{service.port}") as link:
+                return await participate(link, inputs, plan_digest=agreed.digest())
+
+        tasks = [asyncio.create_task(client()) for _ in range(4)]
+        await service.ready(4, SOON)
+        for number in (1, 2, 3):
+            total = await service.run_round(agreed, TASK, deadlines=SOON)
+            check(total, range(4), number)
+            assert total.dropped == set()
+    for outcomes in await asyncio.gather(*tasks):
+        assert [(o.round, o.reason, o.contributors, o.dropped) for o in outcomes] == [
+            (number, None, 4, 0) for number in (1, 2, 3)
+        ]
+        assert {o.party for o in outcomes} == {outcomes[0].party}
+
+
+async def test_ids_are_the_order_of_arrival_and_the_task_arrives(bench: Bench) -> None:
+    seen: dict[int, Offer] = {}
+
+    def recording(arrived: int) -> Inputs:
+        async def give(offer: Offer) -> Contribution:
+            seen[arrived] = offer
+            return inputs(offer)
+
+        return give
+
+    agreed = toy(3)
+    for arrived in range(3):
+        await bench.join(agreed, recording(arrived))
+    await bench.service.run_round(agreed, TASK, deadlines={"upload": 7.5})
+    assert {arrived: offer.party for arrived, offer in seen.items()} == {0: 0, 1: 1, 2: 2}
+    for offer in seen.values():
+        assert (offer.payload, offer.payload_digest) == (TASK, payload_digest(TASK))
+        assert offer.plan == agreed and offer.deadlines == {"upload": 7.5}
+
+
+async def test_a_late_client_waits_for_the_next_round(bench: Bench) -> None:
+    """Ids that nobody takes are lost at once: no deadline passes."""
+    agreed = toy(3)
+    first = await bench.link()
+    await bench.join(agreed)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    frame = await announced(first)
+    late = await bench.join(agreed)
+    await first.send(upload(agreed, frame))
+    total = await running
+    check(total, [0, 1])
+    assert total.report.faults == {2: Fault.LOST}
+
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await over(first)
+    await first.send(upload(agreed, await announced(first), 2))
+    total = await running
+    assert total.contributors == {0, 1, 2}
+    await bench.service.close()
+    assert [(o.round, o.party) for o in await late] == [(1, 2)]
+
+
+async def test_a_client_past_the_deadline_is_dropped_and_stays(bench: Bench) -> None:
+    """Row 37: a late upload is not summed."""
+    agreed = toy(3)
+    release = asyncio.Event()
+
+    async def slowly(offer: Offer) -> Contribution:
+        if offer.round == 1:
+            await release.wait()
+        return inputs(offer)
+
+    slow = await bench.join(agreed, slowly)
+    await bench.join(agreed)
+    await bench.join(agreed)
+    total = await bench.service.run_round(agreed, TASK, deadlines=0.2)
+    check(total, [1, 2])
+    assert total.report.faults == {0: Fault.LATE}
+    release.set()
+    check(await bench.service.run_round(agreed, TASK, deadlines=SOON), range(3), 2)
+    await bench.service.close()
+    assert [o.reason for o in await slow] == [None, None]
+
+
+async def test_a_lost_client_does_not_cost_the_deadline(bench: Bench) -> None:
+    """Rows 70 and 74, the end of it: the link's end is news to the machine."""
+    agreed = toy(3)
+    first = await bench.link()
+    await bench.join(agreed)
+    await bench.join(agreed)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await announced(first)
+    await first.close()
+    total = await running
+    check(total, [1, 2])
+    assert total.report.faults == {0: Fault.LOST}
+
+
+async def test_too_few_clients_end_the_round_and_not_the_service(bench: Bench) -> None:
+    """Row 39: a clean end with its reason, and the next round starts."""
+    agreed = toy(3, dropout=0)
+    first = await bench.link()
+    told = await bench.join(agreed)
+    await bench.join(agreed)
+    with pytest.raises(BelowThreshold):
+        await bench.service.run_round(agreed, TASK, deadlines=0.2)
+    assert await over(first) == Over(nonce(1), AbortReason.BELOW_THRESHOLD, 0, 1)
+    assert bench.service.report is not None
+    assert bench.service.report.faults == {0: Fault.LATE}
+
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await first.send(upload(agreed, await announced(first), 2))
+    check(await running, range(3), 2)
+    assert await over(first) == Over(nonce(2), None, 3, 0)
+    await bench.service.close()
+    assert [o.reason for o in await told] == [AbortReason.BELOW_THRESHOLD, None]
+
+
+async def test_a_round_that_is_cancelled_is_over_for_the_clients(bench: Bench) -> None:
+    agreed = toy(2)
+    first = await bench.link()
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await announced(first)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await over(first) == Over(nonce(1), AbortReason.CANCELLED, 0, 0)
+
+
+async def test_nobody_came() -> None:
+    service = Service()
+    with pytest.raises(LinkTimeout, match="0 of 2 clients"):
+        await service.ready(2, 0.01)
+    with pytest.raises(BelowThreshold):
+        await service.run_round(toy(2), deadlines=SOON)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\x02\x02" + NONCE,
+        b"\x01\x09" + NONCE,
+        b"\x01\x02" + NONCE[1:],
+        Over(NONCE, None, 1, 1).encode(),
+        Announce(NONCE, PartyId(0), (), b"", b"").encode(),
+        bytes(LIMIT + 1),
+    ],
+    ids=["empty", "version", "kind", "cut", "over", "announce", "oversized"],
+)
+async def test_a_malformed_frame_costs_its_sender_only(bench: Bench, bad: bytes) -> None:
+    """Rows 1, 2, 6, 7, 22, 48: the link is closed, the round goes on without it."""
+    agreed = toy(3)
+    first = await bench.link()
+    await bench.join(agreed)
+    await bench.join(agreed)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await announced(first)
+    await first.send(bad)
+    total = await running
+    check(total, [1, 2])
+    assert total.report.faults == {0: Fault.LOST}
+    with pytest.raises(LinkClosed):
+        while True:
+            await first.receive()
+    assert bench.service.connected == 2
+
+
+async def test_a_malformed_message_is_the_machines_to_judge(bench: Bench) -> None:
+    """The link stays: the next round starts afresh with everybody."""
+    agreed = toy(2)
+    first = await bench.link()
+    await bench.join(agreed)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    frame = await announced(first)
+    await first.send(Message(frame.nonce, b"garbage").encode())
+    total = await running
+    check(total, [1])
+    assert total.report.faults == {0: Fault.MALFORMED}
+    assert bench.service.connected == 2
+
+
+async def test_a_text_frame_and_an_oversized_one_over_sockets() -> None:
+    """Rows 17 and 22, end to end: both are closed, and the others' sum is exact."""
+    agreed = toy(4)
+    async with serve(max_size=message_limit(agreed)) as service:
+        url = f"ws://127.0.0.1:{service.port}"
+        async with raw_connect(url) as text, raw_connect(url) as large:
+            await service.ready(2, SOON)
+            tasks = [asyncio.create_task(_over_socket(url, agreed)) for _ in range(2)]
+            await service.ready(4, SOON)
+            running = asyncio.create_task(service.run_round(agreed, TASK, deadlines=SOON))
+            await text.send("hello")
+            await large.send(bytes(message_limit(agreed) + 1))
+            total = await running
+            check(total, [2, 3])
+            for peer, code in ((text, 1003), (large, 1009)):
+                with pytest.raises(ConnectionClosed) as closed:
+                    while True:
+                        await peer.recv()
+                assert closed.value.rcvd is not None and closed.value.rcvd.code == code
+    await asyncio.gather(*tasks)
+
+
+async def _over_socket(url: str, agreed: Plan) -> tuple[Outcome, ...]:
+    async with connect(url) as link:
+        return await participate(link, inputs, plan=agreed)
+
+
+async def test_frames_of_other_rounds_are_ignored(bench: Bench) -> None:
+    """Row 42: the nonce routes. A message of the last round does not reach this one."""
+    agreed = toy(2)
+    first = await bench.link()
+    await bench.join(agreed)
+    check(await _round_with(bench, agreed, first, 1), [0, 1])
+    await over(first)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    frame = await announced(first)
+    assert frame.nonce == nonce(2)
+    await first.send(Message(nonce(1), b"late").encode())
+    await first.send(Message(nonce(9), b"strange").encode())
+    await first.send(upload(agreed, frame, 2))
+    total = await running
+    check(total, [0, 1], 2)
+    assert total.report.faults == {}
+
+
+async def _round_with(bench: Bench, agreed: Plan, link: Link, number: int) -> party.Aggregate:
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await link.send(upload(agreed, await announced(link), number))
+    return await running
+
+
+async def test_a_flood_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 79 in small: a client has a quota of frames between two announcements."""
+    monkeypatch.setattr(service_module, "MAX_FRAMES", 3)
+    flooder = await bench.link()
+    for _ in range(3):
+        await flooder.send(Message(nonce(9), b"").encode())
+    agreed = toy(2)
+    await bench.join(agreed)
+    check(await _round_with(bench, agreed, flooder, 1), [0, 1])
+    await over(flooder)
+    for _ in range(2):
+        await flooder.send(Message(nonce(9), b"").encode())
+    await asyncio.sleep(0)
+    assert bench.service.connected == 2
+    await flooder.send(Message(nonce(9), b"").encode())
+    with pytest.raises(LinkClosed):
+        await flooder.receive()
+    assert bench.service.connected == 1
+
+
+async def test_a_client_that_does_not_read_holds_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 68: frames for it wait in a bounded queue, and past that it is gone."""
+    monkeypatch.setattr(service_module, "MAX_OUTBOX", 2)
+    agreed = toy(2)
+    ours, theirs = memory.pair(capacity=1)
+    bench.tasks.append(asyncio.create_task(bench._serve(theirs)))
+    await bench.service.ready(1, SOON)
+    await bench.join(agreed)
+    for number in (1, 2):
+        total = await bench.service.run_round(agreed, TASK, deadlines=0.1)
+        assert total.report.faults == {0: Fault.LATE}
+        check(total, [1], number)
+    total = await bench.service.run_round(agreed, TASK, deadlines=SOON)
+    assert total.report.faults == {0: Fault.LOST}
+    check(total, [1], 3)
+    await ours.close()
+
+
+async def test_links_past_the_cap_are_turned_away() -> None:
+    """Row 69."""
+    service = Service(max_links=1)
+    links = [memory.pair() for _ in range(2)]
+    tasks = [asyncio.create_task(service.on_link(theirs)) for _, theirs in links]
+    await service.ready(1, SOON)
+    await tasks[1]
+    assert service.connected == 1
+    await service.close()
+    await tasks[0]
+
+
+async def test_a_plan_that_is_not_the_pinned_one_is_refused(bench: Bench) -> None:
+    """Row 35 at the door: the client leaves before it reveals anything."""
+    agreed, other = toy(2), toy(2, length=LENGTH + 1)
+    asked: list[Offer] = []
+
+    def give(offer: Offer) -> Contribution:
+        asked.append(offer)
+        return inputs(offer)
+
+    refusing = [
+        await bench.join(other, give),
+        asyncio.create_task(participate(await bench.link(), give, plan_digest=other.digest())),
+    ]
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=0.2))
+    for task in refusing:
+        with pytest.raises(PolicyRefused, match=f"pinned is {other.digest().hex()}"):
+            await task
+    with pytest.raises(BelowThreshold):
+        await running
+    assert asked == []
+
+
+async def test_a_plan_that_protects_nobody_must_be_pinned(bench: Bench) -> None:
+    task = asyncio.create_task(participate(await bench.link(), inputs))
+    running = asyncio.create_task(bench.service.run_round(toy(1, 0), TASK, deadlines=0.2))
+    with pytest.raises(PolicyRefused, match="protects against nobody"):
+        await task
+    with pytest.raises(BelowThreshold):
+        await running
+
+
+async def test_two_pins_that_disagree() -> None:
+    link, _ = memory.pair()
+    with pytest.raises(ParameterError, match="not of the same plan"):
+        await participate(link, inputs, plan=toy(2), plan_digest=bytes(32))
+
+
+async def test_another_task_for_one_client_takes_it_out_of_the_sum(bench: Bench) -> None:
+    """Row 36 (T7): the digest is computed by the client, so its messages fit no other task."""
+    agreed = toy(3)
+    tampered, seen_by_server = memory.pair()
+    inside = await bench.link()
+
+    async def tamper() -> None:
+        frame = await announced(inside)
+        await tampered.send(
+            Announce(frame.nonce, frame.party, frame.deadlines, frame.plan, b"another").encode()
+        )
+        await inside.send(await tampered.receive())
+
+    bench.tasks.append(asyncio.create_task(tamper()))
+    await bench.join(agreed, link=seen_by_server)
+    await bench.join(agreed)
+    await bench.join(agreed)
+    total = await bench.service.run_round(agreed, TASK, deadlines=SOON)
+    check(total, [1, 2])
+    assert total.report.faults == {0: Fault.MALFORMED}
+    await tampered.close()
+
+
+async def test_a_task_fetched_elsewhere(bench: Bench) -> None:
+    """Only its digest is announced; each client's own digest of what it fetched must fit."""
+    agreed = toy(3)
+
+    def fetching(task: bytes | None) -> Inputs:
+        def give(offer: Offer) -> Contribution:
+            assert offer.payload is None
+            return Contribution(inputs(offer).fields, payload=task)
+
+        return give
+
+    right = await bench.join(agreed, fetching(TASK))
+    wrong = await bench.join(agreed, fetching(b"another"))
+    none = await bench.join(agreed, fetching(None))
+    running = bench.service.run_round(agreed, TASK, deadlines=SOON, inline=False)
+    with pytest.raises(BelowThreshold):
+        await running
+    for task, why in ((wrong, "payload"), (none, "only the task's digest")):
+        with pytest.raises(InputError, match=why):
+            await task
+    report = bench.service.report
+    assert report is not None and report.faults == {1: Fault.QUIT, 2: Fault.QUIT}
+    await bench.service.close()
+    assert [o.reason for o in await right] == [AbortReason.BELOW_THRESHOLD]
+
+
+@pytest.mark.parametrize(
+    ("give", "error"),
+    [
+        (lambda offer: Contribution({"update": np.full(LENGTH, 1001)}), RangeError),
+        (lambda offer: Contribution({"other": np.zeros(LENGTH, int)}), InputError),
+        (lambda offer: {"update": np.zeros(LENGTH, int)}, InputError),
+        (lambda offer: {}["training failed"], KeyError),
+    ],
+    ids=["range", "field", "type", "own"],
+)
+async def test_a_bad_contribution_is_the_callers_error(
+    bench: Bench, give: Callable[[Offer], Any], error: type[Exception]
+) -> None:
+    """Rows 80 and 85 through the driver: the caller hears of it, the server is not left waiting."""
+    agreed = toy(2)
+    failing = await bench.join(agreed, give)
+    await bench.join(agreed)
+    total = await bench.service.run_round(agreed, TASK, deadlines=SOON)
+    check(total, [1])
+    assert total.report.faults == {0: Fault.QUIT}
+    with pytest.raises(error):
+        await failing
+
+
+async def test_an_awaitable_from_a_plain_function(bench: Bench) -> None:
+    async def later(offer: Offer) -> Contribution:
+        return inputs(offer)
+
+    agreed = toy(1, 0)
+    await bench.join(agreed, lambda offer: later(offer))
+    check(await bench.service.run_round(agreed, TASK, deadlines=SOON), [0])
+
+
+class EvilServer:
+    """The server's end of one client's link, played by hand."""
+
+    def __init__(self, agreed: Plan, give: Inputs = inputs) -> None:
+        self.agreed = agreed
+        self.link, theirs = memory.pair()
+        self.client = asyncio.create_task(participate(theirs, give, plan=agreed))
+
+    async def announce(self, number: int, who: int = 0, deadlines: Sequence[int] = (1,)) -> None:
+        plan_bytes = self.agreed.encode()
+        frame = Announce(nonce(number), PartyId(who), tuple(deadlines), plan_bytes, TASK)
+        await self.link.send(frame.encode())
+
+    async def message(self) -> Message:
+        frame = decode_frame(await self.link.receive(), limit=LIMIT)
+        assert isinstance(frame, Message)
+        return frame
+
+    async def outcomes(self) -> tuple[Outcome, ...]:
+        await self.link.close()
+        return await self.client
+
+
+async def never(offer: Offer) -> Contribution:
+    await asyncio.Event().wait()
+    raise AssertionError("it never comes")
+
+
+async def test_a_servers_fault_ends_that_round_only() -> None:
+    """Row 49's driver half: what the machine still says is sent, and the next round is joined."""
+
+    async def once(offer: Offer) -> Contribution:
+        return await never(offer) if offer.round == 1 else inputs(offer)
+
+    server = EvilServer(toy(2), once)
+    await server.announce(1)
+    await server.link.send(Message(nonce(1), b"garbage").encode())
+    assert (await server.message()).nonce == nonce(1)  # the client's abort
+    await server.link.send(Over(nonce(1), None, 2, 0).encode())
+    await server.announce(2, who=1)
+    assert (await server.message()).nonce == nonce(2)
+    await server.link.send(Over(nonce(2), None, 2, 0).encode())
+    first, second = await server.outcomes()
+    assert (first.round, first.party, first.reason) == (1, 0, AbortReason.PEER_FAULT)
+    assert first.detail and first.contributors == 0
+    assert (second.round, second.party, second.reason) == (2, 1, None)
+
+
+async def test_a_link_that_dies_or_a_round_that_is_forgotten_is_an_outcome() -> None:
+    server = EvilServer(toy(2), never)
+    await server.announce(1)
+    await server.announce(2)
+    await asyncio.sleep(0.05)
+    outcomes = await server.outcomes()
+    assert [(o.round, o.reason) for o in outcomes] == [
+        (1, AbortReason.LOST),
+        (2, AbortReason.LOST),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("who", "deadlines"), [(2, (1,)), (0, ()), (0, (1, 1))], ids=["party", "none", "two"]
+)
+async def test_an_announcement_that_does_not_fit_its_plan(who: int, deadlines: list[int]) -> None:
+    """Row 12."""
+    server = EvilServer(toy(2))
+    await server.announce(1, who, deadlines)
+    with pytest.raises(RemoteProtocolError, match="clients and 1 phases"):
+        await server.client
+
+
+async def test_a_nonce_is_not_announced_twice() -> None:
+    """Row 44."""
+    server = EvilServer(toy(2), never)
+    await server.announce(1)
+    await server.link.send(Over(nonce(1), AbortReason.CANCELLED, 0, 0).encode())
+    await server.announce(1)
+    with pytest.raises(RemoteProtocolError, match="twice"):
+        await server.client
+
+
+async def test_garbage_from_the_server_ends_the_client() -> None:
+    server = EvilServer(toy(2))
+    await server.link.send(b"\x07garbage")
+    with pytest.raises(WireError):
+        await server.client
+
+
+async def test_a_cancelled_client_says_goodbye(bench: Bench) -> None:
+    agreed = toy(2)
+    leaving = await bench.join(agreed, never)
+    await bench.join(agreed)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    total = await running
+    check(total, [1])
+    assert total.report.faults == {0: Fault.QUIT}
+
+
+@pytest.mark.parametrize(
+    "deadlines", [{}, {"upload": 1.0, "unmask": 1.0}, 0, -1.0, float("nan"), float("inf")]
+)
+async def test_deadlines_are_one_number_for_each_phase(deadlines: Any) -> None:
+    with pytest.raises(ParameterError, match="deadline"):
+        await Service().run_round(toy(2), deadlines=deadlines)
+
+
+async def test_one_round_at_a_time(bench: Bench) -> None:
+    agreed = toy(2)
+    await bench.join(agreed, never)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await asyncio.sleep(0)
+    with pytest.raises(LocalProtocolError, match="one round at a time"):
+        await bench.service.run_round(agreed, TASK, deadlines=SOON)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class Square:
+    value: int
+
+    def __call__(self) -> int:
+        if self.value < 0:
+            raise ZeroDivisionError("a bug in a job")
+        return self.value**2
+
+
+class Working(party.Server):
+    """A server that has work for an executor before it is done."""
+
+    jobs_left = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    results: list[int] = []
+
+    def jobs(self) -> Sequence[Square]:
+        if not self.machine.done:
+            return ()
+        left, Working.jobs_left = Working.jobs_left, []
+        return [Square(value) for value in left]
+
+    def finish(self, job: Any, value: Any, /) -> None:
+        assert value == job.value**2
+        self.results.append(value)
+
+    @property
+    def done(self) -> bool:
+        return self.machine.done and len(self.results) == 9
+
+
+@pytest.mark.parametrize("jobs", [list(range(9)), [1, 2, -1]], ids=["jobs", "bug"])
+@pytest.mark.parametrize("own", [False, True], ids=["threads", "executor"])
+async def test_jobs_run_on_an_executor(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, jobs: list[int], own: bool
+) -> None:
+    """Row 104: what fails in a job fails the round, and every client is told."""
+    monkeypatch.setattr(party, "Server", Working)
+    Working.jobs_left, Working.results = list(jobs), []
+    agreed = toy(1, 0)
+    first = await bench.link()
+    with ThreadPoolExecutor(2) as pool:
+        running = asyncio.create_task(
+            bench.service.run_round(agreed, TASK, deadlines=SOON, executor=pool if own else None)
+        )
+        await first.send(upload(agreed, await announced(first)))
+        if -1 in jobs:
+            with pytest.raises(ZeroDivisionError):
+                await running
+            assert (await over(first)).reason is AbortReason.CANCELLED
+        else:
+            check(await running, [0])
+            assert sorted(Working.results) == [i * i for i in range(9)]
+
+
+async def test_a_bug_in_the_machine_fails_the_round_and_is_not_hidden(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 103: nothing that a broken machine holds is used."""
+
+    def broken(self: party.Server, sender: PartyId, message: bytes) -> None:
+        raise ZeroDivisionError("a bug in receive")
+
+    monkeypatch.setattr(party.Server, "receive", broken)
+    agreed = toy(2)
+    first = await bench.link()
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    await first.send(upload(agreed, await announced(first)))
+    with pytest.raises(ZeroDivisionError):
+        await running
+    with pytest.raises(ZeroDivisionError):
+        await bench.tasks[0]
+
+
+async def test_the_report_counts_phases_and_protocol_bytes(bench: Bench) -> None:
+    agreed = toy(2)
+    task = await bench.join(agreed)
+    await bench.join(agreed)
+    await bench.service.run_round(agreed, TASK, deadlines=SOON)
+    report = bench.service.report
+    assert report is not None and list(report.phases) == ["upload"]
+    assert 0 <= report.phases["upload"] < SOON
+    assert (report.bytes_up, report.bytes_down) == (agreed.upload_bytes, 0)
+    await bench.service.close()
+    (outcome,) = await task
+    assert outcome.report.bytes_up == agreed.upload_bytes
+
+
+async def test_a_contribution_never_shows_its_data() -> None:
+    assert "123456" not in repr(Contribution({"update": 123456}, payload=b"123456"))
+
+
+def test_the_limit_of_a_plan_is_its_largest_frame() -> None:
+    agreed = toy(2)
+    frame = Announce(NONCE, PartyId(0), (1,), agreed.encode(), DigestOnly(payload_digest(TASK)))
+    raw = upload(agreed, frame)
+    assert len(raw) == message_limit(agreed)

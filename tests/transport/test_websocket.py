@@ -1,0 +1,260 @@
+"""WebSocket links over real sockets on 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect as raw_connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as raw_serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from secagg.errors import LinkClosed, LinkTimeout, ParameterError, PolicyRefused, TransportError
+from secagg.transport import websocket
+from secagg.transport.base import Link
+from secagg.transport.websocket import asgi, connect, listen
+
+LIMIT = 2000
+
+
+async def echo(link: Link) -> None:
+    try:
+        while True:
+            await link.send(await link.receive())
+    except LinkClosed:
+        return
+
+
+class Recorder:
+    """A service that only listens, and keeps what ended each link."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self.arrived: asyncio.Queue[None] = asyncio.Queue()
+        self.ends: asyncio.Queue[LinkClosed] = asyncio.Queue()
+
+    async def __call__(self, link: Link) -> None:
+        try:
+            while True:
+                self.received.append(await link.receive())
+                self.arrived.put_nowait(None)
+        except LinkClosed as end:
+            self.ends.put_nowait(end)
+
+
+async def test_messages_come_back_whole_and_in_order() -> None:
+    messages = [b"", b"x", bytes(range(256)) * 4000, b"y"]
+    async with listen(echo, max_size=1 << 21) as port:
+        link = await connect(f"ws://127.0.0.1:{port}/any/path", max_size=1 << 21)
+        for message in messages:
+            await link.send(message)
+        assert [await link.receive() for _ in messages] == messages
+        await link.close()
+        with pytest.raises(LinkClosed):
+            await link.receive()
+        with pytest.raises(LinkClosed):
+            await link.send(b"late")
+
+
+async def test_no_compression_is_negotiated_even_if_offered() -> None:
+    """Row 16: a limit must hold before anything is inflated."""
+    async with (
+        listen(echo) as port,
+        raw_connect(f"ws://127.0.0.1:{port}", compression="deflate") as peer,
+    ):
+        assert peer.protocol.extensions == []
+
+
+async def test_the_client_offers_no_compression() -> None:
+    seen: list[str | None] = []
+
+    async def handler(peer: ServerConnection) -> None:
+        assert peer.request is not None
+        seen.append(peer.request.headers.get("Sec-WebSocket-Extensions"))
+
+    async with raw_serve(handler, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        await (await connect(f"ws://127.0.0.1:{port}")).close()
+    assert seen == [None]
+
+
+async def test_the_server_closes_on_a_text_frame() -> None:
+    """Row 17: what is not a binary frame is never looked at."""
+    service = Recorder()
+    async with listen(service) as port, raw_connect(f"ws://127.0.0.1:{port}") as peer:
+        await peer.send("hello")
+        with pytest.raises(ConnectionClosed) as closed:
+            await peer.recv()
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1003
+        assert "text frame" in str(await service.ends.get())
+    assert service.received == []
+
+
+async def test_the_client_closes_on_a_text_frame() -> None:
+    async def handler(peer: ServerConnection) -> None:
+        await peer.send("hello")
+        await peer.wait_closed()
+
+    async with raw_serve(handler, "127.0.0.1", 0) as server:
+        link = await connect(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}")
+        with pytest.raises(LinkClosed, match="text frame"):
+            await link.receive()
+
+
+async def test_an_oversized_message_ends_the_link_at_the_server() -> None:
+    """Row 22: the largest is accepted, one byte more is not, whole or in fragments."""
+    service = Recorder()
+    async with listen(service, max_size=LIMIT) as port:
+        for message in (bytes(LIMIT + 1), [bytes(LIMIT // 2)] * 3):
+            async with raw_connect(f"ws://127.0.0.1:{port}", compression=None) as peer:
+                await peer.send(bytes(LIMIT))
+                await service.arrived.get()
+                await peer.send(message)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await peer.recv()
+                assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+                await service.ends.get()
+    assert service.received == [bytes(LIMIT)] * 2
+
+
+async def test_an_oversized_message_ends_the_link_at_the_client() -> None:
+    async def talk(link: Link) -> None:
+        await link.send(bytes(LIMIT))
+        await link.send(bytes(LIMIT + 1))
+
+    async with listen(talk) as port:
+        link = await connect(f"ws://127.0.0.1:{port}", max_size=LIMIT)
+        assert len(await link.receive()) == LIMIT
+        with pytest.raises(LinkClosed):
+            await link.receive()
+
+
+async def test_the_application_has_its_own_limit() -> None:
+    """Mounted in another application it may sit behind a server with a wider limit."""
+    sent: list[MutableMapping[str, Any]] = []
+    events = [{"type": "websocket.connect"}, {"type": "websocket.receive", "bytes": bytes(9)}]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return events.pop(0)
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        sent.append(event)
+
+    service = Recorder()
+    await asgi(service, max_size=8)({"type": "websocket", "headers": []}, receive, send)
+    assert [event["type"] for event in sent] == ["websocket.accept", "websocket.close"]
+    assert sent[1]["code"] == 1009 and service.received == []
+
+
+async def test_a_web_page_cannot_join() -> None:
+    """A browser lets any page open a WebSocket to loopback, but it says whose page it is."""
+    async with listen(echo) as port:
+        with pytest.raises(InvalidStatus) as refused:
+            await raw_connect(f"ws://127.0.0.1:{port}", origin="https://example.org")  # type: ignore[arg-type]
+        assert refused.value.response.status_code == 403
+
+
+async def test_plain_http_is_told_to_upgrade() -> None:
+    async with listen(echo) as port:
+        url = f"http://127.0.0.1:{port}/"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await asyncio.to_thread(opener.open, url)
+        refused.value.close()
+        assert refused.value.code == 426
+
+
+async def test_other_scopes_are_refused() -> None:
+    async def never(*_: object) -> Any:
+        raise AssertionError("nothing is read or sent")
+
+    with pytest.raises(TransportError, match="lifespan"):
+        await asgi(echo)({"type": "lifespan"}, never, never)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org", ""])
+async def test_without_tls_only_loopback(host: str) -> None:
+    """Row 67 has nothing to read: no plain-text link ever leaves the machine."""
+    with pytest.raises(PolicyRefused, match="loopback"):
+        async with listen(echo, host):
+            pytest.fail("it listens")
+    if host:
+        with pytest.raises(PolicyRefused, match="wss://"):
+            await connect(f"ws://[{host}]:9/" if ":" in host else f"ws://{host}:9/")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "127.0.0.1:80", "ws://", "ws://[::1", "ws:"])
+async def test_what_is_no_websocket_url(url: str) -> None:
+    with pytest.raises(ParameterError):
+        await connect(url)
+
+
+async def test_nobody_there_a_taken_port_and_another_kind_of_service() -> None:
+    async with listen(echo, "localhost") as port:
+        with pytest.raises(TransportError, match=str(port)):
+            async with listen(echo, port=port):
+                pytest.fail("it listens")
+    with pytest.raises(TransportError, match="no link to 127.0.0.1"):
+        await connect(f"ws://127.0.0.1:{port}")
+
+
+async def test_a_server_that_never_answers() -> None:
+    """Row 68: the opening has a deadline."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(LinkTimeout, match="0.1 seconds"):
+            await connect(f"ws://127.0.0.1:{silent.getsockname()[1]}", timeout=0.1)
+
+
+@pytest.mark.parametrize("package", ["websockets.asyncio.client", "uvicorn"])
+async def test_a_missing_package_says_how_to_get_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(TransportError, match=r"pip install 'secagg\[server\]'"):
+        if package == "uvicorn":
+            async with listen(echo):
+                pytest.fail("it listens")
+        else:
+            await connect("ws://127.0.0.1:9")
+
+
+async def test_a_peer_that_does_not_read_holds_neither_others_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 68: one link's sends wait for its own peer only, and closing the server cuts it off."""
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.2)
+    stuck = asyncio.Event()
+
+    async def flood_or_echo(link: Link) -> None:
+        if await link.receive() == b"flood":
+            stuck.set()
+            for _ in range(100):
+                await link.send(bytes(1 << 20))
+        else:
+            await link.send(b"served")
+
+    async with listen(flood_or_echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"\x82\x85\0\0\0\0flood")
+        await stuck.wait()
+        link = await connect(f"ws://127.0.0.1:{port}")
+        await link.send(b"hello")
+        assert await link.receive() == b"served"
+        await link.close()
+    assert caplog.records == []
+    writer.transport.abort()
