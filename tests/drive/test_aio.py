@@ -40,10 +40,12 @@ from secagg.errors import (
 )
 from secagg.fields import Integer
 from secagg.planner import Plan, plan
+from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
 from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import (
+    HEAD_SIZE,
     Announce,
     DigestOnly,
     Message,
@@ -56,6 +58,8 @@ LENGTH = 5
 LIMIT = 1 << 16
 SOON = 20.0
 """Seconds that no test waits for: a deadline that only ends a test that hangs."""
+SHORT = 0.6
+"""Seconds of a deadline that does pass, and is long enough for a few tiny clients."""
 TASK = b"the model of this round"
 NONCE = bytes(16)
 
@@ -83,6 +87,18 @@ def check(total: party.Aggregate, contributors: Iterable[int], number: int = 1) 
     columns = zip(*(vector(who, number) for who in contributors), strict=True)
     assert total.contributors == set(contributors)
     assert total.levels["update"].tolist() == [sum(column) for column in columns]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Kernels compile on first use, which may take longer than a short deadline."""
+    agreed = toy(1, 0)
+    frame = Announce(NONCE, PartyId(0), (1,), b"", TASK)
+    server = party.Server(agreed, nonce=NONCE, payload_digest=frame.payload_digest)
+    server.start()
+    server.receive(PartyId(0), upload(agreed, frame)[HEAD_SIZE:])
+    server.close_phase()
+    check(server.aggregate(), [0])
 
 
 @dataclass
@@ -222,7 +238,7 @@ async def test_a_client_past_the_deadline_is_dropped_and_stays(bench: Bench) -> 
     slow = await bench.join(agreed, slowly)
     await bench.join(agreed)
     await bench.join(agreed)
-    total = await bench.service.run_round(agreed, TASK, deadlines=0.2)
+    total = await bench.service.run_round(agreed, TASK, deadlines=SHORT)
     check(total, [1, 2])
     assert total.report.faults == {0: Fault.LATE}
     release.set()
@@ -252,7 +268,7 @@ async def test_too_few_clients_end_the_round_and_not_the_service(bench: Bench) -
     told = await bench.join(agreed)
     await bench.join(agreed)
     with pytest.raises(BelowThreshold):
-        await bench.service.run_round(agreed, TASK, deadlines=0.2)
+        await bench.service.run_round(agreed, TASK, deadlines=SHORT)
     assert await over(first) == Over(nonce(1), AbortReason.BELOW_THRESHOLD, 0, 1)
     assert bench.service.report is not None
     assert bench.service.report.faults == {0: Fault.LATE}
@@ -411,7 +427,7 @@ async def test_a_client_that_does_not_read_holds_nobody(
     await bench.service.ready(1, SOON)
     await bench.join(agreed)
     for number in (1, 2):
-        total = await bench.service.run_round(agreed, TASK, deadlines=0.1)
+        total = await bench.service.run_round(agreed, TASK, deadlines=SHORT)
         assert total.report.faults == {0: Fault.LATE}
         check(total, [1], number)
     total = await bench.service.run_round(agreed, TASK, deadlines=SOON)
@@ -445,10 +461,10 @@ async def test_a_plan_that_is_not_the_pinned_one_is_refused(bench: Bench) -> Non
         await bench.join(other, give),
         asyncio.create_task(participate(await bench.link(), give, plan_digest=other.digest())),
     ]
-    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=0.2))
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SHORT))
     for task in refusing:
         with pytest.raises(PolicyRefused, match=f"pinned is {other.digest().hex()}"):
-            await task
+            await asyncio.wait_for(task, SOON)
     with pytest.raises(BelowThreshold):
         await running
     assert asked == []
@@ -456,9 +472,9 @@ async def test_a_plan_that_is_not_the_pinned_one_is_refused(bench: Bench) -> Non
 
 async def test_a_plan_that_protects_nobody_must_be_pinned(bench: Bench) -> None:
     task = asyncio.create_task(participate(await bench.link(), inputs))
-    running = asyncio.create_task(bench.service.run_round(toy(1, 0), TASK, deadlines=0.2))
+    running = asyncio.create_task(bench.service.run_round(toy(1, 0), TASK, deadlines=SHORT))
     with pytest.raises(PolicyRefused, match="protects against nobody"):
-        await task
+        await asyncio.wait_for(task, SOON)
     with pytest.raises(BelowThreshold):
         await running
 
@@ -511,7 +527,7 @@ async def test_a_task_fetched_elsewhere(bench: Bench) -> None:
         await running
     for task, why in ((wrong, "payload"), (none, "only the task's digest")):
         with pytest.raises(InputError, match=why):
-            await task
+            await asyncio.wait_for(task, SOON)
     report = bench.service.report
     assert report is not None and report.faults == {1: Fault.QUIT, 2: Fault.QUIT}
     await bench.service.close()
@@ -539,7 +555,7 @@ async def test_a_bad_contribution_is_the_callers_error(
     check(total, [1])
     assert total.report.faults == {0: Fault.QUIT}
     with pytest.raises(error):
-        await failing
+        await asyncio.wait_for(failing, SOON)
 
 
 async def test_an_awaitable_from_a_plain_function(bench: Bench) -> None:
@@ -571,7 +587,7 @@ class EvilServer:
 
     async def outcomes(self) -> tuple[Outcome, ...]:
         await self.link.close()
-        return await self.client
+        return await asyncio.wait_for(self.client, SOON)
 
 
 async def never(offer: Offer) -> Contribution:
@@ -603,7 +619,6 @@ async def test_a_link_that_dies_or_a_round_that_is_forgotten_is_an_outcome() -> 
     server = EvilServer(toy(2), never)
     await server.announce(1)
     await server.announce(2)
-    await asyncio.sleep(0.05)
     outcomes = await server.outcomes()
     assert [(o.round, o.reason) for o in outcomes] == [
         (1, AbortReason.LOST),
@@ -619,7 +634,7 @@ async def test_an_announcement_that_does_not_fit_its_plan(who: int, deadlines: l
     server = EvilServer(toy(2))
     await server.announce(1, who, deadlines)
     with pytest.raises(RemoteProtocolError, match="clients and 1 phases"):
-        await server.client
+        await asyncio.wait_for(server.client, SOON)
 
 
 async def test_a_nonce_is_not_announced_twice() -> None:
@@ -629,22 +644,28 @@ async def test_a_nonce_is_not_announced_twice() -> None:
     await server.link.send(Over(nonce(1), AbortReason.CANCELLED, 0, 0).encode())
     await server.announce(1)
     with pytest.raises(RemoteProtocolError, match="twice"):
-        await server.client
+        await asyncio.wait_for(server.client, SOON)
 
 
 async def test_garbage_from_the_server_ends_the_client() -> None:
     server = EvilServer(toy(2))
     await server.link.send(b"\x07garbage")
     with pytest.raises(WireError):
-        await server.client
+        await asyncio.wait_for(server.client, SOON)
 
 
 async def test_a_cancelled_client_says_goodbye(bench: Bench) -> None:
+    asked = asyncio.Event()
+
+    async def give(offer: Offer) -> Contribution:
+        asked.set()
+        return await never(offer)
+
     agreed = toy(2)
-    leaving = await bench.join(agreed, never)
+    leaving = await bench.join(agreed, give)
     await bench.join(agreed)
     running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
-    await asyncio.sleep(0.05)
+    await asked.wait()
     leaving.cancel()
     total = await running
     check(total, [1])
@@ -756,6 +777,19 @@ async def test_the_report_counts_phases_and_protocol_bytes(bench: Bench) -> None
     await bench.service.close()
     (outcome,) = await task
     assert outcome.report.bytes_up == agreed.upload_bytes
+
+
+async def test_an_observer_hears_every_event(bench: Bench) -> None:
+    agreed = toy(2)
+    heard: list[Event] = []
+    await bench.join(agreed)
+    await bench.service.run_round(agreed, TASK, deadlines=SOON, observer=heard.append)
+    assert heard == [
+        PhaseEntered("upload"),
+        Dropped(PartyId(1), Fault.LOST),
+        QuorumReached("upload"),
+        Finished(),
+    ]
 
 
 async def test_a_contribution_never_shows_its_data() -> None:

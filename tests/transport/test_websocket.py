@@ -49,6 +49,17 @@ class Recorder:
             self.ends.put_nowait(end)
 
 
+async def by_hand(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket after its handshake, for what no library would send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
 async def test_messages_come_back_whole_and_in_order() -> None:
     messages = [b"", b"x", bytes(range(256)) * 4000, b"y"]
     async with listen(echo, max_size=1 << 21) as port:
@@ -122,6 +133,16 @@ async def test_an_oversized_message_ends_the_link_at_the_server() -> None:
                 assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
                 await service.ends.get()
     assert service.received == [bytes(LIMIT)] * 2
+
+
+async def test_a_header_that_promises_too_much_is_enough() -> None:
+    """Row 5: refused before a byte of it came, so nothing is ever collected."""
+    async with listen(echo, max_size=LIMIT) as port:
+        reader, writer = await by_hand(port)
+        writer.write(b"\x82\xff" + (1 << 40).to_bytes(8) + bytes(4))
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer[:1] == b"\x88" and int.from_bytes(answer[2:4]) == 1009
+        writer.close()
 
 
 async def test_an_oversized_message_ends_the_link_at_the_client() -> None:
@@ -243,12 +264,7 @@ async def test_a_peer_that_does_not_read_holds_neither_others_nor_the_end(
             await link.send(b"served")
 
     async with listen(flood_or_echo) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(
-            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        await reader.readuntil(b"\r\n\r\n")
+        _, writer = await by_hand(port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"\x82\x85\0\0\0\0flood")
         await stuck.wait()
