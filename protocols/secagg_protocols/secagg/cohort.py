@@ -62,7 +62,7 @@ class ServerCohort:
         return listed.encode(self.session, self.clients)
 
     def core(self, sharers: Collection[int], threshold: int) -> frozenset[int]:
-        """The largest subset of which every member has at least t holders, itself included.
+        """Rule S5: the largest subset each of whose members has at least t holders in it.
 
         A client with fewer would refuse to mask, and its pairwise masks could not be removed.
         """

@@ -88,7 +88,7 @@ def join(
 
 
 def check_advertised(advertised: Iterable[AdvertiseKeys]) -> None:
-    """Rule C4: every key is canonical, not of small order, and none stands twice.
+    """Rules C4 and S4: every key is canonical, not of small order, and none stands twice.
 
     Distinctness is hygiene (a reflected key); what protects is both keys in every KDF input.
     """

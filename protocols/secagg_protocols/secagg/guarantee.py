@@ -12,7 +12,7 @@ from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
 
 
 def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
-    """Bytes exactly; streams and key agreements as specs/10-secagg.md §9 counts them.
+    """Bytes exactly; streams and key agreements as specs/10-secagg.md §10 counts them.
 
     A client expands k pairwise masks and its own, and agrees on a key of each pair twice: one
     seals both directions' shares, one makes the mask. The server removes the n - D self masks of

@@ -1,7 +1,7 @@
 """Parameters of SecAgg and SecAgg+: what they are, how they are found, which rules they obey.
 
 The graph is a parameter: degree = clients - 1 is SecAgg (Bonawitz et al., CCS 2017), a smaller even
-degree is SecAgg+ (Bell et al., CCS 2020). Names as in specs/10-secagg.md §8: n clients, of which
+degree is SecAgg+ (Bell et al., CCS 2020). Names as in specs/10-secagg.md §10: n clients, of which
 A are corrupt and D drop; k neighbours; threshold t; security 2^-sigma, correctness 2^-eta.
 """
 
@@ -74,7 +74,7 @@ class SecAggParams:
         return self.degree == self.clients - 1
 
     def encode(self) -> bytes:
-        """Five u32, in the order of the fields (specs/10-secagg.md §8)."""
+        """Five u32, in the order of the fields (specs/10-secagg.md §10)."""
         writer = Writer().u32(self.clients).u32(self.degree).u32(self.threshold)
         return writer.u32(self.min_clients).u32(self.min_survivors).finish()
 
@@ -93,7 +93,7 @@ def secagg_parameters(threat: Threat) -> SecAggParams | Infeasible:
     """The complete graph: t = floor((n + c)/2) + 1, feasible iff t <= n - D.
 
     Both secrets of one client can then never be collected, and two survivor quorums meet in an
-    honest client (specs/10-secagg.md §8).
+    honest client (specs/10-secagg.md §10).
     """
     few, n = _too_few(threat), threat.clients
     if few is not None:
@@ -109,7 +109,7 @@ def secagg_parameters(threat: Threat) -> SecAggParams | Infeasible:
 
 
 def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
-    """The k-regular graph of the smallest k with a feasible t (specs/10-secagg.md §8).
+    """The k-regular graph of the smallest k with a feasible t (specs/10-secagg.md §10).
 
     Without `threat.min_clients` this is the published table's row, and min_clients the smallest
     |U1| at which that row still keeps its security. With it, the row keeps it from there on. A
@@ -207,7 +207,7 @@ def find_parameters(
     corrupt, dropout: fractions of the n clients, taken as the decimals they print as. degree: the
     smallest that is feasible, itself not counted. "none" counts as "curious_server". Raises
     ParameterError outside corrupt + dropout <= 0.9, or + 2 dropout for a semi-malicious server.
-    Bell et al., CCS 2020, and the finder of Google's federated-compute; specs/10-secagg.md §8.
+    Bell et al., CCS 2020, and the finder of Google's federated-compute; specs/10-secagg.md §10.
     """
     if adversary not in ("none", "curious_server", "semi_malicious_server"):
         raise ParameterError(f"adversary {adversary!r} is not one of the table's")

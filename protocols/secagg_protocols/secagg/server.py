@@ -106,7 +106,7 @@ class SecAggServer(Mailbox):
         self._move(Input.START)
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        if sender not in self._alive or self._state not in _EXPECTED:
+        if sender not in self._alive or self._state not in _EXPECTED:  # rule S1
             self._events.append(Ignored(sender, "nothing is expected of this party"))
             return
         try:
@@ -207,6 +207,7 @@ class SecAggServer(Mailbox):
             self._take_answer(index, reader)
 
     def _take_keys(self, sender: PartyId, reader: Reader) -> None:
+        """Rule S4: canonical, not of small order, and unique over the cohort."""
         advertised = AdvertiseKeys.read(reader)
         reader.finish()
         check_advertised([advertised])
@@ -244,7 +245,7 @@ class SecAggServer(Mailbox):
     # Closing a phase
 
     def _close_advertise_keys(self) -> None:
-        """U1. Whoever advertised and was lost since still counts: its keys were real."""
+        """Rule S5, U1. Whoever advertised and was lost since still counts: its keys were real."""
         _at_least(len(self._advertised), self._params.min_clients, "clients advertised keys")
         params = self._params
         self._cohort = ServerCohort.of(self._offer, params.clients, params.degree, self._advertised)
@@ -253,7 +254,7 @@ class SecAggServer(Mailbox):
             self._send(party, self._cohort.key_list(self._cohort.index[party]))
 
     def _close_share_keys(self) -> None:
-        """U2: who shared and is still there, less those who have too few holders in it."""
+        """Rule S5, U2: who shared and is still there, less those with too few holders in it."""
         cohort = self._joined
         alive = [index for index in self._dealt if cohort.ids[index] in self._alive]
         self._sharers = cohort.core(alive, self._params.threshold)
@@ -273,7 +274,7 @@ class SecAggServer(Mailbox):
         self._dealt.clear()
 
     def _close_masked_input(self) -> None:
-        """U3: exactly the vectors that were added."""
+        """Rule S5, U3: exactly the vectors that were added."""
         cohort, survivors = self._joined, frozenset(self._failed)
         _at_least(len(survivors), self._params.min_survivors, "clients sent a masked input")
         self._survival = Survival(cohort, self._sharers, survivors, self._commitments)
@@ -295,6 +296,7 @@ class SecAggServer(Mailbox):
             _at_least(shares[dealer], self._params.threshold, what)
 
     def _close_unmask(self) -> None:
+        """Rule S7: no secret that fails its check is used, and there is no sum without it."""
         survived, threshold = self._survived, self._params.threshold
         for dealer in survived.wanted:
             what = f"shares came of client {self._joined.ids[dealer]}"
@@ -340,7 +342,7 @@ class SecAggServer(Mailbox):
         return [self._joined.ids[index] for index in indices]
 
     def _send(self, party: PartyId, data: bytes) -> None:
-        """All that a server says after `start` reveals U1, U2 or U3: durable first."""
+        """Rule S8: all that a server says after `start` reveals U1, U2 or U3: durable first."""
         self._outgoing.append(Outgoing(party, data, commit=True))
 
     def _move(self, cause: Input) -> None:

@@ -4,7 +4,7 @@ Client. It answers the first key list, share list and unmask request, in this or
 twice: the same bytes again get the same reply from a memo that stands before the table, and other
 bytes are a fault, because the state has moved on. Its input is a field, not a state; WANT_INPUT is
 left at once where the input is there already. Every state after IDLE can end by an abort from the
-server or by its own refusal, and those before ANSWERED by a lost link; an ended session says
+server, any by its own refusal, and those before ANSWERED by a lost link; an ended session says
 nothing more. An abort after ANSWERED is the server's news that the round failed: the input is spent
 all the same.
 

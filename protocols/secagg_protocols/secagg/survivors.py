@@ -1,4 +1,4 @@
-"""The one door to revealing shares (specs/10-secagg.md §8).
+"""The one door to revealing shares (specs/10-secagg.md §8, rules C8 and C9).
 
 Only `check_survivors` makes a SurvivorSet, and only a SurvivorSet opens `reveal_shares`: skipping
 the check does not type-check, and fails at run time too.
@@ -42,7 +42,7 @@ class SurvivorSet:
 
 
 def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
-    """U3 as the server states it, or RemoteProtocolError with the rule that it breaks."""
+    """Rule C8: U3 as the server states it, or RemoteProtocolError saying what it breaks."""
     if view.index not in members:
         raise RemoteProtocolError("the survivor set omits this client, whose input was sent")
     if not members <= view.sharers:
@@ -59,7 +59,7 @@ def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
 
 
 def reveal_shares(survivors: SurvivorSet, held: Mapping[int, SharePair]) -> tuple[bytes, ...]:
-    """For each dealer by ascending index: its b share if it survived, else its s share.
+    """Rule C9: for each dealer by ascending index its b share if it survived, else its s share.
 
     Never both: that one dealer's pair gives up exactly one share is this expression.
     """

@@ -1,4 +1,4 @@
-"""The three probabilities that decide about a k-regular graph (specs/10-secagg.md §8).
+"""The three probabilities that decide about a k-regular graph (specs/10-secagg.md §10).
 
 A client's k neighbours are a uniform sample without replacement, so the numbers of corrupt and of
 surviving ones are hypergeometric. Bell et al., CCS 2020, section 3.

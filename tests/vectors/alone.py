@@ -1,0 +1,338 @@
+"""The scenarios that need no session: one building block each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+
+from operations import OUTPUTS, Data, perform
+
+from secagg.fields import Field, FixedPoint, Integer, Schema
+from secagg.planner import plan
+from secagg.types import AbortReason, PartyId
+from secagg.wire import frame
+from secagg.wire.codec import Writer
+from secagg.wire.schema import write_schema
+from secagg_protocols.secagg.params import SecAggParams
+
+Shake = Callable[[str, int], bytes]
+Steps = list[tuple[str, Data]]
+
+P = 2**61 - 1
+X25519_P = 2**255 - 19
+SMALL_ORDER = (
+    0,
+    1,
+    X25519_P - 1,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+)
+REJECTING = "graph/rejects/158"
+"""A session name whose graph over 20,000 rejects a draw; found by trying names in order."""
+
+
+def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
+    yield "hash", _scenario("E and H", "10-secagg.md §2", _hashes())
+    yield "session-id", _scenario("offer, tree, session id", "10-secagg.md §3", _binding(shake))
+    yield "graph", _scenario("neighbours", "10-secagg.md §3", _graphs(shake))
+    yield "keys", _scenario("key schedule, sealing", "10-secagg.md §4", _schedule(shake))
+    yield "public-keys", _scenario("keys refused and not", "10-secagg.md §4", _public())
+    yield "mask-stream", _scenario("lanes, signs, seeking", "10-secagg.md §5", _streams(shake))
+    yield "shamir", _scenario("sharing, rebuilding", "10-secagg.md §6", _shamir(shake))
+    yield "packing", _scenario("vectors as bytes", "02-quantization.md §2", _packing(shake))
+    yield "quantize", _scenario("reals to levels", "02-quantization.md §4", _levels(shake))
+    yield "records", _scenario("records and sums", "02-quantization.md §5", _records())
+    yield "plan", _scenario("plans, their digests", "01-wire.md §4", _plans())
+    yield "plan-refused", _scenario("plans that nobody takes", "01-wire.md §4", _bad_plans())
+    yield "frames", _scenario("frames", "01-wire.md §6", _frames(shake))
+
+
+def _scenario(about: str, spec: str, steps: Steps) -> Data:
+    done = []
+    for operation, inputs in steps:
+        step = {"operation": operation, **inputs}
+        done.append({**step, OUTPUTS: perform(step)})
+    failures = sorted({s[OUTPUTS]["error"] for s in done if not s[OUTPUTS]["success"]})
+    expect = " ".join(failures) or "accept"
+    return {"about": about, "spec": f"specs/{spec}", "expect": expect, "operations": done}
+
+
+def _hashes() -> Steps:
+    return [
+        ("digest", {"label": "secagg/v1/set", "parts": parts})
+        for parts in ([], [""], ["", ""], ["00"], [0], [1, "0102", 2**32 - 1], ["ff" * 300])
+    ] + [("payload_digest", {"payload": payload}) for payload in ("", b"payload".hex())]
+
+
+def _binding(shake: Shake) -> Steps:
+    plan_digest, payload = shake("plan", 32).hex(), shake("payload", 32).hex()
+    steps: Steps = [
+        ("offer", {"protocol": name, "plan_digest": plan_digest, "payload_digest": payload})
+        for name in ("secagg", "secagg+")
+    ]
+    for size in (*range(1, 10), 17):
+        members = [
+            [3 * i + (i > 2), shake(f"c/{i}", 32).hex(), shake(f"s/{i}", 32).hex()]
+            for i in range(size)
+        ]
+        offer = shake("offer", 32).hex()
+        steps.append(("session_id", {"offer": offer, "clients": 50, "members": members}))
+    return steps
+
+
+def _graphs(shake: Shake) -> Steps:
+    sizes = [(2, 1), (3, 2), (5, 4), (5, 2), (6, 4), (8, 4), (9, 6), (33, 10), (100, 40)]
+    steps: Steps = [
+        (
+            "graph",
+            {"session": shake(f"graph/{size}/{degree}", 32).hex(), "size": size, "degree": degree},
+        )
+        for size, degree in sizes
+    ]
+    large = {"session": shake(REJECTING, 32).hex(), "size": 20_000, "degree": 4}
+    return [*steps, ("graph", {**large, "only": [*range(20), 9_999, 19_999]})]
+
+
+def _schedule(shake: Shake) -> Steps:
+    session, b = shake("session", 32).hex(), shake("b", 32).hex()
+    mine, other = shake("scalar/0", 32), shake("scalar/1", 32)
+    pairs = [perform({"operation": "key_pair", "random": r.hex()}) for r in (mine, other)]
+    steps: Steps = [
+        ("key_pair", {"random": r})
+        for r in (mine.hex(), other.hex(), "00" * 32, "ff" * 32, bytes(range(32)).hex())
+    ]
+    for index in (0, 1, 255, 70_000):
+        steps.append(("commit", {"b": b, "session": session, "index": index}))
+        inputs = {"b": b, "session": session, "index": index, "segments": 3}
+        steps.append(("self_keys", inputs))
+    ends = {"secret": pairs[0]["secret"], "public": pairs[1]["public"], "session": session}
+    for own, peer in ((2, 7), (7, 2)):
+        steps.append(("pair_keys", {**ends, "own": own, "peer": peer, "segments": 2}))
+    plain = bytes(range(88)).hex()
+    steps.append(("seal", {**ends, "dealer": 2, "holder": 7, "plain": plain}))
+    steps.append(("seal", {**ends, "dealer": 7, "holder": 2, "plain": plain}))
+    sealed = perform({"operation": "seal", **dict(steps[-2][1])})["sealed"]
+    back = {"secret": pairs[1]["secret"], "public": pairs[0]["public"], "session": session}
+    opening = {**back, "dealer": 2, "holder": 7, "sealed": sealed}
+    steps.append(("open", opening))
+    for change in (
+        {"dealer": 7, "holder": 2},
+        {"holder": 8},
+        {"session": shake("another session", 32).hex()},
+        {"sealed": sealed[:-2] + f"{int(sealed[-2:], 16) ^ 1:02x}"},
+        {"sealed": sealed[:-2]},
+        {"sealed": ""},
+    ):
+        steps.append(("open", {**opening, **change}))
+    return steps
+
+
+def _public() -> Steps:
+    def key(u: int) -> str:
+        return (u % 2**256).to_bytes(32, "little").hex()
+
+    values = [9, 2, X25519_P - 2, *SMALL_ORDER]
+    values += [u + X25519_P for u in SMALL_ORDER] + [u | 2**255 for u in (9, *SMALL_ORDER)]
+    values += [X25519_P + 9, 2**255 - 1, 2**256 - 1]
+    raw = [key(u) for u in values] + ["", "09" * 31, "09" * 33]
+    return [("check_public", {"key": one}) for one in raw]
+
+
+def _streams(shake: Shake) -> Steps:
+    key = shake("stream", 32).hex()
+    steps: Steps = []
+    for lane in (8, 16, 32, 64):
+        for sign, first, count in ((1, 0, 0), (1, 0, 37), (-1, 0, 5), (1, 3, 21), (-1, 65_535, 3)):
+            start = [int.from_bytes(shake(f"acc/{i}", lane // 8)) for i in range(count)]
+            inputs: Data = {"lane_bits": lane, "start": start, "key": key}
+            steps.append(("accumulate", {**inputs, "sign": sign, "first": first}))
+    ramp: Data = {"lane_bits": 8, "start": [0] * 16, "sign": 1, "first": 0}
+    steps.append(("accumulate", {**ramp, "key": bytes(range(32)).hex()}))
+    # 2^32 blocks of 16 bytes: the last lane, and one past it
+    end = {"lane_bits": 64, "key": key, "sign": 1, "first": 2**33 - 1}
+    steps += [("accumulate", {**end, "start": [0] * n}) for n in (1, 2)]
+    steps += [("accumulate", {**ramp, "key": key[: 2 * size]}) for size in (0, 16, 31)]
+    return steps
+
+
+def _shamir(shake: Shake) -> Steps:
+    secret = shake("secret", 32).hex()
+
+    def split(threshold: int, points: Sequence[int], random: bytes) -> tuple[str, Data]:
+        inputs: Data = {"secret": secret, "threshold": threshold, "points": list(points)}
+        return "split", {**inputs, "random": random.hex()}
+
+    # two draws of p among 10, in other bits than the top three: refused and redrawn, one twice
+    refused = bytearray(shake("coefficients", 80))
+    refused[8:16], refused[72:80] = b"\xff" * 8, b"\x1f" + b"\xff" * 7
+    redraws = b"\x9f" + b"\xff" * 7 + shake("redraws", 16)
+    steps: Steps = [
+        split(1, [1, 2], b""),
+        split(2, [1, 2, 3], shake("coefficients", 40)),
+        split(3, [1, 4, 5, 9, 2**20], shake("coefficients", 80)),
+        split(3, [2, 3, 7], bytes(refused) + redraws),
+        split(3, [2, 3, P - 1], bytes(80)),
+        split(4, [1, 2, 3], bytes(120)),
+        split(2, [0, 1], bytes(40)),
+        split(2, [1, P], bytes(40)),
+        split(2, [3, 3], bytes(40)),
+    ]
+    shares = perform({"operation": "split", **steps[2][1]})["shares"]
+    dealt = dict(zip(("1", "4", "5", "9", str(2**20)), shares, strict=True))
+    for chosen in (("1", "4", "5"), ("4", "9", str(2**20)), tuple(dealt)):
+        steps.append(("combine", {"shares": {x: dealt[x] for x in chosen}, "threshold": 3}))
+    three = {x: dealt[x] for x in ("1", "4", "5")}
+    bad: list[dict[str, str]] = [
+        {x: dealt[x] for x in ("1", "4")},
+        {**three, "4": "1fffffffffffffff" + dealt["4"][16:]},
+        {**three, "4": dealt["4"][:-2]},
+        {**three, "4": f"{int(dealt['4'][:16], 16) ^ 1:016x}" + dealt["4"][16:]},
+        {"0": dealt["1"], "4": dealt["4"], "5": dealt["5"]},
+        {"4": dealt["4"], "5": dealt["5"], str(P): dealt["1"]},
+    ]
+    return steps + [("combine", {"shares": one, "threshold": 3}) for one in bad]
+
+
+def _packing(shake: Shake) -> Steps:
+    steps: Steps = []
+    for width in (1, 3, 7, 8, 9, 13, 16, 20, 31, 32, 33, 48, 63, 64):
+        for length in (1, 9):
+            raw = shake(f"pack/{width}", 8 * length)
+            elements = [int.from_bytes(raw[8 * i : 8 * i + 8]) % 2**width for i in range(length)]
+            steps.append(("pack", {"segments": [[width, length]], "vector": [elements]}))
+    steps.append(("pack", {"segments": [[4, 3], [20, 2]], "vector": [[1, 2, 3], [74565, 703710]]}))
+    steps.append(("pack", {"segments": [[3, 3]], "vector": [[1, 1, 1]]}))
+    for segments, packed in (
+        ([[4, 3]], "2103"),
+        ([[4, 3], [20, 2]], "210345 23e1cdab".replace(" ", "")),
+        ([[4, 3]], "2113"),
+        ([[4, 3]], "21"),
+        ([[4, 3]], "210300"),
+        ([[1, 9]], "ff02"),
+    ):
+        steps.append(("unpack", {"segments": segments, "packed": packed}))
+    return steps
+
+
+def _levels(shake: Shake) -> Steps:
+    reals = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1e-300, 5e-324, 0.1, -0.1, 1.0000000000000002, 3.5]
+    reals += [i / 254 for i in range(-7, 8)]
+    values = [x.hex() for x in reals]
+    key = shake("rounding", 32).hex()
+    steps: Steps = []
+    for bits in (2, 8, 16, 32):
+        for clip in (1.0, 0.3):
+            common = {"values": values, "clip": clip.hex(), "bits": bits}
+            steps.append(("quantize", {**common, "rounding": "nearest"}))
+            steps.append(("quantize", {**common, "rounding": "stochastic", "random": key}))
+    for bad in ("nan", "inf", "-inf"):
+        common = {"values": [bad, "0x0.0p+0"], "clip": (1.0).hex(), "bits": 8}
+        steps.append(("quantize", {**common, "rounding": "nearest"}))
+    return steps
+
+
+def _schema_bytes(schema: Schema) -> str:
+    return write_schema(Writer(), schema).finish().hex()
+
+
+_FIELDS: dict[str, Field] = {
+    "update": FixedPoint(3, 1.0, 8),
+    "histogram": Integer(2, 1),
+    "metric": FixedPoint(1, 2.0, 16),
+}
+
+
+def _records() -> Steps:
+    schema = Schema.of(_FIELDS, 10, 5)
+    base = {"clients": 10, "schema": _schema_bytes(schema)}
+    values = {
+        "update": [x.hex() for x in (0.5, -1.0, 0.25)],
+        "histogram": [0, -1],
+        "metric": [(1.5).hex()],
+    }
+    steps: Steps = [("encode_record", {**base, "values": values, "weight": w}) for w in (1, 5)]
+    steps += [("encode_record", {**base, "values": values, "weight": w}) for w in (0, 6)]
+    total = perform({"operation": "encode_record", **steps[1][1]})["vector"]
+    summed = {**base, "vector": total, "contributors": 1}
+    off = [list(lane) for lane in total]
+    off[0][-1] += 1
+    heavy = [list(lane) for lane in total]
+    heavy[-1][-3] = 6
+    steps.append(("decode_sum", summed))
+    steps += [("decode_sum", {**summed, "vector": bad}) for bad in (off, heavy)]
+    return steps
+
+
+def _plans() -> Steps:
+    update: dict[str, Field] = {"update": FixedPoint(length=50_890, clip=1.0, bits=16)}
+    plans = [
+        plan(clients=10, fields=update, protocol="secagg"),
+        plan(clients=100, fields=update),
+        plan(clients=100, fields=update, corrupt="1/7", dropout=0, min_clients=90),
+        plan(clients=5, fields=_FIELDS, max_weight=1000, corrupt=0),
+        plan(clients=12, fields=update, adversary="active", protocol="secagg"),
+    ]
+    steps: Steps = [("decode_plan", {"plan": one.encode().hex()}) for one in plans]
+    clear = plan(clients=4, fields=update, protocol="plainsum")
+    return [*steps, ("decode_plan", {"plan": clear.encode().hex(), "pinned": True})]
+
+
+def _bad_plans() -> Steps:
+    good = plan(clients=10, fields={"u": Integer(3, 9)}, corrupt=0, protocol="secagg")
+    data = good.encode()
+
+    def put(at: int, new: bytes) -> bytes:
+        return data[:at] + new + data[at + len(new) :]
+
+    # version, suite, name 4 + 6, clients 4, corrupt 8, dropout 8, adversary 1, min_clients 4,
+    # max_weight 4, number 4, name 4 + 1, kind 1, length 4, max 8, parameters 4 + 20
+    params, field = len(data) - 20, len(data) - 24 - 18
+    if good.params != SecAggParams(10, 9, 6, 6, 6) or good.threat.dropout != Fraction(1, 5):
+        raise ValueError("the offsets below are of another plan")
+    clear = plan(clients=10, fields={"u": Integer(3, 9)}, corrupt=0, protocol="plainsum")
+    bad = [
+        data[:-1],
+        data + b"\0",
+        put(0, b"\2"),
+        put(1, b"\2"),
+        put(2, b"\0\0\0\x41"),
+        put(6, b"nosuch"),
+        put(12, b"\0\0\0\0"),
+        put(16, b"\0\0\0\2\0\0\0\2"),
+        put(24, b"\0\0\0\2\0\0\0\x0a"),
+        put(24, b"\0\0\0\1\0\0\0\0"),
+        put(32, b"\2"),
+        put(33, b"\0\0\0\x0b"),
+        put(field + 4, b"\n"),
+        put(field + 5, b"\3"),
+        put(field + 10, b"\xff" * 8),
+        put(params + 8, b"\0\0\0\5"),
+        put(params + 4, b"\0\0\0\x0a"),
+        clear.encode(),
+    ]
+    return [("decode_plan", {"plan": one.hex()}) for one in bad]
+
+
+def _frames(shake: Shake) -> Steps:
+    nonce = shake("nonce", 16)
+    announced = frame.Announce(nonce, PartyId(7), (1000, 2**32 - 1), b"a plan", b"a task")
+    by_digest = frame.Announce(nonce, PartyId(0), (), b"", frame.DigestOnly(shake("task", 32)))
+    message = frame.Message(nonce, b"\1\1\7 and so on").encode()
+    done = frame.Over(nonce, None, 9, 1).encode()
+    good = [announced.encode(), by_digest.encode(), message, frame.Message(nonce, b"").encode()]
+    good += [done, *(frame.Over(nonce, reason, 0, 10).encode() for reason in AbortReason)]
+    whole = announced.encode()
+    bad = [
+        b"",
+        whole[:17],
+        whole[:-1],
+        whole + b"\0",
+        b"\2" + whole[1:],
+        b"\1\4" + whole[2:],
+        whole[:18] + b"\xff\xff\xff\0" + whole[22:],
+        whole[:31] + b"\xff" * 4 + whole[35:],
+        whole[:41] + b"\2" + whole[42:],
+        done[:18] + b"\7" + done[19:],
+        message + bytes(1000),
+    ]
+    return [("decode_frame", {"frame_bytes": one.hex(), "limit": 500}) for one in good + bad]

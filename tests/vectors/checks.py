@@ -1,0 +1,261 @@
+"""What the operations without a session must give, from the specification: see verify.py."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import blocks
+from blocks import REASONS, Cursor, Refused
+
+Data = dict[str, Any]
+
+
+def unhex(**values: Any) -> Data:
+    return {k: bytes.fromhex(v) if isinstance(v, str) else v for k, v in values.items()}
+
+
+def do_digest(label: str, parts: list[Any]) -> Data:
+    raw = [label.encode(), *(p if isinstance(p, int) else bytes.fromhex(p) for p in parts)]
+    encoded = blocks.E(*raw)
+    return {"encoded": encoded.hex(), "digest": hashlib.sha256(encoded).hexdigest()}
+
+
+def do_payload_digest(payload: str) -> Data:
+    return {"digest": blocks.H("payload", bytes.fromhex(payload)).hex()}
+
+
+def do_key_pair(random: str) -> Data:
+    secret = blocks.clamp(bytes.fromhex(random))
+    return {"secret": secret.hex(), "public": blocks.public(secret).hex()}
+
+
+def do_check_public(key: str) -> Data:
+    blocks.check_public(bytes.fromhex(key), "§4")
+    return {}
+
+
+def do_commit(b: str, session: str, index: int) -> Data:
+    made = blocks.commitment(bytes.fromhex(b), bytes.fromhex(session), index)
+    return {"commitment": made.hex()}
+
+
+def do_self_keys(segments: int, index: int, **values: str) -> Data:
+    v = unhex(**values)
+    made = [blocks.self_key(v["b"], v["session"], index, g) for g in range(segments)]
+    return {"keys": [key.hex() for key in made]}
+
+
+def do_pair_keys(own: int, peer: int, segments: int, **values: str) -> Data:
+    v = unhex(**values)
+    made = [
+        blocks.pair_key(v["secret"], own, peer, v["public"], v["session"], g)
+        for g in range(segments)
+    ]
+    return {"keys": [key.hex() for key in made], "sign": blocks.sign(own, peer)}
+
+
+def do_seal(dealer: int, holder: int, **values: str) -> Data:
+    v = unhex(**values)
+    sealed = blocks.seal(v["secret"], dealer, holder, v["public"], v["session"], v["plain"])
+    return {"sealed": sealed.hex()}
+
+
+def do_open(dealer: int, holder: int, **values: str) -> Data:
+    v = unhex(**values)
+    plain = blocks.unseal(v["secret"], dealer, holder, v["public"], v["session"], v["sealed"])
+    return {"plain": plain.hex()}
+
+
+def do_offer(protocol: str, **values: str) -> Data:
+    v = unhex(**values)
+    return {"offer": blocks.offer(protocol, v["plan_digest"], v["payload_digest"]).hex()}
+
+
+def do_session_id(offer: str, clients: int, members: list[list[Any]]) -> Data:
+    offered = bytes.fromhex(offer)
+    leaves = [
+        blocks.leaf(offered, i, party, bytes.fromhex(c_pk), bytes.fromhex(s_pk))
+        for i, (party, c_pk, s_pk) in enumerate(members)
+    ]
+    top = blocks.root(leaves)
+    session = blocks.session_id(offered, clients, [m[0] for m in members], top)
+    return {"leaves": [one.hex() for one in leaves], "root": top.hex(), "session": session.hex()}
+
+
+def do_graph(session: str, size: int, degree: int, only: list[int] | None = None) -> Data:
+    sid = bytes.fromhex(session)
+    near = blocks.graph(sid, size, degree)
+    if only is not None and blocks.ring(sid, size)[1] == 0:
+        raise AssertionError("the large graph is there for its refused draw")
+    return {"neighbours": near if only is None else [near[i] for i in only]}
+
+
+def do_split(secret: str, threshold: int, points: list[int], random: str) -> Data:
+    raw, drawn = bytes.fromhex(random), [0]
+
+    def draw(size: int) -> bytes:
+        drawn[0] += size
+        return raw[drawn[0] - size : drawn[0]]
+
+    shares = blocks.split(bytes.fromhex(secret), threshold, points, draw)
+    return {"shares": [share.hex() for share in shares], "drawn": drawn[0]}
+
+
+def do_combine(shares: dict[str, str], threshold: int) -> Data:
+    given = {int(x): bytes.fromhex(share) for x, share in shares.items()}
+    return {"secret": blocks.combine(given, threshold).hex()}
+
+
+def do_accumulate(lane_bits: int, start: list[int], key: str, sign: int, first: int) -> Data:
+    numbers = blocks.stream(bytes.fromhex(key), lane_bits, first, len(start))
+    return {"lane": blocks.add(start, numbers, sign, 2**lane_bits)}
+
+
+def do_pack(segments: blocks.Segments, vector: list[list[int]]) -> Data:
+    return {"packed": blocks.pack(segments, vector).hex()}
+
+
+def do_unpack(segments: blocks.Segments, packed: str) -> Data:
+    cursor = Cursor(bytes.fromhex(packed))
+    vector = blocks.unpack(cursor, segments)
+    cursor.end()
+    return {"vector": vector}
+
+
+def do_quantize(values: list[str], clip: str, bits: int, rounding: str, random: str = "") -> Data:
+    reals, c, top = [float.fromhex(v) for v in values], float.fromhex(clip), 2 ** (bits - 1) - 1
+    if not all(map(math.isfinite, reals)):
+        raise Refused("RangeError")
+    step, draws = c / top, [0] * len(reals)
+    if rounding == "stochastic":
+        draws = blocks.stream(bytes.fromhex(random), 32, 0, len(reals))
+    levels = []
+    for x, u in zip(reals, draws, strict=True):
+        y = max(-top, min(top, x / step))
+        if abs(x) >= c:
+            levels.append(top if x > 0 else -top)
+        elif rounding == "nearest":
+            levels.append(round(y))
+        else:
+            below = math.floor(y)
+            levels.append(below + (u < math.floor((Fraction(y) - below) * 2**32)))
+    return {"levels": levels, "clipped": sum(abs(x) > c for x in reals)}
+
+
+def _schema(clients: int, schema: str) -> blocks.Schema:
+    cursor = Cursor(bytes.fromhex(schema))
+    parsed = blocks.parse_schema(cursor, clients)
+    cursor.end()
+    return parsed
+
+
+def do_encode_record(clients: int, schema: str, values: Data, weight: int) -> Data:
+    parsed = _schema(clients, schema)
+    if not 1 <= weight <= parsed.max_weight:
+        raise Refused("RangeError")
+    vector = {width: [1] * length for width, length in parsed.segments}
+    for name, field in parsed.fields:
+        width, start, length = parsed.places[name]
+        numbers = values[name]
+        if "clip" in field:
+            clip = field["clip"].hex()
+            levels = do_quantize(numbers, clip, field["bits"], "nearest")["levels"]
+            numbers = [q * weight for q in levels]
+        vector[width][start : start + length] = [q % 2**width for q in numbers]
+    if parsed.max_weight > 1:
+        widest, _ = parsed.segments[-1]
+        vector[widest][-1 - -(-32 // widest)] = weight
+    return {"vector": list(vector.values())}
+
+
+def do_decode_sum(clients: int, schema: str, vector: Any, contributors: int) -> Data:
+    parsed = _schema(clients, schema)
+    parsed.check_counts(vector, contributors)
+    lanes = {width: lane for (width, _), lane in zip(parsed.segments, vector, strict=True)}
+    widest, _ = parsed.segments[-1]
+    weight = contributors
+    if parsed.max_weight > 1:
+        weight = lanes[widest][-1 - -(-32 // widest)]
+        if not contributors <= weight <= contributors * parsed.max_weight:
+            raise Refused("IntegrityError")
+    levels = {}
+    for name, _ in parsed.fields:
+        width, start, length = parsed.places[name]
+        part = lanes[width][start : start + length]
+        levels[name] = [r - 2**width if r >= 2 ** (width - 1) else r for r in part]
+    return {"levels": levels, "weight": weight}
+
+
+def do_decode_plan(plan: str, pinned: bool = False) -> Data:
+    parsed = blocks.parse_plan(bytes.fromhex(plan), pinned)
+    return {
+        "protocol": parsed.protocol,
+        "digest": parsed.digest.hex(),
+        "segments": [list(segment) for segment in parsed.schema.segments],
+        "encoded": plan,
+    }
+
+
+def do_decode_frame(frame_bytes: str, limit: int) -> Data:
+    data = bytes.fromhex(frame_bytes)
+    if len(data) > limit:
+        raise Refused("TooLarge")
+    cursor = Cursor(data)
+    if cursor.int(1) != 1:
+        raise Refused("UnknownVersion")
+    kind = cursor.int(1)
+    if kind not in (1, 2, 3):
+        raise Refused("BadTag")
+    outputs = {"nonce": cursor.take(16).hex()}
+    outputs |= (_announce, _message, _over)[kind - 1](cursor)
+    cursor.end()
+    return outputs
+
+
+def _announce(cursor: Cursor) -> Data:
+    party = cursor.int(4)
+    if party >= 0xFFFFFF00:
+        raise Refused("WireError")
+    deadlines = [cursor.int(4) for _ in range(cursor.int(1))]
+    plan, mode = cursor.prefixed(_rest(cursor)), cursor.int(1)
+    if mode > 1:
+        raise Refused("WireError")
+    payload = cursor.prefixed(_rest(cursor)) if mode == 0 else None
+    digest = cursor.take(32) if payload is None else blocks.H("payload", payload)
+    return {
+        "kind": "announce",
+        "party": party,
+        "deadlines": deadlines,
+        "plan": plan.hex(),
+        "payload": None if payload is None else payload.hex(),
+        "payload_digest": digest.hex(),
+        "inline": mode == 0,
+    }
+
+
+def _rest(cursor: Cursor) -> int:
+    return len(cursor.data) - cursor.at
+
+
+def _message(cursor: Cursor) -> Data:
+    return {"kind": "message", "data": cursor.take(_rest(cursor)).hex()}
+
+
+def _over(cursor: Cursor) -> Data:
+    code = cursor.int(1)
+    if code > len(REASONS):
+        raise Refused("WireError")
+    reason = REASONS[code - 1] if code else None
+    counts = {"contributors": cursor.int(4), "dropped": cursor.int(4)}
+    return {"kind": "over", "reason": reason, **counts}
+
+
+ALONE: dict[str, Callable[..., Data]] = {
+    name.removeprefix("do_"): function
+    for name, function in list(globals().items())
+    if name.startswith("do_")
+}

@@ -1,0 +1,141 @@
+"""Writes the test vectors of specs/vectors/v1: `python tests/vectors/generate.py`.
+
+Everything is deterministic: randomness is SHAKE-256 of a name, and recorded in the files, so that
+running this again gives the same bytes. Vectors are frozen: a change of one is a change of the
+specification, and takes a new version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import alone
+import refusals
+from operations import Data
+from scripts import (
+    MIXED,
+    UPDATE,
+    Honest,
+    Round,
+    complete,
+    flipped,
+    make_plan,
+    regular,
+    shake,
+    triangle,
+)
+
+from secagg_protocols.plainsum import PlainSumParams
+
+FOLDER = Path(__file__).parents[2] / "specs" / "vectors" / "v1"
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    written = {f"{name}.json": dumps(scenario) for name, scenario in scenarios()}
+    for path in FOLDER.glob("*.json"):
+        if path.name not in written:
+            path.unlink()
+    for name, text in written.items():
+        (FOLDER / name).write_text(text)
+    print(f"{len(written)} files, {sum(map(len, written.values())):,} bytes")
+
+
+def scenarios() -> Iterator[tuple[str, Data]]:
+    yield from rounds()
+    yield from refusals.scenarios(Honest(Round(triangle(), "n3").run()))
+    yield from alone.scenarios(shake)
+
+
+def rounds() -> Iterator[tuple[str, Data]]:
+    accept = "accept"
+    yield (
+        "round-n4-complete",
+        Round(complete(4, "1/4"), "n4").run().scenario("four clients, nobody drops", "§7", accept),
+    )
+    early = frozenset({(1, "advertise-keys"), (3, "share-keys")})
+    yield (
+        "round-n5-early-drops",
+        Round(complete(5, "2/5"), "n5", lost=early)
+        .run()
+        .scenario(
+            "party 1 never advertises, party 3 never shares: indices are not party ids",
+            "§1",
+            accept,
+        ),
+    )
+    yield (
+        "round-n5-late-drops",
+        Round(complete(5, "2/5"), "n5", lost=frozenset({(0, "masked-input"), (4, "unmask")}))
+        .run()
+        .scenario("party 0 drops before its input, party 4 before its answer", "§5", accept),
+    )
+    yield (
+        "round-n5-late-party",
+        Round(complete(5, "2/5"), "n5", late=frozenset({(2, "masked-input")}))
+        .run()
+        .scenario("party 2 is late with its input: dropped as its phase closes", "§9 S1", accept),
+    )
+    yield (
+        "round-n8-k4-t3",
+        Round(regular(3, 1), "n8", lost=frozenset({(6, "masked-input"), (2, "unmask")}))
+        .run()
+        .scenario("a 4-regular graph; one drops before its input, one after", "§3", accept),
+    )
+    yield (
+        "round-n8-k4-u1-of-7",
+        Round(regular(2, 2), "n8", lost=frozenset({(0, "advertise-keys"), (5, "share-keys")}))
+        .run()
+        .scenario("a 4-regular graph over the seven that came", "§3", accept),
+    )
+    yield (
+        "round-mixed-segments",
+        Round(complete(4, "1/4", MIXED, 100), "mixed", lost=frozenset({(2, "masked-input")}))
+        .run()
+        .scenario("segments of 4 widths, weight lane, count lanes; one drops", "§5", accept),
+    )
+    # byte 36 is the first of the first sealed pair: U2 of four takes one byte
+    spoilt = {("server", 1, 4): flipped(36)}
+    yield (
+        "round-tampered-ciphertext",
+        Round(complete(4, "1/4"), "n4", tampered=spoilt)
+        .run()
+        .scenario(
+            "party 1 cannot open party 0's pair, says so, and the round goes on", "§8 C6", accept
+        ),
+    )
+    yield (
+        "round-everything-twice",
+        Round(triangle(), "n3", repeated=True)
+        .run()
+        .scenario("every message comes twice: the same bytes, the same reply", "§8 C1", accept),
+    )
+    yield (
+        "round-input-last",
+        Round(triangle(), "n3", repeated=True, input_last=True)
+        .run()
+        .scenario(
+            "the input comes after the share list: the masked vector answers it", "§1", accept
+        ),
+    )
+    sum_in_clear = make_plan(PlainSumParams(3, 2), UPDATE, "1/3")
+    yield (
+        "plainsum-n3",
+        Round(sum_in_clear, "plainsum", lost=frozenset({(1, "upload")}))
+        .run()
+        .scenario("the sum in the clear (specs/11-plainsum.md); one drops", "§3", accept),
+    )
+
+
+def dumps(scenario: Data) -> str:
+    """One operation a line, so that a change of a vector reads as a change of one step."""
+    head = {k: v for k, v in scenario.items() if k != "operations"}
+    lines = [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()]
+    steps = ",\n".join(f"  {json.dumps(step)}" for step in scenario["operations"])
+    return "\n".join(["{", *lines, ' "operations": [', steps, " ]", "}"]) + "\n"
+
+
+if __name__ == "__main__":
+    main()

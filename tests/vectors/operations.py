@@ -1,0 +1,389 @@
+"""What each operation of a vector file does to this code, and what is then observed.
+
+A vector file is a list of operations (specs/vectors/README.md). Each is performed and gives a
+dictionary of outputs, `success` among them; the file holds inputs and outputs side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from secagg import mask, quantize, records, shamir
+from secagg.crypto import agree, labels
+from secagg.errors import CryptoError, RemoteProtocolError, SecAggError, WireError
+from secagg.fields import FixedPoint, Schema
+from secagg.planner import Plan
+from secagg.ring import Layout, Ring, Segment
+from secagg.sansio import Aborted, Dropped, Event, Finished, Ignored, RingTotal, Session
+from secagg.types import SERVER, PartyId, Seed, SessionId
+from secagg.wire import frame
+from secagg.wire.codec import Reader, Writer
+from secagg.wire.schema import read_schema
+from secagg.wire.vector import read_vector, write_vector
+from secagg_protocols.secagg import binding, keys
+from secagg_protocols.secagg.keys import Endpoint
+from secagg_protocols.secagg.messages import AdvertiseKeys
+from secagg_protocols.secagg.params import SecAggParams
+
+Data = dict[str, Any]
+OUTPUTS = "outputs"
+"""The key of an operation under which everything observed lies."""
+
+_bytes = bytes.fromhex
+
+
+class Tape:
+    """Randomness from a recording; it counts what was drawn, and running out is an error."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.drawn = data, 0
+
+    def __call__(self, size: int) -> bytes:
+        self.drawn += size
+        if self.drawn > len(self.data):
+            raise ValueError(f"the tape holds {len(self.data)} bytes, {self.drawn} were drawn")
+        return self.data[self.drawn - size : self.drawn]
+
+
+def observed(action: Callable[[], Data]) -> Data:
+    """The outputs of an action; on a refusal the class of the error, and of what caused it."""
+    try:
+        return {"success": True, **action()}
+    except SecAggError as error:
+        outputs: Data = {"success": False, "error": type(error).__name__}
+        cause = error.__context__
+        if isinstance(error, RemoteProtocolError) and isinstance(cause, (WireError, CryptoError)):
+            outputs["cause"] = type(cause).__name__
+        return outputs
+
+
+class Stage:
+    """The machines of one session, from a file's `setup`."""
+
+    def __init__(self, setup: Data) -> None:
+        self.plan = Plan.decode(_bytes(setup["plan"]), allow_unprotected=True)
+        self._payload = _bytes(setup["payload"])
+        self._session = self.plan.session(bytes(16), frame.payload_digest(self._payload))
+        self.tapes = {int(p): Tape(_bytes(c["randomness"])) for p, c in setup["clients"].items()}
+        info = self.plan.info
+        self._machines: dict[Any, Any] = {
+            party: info.client(
+                self._session, PartyId(party), randomness=tape, expander=mask.add_stream
+            )
+            for party, tape in self.tapes.items()
+        }
+        if setup["server"]:
+            self._machines["server"] = info.server(self._session, expander=mask.add_stream)
+
+    def perform(self, operation: Data) -> Data:
+        machine = self._machines[operation["party"]]
+        outputs = observed(lambda: self._act(machine, operation))
+        events = [e for e in map(_event, machine.events()) if e]
+        # a fault of the peer's is not raised by a server: it is an event
+        if any(e[0] == "aborted" or e[-1] in _FAULTS for e in events):
+            outputs["success"] = False
+        sends = [_sent(message) for message in machine.outgoing()]
+        return (
+            outputs | ({"events": events} if events else {}) | ({"sends": sends} if sends else {})
+        )
+
+    def _act(self, machine: Any, operation: Data) -> Data:
+        match operation["operation"]:
+            case "start":
+                machine.start()
+            case "set_input":
+                payload = _bytes(operation.get("payload", self._payload.hex()))
+                vector = _vector(operation["vector"], self.plan.layout)
+                machine.set_input(vector, frame.payload_digest(payload))
+            case "receive":
+                machine.receive(_party(operation["sender"]), _bytes(operation["message"]))
+            case "lost":
+                machine.lost(_party(operation["who"]))
+            case "close_phase":
+                machine.close_phase()
+            case "run_jobs":
+                while jobs := machine.jobs():
+                    for job in jobs:
+                        machine.finish(job, job())
+            case "result":
+                return _total(machine.result())
+            case "check_counts":
+                total = machine.result()
+                records.check_counts(self.plan.schema, total.vector, len(total.contributors))
+            case unknown:
+                raise ValueError(f"operation {unknown} is unknown")
+        return {}
+
+
+_FAULTS = ("malformed", "wrong-phase", "equivocation", "invalid-key", "invalid-share")
+
+
+def _party(name: str | int) -> PartyId:
+    return SERVER if name == "server" else PartyId(int(name))
+
+
+def _name(party: PartyId) -> str | int:
+    return "server" if party == SERVER else party
+
+
+def _sent(message: Any) -> Data:
+    sent = {"to": _name(message.to), "message": message.data.hex()}
+    return sent | ({"commit": True} if message.commit else {})
+
+
+def _event(event: Event) -> list[Any]:
+    match event:
+        case Dropped(party, fault):
+            return ["dropped", party, fault.value]
+        case Ignored(sender):
+            return ["ignored", _name(sender)]
+        case Aborted(reason):
+            return ["aborted", reason.value]
+        case Finished():
+            return ["finished"]
+    return []
+
+
+def _total(total: RingTotal) -> Data:
+    return {
+        "vector": [lane.tolist() for lane in total.vector],
+        "contributors": sorted(total.contributors),
+        "dropped": sorted(total.dropped),
+    }
+
+
+def _vector(lanes: list[list[int]], layout: Layout) -> tuple[Any, ...]:
+    return tuple(
+        np.array(lane, segment.ring.dtype)
+        for lane, segment in zip(lanes, layout.segments, strict=True)
+    )
+
+
+# Operations without machines: inputs by name, outputs by name
+
+
+def perform(operation: Data) -> Data:
+    inputs = {k: v for k, v in operation.items() if k not in ("operation", OUTPUTS)}
+    return observed(lambda: _ALONE[operation["operation"]](**inputs))
+
+
+def _key_pair(random: str) -> Data:
+    pair = agree.KeyPair.from_random(_bytes(random))
+    return {"secret": pair.secret.expose().hex(), "public": pair.public.hex()}
+
+
+def _check_public(key: str) -> Data:
+    agree.check_public(_bytes(key))
+    return {}
+
+
+def _commit(b: str, session: str, index: int) -> Data:
+    return {"commitment": keys.commit(Seed(_bytes(b)), SessionId(_bytes(session)), index).hex()}
+
+
+def _self_keys(b: str, session: str, index: int, segments: int) -> Data:
+    made = keys.self_keys(Seed(_bytes(b)), SessionId(_bytes(session)), index, segments)
+    return {"keys": [key.hex() for key in made]}
+
+
+def _pair_keys(secret: str, own: int, peer: int, public: str, session: str, segments: int) -> Data:
+    mine = Seed(_bytes(secret))
+    made = keys.pair_keys(
+        mine,
+        Endpoint(own, agree.public_key(mine)),
+        Endpoint(peer, _bytes(public)),
+        SessionId(_bytes(session)),
+        segments,
+    )
+    return {"keys": [key.hex() for key in made], "sign": keys.sign(own, peer)}
+
+
+def _seal(secret: str, dealer: int, holder: int, public: str, session: str, plain: str) -> Data:
+    mine = Seed(_bytes(secret))
+    sealed = keys.seal_pair(
+        agree.shared_secret(mine, _bytes(public)),
+        SessionId(_bytes(session)),
+        Endpoint(dealer, agree.public_key(mine)),
+        Endpoint(holder, _bytes(public)),
+        _bytes(plain),
+    )
+    return {"sealed": sealed.hex()}
+
+
+def _open(secret: str, dealer: int, holder: int, public: str, session: str, sealed: str) -> Data:
+    mine = Seed(_bytes(secret))
+    plain = keys.unseal_pair(
+        agree.shared_secret(mine, _bytes(public)),
+        SessionId(_bytes(session)),
+        Endpoint(dealer, _bytes(public)),
+        Endpoint(holder, agree.public_key(mine)),
+        _bytes(sealed),
+    )
+    return {"plain": plain.hex()}
+
+
+def _offer(protocol: str, plan_digest: str, payload_digest: str) -> Data:
+    # parameters and layout are bound by the plan digest alone: any will do here
+    params, layout = SecAggParams(3, 2, 2, 2, 2), Layout((Segment(Ring(8), 1),))
+    session = Session(bytes(16), _bytes(plan_digest), _bytes(payload_digest), params, layout)
+    return {"offer": session.offer(protocol).hex()}
+
+
+def _session_id(offer: str, clients: int, members: list[list[Any]]) -> Data:
+    leaves = [
+        binding.leaf(
+            _bytes(offer), index, PartyId(party), AdvertiseKeys(_bytes(c_pk), _bytes(s_pk))
+        )
+        for index, (party, c_pk, s_pk) in enumerate(members)
+    ]
+    root = binding.tree_root(leaves)
+    session = binding.session_id(_bytes(offer), clients, [m[0] for m in members], root)
+    return {"leaves": [leaf.hex() for leaf in leaves], "root": root.hex(), "session": session.hex()}
+
+
+def _graph(session: str, size: int, degree: int, only: list[int] | None = None) -> Data:
+    sid = SessionId(_bytes(session))
+    chosen = range(size) if only is None else only
+    return {"neighbours": [list(binding.neighbours(sid, size, degree, i)) for i in chosen]}
+
+
+def _split(secret: str, threshold: int, points: list[int], random: str) -> Data:
+    tape = Tape(_bytes(random))
+    shares = shamir.split(Seed(_bytes(secret)), threshold, points, tape)
+    return {"shares": [share.hex() for share in shares], "drawn": tape.drawn}
+
+
+def _combine(shares: dict[str, str], threshold: int) -> Data:
+    given = {int(x): _bytes(share) for x, share in shares.items()}
+    return {"secret": shamir.combine(given, threshold).expose().hex()}
+
+
+def _accumulate(lane_bits: int, start: list[int], key: str, sign: int, first: int) -> Data:
+    lane: Any = np.array(start, f"u{lane_bits // 8}")
+    mask.add_stream(lane, _bytes(key), sign, first=first)
+    return {"lane": lane.tolist()}
+
+
+def _layout(segments: list[list[int]]) -> Layout:
+    return Layout(tuple(Segment(Ring(width), length) for width, length in segments))
+
+
+def _pack(segments: list[list[int]], vector: list[list[int]]) -> Data:
+    layout = _layout(segments)
+    return {"packed": write_vector(Writer(), layout, _vector(vector, layout)).finish().hex()}
+
+
+def _unpack(segments: list[list[int]], packed: str) -> Data:
+    reader = Reader(_bytes(packed))
+    vector = read_vector(reader, _layout(segments))
+    reader.finish()
+    return {"vector": [lane.tolist() for lane in vector.unpack()]}
+
+
+def _quantize(values: list[str], clip: str, bits: int, rounding: Any, random: str = "") -> Data:
+    field = FixedPoint(len(values), float.fromhex(clip), bits, rounding)
+    reals = [float.fromhex(value) for value in values]
+    levels, clipped = quantize.quantize(reals, field, Tape(_bytes(random)))
+    return {"levels": levels.tolist(), "clipped": clipped}
+
+
+def _schema(clients: int, schema: str) -> Schema:
+    reader = Reader(_bytes(schema))
+    parsed = read_schema(reader, clients)
+    reader.finish()
+    return parsed
+
+
+def _encode_record(clients: int, schema: str, values: dict[str, list[Any]], weight: int) -> Data:
+    parsed = _schema(clients, schema)
+    fixed = {name for name, field in parsed.fields if isinstance(field, FixedPoint)}
+    given = {n: [float.fromhex(x) for x in v] if n in fixed else v for n, v in values.items()}
+    encoded = records.encode(parsed, given, weight, Tape(b""))
+    return {"vector": [lane.tolist() for lane in encoded.vector]}
+
+
+def _decode_sum(clients: int, schema: str, vector: list[list[int]], contributors: int) -> Data:
+    parsed = _schema(clients, schema)
+    lanes = _vector(vector, parsed.layout)
+    records.check_counts(parsed, lanes, contributors)
+    decoded = records.decode(parsed, lanes, contributors)
+    levels = {name: lane.tolist() for name, lane in decoded.levels.items()}
+    return {"levels": levels, "weight": decoded.weight}
+
+
+def _decode_plan(plan: str, pinned: bool = False) -> Data:
+    decoded = Plan.decode(_bytes(plan), allow_unprotected=pinned)
+    return {
+        "protocol": decoded.protocol,
+        "digest": decoded.digest().hex(),
+        "segments": [[s.ring.width, s.length] for s in decoded.layout.segments],
+        "encoded": decoded.encode().hex(),
+    }
+
+
+def _payload_digest(payload: str) -> Data:
+    return {"digest": frame.payload_digest(_bytes(payload)).hex()}
+
+
+def _decode_frame(frame_bytes: str, limit: int) -> Data:
+    match frame.decode_frame(_bytes(frame_bytes), limit=limit):
+        case frame.Announce(nonce, party, deadlines, plan, payload) as announce:
+            inline = isinstance(payload, bytes)
+            return {
+                "kind": "announce",
+                "nonce": nonce.hex(),
+                "party": party,
+                "deadlines": list(deadlines),
+                "plan": plan.hex(),
+                "payload": payload.hex() if isinstance(payload, bytes) else None,
+                "payload_digest": announce.payload_digest.hex(),
+                "inline": inline,
+            }
+        case frame.Message(nonce, data):
+            return {"kind": "message", "nonce": nonce.hex(), "data": data.hex()}
+        case frame.Over(nonce, reason, contributors, dropped):
+            return {
+                "kind": "over",
+                "nonce": nonce.hex(),
+                "reason": reason.value if reason else None,
+                "contributors": contributors,
+                "dropped": dropped,
+            }
+    raise ValueError("a kind of frame that no vector file knows")
+
+
+def _digest(label: str, parts: list[Any]) -> Data:
+    raw = [part if isinstance(part, int) else _bytes(part) for part in parts]
+    return {
+        "encoded": labels.encode(label.encode(), *raw).hex(),
+        "digest": labels.digest(label.encode(), *raw).hex(),
+    }
+
+
+_ALONE: dict[str, Callable[..., Data]] = {
+    "digest": _digest,
+    "key_pair": _key_pair,
+    "check_public": _check_public,
+    "commit": _commit,
+    "self_keys": _self_keys,
+    "pair_keys": _pair_keys,
+    "seal": _seal,
+    "open": _open,
+    "offer": _offer,
+    "session_id": _session_id,
+    "graph": _graph,
+    "split": _split,
+    "combine": _combine,
+    "accumulate": _accumulate,
+    "pack": _pack,
+    "unpack": _unpack,
+    "quantize": _quantize,
+    "encode_record": _encode_record,
+    "decode_sum": _decode_sum,
+    "decode_plan": _decode_plan,
+    "payload_digest": _payload_digest,
+    "decode_frame": _decode_frame,
+}

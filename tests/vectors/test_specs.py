@@ -1,0 +1,106 @@
+"""The documents in specs/ say what the code says: tables, citations, and lists of tests."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import transitions
+import validation
+
+ROOT = Path(__file__).parents[2]
+SPECS = ROOT / "specs"
+RULES = {f"C{i}" for i in range(1, 10)} | {f"S{i}" for i in range(1, 9)}
+ROWS = {*range(1, 51), *range(53, 57), *range(58, 64), *range(80, 90)}
+INVARIANTS = {f"I{i}" for i in range(1, 8)}
+
+
+@pytest.fixture(scope="module")
+def code() -> dict[str, str]:
+    folders = (ROOT / "secagg", ROOT / "protocols" / "secagg_protocols")
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    return {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+
+
+def exists(path: str, name: str) -> bool:
+    file = ROOT / "tests" / path
+    return file.exists() and re.search(rf"def {name}\(", file.read_text()) is not None
+
+
+def test_transition_tables_are_those_of_the_code():
+    """If this fails: python tests/vectors/transitions.py --write."""
+    spec = transitions.SPEC.read_text()
+    assert transitions.inserted(spec) == spec
+    assert spec.count("| state | on | next state |") == 2
+
+
+def test_a_changed_table_would_be_noticed():
+    spec = transitions.SPEC.read_text()
+    changed = spec.replace("| `idle` | *start* | `want-keys` |", "| `idle` | *start* | `ended` |")
+    assert changed != spec
+    assert transitions.inserted(changed) == spec
+
+
+def test_every_section_that_code_cites_is_there(code):
+    cited = re.compile(r"(?:specs/)?(\d\d-[a-z]+)\.md((?:,? (?:and )?§\d+(?:-§\d+)?)+)")
+    seen = Counter()
+    for path, text in code.items():
+        for document, sections in cited.findall(re.sub(r"\s+#?\s*", " ", text)):
+            headings = re.findall(r"^## §(\d+)", (SPECS / f"{document}.md").read_text(), re.M)
+            for section in re.findall(r"§(\d+)", sections):
+                assert section in headings, f"{path} cites {document}.md §{section}"
+                seen[document] += 1
+    assert {"01-wire", "02-quantization", "10-secagg"} <= seen.keys()
+
+
+def test_every_rule_is_stated_once_and_cited_in_code(code):
+    spec = (SPECS / "10-secagg.md").read_text()
+    assert Counter(re.findall(r"^- \*\*([CS]\d)\*\*", spec, re.M)) == dict.fromkeys(RULES, 1)
+    cited = set()
+    for text in code.values():
+        for phrase in re.findall(r"[Rr]ules? ((?:[CS]\d(?:, | and |-)?)+)", text):
+            rules = re.findall(r"[CS]\d", phrase)
+            assert set(rules) <= RULES
+            cited |= set(rules)
+    assert cited == RULES
+
+
+def test_invariants_have_their_tests():
+    text = (SPECS / "invariants.md").read_text()
+    listed = dict(re.findall(r"^\| (I\d) \|.*`(test_\w+)` \|$", text, re.M))
+    assert listed.keys() == INVARIANTS
+    for number, name in listed.items():
+        assert name.startswith(f"test_{number.lower()}_")
+        assert exists("properties/test_invariants.py", name), name
+
+
+def test_validation_lists_tests_that_exist():
+    """If this fails: python tests/vectors/validation.py --write."""
+    rows = {row: (where, tests) for row, where, tests in validation.table(_validation())}
+    assert rows.keys() == ROWS
+    for row, (where, entries) in rows.items():
+        assert entries or where.startswith(validation.EXCUSED), f"row {row} has no test"
+        for entry in entries:
+            path, names = re.fullmatch(r"`([\w/.]+)`(.*)", entry).groups()
+            assert (ROOT / "tests" / path).exists(), path
+            for name in filter(None, names.strip().split(", ")):
+                assert exists(path, name), f"row {row}: {path} has no {name}"
+
+
+def test_validation_names_places_that_exist():
+    for row, (where, _) in {r: (w, t) for r, w, t in validation.table(_validation())}.items():
+        for path in re.findall(r"`((?:p:)?[\w/]+\.py)`", where):
+            folder = "protocols/secagg_protocols/secagg" if path.startswith("p:") else "secagg"
+            assert (ROOT / folder / path.removeprefix("p:")).exists(), f"row {row}: {path}"
+
+
+def test_rows_are_read_from_names_docstrings_and_comments():
+    assert validation.cited("Rows 24-26, 39 and 41: refused") == {24, 25, 26, 39, 41}
+    assert validation.cited("# threats 80") == {80}
+    assert validation.cited("a row of 3 and thrown 4") == set()
+
+
+def _validation() -> str:
+    return validation.SPEC.read_text()

@@ -1,0 +1,138 @@
+"""The frozen vectors of specs/vectors/v1: regenerated, replayed, and checked independently.
+
+Between them they cover threats B1 2, 3, 6, 7, 8, 10, 11, 13, 23; B2 24-31, 33, 37, 39, 47;
+50, 53, 55, 56 (no wrong sum), 58, 59, 60.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import generate
+import operations
+import pytest
+import verify
+
+HERE = Path(__file__).parent
+PATHS = sorted(generate.FOLDER.glob("*.json"))
+FILES = {path.stem: json.loads(path.read_text()) for path in PATHS}
+SESSIONS = [name for name, scenario in FILES.items() if "setup" in scenario]
+VERIFIER = ["verify.py", "checks.py", "model.py", "model_server.py", "blocks.py"]
+KEYS = {"about", "spec", "expect", "operations"}
+
+
+@pytest.fixture(scope="module")
+def regenerated():
+    return {f"{name}.json": generate.dumps(s) for name, s in generate.scenarios()}
+
+
+def test_generator_gives_the_frozen_bytes(regenerated):
+    assert set(regenerated) == {path.name for path in PATHS}
+    for path in PATHS:
+        assert path.read_text() == regenerated[path.name], path.name
+
+
+def test_vectors_are_small():
+    assert sum(path.stat().st_size for path in PATHS) < 1_000_000
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_replay(name):
+    """Rows 2, 3, 6-8, 24-31, 33, 50, 53, 55, 56, 58, 59: accepted or refused as recorded."""
+    scenario = FILES[name]
+    perform = operations.perform
+    if "setup" in scenario:
+        stage = operations.Stage(scenario["setup"])
+        perform = stage.perform
+    for step in scenario["operations"]:
+        inputs = {k: v for k, v in step.items() if k != "outputs"}
+        assert perform(inputs) == step["outputs"], step["operation"]
+    if "setup" in scenario:
+        assert all(tape.drawn == len(tape.data) for tape in stage.tapes.values())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_expectation_names_the_failing_layer(name):
+    scenario = FILES[name]
+    assert scenario.keys() - {"setup"} == KEYS
+    failures = [s["outputs"] for s in scenario["operations"] if not s["outputs"]["success"]]
+    if "setup" not in scenario:
+        expected = " ".join(sorted({f["error"] for f in failures})) or "accept"
+    elif not failures:
+        expected = "accept"
+    else:
+        event = failures[0].get("events", [[""]])[-1]
+        expected = failures[0].get("cause") or failures[0].get("error") or event[-1]
+    assert scenario["expect"] == expected
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_independent_verifier_agrees(name):
+    verify.verify(FILES[name])
+
+
+def test_verifier_runs_alone():
+    """By itself, with nothing of this repository on its path but its own folder."""
+    script = [sys.executable, "-I", "-c", _RUN_ISOLATED, str(HERE)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(PATHS)} of {len(PATHS)} vector files agree" in done.stdout
+
+
+_RUN_ISOLATED = """
+import sys
+sys.path.insert(0, sys.argv.pop())
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("secagg", "secagg_protocols", "numpy"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+import verify
+sys.exit(verify.main())
+"""
+
+
+@pytest.mark.parametrize("name", VERIFIER)
+def test_verifier_imports_neither_package(name):
+    tree = ast.parse((HERE / name).read_text())
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module)
+    roots = {module.split(".")[0] for module in imported}
+    own = {name.removesuffix(".py") for name in VERIFIER} | {"cryptography", "nacl"}
+    assert roots <= own | set(sys.stdlib_module_names)
+    assert "importlib" not in roots and "__import__" not in (HERE / name).read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in SESSIONS if name.startswith("round-n5")])
+def test_verifier_notices_a_changed_byte(name):
+    """Whatever byte of whatever message changes, the verifier does not agree."""
+    sent = [
+        (at, number)
+        for at, step in enumerate(FILES[name]["operations"])
+        for number in range(len(step["outputs"].get("sends", [])))
+    ]
+    for at, number in sent[::3]:
+        scenario = copy.deepcopy(FILES[name])
+        message = scenario["operations"][at]["outputs"]["sends"][number]
+        middle = len(message["message"]) // 2
+        digit = f"{int(message['message'][middle], 16) ^ 1:x}"
+        message["message"] = message["message"][:middle] + digit + message["message"][middle + 1 :]
+        with pytest.raises(AssertionError):
+            verify.verify(scenario)
+
+
+def test_verifier_notices_a_wrong_sum():
+    scenario = copy.deepcopy(FILES["round-n8-k4-t3"])
+    result = next(s for s in scenario["operations"] if s["operation"] == "result")
+    result["outputs"]["vector"][0][0] ^= 1
+    with pytest.raises(AssertionError):
+        verify.verify(scenario)

@@ -1,0 +1,112 @@
+"""Checks every vector against the specification alone: `python tests/vectors/verify.py`.
+
+With blocks.py, checks.py and the models a second implementation, written from specs/ and importing
+neither package. Each scenario is acted out by models of client and server; whatever an operation
+gives must be what the file says, byte for byte, and a refusal must come from the rule that the
+scenario is about.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import checks
+from blocks import Refused
+from model import Client, Common
+from model_server import Server
+
+FOLDER = Path(__file__).parents[2] / "specs" / "vectors" / "v1"
+Data = dict[str, Any]
+
+
+def verify_session(scenario: Data) -> list[str]:
+    """The rules behind the refusals, in order."""
+    setup = scenario["setup"]
+    common = Common(setup)
+    models: dict[Any, Any] = {
+        int(p): Client(common, int(p), bytes.fromhex(c["randomness"]))
+        for p, c in setup["clients"].items()
+    }
+    if setup["server"]:
+        models["server"] = Server(common)
+    rules = []
+    for operation in scenario["operations"]:
+        outputs = models[operation["party"]].perform(operation)
+        if not outputs["success"]:
+            rules.append(outputs.pop("rule"))
+        for empty in ("events", "sends"):
+            if not outputs[empty]:
+                del outputs[empty]
+        same(operation, outputs)
+    for party, model in models.items():
+        if party != "server":
+            check(model.tape == b"", "not all recorded randomness is used")
+    if len(models) == common.n + 1:
+        check_sum(scenario, common)
+    return rules
+
+
+def check_sum(scenario: Data, common: Common) -> None:
+    """The result is the plain sum of the contributors' inputs."""
+    steps = scenario["operations"]
+    inputs = {s["party"]: s["vector"] for s in steps if s["operation"] == "set_input"}
+    result = next(s["outputs"] for s in steps if s["operation"] == "result")
+    for g, (width, _) in enumerate(common.segments):
+        lanes = [inputs[party][g] for party in result["contributors"]]
+        plain = [sum(column) % 2**width for column in zip(*lanes, strict=True)]
+        check(plain == result["vector"][g], f"segment {g} is not the sum of the inputs")
+
+
+def same(operation: Data, outputs: Data) -> None:
+    wanted = operation["outputs"]
+    if outputs != wanted:
+        keys = [k for k in {*outputs, *wanted} if outputs.get(k) != wanted.get(k)]
+        detail = {k: (outputs.get(k), wanted.get(k)) for k in keys}
+        raise AssertionError(f"{operation['operation']}: derived, recorded: {detail}")
+
+
+def check(condition: bool, what: str) -> None:
+    if not condition:
+        raise AssertionError(what)
+
+
+def verify_alone(scenario: Data) -> None:
+    for operation in scenario["operations"]:
+        inputs = {k: v for k, v in operation.items() if k not in ("operation", "outputs")}
+        try:
+            outputs = {"success": True, **checks.ALONE[operation["operation"]](**inputs)}
+        except Refused as refusal:
+            outputs = {"success": False, "error": refusal.layer}
+        same(operation, outputs)
+
+
+def verify(scenario: Data) -> None:
+    """Raises AssertionError where a file and the specification differ."""
+    if "setup" not in scenario:
+        verify_alone(scenario)
+        return
+    rules = verify_session(scenario)
+    check(bool(rules) == (scenario["expect"] != "accept"), "expect and refusals disagree")
+    if rules:
+        about = scenario["spec"].split()[-1]
+        check(rules[0] == about, f"refused by {rules[0]}, and the scenario is about {about}")
+
+
+def main() -> int:
+    paths = sorted(FOLDER.glob("*.json"))
+    failures = 0
+    for path in paths:
+        try:
+            verify(json.loads(path.read_text()))
+        except (AssertionError, Refused) as error:
+            failures += 1
+            print(f"{path.name}: {str(error)[:2000]}")
+    print(f"{len(paths) - failures} of {len(paths)} vector files agree with the specification")
+    return bool(failures) or not paths
+
+
+if __name__ == "__main__":
+    sys.exit(main())
