@@ -261,7 +261,8 @@ def _cheapest(threat: Threat, layout: Layout) -> tuple[str, Params]:
         rank = (unserved, cost.upload_bytes, client_seconds(cost), info.name)
         offers.append((rank, params))
     if not offers:
-        raise ParameterError("no protocol withstands this: " + "; ".join(refusals))
+        why = "; ".join(refusals) or "none is installed; put `protocols` on the path"
+        raise ParameterError(f"no protocol withstands this: {why}")
     rank, params = min(offers, key=lambda offer: offer[0])
     return rank[-1], params
 

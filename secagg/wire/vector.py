@@ -1,7 +1,8 @@
 """A ring vector's bytes: each segment packed, back to back (specs/02-quantization.md §2, §5).
 
 There is no length on the wire: the layout of the plan says everything, so a vector has one
-encoding only.
+encoding only. The kernels are imported on first use: the sizes of messages, and so plans, are
+known without them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from secagg.errors import WireError
-from secagg.kernels.pack import pack, unpack, unpack_add
 from secagg.ring import Layout, RingVector, Segment
 from secagg.wire.codec import Reader, Writer
 
@@ -19,6 +19,8 @@ def write_vector(writer: Writer, layout: Layout, vector: RingVector) -> Writer:
 
     Raises InputError for a vector of another layout.
     """
+    from secagg.kernels.pack import pack
+
     layout.require(vector)
     for segment, lane in zip(layout.segments, vector, strict=True):
         writer.raw(pack(lane, segment.ring.width))
@@ -58,6 +60,8 @@ class PackedVector:
 
     def add_to(self, accumulators: RingVector) -> None:
         """Adds to lanes of this layout, modulo the lane and not the ring: reduce at the end."""
+        from secagg.kernels.pack import unpack_add
+
         self.layout.require(accumulators)
         for segment, data, lane in zip(
             self.layout.segments, self.segments, accumulators, strict=True
@@ -65,6 +69,8 @@ class PackedVector:
             unpack_add(data, segment.ring.width, lane)
 
     def unpack(self) -> RingVector:
+        from secagg.kernels.pack import unpack
+
         return tuple(
             unpack(data, segment.ring.width, segment.length)
             for segment, data in zip(self.layout.segments, self.segments, strict=True)

@@ -1,0 +1,62 @@
+"""The command line: one module per command, each imported when its command is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS = ("demo", "plan", "simulate", "serve", "join", "protocols", "inspect")
+"""In the order of --help. A command is the function named like its module."""
+
+
+class _Commands(TyperGroup):
+    """Imports no command but the one that runs: `secagg plan` need not wait for the compiler."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(cmd_name)(getattr(import_module(f"secagg.cli.{cmd_name}"), cmd_name))
+        return typer.main.get_command(single)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from secagg import __version__
+
+        typer.echo(f"secagg {__version__}")
+        raise typer.Exit
+
+
+# Tracebacks stay plain: rich's may print local variables, and here some of them are secrets.
+app = typer.Typer(
+    name="secagg",
+    cls=_Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _secagg(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Secure aggregation: a server learns the sum of many clients' vectors and nothing else.
+
+    Every command takes --json and then prints exactly one JSON object on standard output.
+    """
+
+
+def main() -> None:
+    app()

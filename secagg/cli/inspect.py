@@ -1,0 +1,198 @@
+"""`secagg inspect`: what a file holds, without trusting it."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from secagg import registry
+from secagg.cli import options
+from secagg.cli.output import handled, report, rows
+from secagg.cli.plan import summary
+from secagg.errors import (
+    InputError,
+    SecAggError,
+    TooLarge,
+    TrailingBytes,
+    Truncated,
+    UnknownVersion,
+    WireError,
+)
+from secagg.planner import Plan
+from secagg.wire.codec import Reader
+from secagg.wire.frame import Announce, DigestOnly, Frame, Over, decode_frame
+from secagg.wire.header import read_header
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_SIZE = 1 << 28
+"""Above the largest message of any sensible plan; what is larger is refused unread."""
+
+Found = dict[str, object]
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
+    as_json: options.Json = False,
+) -> None:
+    """Say what a file holds.
+
+    It reads a plan, a frame, a protocol message, a .npy array or a test vector, and shows
+    sizes, names and digests, never the contents of a message.
+    """
+    with handled(as_json):
+        data = _read(file)
+        found: Found = {"file": str(file), "bytes": len(data), **recognise(data)}
+        report(found, as_json, lambda: rows(_flat(found)))
+
+
+def _read(file: Path) -> bytes:
+    """At most MAX_SIZE bytes, also of what does not say its size beforehand, such as a pipe."""
+    with file.open("rb") as source:
+        data = source.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise TooLarge(f"{file} has more than {MAX_SIZE} bytes")
+    return data
+
+
+def recognise(data: bytes) -> Found:
+    """What the bytes are, or a WireError that says why they are none of what we know.
+
+    A plan, an announcement and a message begin alike; the stricter grammars are tried first, and
+    the first that takes all of the bytes is right.
+    """
+    if data.startswith(b"\x93NUMPY"):
+        return _array(data)
+    if data[:1] in (b"{", b"["):
+        return _vector_file(data)
+    refusals = []
+    for kind, read in _BINARY.items():
+        try:
+            return {"kind": kind, **read(data)}
+        except SecAggError as error:
+            refusals.append(f"as a {kind}: {error}")
+    raise WireError("not a file that we know; " + "; ".join(refusals))
+
+
+def _plan(data: bytes) -> Found:
+    return summary(Plan.decode(data, allow_unprotected=True))
+
+
+def _frame(data: bytes) -> Found:
+    frame = decode_frame(data, limit=MAX_SIZE)
+    return {"nonce": frame.nonce.hex(), **_frame_body(frame)}
+
+
+def _frame_body(frame: Frame) -> Found:
+    if isinstance(frame, Announce):
+        by_digest = isinstance(frame.payload, DigestOnly)
+        return {
+            "frame": "announce",
+            "party": frame.party,
+            "deadlines_ms": list(frame.deadlines),
+            "payload": "by digest" if by_digest else "inline",
+            "payload_digest": frame.payload_digest.hex(),
+            "plan": _plan(frame.plan),
+        }
+    if isinstance(frame, Over):
+        return {
+            "frame": "over",
+            "outcome": frame.reason.value if frame.reason else "done",
+            "contributors": frame.contributors,
+            "dropped": frame.dropped,
+        }
+    return {"frame": "message", "message": _message(frame.data)}
+
+
+def _message(data: bytes) -> Found:
+    """A message does not say its protocol: every installed one that has its tag is named."""
+    reader = Reader(data)
+    tag, binding = read_header(reader)
+    names = {p: registry.load(p).messages.get(tag) for p in registry.available()}
+    known = {protocol: name for protocol, name in names.items() if name is not None}
+    return {
+        "tag": tag,
+        "name": known or "unknown: no installed protocol has this tag",
+        "binding": binding.hex(),
+        "body_bytes": reader.remaining,
+    }
+
+
+_BINARY: dict[str, Callable[[bytes], Found]] = {
+    "plan": _plan,
+    "frame": _frame,
+    "protocol message": _message,
+}
+
+
+def _array(data: bytes) -> Found:
+    """From its header, before anything is allocated; an object array is never unpickled."""
+    from numpy.lib import format as npy
+
+    source = io.BytesIO(data)
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    try:
+        version = npy.read_magic(source)
+        if version not in headers:
+            raise UnknownVersion(f".npy version {version}; versions 1.0 and 2.0 are read")
+        shape, _, dtype = headers[version](source)
+    except ValueError as error:
+        raise InputError("a .npy header that numpy does not accept") from error
+    if dtype.hasobject:
+        raise InputError("a .npy array of Python objects, which only unpickling could read")
+    expected, left = math.prod(shape) * dtype.itemsize, len(data) - source.tell()
+    if left < expected:
+        raise Truncated(f"a .npy array of {expected} bytes, of which {left} are there")
+    if left > expected:
+        raise TrailingBytes(f"{left - expected} bytes follow the .npy array")
+    found: Found = {"kind": "array", "dtype": str(dtype), "shape": list(shape)}
+    return found | _range(data[source.tell() :], dtype)
+
+
+def _range(data: bytes, dtype: np.dtype[Any]) -> Found:
+    """What tells whether a plan's clip fits: only floats have one."""
+    import numpy as np
+
+    if dtype.kind != "f" or not data:
+        return {}
+    array = np.frombuffer(data, dtype)
+    finite = np.isfinite(array)
+    largest = float(np.abs(array[finite]).max(initial=0.0))
+    return {"finite": bool(finite.all()), "max_magnitude": largest}
+
+
+def _vector_file(data: bytes) -> Found:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError("begins like JSON and is not") from error
+    if not isinstance(content, dict):
+        raise InputError("JSON, but not an object as a test vector is")
+    operations = content.get("operations")
+    if not isinstance(operations, list):
+        raise InputError('JSON, but without the "operations" of a test vector')
+    return {
+        "kind": "test vector",
+        "about": content.get("about", ""),
+        "spec": content.get("spec", ""),
+        "operations": len(operations),
+        "expect": content.get("expect", ""),
+    }
+
+
+def _flat(found: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested objects as dotted names, for lines of text."""
+    lines: dict[str, object] = {}
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            lines |= _flat(value, f"{prefix}{name}.")
+        else:
+            lines[prefix + name] = value
+    return lines

@@ -1,0 +1,67 @@
+"""What every command prints, and how it fails.
+
+Standard output carries the answer: text for people or, with --json, exactly one JSON object.
+Progress, warnings and errors go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from secagg.errors import SecAggError
+
+FAILED = 2
+"""The exit code of every error that has a message, wrong usage included."""
+
+
+def report(data: Mapping[str, object], as_json: bool, render: Callable[[], None]) -> None:
+    """The command's answer: one line of JSON, or whatever `render` prints.
+
+    data: JSON's own types only. NaN and infinities, which JSON lacks, are a ValueError.
+    """
+    if as_json:
+        typer.echo(json.dumps(data, allow_nan=False))
+    else:
+        render()
+
+
+@contextmanager
+def handled(as_json: bool = False) -> Iterator[None]:
+    """Ends the command with one line on standard error and exit code 2 for an expected failure.
+
+    Expected are SecAggError and OSError: what a user can cause and mend. With as_json standard
+    output gets {"error": kind, "message": text} as well, so that a script has one object to read
+    either way. Everything else is a bug and shows its traceback.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader of our output has left; typer ends quietly
+    except (SecAggError, OSError) as error:
+        message = " ".join(str(error).split())
+        typer.echo(f"error: {message}", err=True)
+        if as_json:
+            typer.echo(json.dumps({"error": type(error).__name__, "message": message}))
+        raise typer.Exit(FAILED) from None
+
+
+def warn(text: str) -> None:
+    typer.echo(f"warning: {text}", err=True)
+
+
+def notices() -> Console:
+    """The console on standard error, for progress: made when used, as tests swap the streams."""
+    return Console(file=sys.stderr)
+
+
+def rows(pairs: Mapping[str, object]) -> None:
+    """`name  value` lines with the values aligned; never wrapped, so that grep and cut work."""
+    width = max(map(len, pairs), default=0)
+    for name, value in pairs.items():
+        typer.echo(f"{name:<{width}}  {value}")

@@ -1,0 +1,96 @@
+"""`secagg plan`: what a round would protect, from whom, and what it costs."""
+
+from __future__ import annotations
+
+import enum
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secagg import planner
+from secagg.cli import options
+from secagg.cli.output import handled, report
+from secagg.fields import FixedPoint
+from secagg.types import Adversary
+
+
+class Threats(enum.StrEnum):
+    SEMI_HONEST = "semi-honest"
+    ACTIVE = "active"
+
+    @property
+    def adversary(self) -> Adversary:
+        return "active" if self is Threats.ACTIVE else "semi-honest"
+
+
+def plan(
+    clients: options.Clients,
+    length: options.Length,
+    bits: options.Bits = 16,
+    clip: options.Clip = 1.0,
+    max_weight: options.MaxWeight = 1,
+    corrupt: options.Corrupt = "0.1",
+    dropout: options.Dropout = "0.2",
+    adversary: Annotated[Threats, typer.Option(help="An active plan is for reading.")] = (
+        Threats.SEMI_HONEST
+    ),
+    protocol: options.Protocol = None,
+    min_clients: options.MinClients = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the plan, to pin and to share.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Explain what a round protects, and what it costs."""
+    with handled(as_json):
+        made = planner.plan(
+            clients=clients,
+            fields={"update": FixedPoint(length, clip, bits)},
+            corrupt=corrupt,
+            dropout=dropout,
+            adversary=adversary.adversary,
+            protocol=protocol,
+            min_clients=min_clients,
+            max_weight=max_weight,
+        )
+        if out is not None:
+            write_new(out, made.encode(), force=force)
+        report(summary(made), as_json, lambda: typer.echo(made.explain()))
+
+
+def summary(made: planner.Plan) -> dict[str, object]:
+    """The plan in numbers: the JSON of `secagg plan`, and part of that of `secagg inspect`."""
+    return {
+        "protocol": made.protocol,
+        "clients": made.threat.clients,
+        "degree": made.degree,
+        "threshold": made.threshold,
+        "min_clients": made.params.min_clients,
+        "min_survivors": made.params.min_survivors,
+        "ring_bits": made.ring_bits,
+        "upload_bytes": made.upload_bytes,
+        "expansion": made.expansion,
+        "max_error": made.max_error,
+        "guarantee": made.guarantee,
+        "digest": made.digest().hex(),
+    }
+
+
+def write_new(path: Path, data: bytes, *, force: bool) -> None:
+    """The whole file or none of it; FileExistsError for one that is there, unless forced."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is not a folder")  # and not the temporary name
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    try:
+        draft.write_bytes(data)
+        if force:
+            os.replace(draft, path)
+        else:
+            os.link(draft, path)  # unlike a rename, it fails where the name is taken
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists; --force replaces it") from None
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,171 @@
+"""`secagg serve`: the service, for a number of rounds of one field named "update"."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from secagg import planner
+from secagg.cli import options
+from secagg.cli.output import handled, report, rows, warn
+from secagg.cli.service import FAILED_ROUND, STOPPED, UNKNOWN, run_until_stopped
+from secagg.drive.aio import Service, message_limit
+from secagg.drive.aio import serve as open_service
+from secagg.errors import Aborted, IntegrityError, LinkTimeout, TooLarge
+from secagg.fields import FixedPoint
+from secagg.footprint import peak_rss
+from secagg.party import Aggregate
+from secagg.planner import Plan
+from secagg.transport.base import DEFAULT_MAX_SIZE
+from secagg.types import AbortReason
+
+
+def serve(
+    clients: options.Clients,
+    length: options.Length,
+    bits: options.Bits,
+    host: Annotated[str, typer.Option(help="A loopback address: TLS ends before us.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    port_file: Annotated[
+        Path | None, typer.Option(help="Write the bound port here, whole or not at all.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, over the same connections.")] = 1,
+    deadline: Annotated[float, typer.Option(help="Seconds that each phase lasts at most.")] = 30.0,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for all clients; then start with who is there.")
+    ] = 60.0,
+    clip: options.Clip = 1.0,
+    max_weight: options.MaxWeight = 1,
+    corrupt: options.Corrupt = "0.1",
+    dropout: options.Dropout = "0.2",
+    min_clients: options.MinClients = None,
+    protocol: options.Protocol = None,
+    payload: Annotated[Path | None, typer.Option(help="The task that every client gets.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the last round's mean, as .npy.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Serve rounds of private sums to clients that `join`.
+
+    The plan's digest is printed on standard error: clients pin it with --plan-digest. The exit
+    code is 0, 1 when a round gave no sum, 2 for an error, 143 when stopped by a signal.
+    """
+    with handled(as_json):
+        plan = planner.plan(
+            clients=clients,
+            fields={"update": FixedPoint(length, clip, bits)},
+            corrupt=corrupt,
+            dropout=dropout,
+            min_clients=min_clients,
+            max_weight=max_weight,
+            protocol=protocol,
+        )
+        task = payload.read_bytes() if payload is not None else b""
+        # an announcement is the only frame that carries either; clients refuse larger ones
+        if len(task) > DEFAULT_MAX_SIZE - planner.MAX_ENCODED:
+            raise TooLarge(f"a payload of {len(task)} bytes; clients take {DEFAULT_MAX_SIZE}")
+        serving = _Serving(plan, task, rounds, deadline, wait, out)
+        stopped = run_until_stopped(serving.run(host, port, port_file))
+    answer = serving.answer()
+    report(answer, as_json, lambda: rows(_readable(answer)))
+    if stopped:
+        raise typer.Exit(STOPPED)
+    if any(done["error"] for done in serving.done):
+        raise typer.Exit(FAILED_ROUND)
+
+
+@dataclass
+class _Serving:
+    plan: Plan
+    payload: bytes
+    rounds: int
+    deadline: float
+    wait: float
+    out: Path | None
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    async def run(self, host: str, port: int, port_file: Path | None) -> None:
+        async with open_service(host, port, max_size=message_limit(self.plan)) as service:
+            typer.echo(f"serving on port {service.port} of {host}", err=True)
+            typer.echo(f"plan digest {self.plan.digest().hex()}", err=True)
+            if port_file is not None:
+                _write(port_file, f"{service.port}\n".encode())
+            try:
+                await service.ready(self.plan.threat.clients, self.wait)
+            except LinkTimeout as late:
+                warn(f"{late}: starting with those")
+            for _ in range(self.rounds):
+                await self._round(service)
+
+    async def _round(self, service: Service) -> None:
+        begun = time.process_time()
+        total: Aggregate | None = None
+        reason: AbortReason | None = None
+        try:
+            total = await service.run_round(self.plan, self.payload, deadlines=self.deadline)
+        except (Aborted, IntegrityError) as ended:
+            reason = ended.reason if isinstance(ended, Aborted) else AbortReason.INTEGRITY
+            warn(f"round {len(self.done) + 1} gave no sum: {ended}")
+        self.done.append(
+            {
+                "contributors": len(total.contributors) if total else 0,
+                "dropped": len(total.dropped) if total else self.plan.threat.clients,
+                "error": reason.value if reason else None,
+                **_traffic(service),
+                "server_seconds": time.process_time() - begun,
+            }
+        )
+        if total is not None and self.out is not None:
+            _save(self.out, total.mean["update"])
+
+    def answer(self) -> dict[str, object]:
+        """The last round's figures under the names of `simulate`, and every round's."""
+        nothing = {"contributors": 0, "dropped": 0, "phases": {}, "bytes_up": None}
+        last = self.done[-1] if self.done else {**nothing, "bytes_down": None}
+        figures = {**UNKNOWN, **last, "peak_rss": peak_rss()}
+        return {"plan_digest": self.plan.digest().hex(), **figures, "rounds": self.done}
+
+
+def _traffic(service: Service) -> dict[str, object]:
+    """Bytes are the mean of a client that was announced to."""
+    last = service.report
+    if last is None:
+        return {"phases": {}, "bytes_up": None, "bytes_down": None}
+    return {
+        "phases": dict(last.phases),
+        "bytes_up": last.bytes_up,
+        "bytes_down": last.bytes_down,
+    }
+
+
+def _readable(answer: dict[str, object]) -> dict[str, object]:
+    names = ("plan_digest", "contributors", "dropped", "error", "server_seconds", "peak_rss")
+    return {name: answer[name] for name in names if answer.get(name) is not None}
+
+
+def _save(path: Path, mean: npt.NDArray[np.float64]) -> None:
+    whole = io.BytesIO()
+    np.save(whole, mean, allow_pickle=False)
+    _write(path, whole.getvalue())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whoever waits for the file never sees a part of it: written beside, then renamed."""
+    handle, beside = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,43 @@
+"""What `serve` and `join` share: how they are stopped, and what both report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine, Mapping
+
+STOPPED = 128 + signal.SIGTERM
+"""The exit code after SIGTERM or SIGINT: everything was closed in order, but not done."""
+FAILED_ROUND = 1
+"""The exit code when a round ended without a sum; errors of usage and of the network have 2."""
+
+UNKNOWN: Mapping[str, object] = {
+    "exact": None,
+    "client_seconds": None,
+    "server_seconds": None,
+    "server_state_bytes": None,
+}
+"""Keys of `simulate` that one side of a real round cannot know stay null: nobody here sees all the
+inputs, each side sees its own processor only, and what a machine holds is not told from the rest
+of a service's memory."""
+
+
+def run_until_stopped(work: Coroutine[None, None, None]) -> bool:
+    """Runs `work` in a loop of its own; whether SIGTERM or SIGINT ended it early.
+
+    A signal cancels the work, so that links close in order and peers hear of it.
+    """
+    return asyncio.run(_stoppable(work))
+
+
+async def _stoppable(work: Coroutine[None, None, None]) -> bool:
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # not every platform's loop can
+            loop.add_signal_handler(number, task.cancel)
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+    return task.cancelled()

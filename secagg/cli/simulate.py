@@ -1,0 +1,172 @@
+"""`secagg simulate`: one round in one process, metered and checked against the plain sum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from secagg import planner
+from secagg.cli import options
+from secagg.cli.output import handled, notices, report, rows
+from secagg.errors import ParameterError
+from secagg.fields import FixedPoint
+
+if TYPE_CHECKING:
+    from secagg.metered import Source
+    from secagg.sim import Drop, Simulation
+
+WRONG_SUM = 1
+"""The exit code of a round whose sum is not the plain one."""
+
+_FEW = 20
+
+
+def simulate(
+    clients: options.Clients,
+    length: options.Length,
+    bits: options.Bits = 16,
+    clip: options.Clip = 1.0,
+    max_weight: options.MaxWeight = 1,
+    corrupt: options.Corrupt = "0.1",
+    dropout: options.Dropout = "0.2",
+    protocol: options.Protocol = None,
+    min_clients: options.MinClients = None,
+    servers: Annotated[int, typer.Option(help="Servers of a multi-server protocol.")] = 1,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PHASE=RATE", help="These clients never send this message; may be repeated."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the inputs and who drops.")] = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Run one round in this process, and check its sum.
+
+    Inputs are generated: client i draws them from numpy's PCG64 seeded by (seed, i).
+    """
+    with handled(as_json):
+        if servers != 1:
+            raise ParameterError(f"every installed protocol has one server, not {servers}")
+        plan = planner.plan(
+            clients=clients,
+            fields={"update": FixedPoint(length, clip, bits)},
+            corrupt=corrupt,
+            dropout=dropout,
+            protocol=protocol,
+            min_clients=min_clients,
+            max_weight=max_weight,
+        )
+        done = _run(plan, [_drop(text) for text in drop or ()], seed)
+        report(_figures(plan, done), as_json, lambda: _render(plan, done))
+    if not done.exact:
+        raise typer.Exit(WRONG_SUM)
+
+
+def _drop(text: str) -> Drop:
+    from secagg.sim import drop_at
+
+    phase, equals, rate = text.partition("=")
+    if not equals:
+        raise ParameterError(f"--drop takes PHASE=RATE, such as masked-input=0.1, not {text!r}")
+    return drop_at(phase, rate)
+
+
+def _run(plan: planner.Plan, drops: list[Drop], seed: int) -> Simulation:
+    from secagg import sim
+
+    _warm_up(plan)
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn())
+    console = notices()
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(phase: str, heard: int, expected: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=expected)
+            bars.update(tasks[phase], completed=heard)
+
+        return sim.run(plan, generated(plan, seed), drop=drops, seed=seed, progress=tell)
+
+
+def _warm_up(plan: planner.Plan) -> None:
+    """Loads the compiled kernels, so that no client of the measured round pays for it.
+
+    A round of few clients and short fields, with weights that make the ring as wide.
+    """
+    from secagg import sim
+
+    schema, clients = plan.schema, min(plan.threat.clients, _FEW)
+    small = planner.plan(
+        clients=clients,
+        fields={name: replace(field, length=1) for name, field in schema.fields},
+        corrupt=0,
+        dropout=0,
+        protocol=plan.protocol,
+        max_weight=schema.clients * schema.max_weight // clients,
+    )
+    sim.run(small, generated(small, 0))
+
+
+def generated(plan: planner.Plan, seed: int) -> Source:
+    """Client i draws from numpy's PCG64 seeded by (seed, i): its field uniform in [-clip, clip),
+    then its weight uniform from 1 to the plan's max_weight.
+    """
+    import numpy as np
+
+    from secagg.drive.participant import Contribution
+    from secagg.types import PartyId
+
+    def of(me: PartyId) -> Contribution:
+        rng = np.random.Generator(np.random.PCG64((seed, me)))
+        values = {
+            name: rng.uniform(-field.clip, field.clip, field.length)
+            for name, field in plan.schema.fields
+            if isinstance(field, FixedPoint)
+        }
+        return Contribution(values, int(rng.integers(1, plan.schema.max_weight, endpoint=True)))
+
+    return of
+
+
+def _figures(plan: planner.Plan, done: Simulation) -> dict[str, object]:
+    return {
+        "protocol": plan.protocol,
+        "clients": plan.threat.clients,
+        "degree": plan.degree,
+        "threshold": plan.threshold,
+        "exact": done.exact,
+        "contributors": len(done.aggregate.contributors),
+        "dropped": len(done.aggregate.dropped),
+        "phases": dict(done.phases),
+        "client_seconds": done.client_seconds,
+        "server_seconds": done.server_seconds,
+        "bytes_up": done.bytes_up,
+        "bytes_down": done.bytes_down,
+        "server_state_bytes": done.server_state_bytes,
+        "peak_rss": done.peak_rss,
+    }
+
+
+def _render(plan: planner.Plan, done: Simulation) -> None:
+    total = done.aggregate
+    verdict = "equals the plain sum, bit for bit" if done.exact else "DIFFERS FROM THE PLAIN SUM"
+    phases = {f"phase {name}": f"{seconds:.3f} s" for name, seconds in done.phases.items()}
+    rows(
+        {
+            "protocol": f"{plan.protocol}, {plan.degree} neighbours, threshold {plan.threshold}",
+            "result": f"the sum of {len(total.contributors)} clients {verdict}",
+            "not in it": f"{len(total.dropped)} of {plan.threat.clients} clients",
+            **phases,
+            "client CPU": f"{done.client_seconds:.4f} s on average",
+            "server CPU": f"{done.server_seconds:.3f} s",
+            "client sent": f"{done.bytes_up:,.0f} bytes on average",
+            "client received": f"{done.bytes_down:,.0f} bytes on average",
+            "server state": f"{done.server_state_bytes:,} bytes at its largest",
+            "peak memory": f"{done.peak_rss:,} bytes of this process" if done.peak_rss else "n/a",
+        }
+    )

@@ -1,0 +1,197 @@
+"""A whole round in one process: n clients, a schedule of drops, a seed; metered and checked.
+
+The pump runs the session. Here the machines wear meters, every client gets its input at the
+moment it would mask it, and what comes out is compared with the sum computed in the clear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from secagg.drive import pump
+from secagg.errors import InputError, IntegrityError, ParameterError
+from secagg.footprint import peak_rss
+from secagg.metered import Desk, Given, MeteredClient, MeteredServer, Progress, Source
+from secagg.party import Aggregate
+from secagg.planner import Plan
+from secagg.sansio import Randomness
+from secagg.types import PartyId
+from secagg.wire.frame import NONCE_SIZE, payload_digest
+
+Inputs: TypeAlias = Source | Mapping[PartyId, Given] | Mapping[int, Given]
+"""One entry or call for each client: its fields by name, or a Contribution with a weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Some clients never send the message of `phase`, and are gone from then on."""
+
+    phase: str
+    rate: Fraction | None = None
+    count: int | None = None
+
+    def number(self, clients: int) -> int:
+        return round((self.rate or 0) * clients) if self.count is None else self.count
+
+
+def drop_at(
+    phase: str, rate: float | str | Fraction | None = None, *, count: int | None = None
+) -> Drop:
+    """A schedule for `simulate`: round(rate * n) clients, or `count` of them, drop at `phase`.
+
+    phase: one of the protocol's, such as "masked-input" for whoever drops after share-keys. rate:
+    0 to 1, taken as the decimal it prints as. Raises ParameterError unless exactly one is given.
+    """
+    if (rate is None) == (count is None):
+        raise ParameterError("a drop has either a rate or a count of clients")
+    if count is not None:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ParameterError(f"a count of clients is an integer from 0 on, not {count!r}")
+        return Drop(phase, count=count)
+    try:
+        exact = Fraction(str(rate))
+    except (ValueError, ZeroDivisionError):
+        raise ParameterError(f"a rate is a number from 0 to 1, not {rate!r}") from None
+    if not 0 <= exact <= 1:
+        raise ParameterError(f"a rate is a number from 0 to 1, not {rate!r}")
+    return Drop(phase, exact)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a round gave and what it cost.
+
+    exact: the total equals the plain sum, over exactly the contributors, of what they encoded:
+    every ring element, and every field's signed integers. phases: wall seconds each, without the
+    generation of inputs and this check. client_seconds, server_seconds: CPU; a client's is the
+    mean over those that stayed to the end, as are bytes_up and bytes_down, which count protocol
+    messages. server_state_bytes: the machine's largest size at the end of a phase, messages it
+    has just made included. peak_rss: of the whole process since it began, in bytes; None where
+    the system does not say. The first round of a process also pays for loading compiled kernels.
+    """
+
+    aggregate: Aggregate
+    exact: bool
+    phases: Mapping[str, float]
+    client_seconds: float
+    server_seconds: float
+    bytes_up: float
+    bytes_down: float
+    server_state_bytes: int
+    peak_rss: int | None
+
+
+def simulate(
+    plan: Plan,
+    inputs: Inputs,
+    *,
+    drop: Drop | Iterable[Drop] | None = None,
+    seed: int = 0,
+    payload: bytes = b"",
+    progress: Progress | None = None,
+) -> Aggregate:
+    """One round of `plan` among all of its clients, in this process.
+
+    inputs: a mapping with an entry for each id from 0 to n - 1, or a callable PartyId -> fields,
+    called once for each client that gets as far as masking, one at a time, so that the inputs
+    need never be in memory together. An entry is the fields by name, or a Contribution with a
+    weight. drop: who vanishes when; by default nobody does. seed: decides who drops and every
+    random byte of the machines, so that a run can be repeated bit by bit; as nothing in one
+    process is hidden from it, that gives nothing away. payload: the task, as `Server` knows it.
+
+    Raises ParameterError for a phase that the protocol does not have and for more drops than
+    clients, InputError or RangeError for an input that does not fit the plan, BelowThreshold where
+    too few are left, PolicyRefused for a plan that is for reading only.
+    """
+    done = run(plan, inputs, drop=drop, seed=seed, payload=payload, progress=progress)
+    if not done.exact:
+        raise IntegrityError("the total is not the plain sum of the inputs: this is a bug of ours")
+    return done.aggregate
+
+
+def run(
+    plan: Plan,
+    inputs: Inputs,
+    *,
+    drop: Drop | Iterable[Drop] | None = None,
+    seed: int = 0,
+    payload: bytes = b"",
+    progress: Progress | None = None,
+) -> Simulation:
+    """As `simulate`, with the meters and the outcome of the check."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ParameterError(f"a seed is an integer from 0 on, not {seed!r}")
+    leaving = _schedule(plan, (drop,) if isinstance(drop, Drop) else tuple(drop or ()), seed)
+    desk = Desk(plan, _source(plan, inputs), progress or (lambda phase, done, of: None))
+    nonce, task = _randomness(seed, "nonce")(NONCE_SIZE), payload_digest(payload)
+    server = MeteredServer(desk, nonce, task)
+    clients = {
+        me: MeteredClient(desk, me, nonce, task, _randomness(seed, f"client {me}"))
+        for me in map(PartyId, range(plan.threat.clients))
+    }
+    total = pump.run(server, clients, gone=lambda me, phase: leaving.get(me) == phase)
+    phases = desk.clock.stop()
+    aggregate = server.aggregate()
+    stayed = [client for me, client in clients.items() if me not in leaving]
+    return Simulation(
+        aggregate=aggregate,
+        exact=desk.tally.equals(total, aggregate),
+        phases={phase: phases[phase] for phase in plan.info.phases if phase in phases},
+        client_seconds=_mean(client.cpu.seconds for client in stayed),
+        server_seconds=server.cpu.seconds,
+        bytes_up=_mean(client.bytes_up for client in stayed),
+        bytes_down=_mean(client.bytes_down for client in stayed),
+        server_state_bytes=server.state_bytes,
+        peak_rss=peak_rss(),
+    )
+
+
+def _schedule(plan: Plan, drops: Sequence[Drop], seed: int) -> dict[PartyId, str]:
+    """Who drops at which phase: disjoint slices of one shuffle, in the protocol's order."""
+    phases, n = plan.info.phases, plan.threat.clients
+    wanted = [drop.phase for drop in drops]
+    for phase in wanted:
+        if phase not in phases:
+            raise ParameterError(
+                f"{plan.protocol} has no phase {phase!r} under this plan; it has "
+                f"{', '.join(phases)}"
+            )
+    if len(set(wanted)) < len(wanted):
+        raise ParameterError("a phase is named twice among the drops")
+    numbers = {drop.phase: drop.number(n) for drop in drops}
+    if sum(numbers.values()) > n:
+        raise ParameterError(f"{sum(numbers.values())} drops are more than the {n} clients")
+    shuffled = iter(np.random.Generator(np.random.PCG64(seed)).permutation(n).tolist())
+    return {
+        PartyId(next(shuffled)): phase for phase in phases for _ in range(numbers.get(phase, 0))
+    }
+
+
+def _source(plan: Plan, inputs: Inputs) -> Source:
+    if callable(inputs):
+        return inputs
+    by_id = {PartyId(me): given for me, given in inputs.items()}
+    if by_id.keys() != set(range(plan.threat.clients)):
+        raise InputError(
+            f"inputs need one entry for each id from 0 to {plan.threat.clients - 1}; "
+            f"given are {len(by_id)}"
+        )
+    return by_id.__getitem__
+
+
+def _randomness(seed: int, whose: str) -> Randomness:
+    key = hashlib.sha256(f"secagg simulation {seed} {whose}".encode()).digest()
+    stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+    return lambda size: stream.update(bytes(size))
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    values = list(numbers)
+    return sum(values) / max(1, len(values))

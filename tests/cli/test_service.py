@@ -1,0 +1,220 @@
+"""`secagg serve` and `secagg join` as processes, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from secagg.cli.join import join
+from secagg.cli.serve import serve
+from secagg.fields import FixedPoint
+from secagg.planner import plan
+
+ROOT = Path(__file__).parents[2]
+LENGTH = 30
+SERVE = ["--clients", "3", "--length", str(LENGTH), "--bits", "16", "--corrupt", "0"]
+SERVE += ["--dropout", "1/3", "--protocol", "secagg", "--json"]
+KEYS = {
+    "exact",
+    "contributors",
+    "dropped",
+    "phases",
+    "client_seconds",
+    "server_seconds",
+    "bytes_up",
+    "bytes_down",
+    "server_state_bytes",
+    "peak_rss",
+}
+PHASES = {"advertise-keys", "share-keys", "masked-input", "unmask"}
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
+    def command(name: str, *arguments: str) -> subprocess.Popen[str]:
+        path = os.pathsep.join([str(ROOT), str(ROOT / "protocols")])
+        code = f"import typer; from secagg.cli.{name} import {name}; typer.run({name})"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield command
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def url(port_file: Path) -> str:
+    deadline = time.monotonic() + 30
+    while not port_file.exists():
+        assert time.monotonic() < deadline, "the service did not start"
+        time.sleep(0.02)
+    return f"ws://127.0.0.1:{int(port_file.read_text())}"
+
+
+def answer(process: subprocess.Popen[str], code: int = 0) -> tuple[dict[str, Any], str]:
+    """Exactly one JSON object on standard output, and standard error."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    (line,) = out.splitlines()
+    data = json.loads(line)
+    assert isinstance(data, dict)
+    return data, err
+
+
+def invoke(command: Callable[..., None], *arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, arguments)
+
+
+def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_path: Path) -> None:
+    vectors = [np.linspace(-1, 1, LENGTH) * (i + 1) / 3 for i in range(3)]
+    for i, values in enumerate(vectors):
+        np.save(tmp_path / f"{i}.npy", values)
+    agreed = plan(
+        clients=3,
+        fields={"update": FixedPoint(LENGTH, 1.0, 16)},
+        corrupt=0,
+        dropout="1/3",
+        protocol="secagg",
+    )
+    (tmp_path / "plan").write_bytes(agreed.encode())
+    task = tmp_path / "task"
+    task.write_bytes(b"what to compute")
+    files = ["--port-file", str(tmp_path / "port"), "--out", str(tmp_path / "mean.npy")]
+    server = start("serve", *SERVE, *files, "--rounds", "2", "--payload", str(task))
+    where = url(tmp_path / "port")
+    pins = [[], ["--plan-digest", agreed.digest().hex()], ["--plan", str(tmp_path / "plan")]]
+    clients = [
+        start("join", where, "--input", str(tmp_path / f"{i}.npy"), *pin, "--json")
+        for i, pin in enumerate(pins)
+    ]
+    told, err = answer(server)
+    assert told.keys() >= KEYS and told["exact"] is None and told["client_seconds"] is None
+    assert (told["contributors"], told["dropped"], len(told["rounds"])) == (3, 0, 2)
+    assert told["phases"].keys() == PHASES
+    assert told["bytes_up"] == agreed.upload_bytes and told["server_seconds"] > 0
+    assert agreed.digest().hex() == told["plan_digest"] and told["plan_digest"] in err
+    mean = np.load(tmp_path / "mean.npy", allow_pickle=False)
+    assert np.abs(mean - sum(vectors) / 3).max() <= agreed.max_error
+
+    for i, process in enumerate(clients):
+        data, err = answer(process)
+        assert data.keys() >= KEYS and data["exact"] is None and data["server_seconds"] is None
+        assert (data["contributors"], data["dropped"], len(data["rounds"])) == (3, 0, 2)
+        assert data["bytes_up"] == agreed.upload_bytes and data["client_seconds"] > 0
+        # who did not pin the plan is told, once, what it promises and who chose it
+        assert (agreed.explain() in err, err.count(agreed.digest().hex())) == (i == 0, i == 0)
+        assert ("warning: the server chose" in err) == (i == 0)
+
+
+def test_too_few_clients_is_an_exit_code_and_sigterm_a_clean_end(
+    start: Start, tmp_path: Path
+) -> None:
+    """Row 92, and row 39 seen from the command line."""
+    np.save(tmp_path / "0.npy", np.zeros(LENGTH))
+    port = ["--port-file", str(tmp_path / "port")]
+    server = start("serve", *SERVE, *port, "--wait", "0.1")
+    failed, err = answer(server, code=1)
+    assert (failed["contributors"], failed["rounds"][0]["error"]) == (0, "below-threshold")
+    assert "0 of 3 clients" in err
+
+    (tmp_path / "port").unlink()
+    server = start("serve", *SERVE, *port)
+    stopped = start("join", url(tmp_path / "port"), "--input", str(tmp_path / "0.npy"), "--json")
+    left = start("join", url(tmp_path / "port"), "--input", str(tmp_path / "0.npy"), "--json")
+    for process in (stopped, left):
+        assert process.stderr is not None and "connected" in process.stderr.readline()
+    stopped.send_signal(signal.SIGTERM)
+    assert answer(stopped, code=143)[0]["rounds"] == []
+    server.send_signal(signal.SIGTERM)
+    data, err = answer(server, code=143)
+    assert data.keys() >= KEYS and data["rounds"] == [] and "Traceback" not in err
+    data, err = answer(left, code=2)
+    assert data["error"] == "TransportError" and "Traceback" not in err
+
+
+def test_a_service_without_tls_stays_on_loopback() -> None:
+    result = invoke(serve, *SERVE, "--host", "0.0.0.0")
+    assert result.exit_code == 2 and json.loads(result.stdout)["error"] == "PolicyRefused"
+
+
+def test_join_refuses_a_remote_server_without_tls(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    result = invoke(join, "ws://192.0.2.1:9", "--input", str(tmp_path / "v.npy"), "--json")
+    assert result.exit_code == 2 and json.loads(result.stdout)["error"] == "PolicyRefused"
+
+
+def _header(promised: int) -> bytes:
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({promised},), }}".ljust(117)
+    return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.encode() + b"\n"
+
+
+def _pickled(path: Path) -> None:
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+
+
+def _archive(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", _header(0))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"1.0, 2.0"),
+        lambda path: path.write_bytes(_header(1 << 40)),
+        lambda path: path.write_bytes(_header(4)[:40]),
+        _pickled,
+        _archive,
+    ],
+    ids=["empty", "text", "8-TiB", "cut", "pickle", "archive"],
+)
+def test_an_input_that_is_no_vector(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Rows 14 and 17: no pickle is loaded, and nothing is allocated that a header only promises."""
+    make(tmp_path / "v.npy")
+    result = invoke(join, "ws://127.0.0.1:9", "--input", str(tmp_path / "v.npy"), "--json")
+    assert result.exit_code == 2, result.output
+    told = json.loads(result.stdout)
+    assert told["error"] == "InputError" and "v.npy" in told["message"]
+
+
+@pytest.mark.parametrize("digest", ["", "00", "zz" * 32, "00" * 33])
+def test_a_digest_that_is_none(tmp_path: Path, digest: str) -> None:
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    arguments = ["--input", str(tmp_path / "v.npy"), "--plan-digest", digest, "--json"]
+    result = invoke(join, "ws://127.0.0.1:9", *arguments)
+    assert result.exit_code == 2 and "64 hexadecimal digits" in json.loads(result.stdout)["message"]
+
+
+def test_a_plan_file_that_is_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    (tmp_path / "plan").write_bytes(b"\x01\x01junk")
+    arguments = ["--input", str(tmp_path / "v.npy"), "--plan", str(tmp_path / "plan"), "--json"]
+    result = invoke(join, "ws://127.0.0.1:9", *arguments)
+    assert result.exit_code == 2 and json.loads(result.stdout)["error"] in ("Truncated", "TooLarge")
