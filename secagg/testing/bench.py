@@ -1,0 +1,162 @@
+"""What the conformance rules run on: fresh machines of one small session, and how to say no."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from secagg import sansio
+from secagg.errors import Aborted, SecAggError
+from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.sansio import Infeasible, Params, ProtocolInfo, RingTotal, Session
+from secagg.testing.network import (
+    Act,
+    Network,
+    Schedule,
+    Wire,
+    counter_randomness,
+    honest,
+    plain_sum,
+)
+from secagg.types import PartyId, Threat
+from secagg.wire.header import HEADER_SIZE
+
+THREATS = (
+    Threat(8, Fraction(0), Fraction(1, 4)),
+    Threat(5, Fraction(0), Fraction(1, 5)),
+    Threat(16, Fraction(0), Fraction(1, 8)),
+)
+_LAYOUT = Layout((Segment(Ring(1), 33), Segment(Ring(13), 5), Segment(Ring(64), 3)))
+"""Three segments; a ring of one bit, one that is no whole lane, and one that fills its lane."""
+
+_STEPS = 64
+"""Far more than any protocol's phases and waves of jobs: beyond it, a server never ends."""
+
+
+class ConformanceError(AssertionError):
+    """A protocol breaks the rule that the message begins with."""
+
+
+def demand(fact: bool, otherwise: str) -> None:
+    if not fact:
+        raise ConformanceError(otherwise)
+
+
+def demand_raises(kinds: type[SecAggError], act: Callable[[], Any], what: str) -> SecAggError:
+    try:
+        act()
+    except kinds as error:
+        return error
+    except SecAggError as error:
+        raise ConformanceError(f"{what} raises {type(error).__name__}: {error}") from error
+    raise ConformanceError(f"{what} raises nothing, and {kinds.__name__} is the rule")
+
+
+@dataclass(frozen=True)
+class Bench:
+    info: ProtocolInfo
+    threat: Threat
+    session: Session
+    inputs: Mapping[PartyId, RingVector]
+
+    @classmethod
+    def of(cls, info: ProtocolInfo, threats: Iterable[Threat]) -> Bench:
+        rules = []
+        for threat in threats:
+            params = info.parameters(threat)
+            if isinstance(params, Infeasible):
+                rules.append(params.rule)
+                continue
+            session = Session(bytes(16), bytes(32), bytes([7]) * 32, params, _LAYOUT)
+            inputs = {PartyId(i): input_of(i) for i in range(params.clients)}
+            return cls(info, threat, session, inputs)
+        raise ConformanceError(f"{info.name}: no threat to test with is feasible: {rules}")
+
+    @property
+    def params(self) -> Params:
+        return self.session.params
+
+    @property
+    def parties(self) -> list[PartyId]:
+        return list(self.inputs)
+
+    def spare(self, phase: str) -> int:
+        """How many clients may vanish in a phase without ending the round."""
+        if phase == self.info.phases[0]:
+            return self.params.clients - self.params.min_clients
+        return self.params.clients - self.params.min_survivors
+
+    def network(self, schedule: Schedule | None = None, wire: Wire = honest) -> Network:
+        return Network.of(
+            self.info,
+            self.session,
+            self.inputs,
+            seed=b"conformance",
+            schedule=schedule,
+            wire=wire,
+        )
+
+    def run(self, network: Network) -> RingTotal:
+        network.start()
+        for _ in range(_STEPS):
+            if network.server.done:
+                return network.server.result()
+            network.step()
+        raise ConformanceError(f"the session does not end: phase {network.server.phase!r}")
+
+    def exact(self, network: Network, why: str) -> RingTotal:
+        """Runs to a total that must be the plain sum over a plausible set of contributors."""
+        try:
+            total = self.run(network)
+        except Aborted as error:
+            raise ConformanceError(f"{why}: the round ends without a sum: {error}") from error
+        expected = plain_sum(self.session.layout, self.inputs, total.contributors)
+        got = [lane.tolist() for lane in total.vector]
+        demand(got == expected, f"{why}: the total is not the sum over its contributors")
+        everyone = frozenset(self.inputs)
+        demand(
+            total.contributors <= everyone and total.dropped == everyone - total.contributors,
+            f"{why}: contributors and dropped do not make up the clients",
+        )
+        return total
+
+
+def input_of(number: int) -> RingVector:
+    """Uniform and different for every client, from a fixed seed."""
+    draw = counter_randomness(b"input" + number.to_bytes(4))
+    return tuple(
+        np.frombuffer(draw(s.length * s.ring.dtype.itemsize), s.ring.dtype)
+        & s.ring.dtype.type(s.ring.mask)
+        for s in _LAYOUT.segments
+    )
+
+
+def same(a: RingTotal, b: RingTotal) -> bool:
+    vectors = all(np.array_equal(x, y) for x, y in zip(a.vector, b.vector, strict=True))
+    return vectors and (a.contributors, a.dropped) == (b.contributors, b.dropped)
+
+
+def everywhere(bench: Bench, act: Act) -> Schedule:
+    return Schedule({(phase, p): act for phase in bench.info.phases for p in bench.parties})
+
+
+def dropped(network: Network) -> set[PartyId]:
+    return {e.party for who, e in network.events if isinstance(e, sansio.Dropped)}
+
+
+def garbage(data: bytes) -> list[bytes]:
+    """What may come in place of a message; none of them is a message of its session."""
+    flips = range(HEADER_SIZE)
+    return [
+        b"",
+        data[: HEADER_SIZE - 1],
+        data[:-1],
+        data + b"\0",
+        bytes(len(data)),
+        b"\xff" * 64,
+        *(data[:i] + bytes([data[i] ^ 1 << i % 8]) + data[i + 1 :] for i in flips),
+    ]

@@ -1,0 +1,394 @@
+"""check_protocol: the rules that every protocol must keep, whoever wrote it.
+
+Each rule is one function over a Bench, which makes fresh machines of one session. A rule that is
+broken raises ConformanceError with its name. The suite knows nothing of a protocol but its
+ProtocolInfo, so it checks what drivers rely on; what a protocol promises against liars is for the
+protocol's own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from secagg import sansio
+from secagg.errors import Aborted, InputError, LocalProtocolError, SecAggError
+from secagg.sansio import ProtocolInfo, Session
+from secagg.testing.bench import (
+    THREATS,
+    Bench,
+    ConformanceError,
+    demand,
+    demand_raises,
+    dropped,
+    everywhere,
+    garbage,
+    same,
+)
+from secagg.testing.network import Act, Carried, Network, Schedule
+from secagg.types import SERVER, AbortReason, PartyId, Threat
+
+
+def check_protocol(info: ProtocolInfo, *, threat: Threat | None = None) -> None:
+    """Raises ConformanceError, naming the rule, unless machines of this protocol behave.
+
+    Anything but a SecAggError that leaves a machine is passed on as it is.
+
+    threat: what to ask parameters for; by default the first of a few small ones that is feasible.
+    It must leave room for at least one dropout. Runs some hundred sessions of a few clients.
+    """
+    bench = Bench.of(info, (threat,) if threat else THREATS)
+    for rule in _RULES:
+        try:
+            rule(bench)
+        except (ConformanceError, SecAggError) as error:
+            name = rule.__name__.removeprefix("_").replace("_", "-")
+            raise ConformanceError(f"{name}: {info.name}: {error}") from error
+
+
+# The rules
+
+
+def _parameters_survive_encoding(bench: Bench) -> None:
+    params = bench.params
+    demand(bench.info.decode_params(params.encode()) == params, "decode(encode(params)) differs")
+    broken = bench.info.check(bench.threat, params)
+    demand(broken is None, f"check() refuses what parameters() found: {broken}")
+
+
+def _sums_are_exact(bench: Bench) -> None:
+    total = bench.exact(bench.network(), "without faults")
+    demand(total.contributors == frozenset(bench.inputs), "without faults somebody is missing")
+
+
+def _drops_in_every_phase_are_survived(bench: Bench) -> None:
+    for phase in bench.info.phases:
+        for act in (Act.GONE, Act.SILENT, Act.LEAVES, Act.DEAF, Act.LATE):
+            count = bench.spare(phase)
+            victims = bench.parties[1 : 1 + count]
+            network = bench.network(Schedule({(phase, p): act for p in victims}))
+            why = f"{count} clients {act.value} in {phase}"
+            total = bench.exact(network, why)
+            demand(total.dropped <= set(victims), f"{why}: a client without a fault was left out")
+            if phase == bench.info.phases[0] and act in (Act.GONE, Act.SILENT, Act.LATE):
+                demand(total.dropped == set(victims), f"{why}: they count as contributors")
+
+
+def _arrival_order_is_irrelevant(bench: Bench) -> None:
+    reference = bench.run(bench.network())
+    orders = (bench.parties[::-1], bench.parties[3:] + bench.parties[:3])
+    for order in orders:
+        schedule = Schedule(order=dict.fromkeys(bench.info.phases, order))
+        total = bench.run(bench.network(schedule))
+        demand(same(total, reference), "another order of arrival gives another total")
+
+
+def _runs_repeat(bench: Bench) -> None:
+    first, second = bench.network(), bench.network()
+    bench.run(first), bench.run(second)
+    demand(first.sent == second.sent, "the same randomness gives other messages")
+
+
+def _duplicates_are_idempotent(bench: Bench) -> None:
+    reference = bench.run(bench.network())
+    for act in (Act.DUPLICATE, Act.REPLAY, Act.ECHO):
+        network = bench.network(everywhere(bench, act))
+        total = bench.exact(network, f"every message {act.value}")
+        demand(same(total, reference), f"every message {act.value}: the total changes")
+        demand(not dropped(network), f"every message {act.value}: somebody is dropped for it")
+        demand(not network.refusals, f"every message {act.value}: a client refuses")
+
+
+def _a_second_answer_is_the_same(bench: Bench) -> None:
+    """A client repeats the identical bytes, or nothing."""
+    network = bench.network(everywhere(bench, Act.ECHO))
+    bench.run(network)
+    for phase in bench.info.phases:
+        for party in bench.parties:
+            said = {m.data for m in network.sent if (m.phase, m.sender) == (phase, party)}
+            demand(len(said) <= 1, f"client {party} says two different things in {phase}")
+
+
+def _machines_are_used_once(bench: Bench) -> None:
+    network = bench.network()
+    server, client = network.server, network.clients[PartyId(0)]
+    vector, digest = bench.inputs[PartyId(0)], bench.session.payload_digest
+    local = LocalProtocolError
+    demand_raises(local, server.close_phase, "close_phase() before start()")
+    demand_raises(local, server.result, "result() before the end")
+    network.start()
+    demand_raises(local, server.start, "a second start() of the server")
+    demand_raises(local, client.start, "a second start() of a client")
+    demand_raises(local, lambda: client.set_input(vector, digest), "a second set_input()")
+    demand_raises(local, lambda: server.finish(lambda: 0, 0), "finish() of an unknown job")
+    demand_raises(local, server.result, "result() before the end")
+    bench.exact(network, "after calls that were refused")
+    demand_raises(local, server.close_phase, "close_phase() after the end")
+    demand_raises(local, server.start, "start() after the end")
+
+
+def _other_inputs_are_refused(bench: Bench) -> None:
+    session, vector = bench.session, bench.inputs[PartyId(0)]
+    make = bench.info.client
+    client = make(session, PartyId(0), randomness=bytes, expander=lambda *a, **k: None)
+    demand_raises(
+        InputError,
+        lambda: client.set_input(vector[:1], session.payload_digest),
+        "set_input() with a segment missing",
+    )
+    demand_raises(
+        InputError, lambda: client.set_input(vector, bytes(32)), "set_input() for another task"
+    )
+    demand(client.done, "after set_input() for another task the client goes on")
+
+
+def _garbage_drops_its_sender_only(bench: Bench) -> None:
+    for phase in bench.info.phases:
+        if not bench.spare(phase):
+            continue
+        liar = PartyId(1)
+        honest = bench.network().run_until(phase).queued(liar)[0]
+        for bad in garbage(honest):
+            _check_garbage(bench, phase, liar, bad)
+
+
+def _check_garbage(bench: Bench, phase: str, liar: PartyId, bad: bytes) -> None:
+    def wire(message: Carried) -> Sequence[bytes]:
+        lies = (message.phase, message.sender) == (phase, liar)
+        return (bad,) if lies else (message.data,)
+
+    network = bench.network(wire=wire)
+    why = f"{len(bad)} wrong bytes in {phase}"
+    try:
+        total = bench.exact(network, why)
+    except SecAggError as error:
+        raise ConformanceError(f"{why}: the server raises {type(error).__name__}") from error
+    demand(dropped(network) == {liar}, f"{why}: dropped are {sorted(dropped(network))}")
+    if phase == bench.info.phases[0]:
+        demand(liar not in total.contributors, f"{why}: its sender contributes")
+
+
+def _two_different_messages_drop_their_sender(bench: Bench) -> None:
+    """What was added before stays added: exactness is over the contributors as reported."""
+    for phase in bench.info.phases:
+        if not bench.spare(phase):
+            continue
+
+        def wire(message: Carried, phase: str = phase) -> Sequence[bytes]:
+            other = message.data[:-1] + bytes([message.data[-1] ^ 0x40])
+            lies = (message.phase, message.sender) == (phase, 1)
+            return (message.data, other) if lies else (message.data,)
+
+        network = bench.network(wire=wire)
+        bench.exact(network, f"a client that says two things in {phase}")
+        demand(dropped(network) == {1}, f"saying two things in {phase} is not its sender's fault")
+
+
+def _strangers_are_ignored(bench: Bench) -> None:
+    reference = bench.run(bench.network())
+
+    def wire(message: Carried) -> Sequence[bytes]:
+        if message.sender != SERVER:
+            for stranger in (PartyId(bench.params.clients), SERVER):
+                network.call(SERVER, partial(network.server.receive, stranger, message.data))
+                network.lose(stranger)
+        else:
+            client = network.clients[message.to]
+            network.call(message.to, partial(client.receive, PartyId(0), b"forged"))
+        return (message.data,)
+
+    network = bench.network(wire=wire)
+    demand(same(bench.run(network), reference), "what a stranger says changes the total")
+    demand(not dropped(network), "what a stranger says drops somebody")
+
+
+def _other_sessions_are_refused(bench: Bench) -> None:
+    """Messages of a session with another task have no effect but their sender's drop."""
+    session = bench.session
+    other = Session(session.nonce, session.plan_digest, bytes(32), session.params, session.layout)
+    for phase in bench.info.phases:
+        if not bench.spare(phase):
+            continue
+        foreign = Network.of(bench.info, other, bench.inputs, seed=b"conformance").run_until(phase)
+        _check_garbage(bench, phase, PartyId(1), foreign.queued(PartyId(1))[0])
+
+
+def _too_few_clients_end_the_round(bench: Bench) -> None:
+    for phase in bench.info.phases:
+        network = bench.network(Schedule(close_after={phase: 0}))
+        error = demand_raises(Aborted, partial(bench.run, network), f"nobody in {phase}")
+        reason = error.reason if isinstance(error, Aborted) else None
+        demand(reason is AbortReason.BELOW_THRESHOLD, f"nobody in {phase}: the reason is {reason}")
+        told = [m for m in network.sent if m.sender == SERVER and m.phase == phase]
+        demand(not told, f"nobody in {phase}: yet the server answers")
+    first = bench.info.phases[0]
+    gone = bench.parties[: bench.spare(first) + 1]
+    network = bench.network(Schedule({(first, p): Act.GONE for p in gone}))
+    demand_raises(Aborted, lambda: bench.run(network), "one client fewer than the parameters ask")
+    still = [c for p, c in network.clients.items() if p not in gone and not c.done]
+    demand(not still, "the clients are not told that the round has ended")
+
+
+def _sets_are_consistent(bench: Bench) -> None:
+    """waiting_for, alive and quorum, as a driver reads them around every message."""
+    network = bench.network()
+    server = network.server
+    demand(not server.waiting_for, "waiting_for holds somebody before start()")
+    network.start()
+    for phase in bench.info.phases:
+        demand(server.phase == phase, f"after its close comes {server.phase!r}, not {phase!r}")
+        demand(server.waiting_for == server.alive, f"{phase}: waiting_for is not all clients")
+        for party in bench.parties:
+            for data in network.queued(party):
+                network.call(SERVER, partial(server.receive, party, data))
+            demand(party not in server.waiting_for, f"{phase}: client {party} is waited for still")
+            demand(party in server.alive, f"{phase}: client {party} is not alive")
+        demand(server.quorum, f"{phase}: all have spoken and quorum is false")
+        network.step()  # what it carries are duplicates by now
+    bench.exact(network, "messages handed over one by one")
+    demand(not server.waiting_for, "waiting_for holds somebody after the end")
+
+
+def _the_lost_are_not_alive(bench: Bench) -> None:
+    network = bench.network()
+    network.start()
+    network.lose(PartyId(0))
+    server = network.server
+    demand(PartyId(0) not in server.alive | server.waiting_for, "a lost client is alive")
+    before = len(network.events)
+    network.lose(PartyId(0))
+    network.call(SERVER, lambda: server.receive(PartyId(0), network.queued(PartyId(0))[0]))
+    again = [e for _, e in network.events[before:] if isinstance(e, sansio.Dropped)]
+    demand(not again, "a lost client is dropped twice")
+
+
+def _mailboxes_are_drained(bench: Bench) -> None:
+    network = bench.network()
+    bench.run(network)
+    for machine in (network.server, *network.clients.values()):
+        machine.outgoing(), machine.events()
+        demand(not machine.outgoing() and not machine.events(), "a message is handed out twice")
+
+
+def _events_are_in_order(bench: Bench) -> None:
+    network = bench.network(everywhere(bench, Act.DUPLICATE))
+    bench.run(network)
+    for party in (SERVER, *network.clients):
+        events = [e for who, e in network.events if who == party]
+        phases = [e.phase for e in events if isinstance(e, sansio.PhaseEntered)]
+        known = [p for p in phases if p in bench.info.phases]
+        expected = [p for p in bench.info.phases if p in known]
+        demand(known == expected, f"party {party}: phases are entered in the order {known}")
+        ends = [i for i, e in enumerate(events) if isinstance(e, sansio.Finished | sansio.Aborted)]
+        demand(len(ends) == 1, f"party {party}: {len(ends)} events say that it ended")
+    reported = [e for who, e in network.events if who == SERVER]
+    quorums = [e.phase for e in reported if isinstance(e, sansio.QuorumReached)]
+    demand(quorums == list(bench.info.phases), f"quorum is reported for {quorums}")
+    entered = [e.phase for e in reported if isinstance(e, sansio.PhaseEntered)]
+    demand(
+        [p for p in entered if p in bench.info.phases] == list(bench.info.phases),
+        f"the server reports the phases {entered}",
+    )
+    last = [e for e in reported if not isinstance(e, sansio.Ignored)][-1]
+    demand(isinstance(last, sansio.Finished), f"the server's last event is {last}")
+
+
+def _aborts_end_everything(bench: Bench) -> None:
+    for phase in bench.info.phases:
+        network = bench.network().run_until(phase)
+        network.call(SERVER, partial(network.server.abort, AbortReason.CANCELLED))
+        network.call(SERVER, partial(network.server.abort, AbortReason.LOST))
+        demand(network.server.done, f"{phase}: abort() does not end the server")
+        error = demand_raises(Aborted, network.server.result, f"result() after abort in {phase}")
+        reason = error.reason if isinstance(error, Aborted) else None
+        demand(reason is AbortReason.CANCELLED, f"{phase}: the reason is {reason}")
+        network.step()
+        going = [p for p, client in network.clients.items() if not client.done]
+        demand(not going and not network.refusals, f"{phase}: abort() does not reach the clients")
+        after = [m for m in network.sent if m.sender == SERVER]
+        demand(
+            {m.to for m in after} == set(bench.inputs),
+            f"{phase}: abort() does not reach everybody",
+        )
+
+
+def _the_ended_stay_ended(bench: Bench) -> None:
+    """An abort before start() is an end like any other."""
+    network = bench.network()
+    for machine in (network.server, network.clients[PartyId(0)]):
+        machine.abort(AbortReason.CANCELLED)
+        machine.outgoing(), machine.events()
+        demand(machine.done, "abort() before start() does not end a machine")
+        demand_raises(LocalProtocolError, machine.start, "start() after abort()")
+        machine.receive(SERVER, b"late")
+        machine.lost(SERVER)
+        demand(not machine.outgoing(), "an ended machine says more")
+
+
+def _clients_can_leave(bench: Bench) -> None:
+    for phase in bench.info.phases:
+        if not bench.spare(phase):
+            continue
+        network = bench.network().run_until(phase)
+        leaver = network.clients[PartyId(1)]
+        if leaver.done:  # it has said its last word already, and that stands
+            continue
+        network.call(PartyId(1), partial(leaver.abort, AbortReason.CANCELLED))
+        demand(leaver.done, f"{phase}: abort() does not end a client")
+        bench.exact(network, f"a client aborts in {phase}")
+        demand(1 in dropped(network), f"{phase}: a client that left is not dropped")
+
+
+def _a_lost_server_ends_a_client(bench: Bench) -> None:
+    network = bench.network()
+    client = network.clients[PartyId(0)]
+    client.start()
+    client.lost(SERVER)
+    client.outgoing(), client.events()
+    demand(client.done, "a client goes on without its server")
+    client.lost(SERVER)
+    demand(not client.outgoing() and not client.events(), "an ended client says more")
+
+
+def _costs_are_what_is_sent(bench: Bench) -> None:
+    network = bench.network()
+    bench.run(network)
+    cost = bench.info.cost(bench.threat, bench.params, bench.session.layout)
+    for party in bench.parties:
+        up = sum(len(m.data) for m in network.sent if m.sender == party)
+        down = sum(len(m.data) for m in network.sent if m.to == party)
+        demand(up == cost.upload_bytes, f"upload is {up}, and cost() says {cost.upload_bytes}")
+        demand(
+            down == cost.download_bytes, f"download is {down}, cost() says {cost.download_bytes}"
+        )
+    largest = max(len(m.data) for m in network.sent)
+    demand(largest <= cost.largest_message, f"a message of {largest} bytes is above the largest")
+    tags = {m.data[2] for m in network.sent}
+    demand(tags <= bench.info.messages.keys(), "a message has a tag that `messages` does not name")
+
+
+_RULES: tuple[Callable[[Bench], None], ...] = (
+    _parameters_survive_encoding,
+    _mailboxes_are_drained,
+    _sums_are_exact,
+    _machines_are_used_once,
+    _other_inputs_are_refused,
+    _duplicates_are_idempotent,
+    _sets_are_consistent,
+    _the_lost_are_not_alive,
+    _events_are_in_order,
+    _runs_repeat,
+    _arrival_order_is_irrelevant,
+    _a_second_answer_is_the_same,
+    _drops_in_every_phase_are_survived,
+    _garbage_drops_its_sender_only,
+    _two_different_messages_drop_their_sender,
+    _strangers_are_ignored,
+    _other_sessions_are_refused,
+    _too_few_clients_end_the_round,
+    _aborts_end_everything,
+    _the_ended_stay_ended,
+    _clients_can_leave,
+    _a_lost_server_ends_a_client,
+    _costs_are_what_is_sent,
+)

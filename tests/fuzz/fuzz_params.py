@@ -1,0 +1,25 @@
+"""Any bytes are parameters a session can have or a SecAggError, never anything else.
+
+What is accepted is written again to the same bytes: there is one encoding only.
+"""
+
+from __future__ import annotations
+
+from secagg.errors import SecAggError
+from tests import decoders
+from tests.fuzz.engine import main
+from tests.rounds import COMPLETE, REGULAR
+
+CORPUS = [COMPLETE.encode(), REGULAR.encode()]
+
+
+def target(data: bytes) -> None:
+    try:
+        again = decoders.params(data)
+    except SecAggError:
+        return
+    assert again == data
+
+
+if __name__ == "__main__":
+    main(target, CORPUS)

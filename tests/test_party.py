@@ -1,0 +1,192 @@
+"""Records in, Aggregate out: delegation, the report, and what is refused before it is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secagg.drive import pump
+from secagg.errors import (
+    BelowThreshold,
+    InputError,
+    IntegrityError,
+    LocalProtocolError,
+    PolicyRefused,
+    RangeError,
+)
+from secagg.fields import FixedPoint, Integer
+from secagg.party import Aggregate, Client, Server
+from secagg.planner import Plan, plan
+from secagg.sansio import Dropped, PhaseEntered
+from secagg.testing import counter_randomness
+from secagg.types import SERVER, AbortReason, Fault, PartyId
+
+TASK = bytes([3]) * 32
+FIELDS = {"x": FixedPoint(3, clip=2.0, bits=12), "n": Integer(2, max=9)}
+PROTOCOLS = pytest.mark.parametrize("protocol", ["plainsum", "secagg", "secagg+"])
+
+
+def make(protocol: str = "secagg", clients: int = 8, **options: Any) -> Plan:
+    return plan(
+        clients=clients,
+        fields=FIELDS,
+        protocol=protocol,
+        corrupt=0,
+        dropout=options.pop("dropout", 0.25),
+        **options,
+    )
+
+
+def parties(made: Plan, **weights: int) -> tuple[Server, dict[PartyId, Client]]:
+    server = Server(made, nonce=bytes(16), payload_digest=TASK)
+    clients = {}
+    for i in map(PartyId, range(made.threat.clients)):
+        draw = counter_randomness(bytes([i]))
+        clients[i] = Client(made, i, nonce=bytes(16), payload_digest=TASK, randomness=draw)
+        clients[i].set_input(
+            {"x": np.array([i / 4, -1.0, 0.5]), "n": np.array([i, -1])},
+            payload_digest=TASK,
+            weight=weights.get(f"w{i}", 1),
+        )
+    return server, clients
+
+
+@PROTOCOLS
+def test_sums_means_and_report(protocol: str) -> None:
+    server, clients = parties(make(protocol))
+    pump.run(server, clients, gone=lambda who, phase: who == 6 and phase == server.phase)
+    aggregate = server.aggregate()
+    assert aggregate.contributors == frozenset(range(8)) - {6}
+    assert aggregate.dropped == {6}
+    assert aggregate.report.faults == {6: Fault.LOST}
+    assert aggregate.report.protocol == protocol
+    assert aggregate.weight == 7
+    step = FIELDS["x"].step  # type: ignore[union-attr]
+    levels = [round(i / 4 / step) for i in aggregate.contributors]
+    assert aggregate.levels["x"][0] == sum(levels)
+    bound = aggregate.report.error_bounds["x"]
+    assert abs(aggregate.mean["x"] - [22 / 28, -1.0, 0.5]).max() <= bound
+    assert aggregate.sum["n"].tolist() == [sum(range(8)) - 6, -7]
+    assert aggregate.sum["n"].dtype == np.int64
+    assert set(aggregate.report.error_bounds) == {"x"}
+
+
+def test_weights() -> None:
+    made = make(max_weight=10)
+    server, clients = parties(made, w0=10, w1=3)
+    pump.run(server, clients)
+    aggregate = server.aggregate()
+    assert aggregate.weight == 10 + 3 + 6
+    exact = sum(w * i / 4 for i, w in enumerate([10, 3, 1, 1, 1, 1, 1, 1])) / 19
+    clipped = exact  # every input is within clip
+    assert abs(aggregate.mean["x"][0] - clipped) <= aggregate.report.error_bounds["x"]
+
+
+def test_the_aggregate_shows_no_values_in_its_repr() -> None:
+    server, clients = parties(make())
+    pump.run(server, clients)
+    text = repr(server.aggregate())
+    assert "array" not in text
+    assert isinstance(server.aggregate(), Aggregate)
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"x": [0, 0, np.nan], "n": [0, 0]}, RangeError),
+        ({"x": [0, np.inf, 0], "n": [0, 0]}, RangeError),
+        ({"x": [0.0, 0.0], "n": [0, 0]}, InputError),
+        ({"x": [0.0, 0.0, 0.0]}, InputError),
+        ({"x": [0.0, 0.0, 0.0], "n": [0, 10]}, RangeError),
+        ({"x": [0.0, 0.0, 0.0], "n": [0.5, 1.0]}, InputError),
+    ],
+)
+def test_rows_80_81_inputs_are_refused_before_masking(values: Any, error: type) -> None:
+    made = make()
+    client = Client(made, PartyId(0), nonce=bytes(16), payload_digest=TASK)
+    values = {name: np.array(value) for name, value in values.items()}
+    with pytest.raises(error):
+        client.set_input(values, payload_digest=TASK)
+    assert not client.outgoing()
+    assert not client.done
+
+
+@pytest.mark.parametrize("weight", [0, -1, 11, 1.5, True])
+def test_row_85_weights_out_of_range(weight: Any) -> None:
+    client = Client(make(max_weight=10), PartyId(0), nonce=bytes(16), payload_digest=TASK)
+    values = {"x": np.zeros(3), "n": np.zeros(2, np.int64)}
+    with pytest.raises(RangeError):
+        client.set_input(values, payload_digest=TASK, weight=weight)
+
+
+def test_row_82_clipped_values_are_counted_and_stay_here() -> None:
+    client = Client(make(), PartyId(0), nonce=bytes(16), payload_digest=TASK)
+    values = {"x": np.array([5.0, -9.0, 1.0]), "n": np.array([1, 2])}
+    client.set_input(values, payload_digest=TASK)
+    assert client.clipped == {"x": 2}
+
+
+def test_row_36_another_task_ends_the_session() -> None:
+    client = Client(make(), PartyId(0), nonce=bytes(16), payload_digest=TASK)
+    values = {"x": np.zeros(3), "n": np.zeros(2, np.int64)}
+    with pytest.raises(InputError, match="task"):
+        client.set_input(values, payload_digest=bytes(32))
+    assert client.done
+
+
+def test_active_plans_are_for_reading() -> None:
+    made = plan(clients=200, fields=FIELDS, adversary="active", protocol="secagg")
+    with pytest.raises(PolicyRefused, match="semi-honest"):
+        Server(made, nonce=bytes(16), payload_digest=TASK)
+    with pytest.raises(PolicyRefused, match="semi-honest"):
+        Client(made, PartyId(0), nonce=bytes(16), payload_digest=TASK)
+
+
+def test_a_driver_cannot_tell_it_from_the_machine() -> None:
+    server, clients = parties(make())
+    client = clients[PartyId(0)]
+    assert (server.phase, server.done, server.quorum) == ("", False, False)
+    server.start(), client.start()
+    assert server.events() == [PhaseEntered("advertise-keys")]
+    assert client.phase == "advertise-keys"
+    assert server.alive == server.waiting_for == frozenset(range(8))
+    (message,) = client.outgoing()
+    server.receive(PartyId(0), message.data)
+    assert server.waiting_for == frozenset(range(1, 8))
+    server.lost(PartyId(1))
+    assert server.events() == [Dropped(PartyId(1), Fault.LOST)]
+    assert not server.jobs()
+    with pytest.raises(LocalProtocolError):
+        server.finish(lambda: 0, 0)
+    client.lost(SERVER)
+    assert client.done
+    with pytest.raises(LocalProtocolError):
+        server.aggregate()
+    server.abort(AbortReason.CANCELLED)
+    assert server.done
+    assert server.outgoing()
+
+
+def test_an_abort_leaves_no_aggregate() -> None:
+    server, clients = parties(make())
+    with pytest.raises(BelowThreshold):
+        pump.run(server, clients, gone=lambda who, phase: who < 5)
+    with pytest.raises(BelowThreshold):
+        server.aggregate()
+
+
+@PROTOCOLS
+def test_row_59_a_client_that_does_not_count_itself_withholds_the_sum(protocol: str) -> None:
+    """For every protocol alike, in `result` as in `aggregate`."""
+    made = make(protocol)
+    server, clients = parties(made)
+    vector = made.layout.zeros()  # its count elements are 0
+    fresh = Client(made, PartyId(3), nonce=bytes(16), payload_digest=TASK)
+    fresh.machine.set_input(vector, TASK)
+    clients[PartyId(3)] = fresh
+    with pytest.raises(IntegrityError):
+        pump.run(server, clients)
+    with pytest.raises(IntegrityError):
+        server.aggregate()
