@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg import records
+from secagg import records, selftest
 from secagg.errors import PolicyRefused
 from secagg.fields import FixedPoint
 from secagg.mask import add_stream
@@ -64,7 +64,8 @@ class Client:
     """One client of one round. A ClientMachine but for `set_input`, which takes named fields.
 
     nonce: 16 bytes, from the announcement. payload_digest: of the task payload as announced.
-    Raises PolicyRefused for a plan whose threat model is not built yet.
+    Raises PolicyRefused for a plan whose threat model is not built yet, and CryptoError where a
+    known answer of the primitives is wrong in this process.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Client:
         expander: Expander = add_stream,
     ) -> None:
         _refuse_active(plan)
+        selftest.passed()
         self.plan = plan
         self.clipped: Mapping[str, int] = {}
         """Elements beyond clip in the input given, by field. It stays on this side."""
@@ -136,6 +138,7 @@ class Server:
         expander: Expander = add_stream,
     ) -> None:
         _refuse_active(plan)
+        selftest.passed()
         self.plan = plan
         self.machine: ServerMachine = plan.info.server(
             plan.session(nonce, payload_digest), expander=expander

@@ -36,7 +36,7 @@ class PhaseEntered:
 
 @dataclass(frozen=True, slots=True)
 class QuorumReached:
-    """From now on closing the phase leads on, whoever is still missing."""
+    """Enough messages of this phase are in. Closing it may still abort: who sent them may leave."""
 
     phase: str
 

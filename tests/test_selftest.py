@@ -1,0 +1,57 @@
+"""Row 61: where a known answer is wrong, nothing is started."""
+
+import pytest
+
+from secagg import selftest
+from secagg.errors import CryptoError
+from secagg.fields import FixedPoint
+from secagg.party import Client, Server
+from secagg.planner import Plan, plan
+from secagg.types import PartyId
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    selftest.passed.cache_clear()
+
+
+@pytest.fixture
+def a_plan() -> Plan:
+    return plan(clients=5, fields={"x": FixedPoint(2, 1.0, 8)}, protocol="secagg")
+
+
+def test_every_answer_is_right_here() -> None:
+    assert {name: right() for name, right in selftest.CHECKS.items()} == dict.fromkeys(
+        selftest.CHECKS, True
+    )
+
+
+@pytest.mark.parametrize("name", selftest.CHECKS)
+def test_row_61_a_wrong_answer_refuses_the_start(
+    name: str, a_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(selftest.CHECKS, name, lambda: False)
+    task = {"nonce": bytes(16), "payload_digest": bytes(32)}
+    with pytest.raises(CryptoError, match=f"self-test: {name}"):
+        Client(a_plan, PartyId(0), **task)
+    with pytest.raises(CryptoError, match=f"self-test: {name}"):
+        Server(a_plan, **task)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("X25519", "public_key"),
+        ("the mask stream", "add_stream"),
+    ],
+)
+def test_row_61_the_checks_notice(name: str, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, broken, lambda *args, **kwargs: None)
+    assert not selftest.CHECKS[name]()
+
+
+def test_row_61_the_check_of_sharing_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = selftest.shamir.combine
+    monkeypatch.setattr(selftest.shamir, "combine", lambda shares, t: right(shares, t - 1))
+    monkeypatch.setattr(selftest.shamir, "split", lambda *args: [bytes(40)] * 3)
+    assert not selftest.CHECKS["Shamir's sharing"]()
