@@ -53,6 +53,13 @@ def check_share(data: Buffer) -> None:
     _parse([data])
 
 
+def check_shares(data: Buffer) -> None:
+    """The same of many shares, one after the other; the empty sequence passes."""
+    if len(data) % SHARE_SIZE:
+        raise InvalidShare(f"shares are {SHARE_SIZE} bytes each, not {len(data)} in all")
+    _limbs_of(data)
+
+
 def combine(shares: Mapping[int, bytes], threshold: int) -> Seed:
     """The secret, from the `threshold` shares of smallest x; shares maps x to share.
 
@@ -87,10 +94,14 @@ def _parse(shares: Sequence[Buffer]) -> npt.NDArray[np.uint64]:
     for share in shares:
         if len(share) != SHARE_SIZE:
             raise InvalidShare(f"a share is {SHARE_SIZE} bytes long, not {len(share)}")
-    elements = np.frombuffer(b"".join(shares), ">u8").astype(np.uint64)
-    if elements.max() >= P:
-        raise InvalidShare("a limb of the share is not below 2^61 - 1")
-    return elements.reshape(len(shares), LIMBS)
+    return _limbs_of(b"".join(shares))
+
+
+def _limbs_of(data: Buffer) -> npt.NDArray[np.uint64]:
+    elements = np.frombuffer(data, ">u8").astype(np.uint64)
+    if (elements >= P).any():
+        raise InvalidShare("a limb of a share is not below 2^61 - 1")
+    return elements.reshape(-1, LIMBS)
 
 
 def _uniform(shape: tuple[int, int], randomness: Randomness) -> npt.NDArray[np.uint64]:

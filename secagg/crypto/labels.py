@@ -32,8 +32,11 @@ NODE = b"\x01"
 
 def encode(*parts: Buffer | int) -> bytes:
     """Each part behind its u32 big-endian length; an integer is first written as a u32."""
-    raw = (p.to_bytes(4) if isinstance(p, int) else bytes(p) for p in parts)
-    return b"".join(len(r).to_bytes(4) + r for r in raw)
+    encoded: list[Buffer] = []
+    for part in parts:  # plain: a server derives a million keys with it
+        raw = part.to_bytes(4) if isinstance(part, int) else part
+        encoded += len(raw).to_bytes(4), raw
+    return b"".join(encoded)
 
 
 def digest(label: bytes, *parts: Buffer | int) -> bytes:

@@ -72,10 +72,8 @@ class KeyList:
 
     def encode(self, session: bytes, clients: int) -> bytes:
         writer = write_header(Tag.KEY_LIST, session).bitmap(self.members, clients)
-        writer.raw(self.root).u32(len(self.keys))
-        for index in sorted(self.keys):
-            writer.u32(index).raw(self.keys[index].c_pk).raw(self.keys[index].s_pk)
-        return writer.finish()
+        listed = (i.to_bytes(4) + k.c_pk + k.s_pk for i, k in sorted(self.keys.items()))
+        return writer.raw(self.root).u32(len(self.keys)).raw(b"".join(listed)).finish()
 
     @classmethod
     def read(cls, reader: Reader, clients: int, degree: int) -> KeyList:
@@ -106,7 +104,7 @@ class ShareKeys:
     @classmethod
     def read(cls, reader: Reader, neighbours: int) -> ShareKeys:
         commitment = reader.fixed(DIGEST_SIZE, "commitment")
-        return cls(commitment, _read_sealed(reader, neighbours))
+        return cls(commitment, _read_items(reader, neighbours, SEALED_SIZE, "sealed pairs"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,9 @@ class ShareList:
     @classmethod
     def read(cls, reader: Reader, size: int, neighbours: frozenset[int]) -> ShareList:
         sharers = reader.bitmap(size, "U2")
-        return cls(sharers, _read_sealed(reader, len(sharers & neighbours)))
+        return cls(
+            sharers, _read_items(reader, len(sharers & neighbours), SEALED_SIZE, "sealed pairs")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ class UnmaskAnswer:
 
     @classmethod
     def read(cls, reader: Reader, dealers: int) -> UnmaskAnswer:
-        return cls(tuple(reader.fixed(SHARE_SIZE, "share") for _ in range(dealers)))
+        return cls(_read_items(reader, dealers, SHARE_SIZE, "shares"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,5 +247,6 @@ def _bits(size: int) -> int:
     return (size + 7) // 8
 
 
-def _read_sealed(reader: Reader, number: int) -> tuple[bytes, ...]:
-    return tuple(reader.fixed(SEALED_SIZE, "sealed pair") for _ in range(number))
+def _read_items(reader: Reader, number: int, size: int, what: str) -> tuple[bytes, ...]:
+    data = reader.fixed(number * size, what)
+    return tuple(data[at : at + size] for at in range(0, len(data), size))

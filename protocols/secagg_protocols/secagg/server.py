@@ -233,8 +233,7 @@ class SecAggServer(Mailbox):
         dealers = self._dealers(index)
         answer = messages.UnmaskAnswer.read(reader, len(dealers))
         reader.finish()
-        for share in answer.shares:
-            shamir.check_share(share)
+        shamir.check_shares(b"".join(answer.shares))
         for dealer, share in zip(dealers, answer.shares, strict=True):
             self._answers[dealer][1 + index] = share
 
