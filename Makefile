@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check soak clean
+.PHONY: demo test check bench soak clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
@@ -22,6 +22,14 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layering.py tests/test_exports.py
+
+# Every benchmark; one that fails does not keep the others from running, but fails the target.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@failed=; for file in $$(grep -l '^NAME = "' bench/*.py); do \
+		$(BIN)/secagg bench $$(basename $$file .py) || failed="$$failed $$file"; \
+	done; $(BIN)/python -m bench.figures; \
+	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 # Full-size tables, long fuzzing and thousands of schedules: run and reported, not gating.
 soak: $(STAMP)

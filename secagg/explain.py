@@ -13,10 +13,11 @@ from secagg.fields import Field, FixedPoint, Schema
 from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo
 from secagg.types import Adversary, Threat
 
-MASK_BYTES_PER_SECOND = 1.5e9
+MASK_BYTES_PER_SECOND = 1e10
 AGREEMENTS_PER_SECOND = 15_000
-"""Orders of magnitude on one core of a laptop or small server, for the words below and for ties
-between plans. A plan's digest never depends on them."""
+"""Orders of magnitude on one core of a laptop or small server with vector AES, an agreement with
+the key derived from it, for the words below and for ties between plans: secagg.costs counts
+everything, from rates of the machine. A plan's digest never depends on them."""
 
 _MEANING: dict[Adversary, str] = {
     "semi-honest": "a server that follows the protocol, but keeps and studies all that it sees",

@@ -12,9 +12,9 @@ which needs none and no compiler, is here.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from threading import Thread
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -33,6 +33,10 @@ and the bar that other implementations set."""
 CHUNK = 1 << 18
 """Bytes of OpenSSL's keystream at a time: they stay in the L2 cache with their share of the
 accumulator, and are long enough to make little of the time that a new cipher object takes."""
+
+SHARE = 1 << 18
+"""Bytes of accumulator that a thread takes at a time: a thread that starts late takes fewer, which
+on two threads and 64 keys is worth a twentieth."""
 
 _OPENSSL = "openssl"
 _ZEROS = memoryview(bytes(CHUNK))
@@ -55,8 +59,9 @@ def add_streams(
 
     accumulator: contiguous, writable, one dimension, dtype u1, u2, u4 or u8. keys: 32 bytes each,
     concatenated. signs: one byte a key, 1 for + and 0 for -. first: the index, in elements, of
-    the accumulator within the streams. threads: among which the accumulator is split; the GIL is
-    released. backend: one of `backends()`, by default the one chosen for the process.
+    the accumulator within the streams. threads: among which the accumulator is split, the
+    caller's and others that are started for this call, with the GIL released. backend: one of
+    `backends()`, by default the process's.
 
     Raises InputError for another accumulator, InvalidKey for keys of another length,
     ParameterError for other signs, for a range outside the 2^32 blocks of a key, for fewer
@@ -70,16 +75,33 @@ def add_streams(
     kernel = _kernel(backend)
     streams = _Streams(kernel, np.frombuffer(keys, np.uint8), np.frombuffer(signs, np.uint8))
 
-    share = -(-accumulator.size // threads)
-    starts = range(0, accumulator.size, max(share, BATCH))
-    parts = [(accumulator[at : at + starts.step], first + at) for at in starts]
-    if len(parts) <= 1:
-        for lanes, at in parts:
-            streams.add(lanes, at)
-        return
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for done in [pool.submit(streams.add, *part) for part in parts]:
-            done.result()
+    if threads == 1:
+        streams.add(accumulator, first)
+    else:
+        _among(threads, streams, accumulator, first)
+
+
+def _among(threads: int, streams: _Streams, accumulator: Lane, first: int) -> None:
+    """Plain threads: a pool takes so long to start and to stop that it costs a twentieth."""
+    step = SHARE // accumulator.itemsize
+    starts = iter(range(0, accumulator.size, step))  # shared: whoever is free takes the next
+    failures: list[BaseException] = []
+
+    def add_shares() -> None:
+        try:
+            for at in starts:
+                streams.add(accumulator[at : at + step], first + at)
+        except BaseException as error:  # noqa: BLE001  it is raised below, in the caller's thread
+            failures.append(error)
+
+    others = [Thread(target=add_shares) for _ in range(1, threads)]
+    for other in others:
+        other.start()
+    add_shares()
+    for other in others:
+        other.join()
+    if failures:
+        raise failures[0]
 
 
 def add_stream(accumulator: Lane, key: bytes, sign: int, /, first: int = 0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -31,18 +31,25 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """(phase, messages that have come, messages expected); the phase is "jobs" for the last work."""
 
 
-class Cpu:
-    """Adds up the CPU seconds of this thread inside `with`."""
+class Meter:
+    """CPU and wall seconds of one party's own work, by phase."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._entered = 0.0
+        self.cpu: dict[str, float] = {}
+        self.wall: dict[str, float] = {}
 
-    def __enter__(self) -> None:
-        self._entered = time.thread_time()
+    def add(self, phase: str, cpu: float, wall: float) -> None:
+        self.cpu[phase] = self.cpu.get(phase, 0.0) + cpu
+        self.wall[phase] = self.wall.get(phase, 0.0) + wall
 
-    def __exit__(self, *exc: object) -> None:
-        self.seconds += time.thread_time() - self._entered
+    @contextmanager
+    def running(self, phase: Callable[[], str]) -> Iterator[None]:
+        """Counts what this thread does inside `with`; phase: asked when that is done."""
+        cpu, wall = time.thread_time(), time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(phase(), time.thread_time() - cpu, time.monotonic() - wall)
 
 
 class Desk:
@@ -69,24 +76,27 @@ class Desk:
 
 
 class MeteredClient(party.Client):
-    """A client with meters, which fetches its input when it has nothing else to say."""
+    """A client with meters, which fetches its input when it has nothing else to say.
+
+    What a message makes it do belongs to the phase that it answers in: dealing is share-keys.
+    """
 
     def __init__(
         self, desk: Desk, me: PartyId, nonce: bytes, task: bytes, randomness: Randomness
     ) -> None:
-        self.cpu = Cpu()
+        self.meter = Meter()
         self.bytes_up = self.bytes_down = 0
         self._desk, self._me, self._task = desk, me, task
         self._due = True
         super().__init__(desk.plan, me, nonce=nonce, payload_digest=task, randomness=randomness)
 
     def start(self) -> None:
-        with self.cpu:
+        with self.meter.running(self._now):
             super().start()
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
         self.bytes_down += len(message)
-        with self.cpu:
+        with self.meter.running(self._now):
             super().receive(sender, message)
 
     def outgoing(self) -> list[Outgoing]:
@@ -96,6 +106,9 @@ class MeteredClient(party.Client):
         self.bytes_up += sum(len(message.data) for message in messages)
         return messages
 
+    def _now(self) -> str:
+        return self.phase
+
     def _contribute(self) -> list[Outgoing]:
         """As `set_input`, but the encoded vector is tallied before it is lost in its mask.
 
@@ -104,7 +117,7 @@ class MeteredClient(party.Client):
         """
         self._due = False
         given = self._desk.input_of(self._me)
-        with self.cpu:
+        with self.meter.running(self._now):
             encoded = records.encode(self.plan.schema, given.fields, given.weight, self._randomness)
             self.machine.set_input(encoded.vector, self._task)
             messages = super().outgoing()
@@ -115,50 +128,67 @@ class MeteredClient(party.Client):
 
 
 class MeteredServer(party.Server):
-    """The server with meters."""
+    """The server with meters.
+
+    What it does belongs to the phase that it is in: opening the shares and removing the masks is
+    unmask. Its wall time is that of its calls and, while jobs are out, all that passes: in a
+    simulation no client computes then. The CPU of a job is that of the thread which ran it.
+    """
 
     def __init__(self, desk: Desk, nonce: bytes, task: bytes) -> None:
-        self.cpu = Cpu()
+        self.meter = Meter()
         self.state_bytes = 0
         self._desk = desk
         self._expected = self._heard = 0
+        self._resumed = 0.0
         super().__init__(desk.plan, nonce=nonce, payload_digest=task)
 
     def aggregate(self) -> Aggregate:
-        with self.cpu:
+        with self._running(self.plan.info.phases[-1]):
             return super().aggregate()
 
     def start(self) -> None:
-        with self.cpu:
+        with self._running(self.plan.info.phases[0]):
             super().start()
         self._entered()
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        with self.cpu:
+        with self._running(self.phase):
             super().receive(sender, message)
         self._tell(self.phase)
 
     def lost(self, party: PartyId, /) -> None:
-        with self.cpu:
+        with self._running(self.phase):
             super().lost(party)
 
     def close_phase(self) -> None:
         self._weigh()
-        with self.cpu:
+        with self._running(self.phase):
             super().close_phase()
         self._weigh()
         self._entered()
 
     def jobs(self) -> Sequence[Job]:
-        with self.cpu:
-            jobs = [_TimedJob(job, self.cpu) for job in super().jobs()]
+        with self._running(self.phase):
+            jobs = [_TimedJob(job) for job in super().jobs()]
         self._expected, self._heard = len(jobs), 0
+        self._resumed = time.monotonic()
         return jobs
 
     def finish(self, job: Job, value: Any, /) -> None:
-        with self.cpu:
-            super().finish(job.job if isinstance(job, _TimedJob) else job, value)
+        phase, started = self.phase, time.thread_time()
+        if isinstance(job, _TimedJob):
+            super().finish(job.job, value.value)
+            started -= value.cpu
+        else:
+            super().finish(job, value)
+        now = time.monotonic()
+        self.meter.add(phase, time.thread_time() - started, now - self._resumed)
         self._tell("jobs")
+        self._resumed = time.monotonic()
+
+    def _running(self, phase: str) -> AbstractContextManager[None]:
+        return self.meter.running(lambda: phase)
 
     def _entered(self) -> None:
         self._desk.clock.enter(self.phase)
@@ -175,13 +205,21 @@ class MeteredServer(party.Server):
 
 
 @dataclass(frozen=True, slots=True)
-class _TimedJob:
-    job: Job
-    cpu: Cpu
+class _Timed:
+    value: Any
+    cpu: float
 
-    def __call__(self) -> Any:
-        with self.cpu:
-            return self.job()
+
+@dataclass(frozen=True, slots=True)
+class _TimedJob:
+    """Its meter travels with its value, so that it can run on any executor."""
+
+    job: Job
+
+    def __call__(self) -> _Timed:
+        started = time.thread_time()
+        value = self.job()
+        return _Timed(value, time.thread_time() - started)
 
 
 class Tally:

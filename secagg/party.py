@@ -16,7 +16,7 @@ import numpy.typing as npt
 from secagg import records, selftest
 from secagg.errors import PolicyRefused
 from secagg.fields import FixedPoint
-from secagg.mask import add_stream
+from secagg.mask import add_streams
 from secagg.planner import Plan
 from secagg.sansio import (
     ClientMachine,
@@ -76,7 +76,7 @@ class Client:
         nonce: bytes,
         payload_digest: bytes,
         randomness: Randomness = system_randomness,
-        expander: Expander = add_stream,
+        expander: Expander = add_streams,
     ) -> None:
         _refuse_active(plan)
         selftest.passed()
@@ -125,6 +125,9 @@ class Client:
     def events(self) -> list[Event]:
         return self.machine.events()
 
+    def acknowledged(self) -> None:
+        self.machine.acknowledged()
+
 
 class Server:
     """The server of one round: a ServerMachine with `aggregate()`."""
@@ -135,7 +138,7 @@ class Server:
         *,
         nonce: bytes,
         payload_digest: bytes,
-        expander: Expander = add_stream,
+        expander: Expander = add_streams,
     ) -> None:
         _refuse_active(plan)
         selftest.passed()
@@ -216,6 +219,9 @@ class Server:
 
     def outgoing(self) -> list[Outgoing]:
         return self.machine.outgoing()
+
+    def acknowledged(self) -> None:
+        self.machine.acknowledged()
 
     def events(self) -> list[Event]:
         events = self.machine.events()

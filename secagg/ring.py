@@ -23,13 +23,14 @@ RingVector: TypeAlias = tuple[Lane, ...]
 
 
 class Expander(Protocol):
-    """Adds ± the stream of a key into an accumulator: the seam to the masking core."""
+    """Adds ± the streams of keys into an accumulator: the seam to the masking core."""
 
-    def __call__(self, accumulator: Lane, key: bytes, sign: int, /, first: int = 0) -> None:
-        """accumulator[i] += sign * stream(key)[first + i], modulo the lane.
+    def __call__(self, accumulator: Lane, keys: bytes, signs: bytes, /, *, first: int = 0) -> None:
+        """accumulator[i] ± stream(key)[first + i] for every key, modulo the lane.
 
-        accumulator: contiguous, writable, of a lane dtype (u1, u2, u4, u8). key: 32 bytes.
-        sign: +1 or -1. first: the index, in elements, of the accumulator within the stream.
+        accumulator: contiguous, writable, of a lane dtype (u1, u2, u4, u8). keys: 32 bytes each,
+        concatenated. signs: one byte a key, 1 for + and 0 for -. first: the index, in elements,
+        of the accumulator within the streams.
         """
 
 

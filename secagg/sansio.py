@@ -104,6 +104,9 @@ class Mailbox:
         drained, self._events = self._events, []
         return drained
 
+    def acknowledged(self) -> None:
+        """Nothing is kept for repeats, unless a machine says otherwise."""
+
 
 class Machine(Protocol):
     """One party in one session."""
@@ -122,6 +125,12 @@ class Machine(Protocol):
     def abort(self, why: AbortReason, /) -> None: ...
     def outgoing(self) -> list[Outgoing]: ...
     def events(self) -> list[Event]: ...
+    def acknowledged(self) -> None:
+        """The driver knows that all that was drained so far has arrived, and will not ask again.
+
+        Optional to call. What is kept only to answer a repeat, a masked vector above all, is
+        forgotten; a repeat is then ignored.
+        """
 
 
 class ClientMachine(Machine, Protocol):

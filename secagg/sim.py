@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -71,17 +72,21 @@ class Simulation:
     exact: the total equals the plain sum, over exactly the contributors, of what they encoded:
     every ring element, and every field's signed integers. phases: wall seconds each, without the
     generation of inputs and this check. client_seconds, server_seconds: CPU; a client's is the
-    mean over those that stayed to the end, as are bytes_up and bytes_down, which count protocol
-    messages. server_state_bytes: the machine's largest size at the end of a phase, messages it
-    has just made included. peak_rss: of the whole process since it began, in bytes; None where
-    the system does not say. The first round of a process also pays for loading compiled kernels.
+    mean over those that stayed to the end, as are client_phases, the same by phase, and bytes_up
+    and bytes_down, which count protocol messages. server_phases: wall seconds of the server's own
+    calls and jobs, while which no client computes. server_state_bytes: the machine's largest size
+    at the end of a phase, messages it has just made included. peak_rss: of the whole process since
+    it began, in bytes; None where the system does not say. The first round of a process also pays
+    for loading compiled kernels.
     """
 
     aggregate: Aggregate
     exact: bool
     phases: Mapping[str, float]
     client_seconds: float
+    client_phases: Mapping[str, float]
     server_seconds: float
+    server_phases: Mapping[str, float]
     bytes_up: float
     bytes_down: float
     server_state_bytes: int
@@ -124,8 +129,12 @@ def run(
     seed: int = 0,
     payload: bytes = b"",
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Simulation:
-    """As `simulate`, with the meters and the outcome of the check."""
+    """As `simulate`, with the meters and the outcome of the check.
+
+    executor: runs the server's jobs; without one, this thread does.
+    """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ParameterError(f"a seed is an integer from 0 on, not {seed!r}")
     leaving = _schedule(plan, (drop,) if isinstance(drop, Drop) else tuple(drop or ()), seed)
@@ -136,16 +145,23 @@ def run(
         me: MeteredClient(desk, me, nonce, task, _randomness(seed, f"client {me}"))
         for me in map(PartyId, range(plan.threat.clients))
     }
-    total = pump.run(server, clients, gone=lambda me, phase: leaving.get(me) == phase)
+    total = pump.run(
+        server, clients, gone=lambda me, phase: leaving.get(me) == phase, executor=executor
+    )
     phases = desk.clock.stop()
     aggregate = server.aggregate()
     stayed = [client for me, client in clients.items() if me not in leaving]
     return Simulation(
         aggregate=aggregate,
         exact=desk.tally.equals(total, aggregate),
-        phases={phase: phases[phase] for phase in plan.info.phases if phase in phases},
-        client_seconds=_mean(client.cpu.seconds for client in stayed),
-        server_seconds=server.cpu.seconds,
+        phases=_in_order(plan, phases),
+        client_seconds=_mean(sum(client.meter.cpu.values()) for client in stayed),
+        client_phases={
+            phase: _mean(client.meter.cpu.get(phase, 0.0) for client in stayed)
+            for phase in plan.info.phases
+        },
+        server_seconds=sum(server.meter.cpu.values()),
+        server_phases=_in_order(plan, server.meter.wall),
         bytes_up=_mean(client.bytes_up for client in stayed),
         bytes_down=_mean(client.bytes_down for client in stayed),
         server_state_bytes=server.state_bytes,
@@ -190,6 +206,10 @@ def _randomness(seed: int, whose: str) -> Randomness:
     key = hashlib.sha256(f"secagg simulation {seed} {whose}".encode()).digest()
     stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
     return lambda size: stream.update(bytes(size))
+
+
+def _in_order(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
+    return {phase: seconds[phase] for phase in plan.info.phases if phase in seconds}
 
 
 def _mean(numbers: Iterable[float]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from secagg.errors import Aborted
-from secagg.mask import add_stream
+from secagg.mask import add_streams
 from secagg.ring import Layout, Ring, RingVector, Segment
 from secagg.sansio import ClientMachine, Dropped, Params, ProtocolInfo, RingTotal, Session
 from secagg.testing import Carried, Network, Schedule, Wire, counter_randomness, plain_sum
@@ -146,7 +146,7 @@ class Script:
             session_of(self.params),
             self.party,
             randomness=counter_randomness(self.party.to_bytes(4)),
-            expander=add_stream,
+            expander=add_streams,
         )
         if with_input:
             client.set_input(inputs_of(self.params.clients)[self.party], PAYLOAD)

@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 LAYERS = """errors types | ring | fields | kernels | crypto shamir | mask quantize | records |
-wire | sansio | registry | planner explain | transport | selftest party drive |
+wire | sansio | registry | planner explain costs | transport | selftest party drive |
 footprint metered sim testing | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}

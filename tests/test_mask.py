@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +17,15 @@ from hypothesis import strategies as st
 
 from secagg import mask
 from secagg.errors import InputError, InvalidKey, ParameterError
-from secagg.mask import MaskJob, add_stream
+from secagg.kernels.aes import BATCH
+from secagg.mask import MaskJob, add_stream, add_streams, backends
+from secagg.ring import Lane
 
 KEY = bytes(range(32))
 OTHER = bytes(range(32, 64))
+KEYS = bytes(range(160))
 LANES = [8, 16, 32, 64]
+SIGNS = st.lists(st.integers(0, 1), max_size=5).map(bytes)
 
 
 def stream_bytes(key: bytes, first: int, size: int) -> bytes:
@@ -33,10 +42,14 @@ def stream(key: bytes, lane_bits: int, first: int, count: int) -> list[int]:
     return [int.from_bytes(raw[i : i + size], "little") for i in range(0, len(raw), size)]
 
 
-def test_published_blocks() -> None:
+every_backend = pytest.mark.parametrize("backend", backends())
+
+
+@every_backend
+def test_published_blocks(backend: str) -> None:
     """E(0, 0), E(0, 1) and E(0, 2) for AES-256: FIPS 197 practice, and GCM test cases 13 and 14."""
     lane = np.zeros(48, np.uint8)
-    add_stream(lane, bytes(32), 1)
+    add_streams(lane, bytes(32), b"\1", backend=backend)
     assert lane.tobytes().hex() == (
         "dc95c078a2408989ad48a21492842087"
         "530f8afbc74536b9a963b4f1c4cb738b"
@@ -44,45 +57,133 @@ def test_published_blocks() -> None:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@every_backend
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(LANES),
-    st.integers(0, 100) | st.integers(2**20, 2**29),
-    st.integers(0, 100),
+    st.integers(0, 600) | st.integers(2**20, 2**29),
+    st.integers(0, 1200),
     st.sampled_from([1, -1]),
     st.binary(min_size=32, max_size=32),
 )
 def test_any_range_is_the_stream(
-    lane_bits: int, first: int, count: int, sign: int, key: bytes
+    backend: str, lane_bits: int, first: int, count: int, sign: int, key: bytes
 ) -> None:
     lane = np.full(count, 5, f"u{lane_bits // 8}")
-    add_stream(lane, key, sign, first)
+    add_streams(lane, key, bytes([sign > 0]), first=first, backend=backend)
     expected = [(5 + sign * e) % 2**lane_bits for e in stream(key, lane_bits, first, count)]
     assert lane.tolist() == expected
+
+
+@every_backend
+@pytest.mark.parametrize("lane_bits", LANES)
+@pytest.mark.parametrize("difference", [-1, 0, 1])
+def test_around_a_batch(backend: str, lane_bits: int, difference: int) -> None:
+    """Row 87: firsts and lengths around what a kernel takes whole."""
+    for first in (0, 1, BATCH * 8 // lane_bits - 1):
+        count = BATCH * 8 // lane_bits + difference
+        lane = np.zeros(count, f"u{lane_bits // 8}")
+        add_streams(lane, KEY, b"\1", first=first, backend=backend)
+        assert lane.tolist() == stream(KEY, lane_bits, first, count)
 
 
 @pytest.mark.parametrize("lane_bits", LANES)
 @pytest.mark.parametrize("difference", [-1, 0, 1])
 def test_around_a_chunk(lane_bits: int, difference: int) -> None:
-    """Row 87: lengths around a whole chunk, and around two."""
+    """Row 87: lengths around a whole chunk of OpenSSL's, and around two."""
     for chunks in (1, 2):
         count = chunks * mask.CHUNK * 8 // lane_bits + difference
         lane = np.zeros(count, f"u{lane_bits // 8}")
-        add_stream(lane, KEY, 1)
-        assert lane.tolist() == stream(KEY, lane_bits, 0, count)
+        add_streams(lane, KEY, b"\1", backend="openssl")
+        raw = np.frombuffer(stream_bytes(KEY, 0, lane.nbytes), lane.dtype.newbyteorder("<"))
+        assert np.array_equal(lane, raw)
 
 
+@every_backend
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(LANES), st.lists(st.integers(0, 400), max_size=6))
-def test_cutting_changes_nothing(lane_bits: int, cuts: list[int]) -> None:
-    """Row 88: chunking leaves every element as it is."""
-    whole = np.zeros(400, f"u{lane_bits // 8}")
-    add_stream(whole, KEY, 1)
-    parts = np.zeros(400, whole.dtype)
-    edges = [0, *sorted(cuts), 400]
+@given(
+    st.sampled_from(LANES), st.integers(0, 999), st.lists(st.integers(0, 2000), max_size=6), SIGNS
+)
+def test_cutting_changes_nothing(
+    backend: str, lane_bits: int, first: int, cuts: list[int], signs: bytes
+) -> None:
+    """Row 88: however it is cut, by range, by key or by thread, and whoever's AES it is."""
+    keys = KEYS[: 32 * len(signs)]
+    whole = np.arange(2000).astype(f"u{lane_bits // 8}")
+    parts, singly, threaded = whole.copy(), whole.copy(), whole.copy()
+    add_streams(whole, keys, signs, first=first, backend="openssl")
+    edges = [0, *sorted(cuts), 2000]
     for start, stop in zip(edges, edges[1:], strict=False):
-        add_stream(parts[start:stop], KEY, 1, start)
+        add_streams(parts[start:stop], keys, signs, first=first + start, backend=backend)
     assert np.array_equal(parts, whole)
+    for i, positive in enumerate(signs):
+        add_stream(singly, keys[32 * i :][:32], 1 if positive else -1, first)
+    assert np.array_equal(singly, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mask, "SHARE", 1000)
+        add_streams(threaded, keys, signs, first=first, threads=1 + len(cuts), backend=backend)
+    assert np.array_equal(threaded, whole)
+
+
+@pytest.mark.parametrize("fails", ["caller", "other", "nobody"])
+def test_threads_share_the_accumulator(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes what no other has, all of it is taken, and what any of them raises is raised."""
+    caller, together = threading.current_thread(), threading.Barrier(2)
+    taken: list[tuple[int, int]] = []
+
+    def record(self: object, lanes: Lane, first: int) -> None:
+        if len(taken) < 2:
+            taken.append((first, lanes.size))
+            together.wait(30)  # until both threads have a share
+        else:
+            taken.append((first, lanes.size))
+        if fails == ("caller" if threading.current_thread() is caller else "other"):
+            raise InputError("one of the threads")
+
+    monkeypatch.setattr(mask._Streams, "add", record)
+    monkeypatch.setattr(mask, "SHARE", 4000)
+    lanes = np.zeros(10_001, np.uint32)
+    if fails != "nobody":
+        with pytest.raises(InputError, match="one of the threads"):
+            add_streams(lanes, KEY, b"\1", first=9, threads=2)
+        return
+    add_streams(lanes, KEY, b"\1", first=9, threads=2)
+    assert sorted(taken) == [*((9 + at, 1000) for at in range(0, 10_000, 1000)), (10_009, 1)]
+
+
+@every_backend
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_more_threads_than_elements(backend: str, count: int) -> None:
+    lane = np.zeros(count, np.uint16)
+    add_streams(lane, KEY, b"\1", first=3, threads=4, backend=backend)
+    assert lane.tolist() == stream(KEY, 16, 3, count)
+
+
+def test_no_threads_are_refused() -> None:
+    with pytest.raises(ParameterError, match="thread"):
+        add_streams(np.zeros(4, np.uint32), KEY, b"\1", threads=0)
+
+
+def _chosen(**environment: str) -> str:
+    code = "from secagg.mask import *; import numpy as np; " + (
+        "add_stream(np.zeros(4, 'u4'), bytes(32), 1); print(chosen_backend())"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "SECAGG_AES"} | environment
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=root, capture_output=True)
+    return (done.stdout + done.stderr).decode()
+
+
+def test_the_backend_is_chosen() -> None:
+    """The fastest, unless the environment or the call says otherwise."""
+    assert _chosen().strip() == backends()[0]
+    assert _chosen(SECAGG_AES="openssl").strip() == "openssl"
+    assert _chosen(NUMBA_DISABLE_JIT="1").strip() == "openssl"
+    assert "ParameterError: no AES named 'vaes9'" in _chosen(SECAGG_AES="vaes9")
+    untouched = np.zeros(4, np.uint32)
+    with pytest.raises(ParameterError, match="openssl"):
+        add_streams(untouched, KEY, b"\1", backend="rc4")
+    assert not untouched.any()
 
 
 def test_a_mask_is_removed_by_its_negation() -> None:
@@ -99,16 +200,19 @@ def test_a_key_of_another_length_is_refused(key: bytes) -> None:
     lane = np.zeros(4, np.uint32)
     with pytest.raises(InvalidKey, match=f"not {len(key)}"):
         add_stream(lane, key, 1)
+    with pytest.raises(InvalidKey, match=f"not {64 + len(key)}"):
+        add_streams(lane, KEY + OTHER + key, b"\1\0\1")
     assert not lane.any()
 
 
 @pytest.mark.parametrize(("dtype", "last"), [("u1", 2**36), ("u4", 2**34), ("u8", 2**33)])
 def test_the_counter_limit(dtype: str, last: int) -> None:
     """Row 60: the last element of 2^32 blocks is given, the next one is not."""
-    lane = np.zeros(2, dtype)
-    add_stream(lane, KEY, 1, last - 2)
-    bits = 8 * lane.itemsize
-    assert lane.tolist() == stream(KEY, bits, last - 2, 2)
+    bits = 8 * np.dtype(dtype).itemsize
+    for backend in backends():
+        lane = np.zeros(2, dtype)
+        add_streams(lane, KEY, b"\1", first=last - 2, backend=backend)
+        assert lane.tolist() == stream(KEY, bits, last - 2, 2)
     untouched = np.zeros(2, dtype)
     for first in (last - 1, last, -1):
         with pytest.raises(ParameterError, match="4294967296 AES blocks"):
@@ -120,6 +224,10 @@ def test_the_counter_limit(dtype: str, last: int) -> None:
 def test_other_signs_are_refused(sign: int) -> None:
     with pytest.raises(ParameterError, match="sign"):
         add_stream(np.zeros(4, np.uint32), KEY, sign)
+    untouched = np.zeros(4, np.uint32)
+    with pytest.raises(ParameterError, match="sign"):
+        add_streams(untouched, KEY + OTHER, b"\1\2")
+    assert not untouched.any()
 
 
 def test_other_accumulators_are_refused() -> None:
@@ -170,7 +278,7 @@ def test_jobs_add_up_however_they_are_cut() -> None:
     ],
 )
 def test_impossible_jobs(job: tuple[int, int, int, bytes, bytes]) -> None:
-    with pytest.raises(ParameterError):
+    with pytest.raises((ParameterError, InvalidKey)):
         MaskJob(*job)
 
 
@@ -179,21 +287,16 @@ def test_a_job_does_not_show_its_keys() -> None:
     assert "keys" not in shown and repr(KEY) not in shown
 
 
-def test_no_buffer_of_the_whole_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keystream is made a chunk at a time: what is held besides the lane is bounded."""
-    sizes: list[int] = []
-
-    class CountingNumpy:
-        def __getattr__(self, name: str) -> object:
-            return getattr(np, name)
-
-        def empty(self, size: int, dtype: object) -> np.ndarray:
-            sizes.append(size)
-            return np.empty(size, dtype)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(mask, "np", CountingNumpy())
-    add_stream(np.zeros(1 << 20, np.uint32), KEY, 1)
-    assert sizes == [mask.CHUNK]
+@every_backend
+def test_no_buffer_of_the_whole_length(backend: str) -> None:
+    """The keystream is made block by block: what is held besides the lane is bounded."""
+    lane = np.zeros(1 << 22, np.uint32)
+    add_streams(lane[:10], KEYS, bytes(5), backend=backend)  # compiled before it is measured
+    tracemalloc.start()
+    add_streams(lane[1:], KEYS, bytes(5), first=1, backend=backend)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * mask.CHUNK < lane.nbytes / 8
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -326,6 +329,7 @@ def test_cpu_is_counted_for_whoever_works(monkeypatch: pytest.MonkeyPatch) -> No
     costs(metered.party.records, "decode", 7)
     done = run(make(), slow, drop=drop_at("unmask", count=1))
     assert done.client_seconds == 3
+    assert done.client_phases == dict.fromkeys(PHASES, 0) | {"masked-input": 3}
     assert done.server_seconds == 5 + 7  # so short a vector is one job
 
 
@@ -340,7 +344,8 @@ def test_no_phase_pays_for_the_simulation(monkeypatch: pytest.MonkeyPatch) -> No
     def progress(phase: str, done: int, of: int) -> None:
         now[0] += 1000
 
-    assert run(make(), slow, progress=progress).phases == dict.fromkeys(PHASES, 0)
+    done = run(make(), slow, progress=progress)
+    assert done.phases == done.server_phases == dict.fromkeys(PHASES, 0)
     assert now[0] > 8 * 2000
 
     desk = metered.Desk(make(), inputs, progress)
@@ -350,6 +355,59 @@ def test_no_phase_pays_for_the_simulation(monkeypatch: pytest.MonkeyPatch) -> No
         now[0] += 50
     now[0] += 1
     assert desk.clock.stop() == {"share-keys": 3}
+
+
+def test_the_server_pays_for_its_phases_and_for_waiting_for_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a clock that only the work named here moves: what a client computes is not the server's,
+    and of a job counts how long the server waited for it, not who ran it."""
+    now = [0.0]
+
+    def costs(where: object, name: str, seconds: float) -> None:
+        original = getattr(where, name)
+
+        def slower(*args: Any, **options: Any) -> Any:
+            now[0] += seconds
+            return original(*args, **options)
+
+        monkeypatch.setattr(where, name, slower)
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    costs(metered.party.Client, "receive", 1000)
+    costs(metered.records, "encode", 1000)
+    costs(metered.party.Server, "receive", 1)
+    costs(metered.party.Server, "close_phase", 100)
+    costs(MaskJob, "__call__", 10_000)
+    with ThreadPoolExecutor(1) as executor:
+        done = run(make(), inputs, drop=drop_at("masked-input", count=2), executor=executor)
+    assert done.server_phases == {
+        "advertise-keys": 108,
+        "share-keys": 108,
+        "masked-input": 106,
+        "unmask": 10_106,
+    }
+
+
+def test_jobs_on_an_executor_give_the_same_sum_and_their_cpu_counts() -> None:
+    drops = [drop_at("masked-input", count=2)]
+    alone = run(make(), inputs, drop=drops, seed=4)
+    names: set[str] = set()
+    original = MaskJob.__call__
+
+    def noting(job: MaskJob) -> Any:
+        names.add(threading.current_thread().name)
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+        return original(job)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2, "worker") as executor:
+        patch.setattr(MaskJob, "__call__", noting)
+        done = run(make(), inputs, drop=drops, seed=4, executor=executor)
+    assert names and all(name.startswith("worker") for name in names)
+    assert done.exact and done.server_seconds > 0.05
+    assert done.aggregate.levels["update"].tolist() == alone.aggregate.levels["update"].tolist()
 
 
 def test_the_server_holds_one_vector_not_n() -> None:

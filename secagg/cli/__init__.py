@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-COMMANDS = ("demo", "plan", "simulate", "serve", "join", "protocols", "inspect")
+COMMANDS = ("demo", "plan", "simulate", "serve", "join", "bench", "protocols", "inspect")
 """In the order of --help. A command is the function named like its module."""
 
 

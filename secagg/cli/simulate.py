@@ -78,7 +78,7 @@ def _drop(text: str) -> Drop:
 def _run(plan: planner.Plan, drops: list[Drop], seed: int) -> Simulation:
     from secagg import sim
 
-    _warm_up(plan)
+    warm_up(plan)
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn())
     console = notices()
     hidden = not console.is_terminal
@@ -93,7 +93,7 @@ def _run(plan: planner.Plan, drops: list[Drop], seed: int) -> Simulation:
         return sim.run(plan, generated(plan, seed), drop=drops, seed=seed, progress=tell)
 
 
-def _warm_up(plan: planner.Plan) -> None:
+def warm_up(plan: planner.Plan) -> None:
     """Loads the compiled kernels, so that no client of the measured round pays for it.
 
     A round of few clients and short fields, with weights that make the ring as wide.

@@ -8,7 +8,9 @@ turn closes its phase: a client that has nothing to say, for want of an input pe
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 
 from secagg.errors import RemoteProtocolError
 from secagg.sansio import Machine, Outgoing, RingTotal, ServerMachine
@@ -23,15 +25,19 @@ def run(
     clients: Mapping[PartyId, Machine],
     *,
     gone: Gone = lambda party, phase: False,
+    executor: Executor | None = None,
 ) -> RingTotal:
-    """Runs the session to its end and returns the total, or raises the Aborted that ended it."""
+    """Runs the session to its end and returns the total, or raises the Aborted that ended it.
+
+    executor: runs the server's jobs; without one they run here, one after the other.
+    """
     live = dict(clients)
     server.start()
     for client in live.values():
         client.start()
     while not server.done:
         _upload(server, live, gone)
-        _advance(server)
+        _advance(server, executor)
         _download(server, live)
     return server.result()
 
@@ -45,14 +51,16 @@ def _upload(server: ServerMachine, live: dict[PartyId, Machine], gone: Gone) -> 
             continue
         for message in client.outgoing():
             server.receive(party, message.data)
+        client.acknowledged()  # nothing is lost within a process
     for party in server.waiting_for - live.keys():
         server.lost(party)
 
 
-def _advance(server: ServerMachine) -> None:
+def _advance(server: ServerMachine, executor: Executor | None) -> None:
     jobs = server.jobs()
-    for job in jobs:
-        server.finish(job, job())
+    run = map if executor is None else executor.map
+    for job, value in zip(jobs, run(operator.call, jobs), strict=True):
+        server.finish(job, value)
     if not jobs and not server.done:
         server.close_phase()
 

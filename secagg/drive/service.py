@@ -13,15 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeAlias
 
 from secagg import errors, party
 from secagg.drive.clock import FLUSH_TIMEOUT, PhaseClock, RoundReport
+from secagg.drive.executor import check_executor, run_jobs_async
 from secagg.errors import (
     IntegrityError,
     LinkTimeout,
@@ -130,6 +129,7 @@ class Service:
         deadlines: Deadlines,
         inline: bool = True,
         executor: Executor | None = None,
+        insecure_executor: bool = False,
         observer: Observer | None = None,
     ) -> party.Aggregate:
         """One round with the first `plan.threat.clients` connected; the rest wait for the next.
@@ -137,14 +137,17 @@ class Service:
         Ids that nobody takes are lost at once. payload: the task; every client receives it with
         the announcement, or with inline=False only its digest, and fetches it elsewhere. deadlines:
         seconds by a monotonic clock, from the moment a phase is entered; a phase also ends as soon
-        as it waits for nobody. executor: runs the machine's jobs, by default in threads. One on
-        another machine must use TLS: a job holds keys that the protocol opened to the server only.
-        observer: is called with every event of the machine, in the loop, as it happens; it must
-        not raise.
+        as it waits for nobody. executor: runs the machine's jobs, by default in threads. A job
+        holds keys that the protocol opened to the server only, so one on another machine must use
+        TLS, unless insecure_executor=True (`secagg.drive.executor.check_executor`). Jobs have no
+        deadline. observer: is called with every event of the machine, in the loop, as it happens;
+        it must not raise.
 
         Raises errors.Aborted (BelowThreshold) and IntegrityError when there is no sum to give;
-        every client is told either way, and the connections stay for the next round.
+        every client is told either way, and the connections stay for the next round. Raises
+        PolicyRefused for the executor, before anything is announced if it is known by then.
         """
+        await asyncio.to_thread(check_executor, executor, insecure_executor=insecure_executor)
         if self._round is not None:
             raise LocalProtocolError("one round at a time: the last one is still running")
         limits = _limits(plan.info.phases, deadlines)
@@ -154,7 +157,7 @@ class Service:
         self._round = running = _Round(plan, nonce, digest, announced, limits, observer)
         try:
             running.announce(payload if inline else DigestOnly(digest))
-            return await running.run(executor)
+            return await running.run(executor, insecure_executor)
         finally:
             self._round = None
             self.report = running.report
@@ -251,10 +254,10 @@ class _Round:
         for i, member in self._members.items():
             member.post(Announce(self._nonce, i, milliseconds, plan, payload))
 
-    async def run(self, executor: Executor | None) -> party.Aggregate:
+    async def run(self, executor: Executor | None, insecure: bool) -> party.Aggregate:
         over = Over(self._nonce, AbortReason.CANCELLED, 0, 0)
         try:
-            await self._phases(executor)
+            await self._phases(executor, insecure)
             total = self._machine.aggregate()
             over = Over(self._nonce, None, len(total.contributors), len(total.dropped))
             return total
@@ -283,14 +286,14 @@ class _Round:
         else:
             self._call(self._machine.lost, self._parties[member])
 
-    async def _phases(self, executor: Executor | None) -> None:
+    async def _phases(self, executor: Executor | None, insecure: bool) -> None:
         machine = self._machine
         self._call(machine.start)
         for i in range(len(self._members), self._plan.threat.clients):
             self._call(machine.lost, PartyId(i))
         while not machine.done and self._failure is None:
             if jobs := machine.jobs():
-                await self._work(jobs, executor)
+                await run_jobs_async(jobs, self._finish, executor, insecure_executor=insecure)
             elif not machine.waiting_for:
                 self._call(machine.close_phase)
             else:
@@ -308,22 +311,10 @@ class _Round:
         except TimeoutError:
             self._call(self._machine.close_phase)
 
-    async def _work(self, jobs: Sequence[Job], executor: Executor | None) -> None:
-        """Runs the jobs, a few at a time: each result may be as large as the vector."""
-        loop = asyncio.get_running_loop()
-        waiting = deque(jobs)
-        running: dict[asyncio.Future[Any], Job] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < 2 * (os.cpu_count() or 1):
-                    job = waiting.popleft()
-                    running[loop.run_in_executor(executor, job)] = job
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
-                    self._call(self._machine.finish, running.pop(future), future.result())
-        finally:
-            for future in running:
-                future.cancel()
+    def _finish(self, job: Job, value: Any) -> None:
+        if self._failure is not None:  # no further job of a round that has failed
+            raise self._failure
+        self._call(self._machine.finish, job, value)
 
     def _call(self, call: Callable[..., None], *args: object) -> None:
         try:

@@ -13,13 +13,8 @@ P = 2**61 - 1
 
 
 def add(accumulator: Sequence[int], stream: Sequence[int], lane_bits: int) -> list[int]:
-    """mask.add (specs/10-secagg.md §5)."""
+    """The sum of a lane and a stream (specs/10-secagg.md §5)."""
     return [(a + s) % 2**lane_bits for a, s in zip(accumulator, stream, strict=True)]
-
-
-def subtract(accumulator: Sequence[int], stream: Sequence[int], lane_bits: int) -> list[int]:
-    """mask.subtract (specs/10-secagg.md §5)."""
-    return [(a - s) % 2**lane_bits for a, s in zip(accumulator, stream, strict=True)]
 
 
 def pack(elements: Sequence[int], width: int) -> bytes:

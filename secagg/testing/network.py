@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeAlias
 
 from secagg.errors import RemoteProtocolError
-from secagg.mask import add_stream
+from secagg.mask import add_streams
 from secagg.ring import Layout, RingVector
 from secagg.sansio import (
     ClientMachine,
@@ -148,7 +148,7 @@ class Network:
         seed: bytes = b"",
         schedule: Schedule | None = None,
         wire: Wire = honest,
-        expander: Expander = add_stream,
+        expander: Expander = add_streams,
     ) -> Network:
         """Machines of one protocol, each client with its input and randomness of its own."""
         clients = {

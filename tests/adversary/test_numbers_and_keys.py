@@ -19,7 +19,7 @@ from secagg.errors import (
     RemoteProtocolError,
 )
 from secagg.fields import FixedPoint
-from secagg.mask import MAX_BLOCKS, add_stream
+from secagg.mask import KEY_SIZE, MAX_BLOCKS, add_stream, add_streams
 from secagg.party import Client, Server
 from secagg.planner import plan
 from secagg.ring import Lane
@@ -90,7 +90,7 @@ def test_row_50_a_client_refuses_them_in_a_list(key: bytes) -> None:
 # Row 59: the count lane
 
 
-def _parties(expander: Any = add_stream) -> tuple[Server, dict[PartyId, Client]]:
+def _parties(expander: Any = add_streams) -> tuple[Server, dict[PartyId, Client]]:
     made = plan(clients=6, fields={"x": FixedPoint(4, clip=1.0, bits=8)}, corrupt=0)
     common: dict[str, Any] = {"nonce": bytes(16), "payload_digest": bytes(32)}
     server = Server(made, **common, expander=expander)
@@ -106,10 +106,12 @@ def _forgetful(skip: int) -> Any:
     """An expander that leaves out one mask."""
     calls = {"number": 0}
 
-    def expand(accumulator: Lane, key: bytes, sign: int, /, first: int = 0) -> None:
-        calls["number"] += 1
-        if calls["number"] != skip:
-            add_stream(accumulator, key, sign, first)
+    def expand(accumulator: Lane, keys: bytes, signs: bytes, /, *, first: int = 0) -> None:
+        for i in range(len(signs)):
+            calls["number"] += 1
+            if calls["number"] != skip:
+                key = keys[KEY_SIZE * i : KEY_SIZE * (i + 1)]
+                add_streams(accumulator, key, signs[i : i + 1], first=first)
 
     return expand
 
@@ -203,7 +205,7 @@ def test_row_60_no_two_lanes_share_a_label() -> None:
 
 def _client(randomness: Any) -> ClientMachine:
     client = SECAGG.client(
-        session_of(COMPLETE), PartyId(0), randomness=randomness, expander=add_stream
+        session_of(COMPLETE), PartyId(0), randomness=randomness, expander=add_streams
     )
     client.set_input(inputs_of(6)[PartyId(0)], PAYLOAD)
     return client

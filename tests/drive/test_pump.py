@@ -8,7 +8,7 @@ import pytest
 
 from secagg.drive import pump
 from secagg.errors import Aborted, BelowThreshold
-from secagg.mask import add_stream
+from secagg.mask import add_streams
 from secagg.sansio import ClientMachine, Dropped, Params, ProtocolInfo, ServerMachine
 from secagg.testing import counter_randomness, plain_sum
 from secagg.types import AbortReason, Fault, PartyId
@@ -30,10 +30,10 @@ def machines(
     clients = {}
     for party, vector in inputs_of(params.clients).items():
         draw = counter_randomness(bytes([party]))
-        clients[party] = info.client(session, party, randomness=draw, expander=add_stream)
+        clients[party] = info.client(session, party, randomness=draw, expander=add_streams)
         if party not in without_input:
             clients[party].set_input(vector, PAYLOAD)
-    return info.server(session, expander=add_stream), clients
+    return info.server(session, expander=add_streams), clients
 
 
 @EVERY

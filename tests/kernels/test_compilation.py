@@ -13,16 +13,10 @@ import numpy as np
 import pytest
 from numba import config
 
-from secagg.kernels import field, mask, pack
+from secagg.kernels import field, pack
 
 HERE = Path(__file__).parent
 LANES = ("u1", "u2", "u4", "u8")
-
-
-def run_mask() -> None:
-    for dtype in LANES:
-        mask.add(np.zeros(3, dtype), np.zeros(3, dtype))
-        mask.subtract(np.zeros(3, dtype), np.zeros(3, dtype))
 
 
 def run_pack() -> None:
@@ -40,9 +34,7 @@ def run_field() -> None:
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
-@pytest.mark.parametrize(
-    ("module", "run"), [(mask, run_mask), (pack, run_pack), (field, run_field)]
-)
+@pytest.mark.parametrize(("module", "run"), [(pack, run_pack), (field, run_field)])
 def test_integer_kernels_hold_no_float(module: Any, run: Callable[[], None]) -> None:
     """`uint64 + int64` is a float64 to numba and loses what lies beyond 2^53, silently."""
     run()

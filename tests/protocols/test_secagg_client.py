@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from secagg.errors import InputError, LocalProtocolError
-from secagg.sansio import Aborted, Finished, PhaseEntered
+from secagg.sansio import Aborted, Finished, Ignored, PhaseEntered
 from secagg.testing import plain_sum
 from secagg.types import SERVER, AbortReason, PartyId, Seed
 from secagg_protocols.secagg import keys
@@ -110,7 +110,12 @@ def test_read_only_and_strided_vectors() -> None:
 
 def test_masks_cancel_in_the_sum_of_all_and_no_sooner() -> None:
     """Without the self masks the vectors of everybody add up to the plain sum."""
-    network = network_of(COMPLETE).run_until("masked-input")
+    network = network_of(COMPLETE).run_until("share-keys")
+    secrets: Any = {
+        party: (client._secrets.dealt.b, client._secrets.cohort.session)  # type: ignore[attr-defined]
+        for party, client in network.clients.items()
+    }
+    network.run_until("masked-input")
     total = [np.zeros(s.length, np.uint64) for s in LAYOUT.segments]
     from secagg.wire.codec import Reader
     from secagg_protocols.secagg.messages import read_masked_input
@@ -120,11 +125,11 @@ def test_masks_cancel_in_the_sum_of_all_and_no_sooner() -> None:
         assert sent_by(network, party, Tag.MASKED_INPUT) == []
         _, packed = read_masked_input(Reader(body(data)), 5, LAYOUT)
         known: Any = client
-        b, session = known._secrets.dealt.b, known._secrets.cohort.session
+        b, session = secrets[party]
         own = keys.self_keys(b, session, party, 2)
         for number, lane in enumerate(packed.unpack()):
             stream = np.zeros_like(lane)
-            known._expander(stream, own[number], 1)
+            known._expander(stream, own[number], b"\1")
             total[number] += lane.astype(np.uint64) - stream.astype(np.uint64)
     inputs = inputs_of(6)
     masks = [np.uint64(s.ring.mask) for s in LAYOUT.segments]
@@ -133,13 +138,15 @@ def test_masks_cancel_in_the_sum_of_all_and_no_sooner() -> None:
 
 
 def test_secrets_are_forgotten_in_time() -> None:
-    """The input once it is masked; everything once the answer is out or the session over."""
+    """What masks, with the input, once it has masked; the rest with the answer or the end."""
+    waiting: Any = SCRIPT.client(2, with_input=False)
+    assert isinstance(waiting._secrets.dealt.b, Seed)
     known: Any = SCRIPT.client(2)
-    assert known._secrets.vector is None
-    assert isinstance(known._secrets.dealt.b, Seed)
+    assert known._secrets.vector is known._secrets.own is known._secrets.dealt is None
+    assert known._secrets.cohort.peers == {} and len(known._secrets.opened.held) > 1
     known.receive(SERVER, SCRIPT.inbox[2])
-    assert known._secrets.own is known._secrets.dealt is None
-    aborted: Any = SCRIPT.client(2)
+    assert known._secrets.opened is known._secrets.cohort is None
+    aborted: Any = SCRIPT.client(2, with_input=False)
     aborted.abort(AbortReason.CANCELLED)
     assert aborted._secrets.own is aborted._secrets.dealt is None
     assert not aborted._replies
@@ -167,3 +174,16 @@ def test_a_client_of_a_regular_graph_has_its_neighbours_only() -> None:
 
 def test_the_repr_tells_party_and_state() -> None:
     assert repr(SCRIPT.client(1)) == "SecAggClient(party=0, state=want-shares)"
+
+
+def test_rule_c1_what_was_acknowledged_is_not_said_again() -> None:
+    """Row 25: a repeat is known and ignored; nothing is computed or kept for it."""
+    script = Script()
+    client = script.client(2, with_input=True)
+    client.outgoing(), client.events()
+    client.acknowledged()
+    client.receive(SERVER, script.inbox[1])
+    assert client.outgoing() == []
+    assert [type(event) for event in client.events()] == [Ignored]
+    client.receive(SERVER, script.inbox[2])
+    assert len(client.outgoing()) == 1 and client.done

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from secagg.errors import LocalProtocolError, RemoteProtocolError
-from secagg.mask import add_stream
+from secagg.mask import add_streams
 from secagg.sansio import Aborted, ClientMachine, Dropped, Ignored
 from secagg.testing import Network, counter_randomness
 from secagg.types import SERVER, AbortReason, Fault, PartyId
@@ -56,7 +56,7 @@ def client_in(state: ClientState) -> ClientMachine:
         session_of(COMPLETE),
         PartyId(0),
         randomness=counter_randomness(bytes(4)),
-        expander=add_stream,
+        expander=add_streams,
     )
     if state is ClientState.ENDED:
         client.start()

@@ -71,12 +71,12 @@ class Stage:
         info = self.plan.info
         self._machines: dict[Any, Any] = {
             party: info.client(
-                self._session, PartyId(party), randomness=tape, expander=mask.add_stream
+                self._session, PartyId(party), randomness=tape, expander=mask.add_streams
             )
             for party, tape in self.tapes.items()
         }
         if setup["server"]:
-            self._machines["server"] = info.server(self._session, expander=mask.add_stream)
+            self._machines["server"] = info.server(self._session, expander=mask.add_streams)
 
     def perform(self, operation: Data) -> Data:
         machine = self._machines[operation["party"]]

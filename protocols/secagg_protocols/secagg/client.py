@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn, TypeVar
 
 from secagg.crypto.agree import KeyPair
@@ -143,6 +143,10 @@ class SecAggClient(Mailbox):
             self._outgoing.append(Outgoing(SERVER, messages.Abort(why).encode(self._offer)))
             self._end(why)
 
+    def acknowledged(self) -> None:
+        """Rule C1 still holds for what counts: repeats are known, and nothing is computed twice."""
+        self._replies = {digest: [] for digest in self._replies}
+
     def _handle(self, reader: Reader) -> None:
         number, bound = read_header(reader)
         if number not in messages.NAMES:
@@ -197,6 +201,9 @@ class SecAggClient(Mailbox):
         message = messages.MaskedInput(positions, masked)
         self._move(Input.INPUT)
         self._reply(message.encode(cohort.session, len(cohort.peers), self._session.layout))
+        # only the shares it holds for others are still needed
+        known.own = known.dealt = None
+        known.cohort = replace(cohort, peers={})
 
     def _on_unmask_request(self, reader: Reader) -> None:
         """Rules C8 and C9. Once it has answered, a client holds no secret of the session."""

@@ -175,13 +175,14 @@ def mask(
     Plus for the lower index of a pair, minus for the higher. Also with a dealer whose pair did
     not open: the server cannot know of that before it has the vector.
     """
-    self_keys = keys.self_keys(dealt.b, cohort.session, cohort.index, len(vector))
-    for lane, key in zip(vector, self_keys, strict=True):
-        expander(lane, key, 1)
+    by_owner = [keys.self_keys(dealt.b, cohort.session, cohort.index, len(vector))]
+    signs = [1]
     me = Endpoint(cohort.index, own.s.public)
     for v in sorted(opened.view.holders - {cohort.index}):
         peer = Endpoint(v, cohort.peers[v].s_pk)
-        pair = keys.pair_keys(own.s.secret, me, peer, cohort.session, len(vector))
-        for lane, key in zip(vector, pair, strict=True):
-            expander(lane, key, keys.sign(cohort.index, v))
+        by_owner.append(keys.pair_keys(own.s.secret, me, peer, cohort.session, len(vector)))
+        signs.append(keys.sign(cohort.index, v))
+    # all keys of a segment at once: the expander goes over the lane only once
+    for lane, of_segment in zip(vector, zip(*by_owner, strict=True), strict=True):
+        expander(lane, b"".join(of_segment), bytes(sign > 0 for sign in signs))
     return vector

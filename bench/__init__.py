@@ -1,0 +1,1 @@
+"""Measurements: one module per question, on the frame of bench.common. See bench/README.md."""

@@ -1,0 +1,101 @@
+"""`secagg bench`: one of the benchmarks of a checkout, its rows written as they come."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import secagg
+from secagg.cli import options
+from secagg.cli.output import handled, report
+from secagg.cli.output import rows as aligned
+from secagg.errors import ParameterError, PolicyRefused
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="Which: a module of bench/, such as mask.")],
+    rows: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="Only these rows, such as n=20,drop=0.1; a name given twice has two values. A "
+            "value that is in no row replaces that of all.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Default: bench/results/NAME.json, or with --rows no file."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Run a benchmark of this checkout; bench/README.md says how to read it.
+
+    Every row appears when it is measured: as a line of text or, with --json, as a line of JSON on
+    standard error, the whole then following on standard output.
+    """
+    with handled(as_json):
+        root = _checkout()
+        benchmark = _load(root, name)
+        common = import_module("bench.common")
+        selection = common.Selection.parse(rows)
+        if out is None and not rows:
+            out = root / "bench" / "results" / f"{name}.json"
+        result = common.run(
+            benchmark, selection, out=out, on_row=_told_as_json if as_json else _told
+        )
+        report(result, as_json, lambda: _render(result, out))
+
+
+def _checkout() -> Path:
+    """The root of the repository that this package is imported from."""
+    root = Path(secagg.__file__).resolve().parent.parent
+    if not (root / "bench" / "common.py").is_file():
+        raise PolicyRefused(
+            "benchmarks run in a checkout only, and this is an installed package: clone the "
+            "repository, and there run `make bench` or `secagg bench NAME`"
+        )
+    return root
+
+
+def _load(root: Path, name: str) -> Any:
+    files = sorted((root / "bench").glob("*.py"))
+    known = [file.stem for file in files if f'\nNAME = "{file.stem}"\n' in file.read_text()]
+    if name not in known:
+        raise ParameterError(f"no benchmark is named {name!r}; there are {', '.join(known)}")
+    if str(root) not in sys.path:  # `bench` is not among the packages that are installed
+        sys.path.insert(0, str(root))
+    return import_module(f"bench.{name}")
+
+
+def _told_as_json(row: dict[str, Any]) -> None:
+    typer.echo(json.dumps(row, allow_nan=False), err=True)
+
+
+def _told(row: dict[str, Any]) -> None:
+    typer.echo("  ".join(f"{name}={_short(value)}" for name, value in row.items()))
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _render(result: dict[str, Any], out: Path | None) -> None:
+    reasons = result.get("reasons", {})
+    ratios = {
+        name: f"none: {reasons.get(name)}" if value is None else f"{value:.3g}"
+        for name, value in result["ratios"].items()
+    }
+    where = result["machine"]
+    aligned(
+        {
+            **{f"ratio {name}": text for name, text in ratios.items()},
+            "machine": f"{where['cpu']}, {where['cores']} cores, load {where['load']}",
+            "commit": result["commit"],
+            "saved": out or "no: give --out FILE",
+        }
+    )
