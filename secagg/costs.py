@@ -40,11 +40,11 @@ class Rates:
     pair of shares. split_term: one of the products that evaluate a polynomial, 5 t for each
     holder of a secret. combine: rebuilding a secret, and combine_share for each share of it.
     weight_term: one of the t^2 factors of Lagrange weights. member: of a set that a client reads;
-    bound: of one that it hashes into the session id; listed: of one that the server writes.
-    encode: rounding an element and checking its range. pack, unpack, decode: an element. mask: a
-    byte of key stream, added, by the lane's bits. hash: a byte. pair_job, mask_job: a mask key of
-    a dropped client, and a byte of key stream by the lane's bits, as wall time with `threads`
-    threads at work on jobs.
+    bound: of one that it hashes into the session id; listed: of one that the server writes;
+    gathered: of the one that it makes for every list of keys. encode: rounding an element and
+    checking its range. pack, unpack, decode: an element. mask: a byte of key stream, added, by
+    the lane's bits. hash: a byte. pair_job, mask_job: a mask key of a dropped client, and a byte
+    of key stream by the lane's bits, as wall time with `threads` threads at work on jobs.
     """
 
     key_pair: float
@@ -59,6 +59,7 @@ class Rates:
     member: float
     bound: float
     listed: float
+    gathered: float
     encode: float
     mask: Mapping[int, float]
     pack: float
@@ -129,10 +130,10 @@ def _client(params: Params, layout: Layout, rates: Rates) -> dict[str, float]:
 
 def _server(params: Params, layout: Layout, rates: Rates, survivors: int) -> dict[str, float]:
     n, k, glue = params.clients, params.degree, rates.server
-    listing = (n - 1 - k) * rates.listed
+    listing, gathering = (n - 1 - k) * rates.listed, (n - 1 - k) * rates.gathered
     adding = rates.unpack * layout.length + rates.hash * layout.packed_size
     return {
-        "advertise-keys": n * (listing + glue.of("advertise-keys", k)),
+        "advertise-keys": n * (listing + gathering + glue.of("advertise-keys", k)),
         "share-keys": n * (listing + glue.of("share-keys", k)),
         "masked-input": survivors * adding + n * glue.of("masked-input", k),
         "unmask": _rebuilding(params, rates, survivors)

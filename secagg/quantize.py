@@ -41,9 +41,11 @@ def quantize(
     levels = np.empty(field.length, np.int64)
     clipped = 0
     for start in range(0, field.length, CHUNK):
-        chunk = _reals(flat[start : start + CHUNK], name, start)
-        clipped += _count_beyond(chunk, field, name, start)
-        _round(levels[start : start + CHUNK], chunk, field, key, start)
+        chunk = _reals(flat[start : start + CHUNK])
+        counts = _round(levels[start : start + CHUNK], chunk, field, key, start)
+        if counts.any():
+            _judge(chunk, counts, field, name, start)
+        clipped += int(counts[1])
     return levels, clipped
 
 
@@ -105,38 +107,41 @@ def _rounding_key(field: FixedPoint, randomness: Randomness) -> bytes | None:
     return key
 
 
-def _reals(chunk: npt.NDArray[Any], name: str, start: int) -> npt.NDArray[np.float64]:
+def _reals(chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """As one of the two kinds that the kernels read; the conversion to float64 is exact there."""
+    if chunk.dtype == np.float32 and chunk.dtype.isnative and chunk.flags.c_contiguous:
+        return chunk
     with np.errstate(over="ignore", invalid="ignore"):
         # a longdouble beyond float64 becomes infinite, and is refused as that
-        reals = np.ascontiguousarray(chunk, np.float64)
-    finite = np.isfinite(reals)
-    if not finite.all():
-        raise RangeError(f"field {name!r}: NaN or infinite at index {start + int(finite.argmin())}")
-    return reals
-
-
-def _count_beyond(reals: npt.NDArray[np.float64], field: FixedPoint, name: str, start: int) -> int:
-    beyond = np.abs(reals) > field.clip
-    count = int(np.count_nonzero(beyond))
-    if count and field.excess == "error":
-        raise RangeError(
-            f"field {name!r}: beyond ±{field.clip} at index {start + int(beyond.argmax())}"
-        )
-    return count
+        return np.ascontiguousarray(chunk, np.float64)
 
 
 def _round(
     out: npt.NDArray[np.int64],
-    reals: npt.NDArray[np.float64],
+    reals: npt.NDArray[Any],
     field: FixedPoint,
     key: bytes | None,
     start: int,
-) -> None:
+) -> npt.NDArray[np.int64]:
+    """How many values were not finite, and how many beyond clip."""
     # Dividing by the very step that decoding multiplies with keeps the error within max_error;
     # x * (levels / clip) would round twice, and x * levels can overflow.
+    counts = np.zeros(2, np.int64)
     if key is None:
-        kernels.nearest(out, reals, field.clip, field.step, field.levels)
-        return
+        kernels.nearest(out, counts, reals, field.clip, field.step, field.levels)
+        return counts
     uniform = np.zeros(reals.size, np.uint32)
     add_stream(uniform, key, 1, start)
-    kernels.stochastic(out, reals, uniform, field.clip, field.step, field.levels)
+    kernels.stochastic(out, counts, reals, uniform, field.clip, field.step, field.levels)
+    return counts
+
+
+def _judge(
+    reals: npt.NDArray[Any], counts: npt.NDArray[np.int64], field: FixedPoint, name: str, start: int
+) -> None:
+    if counts[0]:
+        at = start + int(np.isfinite(reals).argmin())
+        raise RangeError(f"field {name!r}: NaN or infinite at index {at}")
+    if field.excess == "error":
+        at = start + int((np.abs(reals.astype(np.float64)) > field.clip).argmax())
+        raise RangeError(f"field {name!r}: beyond ±{field.clip} at index {at}")

@@ -74,7 +74,7 @@ class Simulation:
     generation of inputs and this check. client_seconds, server_seconds: CPU; a client's is the
     mean over those that stayed to the end, as are client_phases, the same by phase, and bytes_up
     and bytes_down, which count protocol messages. server_phases: wall seconds of the server's own
-    calls and jobs, while which no client computes. server_state_bytes: the machine's largest size
+    calls and jobs, when no client computes. server_state_bytes: the machine's largest size
     at the end of a phase, messages it has just made included. peak_rss: of the whole process since
     it began, in bytes; None where the system does not say. The first round of a process also pays
     for loading compiled kernels.

@@ -8,10 +8,10 @@ turn closes its phase: a client that has nothing to say, for want of an input pe
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
+from secagg.drive.executor import run_jobs
 from secagg.errors import RemoteProtocolError
 from secagg.sansio import Machine, Outgoing, RingTotal, ServerMachine
 from secagg.types import SERVER, PartyId
@@ -58,9 +58,7 @@ def _upload(server: ServerMachine, live: dict[PartyId, Machine], gone: Gone) -> 
 
 def _advance(server: ServerMachine, executor: Executor | None) -> None:
     jobs = server.jobs()
-    run = map if executor is None else executor.map
-    for job, value in zip(jobs, run(operator.call, jobs), strict=True):
-        server.finish(job, value)
+    run_jobs(jobs, server.finish, executor)
     if not jobs and not server.done:
         server.close_phase()
 

@@ -1,7 +1,8 @@
 """Rounding reals to levels (specs/02-quantization.md §4). Floats are the point here.
 
-Values are finite, and levels = (largest level) < 2^31. What reaches ±clip becomes ±levels without
-a division, so that the ends of the range are exact whatever clip / levels rounds to.
+levels = (largest level) < 2^31. What reaches ±clip becomes ±levels whatever clip / levels rounds
+to. counts[0] += the values that are NaN or infinite, whose levels mean nothing; counts[1] += those
+beyond clip. Each loop is one pass of selections without a branch, so that it becomes vector code.
 """
 
 from __future__ import annotations
@@ -11,46 +12,57 @@ import numpy.typing as npt
 from numba import njit
 
 Levels = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 _TWO_32 = float(1 << 32)
 
 
 @njit(cache=True, nogil=True)
-def nearest(out: Levels, values: Reals, clip: float, step: float, levels: int) -> None:
+def nearest(
+    out: Levels, counts: Levels, values: Reals, clip: float, step: float, levels: int
+) -> None:
     """out[i] = the integer nearest to values[i] / step, ties to even, within ±levels."""
+    top, infinite, beyond = float(levels), np.int64(0), np.int64(0)
     for i in range(values.size):
-        x = values[i]
-        if x >= clip:
-            out[i] = levels
-        elif x <= -clip:
-            out[i] = -levels
-        else:
-            out[i] = np.int64(np.rint(x / step))
+        x = np.float64(values[i])
+        infinite += np.int64(not np.isfinite(x))
+        beyond += np.int64(abs(x) > clip)
+        out[i] = np.int64(np.int32(np.rint(_scaled(x, clip, step, top))))
+    counts[0] += infinite
+    counts[1] += beyond
 
 
 @njit(cache=True, nogil=True)
 def stochastic(
     out: Levels,
+    counts: Levels,
     values: Reals,
     uniform: npt.NDArray[np.uint32],
     clip: float,
     step: float,
     levels: int,
 ) -> None:
-    """out[i] = floor(y) + (uniform[i] < floor(frac(y) 2^32)) for y = values[i] / step.
-
-    Just inside ±clip, y can pass ±levels by a rounding error: it is bounded before it is split.
-    """
-    top = float(levels)
+    """out[i] = floor(y) + (uniform[i] < floor(frac(y) 2^32)) for y = values[i] / step."""
+    top, infinite, beyond = float(levels), np.int64(0), np.int64(0)
     for i in range(values.size):
-        x = values[i]
-        if x >= clip:
-            out[i] = levels
-        elif x <= -clip:
-            out[i] = -levels
-        else:
-            y = max(-top, min(top, x / step))
-            below = np.floor(y)
-            up = float(uniform[i]) < np.floor((y - below) * _TWO_32)
-            out[i] = np.int64(below) + np.int64(up)
+        x = np.float64(values[i])
+        infinite += np.int64(not np.isfinite(x))
+        beyond += np.int64(abs(x) > clip)
+        y = _scaled(x, clip, step, top)
+        below = np.floor(y)
+        up = np.float64(uniform[i]) < np.floor((y - below) * _TWO_32)
+        out[i] = np.int64(np.int32(below)) + np.int64(up)
+    counts[0] += infinite
+    counts[1] += beyond
+
+
+@njit(cache=True, nogil=True)
+def _scaled(x: float, clip: float, step: float, top: float) -> float:
+    """x / step within ±top. Just inside ±clip it can pass ±top by a rounding error; NaN is -top,
+    so that whatever is rounded fits 32 bits."""
+    y = x / step
+    if not y > -top or x <= -clip:
+        y = -top
+    if y > top or x >= clip:
+        y = top
+    return y

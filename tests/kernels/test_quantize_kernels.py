@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ fields = st.builds(
     clip=st.floats(1e-290, 1e300) | st.sampled_from([0.1, 1.0, 3.0]),
     bits=st.integers(2, 32),
 )
+COUNTS = np.zeros(2, np.int64)
 fractions = st.floats(-1.5, 1.5) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -0.5])
 
 
@@ -24,7 +27,7 @@ fractions = st.floats(-1.5, 1.5) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -
 def test_nearest_is_the_oracle(field: FixedPoint, parts: list[float]) -> None:
     values = np.array([part * field.clip for part in parts])
     out = np.empty(values.size, np.int64)
-    kernels.nearest(out, values, field.clip, field.step, field.levels)
+    kernels.nearest(out, COUNTS, values, field.clip, field.step, field.levels)
     expected = [reference.nearest(x, field.clip, field.step, field.levels) for x in values.tolist()]
     assert out.tolist() == expected
 
@@ -36,7 +39,7 @@ def test_stochastic_is_the_oracle(field: FixedPoint, cases: list[tuple[float, in
     values = np.array([part * field.clip for part, _ in cases])
     uniform = np.array([u for _, u in cases], np.uint32)
     out = np.empty(values.size, np.int64)
-    kernels.stochastic(out, values, uniform, field.clip, field.step, field.levels)
+    kernels.stochastic(out, COUNTS, values, uniform, field.clip, field.step, field.levels)
     expected = [
         reference.stochastic(x, u, field.clip, field.step, field.levels)
         for x, u in zip(values.tolist(), uniform.tolist(), strict=True)
@@ -48,7 +51,7 @@ def test_ties_go_to_even() -> None:
     field = FixedPoint(1, 7.0, 4)  # a step of exactly 1
     values = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
     out = np.empty(6, np.int64)
-    kernels.nearest(out, values, field.clip, field.step, field.levels)
+    kernels.nearest(out, COUNTS, values, field.clip, field.step, field.levels)
     assert out.tolist() == [-2, -2, 0, 0, 2, 2]
 
 
@@ -58,7 +61,7 @@ def test_a_quarter_goes_up_for_a_quarter_of_the_draws() -> None:
     for value, expected in [(2.25, [3, 3, 2, 2]), (-1.75, [-1, -1, -2, -2])]:
         out = np.empty(4, np.int64)
         values = np.full(4, value)
-        kernels.stochastic(out, values, uniform, field.clip, field.step, field.levels)
+        kernels.stochastic(out, COUNTS, values, uniform, field.clip, field.step, field.levels)
         assert out.tolist() == expected
 
 
@@ -69,5 +72,28 @@ def test_just_inside_clip_stays_within_the_levels() -> None:
     assert x < field.clip and x / field.step > field.levels
     out = np.empty(2, np.int64)
     uniform = np.array([0, 2**32 - 1], np.uint32)
-    kernels.stochastic(out, np.array([x, -x]), uniform, field.clip, field.step, field.levels)
+    kernels.stochastic(
+        out, COUNTS, np.array([x, -x]), uniform, field.clip, field.step, field.levels
+    )
     assert out.tolist() == [field.levels, -field.levels]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(width=32), max_size=40),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+)
+def test_counts_of_what_is_not_finite_and_of_what_is_beyond(
+    numbers: list[float], kind: type, nearest: bool
+) -> None:
+    """Rows 80, 82: every NaN and infinity is seen, and |x| > clip is exact; counts accumulate."""
+    values, counts = np.array(numbers, kind), np.array([5, 7])
+    out, uniform = np.empty(values.size, np.int64), np.zeros(values.size, np.uint32)
+    if nearest:
+        kernels.nearest(out, counts, values, 1.5, 1.5 / 127, 127)
+    else:
+        kernels.stochastic(out, counts, values, uniform, 1.5, 1.5 / 127, 127)
+    infinite = sum(not math.isfinite(x) for x in numbers)
+    beyond = sum(abs(x) > 1.5 for x in numbers)  # a NaN is not
+    assert counts.tolist() == [5 + infinite, 7 + beyond]
