@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
+import numpy as np
+
 from secagg.errors import TooLarge, TrailingBytes, Truncated, WireError
 from secagg.types import Buffer
 
@@ -62,10 +64,11 @@ class Reader:
 
     def bitmap(self, size: int, what: str) -> frozenset[int]:
         """A set of integers below `size`: ceil(size/8) bytes, least significant bit first."""
-        raw = int.from_bytes(self.take((size + 7) // 8, what), "little")
-        if raw >> size:
+        raw = np.frombuffer(self.take((size + 7) // 8, what), np.uint8)
+        bits = np.unpackbits(raw, bitorder="little")
+        if bits[size:].any():
             raise WireError(f"{what}: a bit at or past {size} is set")
-        return frozenset(i for i, bit in enumerate(reversed(f"{raw:b}")) if bit == "1")
+        return frozenset(np.flatnonzero(bits).tolist())
 
     def finish(self) -> None:
         if self.remaining:
@@ -106,7 +109,6 @@ class Writer:
 
 def encode_bitmap(members: Iterable[int], size: int) -> bytes:
     """A set of integers below `size`; bit i is bit i % 8 of byte i // 8 (specs/01-wire.md §2)."""
-    out = bytearray((size + 7) // 8)
-    for member in members:
-        out[member // 8] |= 1 << member % 8
-    return bytes(out)
+    bits = np.zeros((size + 7) // 8 * 8, np.uint8)
+    bits[list(members)] = 1
+    return np.packbits(bits, bitorder="little").tobytes()

@@ -15,6 +15,7 @@ from secagg.errors import InvalidKey, InvalidShare, InvalidTag, RemoteProtocolEr
 from secagg.ring import RingVector
 from secagg.sansio import Expander, Randomness
 from secagg.types import PartyId, Seed, SessionId
+from secagg.wire.codec import encode_bitmap
 from secagg_protocols.secagg import binding, keys
 from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import AdvertiseKeys, KeyList, ShareKeys, ShareList, SharePair
@@ -142,7 +143,8 @@ def open_shares(
         if number < params.threshold:
             raise RemoteProtocolError(f"{number} {what}, and the threshold is {params.threshold}")
     holders = frozenset([*present, cohort.index])
-    view = View(cohort.index, holders, listed.sharers, params.threshold, params.min_survivors)
+    sharers = encode_bitmap(listed.sharers, cohort.size)
+    view = View(cohort.index, holders, sharers, params.threshold, params.min_survivors)
     return Opened(view, held, frozenset(present) - held.keys())
 
 

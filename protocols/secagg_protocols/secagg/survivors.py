@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from secagg.errors import LocalProtocolError, RemoteProtocolError
+from secagg.wire.codec import Reader
 from secagg_protocols.secagg.messages import SharePair
 
 _CHECKED: Final = object()
@@ -20,14 +21,18 @@ _CHECKED: Final = object()
 class View:
     """What one client knows of the graph when it is shown U3.
 
-    index: its own. holders: its neighbours in U2 and itself. sharers: U2.
+    index: its own. holders: its neighbours in U2 and itself. sharers: U2 as the bitmap it came as:
+    as a set, it would be most of what a client holds in a large cohort.
     """
 
     index: int
     holders: frozenset[int]
-    sharers: frozenset[int]
+    sharers: bytes
     threshold: int
     min_survivors: int
+
+    def in_u2(self) -> frozenset[int]:
+        return Reader(self.sharers).bitmap(8 * len(self.sharers), "U2")
 
 
 class SurvivorSet:
@@ -45,7 +50,7 @@ def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
     """Rule C8: U3 as the server states it, or RemoteProtocolError saying what it breaks."""
     if view.index not in members:
         raise RemoteProtocolError("the survivor set omits this client, whose input was sent")
-    if not members <= view.sharers:
+    if not members <= view.in_u2():
         raise RemoteProtocolError("the survivor set holds a client outside U2")
     if len(members) < view.min_survivors:
         raise RemoteProtocolError(
