@@ -15,6 +15,7 @@ AT_LEAST = {
     ("mask", "aes_limit"): 0.8,
     ("mask", "two_threads"): 1.8,
     ("mask", "openssl"): 4.0,
+    ("mask", "flower"): 20.0,
     ("shamir", "split"): 1000.0,
     ("shamir", "combine"): 1000.0,
     ("quantize", "nearest"): 10.0,
@@ -23,7 +24,15 @@ AT_LEAST = {
     ("pack", "unpack"): 1.0,
     ("peer", "cpu"): 25.0,
 }
-AT_MOST = {("peer", "bytes"): 0.5, ("tax", "loopback"): 2.0, ("tax", "shaped"): 1.1}
+AT_MOST = {
+    ("peer", "bytes"): 0.5,
+    ("tax", "loopback"): 2.0,
+    ("tax", "shaped"): 1.1,
+    ("ccs17", "prediction"): 0.25,
+    ("scale", "prediction"): 0.25,
+    ("scale", "seconds"): 1.0,
+    ("scale", "memory"): 1.0,
+}
 
 
 def table(folder: Path) -> Iterator[str]:
