@@ -16,7 +16,7 @@ from secagg.errors import Aborted, BelowThreshold
 from secagg.ring import Layout
 from secagg.sansio import RingTotal
 from secagg.testing import Act, Carried, Network, Schedule, plain_sum
-from secagg.types import SERVER, AbortReason
+from secagg.types import SERVER, AbortReason, PartyId
 from secagg_protocols.secagg.messages import SHARE_SIZE, Tag
 from secagg_protocols.secagg.params import SecAggParams
 from tests.properties.strategies import (
@@ -62,8 +62,8 @@ class Witness:
         return (message.data,)
 
     def _answer(self, party: int, data: bytes) -> None:
-        if len(data) < 3 or data[2] != Tag.UNMASK_ANSWER:
-            return
+        if len(data) < 3 or data[2] != Tag.UNMASK_ANSWER or party not in self.held:
+            return  # a flipped bit makes an answer of a share-keys message, and of no share
         shares = body(data)
         for place, (dealer, (b, s)) in enumerate(sorted(self.held[party].items())):
             share = shares[SHARE_SIZE * place :][:SHARE_SIZE]
@@ -164,3 +164,11 @@ def test_enough_schedules_ran() -> None:
         pytest.skip("none of the tests above ran in this process")
     assert RUNS["schedules"] >= TARGET, RUNS
     assert RUNS["sums"] >= RUNS["schedules"] // 5, RUNS  # else the faults drown the sums
+
+
+def test_a_flip_that_turns_a_share_keys_message_into_an_answer() -> None:
+    """Tag 3 and tag 7 differ in one bit: the sender is dropped, and the others go on."""
+    params = SecAggParams(4, 2, 1, 3, 1)
+    schedule = Schedule({("share-keys", PartyId(0)): Act.CORRUPT}, {}, {}, 18)
+    outcome = check_run(network_of(params, schedule=schedule), params, LAYOUT)
+    assert isinstance(outcome, RingTotal) and outcome.dropped == {0}
