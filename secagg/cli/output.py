@@ -7,9 +7,11 @@ Progress, warnings and errors go to standard error.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -65,3 +67,20 @@ def rows(pairs: Mapping[str, object]) -> None:
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
         typer.echo(f"{name:<{width}}  {value}")
+
+
+def write_whole(path: Path, data: bytes, *, force: bool) -> None:
+    """The whole file or none of it; FileExistsError for one that is there, unless forced."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is not a folder")  # and not the temporary name
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    try:
+        draft.write_bytes(data)
+        if force:
+            os.replace(draft, path)
+        else:
+            os.link(draft, path)  # unlike a rename, it fails where the name is taken
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists; --force replaces it") from None
+    finally:
+        draft.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from secagg import planner
 from secagg.cli import options
-from secagg.cli.output import handled, report
+from secagg.cli.output import handled, report, write_whole
 from secagg.fields import FixedPoint
 from secagg.types import Adversary
 
@@ -57,7 +56,7 @@ def plan(
             max_weight=max_weight,
         )
         if out is not None:
-            write_new(out, made.encode(), force=force)
+            write_whole(out, made.encode(), force=force)
         report(summary(made), as_json, lambda: typer.echo(made.explain()))
 
 
@@ -77,20 +76,3 @@ def summary(made: planner.Plan) -> dict[str, object]:
         "guarantee": made.guarantee,
         "digest": made.digest().hex(),
     }
-
-
-def write_new(path: Path, data: bytes, *, force: bool) -> None:
-    """The whole file or none of it; FileExistsError for one that is there, unless forced."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is not a folder")  # and not the temporary name
-    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    try:
-        draft.write_bytes(data)
-        if force:
-            os.replace(draft, path)
-        else:
-            os.link(draft, path)  # unlike a rename, it fails where the name is taken
-    except FileExistsError:
-        raise FileExistsError(f"{path} exists; --force replaces it") from None
-    finally:
-        draft.unlink(missing_ok=True)

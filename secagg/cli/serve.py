@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ import typer
 
 from secagg import planner
 from secagg.cli import options
-from secagg.cli.output import handled, report, rows, warn
+from secagg.cli.output import handled, report, rows, warn, write_whole
 from secagg.cli.service import FAILED_ROUND, STOPPED, UNKNOWN, run_until_stopped
 from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
@@ -99,7 +97,7 @@ class _Serving:
             typer.echo(f"serving on port {service.port} of {host}", err=True)
             typer.echo(f"plan digest {self.plan.digest().hex()}", err=True)
             if port_file is not None:
-                _write(port_file, f"{service.port}\n".encode())
+                write_whole(port_file, f"{service.port}\n".encode(), force=True)
             try:
                 await service.ready(self.plan.threat.clients, self.wait)
             except LinkTimeout as late:
@@ -156,16 +154,4 @@ def _readable(answer: dict[str, object]) -> dict[str, object]:
 def _save(path: Path, mean: npt.NDArray[np.float64]) -> None:
     whole = io.BytesIO()
     np.save(whole, mean, allow_pickle=False)
-    _write(path, whole.getvalue())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whoever waits for the file never sees a part of it: written beside, then renamed."""
-    handle, beside = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_whole(path, whole.getvalue(), force=True)
