@@ -16,6 +16,7 @@
     ├── CryptoError
     │   ├── InvalidTag            a sealed message that does not open
     │   ├── InvalidKey
+    │   ├── InvalidSignature
     │   └── InvalidShare
     ├── ProtocolError
     │   ├── LocalProtocolError    the caller used a machine wrongly
@@ -24,6 +25,7 @@
     ├── Aborted                   the session ended without a result
     │   └── BelowThreshold
     ├── PolicyRefused             our own policy forbids it
+    ├── StorageError              a store that is damaged, in use, full or of another task
     └── TransportError
         ├── LinkClosed
         └── LinkTimeout
@@ -92,6 +94,10 @@ class InvalidKey(CryptoError):
     """A public key of the wrong length, non-canonical, or of small order."""
 
 
+class InvalidSignature(CryptoError):
+    """A signature that its key did not make over these bytes."""
+
+
 class InvalidShare(CryptoError):
     """A share outside its field or an inconsistent set of shares."""
 
@@ -129,6 +135,10 @@ class BelowThreshold(Aborted):
 
 class PolicyRefused(SecAggError):
     """Our own policy forbids it; the message names the rule and the way out."""
+
+
+class StorageError(SecAggError):
+    """A store that is damaged, in use, full or of another task; the message names the file."""
 
 
 class TransportError(SecAggError):

@@ -7,6 +7,7 @@ own sentences.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from secagg import registry
 from secagg.fields import Field, FixedPoint, Schema
@@ -31,8 +32,11 @@ def explanation(
     """The lines of `Plan.explain`, without its digest."""
     cost = info.cost(threat, params, schema.layout)
     yield _headline(info, params)
+    if info.threat_models:
+        yield f"Which family: {_family(info, threat, schema, cost)}"
     yield f"Why this protocol: {_why(info, threat, schema, params)}"
-    yield f"What the server learns: {info.guarantee(threat, params)}."
+    learner = "servers learn" if params.servers > 1 else "server learns"
+    yield f"What the {learner}: {info.guarantee(threat, params)}."
     yield f"Who must take part: {_quorum(params)}"
     yield f"Who may drop: {_who_may_drop(params)}"
     yield f"Who may collude: {_who_may_collude(info, threat)}"
@@ -40,7 +44,7 @@ def explanation(
     for name, field in schema.fields:
         yield f"  {name}: {_precision(field)}; {_headroom(schema, name, field)}"
     yield f"Cost of a client: {_client_cost(schema, cost)}"
-    yield f"Cost of the server: {_server_cost(cost)}"
+    yield f"Cost of the {_server_cost(params, cost)}"
     yield "Know also:"
     yield from (f"  - {caveat}" for caveat in info.caveats(threat, params))
 
@@ -61,13 +65,55 @@ def _bits(field: Field) -> int:
 
 
 def _headline(info: ProtocolInfo, params: Params) -> str:
-    graph = (
-        f"each client shares keys with {params.degree} of the {params.clients - 1} others, and "
-        f"any {params.threshold} of them can open what it shared"
-        if params.degree
-        else "clients share nothing with each other"
-    )
+    graph = "clients share nothing with each other"
+    if params.degree:
+        graph = (
+            f"each client shares keys with {params.degree} of the {params.clients - 1} others, and "
+            f"any {params.threshold} of them can open what it shared"
+        )
+    elif params.servers > 1:
+        way = "to each itself" if params.direct else "by the first of them, which relays"
+        graph = (
+            f"each client splits its input into {params.servers} shares, one for each of "
+            f"{params.servers} servers, and sends them once, {way}"
+        )
     return f"{info.name} ({info.spec}; {info.status}) for {params.clients} clients: {graph}."
+
+
+def _family(info: ProtocolInfo, threat: Threat, schema: Schema, cost: Cost) -> str:
+    """Which family this is, whom it fits, and what the best of the other one would cost."""
+    several = threat.servers > 1
+    fits = _SEVERAL if several else _ONE
+    other = replace(threat, servers=1 if several else 2, direct=False)
+    offers = [
+        (found.cost(other, params, schema.layout), found)
+        for found in map(registry.load, registry.available())
+        if found.threat_models and not isinstance(params := found.parameters(other), Infeasible)
+    ]
+    if not offers:
+        return f"{fits} The other family has no parameters for this."
+    there, best = min(offers, key=lambda offer: offer[0].upload_bytes)
+    alternative = "one server" if several else f"servers={other.servers}"
+    return (
+        f"{fits} With {alternative} it would be {best.name}: {_steps(best)}, "
+        f"{_bytes(there.upload_bytes)} up instead of {_bytes(cost.upload_bytes)}, "
+        f"{_bytes(there.download_bytes)} down instead of {_bytes(cost.download_bytes)}."
+    )
+
+
+_ONE = (
+    "one server, and clients that answer it several times within a round: fits a single operator "
+    "and clients that stay for a while. Whoever of them vanishes, up to the planned number, costs "
+    "nothing but its own input."
+)
+_SEVERAL = (
+    "several servers, and clients that speak once and may vanish: fits several operators who would "
+    "not collude, and clients that come and go. Every server must be there in the end."
+)
+
+
+def _steps(info: ProtocolInfo) -> str:
+    return f"{len(info.phases)} steps for a client" if len(info.phases) > 1 else "one message"
 
 
 def _why(info: ProtocolInfo, threat: Threat, schema: Schema, params: Params) -> str:
@@ -89,10 +135,16 @@ def _compared(other: ProtocolInfo, threat: Threat, schema: Schema) -> str:
 
 def _offer(info: ProtocolInfo, threat: Threat, schema: Schema, params: Params) -> str:
     upload = info.cost(threat, params, schema.layout).upload_bytes
-    return f"uploads {_bytes(upload)} with {params.degree} neighbours"
+    ties = f" with {params.degree} neighbours" if params.degree else ""
+    return f"uploads {_bytes(upload)}{ties}"
 
 
 def _quorum(params: Params) -> str:
+    if params.servers > 1:
+        return (
+            f"a batch sums at least {params.min_survivors} and at most {params.clients} reports; "
+            "with fewer it ends and gives no sum."
+        )
     return (
         f"a round starts with at least {params.min_clients} of {params.clients} clients and sums "
         f"the inputs of at least {params.min_survivors}; with fewer it ends and gives no sum."
@@ -100,6 +152,12 @@ def _quorum(params: Params) -> str:
 
 
 def _who_may_drop(params: Params) -> str:
+    if params.servers > 1:
+        return (
+            "any client once its report is stored, and before that "
+            f"{params.clients - params.min_survivors} of them. A server may stop and come back, "
+            "but not stay away."
+        )
     return (
         f"{params.clients - params.min_survivors} clients in all, at any time before the server "
         "has fixed whose inputs are summed; the sum is then exact over those that remain."
@@ -109,6 +167,11 @@ def _who_may_drop(params: Params) -> str:
 def _who_may_collude(info: ProtocolInfo, threat: Threat) -> str:
     if not info.threat_models:
         return "nobody needs to: inputs travel in the clear."
+    if threat.servers > 1:
+        return (
+            f"any {threat.servers - 1} of the {threat.servers} servers, with each other and with "
+            f"{threat.corrupted} of the clients ({threat.adversary})."
+        )
     return (
         f"{threat.corrupted} of the clients, with each other and with {_MEANING[threat.adversary]} "
         f"({threat.adversary})."
@@ -142,9 +205,16 @@ def _client_cost(schema: Schema, cost: Cost) -> str:
     )
 
 
-def _server_cost(cost: Cost) -> str:
+def _server_cost(params: Params, cost: Cost) -> str:
     seconds = _seconds(cost.server_prg_bytes, cost.server_agreements)
-    return f"about {seconds:.1g} s of masks and key agreements when as many drop as planned."
+    if params.servers > 1:
+        return (
+            f"{params.servers} servers together: about {seconds:.1g} s of shares expanded and keys "
+            "agreed on when as many drop as planned."
+        )
+    return (
+        f"server: about {seconds:.1g} s of masks and key agreements when as many drop as planned."
+    )
 
 
 def _seconds(prg_bytes: int, agreements: int) -> float:

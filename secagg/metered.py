@@ -13,14 +13,16 @@ import numpy.typing as npt
 
 from secagg import party, records
 from secagg.drive.clock import PhaseClock
+from secagg.drive.ensemble import Ensemble, Keys, Several
 from secagg.drive.participant import Contribution
 from secagg.fields import Schema
 from secagg.footprint import deep_size
+from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.planner import Plan
 from secagg.ring import Lane, RingVector
 from secagg.sansio import Job, Outgoing, Randomness, RingTotal
-from secagg.types import Buffer, PartyId
+from secagg.types import SERVER, Buffer, PartyId
 
 Given: TypeAlias = Mapping[str, Any] | Contribution
 """What a client adds: its fields by name or, with a weight other than 1, a Contribution."""
@@ -55,8 +57,10 @@ class Meter:
 class Desk:
     """What all parties of one simulation share, and no party of a real round has."""
 
-    def __init__(self, plan: Plan, source: Source, progress: Progress) -> None:
-        self.plan, self.source, self.progress = plan, source, progress
+    def __init__(
+        self, plan: Plan, source: Source, progress: Progress, keys: Keys | None = None
+    ) -> None:
+        self.plan, self.source, self.progress, self.keys = plan, source, progress, keys
         self.clock = PhaseClock()
         self.tally = Tally(plan.schema)
 
@@ -88,7 +92,14 @@ class MeteredClient(party.Client):
         self.bytes_up = self.bytes_down = 0
         self._desk, self._me, self._task = desk, me, task
         self._due = True
-        super().__init__(desk.plan, me, nonce=nonce, payload_digest=task, randomness=randomness)
+        super().__init__(
+            desk.plan,
+            me,
+            nonce=nonce,
+            payload_digest=task,
+            committee=desk.keys.committee if desk.keys else None,
+            randomness=randomness,
+        )
 
     def start(self) -> None:
         with self.meter.running(self._now):
@@ -141,7 +152,9 @@ class MeteredServer(party.Server):
         self._desk = desk
         self._expected = self._heard = 0
         self._resumed = 0.0
-        super().__init__(desk.plan, nonce=nonce, payload_digest=task)
+        super().__init__(
+            desk.plan, nonce=nonce, payload_digest=task, machine=_several(desk, nonce, task)
+        )
 
     def aggregate(self) -> Aggregate:
         with self._running(self.plan.info.phases[-1]):
@@ -153,9 +166,17 @@ class MeteredServer(party.Server):
         self._entered()
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        with self._running(self.phase):
-            super().receive(sender, message)
-        self._tell(self.phase)
+        self.deliver(SERVER, sender, message)
+
+    def deliver(self, to: PartyId, sender: PartyId, message: Buffer, /) -> None:
+        """Also of several servers; they count as one."""
+        phase = self.phase
+        with self._running(phase):
+            if isinstance(self.machine, Several):
+                self.machine.deliver(to, sender, message)
+            else:
+                super().receive(sender, message)
+        self._tell(phase)
 
     def lost(self, party: PartyId, /) -> None:
         with self._running(self.phase):
@@ -202,6 +223,13 @@ class MeteredServer(party.Server):
     def _weigh(self) -> None:
         with self._desk.aside():
             self.state_bytes = max(self.state_bytes, deep_size(self.machine))
+
+
+def _several(desk: Desk, nonce: bytes, task: bytes) -> Ensemble | None:
+    if desk.keys is None:
+        return None
+    session = desk.plan.session(nonce, task)
+    return Ensemble(desk.plan.info, session, desk.keys, expander=add_streams)
 
 
 @dataclass(frozen=True, slots=True)

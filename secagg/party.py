@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg import records, selftest
-from secagg.errors import PolicyRefused
+from secagg.committee import Committee
+from secagg.errors import ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
 from secagg.mask import add_streams
 from secagg.planner import Plan
 from secagg.sansio import (
     ClientMachine,
+    CollectorMachine,
     Dropped,
     Event,
     Expander,
@@ -30,7 +32,7 @@ from secagg.sansio import (
     ServerMachine,
     system_randomness,
 )
-from secagg.types import AbortReason, Buffer, Fault, PartyId
+from secagg.types import AbortReason, Buffer, Fault, PartyId, Seed
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Aggregate:
 
     sum, mean: by field; of the weighted inputs and divided by `weight`, float64, for a
     fixed-point field; int64 and float64, unweighted, for an integer field. levels: the exact
-    signed integer sums that these were computed from, int64.
+    signed integer sums that these were computed from, int64. contributors, dropped: empty where
+    nobody is told who they are; `count` is how many contributed.
     """
 
     sum: Mapping[str, npt.NDArray[Any]] = field(repr=False)
@@ -58,14 +61,20 @@ class Aggregate:
     contributors: frozenset[PartyId]
     dropped: frozenset[PartyId]
     report: Report
+    reports: int | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.contributors) if self.reports is None else self.reports
 
 
 class Client:
     """One client of one round. A ClientMachine but for `set_input`, which takes named fields.
 
     nonce: 16 bytes, from the announcement. payload_digest: of the task payload as announced.
-    Raises PolicyRefused for a plan whose threat model is not built yet, and CryptoError where a
-    known answer of the primitives is wrong in this process.
+    committee: the servers of a plan that has several. Raises PolicyRefused for a plan whose threat
+    model is not built yet, and CryptoError where a known answer of the primitives is wrong in this
+    process.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class Client:
         *,
         nonce: bytes,
         payload_digest: bytes,
+        committee: Committee | None = None,
         randomness: Randomness = system_randomness,
         expander: Expander = add_streams,
     ) -> None:
@@ -85,7 +95,10 @@ class Client:
         """Elements beyond clip in the input given, by field. It stays on this side."""
         self._randomness = randomness
         self.machine: ClientMachine = plan.info.client(
-            plan.session(nonce, payload_digest), me, randomness=randomness, expander=expander
+            plan.session(nonce, payload_digest, committee),
+            me,
+            randomness=randomness,
+            expander=expander,
         )
 
     @property
@@ -129,31 +142,19 @@ class Client:
         self.machine.acknowledged()
 
 
-class Server:
-    """The server of one round: a ServerMachine with `aggregate()`."""
+class Summed:
+    """What comes out of a machine that has a sum, as named fields: for servers and collectors."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        nonce: bytes,
-        payload_digest: bytes,
-        expander: Expander = add_streams,
-    ) -> None:
-        _refuse_active(plan)
-        selftest.passed()
+    def __init__(self, plan: Plan, machine: ServerMachine | CollectorMachine) -> None:
         self.plan = plan
-        self.machine: ServerMachine = plan.info.server(
-            plan.session(nonce, payload_digest), expander=expander
-        )
+        self._summing = machine
         self._faults: dict[PartyId, Fault] = {}
 
     def aggregate(self) -> Aggregate:
         """Once done. Raises Aborted, or IntegrityError where the count lane disagrees."""
         total = self.result()
         self.events()
-        number = len(total.contributors)
-        decoded = records.decode(self.plan.schema, total.vector, number)
+        decoded = records.decode(self.plan.schema, total.vector, total.count)
         bounds = {
             name: field.max_error
             for name, field in self.plan.schema.fields
@@ -168,65 +169,127 @@ class Server:
             contributors=total.contributors,
             dropped=total.dropped,
             report=report,
+            reports=total.reports,
         )
 
     def result(self) -> RingTotal:
         """The ring's sum; like `aggregate`, withheld where the count lane disagrees."""
-        total = self.machine.result()
-        records.check_counts(self.plan.schema, total.vector, len(total.contributors))
+        total = self._summing.result()
+        records.check_counts(self.plan.schema, total.vector, total.count)
         return total
 
     @property
     def phase(self) -> str:
-        return self.machine.phase
+        return self._summing.phase
 
     @property
     def done(self) -> bool:
-        return self.machine.done
+        return self._summing.done
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]:
+        return self._summing.waiting_for
+
+    @property
+    def quorum(self) -> bool:
+        return self._summing.quorum
+
+    def start(self) -> None:
+        self._summing.start()
+
+    def receive(self, sender: PartyId, message: Buffer, /) -> None:
+        self._summing.receive(sender, message)
+
+    def lost(self, party: PartyId, /) -> None:
+        self._summing.lost(party)
+
+    def abort(self, why: AbortReason, /) -> None:
+        self._summing.abort(why)
+
+    def close_phase(self) -> None:
+        self._summing.close_phase()
+
+    def jobs(self) -> Sequence[Job]:
+        return self._summing.jobs()
+
+    def finish(self, job: Job, value: Any, /) -> None:
+        self._summing.finish(job, value)
+
+    def outgoing(self) -> list[Outgoing]:
+        return self._summing.outgoing()
+
+    def acknowledged(self) -> None:
+        self._summing.acknowledged()
+
+    def events(self) -> list[Event]:
+        events = self._summing.events()
+        self._faults |= {e.party: e.fault for e in events if isinstance(e, Dropped)}
+        return events
+
+
+class Server(Summed):
+    """The server of one round: a ServerMachine with `aggregate()`.
+
+    machine: in place of the protocol's own, such as one with meters. Raises ParameterError for a
+    plan of several servers, unless a machine is given.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        nonce: bytes,
+        payload_digest: bytes,
+        expander: Expander = add_streams,
+        machine: ServerMachine | None = None,
+    ) -> None:
+        _refuse_active(plan)
+        selftest.passed()
+        self.machine = machine or _one_server(plan, nonce, payload_digest, expander)
+        super().__init__(plan, self.machine)
 
     @property
     def alive(self) -> frozenset[PartyId]:
         return self.machine.alive
 
-    @property
-    def waiting_for(self) -> frozenset[PartyId]:
-        return self.machine.waiting_for
 
-    @property
-    def quorum(self) -> bool:
-        return self.machine.quorum
+class Collector(Summed):
+    """Who adds the totals of several servers: a CollectorMachine with `aggregate()`.
 
-    def start(self) -> None:
-        self.machine.start()
+    committee: the servers. batch: which of its sums. secret: of the committee's collector key.
+    Raises ParameterError for a plan of one server, and for another key.
+    """
 
-    def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        self.machine.receive(sender, message)
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        payload_digest: bytes,
+        committee: Committee,
+        secret: Seed,
+        batch: int = 0,
+    ) -> None:
+        _refuse_active(plan)
+        selftest.passed()
+        if plan.info.collector is None:
+            raise ParameterError(f"{plan.protocol} has one server, and no collector")
+        session = plan.session(b"", payload_digest, committee, batch)
+        self.machine = plan.info.collector(session, secret)
+        super().__init__(plan, self.machine)
 
-    def lost(self, party: PartyId, /) -> None:
-        self.machine.lost(party)
+    def reconnected(self, party: PartyId, /) -> None:
+        self.machine.reconnected(party)
 
-    def abort(self, why: AbortReason, /) -> None:
-        self.machine.abort(why)
 
-    def close_phase(self) -> None:
-        self.machine.close_phase()
-
-    def jobs(self) -> Sequence[Job]:
-        return self.machine.jobs()
-
-    def finish(self, job: Job, value: Any, /) -> None:
-        self.machine.finish(job, value)
-
-    def outgoing(self) -> list[Outgoing]:
-        return self.machine.outgoing()
-
-    def acknowledged(self) -> None:
-        self.machine.acknowledged()
-
-    def events(self) -> list[Event]:
-        events = self.machine.events()
-        self._faults |= {e.party: e.fault for e in events if isinstance(e, Dropped)}
-        return events
+def _one_server(
+    plan: Plan, nonce: bytes, payload_digest: bytes, expander: Expander
+) -> ServerMachine:
+    if plan.info.server is None:
+        raise ParameterError(
+            f"{plan.protocol} has {plan.params.servers} servers, none of which has the sum: each "
+            "is a member, and a Collector adds their totals"
+        )
+    return plan.info.server(plan.session(nonce, payload_digest), expander=expander)
 
 
 def _refuse_active(plan: Plan) -> None:

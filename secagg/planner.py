@@ -8,20 +8,21 @@ it was chosen here or came from a peer (specs/01-wire.md §4).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import TypeAlias
 
 from secagg import registry
+from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion, WireError
 from secagg.explain import client_seconds, expansion, explanation
 from secagg.fields import Field, FixedPoint, Schema
 from secagg.ring import Layout
 from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo, Session
-from secagg.types import ADVERSARIES, MAX_CLIENTS, Adversary, Buffer, Threat
+from secagg.types import ADVERSARIES, MAX_CLIENTS, MAX_SERVERS, Adversary, Buffer, Threat
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema, write_schema
 
@@ -50,12 +51,16 @@ def plan(
     protocol: str | None = None,
     min_clients: int | None = None,
     max_weight: int = 1,
+    servers: int = 1,
+    direct: bool = False,
 ) -> Plan:
     """The cheapest plan that withstands the threat, or the one of the protocol that is named.
 
     clients: the most that take part. fields: name -> FixedPoint or Integer, in order. corrupt,
     dropout: the fractions of clients that may collude with the server, and that may be lost
     before the survivors are fixed; in [0, 1). min_clients: end a round that starts with fewer.
+    servers: how many hold shares, of whom one is trusted by each client, whichever that is; with
+    one there are no shares. direct: clients reach each of several servers themselves.
 
     Cheapest is the smallest upload of a client, then its compute: every message that depends on
     the graph grows with the degree, so SecAgg+ wins wherever it is feasible, and SecAgg stands in
@@ -65,6 +70,7 @@ def plan(
     sum could wrap.
     """
     threat = _threat(clients, corrupt, dropout, adversary, min_clients)
+    threat = _with_servers(threat, servers, direct)
     _check_count("max_weight", max_weight, (1 << 32) - 1)
     schema = Schema.of(fields, clients, max_weight)
     if protocol is None:
@@ -173,19 +179,28 @@ class Plan:
         encoded = reader.prefixed(_MAX_PARAMS, "parameters")
         reader.finish()
         info = registry.load(protocol)
+        params = info.decode_params(encoded)
         if not info.threat_models and not allow_unprotected:
             raise PolicyRefused(
                 f"the plan's protocol {protocol} protects against nobody: pin the plan, and pass "
                 "allow_unprotected=True, if that is what you want"
             )
-        return cls(threat, schema, protocol, info.decode_params(encoded))
+        threat = _with_servers(threat, params.servers, params.direct)
+        return cls(threat, schema, protocol, params)
 
     def digest(self) -> bytes:
         """32 bytes that bind everything above; what two sides compare, pin and sign."""
         return labels.digest(labels.PLAN, self.encode())
 
-    def session(self, nonce: bytes, payload_digest: bytes) -> Session:
-        """A session of this plan. nonce: 16 bytes. payload_digest: 32 bytes.
+    def session(
+        self,
+        nonce: bytes,
+        payload_digest: bytes,
+        committee: Committee | None = None,
+        batch: int = 0,
+    ) -> Session:
+        """A session of this plan. nonce: 16 bytes. payload_digest: 32 bytes. committee, batch: of a
+        plan with several servers.
 
         Raises PolicyRefused for a plan that is for reading only.
         """
@@ -194,7 +209,8 @@ class Plan:
                 f"{self.protocol} can plan for an {self.threat.adversary} adversary but not yet "
                 "run under one: this plan is for reading"
             )
-        return Session(nonce, self.digest(), payload_digest, self.params, self.layout)
+        digest = self.digest()
+        return Session(nonce, digest, payload_digest, self.params, self.layout, committee, batch)
 
     def explain(self) -> str:
         """Several lines of plain words: what to know before joining a round of this plan."""
@@ -214,6 +230,14 @@ def _threat(
     return Threat(
         clients, _exact("corrupt", corrupt), _exact("dropout", dropout), known, min_clients
     )
+
+
+def _with_servers(threat: Threat, servers: int, direct: bool) -> Threat:
+    """Not written into a plan's threat: its parameters say them."""
+    _check_count("servers", servers, MAX_SERVERS)
+    if direct and servers == 1:
+        raise ParameterError("direct is for plans of several servers: with one there is no other")
+    return replace(threat, servers=servers, direct=direct)
 
 
 def _check_count(what: str, value: int, most: int) -> None:

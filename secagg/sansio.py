@@ -7,14 +7,15 @@ One machine object is one party in one session. It is used once. The driver feed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import labels
 from secagg.ring import Expander as Expander
 from secagg.ring import Layout, RingVector
-from secagg.types import AbortReason, Adversary, Buffer, Fault, PartyId, Threat
+from secagg.types import SERVER, AbortReason, Adversary, Buffer, Fault, PartyId, Seed, Threat
 from secagg.types import Randomness as Randomness
 from secagg.types import system_randomness as system_randomness
 from secagg.wire.header import SUITE, VERSION
@@ -22,11 +23,23 @@ from secagg.wire.header import SUITE, VERSION
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send. commit=True: it may leave only after a durable snapshot that holds it."""
+    """A message to send. commit=True: it may leave only after what it says is stored.
+
+    sender: of a server's message, which server says it, where several share one mailbox.
+    """
 
     to: PartyId
     data: bytes
     commit: bool = False
+    sender: PartyId = SERVER
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A row to store before any message that was drained with it leaves. None deletes the row."""
+
+    key: bytes
+    value: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +85,19 @@ Event: TypeAlias = PhaseEntered | QuorumReached | Dropped | Ignored | Finished |
 
 @dataclass(frozen=True, slots=True)
 class RingTotal:
-    """The sum over exactly `contributors`, modulo each segment's ring."""
+    """The sum over exactly `contributors`, modulo each segment's ring.
+
+    reports: how many there are, where nobody is told who they are: a collector is not.
+    """
 
     vector: RingVector
     contributors: frozenset[PartyId]
     dropped: frozenset[PartyId]
+    reports: int | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.contributors) if self.reports is None else self.reports
 
 
 class Job(Protocol):
@@ -107,6 +128,9 @@ class Mailbox:
     def acknowledged(self) -> None:
         """Nothing is kept for repeats, unless a machine says otherwise."""
 
+    def reconnected(self, party: PartyId, /) -> None:
+        """Nothing is said again, unless a machine says otherwise."""
+
 
 class Machine(Protocol):
     """One party in one session."""
@@ -135,6 +159,12 @@ class Machine(Protocol):
 
 class ClientMachine(Machine, Protocol):
     """A server's fault raises RemoteProtocolError and ends the session."""
+
+    def reconnected(self, party: PartyId, /) -> None:
+        """A new link leads to the server: what it has not acknowledged is said again.
+
+        Only a client of several servers lives longer than its link.
+        """
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
         """Ring elements; once; any time before they are needed.
@@ -166,6 +196,35 @@ class ServerMachine(PhasedMachine, Protocol):
         """Once done: the total, or raises the errors.Aborted that ended the session."""
 
 
+class MemberMachine(ServerMachine, Protocol):
+    """One of several servers that hold shares. It never has a result: a collector has.
+
+    It loses no report that it acknowledged, if its driver stores `writes()` before it sends what
+    was drained with them, and gives the rows back with `restore()`.
+    """
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        """The clients, as this server's transport knows them, whose reports it has summed."""
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        """Before start(): every row of the store, in any order."""
+
+    def writes(self) -> list[Write]: ...
+    def reconnected(self, party: PartyId, /) -> None:
+        """A new link leads to the party: what it has not acknowledged is said again."""
+
+
+class CollectorMachine(PhasedMachine, Protocol):
+    """Adds the totals of several servers."""
+
+    def result(self) -> RingTotal:
+        """As of a ServerMachine."""
+
+    def reconnected(self, party: PartyId, /) -> None:
+        """A new link leads to the server: it is asked again, unless it has answered."""
+
+
 class Params(Protocol):
     """What every protocol's parameters can answer. A frozen dataclass of ints."""
 
@@ -177,6 +236,12 @@ class Params(Protocol):
 
     @property
     def threshold(self) -> int: ...
+    @property
+    def servers(self) -> int: ...
+    @property
+    def direct(self) -> bool:
+        """Whether a client of several servers reaches each of them itself."""
+
     @property
     def min_clients(self) -> int:
         """The smallest |U1| that a client and the server accept."""
@@ -213,6 +278,8 @@ class Session:
     """What the driver announces and a machine is made from.
 
     nonce: 16 bytes, routing only. plan_digest, payload_digest: 32 bytes, bound by the offer.
+    committee: the servers, where there are several. batch: which sum of the committee's epoch; its
+    clients neither know nor bind it.
     """
 
     nonce: bytes
@@ -220,11 +287,13 @@ class Session:
     payload_digest: bytes
     params: Params
     layout: Layout
+    committee: Committee | None = None
+    batch: int = 0
 
     def offer(self, protocol: str) -> bytes:
-        """What AdvertiseKeys binds (specs/10-secagg.md §3). 32 bytes.
+        """What a client's first message binds (specs/10-secagg.md §3). 32 bytes.
 
-        Without signatures the roster digest is the empty string and the epoch 0.
+        Of one server the roster digest is the empty string and the epoch 0.
         """
         return labels.digest(
             labels.OFFER,
@@ -233,8 +302,8 @@ class Session:
             SUITE,
             self.plan_digest,
             self.payload_digest,
-            b"",
-            0,
+            self.committee.digest if self.committee else b"",
+            self.committee.epoch if self.committee else 0,
         )
 
 
@@ -248,9 +317,24 @@ class ServerFactory(Protocol):
     def __call__(self, session: Session, *, expander: Expander) -> ServerMachine: ...
 
 
+class MemberFactory(Protocol):
+    def __call__(
+        self, session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
+    ) -> MemberMachine: ...
+
+
+class CollectorFactory(Protocol):
+    def __call__(self, session: Session, secret: Seed) -> CollectorMachine:
+        """secret: the X25519 scalar of the committee's collector key."""
+
+
 @dataclass(frozen=True)
 class ProtocolInfo:
-    """A protocol as the registry, the planner and the drivers see it."""
+    """A protocol as the registry, the planner and the drivers see it.
+
+    Either one server has the sum (`server`), or several members hold shares of it and a collector
+    adds their totals (`member` and `collector`).
+    """
 
     name: str
     spec: str
@@ -258,7 +342,7 @@ class ProtocolInfo:
     threat_models: tuple[Adversary, ...]
     phases: tuple[str, ...]
     client: ClientFactory
-    server: ServerFactory
+    server: ServerFactory | None
     parameters: Callable[[Threat], Params | Infeasible]
     check: Callable[[Threat, Params], str | None]
     """The rule that given parameters break, or None: how a client judges an announced plan."""
@@ -269,3 +353,8 @@ class ProtocolInfo:
     guarantee: Callable[[Threat, Params], str]
     messages: Mapping[int, str]
     """Wire tag -> name, for `secagg inspect`."""
+    member: MemberFactory | None = None
+    collector: CollectorFactory | None = None
+    repeats: bool = True
+    """Whether the same injected randomness gives the same bytes: not where a library that seals
+    draws its own."""

@@ -17,6 +17,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secagg.drive import pump
+from secagg.drive.ensemble import Keys
 from secagg.errors import InputError, IntegrityError, ParameterError
 from secagg.footprint import peak_rss
 from secagg.metered import Desk, Given, MeteredClient, MeteredServer, Progress, Source
@@ -138,7 +139,10 @@ def run(
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ParameterError(f"a seed is an integer from 0 on, not {seed!r}")
     leaving = _schedule(plan, (drop,) if isinstance(drop, Drop) else tuple(drop or ()), seed)
-    desk = Desk(plan, _source(plan, inputs), progress or (lambda phase, done, of: None))
+    keys = None
+    if plan.info.server is None:
+        keys = Keys(plan.params.servers, _randomness(seed, "servers"))
+    desk = Desk(plan, _source(plan, inputs), progress or (lambda phase, done, of: None), keys)
     nonce, task = _randomness(seed, "nonce")(NONCE_SIZE), payload_digest(payload)
     server = MeteredServer(desk, nonce, task)
     clients = {

@@ -18,6 +18,12 @@ SessionId = NewType("SessionId", bytes)
 
 FIRST_RESERVED = 0xFFFF_FF00
 SERVER = PartyId(0xFFFF_FFFF)
+"""The one server; where there are several, the leader."""
+COLLECTOR = PartyId(FIRST_RESERVED)
+"""Whoever adds the totals of several servers."""
+MAX_SERVERS = 16
+MIN_COHORT = 3
+"""Of two, either learns the other's input from the sum and its own."""
 MAX_CLIENTS = 1 << 20
 """More clients than any published parameter table; bounds what a peer can make us allocate."""
 
@@ -29,6 +35,11 @@ Randomness: TypeAlias = Callable[[int], bytes]
 """n -> n secret uniform bytes. Injected, so that every message can have a test vector."""
 
 system_randomness: Randomness = os.urandom
+
+
+def server_id(index: int) -> PartyId:
+    """Of server `index` among several; 0 is the leader. Clients count up, servers count down."""
+    return PartyId(SERVER - index)
 
 
 class Seed:
@@ -75,6 +86,9 @@ class Fault(enum.Enum):
     INVALID_KEY = "invalid-key"  # small order, non-canonical, repeated, or c_pk = s_pk
     INVALID_SHARE = "invalid-share"  # a share outside the field
     TOO_FEW_HOLDERS = "too-few-holders"  # fewer than t holders of its shares are left
+    REJECTED = "rejected"  # a server could not open or verify its share of the report
+    INVALID_SIGNATURE = "invalid-signature"  # not signed by the server that it comes from
+    DISAGREEMENT = "disagreement"  # a server that sums another set of reports
 
 
 class AbortReason(enum.Enum):
@@ -82,7 +96,7 @@ class AbortReason(enum.Enum):
 
     BELOW_THRESHOLD = "below-threshold"
     SHARE_ERROR = "share-error"
-    INTEGRITY = "integrity"
+    INTEGRITY = "integrity"  # the count lane, or what servers say of one set, does not fit
     PEER_FAULT = "peer-fault"
     CANCELLED = "cancelled"
     LOST = "lost"
@@ -105,7 +119,8 @@ class Threat:
 
     corrupt and dropout are exact: 0.1 means 1/10. `corrupted` and `dropped` are absolute numbers
     of clients, fixed when the plan is made and not scaled down when fewer clients come
-    (corrupt clients never drop).
+    (corrupt clients never drop). servers: how many there are, of whom all but one may collude.
+    direct: clients hold a link to each of several servers, and not to the leader alone.
     """
 
     clients: int
@@ -113,6 +128,8 @@ class Threat:
     dropout: Fraction
     adversary: Adversary = "semi-honest"
     min_clients: int | None = None
+    servers: int = 1
+    direct: bool = False
 
     @property
     def corrupted(self) -> int:

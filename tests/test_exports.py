@@ -109,6 +109,6 @@ print(json.dumps([
     where, missing, protocols, scripts, same = json.loads(_python(code, tmp_path, cwd=tmp_path))
     assert Path(where).is_relative_to(tmp_path)
     assert missing == []
-    assert protocols == ["plainsum", "secagg", "secagg+"]
+    assert protocols == ["additive", "plainsum", "secagg", "secagg+"]
     assert scripts == ["secagg.cli:main"]
     assert same

@@ -8,8 +8,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 LAYERS = """errors types | ring | fields | kernels | crypto shamir | mask quantize | records |
-wire | sansio | registry | planner explain costs | transport | selftest party drive |
-footprint metered sim testing | demo | cli""".split("|")
+wire | committee | sansio | registry | planner explain costs | task | transport store |
+selftest party drive | footprint metered sim testing | analytics | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}

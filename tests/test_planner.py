@@ -47,6 +47,8 @@ class FakeParams:
     threshold: int = 2
     min_clients: int = 1
     min_survivors: int = 1
+    servers: int = 1
+    direct: bool = False
 
     def encode(self) -> bytes:
         return Writer().u32(self.clients).u32(self.degree).finish()
@@ -504,6 +506,8 @@ def test_explain_answers_what_a_newcomer_asks() -> None:
         "update: 16-bit fixed point in ±1, each element of a mean within 1.53e-05",
         "M = 1000 * 32767 = 32767000 in magnitude, and ceil(log2(2M + 1)) = 26 bits",
         "ages: integers in ±120, summed exactly",
+        "Which family: one server",
+        "With servers=2 it would be additive: one message",
         f"uploads {chosen.upload_bytes:,} bytes ({chosen.expansion:.2f} times its data)",
         f"downloads {chosen.cost.download_bytes:,} bytes",
         "one lie by the server",
@@ -513,6 +517,58 @@ def test_explain_answers_what_a_newcomer_asks() -> None:
     assert "998" in words
     for caveat in chosen.info.caveats(chosen.threat, chosen.params):
         assert f"\n  - {caveat}\n" in words
+
+
+def test_explain_of_several_servers_answers_the_same_questions() -> None:
+    chosen = plan(clients=1000, fields=FIELDS, servers=3)
+    assert (chosen.protocol, chosen.params.servers, chosen.params.min_survivors) == (
+        "additive",
+        3,
+        800,
+    )
+    words = chosen.explain()
+    for answer in (
+        "one for each of 3 servers, and sends them once, by the first of them",
+        "Which family: several servers",
+        "With one server it would be secagg+: 4 steps for a client",
+        chosen.guarantee,
+        "a batch sums at least 800 and at most 1000 reports",
+        "any client once its report is stored, and before that 200",
+        "any 2 of the 3 servers",
+        "secagg is not possible (one server has the sum, and the plan has 3)",
+        f"uploads {chosen.upload_bytes:,} bytes ({chosen.expansion:.2f} times its data)",
+        "Cost of the 3 servers together",
+        "One lying server can add any constant",
+        "Any one client can spoil a batch",
+    ):
+        assert answer in words, answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"servers": 17}, "servers must be an integer from 1 to 16"),
+        ({"servers": 0}, "servers must be an integer from 1 to 16"),
+        ({"servers": True}, "servers must be an integer"),
+        ({"direct": True}, "with one there is no other"),
+        ({"servers": 2, "adversary": "active"}, "a server that deviates can change the sum"),
+        ({"servers": 2, "clients": 2}, "2 clients are too few"),
+        ({"protocol": "additive"}, "additive shares need 2 servers or more"),
+        ({"protocol": "secagg", "servers": 2}, "one server has the sum"),
+        ({"protocol": "plainsum", "servers": 2}, "one server has the sum"),
+    ],
+)
+def test_servers_that_no_protocol_has(changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ParameterError, match=rule):
+        plan(**{"clients": 10, "fields": FIELDS, **changes})
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_servers_travel_in_the_parameters(direct: bool) -> None:
+    made = plan(clients=10, fields=FIELDS, servers=3, direct=direct)
+    again = Plan.decode(made.encode())
+    assert again == made and again.threat.servers == 3 and again.threat.direct is direct
+    assert again.digest() != plan(clients=10, fields=FIELDS, servers=2).digest()
 
 
 def test_an_active_plan_is_for_reading() -> None:

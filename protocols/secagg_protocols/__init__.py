@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 PROTOCOLS = MappingProxyType(
     {
+        "additive": "secagg_protocols.additive:PROTOCOL",
         "plainsum": "secagg_protocols.plainsum:PROTOCOL",
         "secagg": "secagg_protocols.secagg:SECAGG",
         "secagg+": "secagg_protocols.secagg:SECAGG_PLUS",

@@ -27,3 +27,9 @@ Protocol: TypeAlias = Annotated[
 MinClients: TypeAlias = Annotated[
     int | None, typer.Option(help="End a round that starts with fewer. Default: by protocol.")
 ]
+Servers: TypeAlias = Annotated[
+    int, typer.Option(help="Servers that hold shares; with one, the others protect each input.")
+]
+Direct: TypeAlias = Annotated[
+    bool, typer.Option("--direct", help="Clients reach every server; else one, which relays.")
+]

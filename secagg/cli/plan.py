@@ -37,6 +37,8 @@ def plan(
     ),
     protocol: options.Protocol = None,
     min_clients: options.MinClients = None,
+    servers: options.Servers = 1,
+    direct: options.Direct = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan, to pin and to share.")
     ] = None,
@@ -54,6 +56,8 @@ def plan(
             protocol=protocol,
             min_clients=min_clients,
             max_weight=max_weight,
+            servers=servers,
+            direct=direct,
         )
         if out is not None:
             write_whole(out, made.encode(), force=force)
@@ -65,6 +69,7 @@ def summary(made: planner.Plan) -> dict[str, object]:
     return {
         "protocol": made.protocol,
         "clients": made.threat.clients,
+        "servers": made.threat.servers,
         "degree": made.degree,
         "threshold": made.threshold,
         "min_clients": made.params.min_clients,

@@ -34,7 +34,8 @@ def simulate(
     dropout: options.Dropout = "0.2",
     protocol: options.Protocol = None,
     min_clients: options.MinClients = None,
-    servers: Annotated[int, typer.Option(help="Servers of a multi-server protocol.")] = 1,
+    servers: options.Servers = 1,
+    direct: options.Direct = False,
     drop: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,8 +50,6 @@ def simulate(
     Inputs are generated: client i draws them from numpy's PCG64 seeded by (seed, i).
     """
     with handled(as_json):
-        if servers != 1:
-            raise ParameterError(f"every installed protocol has one server, not {servers}")
         plan = planner.plan(
             clients=clients,
             fields={"update": FixedPoint(length, clip, bits)},
@@ -59,6 +58,8 @@ def simulate(
             protocol=protocol,
             min_clients=min_clients,
             max_weight=max_weight,
+            servers=servers,
+            direct=direct,
         )
         done = _run(plan, [_drop(text) for text in drop or ()], seed)
         report(_figures(plan, done), as_json, lambda: _render(plan, done))
@@ -108,6 +109,8 @@ def warm_up(plan: planner.Plan) -> None:
         dropout=0,
         protocol=plan.protocol,
         max_weight=schema.clients * schema.max_weight // clients,
+        servers=plan.threat.servers,
+        direct=plan.threat.direct,
     )
     sim.run(small, generated(small, 0))
 
@@ -137,6 +140,7 @@ def _figures(plan: planner.Plan, done: Simulation) -> dict[str, object]:
     return {
         "protocol": plan.protocol,
         "clients": plan.threat.clients,
+        "servers": plan.threat.servers,
         "degree": plan.degree,
         "threshold": plan.threshold,
         "exact": done.exact,

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
+from secagg.drive.ensemble import Several
 from secagg.drive.executor import run_jobs
 from secagg.errors import RemoteProtocolError
 from secagg.sansio import Machine, Outgoing, RingTotal, ServerMachine
-from secagg.types import SERVER, PartyId
+from secagg.types import PartyId
 
 Gone = Callable[[PartyId, str], bool]
 """(party, phase) -> whether the client vanishes instead of sending its message of that phase."""
@@ -50,7 +51,7 @@ def _upload(server: ServerMachine, live: dict[PartyId, Machine], gone: Gone) -> 
             server.lost(party)
             continue
         for message in client.outgoing():
-            server.receive(party, message.data)
+            deliver(server, party, message)
         client.acknowledged()  # nothing is lost within a process
     for party in server.waiting_for - live.keys():
         server.lost(party)
@@ -69,8 +70,16 @@ def _download(server: ServerMachine, live: Mapping[PartyId, Machine]) -> None:
             _deliver(live[message.to], message)
 
 
+def deliver(server: ServerMachine, sender: PartyId, message: Outgoing) -> None:
+    """To the one server there is, or to the one of several that the message is for."""
+    if isinstance(server, Several):
+        server.deliver(message.to, sender, message.data)
+    else:
+        server.receive(sender, message.data)
+
+
 def _deliver(client: Machine, message: Outgoing) -> None:
     try:
-        client.receive(SERVER, message.data)
+        client.receive(message.sender, message.data)
     except RemoteProtocolError:
         pass  # its session is over; what it still has to say is drained like any message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +21,7 @@ from secagg.testing.network import (
     counter_randomness,
     honest,
     plain_sum,
+    server_keys,
 )
 from secagg.types import PartyId, Threat
 from secagg.wire.header import HEADER_SIZE
@@ -29,9 +30,12 @@ THREATS = (
     Threat(8, Fraction(0), Fraction(1, 4)),
     Threat(5, Fraction(0), Fraction(1, 5)),
     Threat(16, Fraction(0), Fraction(1, 8)),
+    Threat(8, Fraction(0), Fraction(1, 4), servers=3),
 )
 _LAYOUT = Layout((Segment(Ring(1), 33), Segment(Ring(13), 5), Segment(Ring(64), 3)))
 """Three segments; a ring of one bit, one that is no whole lane, and one that fills its lane."""
+
+SEED = b"conformance"
 
 _STEPS = 64
 """Far more than any protocol's phases and waves of jobs: beyond it, a server never ends."""
@@ -72,6 +76,8 @@ class Bench:
                 rules.append(params.rule)
                 continue
             session = Session(bytes(16), bytes(32), bytes([7]) * 32, params, _LAYOUT)
+            if info.server is None:
+                session = replace(session, committee=server_keys(params, SEED).committee)
             inputs = {PartyId(i): input_of(i) for i in range(params.clients)}
             return cls(info, threat, session, inputs)
         raise ConformanceError(f"{info.name}: no threat to test with is feasible: {rules}")
@@ -95,7 +101,7 @@ class Bench:
             self.info,
             self.session,
             self.inputs,
-            seed=b"conformance",
+            seed=SEED,
             schedule=schedule,
             wire=wire,
         )

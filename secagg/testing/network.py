@@ -10,10 +10,12 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
+from secagg.drive.ensemble import Ensemble, Keys
+from secagg.drive.pump import deliver
 from secagg.errors import RemoteProtocolError
 from secagg.mask import add_streams
 from secagg.ring import Layout, RingVector
@@ -22,6 +24,8 @@ from secagg.sansio import (
     Event,
     Expander,
     Machine,
+    Outgoing,
+    Params,
     ProtocolInfo,
     RingTotal,
     ServerMachine,
@@ -43,6 +47,11 @@ def counter_randomness(seed: bytes) -> Randomness:
         return hashlib.shake_256(seed + calls.to_bytes(8)).digest(size)
 
     return draw
+
+
+def server_keys(params: Params, seed: bytes) -> Keys:
+    """Of all servers and their collector, as public as the seed."""
+    return Keys(params.servers, counter_randomness(seed + b"servers"))
 
 
 def plain_sum(
@@ -134,8 +143,8 @@ class Network:
         self.events: list[tuple[PartyId, Event]] = []
         self.refusals: dict[PartyId, RemoteProtocolError] = {}
         self.present = set(self.clients)
-        self._up: dict[PartyId, list[bytes]] = {party: [] for party in self.clients}
-        self._down: list[tuple[PartyId, bytes]] = []
+        self._up: dict[PartyId, list[Outgoing]] = {party: [] for party in self.clients}
+        self._down: list[Outgoing] = []
         self._started = False
 
     @classmethod
@@ -150,7 +159,17 @@ class Network:
         wire: Wire = honest,
         expander: Expander = add_streams,
     ) -> Network:
-        """Machines of one protocol, each client with its input and randomness of its own."""
+        """Machines of one protocol, each client with its input and randomness of its own.
+
+        Of several servers all keys come from the seed, and the session's committee is replaced.
+        """
+        server: ServerMachine
+        if info.server is not None:
+            server = info.server(session, expander=expander)
+        else:
+            keys = server_keys(session.params, seed)
+            server = Ensemble(info, session, keys, expander=expander)
+            session = replace(session, committee=keys.committee)
         clients = {
             party: info.client(
                 session,
@@ -160,7 +179,7 @@ class Network:
             )
             for party in inputs
         }
-        network = cls(info.server(session, expander=expander), clients, schedule, wire)
+        network = cls(server, clients, schedule, wire)
         for party, vector in inputs.items():
             clients[party].set_input(vector, session.payload_digest)
             network.drain(party)
@@ -216,23 +235,32 @@ class Network:
         self.events += [(party, event) for event in machine.events()]
         for message in machine.outgoing():
             if party == SERVER:
-                self._down.append((message.to, message.data))
+                self._down.append(message)
             else:
-                self._up[party].append(message.data)
+                self._up[party].append(message)
 
     def lose(self, party: PartyId) -> None:
         self.call(SERVER, partial(self.server.lost, party))
 
+    def hand_over(self, sender: PartyId, message: Outgoing) -> None:
+        """To the server or servers at once, past the schedule, the wire and the log."""
+        self.call(SERVER, partial(deliver, self.server, sender, message))
+
+    def repeat(self, party: PartyId) -> None:
+        """Hands over what a client has said and the network has not taken yet: it will again."""
+        for message in self._up[party]:
+            self.hand_over(party, message)
+
     def queued(self, party: PartyId) -> list[bytes]:
         """What a client has said and the network has not taken yet."""
-        return list(self._up[party])
+        return [message.data for message in self._up[party]]
 
     def _uploads(self, phase: str) -> tuple[list[Carried], list[Carried]]:
         """(what arrives before the deadline, what arrives after it)"""
         arriving, after = [], []
         for party in self.schedule.arranged(phase, self.present):
             act = self.schedule.acts.get((phase, party))
-            messages = [Carried(phase, party, SERVER, data) for data in self._up[party]]
+            messages = [Carried(phase, party, m.to, m.data) for m in self._up[party]]
             self._up[party] = []
             if act in _VANISHES:
                 self.present.discard(party)
@@ -259,7 +287,7 @@ class Network:
     def _upload(self, message: Carried) -> None:
         self.sent.append(message)
         for data in self.wire(message):
-            self.call(SERVER, partial(self.server.receive, message.sender, data))
+            self.hand_over(message.sender, Outgoing(message.to, data))
         if self.schedule.acts.get((message.phase, message.sender)) is Act.LEAVES:
             self.lose(message.sender)
 
@@ -274,15 +302,15 @@ class Network:
 
     def _downloads(self, phase: str) -> None:
         messages, self._down = self._down, []
-        for to, data in messages:
-            self.sent.append(Carried(phase, SERVER, to, data))
-            if to not in self.present:
+        for message in messages:
+            self.sent.append(Carried(phase, message.sender, message.to, message.data))
+            if message.to not in self.present:
                 continue
             arriving = list(self.wire(self.sent[-1]))
-            if self.schedule.acts.get((phase, to)) is Act.ECHO:
+            if self.schedule.acts.get((phase, message.to)) is Act.ECHO:
                 arriving *= 2
             for one in arriving:
-                self.deliver(to, one)
+                self.deliver(message.to, one, message.sender)
 
-    def deliver(self, to: PartyId, data: bytes) -> None:
-        self.call(to, partial(self.clients[to].receive, SERVER, data))
+    def deliver(self, to: PartyId, data: bytes, sender: PartyId = SERVER) -> None:
+        self.call(to, partial(self.clients[to].receive, sender, data))

@@ -252,7 +252,9 @@ def test_a_wrong_sum_is_told_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--drop", "unmask"), "PHASE=RATE"),
         (("--drop", "unmask=x"), "rate"),
         (("--drop", "masked-input=0.9"), "below-threshold"),
-        (("--servers", "2"), "one server"),
+        (("--servers", "2", "--protocol", "secagg"), "one server"),
+        (("--servers", "17"), "servers must be"),
+        (("--direct",), "several servers"),
         (("--seed", "-1"), "seed"),
     ],
 )
@@ -347,6 +349,7 @@ def test_inspect_names_a_message_by_every_protocol_that_has_its_tag() -> None:
     found = recognise(write_header(1, bytes([7]) * 32).raw(bytes(64)).finish())
     assert found["kind"] == "protocol message"
     assert found["name"] == {
+        "additive": "report",
         "plainsum": "upload",
         "secagg": "advertise-keys",
         "secagg+": "advertise-keys",

@@ -10,6 +10,7 @@ from secagg.sansio import (
     ClientMachine,
     Cost,
     Expander,
+    Infeasible,
     Params,
     ProtocolInfo,
     Randomness,
@@ -30,6 +31,8 @@ class PlainSumParams:
     min_survivors: int
     degree: int = 0
     threshold: int = 1
+    servers: int = 1
+    direct: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_survivors <= self.clients:
@@ -50,7 +53,9 @@ def decode_params(data: bytes) -> PlainSumParams:
     return params
 
 
-def parameters(threat: Threat) -> PlainSumParams:
+def parameters(threat: Threat) -> PlainSumParams | Infeasible:
+    if threat.servers > 1:
+        return Infeasible(f"one server has the sum, and the plan has {threat.servers}")
     survivors = threat.clients - threat.dropped
     return PlainSumParams(threat.clients, max(1, survivors, threat.min_clients or 0))
 

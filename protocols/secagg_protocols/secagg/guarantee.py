@@ -58,8 +58,8 @@ def caveats(threat: Threat, params: Params) -> list[str]:
         "outside this guarantee.",
         "The sum itself and the list of contributors are not hidden. Sums of rounds whose "
         "contributors differ by a few clients reveal those few; a sum is not differential privacy.",
-        "Nobody sees an input, so nobody can tell a false one: a client can add any value in its "
-        "range.",
+        "Nobody sees an input, so nobody can tell a false one: a client that does not follow the "
+        "protocol can add anything, also beyond its range.",
     ]
 
 

@@ -14,14 +14,13 @@ from typing import Literal, TypeAlias
 
 from secagg.errors import ParameterError
 from secagg.sansio import Infeasible, Params
-from secagg.types import MAX_CLIENTS, Buffer, Threat
+from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, Threat
 from secagg.wire.codec import Reader, Writer
 from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
 
 MAX_LOSS = Fraction(9, 10)
 """The finder's domain: beyond it the tails say nothing that the published table confirms."""
 
-MIN_COHORT = 3
 """A sum of one is its input, and a sum of two tells either member the other's."""
 
 TableAdversary = Literal["none", "curious_server", "semi_malicious_server"]
@@ -72,6 +71,14 @@ class SecAggParams:
     def complete(self) -> bool:
         """Everybody is everybody's neighbour: SecAgg rather than SecAgg+."""
         return self.degree == self.clients - 1
+
+    @property
+    def servers(self) -> int:
+        return 1
+
+    @property
+    def direct(self) -> bool:
+        return False
 
     def encode(self) -> bytes:
         """Five u32, in the order of the fields (specs/10-secagg.md §10)."""
@@ -284,6 +291,8 @@ def _beyond_table(threat: Threat) -> str | None:
 
 
 def _too_few(threat: Threat) -> str | None:
+    if threat.servers > 1:
+        return f"one server has the sum, and the plan has {threat.servers}"
     if threat.clients >= MIN_COHORT:
         return None
     return (

@@ -1,0 +1,71 @@
+"""Additive sums over several servers: clients speak once, and one honest server keeps all private.
+
+Every server holds one share of every report; a report counts if every server accepts its share; the
+servers sign the set that they have summed, lock it, and only then release their totals, sealed to
+the collector, who adds them (specs/20-additive.md).
+"""
+
+from __future__ import annotations
+
+from secagg.committee import ServerSecrets
+from secagg.sansio import (
+    ClientMachine,
+    CollectorMachine,
+    Expander,
+    MemberMachine,
+    ProtocolInfo,
+    Randomness,
+    Session,
+)
+from secagg.types import PartyId, Seed
+from secagg_protocols.additive import guarantee as promise
+from secagg_protocols.additive import params as parameters
+from secagg_protocols.additive.messages import NAMES
+from secagg_protocols.additive.states import PHASES
+
+
+# The machines load numba, so they are imported when the first one is made.
+def _client(
+    session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+) -> ClientMachine:
+    from secagg_protocols.additive.client import AdditiveClient
+
+    return AdditiveClient(session, randomness=randomness, expander=expander)
+
+
+def _member(
+    session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
+) -> MemberMachine:
+    from secagg_protocols.additive.helper import Helper
+    from secagg_protocols.additive.leader import Leader
+
+    if index == 0:
+        return Leader(session, secrets, expander=expander)
+    return Helper(session, index, secrets, expander=expander)
+
+
+def _collector(session: Session, secret: Seed) -> CollectorMachine:
+    from secagg_protocols.additive.collector import Collector
+
+    return Collector(session, secret)
+
+
+PROTOCOL = ProtocolInfo(
+    name="additive",
+    spec="specs/20-additive.md",
+    status="semi-honest",
+    threat_models=("semi-honest",),
+    phases=PHASES,
+    client=_client,
+    server=None,
+    member=_member,
+    collector=_collector,
+    parameters=parameters.parameters,
+    check=parameters.check,
+    decode_params=parameters.decode_params,
+    cost=promise.cost,
+    caveats=promise.caveats,
+    guarantee=promise.guarantee,
+    messages=NAMES,
+    repeats=False,
+)

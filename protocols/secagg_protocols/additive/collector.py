@@ -1,0 +1,183 @@
+"""The collector: asks every server for its total of a batch, and adds them (20-additive.md §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from secagg import errors
+from secagg.crypto import agree, sign
+from secagg.crypto.hpke import OpeningKey
+from secagg.errors import (
+    BadTag,
+    InvalidSignature,
+    InvalidTag,
+    LocalProtocolError,
+    ParameterError,
+    WireError,
+)
+from secagg.ring import RingVector
+from secagg.sansio import (
+    Aborted,
+    Dropped,
+    Finished,
+    Ignored,
+    Job,
+    Mailbox,
+    Outgoing,
+    PhaseEntered,
+    QuorumReached,
+    RingTotal,
+    Session,
+)
+from secagg.types import COLLECTOR, AbortReason, Buffer, Fault, PartyId, Seed, server_id
+from secagg.wire.codec import Reader
+from secagg.wire.header import read_header
+from secagg_protocols.additive import messages
+from secagg_protocols.additive.messages import Included, Tag, Total
+from secagg_protocols.additive.sharing import Context, read_packed
+
+
+class Collector(Mailbox):
+    """One batch. It believes in a sum that every server has signed for the same set, or in none."""
+
+    def __init__(self, session: Session, secret: Seed) -> None:
+        super().__init__()
+        self._context = Context.of(session)
+        if agree.public_key(secret) != self._context.committee.collector:
+            raise ParameterError("this is not the secret key of the collector")
+        self._opening = OpeningKey(secret)
+        self._number = session.batch
+        self._batch = self._context.batch(session.batch)
+        self._sum = session.layout.zeros()
+        self._included: Included | None = None
+        self._missing = {server_id(index) for index in range(self._context.params.servers)}
+        self._ended: errors.Aborted | None = None
+        self.phase = ""
+        self.done = False
+
+    def __repr__(self) -> str:
+        return f"Collector(phase={self.phase!r}, missing={len(self._missing)})"
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]:
+        return frozenset(self._missing) if self.phase and not self.done else frozenset()
+
+    @property
+    def quorum(self) -> bool:
+        return not self._missing
+
+    def start(self) -> None:
+        if self.phase or self.done:
+            raise LocalProtocolError("start() is called once")
+        self.phase = "collect"
+        self._events.append(PhaseEntered(self.phase))
+        for party in sorted(self._missing, reverse=True):
+            self._ask(party)
+
+    def reconnected(self, party: PartyId, /) -> None:
+        """A new link leads to the server: it is asked again."""
+        if party in self.waiting_for:
+            self._ask(party)
+
+    def receive(self, sender: PartyId, message: Buffer, /) -> None:
+        if sender not in self.waiting_for:
+            self._events.append(Ignored(sender, "nothing is expected of this party"))
+            return
+        try:
+            self._handle(sender, Reader(message))
+        except WireError as error:
+            self._blame(sender, Fault.MALFORMED, str(error))
+        except InvalidSignature as error:
+            self._blame(sender, Fault.INVALID_SIGNATURE, str(error))
+        except InvalidTag as error:
+            self._blame(sender, Fault.REJECTED, str(error))
+
+    def lost(self, party: PartyId, /) -> None:
+        if party in self.waiting_for:
+            self._blame(party, Fault.LOST, "the link to the server is gone")
+
+    def abort(self, why: AbortReason, /) -> None:
+        """No server is told: a set that is locked stays so, and can be collected again."""
+        if not self.done:
+            self._abort(errors.Aborted(why, f"in {self.phase or 'idle'}"))
+
+    def close_phase(self) -> None:
+        if not self.waiting_for:
+            raise LocalProtocolError("no phase is open")
+        self._blame(max(self._missing), Fault.LATE, "its total has not come")
+
+    def jobs(self) -> Sequence[Job]:
+        return ()
+
+    def finish(self, job: Job, value: Any, /) -> None:
+        raise LocalProtocolError("a collector hands out no jobs")
+
+    def result(self) -> RingTotal:
+        """contributors and dropped are empty: a collector learns how many there are, not who."""
+        if self._ended is not None:
+            raise self._ended
+        if not self.done or self._included is None:
+            raise LocalProtocolError("the session is still running")
+        vector: RingVector = tuple(
+            lane & lane.dtype.type(segment.ring.mask)
+            for lane, segment in zip(self._sum, self._context.layout.segments, strict=True)
+        )
+        return RingTotal(vector, frozenset(), frozenset(), self._included.count)
+
+    def _ask(self, party: PartyId) -> None:
+        data = messages.bare(Tag.COLLECT, self._batch)
+        self._outgoing.append(Outgoing(party, data, sender=COLLECTOR))
+
+    def _handle(self, sender: PartyId, reader: Reader) -> None:
+        tag, bound = read_header(reader)
+        if bound != self._batch:
+            raise WireError("the message is bound to another task or batch")
+        if tag != Tag.TOTAL:
+            raise BadTag(f"tag {tag} is not a total")
+        total = Total.read(reader, self._context.layout)
+        index = server_id(0) - sender
+        signed = Total.to_sign(self._batch, index, total.included, total.sealed)
+        sign.verify(self._context.committee.servers[index].signing, signed, total.signature)
+        if self._included is not None and total.included != self._included:
+            self._blame(sender, Fault.DISAGREEMENT, "it has summed another set of reports")
+            return
+        self._add(index, total)
+        self._missing.discard(sender)
+        if not self._missing:
+            self._finish(total.included)
+
+    def _add(self, index: int, total: Total) -> None:
+        info = self._context.total_info(self._number, total.included, index)
+        plaintext = self._opening.open(total.sealed, info)
+        read_packed(self._context.layout, plaintext).add_to(self._sum)
+        self._included = total.included
+
+    def _finish(self, included: Included) -> None:
+        """Rule A11: the minimum batch once more, as every server has checked it."""
+        params = self._context.params
+        if not params.min_survivors <= included.count <= params.clients:
+            self._abort(errors.BelowThreshold(f"{included.count} reports"))
+            return
+        self.done = True
+        self._events += [QuorumReached(self.phase), Finished()]
+
+    def _blame(self, party: PartyId, fault: Fault, detail: str) -> None:
+        """A sum without one server's total is noise, so its fault ends the collection, named."""
+        self._events.append(Dropped(party, fault, detail))
+        index = server_id(0) - party
+        reason = _REASONS.get(fault, AbortReason.PEER_FAULT)
+        self._abort(errors.Aborted(reason, f"server {index}: {fault.value}: {detail}"))
+
+    def _abort(self, why: errors.Aborted) -> None:
+        self._ended, self.done = why, True
+        self._sum = self._context.layout.zeros()
+        self._events.append(Aborted(why.reason, str(why)))
+
+
+_REASONS = {
+    Fault.LOST: AbortReason.LOST,
+    Fault.LATE: AbortReason.LOST,
+    Fault.INVALID_SIGNATURE: AbortReason.INTEGRITY,
+    Fault.DISAGREEMENT: AbortReason.INTEGRITY,
+}

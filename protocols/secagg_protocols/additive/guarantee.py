@@ -1,0 +1,72 @@
+"""What additive sums are worth and what they cost, in words and numbers."""
+
+from __future__ import annotations
+
+from secagg.errors import ParameterError
+from secagg.ring import Layout
+from secagg.sansio import Cost, Params
+from secagg.types import Threat
+from secagg_protocols.additive.messages import RECEIPT_SIZE, Shape, total_size
+from secagg_protocols.additive.params import AdditiveParams
+
+
+def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
+    """Bytes exactly. The servers' figures are those of all servers together.
+
+    A client makes one HPKE encapsulation a server, each two multiplications on the curve, and a
+    server one decapsulation a report; seeds are expanded once by the client and once by a helper.
+    """
+    ours = _ours(params)
+    shape = Shape.of(layout, ours.servers)
+    stream = sum(s.length * s.ring.lane_bits // 8 for s in layout.segments)
+    messages = [shape.report]
+    if ours.direct:
+        messages = [shape.report_share(index) for index in range(ours.servers)]
+    reports = threat.clients - threat.dropped
+    return Cost(
+        upload_bytes=sum(messages),
+        download_bytes=len(messages) * RECEIPT_SIZE,
+        client_prg_bytes=(ours.servers - 1) * stream,
+        client_agreements=2 * ours.servers,
+        server_prg_bytes=reports * (ours.servers - 1) * stream,
+        server_agreements=reports * ours.servers,
+        largest_message=max(*messages, total_size(layout)),
+    )
+
+
+def guarantee(threat: Threat, params: Params) -> str:
+    """What anybody learns, from how many at least, against whom."""
+    ours = _ours(params)
+    others = "the other server" if ours.servers == 2 else f"the other {ours.servers - 1} servers"
+    clients = f" and {threat.corrupted} of the clients" if threat.corrupted else ""
+    return (
+        f"as long as one of the {ours.servers} servers is honest, {others}{clients} learn nothing "
+        f"about an input, and the collector only the sum of at least {ours.min_survivors} of the "
+        f"{ours.clients} reports, at least {ours.min_survivors - threat.corrupted} of them honest"
+    )
+
+
+def caveats(threat: Threat, params: Params) -> list[str]:
+    """Where the guarantee ends; for explain()."""
+    ours = _ours(params)
+    return [
+        "All servers together can open every input: choose operators who would not.",
+        "A client must get the servers' keys from somebody other than a server: whoever chooses "
+        "them all could be every server at once.",
+        "One lying server can add any constant to the sum, and nothing notices; claim that reports "
+        "do not open, and so choose whose are summed; or stop, and there is no sum.",
+        f"A lying leader can fill a batch with reports of its own, until the sum is one client's "
+        f"value: the minimum batch of {ours.min_survivors} counts reports, not people, unless "
+        "every server authenticates the clients.",
+        "Any one client can spoil a batch with shares that sum to anything, and nobody can tell "
+        "who: it is not bound to its range.",
+        "Every server is needed: clients may vanish at any moment, servers may not for good.",
+        "The sum itself, and how many reports are in it, are not hidden. Sums whose reports differ "
+        "by a few reveal those few; a sum is not differential privacy.",
+    ]
+
+
+def _ours(params: Params) -> AdditiveParams:
+    if not isinstance(params, AdditiveParams):
+        raise ParameterError("these are not parameters of additive sums")
+    return params

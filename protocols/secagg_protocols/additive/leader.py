@@ -1,0 +1,304 @@
+"""The leader: takes reports, relays shares, decides what every server has accepted, closes the
+batch and brings the servers' signatures together (specs/20-additive.md §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from secagg import errors
+from secagg.committee import ServerSecrets
+from secagg.errors import InvalidTag, LocalProtocolError, WireError
+from secagg.sansio import Dropped, Expander, Ignored, QuorumReached, Session
+from secagg.types import Buffer, Fault, PartyId, server_id
+from secagg.wire.codec import Reader
+from secagg.wire.header import read_header
+from secagg_protocols.additive import messages
+from secagg_protocols.additive.book import Pending, Row
+from secagg_protocols.additive.member import Member, refuse
+from secagg_protocols.additive.messages import (
+    ID_SIZE,
+    Head,
+    Report,
+    Ruling,
+    Sealed,
+    Statement,
+    Tag,
+    Verdict,
+)
+from secagg_protocols.additive.states import LEADER, Stage
+
+
+class Leader(Member):
+    """Server 0, which holds the packed shares."""
+
+    table = LEADER
+
+    def __init__(self, session: Session, secrets: ServerSecrets, *, expander: Expander) -> None:
+        super().__init__(session, 0, secrets, expander=expander)
+        params = self._context.params
+        self._alive = set(map(PartyId, range(params.clients)))
+        self._reporters: dict[PartyId, bytes] = {}  # client -> report id
+        self._helpers = range(1, params.servers)
+        self._early: dict[bytes, dict[int, Ruling]] = {}  # verdicts before the report, if direct
+        self._undone: dict[int, dict[bytes, Ruling]] = {j: {} for j in self._helpers}
+        self._stated: Statement | None = None
+        self._signatures: dict[int, bytes] = {}
+        self._unlocked = set(self._helpers)
+
+    @property
+    def alive(self) -> frozenset[PartyId]:
+        return frozenset(self._alive)
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        included = self._book.included
+        return frozenset(p for p, id in self._reporters.items() if id in included)
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]:
+        """Clients without a report, and the servers that owe an answer."""
+        if self._stage is Stage.UPLOAD:
+            owing = {j for j in self._helpers if self._owes(j)}
+            return frozenset((self._alive - self._reporters.keys()) | set(map(server_id, owing)))
+        if self._stage is Stage.AGREE:
+            return frozenset(map(server_id, set(self._helpers) - self._signatures.keys()))
+        if self._stage is Stage.LOCKED and not self.done:
+            return frozenset(map(server_id, self._unlocked))
+        return frozenset()
+
+    def _owes(self, helper: int) -> bool:
+        if self._context.params.direct:
+            return bool(self._undone[helper])
+        return any(helper not in p.accepted for p in self._book.pending.values())
+
+    def close_phase(self) -> None:
+        """Of upload: fixes the set and states it. Of a later one: ends the wait for a server."""
+        if self._stage is Stage.UPLOAD:
+            self._close_upload()
+        elif self._stage is Stage.AGREE:
+            missing = min(set(self._helpers) - self._signatures.keys())
+            self._blame(server_id(missing), Fault.LATE, "its statement has not come")
+        elif self._stage is Stage.LOCKED and not self.done:
+            self._finish()
+        else:
+            raise LocalProtocolError("no phase is open")
+
+    def reconnected(self, party: PartyId, /) -> None:
+        index = server_id(0) - party
+        if index not in self._helpers:
+            return
+        for pending in self._book.pending.values():
+            if index not in pending.accepted and pending.relayed:
+                self._send(party, pending.relayed[index].encode(self._context.id))
+        for ruling in self._undone[index].values():
+            self._send(party, ruling.encode(Tag.DECISION, self._batch))
+        self._state_to(index)
+        if self._stage is Stage.LOCKED and index in self._unlocked:
+            self._send(party, self._agreement)
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        """What helpers have done is not stored: they are told again, and have done it already.
+
+        Whose reports these were is not stored either, so they take the lowest ids.
+        """
+        super().restore(rows)
+        book = self._book
+        self._reporters = {PartyId(i): id for i, id in enumerate(sorted(book.ids_of_batch()))}
+        rulings = [Ruling(id, d, Verdict.ACCEPTED) for id, d in book.included.items()]
+        rulings += [Ruling(id, d, Verdict.REJECTED) for id, d in book.rejected.items()]
+        for undone in self._undone.values():
+            undone.update({ruling.id: ruling for ruling in rulings})
+        if self._stage is Stage.AGREE:
+            self._state()
+
+    # Reports
+
+    def _take(self, sender: PartyId, tag: Tag, reader: Reader, message: Buffer) -> None:
+        if tag in (Tag.REPORT, Tag.REPORT_SHARE):
+            self._take_report(sender, tag, reader, message)
+        elif tag is Tag.VERDICT:
+            self._take_verdict(server_id(0) - sender, Ruling.read(reader))
+        elif tag is Tag.DECIDED:
+            id = reader.fixed(ID_SIZE, "report id")
+            reader.finish()
+            self._take_decided(server_id(0) - sender, id)
+        elif tag is Tag.STATEMENT:
+            self._take_statement(sender, Statement.read(reader, 1))
+        else:
+            reader.finish()
+            self._take_locked(server_id(0) - sender)
+
+    def _take_report(self, sender: PartyId, tag: Tag, reader: Reader, message: Buffer) -> None:
+        if (tag is Tag.REPORT) is self._context.params.direct:
+            raise WireError(f"{messages.NAMES[tag]} where clients send the other kind of report")
+        shares = self._read_shares(tag, reader)
+        head = shares[0].head
+        known = self._book.digest_of(head.id)
+        if known is not None:
+            self._again(sender, head, known)
+        elif sender in self._reporters:
+            self._drop(sender, Fault.EQUIVOCATION, "a second report")
+        elif sender not in self._alive:
+            self._events.append(Ignored(sender, "no report is expected of this party"))
+        else:
+            self._judge(sender, shares, message)
+
+    def _read_shares(self, tag: Tag, reader: Reader) -> tuple[Sealed, ...]:
+        """All of them where this server relays, and else its own."""
+        if tag is Tag.REPORT:
+            shares = Report.read(reader, self._shape).shares
+        else:
+            shares = (Sealed.read(reader, self._shape, 0),)
+        reader.finish()
+        return shares
+
+    def _again(self, sender: PartyId, head: Head, known: bytes) -> None:
+        """Rule A3: the same report gets the same receipt; another of its id drops its sender."""
+        if known != head.digest:
+            self._drop(sender, Fault.EQUIVOCATION, "two reports of one id")
+            return
+        self._events.append(Ignored(sender, "duplicate"))
+        if sender in self._alive:
+            self._reporters.setdefault(sender, head.id)
+        if head.id not in self._book.rejected:
+            self._send(sender, messages.receipt(self._context.id, head.id))
+
+    def _judge(self, sender: PartyId, shares: tuple[Sealed, ...], message: Buffer) -> None:
+        head = shares[0].head
+        self._reporters[sender] = head.id
+        try:
+            share = self._open(shares[0])
+        except (InvalidTag, WireError):
+            self._reject(head.id, head.digest, sender, "its share does not open at server 0")
+            return
+        relayed = shares if len(shares) > 1 else ()
+        self._book.accept(head.id, Pending(head.digest, share, sender, relayed), message)
+        self._send(sender, messages.receipt(self._context.id, head.id))
+        for sealed in relayed[1:]:
+            self._send(server_id(sealed.index), sealed.encode(self._context.id))
+        for index, ruling in self._early.pop(head.id, {}).items():
+            self._take_verdict(index, ruling)
+
+    def _reopen(self, row: Row) -> None:
+        reader = Reader(row.message)
+        tag, _ = read_header(reader)
+        shares = self._read_shares(Tag(tag), reader)
+        relayed = shares if len(shares) > 1 else ()
+        self._book.pending[row.id] = Pending(row.digest, self._open(shares[0]), None, relayed)
+
+    def _take_verdict(self, index: int, ruling: Ruling) -> None:
+        pending = self._book.pending.get(ruling.id)
+        if pending is None:
+            self._verdict_on_other(index, ruling)
+        elif ruling.digest != pending.digest:
+            self._reject(ruling.id, pending.digest, pending.sender, "servers hold other manifests")
+        elif ruling.verdict is Verdict.REJECTED:
+            detail = f"its share does not open at server {index}"
+            self._reject(ruling.id, pending.digest, pending.sender, detail)
+        else:
+            pending.accepted.add(index)
+            self._include_if_accepted(ruling.id, pending)
+
+    def _verdict_on_other(self, index: int, ruling: Ruling) -> None:
+        """On a report that is decided, whose decision is then said again, or not yet known."""
+        book = self._book
+        if ruling.id in book.rejected:
+            self._decide(index, Ruling(ruling.id, ruling.digest, Verdict.REJECTED))
+        elif ruling.id in book.included:
+            self._decide(index, Ruling(ruling.id, book.included[ruling.id], Verdict.ACCEPTED))
+        elif self._context.params.direct and ruling.id not in book.spent:
+            if len(self._early) >= self._context.params.clients:  # more than reports can follow
+                self._early.pop(next(iter(self._early)))
+            self._early.setdefault(ruling.id, {})[index] = ruling
+
+    def _include_if_accepted(self, id: bytes, pending: Pending) -> None:
+        """Rule A4. A full batch leaves the rest for the next one."""
+        full = len(self._book.included) >= self._context.params.clients
+        if len(pending.accepted) < len(self._helpers) or full or self._stage is not Stage.UPLOAD:
+            return
+        before = self.quorum
+        self._include(id)
+        for index in self._helpers:
+            self._decide(index, Ruling(id, pending.digest, Verdict.ACCEPTED))
+        if self.quorum and not before:
+            self._events.append(QuorumReached(self.phase))
+
+    def _reject(self, id: bytes, digest: bytes, sender: PartyId | None, detail: str) -> None:
+        """Rule A4: one rejection rejects the report everywhere."""
+        self._book.reject(id, digest)
+        for index in self._helpers:
+            self._decide(index, Ruling(id, digest, Verdict.REJECTED))
+        if sender is not None:
+            self._drop(sender, Fault.REJECTED, detail)
+
+    def _decide(self, index: int, ruling: Ruling) -> None:
+        self._undone[index][ruling.id] = ruling
+        self._send(server_id(index), ruling.encode(Tag.DECISION, self._batch))
+
+    def _take_decided(self, index: int, id: bytes) -> None:
+        if self._undone[index].pop(id, None) is not None:
+            self._state_to(index)
+
+    # The set
+
+    def _close_upload(self) -> None:
+        for party in sorted(self._alive - self._reporters.keys()):
+            self._drop(party, Fault.LATE)
+        if not self.quorum:
+            self._abort(errors.BelowThreshold(f"{len(self._book.included)} reports"))
+            return
+        self._enter(Stage.AGREE)
+        self._state()
+        for index in self._helpers:
+            self._state_to(index)
+
+    def _state(self) -> None:
+        included = self._book.set_of()
+        self._stated = Statement(included, (self._statement(included),))
+
+    def _state_to(self, index: int) -> None:
+        """Only after the helper has done all that was decided: its set is then this one."""
+        due = self._stage is Stage.AGREE and index not in self._signatures
+        if due and self._stated is not None and not self._undone[index]:
+            self._send(server_id(index), self._stated.encode(Tag.STATEMENT, self._batch))
+
+    def _take_statement(self, sender: PartyId, statement: Statement) -> None:
+        if self._stage is Stage.LOCKED:
+            return  # a repeat: its signature is in the agreement
+        if self._stated is None or statement.included != self._stated.included:
+            refuse(sender, Fault.DISAGREEMENT, "it has summed another set of reports")
+        index = server_id(0) - sender
+        self._check_signature(index, statement.included, statement.signatures[0])
+        self._signatures[index] = statement.signatures[0]
+        if len(self._signatures) == len(self._helpers):
+            others = (self._signatures[helper] for helper in self._helpers)
+            self._lock(Statement(statement.included, (self._stated.signatures[0], *others)))
+            for helper in self._helpers:
+                self._send(server_id(helper), self._agreement)
+
+    def _take_locked(self, index: int) -> None:
+        self._unlocked.discard(index)
+        if not self._unlocked and not self.done:
+            self._finish()
+
+    # Ends
+
+    def _other_servers(self) -> list[PartyId]:
+        return [server_id(index) for index in self._helpers]
+
+    def _abort(self, why: errors.Aborted) -> None:
+        super()._abort(why)
+        for party in sorted(self._alive):
+            self._send(party, messages.abort(self._context.id, why.reason))
+
+    def _lose(self, party: PartyId) -> None:
+        if party in self._alive and party not in self._reporters:
+            self._drop(party, Fault.LOST)
+
+    def _drop(self, party: PartyId, fault: Fault, detail: str = "") -> None:
+        """Once. What was included of it stays so."""
+        if party in self._alive:
+            self._alive.discard(party)
+            self._events.append(Dropped(party, fault, detail))
+        else:
+            self._events.append(Ignored(party, f"{fault.value}: {detail}"))

@@ -1,0 +1,94 @@
+"""The transition tables, as data. A missing entry is the error.
+
+Client. It says one thing and waits for receipts: of the leader, or of every server in direct mode.
+
+    IDLE --start--> WANT_INPUT --input--> WANT_RECEIPTS --the last receipt--> STORED
+
+Server. A batch is collected, agreed on and released. The leader closes the first stage; a helper
+leaves it when the leader's statement is its own. Nothing is released before LOCKED is stored. From
+UPLOAD and AGREE a batch can end by an abort, and a locked one cannot.
+
+    IDLE --start--> UPLOAD --close, or the leader's statement--> AGREE
+         --every server's signature--> LOCKED
+
+A report passes: received --(opened; a verification goes here)--> accepted --> included, or from the
+first two to rejected. The tables list who may say what: repeats of earlier stages included, which
+have no effect but the same answer.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from secagg_protocols.additive.messages import Tag
+
+PHASES = ("upload",)
+"""Of a client; a server's stages have names of their own."""
+
+
+class ClientState(enum.Enum):
+    IDLE = ("idle", "")
+    WANT_INPUT = ("want-input", "upload")
+    WANT_RECEIPTS = ("want-receipts", "upload")
+    STORED = ("stored", "stored")
+    ENDED = ("ended", "ended")
+
+    @property
+    def phase(self) -> str:
+        return self.value[1]
+
+
+class Stage(enum.Enum):
+    """The number is its code in the store."""
+
+    IDLE = ("", 0)
+    UPLOAD = ("upload", 1)
+    AGREE = ("agree", 2)
+    LOCKED = ("collect", 3)
+    ABORTED = ("aborted", 4)
+
+    @property
+    def phase(self) -> str:
+        return self.value[0]
+
+    @property
+    def code(self) -> int:
+        return self.value[1]
+
+    @classmethod
+    def from_code(cls, code: int) -> Stage | None:
+        return next((stage for stage in cls if stage.code == code), None)
+
+
+class Role(enum.Enum):
+    """Whom a message comes from."""
+
+    CLIENT = "client"
+    LEADER = "leader"
+    HELPER = "helper"
+    COLLECTOR = "collector"
+
+
+_REPEATS = frozenset({Tag.VERDICT, Tag.DECIDED, Tag.STATEMENT})
+
+LEADER: dict[tuple[Stage, Role], frozenset[Tag]] = {
+    (Stage.UPLOAD, Role.CLIENT): frozenset({Tag.REPORT, Tag.REPORT_SHARE, Tag.ABORT}),
+    (Stage.UPLOAD, Role.HELPER): frozenset({Tag.VERDICT, Tag.DECIDED, Tag.ABORT}),
+    (Stage.AGREE, Role.HELPER): _REPEATS | {Tag.ABORT},
+    (Stage.LOCKED, Role.HELPER): _REPEATS | {Tag.LOCKED},
+    (Stage.UPLOAD, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+    (Stage.AGREE, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+    (Stage.LOCKED, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+}
+
+_FROM_LEADER = frozenset({Tag.REPORT_SHARE, Tag.DECISION, Tag.STATEMENT})
+
+HELPER: dict[tuple[Stage, Role], frozenset[Tag]] = {
+    (Stage.UPLOAD, Role.CLIENT): frozenset({Tag.REPORT_SHARE, Tag.ABORT}),
+    (Stage.UPLOAD, Role.LEADER): _FROM_LEADER | {Tag.ABORT},
+    (Stage.AGREE, Role.LEADER): _FROM_LEADER | {Tag.AGREEMENT, Tag.ABORT},
+    (Stage.LOCKED, Role.LEADER): _FROM_LEADER | {Tag.AGREEMENT},
+    (Stage.UPLOAD, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+    (Stage.AGREE, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+    (Stage.LOCKED, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+}
