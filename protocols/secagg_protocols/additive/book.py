@@ -87,6 +87,10 @@ class Book:
         self.spent: dict[bytes, bytes] = {}  # decided on in another batch of the epoch
         self._changed: dict[bytes, Row] = {}
 
+    def __len__(self) -> int:
+        """The reports of this batch, pending ones included."""
+        return len(self.pending) + len(self.included) + len(self.rejected)
+
     def digest_of(self, id: bytes) -> bytes | None:
         """Of the report of that id, whatever became of it; None for one that is not known."""
         if id in self.pending:

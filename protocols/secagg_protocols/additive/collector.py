@@ -133,6 +133,9 @@ class Collector(Mailbox):
         tag, bound = read_header(reader)
         if bound != self._batch:
             raise WireError("the message is bound to another task or batch")
+        if tag == Tag.ABORT:
+            self._blame(sender, Fault.QUIT, f"no total: {messages.read_abort(reader).value}")
+            return
         if tag != Tag.TOTAL:
             raise BadTag(f"tag {tag} is not a total")
         total = Total.read(reader, self._context.layout)
@@ -178,6 +181,7 @@ class Collector(Mailbox):
 _REASONS = {
     Fault.LOST: AbortReason.LOST,
     Fault.LATE: AbortReason.LOST,
+    Fault.QUIT: AbortReason.CANCELLED,
     Fault.INVALID_SIGNATURE: AbortReason.INTEGRITY,
     Fault.DISAGREEMENT: AbortReason.INTEGRITY,
 }

@@ -16,6 +16,8 @@ from secagg_protocols.additive.messages import Ruling, Sealed, Statement, Tag, V
 from secagg_protocols.additive.states import HELPER, Stage
 
 _LEADER = server_id(0)
+_MOST = 2
+"""Reports for each client of the plan: what anybody sends to a helper must not fill its memory."""
 
 
 class Helper(Member):
@@ -41,7 +43,14 @@ class Helper(Member):
         """The leader closes a batch; a helper's deadline is that the leader has not."""
         if not self.waiting_for:
             raise LocalProtocolError("no phase is open")
-        self._blame(_LEADER, Fault.LATE, f"nothing came to end {self.phase}")
+        if self._stage is Stage.AGREE:  # rule A9: it has signed, so the others may have locked
+            self._events.append(Ignored(_LEADER, "a set that is signed waits for the agreement"))
+        else:
+            self._blame(_LEADER, Fault.LATE, f"nothing came to end {self.phase}")
+
+    def lost(self, party: PartyId, /) -> None:
+        if party != _LEADER or self._stage is not Stage.AGREE:
+            super().lost(party)
 
     def _resume(self) -> None:
         if self._stage is Stage.LOCKED:
@@ -73,6 +82,9 @@ class Helper(Member):
             raise WireError("a share from a party that does not bring shares in this plan")
         head = sealed.head
         known = self._book.digest_of(head.id)
+        if known is None and len(self._book) >= _MOST * self._context.params.clients:
+            self._events.append(Ignored(sender, "more reports than a batch can have use for"))
+            return
         if known is None:
             self._judge(sealed, message)
         elif known != head.digest:

@@ -85,7 +85,9 @@ class Leader(Member):
 
     def reconnected(self, party: PartyId, /) -> None:
         index = server_id(0) - party
-        if index not in self._helpers:
+        if self._stage is Stage.LOCKED and index in self._unlocked:
+            self._send(party, self._agreement)
+        if self._stage not in (Stage.UPLOAD, Stage.AGREE) or index not in self._helpers:
             return
         for pending in self._book.pending.values():
             if index not in pending.accepted and pending.relayed:
@@ -93,8 +95,6 @@ class Leader(Member):
         for ruling in self._undone[index].values():
             self._send(party, ruling.encode(Tag.DECISION, self._batch))
         self._state_to(index)
-        if self._stage is Stage.LOCKED and index in self._unlocked:
-            self._send(party, self._agreement)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
         """What helpers have done is not stored: they are told again, and have done it already.
@@ -153,13 +153,14 @@ class Leader(Member):
         return shares
 
     def _again(self, sender: PartyId, head: Head, known: bytes) -> None:
-        """Rule A3: the same report gets the same receipt; another of its id drops its sender."""
+        """Rule A3: the same report gets the same receipt; another of its id drops its sender.
+
+        A repeat that comes over another link takes no place there: the report has one.
+        """
         if known != head.digest:
             self._drop(sender, Fault.EQUIVOCATION, "two reports of one id")
             return
         self._events.append(Ignored(sender, "duplicate"))
-        if sender in self._alive:
-            self._reporters.setdefault(sender, head.id)
         if head.id not in self._book.rejected:
             self._send(sender, messages.receipt(self._context.id, head.id))
 
@@ -263,8 +264,6 @@ class Leader(Member):
             self._send(server_id(index), self._stated.encode(Tag.STATEMENT, self._batch))
 
     def _take_statement(self, sender: PartyId, statement: Statement) -> None:
-        if self._stage is Stage.LOCKED:
-            return  # a repeat: its signature is in the agreement
         if self._stated is None or statement.included != self._stated.included:
             refuse(sender, Fault.DISAGREEMENT, "it has summed another set of reports")
         index = server_id(0) - sender

@@ -204,11 +204,14 @@ class Member(Mailbox):
 
     def _restore_stage(self, value: bytes) -> None:
         stage = Stage.from_code(value[0]) if value else None
-        if stage is None:
+        if stage is None or (stage is Stage.ABORTED and len(value) != 2):
             raise StorageError("the stored batch is in no stage that is known")
-        self._stage, self._total = stage, bytes(value[1:])
+        self._stage = stage
         if stage is Stage.ABORTED:
-            self._ended, self.done = errors.Aborted(AbortReason.CANCELLED, "before a restart"), True
+            reason = AbortReason.from_code(value[1]) or AbortReason.CANCELLED
+            self._ended, self.done = errors.Aborted(reason, "before a restart"), True
+        else:
+            self._total = bytes(value[1:])
 
     def _reopen(self, row: Row) -> None:
         raise NotImplementedError
@@ -260,6 +263,8 @@ class Member(Mailbox):
         self._collector_waits = not self._total
         if self._total:
             self._send(COLLECTOR, self._total)
+        elif self._ended is not None:
+            self._send(COLLECTOR, messages.abort(self._batch, self._ended.reason))
 
     # Reports
 
@@ -316,7 +321,8 @@ class Member(Mailbox):
     def _store_stage(self) -> None:
         """The signed set is stored beside the total: it is the proof of what all agreed on."""
         number = self._number.to_bytes(4)
-        self._rows[_BATCH_ROW + number] = bytes([self._stage.code]) + self._total
+        reason = bytes([self._ended.reason.code]) if self._ended else b""
+        self._rows[_BATCH_ROW + number] = bytes([self._stage.code]) + (reason or self._total)
         if self._agreement:
             self._rows[_AGREEMENT_ROW + number] = self._agreement
 
@@ -343,6 +349,8 @@ class Member(Mailbox):
         for server in self._other_servers():
             self._send(server, messages.abort(self._batch, why.reason))
         self._events.append(Aborted(why.reason, str(why)))
+        if self._collector_waits:
+            self._collect()
 
     def _other_servers(self) -> list[PartyId]:
         raise NotImplementedError

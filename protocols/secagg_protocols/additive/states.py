@@ -12,8 +12,9 @@ UPLOAD and AGREE a batch can end by an abort, and a locked one cannot.
          --every server's signature--> LOCKED
 
 A report passes: received --(opened; a verification goes here)--> accepted --> included, or from the
-first two to rejected. The tables list who may say what: repeats of earlier stages included, which
-have no effect but the same answer.
+first two to rejected. The tables list who may say what, repeats of an earlier stage included. A
+machine whose set is locked says nothing about reports any more: those that are pending belong to
+the next batch, and to the machine of that.
 """
 
 from __future__ import annotations
@@ -69,16 +70,15 @@ class Role(enum.Enum):
     COLLECTOR = "collector"
 
 
-_REPEATS = frozenset({Tag.VERDICT, Tag.DECIDED, Tag.STATEMENT})
-
 LEADER: dict[tuple[Stage, Role], frozenset[Tag]] = {
     (Stage.UPLOAD, Role.CLIENT): frozenset({Tag.REPORT, Tag.REPORT_SHARE, Tag.ABORT}),
     (Stage.UPLOAD, Role.HELPER): frozenset({Tag.VERDICT, Tag.DECIDED, Tag.ABORT}),
-    (Stage.AGREE, Role.HELPER): _REPEATS | {Tag.ABORT},
-    (Stage.LOCKED, Role.HELPER): _REPEATS | {Tag.LOCKED},
+    (Stage.AGREE, Role.HELPER): frozenset({Tag.VERDICT, Tag.DECIDED, Tag.STATEMENT, Tag.ABORT}),
+    (Stage.LOCKED, Role.HELPER): frozenset({Tag.LOCKED}),
     (Stage.UPLOAD, Role.COLLECTOR): frozenset({Tag.COLLECT}),
     (Stage.AGREE, Role.COLLECTOR): frozenset({Tag.COLLECT}),
     (Stage.LOCKED, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+    (Stage.ABORTED, Role.COLLECTOR): frozenset({Tag.COLLECT}),
 }
 
 _FROM_LEADER = frozenset({Tag.REPORT_SHARE, Tag.DECISION, Tag.STATEMENT})
@@ -87,8 +87,9 @@ HELPER: dict[tuple[Stage, Role], frozenset[Tag]] = {
     (Stage.UPLOAD, Role.CLIENT): frozenset({Tag.REPORT_SHARE, Tag.ABORT}),
     (Stage.UPLOAD, Role.LEADER): _FROM_LEADER | {Tag.ABORT},
     (Stage.AGREE, Role.LEADER): _FROM_LEADER | {Tag.AGREEMENT, Tag.ABORT},
-    (Stage.LOCKED, Role.LEADER): _FROM_LEADER | {Tag.AGREEMENT},
+    (Stage.LOCKED, Role.LEADER): frozenset({Tag.AGREEMENT}),
     (Stage.UPLOAD, Role.COLLECTOR): frozenset({Tag.COLLECT}),
     (Stage.AGREE, Role.COLLECTOR): frozenset({Tag.COLLECT}),
     (Stage.LOCKED, Role.COLLECTOR): frozenset({Tag.COLLECT}),
+    (Stage.ABORTED, Role.COLLECTOR): frozenset({Tag.COLLECT}),
 }

@@ -1,0 +1,169 @@
+"""One party of a ring sum; party 0 is the initiator (specs/21-ring.md §4).
+
+idle -> pass -> done              a party that is not told the sum
+idle -> pass -> total -> done     the initiator, and everybody where the sum is told
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NoReturn
+
+from secagg import errors
+from secagg.crypto.randomness import checked
+from secagg.errors import (
+    InputError,
+    LocalProtocolError,
+    ParameterError,
+    RemoteProtocolError,
+    WireError,
+)
+from secagg.ring import RingVector
+from secagg.sansio import (
+    Aborted,
+    Finished,
+    Ignored,
+    Mailbox,
+    Outgoing,
+    PhaseEntered,
+    RingTotal,
+    Session,
+)
+from secagg.types import AbortReason, Buffer, PartyId, Randomness, system_randomness
+from secagg_protocols.ring import messages
+from secagg_protocols.ring.params import RingParams
+from secagg_protocols.ring.vectors import minus, plus, uniform
+
+INITIATOR = PartyId(0)
+
+
+class RingParty(Mailbox):
+    """Knows its two neighbours. A fault of another party raises, and ends the round for all."""
+
+    def __init__(
+        self, session: Session, me: PartyId, *, randomness: Randomness = system_randomness
+    ) -> None:
+        super().__init__()
+        if not isinstance(session.params, RingParams) or not 0 <= me < session.params.clients:
+            raise ParameterError("a ring party needs RingParams, and a number below their clients")
+        n = session.params.clients
+        self._session, self._layout, self._me = session, session.layout, me
+        self._everybody = frozenset(map(PartyId, range(n)))
+        self._left, self._right = PartyId((me - 1) % n), PartyId((me + 1) % n)
+        self._told = session.params.tell or me == INITIATOR
+        self._tells = session.params.tell and me == INITIATOR
+        self._offset: RingVector | None = None
+        if me == INITIATOR:
+            self._offset = uniform(self._layout, checked(randomness))
+        self._input: RingVector | None = None
+        self._partial: RingVector | None = self._offset  # what the input is added to
+        self._seen = b""
+        self._total: RingVector | None = None
+        self._ended: AbortReason | None = None
+        self.phase = ""
+        self.done = False
+
+    def start(self) -> None:
+        if self.phase or self.done:
+            raise LocalProtocolError("start() is called once")
+        self._enter("pass")
+        self._pass_on()
+
+    def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
+        if self.done or self._input is not None:
+            raise LocalProtocolError("set_input() is called once, before the session ends")
+        if payload_digest != self._session.payload_digest:
+            self.abort(AbortReason.PEER_FAULT)
+            raise InputError("the task payload is not the one this session was announced with")
+        self._input = self._layout.check(vector)
+        self._pass_on()
+
+    def receive(self, sender: PartyId, message: Buffer, /) -> None:
+        if self.done or sender not in self._everybody - {self._me}:
+            self._events.append(Ignored(sender, "nothing is expected of this party"))
+            return
+        try:
+            tag, content = messages.decode(self._session, message)
+        except WireError as error:
+            self._fail(f"malformed message from party {sender}: {error}")
+        if isinstance(content, AbortReason):
+            self._end(Aborted(content, f"party {sender} ended the round"))
+        elif tag == messages.TOTAL:
+            self._take_total(sender, content)
+        else:
+            self._take_partial(sender, content, hashlib.sha256(message).digest())
+
+    def lost(self, party: PartyId, /) -> None:
+        """No party can be done without: what it was handed, or should have added, is gone."""
+        if party in self._everybody:
+            self.abort(AbortReason.LOST)
+
+    def abort(self, why: AbortReason, /) -> None:
+        if self.done:
+            return
+        for party in sorted(self._everybody - {self._me}):
+            self._outgoing.append(Outgoing(party, messages.abort(self._session, why)))
+        self._end(Aborted(why))
+
+    def result(self) -> RingTotal:
+        """Once done: the sum of all; raises the errors.Aborted that ended the session."""
+        if self._ended is not None:
+            raise errors.Aborted(self._ended)
+        if self._total is None:
+            raise LocalProtocolError("the round is still running, or the initiator keeps the sum")
+        return RingTotal(self._total, self._everybody, frozenset())
+
+    def _take_partial(self, sender: PartyId, partial: RingVector, digest: bytes) -> None:
+        if sender == self._left and digest == self._seen:
+            self._events.append(Ignored(sender, "duplicate"))
+        elif sender != self._left or self._seen:
+            self._fail(f"a partial sum of party {sender}: one is expected, of the left neighbour")
+        elif self._me != INITIATOR:
+            self._partial, self._seen = partial, digest
+            self._pass_on()
+        elif self.phase != "total" or self._offset is None:
+            self._fail("a partial sum came round before there was one")
+        else:
+            self._finish(minus(self._layout, partial, self._offset))
+
+    def _take_total(self, sender: PartyId, total: RingVector) -> None:
+        if sender != INITIATOR or self.phase != "total":
+            self._fail(f"a total of party {sender}: the initiator tells it, if at all, at the end")
+        self._finish(total)
+
+    def _pass_on(self) -> None:
+        """Once there is all that it takes: start, the input, and the sum of those to the left."""
+        if self.phase != "pass" or self._input is None or self._partial is None:
+            return
+        partial = plus(self._layout, self._partial, self._input)
+        self._input = self._partial = None
+        self._send(self._right, messages.PARTIAL, partial)
+        if self._told:
+            self._enter("total")
+        else:
+            self._end(Finished())
+
+    def _finish(self, total: RingVector) -> None:
+        self._total = total
+        if self._tells:
+            for party in sorted(self._everybody - {self._me}):
+                self._send(party, messages.TOTAL, total)
+        self._end(Finished())
+
+    def _send(self, to: PartyId, tag: int, vector: RingVector) -> None:
+        data = messages.encode(tag, self._session, vector)
+        self._outgoing.append(Outgoing(to, data, commit=True))
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+        self._events.append(PhaseEntered(phase))
+
+    def _fail(self, why: str) -> NoReturn:
+        self.abort(AbortReason.PEER_FAULT)
+        raise RemoteProtocolError(why)
+
+    def _end(self, event: Aborted | Finished) -> None:
+        self._events.append(event)
+        self._ended = event.reason if isinstance(event, Aborted) else None
+        self.done = True
+        self._input = self._partial = self._offset = None

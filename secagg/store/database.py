@@ -1,0 +1,234 @@
+"""The file of a SqliteStore: locked, made, opened and checked.
+
+What SQLite leaves open, and what is done about it here:
+
+- It has no checksums on the pages of the main file, and a damaged log is cut at the damage, below
+  pages that a checkpoint has copied already: rows of two batches can mix. Every row carries a
+  checksum, the table `head` their sum, and opening reads everything once before it answers.
+- It takes a log for committed that was never synced, if the process died in between: a server
+  would act on rows that a loss of power can still take away. Opening ends with a checkpoint,
+  which syncs whatever was recovered before anybody sees it.
+- Its own checkpoints ignore the errors of the disk. They are off; ours stop the store.
+- It makes what is missing. A file is made here under another name and moved into place whole, so
+  an empty file, or a log without its file, is damage and not a new store.
+- Its locks belong to the process, which loses them when it closes any other descriptor of the
+  file. Ours is a flock on a file beside it.
+
+What stays undetectable: a file and log that were put back together from an older copy, and the
+loss of the last batches by damage to the log, which SQLite takes for a torn end. A deleted row's
+bytes are overwritten in the file (secure_delete) but may stay in the log until it is truncated.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from secagg.errors import StorageError
+
+MAGIC = b"SQLite format 3\0"
+APPLICATION = 0x5ECA667
+"""SQLite's application_id: tells a store from any other database."""
+VERSION = 1
+"""Of the tables below (user_version); another one is refused."""
+
+SCHEMA = (
+    "CREATE TABLE head (owner BLOB NOT NULL, total BLOB NOT NULL)",
+    "CREATE TABLE rows (key BLOB NOT NULL UNIQUE, checksum BLOB NOT NULL, value BLOB NOT NULL)",
+)
+"""`rows` has a rowid on purpose: a value of the same size is then overwritten in place, which
+halves the time of a commit that rewrites a total of 400 KB (WITHOUT ROWID deletes and inserts)."""
+
+PAGE_SIZE = 8192
+SETTINGS = (
+    "locking_mode = EXCLUSIVE",  # no shared-memory file, and SQLite's own lock beside ours
+    "synchronous = FULL",  # in WAL mode: the log is synced at every commit
+    "fullfsync = ON",  # where fsync alone leaves data in the drive's cache (macOS)
+    "checkpoint_fullfsync = ON",
+    "wal_autocheckpoint = 0",
+    "secure_delete = ON",  # shares are deleted in earnest
+    "cell_size_check = ON",  # damaged pages are found when read, for one comparison a cell
+    "trusted_schema = OFF",  # nothing in a file that was brought to us may run
+    "cache_size = -32768",  # KiB: a batch of 24 MB stays in memory until it is written once
+)
+
+CHECKSUM_SIZE = 16
+_MODULUS = 1 << (8 * CHECKSUM_SIZE)
+
+
+def take_lock(path: Path) -> int:
+    """A descriptor that holds the exclusive lock of the store at `path` until it is closed.
+
+    The file `path`-lock is never removed: its next maker would hold a lock that says nothing.
+    """
+    name = path.with_name(path.name + "-lock")
+    with reported(path, f"its lock {name.name} cannot be taken"):
+        lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise StorageError(
+                f"{path} is in use by another server or another store of this process, which "
+                f"holds {name.name}; end that one first"
+            ) from None
+        except OSError:
+            os.close(lock)
+            raise
+    return lock
+
+
+def create(path: Path, owner: bytes) -> None:
+    """An empty store at `path`, durable, mode 0600. The caller holds the lock."""
+    if log_of(path).exists():
+        raise StorageError(
+            f"{path} is missing, but its log {log_of(path).name} is there: restore both; "
+            "an empty store would forget what was acknowledged"
+        )
+    draft = path.with_name(path.name + "-new")
+    for leftover in (draft, log_of(draft)):  # of a creation that was cut short
+        leftover.unlink(missing_ok=True)
+    made = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.fchmod(made, 0o600)  # whatever the umask took
+    finally:
+        os.close(made)
+    with closing(sqlite3.connect(draft, isolation_level=None)) as database:
+        database.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        _configure(database)
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA:
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {APPLICATION}")
+            database.execute(f"PRAGMA user_version = {VERSION}")
+            database.execute("INSERT INTO head VALUES (?, ?)", (owner, checksum(b"", owner)))
+        checkpoint(database)
+    os.rename(draft, path)
+    _sync(path.parent)
+
+
+def connect(path: Path, owner: bytes) -> sqlite3.Connection:
+    """A connection that has read and checked everything. The caller holds the lock."""
+    status = path.stat()
+    if status.st_mode & 0o077:
+        raise StorageError(
+            f"{path} is open to other users (mode {status.st_mode & 0o777:04o}); chmod it to 600"
+        )
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:  # SQLite makes a new database of one cut short
+            raise StorageError(f"{path} is no database, or damaged; restore a copy and its log")
+    database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        _configure(database)
+        with database:
+            database.execute("BEGIN IMMEDIATE")  # takes SQLite's locks, for good
+        _verify(path, database, owner)
+        checkpoint(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def checkpoint(database: sqlite3.Connection) -> None:
+    """Copies the log into the file, syncs the file, and empties the log."""
+    ((busy, _, _),) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if busy:  # impossible: there is no other connection, and no cursor stays open
+        raise sqlite3.OperationalError("the log is in use")
+
+
+def checked(row: tuple[object, object, object]) -> tuple[bytes, bytes]:
+    """(key, value) of a row (key, checksum, value), or sqlite3.DatabaseError."""
+    key, stored, value = row
+    if not isinstance(key, bytes) or not isinstance(value, bytes):
+        raise sqlite3.DatabaseError("damaged: a row holds other types than were written")
+    if stored != checksum(key, value):
+        raise sqlite3.DatabaseError("damaged: a row does not match its checksum")
+    return key, value
+
+
+def checksum(key: bytes, value: bytes) -> bytes:
+    """16 bytes of SHA-256 over key and value, each behind its u32 length.
+
+    The head's own is the checksum of (empty, owner).
+    """
+    state = hashlib.sha256(len(key).to_bytes(4) + key + len(value).to_bytes(4))
+    state.update(value)
+    return state.digest()[:CHECKSUM_SIZE]
+
+
+def checksum_sum(added: Sequence[bytes], removed: Sequence[bytes] = ()) -> bytes:
+    """Of checksums, modulo 2^128: follows a batch without reading the other rows.
+
+    Proof against accident, not against an author of rows: who can write the file owns it anyway.
+    """
+    total = sum(map(int.from_bytes, added)) - sum(map(int.from_bytes, removed))
+    return (total % _MODULUS).to_bytes(CHECKSUM_SIZE)
+
+
+def log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+@contextmanager
+def reported(path: Path, what: str) -> Iterator[None]:
+    """Errors of SQLite and of the system as StorageError, with the file's name.
+
+    UnicodeDecodeError is what sqlite3 makes of an error that quotes a damaged schema.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path}: {what}: {error}") from error
+
+
+def _configure(database: sqlite3.Connection) -> None:
+    for setting in SETTINGS:
+        database.execute(f"PRAGMA {setting}").fetchall()
+    mode = _pragma(database, "journal_mode = WAL")
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"this file system allows no log, only mode {mode}")
+
+
+def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
+    """Raises StorageError unless this is our file and its rows are those of one batch."""
+    if _pragma(database, "application_id") != APPLICATION:
+        raise StorageError(f"{path} is a database, but no store of this package")
+    version = _pragma(database, "user_version")
+    if version != VERSION:
+        raise StorageError(
+            f"{path} is a store of version {version}, and this code keeps version {VERSION}: "
+            "finish its tasks with the release that made it, or begin with a new file"
+        )
+    tables = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")
+    if [sql for (sql,) in tables] != sorted(SCHEMA):
+        raise StorageError(f"{path} holds other tables than a store's: damaged or foreign")
+    if _pragma(database, "quick_check(1)") != "ok":
+        raise StorageError(f"{path}: SQLite finds its pages damaged; restore a copy")
+    heads = database.execute("SELECT owner, total FROM head").fetchall()
+    if len(heads) != 1 or heads[0][0] != owner:
+        raise StorageError(
+            f"{path} belongs to another task or another server; give each a file of its own"
+        )
+    rows = database.execute("SELECT key, checksum, value FROM rows ORDER BY key")
+    checksums = [checksum(*checked(row)) for row in rows]
+    if heads[0][1] != checksum_sum([checksum(b"", owner), *checksums]):
+        raise StorageError(f"{path}: its rows are not those of one batch: damaged; restore a copy")
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> object:
+    return database.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,117 @@
+"""Rows in one SQLite file: write-ahead log, one writer, checksums; see secagg.store.database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from secagg.errors import StorageError
+from secagg.sansio import Write
+from secagg.store import database as files
+from secagg.store.base import Store
+
+LOG_LIMIT = 32 << 20
+"""Bytes of log that start a checkpoint. A total that every batch rewrites is then copied once for
+many batches, and the log of a crash is still read in a tenth of a second."""
+
+
+class SqliteStore(Store):
+    """Made by `open`. Several threads may use it, one at a time; never use it across a fork."""
+
+    def __init__(self, path: Path, lock: int, database: sqlite3.Connection) -> None:
+        self._path = path
+        self._lock: int | None = lock
+        self._database = database
+        self._guard = threading.Lock()
+        self._ended: str | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, owner: bytes) -> SqliteStore:
+        """The store at `path`, made with mode 0600 if there is none; its folder must exist.
+
+        owner: what binds the file to one task and one server, a digest for instance.
+        Holds an exclusive lock, on the file `path`-lock, until it is closed; that file stays.
+        Raises StorageError for a store in use, of another owner or version, damaged, or open to
+        other users, and where the disk or the folder refuses.
+        """
+        path = Path(path).resolve()
+        lock = files.take_lock(path)
+        try:
+            with files.reported(path, "it cannot be opened"):
+                if not path.exists():
+                    files.create(path, owner)
+                return cls(path, lock, files.connect(path, owner))
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def rows(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        # One query a row: a cursor left open would hold back the checkpoints.
+        after = prefix
+        while True:
+            with self._stopping("reading failed"):
+                row = self._database.execute(
+                    "SELECT key, checksum, value FROM rows WHERE key >= ? ORDER BY key LIMIT 1",
+                    (after,),
+                ).fetchone()
+                if row is None:
+                    return
+                key, value = files.checked(row)
+            if not key.startswith(prefix):
+                return
+            yield key, value
+            after = key + b"\0"  # the next key that there can be
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        with self._stopping("the batch was not stored"):
+            if writes:
+                with self._database:  # commits, or rolls back
+                    self._database.execute("BEGIN IMMEDIATE")
+                    self._write({write.key: write.value for write in writes})
+            if files.log_of(self._path).stat().st_size > LOG_LIMIT:
+                files.checkpoint(self._database)
+
+    def close(self) -> None:
+        with self._guard:
+            if self._lock is None:
+                return
+            self._ended = "it is closed"
+            lock, self._lock = self._lock, None
+            try:
+                with files.reported(self._path, "it cannot be closed"):
+                    self._database.close()
+            finally:
+                os.close(lock)
+
+    def _write(self, latest: dict[bytes, bytes | None]) -> None:
+        find = "SELECT checksum FROM rows WHERE key = ?"
+        found = (self._database.execute(find, (key,)).fetchone() for key in latest)
+        replaced = [row[0] for row in found if row is not None]
+        kept = [(k, files.checksum(k, v), v) for k, v in latest.items() if v is not None]
+        gone = [(key,) for key, value in latest.items() if value is None]
+        self._database.executemany("DELETE FROM rows WHERE key = ?", gone)
+        self._database.executemany(
+            "INSERT INTO rows VALUES (?, ?, ?) ON CONFLICT (key)"
+            " DO UPDATE SET checksum = excluded.checksum, value = excluded.value",
+            kept,
+        )
+        before = self._database.execute("SELECT total FROM head").fetchone()[0]
+        after = files.checksum_sum([before, *(row[1] for row in kept)], replaced)
+        self._database.execute("UPDATE head SET total = ?", (after,))
+
+    @contextmanager
+    def _stopping(self, what: str) -> Iterator[None]:
+        """One caller at a time, and none after a failure: what a failed sync left is unknown."""
+        with self._guard:
+            if self._ended is not None:
+                raise StorageError(f"{self._path}: refused: {self._ended}")
+            try:
+                with files.reported(self._path, what):
+                    yield
+            except StorageError:
+                self._ended = f"{what} before; close it, mend the cause and open it again"
+                raise
