@@ -1,0 +1,265 @@
+"""What can be asked about one column. Each measure is sums of integers over rows, and a reading.
+
+A measure turns a row into levels, levels into addends of its *parts*, and the exact sums of the
+parts into a value with a bound (specs/30-analytics.md §3, §4).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
+from math import isfinite
+from typing import TypeAlias
+
+import numpy as np
+
+from secagg.analytics.bounds import Spread, check_ddof, mean, require
+from secagg.analytics.columns import Columns, Int64s
+from secagg.analytics.ranges import Range, check_excess
+from secagg.analytics.results import NOTHING, Cell, Grid, Label, Result, check_labels
+from secagg.errors import ParameterError
+from secagg.fields import Excess
+
+Sums: TypeAlias = Mapping[str, Sequence[int]]
+"""Of one group: each part's exact sums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`width` integers for each group, to each of which a row adds at most `each` in magnitude."""
+
+    width: int
+    each: int
+
+
+class Measure(ABC):
+    """One entry of a query. `name` below is its name there, and its column unless it has one."""
+
+    @abstractmethod
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The columns that it reads."""
+
+    @abstractmethod
+    def parts(self) -> Mapping[str, Part]: ...
+
+    @abstractmethod
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        """rows x anything, and how many values were clipped."""
+
+    @abstractmethod
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        """Of some rows: rows x width for each part."""
+
+    @abstractmethod
+    def read(self, rows: int | None, sums: Sums) -> Result:
+        """rows: of the group; None for a suppressed one, and then nothing is read.
+
+        Raises IntegrityError for sums that no rows can have.
+        """
+
+
+@dataclass(frozen=True)
+class Count(Measure):
+    """How many rows. Every table counts them; this puts the number among the measures too."""
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        return ()
+
+    def parts(self) -> Mapping[str, Part]:
+        return {}
+
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        return np.empty((columns.length, 0), np.int64), 0
+
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        return {}
+
+    def read(self, rows: int | None, sums: Sums) -> Cell:
+        return NOTHING if rows is None else Cell.of(rows)
+
+
+@dataclass(frozen=True)
+class _OneColumn(Measure):
+    """column: where it is not the measure's name in the query."""
+
+    column: str | None = field(default=None, kw_only=True)
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        return (name if self.column is None else self.column,)
+
+
+@dataclass(frozen=True)
+class _Ranged(_OneColumn):
+    """low, high: the public range; a value outside is clipped and counted, or refused, as `excess`
+    says. bits: 2 to 32; each value is rounded to one of 2^bits - 1 levels."""
+
+    low: float
+    high: float
+    bits: int = 16
+    excess: Excess = "clip"
+
+    def __post_init__(self) -> None:
+        # 0 and 0.0 are one range: queries are compared by what they print as
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+        _ = self.range  # judges all of them
+
+    @cached_property
+    def range(self) -> Range:
+        return Range(self.low, self.high, self.bits, self.excess)
+
+    def parts(self) -> Mapping[str, Part]:
+        return {"sum": Part(1, self.range.largest)}
+
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        levels, clipped = self.range.levels(columns, self.columns(name)[0])
+        return levels[:, None], clipped
+
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        return {"sum": levels}
+
+    def offset(self, rows: int, sums: Sums) -> int:
+        """The sum of the levels."""
+        [total] = sums["sum"]
+        require(abs(total) <= rows * self.range.largest)
+        return total
+
+
+@dataclass(frozen=True)
+class Sum(_Ranged):
+    """The sum of a real column, of error at most rows * (step / 2)."""
+
+    def read(self, rows: int | None, sums: Sums) -> Cell:
+        if rows is None:
+            return NOTHING
+        offset, centre = self.offset(rows, sums), Fraction(self.range.centre)
+        return Cell.of(rows * centre + offset * Fraction(self.range.step), rows * self.range.error)
+
+
+@dataclass(frozen=True)
+class Mean(_Ranged):
+    """The mean of a real column, of error at most step / 2; nothing for no rows."""
+
+    def read(self, rows: int | None, sums: Sums) -> Cell:
+        if rows is None:
+            return NOTHING
+        return mean(self.range, rows, self.offset(rows, sums))
+
+
+@dataclass(frozen=True)
+class Variance(_Ranged):
+    """The variance about the mean: of the rows as a population, or with ddof=1 as a sample.
+
+    Of error at most (step / 2) (2 s + step / 2), s being the standard deviation, times
+    rows / (rows - ddof); nothing for ddof rows or fewer.
+    """
+
+    ddof: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ddof(self.ddof)
+
+    def parts(self) -> Mapping[str, Part]:
+        largest = self.range.largest
+        return {"sum": Part(1, largest), "squares": Part(1, largest**2)}
+
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        return {"sum": levels, "squares": levels * levels}
+
+    def read(self, rows: int | None, sums: Sums) -> Cell:
+        if rows is None:
+            return NOTHING
+        [offset], [squares] = sums["sum"], sums["squares"]
+        return Spread(self.range, rows, offset, squares).variance(self.ddof)
+
+
+@dataclass(frozen=True)
+class Share(_OneColumn):
+    """The share of rows that are true, exactly; of a column of booleans or of 0 and 1."""
+
+    def parts(self) -> Mapping[str, Part]:
+        return {"true": Part(1, 1)}
+
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        return columns.flags(self.columns(name)[0])[:, None], 0
+
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        return {"true": levels}
+
+    def read(self, rows: int | None, sums: Sums) -> Cell:
+        if rows is None:
+            return NOTHING
+        [true] = sums["true"]
+        require(0 <= true <= rows)
+        return Cell.of(Fraction(true, rows)) if rows else NOTHING
+
+
+@dataclass(frozen=True)
+class Histogram(_OneColumn):
+    """How many rows lie in each bin, exactly.
+
+    edges: of real bins [e0, e1), [e1, e2), ..., the last one closed; the outermost may be
+    infinite. A value outside is counted in the nearest bin and reported as clipped, or refused,
+    as `excess` says. categories: instead, the public list of values that a row may have; any
+    other is refused. Bins of few rows are not suppressed: groups are (specs/30-analytics.md §6).
+    """
+
+    edges: tuple[float, ...] = ()
+    categories: tuple[Label, ...] = ()
+    excess: Excess = "clip"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "edges", tuple(map(float, self.edges)))
+        object.__setattr__(self, "categories", check_labels("categories", self.categories))
+        if bool(self.edges) == bool(self.categories):
+            raise ParameterError("a histogram has either edges or categories")
+        if self.edges and not _ascending(self.edges):
+            raise ParameterError("a histogram has two edges or more, strictly ascending")
+        check_excess(self.excess)
+
+    @cached_property
+    def labels(self) -> tuple[Label, ...]:
+        if self.categories:
+            return self.categories
+        bins = [f"[{_short(low)}, {_short(high)}" for low, high in pairwise(self.edges)]
+        closing = "]" if isfinite(self.edges[-1]) else ")"
+        return (*(f"{each})" for each in bins[:-1]), bins[-1] + closing)
+
+    def parts(self) -> Mapping[str, Part]:
+        return {"counts": Part(len(self.labels), 1)}
+
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        column = self.columns(name)[0]
+        if self.categories:
+            return columns.indices(column, self.categories)[:, None], 0
+        return self._bins(columns, column)
+
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        return {"counts": (levels == np.arange(len(self.labels))).astype(np.int64)}
+
+    def read(self, rows: int | None, sums: Sums) -> Grid:
+        if rows is None:
+            return Grid((self.labels,), (NOTHING,) * len(self.labels))
+        counts = sums["counts"]
+        require(min(counts) >= 0 and sum(counts) == rows)
+        return Grid((self.labels,), tuple(map(Cell.of, counts)))
+
+    def _bins(self, columns: Columns, column: str) -> tuple[Int64s, int]:
+        reals, outside = columns.within(column, self.edges[0], self.edges[-1], self.excess)
+        bins = np.searchsorted(self.edges, reals, side="right") - 1
+        levels = np.minimum(bins, len(self.labels) - 1).astype(np.int64)  # the last edge is inside
+        return levels[:, None], outside
+
+
+def _ascending(edges: tuple[float, ...]) -> bool:
+    """False for NaN."""
+    return len(edges) > 1 and all(low < high for low, high in pairwise(edges))
+
+
+def _short(edge: float) -> str:
+    return repr(edge).removesuffix(".0")

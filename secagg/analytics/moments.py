@@ -1,0 +1,100 @@
+"""Means, covariances and correlations of several columns at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations_with_replacement, product
+from typing import TypeAlias
+
+import numpy as np
+
+from secagg.analytics.bounds import Spread, check_ddof, correlation, covariance, mean
+from secagg.analytics.columns import Columns, Int64s
+from secagg.analytics.measures import Measure, Part, Sums
+from secagg.analytics.ranges import Range
+from secagg.analytics.results import NOTHING, Cell, Grid, MomentTable, check_labels
+from secagg.errors import ParameterError
+from secagg.fields import Excess
+
+Triangle: TypeAlias = Mapping[tuple[int, int], Cell]
+
+
+@dataclass(frozen=True)
+class Moments(Measure):
+    """The mean of each column, and covariance and correlation of each pair.
+
+    ranges: column -> (low, high), public; d columns take d + d (d + 1) / 2 integers for each
+    group. bits, excess: of all of them, as for a Mean. ddof: of the covariances. A correlation
+    is left out where a column is, up to quantisation, constant.
+    """
+
+    ranges: Mapping[str, tuple[float, float]]
+    bits: int = 16
+    excess: Excess = "clip"
+    ddof: int = 0
+
+    def __post_init__(self) -> None:
+        check_labels("columns", self.ranges)
+        if not self.ranges:
+            raise ParameterError("moments are of one column or more")
+        check_ddof(self.ddof)
+        # a copy: what a caller does to its mapping later changes no query
+        ranges = {name: (float(low), float(high)) for name, (low, high) in self.ranges.items()}
+        object.__setattr__(self, "ranges", ranges)
+        _ = self._ranges
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        return tuple(self.ranges)
+
+    def parts(self) -> Mapping[str, Part]:
+        largest, width = self._ranges[0].largest, len(self.ranges)
+        pairs = width * (width + 1) // 2
+        return {"sum": Part(width, largest), "products": Part(pairs, largest**2)}
+
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        each = [r.levels(columns, c) for c, r in zip(self.ranges, self._ranges, strict=True)]
+        return np.column_stack([levels for levels, _ in each]), sum(n for _, n in each)
+
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        left, right = np.triu_indices(len(self.ranges))
+        return {"sum": levels, "products": levels[:, left] * levels[:, right]}
+
+    def read(self, rows: int | None, sums: Sums) -> MomentTable:
+        if rows is None:
+            nothing = dict.fromkeys(self._pairs, NOTHING)
+            return self._table([NOTHING] * len(self.ranges), nothing, nothing)
+        products = dict(zip(self._pairs, sums["products"], strict=True))
+        spreads = [
+            Spread(r, rows, offset, products[i, i])
+            for i, (r, offset) in enumerate(zip(self._ranges, sums["sum"], strict=True))
+        ]
+        covariances, correlations = {}, {}
+        for (i, j), total in products.items():
+            a, b = spreads[i], spreads[j]
+            covariances[i, j] = covariance(a, b, total, self.ddof)
+            correlations[i, j] = correlation(a, b, total)
+        means = [mean(spread.range, rows, spread.offset) for spread in spreads]
+        return self._table(means, covariances, correlations)
+
+    @cached_property
+    def _ranges(self) -> tuple[Range, ...]:
+        pairs = self.ranges.values()
+        return tuple(Range(low, high, self.bits, self.excess) for low, high in pairs)
+
+    @property
+    def _pairs(self) -> list[tuple[int, int]]:
+        """The upper triangle by rows, diagonal included, as `expand` has it."""
+        return list(combinations_with_replacement(range(len(self.ranges)), 2))
+
+    def _table(
+        self, means: list[Cell], covariances: Triangle, correlations: Triangle
+    ) -> MomentTable:
+        names = tuple(self.ranges)
+
+        def square(triangle: Triangle) -> Grid:
+            corners = product(range(len(names)), repeat=2)
+            return Grid((names, names), tuple(triangle[min(c), max(c)] for c in corners))
+
+        return MomentTable(Grid((names,), tuple(means)), square(covariances), square(correlations))

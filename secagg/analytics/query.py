@@ -1,0 +1,239 @@
+"""A query: what is asked, of whom, as fields of a plan; and a client's answer to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secagg.analytics.columns import Columns, Int64s, read_columns
+from secagg.analytics.measures import Measure, Part
+from secagg.analytics.results import Label, check_labels
+from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
+from secagg.fields import Field, Integer
+
+if TYPE_CHECKING:
+    from secagg.analytics.table import Table
+    from secagg.party import Aggregate
+
+ROWS = "rows"
+"""The field that counts rows. The names of a measure's fields have a dot, so none is this one."""
+
+CHUNK = 1 << 20
+"""Addends at a time: a client with many rows needs no more than some megabytes beside them."""
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Answer(Mapping[str, Int64s]):
+    """A client's fields, ready for a round. The rest stays with the client.
+
+    clipped: of each measure, how many values lay outside its range. left_out: how many rows were
+    of groups that the second round does not ask about.
+    """
+
+    fields: Mapping[str, Int64s] = field(repr=False)
+    clipped: Mapping[str, int] = field(repr=False)
+    left_out: int = field(repr=False)
+
+    def __getitem__(self, name: str) -> Int64s:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+
+@dataclass(frozen=True)
+class Query:
+    """Named measures, over all rows or by group: the public part, which all parties agree on.
+
+    measures: name -> Measure, or one measure, which is then named "value". by, groups: the column
+    that says which group a row is in, and the fixed list of groups. rows: the most rows that one
+    client holds. min_group: a group of fewer rows is suppressed in tables; 0 suppresses none, and
+    an empty group then has 0 rows and no mean. total: whether tables have a line for all groups
+    together. published: made by `second_round`.
+
+    Raises ParameterError for an impossible query, HeadroomError where the sums of one client's
+    rows may not fit an integer field.
+    """
+
+    measures: Mapping[str, Measure] | Measure
+    by: str | None = None
+    groups: tuple[Label, ...] = ()
+    rows: int = 1
+    min_group: int = 0
+    total: bool = True
+    published: tuple[tuple[Label, int | None], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", check_labels("groups", self.groups))
+        if (self.by is None) != (not self.groups):
+            raise ParameterError("a query by a column needs its list of groups, and only then")
+        if not (self.by is not None or self.total):
+            raise ParameterError("a query without groups has nothing but its total")
+        for what, number, least in (("rows", self.rows, 1), ("min_group", self.min_group, 0)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise ParameterError(f"{what} is an integer from {least} on, not {number!r}")
+        _ = self.fields  # proves the head-room of one client; the plan proves that of all
+
+    @cached_property
+    def named(self) -> Mapping[str, Measure]:
+        """The measures by name."""
+        given = self.measures
+        named = {"value": given} if isinstance(given, Measure) else dict(given)
+        for name, measure in named.items():
+            if not (isinstance(name, str) and isinstance(measure, Measure)):
+                raise ParameterError("measures are names and Measures such as Mean(0, 120)")
+        return named
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Those that a client's rows must have, each once."""
+        of_measures = (c for name, measure in self.named.items() for c in measure.columns(name))
+        return tuple(dict.fromkeys([*((self.by,) if self.by is not None else ()), *of_measures]))
+
+    @cached_property
+    def fields(self) -> Mapping[str, Field]:
+        """For `secagg.plan(fields=...)`: integers, exactly summed; `rows` counts rows."""
+        return {name: self._integer(name, part) for name, part in self.parts.items()}
+
+    @cached_property
+    def parts(self) -> Mapping[str, Part]:
+        """By field: the addends of one row to one group. A field has them for group after group."""
+        return {ROWS: Part(1, 1)} | {
+            f"{name}.{kind}": part
+            for name, measure in self.named.items()
+            for kind, part in measure.parts().items()
+        }
+
+    @property
+    def payload(self) -> bytes:
+        """The query itself, as the task of its round.
+
+        A round's plan has names and sizes of fields only. With this as the round's payload, its
+        digest binds ranges, groups and published counts too: clients who were told different
+        queries do not share a session.
+        """
+        measures = [[name, repr(measure)] for name, measure in self.named.items()]
+        names = ("by", "groups", "rows", "min_group", "total", "published")
+        rest = {name: getattr(self, name) for name in names}
+        return json.dumps({"analytics": _VERSION, "measures": measures} | rest).encode()
+
+    def encode(self, rows: Any) -> Answer:
+        """A client's rows as the fields of its input.
+
+        rows: for a query of one column a value, or a sequence of values; else a row, as a mapping
+        of columns to values, a sequence of such rows, or a mapping of columns to sequences, such
+        as a data frame. Other columns are not looked at. No rows at all is an answer too.
+
+        Raises InputError for missing columns, unequal lengths and wrong types; RangeError, with
+        the row's number, for NaN and infinities, for a value outside its range where that is an
+        error, for a group or category that the query does not list, and for more than `rows` rows.
+        """
+        columns = read_columns(rows, self.columns, self.rows)
+        places = self._places(columns)
+        sums = {name: np.zeros((self._width, p.width), np.int64) for name, p in self.parts.items()}
+        sums[ROWS][:, 0] = np.bincount(places[places >= 0], minlength=self._width)
+        clipped = {}
+        for name, measure in self.named.items():
+            levels, clipped[name] = measure.levels(columns, name)
+            _add(sums, name, measure, levels, places)
+        flat = {name: total.reshape(-1) for name, total in sums.items()}
+        return Answer(flat, clipped, int((places < 0).sum()))
+
+    def table(self, aggregate: Aggregate) -> Table:
+        """What a round over `fields` says; see Table.
+
+        Raises InputError for an aggregate of other fields, IntegrityError for sums that no rows
+        can have.
+        """
+        from secagg.analytics.table import Table  # which knows queries
+
+        return Table.of(self, aggregate.levels, aggregate.count)
+
+    def first_round(self) -> Query:
+        """How many rows each group has, and nothing else: the first of two rounds.
+
+        Its tables have no total, from which a single suppressed group could be found.
+        """
+        self._require_two_rounds()
+        return dataclasses.replace(self, measures={}, total=False)
+
+    def second_round(
+        self, published: Mapping[Label, int | None], asked: tuple[Label, ...] | None = None
+    ) -> Query:
+        """This query for the groups that may be asked about: the same on both sides.
+
+        published: the first round's `Table.counts`: every group's rows, None where suppressed.
+        asked: the groups that the collector wants, where it says so; by default all that reach
+        min_group. Rows of other groups are left out of every sum by `encode`.
+
+        Raises PolicyRefused for a group below the minimum, and where no group reaches it;
+        InputError where `published` has not exactly the query's groups.
+        """
+        self._require_two_rounds()
+        if set(published) != set(self.groups):
+            raise InputError("the published counts are not of exactly the query's groups")
+        enough = {g for g, n in published.items() if n is not None and n >= self.min_group}
+        groups = tuple(g for g in self.groups if g in (enough if asked is None else asked))
+        small = [g for g in (groups if asked is None else asked) if g not in enough]
+        if small or not groups:
+            raise PolicyRefused(
+                f"groups {small} have fewer than {self.min_group} rows by the published counts, "
+                "or are none of the query: no values are given for them"
+                if small
+                else f"no group has {self.min_group} rows by the published counts"
+            )
+        counts = tuple((group, published[group]) for group in self.groups)
+        return dataclasses.replace(self, groups=groups, published=counts)
+
+    @property
+    def _width(self) -> int:
+        return len(self.groups) or 1
+
+    def _integer(self, name: str, part: Part) -> Integer:
+        most = self.rows * part.each
+        if most.bit_length() > 63:
+            raise HeadroomError(
+                f"field {name!r}: {self.rows} rows of up to {part.each} each need "
+                f"{most.bit_length() + 1} bits of 64; use fewer bits, or fewer rows a client"
+            )
+        return Integer(self._width * part.width, most)
+
+    def _places(self, columns: Columns) -> Int64s:
+        """Each row's group, by its place in `groups`; -1 for one that is not asked about."""
+        if self.by is None:
+            return np.zeros(columns.length, np.int64)
+        known = tuple(group for group, _ in self.published) or self.groups
+        place = {group: i for i, group in enumerate(self.groups)}
+        of_known = np.array([place.get(group, -1) for group in known], np.int64)
+        places: Int64s = of_known[columns.indices(self.by, known)]
+        return places
+
+    def _require_two_rounds(self) -> None:
+        if self.by is None or self.min_group < 2 or self.published:
+            raise ParameterError(
+                "two rounds are for a query by group with a min_group above 1, and only once"
+            )
+
+
+def _add(
+    sums: Mapping[str, Int64s], name: str, measure: Measure, levels: Int64s, places: Int64s
+) -> None:
+    """Adds every row to its group. No sum of at most `rows` rows leaves int64: see `fields`."""
+    widest = max((part.width for part in measure.parts().values()), default=1)
+    size = max(1, CHUNK // widest)
+    for start in range(0, len(levels), size):
+        here = places[start : start + size]
+        for kind, addends in measure.expand(levels[start : start + size]).items():
+            for place in np.unique(here[here >= 0]):
+                sums[f"{name}.{kind}"][place] += addends[here == place].sum(axis=0)

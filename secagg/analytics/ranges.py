@@ -1,0 +1,89 @@
+"""A real column's range, and its rows as levels about the middle (specs/30-analytics.md §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from secagg.analytics.columns import Columns, Int64s
+from secagg.analytics.results import round_up
+from secagg.errors import ParameterError
+from secagg.fields import EXCESSES, Excess, FixedPoint
+from secagg.types import system_randomness
+
+LARGEST = 1e100
+"""Of |low| and |high|, and 1 / LARGEST of their distance: squares and their sums stay normal."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """[low, high], each value of which becomes one of 2^bits - 1 levels about the middle.
+
+    A level q stands for exactly centre + q step, two float64 that both sides compute alike.
+    """
+
+    low: float
+    high: float
+    bits: int
+    excess: Excess
+
+    def __post_init__(self) -> None:
+        within = -LARGEST <= self.low and self.high <= LARGEST
+        if not (within and self.high - self.low >= 1 / LARGEST):  # NaN fails too
+            raise ParameterError(
+                f"a range has low < high within ±{LARGEST:g}, at least {1 / LARGEST:g} apart, "
+                f"not {self.low!r} and {self.high!r}"
+            )
+        check_excess(self.excess)
+        _ = self._field(1)  # judges the bits
+
+    @cached_property
+    def centre(self) -> float:
+        return float((Fraction(self.low) + Fraction(self.high)) / 2)
+
+    @cached_property
+    def step(self) -> float:
+        return self._field(1).step
+
+    @property
+    def largest(self) -> int:
+        """The largest magnitude of a level."""
+        return self._field(1).levels
+
+    @cached_property
+    def error(self) -> Fraction:
+        """|x - (centre + level * step)| is at most this, for every float64 x in the range.
+
+        It is the field's bound. That has room for 16 float64 roundings, of which three are made:
+        x - centre, its division by step, and the step itself.
+        """
+        return Fraction(self._field(1).max_error)
+
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        """One level a row, and how many rows were clipped.
+
+        Raises as `Columns.within`.
+        """
+        from secagg.quantize import quantize  # here: planning must not wait for the compiler
+
+        reals, outside = columns.within(name, self.low, self.high, self.excess)
+        if not columns.length:
+            return np.empty(0, np.int64), 0
+        field = self._field(columns.length)
+        levels, _ = quantize(reals - self.centre, field, system_randomness, name=name)
+        return levels, outside
+
+    def _field(self, length: int) -> FixedPoint:
+        """Rounded to nearest, which draws no randomness; clipping is judged before the shift."""
+        centre = Fraction(self.centre)
+        # rounded up, so that no value of the range lies beyond the clip
+        half = round_up(max(Fraction(self.high) - centre, centre - Fraction(self.low)))
+        return FixedPoint(length, clip=half, bits=self.bits)
+
+
+def check_excess(excess: str) -> None:
+    if excess not in EXCESSES:
+        raise ParameterError(f"excess is one of {EXCESSES}, not {excess!r}")

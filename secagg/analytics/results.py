@@ -1,0 +1,171 @@
+"""What a table is made of: a value with its bound, and labelled grids of them.
+
+Every value is computed as an exact rational and rounded once; what that rounding loses is part of
+the bound (specs/30-analytics.md §4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import ROUND_UP, Context, Decimal
+from fractions import Fraction
+from itertools import combinations, product
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg.errors import ParameterError
+
+Label: TypeAlias = str | int
+"""A group, a category, a bin or a column."""
+
+Number: TypeAlias = Fraction | int
+
+MAX_LABELS = 1 << 20
+MAX_PAIRS = 10
+
+_SQRT_BITS = 64
+
+_UP = Context(prec=40, rounding=ROUND_UP)
+_TWO_DIGITS = Context(prec=2, rounding=ROUND_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """|value - truth| <= error, the truth being that of the rows after clipping.
+
+    Both are None where there is nothing to say: an empty group, a suppressed one, a variance of
+    too few rows, a correlation with a column that quantisation cannot tell from a constant.
+    """
+
+    value: float | None
+    error: float | None
+
+    @classmethod
+    def of(cls, exact: Number, bound: Number = 0) -> Cell:
+        """The nearest float64 to `exact`; its error covers `bound` and that rounding."""
+        value = float(exact)
+        return cls(value, round_up(bound + abs(exact - Fraction(value))))
+
+    def __str__(self) -> str:
+        """Ten digits, and a bound that covers those left out too; no bound where it is 0."""
+        if self.value is None or self.error is None:
+            return "-"
+        shown = str(int(self.value)) if self.value.is_integer() else f"{self.value:.10g}"
+        lost = _UP.abs(_UP.subtract(Decimal(shown), Decimal(self.value)))
+        error = _UP.add(lost, Decimal(self.error))
+        return f"{shown} ± {float(_TWO_DIGITS.plus(error)):.2g}" if error else shown
+
+    def as_dict(self) -> dict[str, object]:
+        return {"value": self.value, "error": self.error}
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """(label, text) of each line in a table's text."""
+        yield "", str(self)
+
+
+NOTHING = Cell(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Cells along one or two labelled axes, in C order: grid["a"], or grid["a", "b"]."""
+
+    axes: tuple[tuple[Label, ...], ...]
+    cells: tuple[Cell, ...]
+
+    def __getitem__(self, key: Label | tuple[Label, ...]) -> Cell:
+        """KeyError for another number of labels than axes, or for a label that is not there."""
+        labels = key if isinstance(key, tuple) else (key,)
+        if len(labels) != len(self.axes) or any(
+            label not in axis for label, axis in zip(labels, self.axes, strict=True)
+        ):
+            raise KeyError(key)
+        flat = 0
+        for label, axis in zip(labels, self.axes, strict=True):
+            flat = flat * len(axis) + axis.index(label)
+        return self.cells[flat]
+
+    @property
+    def value(self) -> npt.NDArray[np.float64]:
+        """The values, NaN where there is none; shape: the lengths of the axes."""
+        return self._array([cell.value for cell in self.cells])
+
+    @property
+    def error(self) -> npt.NDArray[np.float64]:
+        """The bounds, likewise."""
+        return self._array([cell.error for cell in self.cells])
+
+    def as_dict(self) -> dict[str, object]:
+        return {"labels": [list(axis) for axis in self.axes]} | {
+            key: [getattr(cell, key) for cell in self.cells] for key in ("value", "error")
+        }
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        for labels, cell in zip(product(*self.axes), self.cells, strict=True):
+            yield ", ".join(map(str, labels)), str(cell)
+
+    def _array(self, numbers: list[float | None]) -> npt.NDArray[np.float64]:
+        array = np.array([math.nan if n is None else n for n in numbers], np.float64)
+        return array.reshape([len(axis) for axis in self.axes])
+
+
+@dataclass(frozen=True, slots=True)
+class MomentTable:
+    """Means, covariances and correlations of several columns. Variances are on the diagonal."""
+
+    mean: Grid
+    covariance: Grid
+    correlation: Grid
+
+    @property
+    def columns(self) -> tuple[Label, ...]:
+        return self.mean.axes[0]
+
+    def as_dict(self) -> dict[str, object]:
+        return {name: getattr(self, name).as_dict() for name in self.__slots__}
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Correlations of a few columns only: many would bury the rest of a table."""
+        names = self.columns
+        yield from ((f"mean {label}", text) for label, text in self.mean.lines())
+        yield from ((f"variance {name}", str(self.covariance[name, name])) for name in names)
+        pairs = list(combinations(names, 2))
+        if len(pairs) > MAX_PAIRS:
+            yield "correlation", f"{len(pairs)} pairs, not listed"
+            return
+        yield from ((f"correlation {a}, {b}", str(self.correlation[a, b])) for a, b in pairs)
+
+
+Result: TypeAlias = Cell | Grid | MomentTable
+
+
+def check_labels(what: str, labels: Iterable[Label]) -> tuple[Label, ...]:
+    """A public list of distinct texts and integers, fit for printing."""
+    checked = tuple(labels)
+    for label in checked:
+        if not isinstance(label, str | int) or not str(label).isprintable():
+            raise ParameterError(f"{what} are printable texts or integers, not {label!r}")
+    if len(set(checked)) < len(checked) or len(checked) > MAX_LABELS:
+        raise ParameterError(f"{what} are distinct, and at most {MAX_LABELS}")
+    return checked
+
+
+def round_up(exact: Number) -> float:
+    """The smallest float64 that is at least `exact`, or its neighbour."""
+    nearest = float(exact)
+    return nearest if nearest >= exact else math.nextafter(nearest, math.inf)
+
+
+def sqrt_bounds(square: Number) -> tuple[Fraction, Fraction]:
+    """(low, high) around the square root, apart by at most 2^-64 of it; square >= 0."""
+    exact = Fraction(square)
+    if exact == 0:
+        return exact, exact
+    # sqrt(p / q) = sqrt(p q) / q, and p q >= 1: the shift makes 64 bits and more significant
+    root = math.isqrt(exact.numerator * exact.denominator << 2 * _SQRT_BITS)
+    scale = exact.denominator << _SQRT_BITS
+    return Fraction(root, scale), Fraction(root + 1, scale)

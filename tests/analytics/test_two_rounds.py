@@ -1,0 +1,105 @@
+"""Counts first, then values of large groups only, enforced by every client.
+
+Covers specs/30-analytics.md §7.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pooled import ask
+
+import secagg
+from secagg.analytics import Mean, Query
+from secagg.errors import InputError, ParameterError, PolicyRefused, RangeError
+
+QUERY = Query({"x": Mean(0, 10)}, by="g", groups=("a", "b", "c"), rows=12, min_group=5)
+PUBLISHED: dict[str | int, int | None] = {"a": 12, "b": None, "c": 5}
+
+
+def rows(**counts: int) -> dict[str, list[Any]]:
+    groups = [g for g, n in counts.items() for _ in range(n)]
+    return {"g": groups, "x": [float("abc".index(g)) for g in groups]}
+
+
+def test_the_first_round_asks_for_counts_only() -> None:
+    first = QUERY.first_round()
+    assert [*first.fields] == ["rows"]
+    table = ask(first, [rows(a=6, b=4), rows(a=6, c=5)])
+    assert table.counts == PUBLISHED
+    assert table.total is None, "12 + 4 + 5 = 21 would give b away"
+
+
+def test_both_sides_derive_the_same_second_query() -> None:
+    second = QUERY.second_round(PUBLISHED)
+    assert second == QUERY.second_round(dict(reversed(PUBLISHED.items())))
+    assert second.groups == ("a", "c")
+    assert second.payload == QUERY.second_round(PUBLISHED, ("c", "a")).payload
+    assert second.payload != QUERY.second_round(PUBLISHED | {"a": 13}).payload
+    assert second.payload != QUERY.second_round(PUBLISHED | {"b": 4}).payload
+    assert second.fields["rows"].length == 2
+
+
+def test_rows_of_small_groups_stay_at_home() -> None:
+    second = QUERY.second_round(PUBLISHED)
+    answer = second.encode(rows(a=2, b=4, c=1))
+    assert answer["rows"].tolist() == [2, 1]
+    assert answer.left_out == 4
+    assert all((answer[n] == second.encode(rows(a=2, c=1))[n]).all() for n in answer)
+    with pytest.raises(RangeError, match="row 0"):
+        second.encode({"g": ["d"], "x": [1.0]})
+    table = ask(second, [rows(a=6, b=4), rows(a=6, c=5)])
+    assert table.counts == {"a": 12, "c": 5}
+    assert table.total is not None and table.total.rows == 17
+
+
+def test_a_client_names_fewer_groups_than_it_may() -> None:
+    assert QUERY.second_round(PUBLISHED, ("c",)).groups == ("c",)
+
+
+@pytest.mark.parametrize("asked", [("a", "b"), ("b",), ("a", "z"), ()])
+def test_a_second_query_for_a_small_group_is_refused(asked: tuple[str, ...]) -> None:
+    with pytest.raises(PolicyRefused, match="published counts"):
+        QUERY.second_round(PUBLISHED, asked)
+
+
+@pytest.mark.parametrize("small", [None, 0, 4])
+def test_no_group_is_large_enough(small: int | None) -> None:
+    with pytest.raises(PolicyRefused, match="no group"):
+        QUERY.second_round({"a": small, "b": small, "c": 4})
+
+
+@pytest.mark.parametrize(
+    "published", [{}, {"a": 9, "b": 9}, {"a": 9, "b": 9, "c": 9, "d": 9}, {"a": 9, "b": 9, "d": 9}]
+)
+def test_counts_of_other_groups_are_refused(published: dict[str | int, int | None]) -> None:
+    with pytest.raises(InputError, match="exactly"):
+        QUERY.second_round(published)
+
+
+def test_a_third_round_and_rounds_without_a_minimum_make_no_sense() -> None:
+    with pytest.raises(ParameterError):
+        QUERY.second_round(PUBLISHED).second_round({"a": 9, "c": 9})
+    for query in (Query(Mean(0, 1), min_group=5), Query(Mean(0, 1), by="g", groups=("a",))):
+        with pytest.raises(ParameterError):
+            query.first_round()
+        with pytest.raises(ParameterError):
+            query.second_round({"a": 7})
+
+
+def test_two_whole_rounds() -> None:
+    clients = [rows(a=i % 3, b=i % 2, c=0 if i else 2) for i in range(8)]
+    tables = []
+    query = QUERY.first_round()
+    while True:
+        plan = secagg.plan(clients=8, fields=query.fields, corrupt=0, dropout=0)
+        answers = {i: query.encode(of_client) for i, of_client in enumerate(clients)}
+        tables.append(query.table(secagg.simulate(plan, answers, payload=query.payload)))
+        if query.published:
+            break
+        query = QUERY.second_round(tables[0].counts)
+    first, second = tables
+    assert first.counts == {"a": 7, "b": None, "c": None}
+    assert second.counts == {"a": 7}
+    assert [*second.groups] == ["a"]
