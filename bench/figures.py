@@ -25,6 +25,8 @@ AT_LEAST = {
     ("peer", "cpu"): 25.0,
 }
 AT_MOST = {
+    ("additive", "upload"): 1.01,
+    ("additive", "server"): 2.0,
     ("peer", "bytes"): 0.5,
     ("tax", "loopback"): 2.0,
     ("tax", "shaped"): 1.1,

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from secagg.committee import Committee
 from secagg.errors import BadTag
+from secagg.fields import Integer
 from secagg.planner import MAX_ENCODED, Plan, plan
+from secagg.task import Task
+from secagg.types import AbortReason, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import decode_frame
 from secagg.wire.header import read_header
 from secagg.wire.schema import read_schema, write_schema
+from secagg_protocols.additive import messages as additive
+from secagg_protocols.additive.book import Row
+from secagg_protocols.additive.params import decode_params as decode_additive_params
 from secagg_protocols.plainsum import decode_params as decode_plainsum_params
 from secagg_protocols.secagg import messages
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import decode_params
+from tests.ensembles import Setting, keys_of, params_of, told
 from tests.rounds import COMPLETE, LAYOUT, network_of
 
 SIZE, DEGREE = COMPLETE.clients, COMPLETE.degree
 FRAME_LIMIT = 1 << 16
+ADDITIVE = Setting(params_of(3), LAYOUT)
 
 
 def message(data: bytes) -> bytes:
@@ -86,10 +95,83 @@ def valid_messages() -> dict[Tag, bytes]:
 
 
 def valid_plans() -> list[bytes]:
-    from secagg.fields import FixedPoint, Integer
+    from secagg.fields import FixedPoint
 
     fields = {"update": FixedPoint(5, clip=1.0, bits=8), "votes": Integer(3, max=7)}
     return [
         plan(clients=n, fields=fields, max_weight=w, protocol=name, corrupt=0).encode()
         for n, w, name in [(3, 1, "plainsum"), (8, 5, "secagg"), (10, 1, "secagg+")]
     ]
+
+
+# Additive sums
+
+
+def additive_message(data: bytes) -> bytes:
+    """A message of an ADDITIVE batch, read and written again as server 1 or the collector would."""
+    reader = Reader(data)
+    number, bound = read_header(reader)
+    if number not in additive.NAMES:
+        raise BadTag(f"tag {number}")
+    out = _additive_body(additive.Tag(number), reader, bound)
+    reader.finish()
+    return out
+
+
+def _additive_body(tag: additive.Tag, reader: Reader, bound: bytes) -> bytes:
+    shape, kinds = ADDITIVE.shape, additive.Tag
+    if tag is kinds.REPORT:
+        return additive.Report.read(reader, shape).encode(bound)
+    if tag is kinds.REPORT_SHARE:
+        return additive.Sealed.read(reader, shape, 1).encode(bound)
+    if tag is kinds.RECEIPT:
+        return additive.receipt(bound, reader.fixed(additive.ID_SIZE, "report id"))
+    if tag is kinds.DECIDED:
+        return additive.decided(bound, reader.fixed(additive.ID_SIZE, "report id"))
+    if tag in (kinds.VERDICT, kinds.DECISION):
+        return additive.Ruling.read(reader).encode(tag, bound)
+    if tag in (kinds.STATEMENT, kinds.AGREEMENT):
+        signatures = 1 if tag is kinds.STATEMENT else ADDITIVE.params.servers
+        return additive.Statement.read(reader, signatures).encode(tag, bound)
+    if tag is kinds.TOTAL:
+        return additive.Total.read(reader, ADDITIVE.layout).encode(bound)
+    if tag is kinds.ABORT:
+        return additive.abort(bound, additive.read_abort(reader))
+    return additive.bare(tag, bound)
+
+
+def additive_params(data: bytes) -> bytes:
+    return decode_additive_params(data).encode()
+
+
+def committee(data: bytes) -> bytes:
+    return Committee.decode(data).encode()
+
+
+def task(data: bytes) -> bytes:
+    return Task.decode(data).encode()
+
+
+def stored_report(data: bytes) -> bytes:
+    """The value of a row of a server's store."""
+    return Row.decode(b"r" + bytes(additive.ID_SIZE), data).encode()[1]
+
+
+def valid_additive_messages() -> dict[additive.Tag, bytes]:
+    """One honest message of every kind, to or from server 1 where there are several."""
+    log = told(ADDITIVE)
+    found = {additive.Tag(m.data[2]): m.data for _, m in log.said}
+    helpers = [m.data for _, m in log.said if m.to == server_id(1)]
+    found[additive.Tag.REPORT_SHARE] = next(d for d in helpers if d[2] == 2)
+    found[additive.Tag.REPORT] = ADDITIVE.report(0)[0].data
+    found[additive.Tag.RECEIPT] = additive.receipt(ADDITIVE.context.id, bytes(16))
+    found[additive.Tag.ABORT] = additive.abort(bytes(32), AbortReason.CANCELLED)
+    return found
+
+
+def valid_tasks() -> list[bytes]:
+    made = [
+        plan(clients=n, fields={"votes": Integer(3, max=7)}, protocol="additive", servers=m)
+        for n, m in ((4, 2), (30, 5))
+    ]
+    return [Task(one, keys_of(one.params.servers).committee).encode() for one in made]

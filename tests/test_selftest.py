@@ -50,6 +50,32 @@ def test_row_61_the_checks_notice(name: str, broken: str, monkeypatch: pytest.Mo
     assert not selftest.CHECKS[name]()
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "function", "wrong"),
+    [
+        ("HPKE", "hpke", "seal", lambda public, plain, info: bytes(plain)),
+        ("HPKE", "hpke", "seal", lambda public, plain, info: selftest._SEALED),
+        ("Ed25519", "sign", "sign", lambda secret, message: bytes(64)),
+        ("Ed25519", "sign", "verify", lambda public, message, signature: None),
+    ],
+)
+def test_row_61_sealing_and_signing_are_checked(
+    name: str, module: str, function: str, wrong: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(getattr(selftest, module), function, wrong)
+    with pytest.raises(CryptoError, match=f"self-test: {name}"):
+        selftest.passed()
+
+
+@pytest.mark.parametrize("name", ["_SEALED", "_SIGNATURE"])
+def test_row_61_a_refusal_is_a_wrong_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What must open or verify and does not raises inside the check."""
+    right = getattr(selftest, name)
+    monkeypatch.setattr(selftest, name, right[:-1] + bytes([right[-1] ^ 1]))
+    with pytest.raises(CryptoError, match="self-test"):
+        selftest.passed()
+
+
 def test_row_61_the_check_of_sharing_notices(monkeypatch: pytest.MonkeyPatch) -> None:
     right = selftest.shamir.combine
     monkeypatch.setattr(selftest.shamir, "combine", lambda shares, t: right(shares, t - 1))

@@ -36,6 +36,7 @@ REPORTS = PREFIX + b"reports"
 STATEMENT = PREFIX + b"statement"
 TOTAL = PREFIX + b"total"
 TOTAL_SEAL = PREFIX + b"total-seal"
+LINK = PREFIX + b"link"
 
 LEAF = b"\x00"
 NODE = b"\x01"

@@ -13,7 +13,20 @@ import pytest
 from tests.fuzz import engine
 
 SECONDS = float(os.environ.get("SECAGG_FUZZ_SECONDS", "2"))
-TARGETS = ["messages", "share_pair", "params", "schema", "plan", "frame", "client", "server"]
+DECODERS = [
+    "messages",
+    "share_pair",
+    "params",
+    "schema",
+    "plan",
+    "frame",
+    "additive_message",
+    "additive_params",
+    "committee",
+    "task",
+    "stored_report",
+]
+TARGETS = [*DECODERS, "client", "server", "additive_member", "additive_collector"]
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -23,7 +36,7 @@ def test_nothing_but_documented_errors_leaves(name: str) -> None:
     assert engine.run(module.target, module.CORPUS, SECONDS) > 100
 
 
-@pytest.mark.parametrize("name", TARGETS[:6])
+@pytest.mark.parametrize("name", DECODERS)
 def test_corpora_are_accepted(name: str) -> None:
     """Else the mutations would all start from garbage."""
     module = importlib.import_module(f"tests.fuzz.fuzz_{name}")

@@ -32,22 +32,22 @@ REJECTING = "graph/rejects/158"
 
 
 def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
-    yield "hash", _scenario("E and H", "10-secagg.md §2", _hashes())
-    yield "session-id", _scenario("offer, tree, session id", "10-secagg.md §3", _binding(shake))
-    yield "graph", _scenario("neighbours", "10-secagg.md §3", _graphs(shake))
-    yield "keys", _scenario("key schedule, sealing", "10-secagg.md §4", _schedule(shake))
-    yield "public-keys", _scenario("keys refused and not", "10-secagg.md §4", _public())
-    yield "mask-stream", _scenario("lanes, signs, seeking", "10-secagg.md §5", _streams(shake))
-    yield "shamir", _scenario("sharing, rebuilding", "10-secagg.md §6", _shamir(shake))
-    yield "packing", _scenario("vectors as bytes", "02-quantization.md §2", _packing(shake))
-    yield "quantize", _scenario("reals to levels", "02-quantization.md §4", _levels(shake))
-    yield "records", _scenario("records and sums", "02-quantization.md §5", _records())
-    yield "plan", _scenario("plans, their digests", "01-wire.md §4", _plans())
-    yield "plan-refused", _scenario("plans that nobody takes", "01-wire.md §4", _bad_plans())
-    yield "frames", _scenario("frames", "01-wire.md §6", _frames(shake))
+    yield "hash", scenario_of("E and H", "10-secagg.md §2", _hashes())
+    yield "session-id", scenario_of("offer, tree, session id", "10-secagg.md §3", _binding(shake))
+    yield "graph", scenario_of("neighbours", "10-secagg.md §3", _graphs(shake))
+    yield "keys", scenario_of("key schedule, sealing", "10-secagg.md §4", _schedule(shake))
+    yield "public-keys", scenario_of("keys refused and not", "10-secagg.md §4", _public())
+    yield "mask-stream", scenario_of("lanes, signs, seeking", "10-secagg.md §5", _streams(shake))
+    yield "shamir", scenario_of("sharing, rebuilding", "10-secagg.md §6", _shamir(shake))
+    yield "packing", scenario_of("vectors as bytes", "02-quantization.md §2", _packing(shake))
+    yield "quantize", scenario_of("reals to levels", "02-quantization.md §4", _levels(shake))
+    yield "records", scenario_of("records and sums", "02-quantization.md §5", _records())
+    yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
+    yield "plan-refused", scenario_of("plans that nobody takes", "01-wire.md §4", _bad_plans())
+    yield "frames", scenario_of("frames", "01-wire.md §6", _frames(shake))
 
 
-def _scenario(about: str, spec: str, steps: Steps) -> Data:
+def scenario_of(about: str, spec: str, steps: Steps) -> Data:
     done = []
     for operation, inputs in steps:
         step = {"operation": operation, **inputs}

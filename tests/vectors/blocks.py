@@ -421,7 +421,12 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
     cursor.end()
     corrupted, dropped = int(corrupt * clients), int(dropout * clients)
     params = [int.from_bytes(encoded[i : i + 4], "big") for i in range(0, len(encoded), 4)]
-    if protocol == "plainsum":
+    if protocol == "additive":
+        params = _additive(encoded)
+        smallest = max(3, clients - dropped, asked)
+        safe = params in [[clients, m, smallest, direct] for m in range(2, 17) for direct in (0, 1)]
+        safe = safe and clients >= 3 and not active
+    elif protocol == "plainsum":
         if not pinned:
             raise Refused("PolicyRefused")
         safe = params == [clients, max(1, clients - dropped, asked)]
@@ -433,6 +438,16 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
         raise Refused("ParameterError", "§10")
     _ = schema.segments  # head-room
     return Plan(protocol, schema, params, H("plan", data))
+
+
+def _additive(encoded: bytes) -> list[int]:
+    """20-additive.md §2"""
+    cursor = Cursor(encoded)
+    params = [cursor.int(size) for size in (4, 1, 4, 1)]
+    cursor.end()
+    if params[3] > 1:
+        raise Refused("WireError")
+    return params
 
 
 def _fraction(cursor: Cursor) -> Fraction:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import additive_blocks as add
 import blocks
+import rfc8032
+import rfc9180
 from blocks import REASONS, Cursor, Refused
 
 Data = dict[str, Any]
@@ -252,6 +255,95 @@ def _over(cursor: Cursor) -> Data:
     reason = REASONS[code - 1] if code else None
     counts = {"contributors": cursor.int(4), "dropped": cursor.int(4)}
     return {"kind": "over", "reason": reason, **counts}
+
+
+# 20-additive.md
+
+
+def do_task(task: str) -> Data:
+    parsed = add.parse_task(bytes.fromhex(task))
+    return {
+        "encoded": task,
+        "digest": parsed.digest.hex(),
+        "committee_digest": parsed.committee.digest.hex(),
+        "servers": [[one.hex(), two.hex()] for one, two in parsed.committee.servers],
+        "collector": parsed.committee.collector.hex(),
+        "epoch": parsed.committee.epoch,
+        "params": [*parsed.plan.params[:3], bool(parsed.plan.params[3])],
+        "id": parsed.id.hex(),
+        "batches": [parsed.batch_id(number).hex() for number in (0, 1)],
+        "nonces": [parsed.nonce(number).hex() for number in (None, 0, 1)],
+    }
+
+
+def do_server_party(server: int) -> Data:
+    return {"party": 0xFFFFFFFF - server}
+
+
+def do_share_info(server: int, **values: str) -> Data:
+    v = unhex(**values)
+    return {"info": add.share_info(v["task"], v["report"], v["public"], server).hex()}
+
+
+def do_total_info(task: str, number: int, digest: str, count: int, server: int) -> Data:
+    v = unhex(task=task, digest=digest)
+    return {"info": add.total_info(v["task"], number, v["digest"], count, server).hex()}
+
+
+def do_stream_keys(server: int, segments: int, **values: str) -> Data:
+    v = unhex(**values)
+    made = [add.stream_key(v["seed"], v["task"], v["report"], server, g) for g in range(segments)]
+    return {"keys": [key.hex() for key in made]}
+
+
+def do_hpke_open(**values: str) -> Data:
+    v = unhex(**values)
+    return {"plain": rfc9180.unseal(v["secret"], v["info"], v["sealed"]).hex()}
+
+
+def do_report_digest(report: str, public: str, manifest: list[str]) -> Data:
+    v = unhex(report=report, public=public)
+    digests = map(bytes.fromhex, manifest)
+    return {"digest": add.digest_of(v["report"], v["public"], digests).hex()}
+
+
+def do_set_digest(reports: list[list[str]]) -> Data:
+    count, digest = add.set_of({bytes.fromhex(a): bytes.fromhex(b) for a, b in reports})
+    return {"count": count, "digest": digest.hex()}
+
+
+def do_sign_statement(count: int, **values: str) -> Data:
+    v = unhex(**values)
+    return _signed(v["seed"], add.statement(v["batch"], count, v["digest"]))
+
+
+def do_sign_total(count: int, server: int, **values: str) -> Data:
+    v = unhex(**values)
+    message = add.total_statement(v["batch"], server, count, v["digest"], v["sealed"])
+    return _signed(v["seed"], message)
+
+
+def _signed(seed: bytes, message: bytes) -> Data:
+    return {"message": message.hex(), "signature": rfc8032.sign(seed, message).hex()}
+
+
+def do_sign(**values: str) -> Data:
+    v = unhex(**values)
+    signature = rfc8032.sign(v["seed"], v["message"])
+    return {"key": rfc8032.public(v["seed"]).hex(), "signature": signature.hex()}
+
+
+def do_verify(**values: str) -> Data:
+    v = unhex(**values)
+    if not rfc8032.verify(v["key"], v["message"], v["signature"]):
+        raise Refused("InvalidSignature")
+    return {}
+
+
+def do_check_signing_key(key: str) -> Data:
+    if not rfc8032.is_key(bytes.fromhex(key)):
+        raise Refused("InvalidKey")
+    return {}
 
 
 ALONE: dict[str, Callable[..., Data]] = {

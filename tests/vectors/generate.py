@@ -11,8 +11,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import additive_alone
+import additive_refusals
 import alone
 import refusals
+from additive_scripts import LEADER, REPORT, Batch, make_task
+from additive_scripts import Honest as HonestBatch
 from operations import Data
 from scripts import (
     MIXED,
@@ -47,6 +51,9 @@ def scenarios() -> Iterator[tuple[str, Data]]:
     yield from rounds()
     yield from refusals.scenarios(Honest(Round(triangle(), "n3").run()))
     yield from alone.scenarios(shake)
+    yield from batches()
+    yield from additive_refusals.scenarios()
+    yield from additive_alone.scenarios(shake)
 
 
 def rounds() -> Iterator[tuple[str, Data]]:
@@ -126,6 +133,47 @@ def rounds() -> Iterator[tuple[str, Data]]:
         Round(sum_in_clear, "plainsum", lost=frozenset({(1, "upload")}))
         .run()
         .scenario("the sum in the clear (specs/11-plainsum.md); one drops", "§3", accept),
+    )
+
+
+def batches() -> Iterator[tuple[str, Data]]:
+    """Whole batches of additive sums."""
+    task = make_task("a3")
+    yield (
+        "additive-n4-m3",
+        Batch(task, "a3", lost=(1,))
+        .run()
+        .scenario("three servers, four clients, of whom one never comes", "§6"),
+    )
+    mixed = make_task("d2", 3, 2, direct=True, dropout="0/1", fields=MIXED, weight=100, epoch=0)
+    yield (
+        "additive-direct-mixed",
+        Batch(mixed, "d2", batch=7, backwards=True)
+        .run()
+        .scenario("direct mode, helpers hear first; segments of 4 widths, weights", "§4"),
+    )
+    twice = make_task("a2", 3, 2, dropout="0/1")
+    yield (
+        "additive-everything-twice",
+        Batch(twice, "a2", repeated=True)
+        .run()
+        .scenario("every message comes twice: the same effect", "§8 A3"),
+    )
+    restarts = {"reports": (LEADER, "server-1"), "agreed": ("server-1",), "locked": (LEADER,)}
+    yield (
+        "additive-restarts",
+        Batch(twice, "a2", batch=1, restarts=restarts)
+        .run()
+        .scenario("every server starts anew from its rows, in every stage", "§9"),
+    )
+    spoilt = additive_refusals.spoilt_report(HonestBatch(Batch(task, "a3").run()))
+    yield (
+        "additive-rejected",
+        Batch(task, "a3", tampered={("1", LEADER, REPORT): lambda _: spoilt})
+        .run()
+        .scenario(
+            "helper 2 rejects party 1's report, so all do; the rest is summed", "§8 A4", "rejected"
+        ),
     )
 
 

@@ -7,22 +7,29 @@ dictionary of outputs, `success` among them; the file holds inputs and outputs s
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from secagg import mask, quantize, records, shamir
-from secagg.crypto import agree, labels
+from secagg.committee import Committee, ServerSecrets
+from secagg.crypto import agree, labels, sign
+from secagg.crypto.hpke import OpeningKey
 from secagg.errors import CryptoError, RemoteProtocolError, SecAggError, WireError
 from secagg.fields import FixedPoint, Schema
 from secagg.planner import Plan
 from secagg.ring import Layout, Ring, Segment
 from secagg.sansio import Aborted, Dropped, Event, Finished, Ignored, RingTotal, Session
-from secagg.types import SERVER, PartyId, Seed, SessionId
+from secagg.task import Task
+from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema
 from secagg.wire.vector import read_vector, write_vector
+from secagg_protocols.additive.messages import Head, Included, Total
+from secagg_protocols.additive.params import AdditiveParams
+from secagg_protocols.additive.sharing import Context
 from secagg_protocols.secagg import binding, keys
 from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import AdvertiseKeys
@@ -32,7 +39,7 @@ Data = dict[str, Any]
 OUTPUTS = "outputs"
 """The key of an operation under which everything observed lies."""
 
-_bytes = bytes.fromhex
+to_bytes = bytes.fromhex
 
 
 class Tape:
@@ -64,10 +71,10 @@ class Stage:
     """The machines of one session, from a file's `setup`."""
 
     def __init__(self, setup: Data) -> None:
-        self.plan = Plan.decode(_bytes(setup["plan"]), allow_unprotected=True)
-        self._payload = _bytes(setup["payload"])
+        self.plan = Plan.decode(to_bytes(setup["plan"]), allow_unprotected=True)
+        self._payload = to_bytes(setup["payload"])
         self._session = self.plan.session(bytes(16), frame.payload_digest(self._payload))
-        self.tapes = {int(p): Tape(_bytes(c["randomness"])) for p, c in setup["clients"].items()}
+        self.tapes = {int(p): Tape(to_bytes(c["randomness"])) for p, c in setup["clients"].items()}
         info = self.plan.info
         self._machines: dict[Any, Any] = {
             party: info.client(
@@ -81,7 +88,7 @@ class Stage:
     def perform(self, operation: Data) -> Data:
         machine = self._machines[operation["party"]]
         outputs = observed(lambda: self._act(machine, operation))
-        events = [e for e in map(_event, machine.events()) if e]
+        events = [e for e in map(event_of, machine.events()) if e]
         # a fault of the peer's is not raised by a server: it is an event
         if any(e[0] == "aborted" or e[-1] in _FAULTS for e in events):
             outputs["success"] = False
@@ -95,11 +102,11 @@ class Stage:
             case "start":
                 machine.start()
             case "set_input":
-                payload = _bytes(operation.get("payload", self._payload.hex()))
-                vector = _vector(operation["vector"], self.plan.layout)
+                payload = to_bytes(operation.get("payload", self._payload.hex()))
+                vector = to_vector(operation["vector"], self.plan.layout)
                 machine.set_input(vector, frame.payload_digest(payload))
             case "receive":
-                machine.receive(_party(operation["sender"]), _bytes(operation["message"]))
+                machine.receive(_party(operation["sender"]), to_bytes(operation["message"]))
             case "lost":
                 machine.lost(_party(operation["who"]))
             case "close_phase":
@@ -134,7 +141,7 @@ def _sent(message: Any) -> Data:
     return sent | ({"commit": True} if message.commit else {})
 
 
-def _event(event: Event) -> list[Any]:
+def event_of(event: Event) -> list[Any]:
     match event:
         case Dropped(party, fault):
             return ["dropped", party, fault.value]
@@ -155,7 +162,7 @@ def _total(total: RingTotal) -> Data:
     }
 
 
-def _vector(lanes: list[list[int]], layout: Layout) -> tuple[Any, ...]:
+def to_vector(lanes: list[list[int]], layout: Layout) -> tuple[Any, ...]:
     return tuple(
         np.array(lane, segment.ring.dtype)
         for lane, segment in zip(lanes, layout.segments, strict=True)
@@ -166,61 +173,62 @@ def _vector(lanes: list[list[int]], layout: Layout) -> tuple[Any, ...]:
 
 
 def perform(operation: Data) -> Data:
+    """What an operation without a session gives."""
     inputs = {k: v for k, v in operation.items() if k not in ("operation", OUTPUTS)}
     return observed(lambda: _ALONE[operation["operation"]](**inputs))
 
 
 def _key_pair(random: str) -> Data:
-    pair = agree.KeyPair.from_random(_bytes(random))
+    pair = agree.KeyPair.from_random(to_bytes(random))
     return {"secret": pair.secret.expose().hex(), "public": pair.public.hex()}
 
 
 def _check_public(key: str) -> Data:
-    agree.check_public(_bytes(key))
+    agree.check_public(to_bytes(key))
     return {}
 
 
 def _commit(b: str, session: str, index: int) -> Data:
-    return {"commitment": keys.commit(Seed(_bytes(b)), SessionId(_bytes(session)), index).hex()}
+    return {"commitment": keys.commit(Seed(to_bytes(b)), SessionId(to_bytes(session)), index).hex()}
 
 
 def _self_keys(b: str, session: str, index: int, segments: int) -> Data:
-    made = keys.self_keys(Seed(_bytes(b)), SessionId(_bytes(session)), index, segments)
+    made = keys.self_keys(Seed(to_bytes(b)), SessionId(to_bytes(session)), index, segments)
     return {"keys": [key.hex() for key in made]}
 
 
 def _pair_keys(secret: str, own: int, peer: int, public: str, session: str, segments: int) -> Data:
-    mine = Seed(_bytes(secret))
+    mine = Seed(to_bytes(secret))
     made = keys.pair_keys(
         mine,
         Endpoint(own, agree.public_key(mine)),
-        Endpoint(peer, _bytes(public)),
-        SessionId(_bytes(session)),
+        Endpoint(peer, to_bytes(public)),
+        SessionId(to_bytes(session)),
         segments,
     )
     return {"keys": [key.hex() for key in made], "sign": keys.sign(own, peer)}
 
 
 def _seal(secret: str, dealer: int, holder: int, public: str, session: str, plain: str) -> Data:
-    mine = Seed(_bytes(secret))
+    mine = Seed(to_bytes(secret))
     sealed = keys.seal_pair(
-        agree.shared_secret(mine, _bytes(public)),
-        SessionId(_bytes(session)),
+        agree.shared_secret(mine, to_bytes(public)),
+        SessionId(to_bytes(session)),
         Endpoint(dealer, agree.public_key(mine)),
-        Endpoint(holder, _bytes(public)),
-        _bytes(plain),
+        Endpoint(holder, to_bytes(public)),
+        to_bytes(plain),
     )
     return {"sealed": sealed.hex()}
 
 
 def _open(secret: str, dealer: int, holder: int, public: str, session: str, sealed: str) -> Data:
-    mine = Seed(_bytes(secret))
+    mine = Seed(to_bytes(secret))
     plain = keys.unseal_pair(
-        agree.shared_secret(mine, _bytes(public)),
-        SessionId(_bytes(session)),
-        Endpoint(dealer, _bytes(public)),
+        agree.shared_secret(mine, to_bytes(public)),
+        SessionId(to_bytes(session)),
+        Endpoint(dealer, to_bytes(public)),
         Endpoint(holder, agree.public_key(mine)),
-        _bytes(sealed),
+        to_bytes(sealed),
     )
     return {"plain": plain.hex()}
 
@@ -228,42 +236,42 @@ def _open(secret: str, dealer: int, holder: int, public: str, session: str, seal
 def _offer(protocol: str, plan_digest: str, payload_digest: str) -> Data:
     # parameters and layout are bound by the plan digest alone: any will do here
     params, layout = SecAggParams(3, 2, 2, 2, 2), Layout((Segment(Ring(8), 1),))
-    session = Session(bytes(16), _bytes(plan_digest), _bytes(payload_digest), params, layout)
+    session = Session(bytes(16), to_bytes(plan_digest), to_bytes(payload_digest), params, layout)
     return {"offer": session.offer(protocol).hex()}
 
 
 def _session_id(offer: str, clients: int, members: list[list[Any]]) -> Data:
     leaves = [
         binding.leaf(
-            _bytes(offer), index, PartyId(party), AdvertiseKeys(_bytes(c_pk), _bytes(s_pk))
+            to_bytes(offer), index, PartyId(party), AdvertiseKeys(to_bytes(c_pk), to_bytes(s_pk))
         )
         for index, (party, c_pk, s_pk) in enumerate(members)
     ]
     root = binding.tree_root(leaves)
-    session = binding.session_id(_bytes(offer), clients, [m[0] for m in members], root)
+    session = binding.session_id(to_bytes(offer), clients, [m[0] for m in members], root)
     return {"leaves": [leaf.hex() for leaf in leaves], "root": root.hex(), "session": session.hex()}
 
 
 def _graph(session: str, size: int, degree: int, only: list[int] | None = None) -> Data:
-    sid = SessionId(_bytes(session))
+    sid = SessionId(to_bytes(session))
     chosen = range(size) if only is None else only
     return {"neighbours": [list(binding.neighbours(sid, size, degree, i)) for i in chosen]}
 
 
 def _split(secret: str, threshold: int, points: list[int], random: str) -> Data:
-    tape = Tape(_bytes(random))
-    shares = shamir.split(Seed(_bytes(secret)), threshold, points, tape)
+    tape = Tape(to_bytes(random))
+    shares = shamir.split(Seed(to_bytes(secret)), threshold, points, tape)
     return {"shares": [share.hex() for share in shares], "drawn": tape.drawn}
 
 
 def _combine(shares: dict[str, str], threshold: int) -> Data:
-    given = {int(x): _bytes(share) for x, share in shares.items()}
+    given = {int(x): to_bytes(share) for x, share in shares.items()}
     return {"secret": shamir.combine(given, threshold).expose().hex()}
 
 
 def _accumulate(lane_bits: int, start: list[int], key: str, sign: int, first: int) -> Data:
     lane: Any = np.array(start, f"u{lane_bits // 8}")
-    mask.add_stream(lane, _bytes(key), sign, first=first)
+    mask.add_stream(lane, to_bytes(key), sign, first=first)
     return {"lane": lane.tolist()}
 
 
@@ -273,11 +281,11 @@ def _layout(segments: list[list[int]]) -> Layout:
 
 def _pack(segments: list[list[int]], vector: list[list[int]]) -> Data:
     layout = _layout(segments)
-    return {"packed": write_vector(Writer(), layout, _vector(vector, layout)).finish().hex()}
+    return {"packed": write_vector(Writer(), layout, to_vector(vector, layout)).finish().hex()}
 
 
 def _unpack(segments: list[list[int]], packed: str) -> Data:
-    reader = Reader(_bytes(packed))
+    reader = Reader(to_bytes(packed))
     vector = read_vector(reader, _layout(segments))
     reader.finish()
     return {"vector": [lane.tolist() for lane in vector.unpack()]}
@@ -286,12 +294,12 @@ def _unpack(segments: list[list[int]], packed: str) -> Data:
 def _quantize(values: list[str], clip: str, bits: int, rounding: Any, random: str = "") -> Data:
     field = FixedPoint(len(values), float.fromhex(clip), bits, rounding)
     reals = [float.fromhex(value) for value in values]
-    levels, clipped = quantize.quantize(reals, field, Tape(_bytes(random)))
+    levels, clipped = quantize.quantize(reals, field, Tape(to_bytes(random)))
     return {"levels": levels.tolist(), "clipped": clipped}
 
 
 def _schema(clients: int, schema: str) -> Schema:
-    reader = Reader(_bytes(schema))
+    reader = Reader(to_bytes(schema))
     parsed = read_schema(reader, clients)
     reader.finish()
     return parsed
@@ -307,7 +315,7 @@ def _encode_record(clients: int, schema: str, values: dict[str, list[Any]], weig
 
 def _decode_sum(clients: int, schema: str, vector: list[list[int]], contributors: int) -> Data:
     parsed = _schema(clients, schema)
-    lanes = _vector(vector, parsed.layout)
+    lanes = to_vector(vector, parsed.layout)
     records.check_counts(parsed, lanes, contributors)
     decoded = records.decode(parsed, lanes, contributors)
     levels = {name: lane.tolist() for name, lane in decoded.levels.items()}
@@ -315,7 +323,7 @@ def _decode_sum(clients: int, schema: str, vector: list[list[int]], contributors
 
 
 def _decode_plan(plan: str, pinned: bool = False) -> Data:
-    decoded = Plan.decode(_bytes(plan), allow_unprotected=pinned)
+    decoded = Plan.decode(to_bytes(plan), allow_unprotected=pinned)
     return {
         "protocol": decoded.protocol,
         "digest": decoded.digest().hex(),
@@ -325,11 +333,11 @@ def _decode_plan(plan: str, pinned: bool = False) -> Data:
 
 
 def _payload_digest(payload: str) -> Data:
-    return {"digest": frame.payload_digest(_bytes(payload)).hex()}
+    return {"digest": frame.payload_digest(to_bytes(payload)).hex()}
 
 
 def _decode_frame(frame_bytes: str, limit: int) -> Data:
-    match frame.decode_frame(_bytes(frame_bytes), limit=limit):
+    match frame.decode_frame(to_bytes(frame_bytes), limit=limit):
         case frame.Announce(nonce, party, deadlines, plan, payload) as announce:
             inline = isinstance(payload, bytes)
             return {
@@ -356,14 +364,122 @@ def _decode_frame(frame_bytes: str, limit: int) -> Data:
 
 
 def _digest(label: str, parts: list[Any]) -> Data:
-    raw = [part if isinstance(part, int) else _bytes(part) for part in parts]
+    raw = [part if isinstance(part, int) else to_bytes(part) for part in parts]
     return {
         "encoded": labels.encode(label.encode(), *raw).hex(),
         "digest": labels.digest(label.encode(), *raw).hex(),
     }
 
 
+# Of several servers
+
+_SEED = Seed(bytes(range(32)))
+
+
+def _task(task: str) -> Data:
+    decoded = Task.decode(to_bytes(task))
+    context = Context.of(decoded.session())
+    return {
+        "encoded": decoded.encode().hex(),
+        "digest": decoded.digest().hex(),
+        "committee_digest": decoded.committee.digest.hex(),
+        "servers": [[s.sealing.hex(), s.signing.hex()] for s in decoded.committee.servers],
+        "collector": decoded.committee.collector.hex(),
+        "epoch": decoded.committee.epoch,
+        "params": list(asdict(decoded.plan.params).values())[:4],
+        "id": context.id.hex(),
+        "batches": [context.batch(number).hex() for number in (0, 1)],
+        "nonces": [decoded.nonce(number).hex() for number in (None, 0, 1)],
+    }
+
+
+def _server_party(server: int) -> Data:
+    return {"party": server_id(server)}
+
+
+def _context(task: str) -> Context:
+    """Of a task id alone, which stands for all the rest; three segments."""
+    pairs = (ServerSecrets.generate(lambda size, k=k: bytes([k]) * size) for k in range(2))
+    committee = Committee(tuple(pair.public for pair in pairs), agree.public_key(_SEED), 0)
+    layout = _layout([[8, 1], [16, 1], [32, 1]])
+    return Context(AdditiveParams(3, 2, 3), layout, committee, to_bytes(task))
+
+
+def _share_info(task: str, report: str, public: str, server: int) -> Data:
+    made = _context(task).share_info(to_bytes(report), to_bytes(public), server)
+    return {"info": made.hex()}
+
+
+def _total_info(task: str, number: int, digest: str, count: int, server: int) -> Data:
+    included = Included(count, to_bytes(digest))
+    return {"info": _context(task).total_info(number, included, server).hex()}
+
+
+def _stream_keys(seed: str, task: str, report: str, server: int, segments: int) -> Data:
+    made = _context(task).stream_keys(Seed(to_bytes(seed)), to_bytes(report), server)
+    return {"keys": [key.hex() for key in made[:segments]]}
+
+
+def _hpke_open(secret: str, info: str, sealed: str) -> Data:
+    opened = OpeningKey(Seed(to_bytes(secret))).open(to_bytes(sealed), to_bytes(info))
+    return {"plain": opened.hex()}
+
+
+def _report_digest(report: str, public: str, manifest: list[str]) -> Data:
+    head = Head(to_bytes(report), to_bytes(public), tuple(map(to_bytes, manifest)))
+    return {"digest": head.digest.hex()}
+
+
+def _set_digest(reports: list[list[str]]) -> Data:
+    included = Included.of({to_bytes(id): to_bytes(digest) for id, digest in reports})
+    return {"count": included.count, "digest": included.digest.hex()}
+
+
+def _sign_statement(seed: str, batch: str, count: int, digest: str) -> Data:
+    signed = Included(count, to_bytes(digest)).to_sign(to_bytes(batch))
+    return _signed(seed, signed)
+
+
+def _sign_total(seed: str, batch: str, count: int, digest: str, server: int, sealed: str) -> Data:
+    included = Included(count, to_bytes(digest))
+    return _signed(seed, Total.to_sign(to_bytes(batch), server, included, to_bytes(sealed)))
+
+
+def _signed(seed: str, message: bytes) -> Data:
+    signature = sign.sign(Seed(to_bytes(seed)), message)
+    return {"message": message.hex(), "signature": signature.hex()}
+
+
+def _sign(seed: str, message: str) -> Data:
+    secret = Seed(to_bytes(seed))
+    signature = sign.sign(secret, to_bytes(message))
+    return {"key": sign.public_key(secret).hex(), "signature": signature.hex()}
+
+
+def _verify(key: str, message: str, signature: str) -> Data:
+    sign.verify(to_bytes(key), to_bytes(message), to_bytes(signature))
+    return {}
+
+
+def _check_signing_key(key: str) -> Data:
+    sign.check_public(to_bytes(key))
+    return {}
+
+
 _ALONE: dict[str, Callable[..., Data]] = {
+    "task": _task,
+    "server_party": _server_party,
+    "share_info": _share_info,
+    "total_info": _total_info,
+    "stream_keys": _stream_keys,
+    "hpke_open": _hpke_open,
+    "report_digest": _report_digest,
+    "set_digest": _set_digest,
+    "sign_statement": _sign_statement,
+    "sign_total": _sign_total,
+    "sign": _sign,
+    "verify": _verify,
+    "check_signing_key": _check_signing_key,
     "digest": _digest,
     "key_pair": _key_pair,
     "check_public": _check_public,

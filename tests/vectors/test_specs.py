@@ -10,11 +10,17 @@ import pytest
 import transitions
 import validation
 
+from secagg.crypto import labels
+
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "specs"
-RULES = {f"C{i}" for i in range(1, 10)} | {f"S{i}" for i in range(1, 9)}
-ROWS = {*range(1, 51), *range(53, 57), *range(58, 64), *range(80, 90)}
-INVARIANTS = {f"I{i}" for i in range(1, 8)}
+RULES = {
+    "10-secagg": {f"C{i}" for i in range(1, 10)} | {f"S{i}" for i in range(1, 9)},
+    "20-additive": {f"A{i}" for i in range(1, 13)},
+}
+ROWS = {*range(1, 57), *range(58, 66), *range(80, 90)}
+INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
+FOLDERS = {"p": "protocols/secagg_protocols/secagg", "a": "protocols/secagg_protocols/additive"}
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +37,21 @@ def exists(path: str, name: str) -> bool:
 
 def test_transition_tables_are_those_of_the_code():
     """If this fails: python tests/vectors/transitions.py --write."""
-    spec = transitions.SPEC.read_text()
-    assert transitions.inserted(spec) == spec
-    assert spec.count("| state | on | next state |") == 2
+    for document, tables in transitions.DOCUMENTS.items():
+        spec = (SPECS / document).read_text()
+        assert transitions.inserted(spec, tables) == spec
+        assert spec.count("transitions: begin") == len(tables) == 2
 
 
 def test_a_changed_table_would_be_noticed():
-    spec = transitions.SPEC.read_text()
-    changed = spec.replace("| `idle` | *start* | `want-keys` |", "| `idle` | *start* | `ended` |")
-    assert changed != spec
-    assert transitions.inserted(changed) == spec
+    for document, row, other in (
+        ("10-secagg.md", "| `idle` | *start* | `want-keys` |", "| `idle` | *start* | `ended` |"),
+        ("20-additive.md", "| `locked` | helper | locked |", "| `locked` | helper | statement |"),
+    ):
+        spec = (SPECS / document).read_text()
+        changed = spec.replace(row, other)
+        assert changed != spec
+        assert transitions.inserted(changed, transitions.DOCUMENTS[document]) == spec
 
 
 def test_every_section_that_code_cites_is_there(code):
@@ -52,28 +63,41 @@ def test_every_section_that_code_cites_is_there(code):
             for section in re.findall(r"§(\d+)", sections):
                 assert section in headings, f"{path} cites {document}.md §{section}"
                 seen[document] += 1
-    assert {"01-wire", "02-quantization", "10-secagg"} <= seen.keys()
+    assert {"01-wire", "02-quantization", "10-secagg", "20-additive"} <= seen.keys()
 
 
 def test_every_rule_is_stated_once_and_cited_in_code(code):
-    spec = (SPECS / "10-secagg.md").read_text()
-    assert Counter(re.findall(r"^- \*\*([CS]\d)\*\*", spec, re.M)) == dict.fromkeys(RULES, 1)
+    for document, rules in RULES.items():
+        spec = (SPECS / f"{document}.md").read_text()
+        stated = re.findall(r"^(?:- )?\*\*([ACS]\d+)\.?\*\*", spec, re.M)
+        assert Counter(stated) == dict.fromkeys(rules, 1)
+    known = set().union(*RULES.values())
     cited = set()
     for text in code.values():
-        for phrase in re.findall(r"[Rr]ules? ((?:[CS]\d(?:, | and |-)?)+)", text):
-            rules = re.findall(r"[CS]\d", phrase)
-            assert set(rules) <= RULES
+        for phrase in re.findall(r"[Rr]ules? ((?:[ACS]\d+(?:, | and |-)?)+)", text):
+            rules = re.findall(r"[ACS]\d+", phrase)
+            assert set(rules) <= known
             cited |= set(rules)
-    assert cited == RULES
+    assert cited == known
+
+
+def test_every_label_is_in_a_specification():
+    """By its whole name where it is defined, or where all share a prefix by what comes after."""
+    specs = "".join(path.read_text() for path in SPECS.glob("[0-9]*.md"))
+    names = [v for v in vars(labels).values() if isinstance(v, bytes) and v > labels.PREFIX]
+    own = [name.decode() for name in names if name.startswith(labels.PREFIX)]
+    assert len(own) > 20 and len(own) == len(set(own))
+    for name in own:
+        assert f"`{name}`" in specs or f"`{name.removeprefix('secagg/v1/')}`" in specs, name
 
 
 def test_invariants_have_their_tests():
     text = (SPECS / "invariants.md").read_text()
-    listed = dict(re.findall(r"^\| (I\d) \|.*`(test_\w+)` \|$", text, re.M))
-    assert listed.keys() == INVARIANTS
-    for number, name in listed.items():
+    listed = re.findall(r"^\| ([IJ]\d) \|.* \| (?:`([\w/]+\.py)` )?`(test_\w+)` \|$", text, re.M)
+    assert {number for number, _, _ in listed} == INVARIANTS
+    for number, place, name in listed:
         assert name.startswith(f"test_{number.lower()}_")
-        assert exists("properties/test_invariants.py", name), name
+        assert exists(place or "properties/test_invariants.py", name), name
 
 
 def test_validation_lists_tests_that_exist():
@@ -91,9 +115,8 @@ def test_validation_lists_tests_that_exist():
 
 def test_validation_names_places_that_exist():
     for row, (where, _) in {r: (w, t) for r, w, t in validation.table(_validation())}.items():
-        for path in re.findall(r"`((?:p:)?[\w/]+\.py)`", where):
-            folder = "protocols/secagg_protocols/secagg" if path.startswith("p:") else "secagg"
-            assert (ROOT / folder / path.removeprefix("p:")).exists(), f"row {row}: {path}"
+        for prefix, path in re.findall(r"`(?:([pa]):)?([\w/]+\.py)`", where):
+            assert (ROOT / FOLDERS.get(prefix, "secagg") / path).exists(), f"row {row}: {path}"
 
 
 def test_rows_are_read_from_names_docstrings_and_comments():

@@ -1,7 +1,7 @@
 """The frozen vectors of specs/vectors/v1: regenerated, replayed, and checked independently.
 
 Between them they cover threats B1 2, 3, 6, 7, 8, 10, 11, 13, 23; B2 24-31, 33, 37, 39, 47;
-50, 53, 55, 56 (no wrong sum), 58, 59, 60.
+50, 51, 52, 53, 55, 56 (no wrong sum), 58, 59, 60, 65.
 """
 
 from __future__ import annotations
@@ -17,12 +17,25 @@ import generate
 import operations
 import pytest
 import verify
+from additive_stage import AdditiveStage
 
 HERE = Path(__file__).parent
 PATHS = sorted(generate.FOLDER.glob("*.json"))
 FILES = {path.stem: json.loads(path.read_text()) for path in PATHS}
 SESSIONS = [name for name, scenario in FILES.items() if "setup" in scenario]
-VERIFIER = ["verify.py", "checks.py", "model.py", "model_server.py", "blocks.py"]
+VERIFIER = [
+    "verify.py",
+    "checks.py",
+    "model.py",
+    "model_server.py",
+    "model_additive.py",
+    "model_additive_server.py",
+    "blocks.py",
+    "additive_blocks.py",
+    "rfc8032.py",
+    "rfc9180.py",
+]
+BATCHES = ["additive-n4-m3", "additive-direct-mixed"]
 KEYS = {"about", "spec", "expect", "operations"}
 
 
@@ -38,22 +51,28 @@ def test_generator_gives_the_frozen_bytes(regenerated):
 
 
 def test_vectors_are_small():
-    assert sum(path.stat().st_size for path in PATHS) < 1_000_000
+    assert sum(path.stat().st_size for path in PATHS) < 1_600_000
+
+
+def stage_of(setup):
+    kind = AdditiveStage if setup["protocol"] == "additive" else operations.Stage
+    return kind(setup)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_replay(name):
-    """Rows 2, 3, 6-8, 24-31, 33, 50, 53, 55, 56, 58, 59: accepted or refused as recorded."""
+    """Rows 2, 3, 6-8, 24-31, 33, 50-53, 55, 56, 58, 59, 65: accepted or refused as recorded."""
     scenario = FILES[name]
     perform = operations.perform
     if "setup" in scenario:
-        stage = operations.Stage(scenario["setup"])
+        stage = stage_of(scenario["setup"])
         perform = stage.perform
     for step in scenario["operations"]:
         inputs = {k: v for k, v in step.items() if k != "outputs"}
         assert perform(inputs) == step["outputs"], step["operation"]
     if "setup" in scenario:
-        assert all(tape.drawn == len(tape.data) for tape in stage.tapes.values())
+        tapes = [*stage.tapes.values(), *getattr(stage, "sealing", {}).values()]
+        assert all(tape.drawn == len(tape.data) for tape in tapes)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -112,7 +131,7 @@ def test_verifier_imports_neither_package(name):
     assert "importlib" not in roots and "__import__" not in (HERE / name).read_text()
 
 
-@pytest.mark.parametrize("name", [name for name in SESSIONS if name.startswith("round-n5")])
+@pytest.mark.parametrize("name", [*(n for n in SESSIONS if n.startswith("round-n5")), *BATCHES])
 def test_verifier_notices_a_changed_byte(name):
     """Whatever byte of whatever message changes, the verifier does not agree."""
     sent = [
@@ -130,8 +149,21 @@ def test_verifier_notices_a_changed_byte(name):
             verify.verify(scenario)
 
 
-def test_verifier_notices_a_wrong_sum():
-    scenario = copy.deepcopy(FILES["round-n8-k4-t3"])
+@pytest.mark.parametrize("name", BATCHES)
+def test_verifier_notices_a_changed_row(name):
+    """Whatever a server stores is derived too."""
+    for at, step in enumerate(FILES[name]["operations"]):
+        for number in range(len(step["outputs"].get("writes", []))):
+            scenario = copy.deepcopy(FILES[name])
+            row = scenario["operations"][at]["outputs"]["writes"][number]
+            row[1] = row[1][:-1] + f"{int(row[1][-1], 16) ^ 1:x}"
+            with pytest.raises(AssertionError):
+                verify.verify(scenario)
+
+
+@pytest.mark.parametrize("name", ["round-n8-k4-t3", *BATCHES])
+def test_verifier_notices_a_wrong_sum(name):
+    scenario = copy.deepcopy(FILES[name])
     result = next(s for s in scenario["operations"] if s["operation"] == "result")
     result["outputs"]["vector"][0][0] ^= 1
     with pytest.raises(AssertionError):

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import checks
+import model_additive
+import model_additive_server
 from blocks import Refused
 from model import Client, Common
 from model_server import Server
@@ -25,6 +27,8 @@ Data = dict[str, Any]
 def verify_session(scenario: Data) -> list[str]:
     """The rules behind the refusals, in order."""
     setup = scenario["setup"]
+    if setup["protocol"] == "additive":
+        return verify_batch(scenario)
     common = Common(setup)
     models: dict[Any, Any] = {
         int(p): Client(common, int(p), bytes.fromhex(c["randomness"]))
@@ -32,20 +36,49 @@ def verify_session(scenario: Data) -> list[str]:
     }
     if setup["server"]:
         models["server"] = Server(common)
-    rules = []
-    for operation in scenario["operations"]:
-        outputs = models[operation["party"]].perform(operation)
-        if not outputs["success"]:
-            rules.append(outputs.pop("rule"))
-        for empty in ("events", "sends"):
-            if not outputs[empty]:
-                del outputs[empty]
-        same(operation, outputs)
+    rules = replayed(scenario, models)
     for party, model in models.items():
         if party != "server":
             check(model.tape == b"", "not all recorded randomness is used")
     if len(models) == common.n + 1:
         check_sum(scenario, common)
+    return rules
+
+
+def replayed(scenario: Data, models: dict[Any, Any]) -> list[str]:
+    rules = []
+    for operation in scenario["operations"]:
+        outputs = models[operation["party"]].perform(operation)
+        if not outputs["success"]:
+            rules.append(outputs.pop("rule"))
+        for empty in ("events", "sends", "writes"):
+            if not outputs.get(empty):
+                outputs.pop(empty, None)
+        same(operation, outputs)
+    return rules
+
+
+def verify_batch(scenario: Data) -> list[str]:
+    """Of several servers. The total of a whole batch is the sum of the inputs that it included."""
+    common = model_additive.Common(scenario["setup"])
+    models = {
+        name: model_additive_server.model_of(common, name) for name in scenario["setup"]["parties"]
+    }
+    rules = replayed(scenario, models)
+    for name, model in models.items():
+        unused = (model.random.data, model.ephemeral.data)
+        check(unused == (b"", b""), f"not all recorded randomness of {name} is used")
+    steps = scenario["operations"]
+    results = [s["outputs"] for s in steps if s["operation"] == "result"]
+    if len(models) == common.n + common.m + 1 and results[0]["success"]:
+        inputs = {s["party"]: s["vector"] for s in steps if s["operation"] == "set_input"}
+        made = {models[name].made.id: vector for name, vector in inputs.items()}
+        included = [made[id] for id in models["server-0"].included]
+        check(results[0]["reports"] == len(included), "the reports are not counted")
+        for g, (width, _) in enumerate(common.segments):
+            columns = zip(*(vector[g] for vector in included), strict=True)
+            plain = [sum(column) % 2**width for column in columns]
+            check(plain == results[0]["vector"][g], f"segment {g} is not the sum of the inputs")
     return rules
 
 

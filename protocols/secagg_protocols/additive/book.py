@@ -1,7 +1,7 @@
 """What a server knows of every report of its epoch, and how it is stored (20-additive.md §5, §9).
 
 A report is here once: pending with its opened share, or in exactly one of the three maps that keep
-its digest only. Nothing leaves them before the epoch ends, so that no report is summed twice.
+its digest only. Rule A10: nothing leaves them before the epoch ends, so none is summed twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class State(enum.IntEnum):
 class Pending:
     """Accepted by this server and not yet decided on.
 
-    sender: the client, where it came from one. relayed: every server's sealed share, where this
+    sender: the client, where it came from one. relayed: the helpers' sealed shares, where this
     server relays them. accepted: the helpers that accept theirs; a leader's.
     """
 

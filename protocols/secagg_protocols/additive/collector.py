@@ -34,6 +34,7 @@ from secagg.types import COLLECTOR, AbortReason, Buffer, Fault, PartyId, Seed, s
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
+from secagg_protocols.additive.faults import reason_of
 from secagg_protocols.additive.messages import Included, Tag, Total
 from secagg_protocols.additive.sharing import Context, read_packed
 
@@ -169,19 +170,9 @@ class Collector(Mailbox):
         """A sum without one server's total is noise, so its fault ends the collection, named."""
         self._events.append(Dropped(party, fault, detail))
         index = server_id(0) - party
-        reason = _REASONS.get(fault, AbortReason.PEER_FAULT)
-        self._abort(errors.Aborted(reason, f"server {index}: {fault.value}: {detail}"))
+        self._abort(errors.Aborted(reason_of(fault), f"server {index}: {fault.value}: {detail}"))
 
     def _abort(self, why: errors.Aborted) -> None:
         self._ended, self.done = why, True
         self._sum = self._context.layout.zeros()
         self._events.append(Aborted(why.reason, str(why)))
-
-
-_REASONS = {
-    Fault.LOST: AbortReason.LOST,
-    Fault.LATE: AbortReason.LOST,
-    Fault.QUIT: AbortReason.CANCELLED,
-    Fault.INVALID_SIGNATURE: AbortReason.INTEGRITY,
-    Fault.DISAGREEMENT: AbortReason.INTEGRITY,
-}

@@ -4,14 +4,16 @@ itself summed (specs/20-additive.md §8)."""
 from __future__ import annotations
 
 from secagg import errors
+from secagg.committee import ServerSecrets
 from secagg.errors import InvalidTag, LocalProtocolError, WireError
-from secagg.sansio import Dropped, Ignored
+from secagg.sansio import Dropped, Expander, Ignored, Session
 from secagg.types import Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
 from secagg_protocols.additive.book import Pending, Row
-from secagg_protocols.additive.member import Member, refuse
+from secagg_protocols.additive.faults import refuse
+from secagg_protocols.additive.member import Member
 from secagg_protocols.additive.messages import Ruling, Sealed, Statement, Tag, Verdict
 from secagg_protocols.additive.states import HELPER, Stage
 
@@ -24,6 +26,12 @@ class Helper(Member):
     """A server that holds seeds. It trusts the leader with progress and with nothing else."""
 
     table = HELPER
+
+    def __init__(
+        self, session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
+    ) -> None:
+        super().__init__(session, index, secrets, expander=expander)
+        self._reporters: dict[PartyId, bytes] = {}  # client -> its report's id, if direct
 
     @property
     def alive(self) -> frozenset[PartyId]:
@@ -58,9 +66,13 @@ class Helper(Member):
 
     def reconnected(self, party: PartyId, /) -> None:
         """The leader repeats what it wants answered. In direct mode it cannot ask for verdicts."""
+        if party == _LEADER:
+            self._abort_again(party)
         if party == _LEADER and self._context.params.direct:
             for id, pending in self._book.pending.items():
                 self._rule(Ruling(id, pending.digest, Verdict.ACCEPTED))
+            for id, digest in self._book.rejected.items():
+                self._rule(Ruling(id, digest, Verdict.REJECTED))
 
     def _take(self, sender: PartyId, tag: Tag, reader: Reader, message: Buffer) -> None:
         if tag is Tag.REPORT_SHARE:
@@ -86,15 +98,19 @@ class Helper(Member):
             self._events.append(Ignored(sender, "more reports than a batch can have use for"))
             return
         if known is None:
+            if sender != _LEADER and self._reporters.setdefault(sender, head.id) != head.id:
+                self._drop(sender, Fault.EQUIVOCATION, "a second report")
+                return
             self._judge(sealed, message)
         elif known != head.digest:
             fault, detail = Fault.EQUIVOCATION, "two reports of one id"
             self._blame(sender, fault, detail)
             return
-        verdict = Verdict.REJECTED if head.id in self._book.rejected else Verdict.ACCEPTED
-        if head.id not in self._book.spent:
-            self._rule(Ruling(head.id, head.digest, verdict))
-        if sender != _LEADER and verdict is Verdict.ACCEPTED:
+        book = self._book
+        usable = head.id in book.pending or head.id in book.included
+        verdict = Verdict.ACCEPTED if usable else Verdict.REJECTED  # rule A10: also what is spent
+        self._rule(Ruling(head.id, head.digest, verdict))
+        if sender != _LEADER and head.id not in book.rejected:
             self._send(sender, messages.receipt(self._context.id, head.id))
 
     def _judge(self, sealed: Sealed, message: Buffer) -> None:
@@ -143,7 +159,7 @@ class Helper(Member):
         own = self._book.set_of()
         if statement.included != own:
             refuse(_LEADER, Fault.DISAGREEMENT, "it has summed another set of reports")
-        self._check_signature(0, own, statement.signatures[0])
+        self._check_signature(0, own, statement.signatures[0], _LEADER)
         if not self.quorum:
             self._abort(errors.BelowThreshold(f"{own.count} reports"))
             return
@@ -158,7 +174,7 @@ class Helper(Member):
         if agreement.included != own:
             refuse(_LEADER, Fault.DISAGREEMENT, "it agrees on another set of reports")
         for index, signature in enumerate(agreement.signatures):
-            self._check_signature(index, own, signature)
+            self._check_signature(index, own, signature, _LEADER)
         if self._stage is Stage.AGREE:
             self._lock(agreement)
             self._finish()

@@ -14,7 +14,8 @@ from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
 from secagg_protocols.additive.book import Pending, Row
-from secagg_protocols.additive.member import Member, refuse
+from secagg_protocols.additive.faults import refuse
+from secagg_protocols.additive.member import Member
 from secagg_protocols.additive.messages import (
     ID_SIZE,
     Head,
@@ -58,8 +59,8 @@ class Leader(Member):
     def waiting_for(self) -> frozenset[PartyId]:
         """Clients without a report, and the servers that owe an answer."""
         if self._stage is Stage.UPLOAD:
-            owing = {j for j in self._helpers if self._owes(j)}
-            return frozenset((self._alive - self._reporters.keys()) | set(map(server_id, owing)))
+            owing = map(server_id, filter(self._owes, self._helpers))
+            return frozenset(self._alive.difference(self._reporters).union(owing))
         if self._stage is Stage.AGREE:
             return frozenset(map(server_id, set(self._helpers) - self._signatures.keys()))
         if self._stage is Stage.LOCKED and not self.done:
@@ -85,13 +86,15 @@ class Leader(Member):
 
     def reconnected(self, party: PartyId, /) -> None:
         index = server_id(0) - party
-        if self._stage is Stage.LOCKED and index in self._unlocked:
-            self._send(party, self._agreement)
+        if index in self._helpers:
+            self._abort_again(party)
+        if self._stage is Stage.LOCKED and index in self._helpers:
+            self._send(party, self._agreement)  # to all: who has locked may have an older store
         if self._stage not in (Stage.UPLOAD, Stage.AGREE) or index not in self._helpers:
             return
         for pending in self._book.pending.values():
             if index not in pending.accepted and pending.relayed:
-                self._send(party, pending.relayed[index].encode(self._context.id))
+                self._send(party, pending.relayed[index - 1].encode(self._context.id))
         for ruling in self._undone[index].values():
             self._send(party, ruling.encode(Tag.DECISION, self._batch))
         self._state_to(index)
@@ -172,10 +175,10 @@ class Leader(Member):
         except (InvalidTag, WireError):
             self._reject(head.id, head.digest, sender, "its share does not open at server 0")
             return
-        relayed = shares if len(shares) > 1 else ()
+        relayed = _copied(shares[1:])
         self._book.accept(head.id, Pending(head.digest, share, sender, relayed), message)
         self._send(sender, messages.receipt(self._context.id, head.id))
-        for sealed in relayed[1:]:
+        for sealed in relayed:
             self._send(server_id(sealed.index), sealed.encode(self._context.id))
         for index, ruling in self._early.pop(head.id, {}).items():
             self._take_verdict(index, ruling)
@@ -184,7 +187,7 @@ class Leader(Member):
         reader = Reader(row.message)
         tag, _ = read_header(reader)
         shares = self._read_shares(Tag(tag), reader)
-        relayed = shares if len(shares) > 1 else ()
+        relayed = _copied(shares[1:])
         self._book.pending[row.id] = Pending(row.digest, self._open(shares[0]), None, relayed)
 
     def _take_verdict(self, index: int, ruling: Ruling) -> None:
@@ -258,7 +261,7 @@ class Leader(Member):
         self._stated = Statement(included, (self._statement(included),))
 
     def _state_to(self, index: int) -> None:
-        """Only after the helper has done all that was decided: its set is then this one."""
+        """Rule A7: when the helper has done all that was decided: its set is then this one."""
         due = self._stage is Stage.AGREE and index not in self._signatures
         if due and self._stated is not None and not self._undone[index]:
             self._send(server_id(index), self._stated.encode(Tag.STATEMENT, self._batch))
@@ -267,7 +270,7 @@ class Leader(Member):
         if self._stated is None or statement.included != self._stated.included:
             refuse(sender, Fault.DISAGREEMENT, "it has summed another set of reports")
         index = server_id(0) - sender
-        self._check_signature(index, statement.included, statement.signatures[0])
+        self._check_signature(index, statement.included, statement.signatures[0], sender)
         self._signatures[index] = statement.signatures[0]
         if len(self._signatures) == len(self._helpers):
             others = (self._signatures[helper] for helper in self._helpers)
@@ -301,3 +304,8 @@ class Leader(Member):
             self._events.append(Dropped(party, fault, detail))
         else:
             self._events.append(Ignored(party, f"{fault.value}: {detail}"))
+
+
+def _copied(shares: tuple[Sealed, ...]) -> tuple[Sealed, ...]:
+    """Those of helpers are small, and a view of one would keep its whole report in memory."""
+    return tuple(Sealed(share.head, share.index, bytes(share.data)) for share in shares)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -40,20 +40,13 @@ from secagg.wire.header import read_header
 from secagg.wire.vector import write_vector
 from secagg_protocols.additive import messages
 from secagg_protocols.additive.book import Book, Row, State
+from secagg_protocols.additive.faults import ServerFault, reason_of
 from secagg_protocols.additive.messages import Included, Sealed, Shape, Statement, Tag, Total
 from secagg_protocols.additive.sharing import Context, SeedShare, Share, read_packed, read_seed
 from secagg_protocols.additive.states import Role, Stage
 
 _SUM_ROW, _BATCH_ROW, _AGREEMENT_ROW = b"s", b"b", b"a"
 """Before the number of the batch; a report's row begins with r."""
-
-
-class ServerFault(Exception):
-    """What another server did wrong; it never leaves this package: it ends the batch, named."""
-
-    def __init__(self, party: PartyId, fault: Fault, detail: str) -> None:
-        super().__init__(detail)
-        self.party, self.fault, self.detail = party, fault, detail
 
 
 class Member(Mailbox):
@@ -118,6 +111,8 @@ class Member(Mailbox):
         role = self._role(sender)
         allowed = self.table.get((self._stage, role)) if role else None
         if role is None or allowed is None:
+            if role is Role.CLIENT:
+                self._receipt_again(sender, Reader(message))
             self._events.append(Ignored(sender, "nothing is expected of this party"))
             return
         try:
@@ -250,6 +245,15 @@ class Member(Mailbox):
         else:
             self._take(sender, tag, reader, message)
 
+    def _receipt_again(self, sender: PartyId, reader: Reader) -> None:
+        """Rule A3 when a batch is closed: a crash may have kept the receipt of a report that is in.
+        Nothing else that a client says then is heard."""
+        head = messages.read_head(reader, self._context.id, self._shape)
+        if head is None or head.id in self._book.rejected:
+            return
+        if self._book.digest_of(head.id) == head.digest:
+            self._send(sender, messages.receipt(self._context.id, head.id))
+
     @staticmethod
     def _of_batch(tag: Tag, role: Role) -> bool:
         """Clients know the task only, and a leader relays what they said."""
@@ -289,13 +293,16 @@ class Member(Mailbox):
         """This server's signature under a set."""
         return sign.sign(self._secrets.signing, included.to_sign(self._batch))
 
-    def _check_signature(self, index: int, included: Included, signature: bytes) -> None:
+    def _check_signature(
+        self, index: int, included: Included, signature: bytes, bearer: PartyId
+    ) -> None:
+        """bearer: who is to blame, as it has made the signature or should have checked it."""
         key = self._context.committee.servers[index].signing
         try:
             sign.verify(key, included.to_sign(self._batch), signature)
         except InvalidSignature as error:
-            party = server_id(index)
-            raise ServerFault(party, Fault.INVALID_SIGNATURE, str(error)) from error
+            detail = f"not signed by server {index}"
+            raise ServerFault(bearer, Fault.INVALID_SIGNATURE, detail) from error
 
     def _lock(self, statement: Statement) -> None:
         """Every server signed this set: it is this batch's for ever, and its total is made."""
@@ -340,7 +347,7 @@ class Member(Mailbox):
         else:
             self._events.append(Dropped(party, fault, detail))
             index = server_id(0) - party
-            self._abort(errors.Aborted(_REASONS[fault], f"server {index}: {fault.value}"))
+            self._abort(errors.Aborted(reason_of(fault), f"server {index}: {fault.value}"))
 
     def _abort(self, why: errors.Aborted) -> None:
         self._stage, self._ended = Stage.ABORTED, why
@@ -351,6 +358,11 @@ class Member(Mailbox):
         self._events.append(Aborted(why.reason, str(why)))
         if self._collector_waits:
             self._collect()
+
+    def _abort_again(self, server: PartyId) -> None:
+        """The abort of this batch may have been lost with the link, or before a restart."""
+        if self._ended is not None:
+            self._send(server, messages.abort(self._batch, self._ended.reason))
 
     def _other_servers(self) -> list[PartyId]:
         raise NotImplementedError
@@ -363,19 +375,3 @@ class Member(Mailbox):
 
     def _send(self, to: PartyId, data: bytes) -> None:
         self._outgoing.append(Outgoing(to, data, commit=True, sender=self.me))
-
-
-_REASONS = {
-    Fault.LOST: AbortReason.LOST,
-    Fault.LATE: AbortReason.LOST,
-    Fault.QUIT: AbortReason.CANCELLED,
-    Fault.MALFORMED: AbortReason.PEER_FAULT,
-    Fault.WRONG_PHASE: AbortReason.PEER_FAULT,
-    Fault.EQUIVOCATION: AbortReason.PEER_FAULT,
-    Fault.INVALID_SIGNATURE: AbortReason.INTEGRITY,
-    Fault.DISAGREEMENT: AbortReason.INTEGRITY,
-}
-
-
-def refuse(party: PartyId, fault: Fault, detail: str) -> NoReturn:
-    raise ServerFault(party, fault, detail)

@@ -15,7 +15,7 @@ from secagg.errors import WireError
 from secagg.ring import Layout
 from secagg.types import AbortReason, Buffer, Seed
 from secagg.wire.codec import Reader, Writer
-from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE, write_header
+from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE, read_header, write_header
 
 ID_SIZE = 16
 
@@ -99,7 +99,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A server's sealed share, and the head of its report: what that server needs, and keeps."""
+    """A server's sealed share, and the head of its report: what that server needs, and keeps.
+
+    Rule A2: it is the share that the manifest names, or there is none.
+    """
 
     head: Head
     index: int
@@ -121,7 +124,7 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report, as the leader relays it. Every share is checked against the manifest."""
+    """A whole report, as the leader relays it (rule A1). Each share is checked on the manifest."""
 
     shares: tuple[Sealed, ...]
 
@@ -149,6 +152,17 @@ class Report:
                 for index, size in enumerate(shape.sealed)
             )
         )
+
+
+def read_head(reader: Reader, task: bytes, shape: Shape) -> Head | None:
+    """Of what a client says, if it is a report or a share of one; the rest is not read."""
+    try:
+        tag, bound = read_header(reader)
+        if bound != task or tag not in (Tag.REPORT, Tag.REPORT_SHARE):
+            return None
+        return Head.read(reader, shape)
+    except WireError:
+        return None
 
 
 def receipt(task: bytes, id: bytes) -> bytes:

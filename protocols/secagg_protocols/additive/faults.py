@@ -1,0 +1,32 @@
+"""What servers do wrong, and what it means for the batch (specs/20-additive.md §6.1, §8)."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from secagg.types import AbortReason, Fault, PartyId
+
+_REASONS = {
+    Fault.LOST: AbortReason.LOST,
+    Fault.LATE: AbortReason.LOST,
+    Fault.QUIT: AbortReason.CANCELLED,
+    Fault.INVALID_SIGNATURE: AbortReason.INTEGRITY,
+    Fault.DISAGREEMENT: AbortReason.INTEGRITY,
+}
+
+
+def reason_of(fault: Fault) -> AbortReason:
+    """Why a batch ends that ends by a server's fault."""
+    return _REASONS.get(fault, AbortReason.PEER_FAULT)
+
+
+class ServerFault(Exception):
+    """What another server did wrong; it never leaves this package: it ends the batch, named."""
+
+    def __init__(self, party: PartyId, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.party, self.fault, self.detail = party, fault, detail
+
+
+def refuse(party: PartyId, fault: Fault, detail: str) -> NoReturn:
+    raise ServerFault(party, fault, detail)

@@ -1,0 +1,157 @@
+"""Threat T21: no secret byte of additive sums appears in a repr, an event or an error of a run.
+
+Secret are inputs, seeds, stream keys, the leader's shares, sums, and every private key. Sealed and
+signed bytes are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from secagg.errors import SecAggError
+from secagg.ring import Layout, Ring, Segment
+from secagg.sansio import Write
+from secagg.types import AbortReason, PartyId, Seed
+from secagg.wire.codec import Reader
+from secagg.wire.header import read_header
+from secagg.wire.vector import read_vector
+from secagg_protocols.additive.book import Pending, Row, State
+from secagg_protocols.additive.messages import Report, Tag, Total
+from secagg_protocols.additive.sharing import SeedShare
+from tests.adversary.test_secrets import _spellings
+from tests.deployment import Deployment
+from tests.ensembles import HELPER, LEADER, Setting, params_of
+from tests.rounds import inputs_of
+
+LAYOUT = Layout((Segment(Ring(8), 40), Segment(Ring(64), 6)))
+SETTINGS = [Setting(params_of(3, direct=direct), LAYOUT) for direct in (False, True)]
+
+
+def secrets_of(run: Deployment) -> Iterator[bytes]:
+    keys = run.setting.keys
+    yield keys.collector.expose()
+    for one in keys.servers:
+        yield from (one.opening.expose(), one.signing.expose())
+    for vector in inputs_of(4, LAYOUT).values():
+        yield from (lane.tobytes() for lane in vector)
+    for server in run.servers.values():
+        machine: Any = server
+        yield from (lane.tobytes() for lane in machine._sum)
+        for pending in machine._book.pending.values():
+            if isinstance(pending.share, SeedShare):
+                yield from pending.share.keys
+            else:
+                yield from (bytes(piece) for piece in pending.share.segments)
+
+
+def shown(run: Deployment) -> Iterator[object]:
+    yield from (run.collector, run.setting.keys, run.setting.keys.servers, run.setting.context)
+    yield from run.clients.values()
+    for party, machine in run.servers.items():
+        member: Any = machine
+        yield from (member, member._book, *member._book.pending.values(), *member.events())
+        yield from (member._opening, member._secrets)
+        yield from (Row.decode(*row) for row in run.stores[party].rows(b"r"))
+        yield from (Write(*row) for row in run.stores[party].rows())
+
+
+class Watched(Deployment):
+    """Notes secrets, and what is shown, before every step."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.secrets: set[bytes] = set()
+        self.texts: list[str] = []
+        super().__init__(setting)
+
+    def _step(self, party: PartyId, act: Any) -> None:
+        self.secrets |= set(secrets_of(self))
+        self.texts += [repr(thing) for thing in shown(self)]
+        super()._step(party, act)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=["relay", "direct"])
+def test_nothing_secret_is_shown_during_a_batch(setting: Setting) -> None:
+    run = Watched(setting)
+    run.run()
+    assert run.collector.result().reports == 4
+    secrets = {secret for secret in run.secrets if len(set(secret)) > 1}  # a zero sum is none
+    assert len(secrets) > 30
+    everything = "\n".join(set(run.texts))
+    assert len(everything) > 4000
+    for secret in secrets:
+        for spelling in _spellings(secret):
+            assert spelling not in everything
+
+
+def test_dataclasses_hide_their_contents() -> None:
+    """Those that a traceback or a log could show."""
+    canary = b"CANARYcanaryCANARYcanaryCANARY12"
+    lane = read_vector(Reader(canary), Layout((Segment(Ring(8), 32),)))
+    keyed = SeedShare([canary], lambda *a, **k: None)
+    report = Report.of(bytes(16), b"", (canary, canary))
+    things = [
+        lane,
+        keyed,
+        report,
+        Pending(bytes(32), lane, relayed=report.shares),
+        Pending(bytes(32), keyed),
+        Row(bytes(16), State.PENDING, 0, bytes(32), canary),
+        Write(b"key", canary),
+        Seed(canary),
+    ]
+    for thing in things:
+        assert "canary" not in repr(thing).lower()
+
+
+def test_errors_name_sizes_and_never_contents() -> None:
+    """What a peer sends does not come back in an event, an error or an abort."""
+    canary = b"CANARYcanaryCANARY" * 30
+    setting = SETTINGS[0]
+    texts = []
+    for tag in Tag:
+        for party, sender in ((LEADER, HELPER), (LEADER, PartyId(1)), (HELPER, LEADER)):
+            ensemble = setting.ensemble()
+            ensemble.start()
+            machine: Any = ensemble.members[party]
+            machine.events(), machine.outgoing()
+            for binding in (setting.context.id, setting.context.batch(0)):
+                machine.receive(sender, bytes([1, 1, tag]) + binding + canary)
+            texts += [str(e) for e in machine.events()]
+            texts += [repr(bytes(m.data)) for m in machine.outgoing()]
+        client = setting.client(0, inputs_of(4, LAYOUT)[PartyId(0)])
+        client.start(), client.outgoing()
+        try:
+            client.receive(LEADER, bytes([1, 1, tag]) + setting.context.id + canary)
+        except SecAggError as error:
+            texts.append(str(error))
+        collector = setting.collector()
+        collector.start(), collector.outgoing()
+        collector.receive(LEADER, bytes([1, 1, tag]) + setting.context.batch(0) + canary)
+        texts += [str(e) for e in collector.events()]
+        collector.abort(AbortReason.LOST)
+        try:
+            collector.result()
+        except SecAggError as error:
+            texts.append(str(error))
+    assert len(texts) > 60
+    assert not any("canary" in text.lower() for text in texts)
+
+
+def test_the_collector_has_nothing_of_one_server_alone() -> None:
+    """A partial sum does not outlive a refusal."""
+    run = Deployment(SETTINGS[0]).run()
+    collector = run.setting.collector()
+    collector.start()
+    collector.receive(LEADER, run.collected(LEADER))
+    assert any(lane.any() for lane in collector._sum)
+    collector.lost(HELPER)
+    assert not any(lane.any() for lane in collector._sum)
+    with pytest.raises(SecAggError):
+        collector.result()
+    reader = Reader(run.collected(HELPER))
+    read_header(reader)
+    total = Total.read(reader, LAYOUT)
+    assert bytes(total.sealed).hex() not in repr(total)

@@ -1,0 +1,453 @@
+"""Servers of additive sums that lie: what the honest one among them refuses (threat T13, row 65).
+
+An honest helper faces a leader that says whatever a test wants, with the leader's own keys; an
+honest leader faces such a helper. A lie ends the batch by a refusal that names the liar, or one
+report is not summed. Nothing but the lock opens a total. Rows 9, 24-26, 32, 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from secagg.crypto import sign
+from secagg.errors import Aborted, BelowThreshold
+from secagg.sansio import Dropped, Outgoing
+from secagg.types import COLLECTOR, AbortReason, Fault, PartyId, server_id
+from secagg.wire.codec import Reader
+from secagg.wire.header import read_header
+from secagg_protocols.additive import messages
+from secagg_protocols.additive.messages import (
+    Included,
+    Report,
+    Ruling,
+    Sealed,
+    Statement,
+    Tag,
+    Verdict,
+)
+from tests.ensembles import (
+    HELPER,
+    LEADER,
+    TINY,
+    Log,
+    Setting,
+    between,
+    other,
+    outcome,
+    params_of,
+    tag_of,
+)
+
+SETTING = Setting(params_of(3, clients=4), TINY)
+BATCH = SETTING.context.batch(0)
+ACCEPTED, REJECTED = Verdict.ACCEPTED, Verdict.REJECTED
+
+
+def parsed(data: bytes, setting: Setting = SETTING) -> Report:
+    reader = Reader(data)
+    read_header(reader)
+    return Report.read(reader, setting.shape)
+
+
+MESSAGES = [SETTING.report(party)[0].data for party in range(4)]
+REPORTS = [parsed(data) for data in MESSAGES]
+
+
+def set_of(reports: Iterable[Report]) -> Included:
+    return Included.of({r.head.id: r.head.digest for r in reports})
+
+
+def signature(included: Included, signer: int, batch: bytes = BATCH) -> bytes:
+    return sign.sign(SETTING.keys.servers[signer].signing, included.to_sign(batch))
+
+
+def statement(included: Included, signer: int, batch: bytes = BATCH) -> bytes:
+    signed = Statement(included, (signature(included, signer, batch),))
+    return signed.encode(Tag.STATEMENT, BATCH)
+
+
+def agreement(included: Included, signatures: Iterable[bytes] | None = None) -> bytes:
+    if signatures is None:
+        signatures = [signature(included, index) for index in range(3)]
+    return Statement(included, tuple(signatures)).encode(Tag.AGREEMENT, BATCH)
+
+
+def decision(report: Report, verdict: Verdict = ACCEPTED, *, digest: bytes = b"") -> bytes:
+    ruling = Ruling(report.head.id, digest or report.head.digest, verdict)
+    return ruling.encode(Tag.DECISION, BATCH)
+
+
+class Helper:
+    """An honest helper in the hands of a leader."""
+
+    def __init__(self, reports: Iterable[Report] = (), setting: Setting = SETTING) -> None:
+        self.machine = setting.member(1)
+        self.machine.start()
+        self.heard = [self.hear(r.shares[1].encode(SETTING.context.id)) for r in reports]
+
+    def hear(self, data: bytes, sender: PartyId = LEADER) -> list[Tag]:
+        """What the helper says to one message."""
+        self.machine.receive(sender, data)
+        self.said: list[Outgoing] = self.machine.outgoing()
+        return [tag_of(m.data) for m in self.said]
+
+    def include(self, reports: Iterable[Report]) -> Helper:
+        for report in reports:
+            assert self.hear(decision(report)) == [Tag.DECIDED]
+        return self
+
+    def refuses(self, data: bytes, fault: Fault) -> None:
+        """It ends the batch, names the leader, and gives no total to anybody, ever."""
+        assert self.hear(data) == [Tag.ABORT]
+        drops = [e for e in self.machine.events() if isinstance(e, Dropped)]
+        assert [(e.party, e.fault) for e in drops] == [(LEADER, fault)]
+        with pytest.raises(Aborted, match="server 0"):
+            self.machine.result()
+        assert Tag.TOTAL not in self.hear(messages.bare(Tag.COLLECT, BATCH), COLLECTOR)
+        assert self.hear(agreement(set_of(REPORTS))) == []
+
+
+def agreed() -> Helper:
+    """Has included all reports and signed the set."""
+    helper = Helper(REPORTS).include(REPORTS)
+    assert helper.hear(statement(set_of(REPORTS), 0)) == [Tag.STATEMENT]
+    return helper
+
+
+def test_an_honest_leader_is_followed() -> None:
+    """Else every refusal below could be for another reason."""
+    helper = agreed()
+    assert helper.heard == [[Tag.VERDICT]] * 4
+    assert helper.hear(messages.bare(Tag.COLLECT, BATCH), COLLECTOR) == []
+    assert helper.hear(agreement(set_of(REPORTS))) == [Tag.TOTAL, Tag.LOCKED]
+    assert helper.machine.done
+
+
+# What a leader may not include
+
+
+def test_a_report_that_the_helper_never_saw() -> None:
+    """Rule A6."""
+    Helper(REPORTS[:3]).refuses(decision(REPORTS[3]), Fault.DISAGREEMENT)
+
+
+def test_a_report_that_the_helper_rejected() -> None:
+    helper = Helper()
+    broken = REPORTS[0].shares[2]  # sealed to another server
+    head = messages.Head(
+        broken.head.id, b"", (broken.head.manifest[0], broken.head.manifest[2], bytes(32))
+    )
+    assert helper.hear(Sealed(head, 1, broken.data).encode(SETTING.context.id)) == [Tag.VERDICT]
+    assert helper.said[0].data[-1] == REJECTED
+    include = Ruling(head.id, head.digest, ACCEPTED).encode(Tag.DECISION, BATCH)
+    helper.refuses(include, Fault.DISAGREEMENT)
+
+
+def test_the_digest_of_another_report() -> None:
+    """Two reports whose digests are swapped, and one that is no report's."""
+    for digest in (REPORTS[1].head.digest, bytes(32)):
+        Helper(REPORTS).refuses(decision(REPORTS[0], digest=digest), Fault.DISAGREEMENT)
+
+
+def test_the_same_report_twice() -> None:
+    """Row 25: it is in the sum once."""
+    once, twice = Helper(REPORTS).include(REPORTS), Helper(REPORTS).include(REPORTS + REPORTS)
+    for helper in (once, twice):
+        assert helper.hear(statement(set_of(REPORTS), 0)) == [Tag.STATEMENT]
+    sums = [[lane.tolist() for lane in helper.machine._sum] for helper in (once, twice)]
+    assert sums[0] == sums[1]
+
+
+def test_more_reports_than_the_plan_has_clients() -> None:
+    """Rule A6: n is the most that the ring has room for."""
+    setting = Setting(params_of(3, clients=3), TINY)
+    reports = [parsed(setting.report(0, seed=bytes([i]))[0].data, setting) for i in range(4)]
+    batch, task = setting.context.batch(0), setting.context.id
+    helper = setting.member(1)
+    helper.start()
+    for report in reports:
+        helper.receive(LEADER, report.shares[1].encode(task))
+        ruling = Ruling(report.head.id, report.head.digest, ACCEPTED)
+        helper.receive(LEADER, ruling.encode(Tag.DECISION, batch))
+    tags = [tag_of(m.data) for m in helper.outgoing()]
+    assert tags == [Tag.VERDICT, Tag.DECIDED] * 3 + [Tag.VERDICT, Tag.ABORT]
+    with pytest.raises(Aborted, match="server 0"):
+        helper.result()
+
+
+def test_a_report_after_the_statement() -> None:
+    helper = Helper(REPORTS).include(REPORTS[:3])
+    helper.hear(statement(set_of(REPORTS[:3]), 0))
+    helper.refuses(decision(REPORTS[3]), Fault.DISAGREEMENT)
+
+
+def test_a_report_that_is_rejected_after_it_was_included() -> None:
+    helper = Helper(REPORTS).include(REPORTS)
+    helper.refuses(decision(REPORTS[0], REJECTED), Fault.EQUIVOCATION)
+
+
+def test_two_reports_of_one_id() -> None:
+    """Row 26, by a leader that relays."""
+    first = REPORTS[0].shares[1]
+    other_head = messages.Head(first.head.id, b"", (bytes(32), *first.head.manifest[1:]))
+    second = Sealed(other_head, 1, first.data).encode(SETTING.context.id)
+    Helper(REPORTS).refuses(second, Fault.EQUIVOCATION)
+
+
+# What a leader may not state
+
+
+def test_another_set_or_count() -> None:
+    """Rule A8: a helper signs its own set only."""
+    own = set_of(REPORTS)
+    for included in (
+        set_of(REPORTS[:3]),
+        Included(own.count - 1, own.digest),
+        Included(own.count + 1, own.digest),
+        Included(own.count, bytes(32)),
+    ):
+        helper = Helper(REPORTS).include(REPORTS)
+        helper.refuses(statement(included, 0), Fault.DISAGREEMENT)
+
+
+def test_signatures_of_others() -> None:
+    """Row 32: of another server, another batch, another task, or of a total."""
+    own = set_of(REPORTS)
+    elsewhere = other(SETTING, epoch=1).context.batch(0)
+    next_batch = SETTING.context.batch(1)
+    for forged in (
+        statement(own, 1),
+        statement(own, 2),
+        statement(own, 0, next_batch),
+        statement(own, 0, elsewhere),
+    ):
+        helper = Helper(REPORTS).include(REPORTS)
+        helper.refuses(forged, Fault.INVALID_SIGNATURE)
+
+
+def test_fewer_reports_than_the_minimum() -> None:
+    helper = Helper(REPORTS).include(REPORTS[:2])
+    assert helper.hear(statement(set_of(REPORTS[:2]), 0)) == [Tag.ABORT]
+    with pytest.raises(BelowThreshold):
+        helper.machine.result()
+    Helper().refuses(statement(set_of([]), 0)[:-1], Fault.MALFORMED)
+
+
+def test_two_statements() -> None:
+    """The second, of another set, ends the batch; the first stays signed and is never locked."""
+    agreed().refuses(statement(set_of(REPORTS[:3]), 0), Fault.DISAGREEMENT)
+    helper = agreed()
+    first = helper.said[0].data
+    assert helper.hear(statement(set_of(REPORTS), 0)) == [Tag.STATEMENT]
+    assert helper.said[0].data == first
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_an_agreement_with_one_bad_signature(index: int) -> None:
+    """Rule A9, for every signer, the helper itself among them.
+
+    The leader is to blame, whosever signature it is: it should have checked what it brings.
+    """
+    own = set_of(REPORTS)
+    good = [signature(own, i) for i in range(3)]
+    bad = [
+        bytes(64),
+        good[(index + 1) % 3],
+        signature(own, index, SETTING.context.batch(1)),
+        signature(set_of(REPORTS[:3]), index),
+    ]
+    for one in bad:
+        signatures = [one if i == index else good[i] for i in range(3)]
+        agreed().refuses(agreement(own, signatures), Fault.INVALID_SIGNATURE)
+
+
+def test_an_agreement_on_another_set() -> None:
+    agreed().refuses(agreement(set_of(REPORTS[:3])), Fault.DISAGREEMENT)
+
+
+def test_an_agreement_before_any_statement() -> None:
+    """Row 24: a helper that has not signed has not agreed."""
+    Helper(REPORTS).include(REPORTS).refuses(agreement(set_of(REPORTS)), Fault.WRONG_PHASE)
+
+
+def test_a_locked_set_stays() -> None:
+    """Row 30: whatever comes after the lock, the total is the same and so are its bytes."""
+    helper = agreed()
+    helper.hear(agreement(set_of(REPORTS)))
+    helper.hear(messages.bare(Tag.COLLECT, BATCH), COLLECTOR)
+    total = helper.said[0].data
+    for data in (
+        statement(set_of(REPORTS[:3]), 0),
+        agreement(set_of(REPORTS[:3])),
+        decision(REPORTS[0], REJECTED),
+        decision(parsed(SETTING.report(3, seed=b"more")[0].data)),
+        messages.abort(BATCH, AbortReason.CANCELLED),
+        b"",
+    ):
+        assert helper.hear(data) == []
+    helper.machine.abort(AbortReason.CANCELLED)
+    helper.machine.lost(LEADER)
+    helper.hear(messages.bare(Tag.COLLECT, BATCH), COLLECTOR)
+    assert [m.data for m in helper.said] == [total]
+
+
+# Spent reports
+
+
+def rows_after_a_batch(index: int) -> list[tuple[bytes, bytes]]:
+    ensemble = SETTING.ensemble()
+    ensemble.start()
+    for party, data in enumerate(MESSAGES):
+        ensemble.receive(PartyId(party), data)
+    ensemble.close_phase()
+    assert ensemble.result().count == 4
+    return [(w.key, w.value or b"") for w in ensemble.members[server_id(index)].writes()]
+
+
+def test_a_second_batch_that_overlaps_the_first() -> None:
+    """Rule A10: a report of one batch is spent for all others of its epoch, at each server."""
+    following = other(SETTING, batch=1)
+    helper = following.member(1)
+    helper.restore(rows_after_a_batch(1))
+    helper.start()
+    helper.receive(LEADER, REPORTS[0].shares[1].encode(SETTING.context.id))
+    verdict = Ruling(REPORTS[0].head.id, REPORTS[0].head.digest, REJECTED)
+    batch = following.context.batch(1)
+    assert [m.data for m in helper.outgoing()] == [verdict.encode(Tag.VERDICT, batch)]
+    assert not helper._book.pending
+    ruling = Ruling(REPORTS[0].head.id, REPORTS[0].head.digest, ACCEPTED)
+    helper.receive(LEADER, ruling.encode(Tag.DECISION, batch))
+    assert [tag_of(m.data) for m in helper.outgoing()] == [Tag.ABORT]
+
+
+def test_a_leader_takes_no_spent_report() -> None:
+    """Rule A10 at the leader; its client hears that the report is stored, which it is."""
+    leader = other(SETTING, batch=1).member(0)
+    leader.restore(rows_after_a_batch(0))
+    leader.start()
+    for party in range(4):
+        leader.receive(PartyId(party), MESSAGES[party])
+    assert [tag_of(m.data) for m in leader.outgoing()] == [Tag.RECEIPT] * 4
+    assert not leader._book.pending and not leader._book.included
+    leader.close_phase()
+    with pytest.raises(BelowThreshold):
+        leader.result()
+
+
+def test_a_full_batch_leaves_the_rest_for_the_next() -> None:
+    """Rule A4: more than n reports are pending, as when two aborted batches left them."""
+    setting = Setting(params_of(2, clients=3), TINY)
+    rows = []
+    for seed in (b"one", b"two"):
+        leader = setting.member(0)
+        leader.start()
+        for party in range(3):
+            leader.receive(PartyId(party), setting.report(party, seed=seed)[0].data)
+        rows += [(w.key, w.value) for w in leader.writes() if w.key[:1] == b"r"]
+    leader = setting.member(0)
+    leader.restore(rows)
+    leader.start()
+    for id, pending in list(leader._book.pending.items()):
+        verdict = Ruling(id, pending.digest, ACCEPTED)
+        leader.receive(HELPER, verdict.encode(Tag.VERDICT, setting.context.batch(0)))
+    assert (len(leader._book.included), len(leader._book.pending)) == (3, 3)
+
+
+# Helpers that lie
+
+
+def test_a_helper_that_never_answers_for_a_report() -> None:
+    """That report is not summed, and all others are."""
+    silent = between(HELPER, LEADER, Tag.VERDICT, lambda data: ())
+    end = outcome(SETTING.network(between=silent), SETTING)
+    assert end.kind == "without" and not end.dropped
+
+
+@pytest.mark.parametrize("until", [Tag.STATEMENT, Tag.LOCKED])
+def test_a_verdict_after_the_close(until: Tag) -> None:
+    """Rule A7: a set that is stated grows no more; the report is left for the next batch."""
+    held: list[bytes] = []
+
+    def wire(sender: PartyId, message: Outgoing) -> list[bytes]:
+        if (sender, message.to) != (HELPER, LEADER):
+            return [message.data]
+        if tag_of(message.data) is Tag.VERDICT and not held:
+            held.append(message.data)
+            return []
+        return [*held, message.data] if tag_of(message.data) is until else [message.data]
+
+    network = SETTING.network(between=wire)
+    assert outcome(network, SETTING).kind == "without"
+    server: Any = network.server
+    assert [len(m._book.pending) for m in server.members.values()] == [1, 1, 1]
+
+
+def _ruling(data: bytes) -> Ruling:
+    reader = Reader(data)
+    read_header(reader)
+    return Ruling.read(reader)
+
+
+def test_a_helper_that_says_everything_twice() -> None:
+    for tag in (Tag.VERDICT, Tag.DECIDED, Tag.STATEMENT, Tag.LOCKED):
+        twice = between(HELPER, LEADER, tag, lambda data: (data, data))
+        assert outcome(SETTING.network(between=twice), SETTING).kind == "exact"
+
+
+def test_verdicts_and_answers_on_what_is_not_known() -> None:
+    """Rows 12 and 24: they are about nothing, and change nothing."""
+    strange = Ruling(bytes(16), bytes(32), ACCEPTED).encode(Tag.VERDICT, BATCH)
+    done = messages.decided(BATCH, bytes(16))
+    for extra in (strange, done):
+        wire = between(HELPER, LEADER, Tag.VERDICT, lambda data, e=extra: (e, data, e))  # type: ignore[misc]
+        assert outcome(SETTING.network(between=wire), SETTING).kind == "exact"
+
+
+def test_a_helper_that_rejects_what_is_included() -> None:
+    """Rule A4 the other way round: what is decided stays, and the helper is told again."""
+    log = Log()
+    network = SETTING.network(between=log)
+    network.start()
+    for party in network.clients:
+        network.repeat(party)
+    ruling = _ruling(log.of(Tag.VERDICT, HELPER)[0])
+    lie = Ruling(ruling.id, ruling.digest, REJECTED).encode(Tag.VERDICT, BATCH)
+    server: Any = network.server
+    server.members[LEADER].receive(HELPER, lie)
+    server._settle()
+    assert outcome(network, SETTING).kind == "exact"
+
+
+def test_helpers_statements() -> None:
+    """Rows 24 and 32, and rule A9 at the leader: whoever lies in the statement is named."""
+    own = set_of(REPORTS)
+    for forged, fault in (
+        (statement(set_of(REPORTS[:3]), 1), Fault.DISAGREEMENT),
+        (statement(Included(3, own.digest), 1), Fault.DISAGREEMENT),
+        (statement(own, 2), Fault.INVALID_SIGNATURE),
+        (statement(own, 0), Fault.INVALID_SIGNATURE),
+        (statement(own, 1, SETTING.context.batch(1)), Fault.INVALID_SIGNATURE),
+        (messages.bare(Tag.LOCKED, BATCH), Fault.WRONG_PHASE),
+    ):
+        leader = SETTING.member(0)
+        leader.start()
+        for party in range(4):
+            leader.receive(PartyId(party), MESSAGES[party])
+        report_ids = [m.data[35:51] for m in leader.outgoing() if tag_of(m.data) is Tag.RECEIPT]
+        for id in report_ids:
+            digest = leader._book.pending[id].digest
+            for index in (1, 2):
+                verdict = Ruling(id, digest, ACCEPTED).encode(Tag.VERDICT, BATCH)
+                leader.receive(server_id(index), verdict)
+                leader.receive(server_id(index), messages.decided(BATCH, id))
+        leader.close_phase()
+        assert leader.phase == "agree"
+        leader.events(), leader.outgoing()
+        leader.receive(HELPER, forged)
+        drops = [e for e in leader.events() if isinstance(e, Dropped)]
+        assert [(e.party, e.fault) for e in drops] == [(HELPER, fault)]
+        assert Tag.ABORT in {tag_of(m.data) for m in leader.outgoing()}
+        assert not leader._total

@@ -1,0 +1,566 @@
+"""Servers of a multi-server sum over links: every sum against plain integers, whatever is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from secagg.drive.batches import Batches
+from secagg.drive.collecting import collect, collect_over
+from secagg.drive.handshake import CHALLENGE_SIZE, Greeter, Hello, Role
+from secagg.drive.member import MemberService
+from secagg.drive.reporting import Reporter, openers, report
+from secagg.errors import (
+    Aborted,
+    InputError,
+    LinkClosed,
+    LinkTimeout,
+    LocalProtocolError,
+    ParameterError,
+    PolicyRefused,
+    StorageError,
+)
+from secagg.sansio import Dropped, Event, PhaseEntered, Write
+from secagg.store.base import Store
+from secagg.store.memory import MemoryStore
+from secagg.store.sqlite import SqliteStore
+from secagg.testing.network import counter_randomness
+from secagg.transport import memory, websocket
+from secagg.transport.base import Link
+from secagg.transport.router import Router
+from secagg.types import SERVER, AbortReason, PartyId, server_id
+from secagg.wire.frame import Message
+from tests.drive.members import (
+    LENGTH,
+    QUICK,
+    SOON,
+    Cut,
+    Flaky,
+    Fleet,
+    check,
+    vector,
+)
+
+SHORT = 0.3
+"""Seconds of a deadline that does pass, and is long enough for a few tiny reports."""
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("servers", [2, 3])
+async def test_sums_are_exact(servers: int, direct: bool) -> None:
+    async with Fleet(4, servers, direct) as fleet:
+        await fleet.report_all(range(4))
+        check(await fleet.collect(), range(4))
+        reports = await fleet.ends()
+    assert [[r.reason for r in own] for own in reports] == [[None]] * servers
+    assert [own[0].reports for own in reports] == [4] + [None] * (servers - 1)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_sums_are_exact_over_websockets_and_files(tmp_path: Path, direct: bool) -> None:
+    servers = 3
+    stores: list[Store] = [
+        SqliteStore.open(tmp_path / f"{j}.sqlite", owner=b"") for j in range(servers)
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        for store in stores:
+            stack.enter_context(store)
+        fleet = Fleet(4, servers, direct, stores=stores)
+        urls: dict[int, str] = {}
+        runs = []
+        for j in reversed(range(servers)):
+            service = MemberService(
+                fleet.task, j, fleet.keys.servers[j], stores[j], peers={} if j else dict(urls)
+            )
+            bound = await stack.enter_async_context(
+                websocket.listen(service.on_link, max_size=service.max_size)
+            )
+            urls[j] = f"ws://127.0.0.1:{bound}"
+            runs.append(asyncio.create_task(service.run()))
+        where = [urls[j] for j in range(servers)]
+        outcomes = await asyncio.gather(
+            *(
+                report(fleet.task, {"update": vector(who)}, urls=where if direct else where[:1])
+                for who in range(4)
+            )
+        )
+        assert all(outcome.stored for outcome in outcomes)
+        check(await collect(fleet.task, fleet.keys.collector, where), range(4))
+        async with asyncio.timeout(SOON):
+            assert [r[0].reason for r in await asyncio.gather(*runs)] == [None] * servers
+
+
+async def test_clients_may_vanish_right_after_sending() -> None:
+    """What is counted is the report, and not whether anybody waits for its receipt."""
+    async with Fleet(4) as fleet:
+        gone = 0
+        for who in range(2):
+            async with Router(fleet.openers(Role.CLIENT)) as router:
+                await router.receive()
+                machine = fleet.reporter(who)._client.machine
+                machine.reconnected(SERVER)
+                for out in machine.outgoing():
+                    router.send(out.to, Message(fleet.task.nonce(), out.data).encode())
+                    gone += 1
+                await router.flush(SOON)
+        assert gone == 2
+        await fleet.report_all([2, 3])
+        check(await fleet.collect(), range(4))
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_link_between_servers_is_cut_at_every_message(direct: bool) -> None:
+    """Rows 70 and 71: whichever message is lost, with its link, the sum is exact."""
+    for k in itertools.count(1):
+        carried = Cut(k)
+        async with Fleet(3, 2, direct, wrap=partial(Flaky, life=carried)) as fleet:
+            await fleet.report_all(range(3))
+            check(await fleet.collect(), range(3))
+            await fleet.ends()
+        if carried.carried < k:
+            break
+    assert k > 15
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_clients_link_is_cut_at_every_message(direct: bool) -> None:
+    """Row 71: the report is stored once, however often it is sent."""
+    for k in range(1, 9):
+        async with Fleet(3, 2, direct) as fleet:
+            first = await fleet.report(0, partial(Flaky, life=Cut(k)))
+            assert first.stored
+            await fleet.report_all([1, 2])
+            check(await fleet.collect(), range(3))
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_the_collectors_link_is_cut_at_every_message(direct: bool) -> None:
+    for k in range(1, 9):
+        async with Fleet(3, 2, direct) as fleet:
+            await fleet.report_all(range(3))
+            check(await fleet.collect(wrap=partial(Flaky, life=Cut(k))), range(3))
+            await fleet.ends()
+
+
+class Dying(MemoryStore):
+    """Its owner is gone at commit number `last`: before it is done, or right after."""
+
+    def __init__(self, last: int, after: bool, die: Callable[[], None]) -> None:
+        super().__init__()
+        self.last, self.after, self.die, self.commits = last, after, die, 0
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        self.commits += 1
+        if self.commits != self.last:
+            super().commit(writes)
+            return
+        if self.after:
+            super().commit(writes)
+        self.die()
+        raise StorageError("the process is gone")
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("index", [0, 1])
+async def test_a_server_dies_at_every_commit(index: int, direct: bool, after: bool) -> None:
+    """Row 90: killed at every persistence point, before and after, and made again from its rows."""
+    for last in itertools.count(1):
+        async with Fleet(3, 2, direct) as fleet:
+            await fleet.crash(index)
+            loop, died = asyncio.get_running_loop(), asyncio.Event()
+            store = Dying(last, after, lambda: loop.call_soon_threadsafe(died.set))  # noqa: B023
+            fleet.stores[index] = store
+            fleet.start(index)
+
+            async def revive() -> None:
+                await died.wait()  # noqa: B023
+                with pytest.raises(StorageError):
+                    await fleet.running[index]  # noqa: B023
+                fleet.start(index)  # noqa: B023
+
+            reviving = asyncio.create_task(revive())
+            await fleet.report_all(range(3))
+            check(await fleet.collect(), range(3))
+            reached = died.is_set()
+            reviving.cancel()
+        if not reached:
+            break
+    assert last > 3, "commits are of groups, of which there are some"
+
+
+async def test_servers_die_at_random_and_lose_no_report(tmp_path: Path) -> None:
+    """Rows 71 and 90: what was acknowledged before a crash is in the sum after it."""
+    random = counter_randomness(b"crashes")
+    stores: list[Store] = [SqliteStore.open(tmp_path / f"{j}", owner=b"") for j in range(3)]
+    async with Fleet(12, 3, stores=stores, dropout=0) as fleet:
+
+        async def trouble() -> None:
+            for _ in range(12):
+                await asyncio.sleep(random(1)[0] / 12800)
+                index = random(1)[0] % 3
+                await fleet.crash(index)
+                stores[index].close()
+                stores[index] = fleet.stores[index] = SqliteStore.open(
+                    tmp_path / f"{index}", owner=b""
+                )
+                fleet.start(index)
+
+        making_trouble = asyncio.create_task(trouble())
+        await fleet.report_all(range(12))
+        check(await fleet.collect(), range(12))
+        await making_trouble
+    for store in stores:
+        store.close()
+
+
+class Broken(MemoryStore):
+    """A disk that is full after some commits."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise StorageError("the disk is full")
+        super().commit(writes)
+
+
+async def test_a_store_that_fails_stops_the_server() -> None:
+    """Rows 95 and 96: no receipt for what is not stored, and nothing at all from then on."""
+    stores: list[Store] = [Broken(1), MemoryStore()]
+    async with Fleet(3, stores=stores) as fleet:
+        reporter = fleet.reporter(0)
+        links = fleet.openers(Role.CLIENT)
+        with pytest.raises(LinkTimeout, match="may have been stored or not"):
+            await reporter.deliver(links, timeout=SHORT, backoff=QUICK)
+        with pytest.raises(StorageError, match="disk is full"):
+            await fleet.running[0]
+        stores[0].left = 1000  # type: ignore[attr-defined]
+        fleet.start(0)
+        again = await reporter.deliver(fleet.openers(Role.CLIENT), timeout=SOON, backoff=QUICK)
+        assert again.stored and again.links > 1
+        await fleet.report_all([1, 2])
+        check(await fleet.collect(), range(3))
+
+
+async def test_a_full_batch_leaves_reports_for_the_next() -> None:
+    """Seven reports of which a batch takes three: two batches are sums, the third is too small."""
+    options = {"deadline": SHORT * 3}
+    async with Fleet(3, 3, batches=3, dropout=0, options=options) as fleet:
+        await fleet.ready()
+        outcomes = [asyncio.create_task(fleet.report(who)) for who in range(7)]
+        sums = [await fleet.collect(batch) for batch in range(2)]
+        with pytest.raises(Aborted, match="below-threshold|cancelled"):
+            await fleet.collect(2)
+        reports = await fleet.ends()
+        assert [o.stored for o in await asyncio.gather(*outcomes)] == [True] * 7
+    assert [total.count for total in sums] == [3, 3]
+    added = sum(total.levels["update"] for total in sums)
+    left = [w for w in range(7) if (sum(map(vector, range(7))) - vector(w) == added).all()]
+    assert len(left) == 1, "six of the seven, each once"
+    last = [AbortReason.BELOW_THRESHOLD, AbortReason.CANCELLED, AbortReason.CANCELLED]
+    assert [[r.reason for r in own] for own in reports] == [[None, None, end] for end in last]
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_report_that_waits_is_in_the_next_batch(direct: bool) -> None:
+    """The leader has it, and the helper is away until the first batch is given up."""
+    options = {"deadline": SHORT, "patience": SHORT}
+    async with Fleet(4, 2, direct, batches=2, options=options) as fleet:
+        await fleet.ready()
+        await fleet.crash(1)
+        reporting = asyncio.create_task(fleet.report_all(range(4)))
+        if not direct:
+            await reporting
+        leader = fleet.services[0]
+        while not leader.reports:
+            await asyncio.sleep(0.001)
+        leader._turns._deadline = leader._turns._patience = SOON
+        fleet.start(1)
+        await reporting
+        check(await fleet.collect(1), range(4))
+        (first, second), _ = await fleet.ends()
+    assert (first.reason, second.reason) == (AbortReason.BELOW_THRESHOLD, None)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_report_is_never_summed_in_two_batches(direct: bool) -> None:
+    """Row 71: the bytes of a report of the first batch come again in the second."""
+    async with Fleet(3, 2, direct, batches=2, dropout=0) as fleet:
+        reporter = fleet.reporter(0)
+        machine = reporter._client.machine
+        machine.reconnected(SERVER)
+        machine.reconnected(server_id(1))
+        said = {
+            out.to: Message(fleet.task.nonce(), out.data).encode() for out in machine.outgoing()
+        }
+        links = fleet.openers(Role.CLIENT)
+        assert (await reporter.deliver(links, timeout=SOON, backoff=QUICK)).stored
+        await fleet.report_all([1, 2])
+        check(await fleet.collect(0), range(3))
+        for to, data in said.items():
+            link = await fleet.openers(Role.CLIENT)[to]()
+            await link.send(data)
+            assert await link.receive(), "a receipt, for a client that missed its own"
+            await link.close()
+        await fleet.report_all([3, 4, 5])
+        check(await fleet.collect(1), [3, 4, 5])
+
+
+async def test_a_closed_epoch_takes_nothing_and_still_answers() -> None:
+    async with Fleet(3) as fleet:
+        await fleet.report_all(range(3))
+        await fleet.collect()
+        await fleet.ends()
+        fleet.start(0)
+        with pytest.raises(PolicyRefused, match="epoch 0 is closed"):
+            await fleet.running[0]
+        for index in range(2):
+            fleet.start(index, collect_only=True)
+        check(await fleet.collect(), range(3))
+        await fleet.ends()
+
+
+async def test_a_server_that_is_stopped_goes_on_where_it_was() -> None:
+    """Row 92."""
+    async with Fleet(4) as fleet:
+        await fleet.report_all(range(2))
+        for service in fleet.services.values():
+            service.stop()
+        assert await fleet.ends() == [[], []]
+        for index in range(2):
+            fleet.start(index)
+        await fleet.report_all([2, 3])
+        check(await fleet.collect(), range(4))
+
+
+async def test_a_batch_that_is_too_small_is_aborted_everywhere() -> None:
+    async with Fleet(6, 3, options={"deadline": SHORT}) as fleet:
+        await fleet.report_all([0, 1])
+        reports = await fleet.ends()
+    assert reports[0][0].reason is AbortReason.BELOW_THRESHOLD
+    for own in reports[1:]:
+        assert own[0].reason is AbortReason.CANCELLED and "server 0" in own[0].detail
+
+
+async def test_a_server_that_stays_away_ends_the_batch_by_name() -> None:
+    """Row 65: no partial sum, and the collector is told."""
+    async with Fleet(3, 3, options={"deadline": SHORT, "patience": SHORT}) as fleet:
+        await fleet.ready()
+        await fleet.crash(2)
+        fleet.services[2].on_link = gone  # type: ignore[method-assign]
+        await fleet.report_all(range(3))
+        collecting = asyncio.create_task(fleet.collect())
+        (report,) = await fleet.running[0]
+        assert report.reason is not None
+        with pytest.raises(Aborted):
+            await collecting
+
+
+async def gone(link: Link) -> None:
+    await link.close()
+
+
+async def test_the_collector_names_who_does_not_answer() -> None:
+    """Row 65."""
+    async with Fleet(3, 3) as fleet:
+        await fleet.report_all(range(3))
+        links = fleet.openers(Role.COLLECTOR)
+        links[server_id(1)] = nowhere
+        with pytest.raises(Aborted, match="server 1"):
+            await collect_over(
+                fleet.task, fleet.keys.collector, links, timeout=SHORT, backoff=QUICK
+            )
+
+
+async def nowhere() -> Link:
+    raise LinkClosed("nobody listens")
+
+
+async def test_a_leader_without_its_key_is_refused_and_a_new_one_replaces_the_old() -> None:
+    """Row 78: whoever does not prove to be the leader changes nothing."""
+    async with Fleet(3) as fleet:
+        await fleet.ready()
+        thief = Greeter(fleet.task, 0, fleet.keys.servers[1].signing)
+        link = await fleet.opener(1)()
+        with pytest.raises(LinkClosed):
+            await thief.open(link, 1)
+        true = Greeter(fleet.task, 0, fleet.keys.servers[0].signing)
+        link = await fleet.opener(1)()
+        await true.open(link, 1)  # the leader's own link is dropped, and it comes back
+        await fleet.report_all(range(3))
+        check(await fleet.collect(), range(3))
+        with pytest.raises(LinkClosed):
+            await link.receive()
+
+
+async def test_messages_before_a_hello_are_refused() -> None:
+    """Row 78: no credential, no change."""
+    async with Fleet(3) as fleet:
+        link = await fleet.opener(1)()
+        await link.send(Message(fleet.task.nonce(0), b"collect me").encode())
+        with pytest.raises(LinkClosed):
+            await link.receive()
+
+
+async def test_clients_are_refused_by_a_helper_that_they_do_not_speak_to() -> None:
+    async with Fleet(3) as fleet:
+        link = await fleet.opener(1)()
+        await link.send(
+            Hello(fleet.task.digest(), Role.CLIENT, 0, bytes(CHALLENGE_SIZE)).encode(
+                fleet.task.nonce()
+            )
+        )
+        with pytest.raises(LinkClosed):
+            await link.receive()
+
+
+async def test_a_flood_of_links_is_turned_away() -> None:
+    """Rows 69 and 79: and a link that says nothing takes no place in the batch."""
+    async with Fleet(3, options={"max_links": 4}) as fleet:
+        await fleet.ready()
+        idle = [await link() for link in [fleet.openers(Role.CLIENT)[SERVER]] * 3]
+        await fleet.report_all(range(3))
+        check(await fleet.collect(), range(3))
+        for link in idle:
+            await link.close()
+    async with Fleet(3, options={"max_links": 1}) as fleet:
+        first = await fleet.openers(Role.CLIENT)[SERVER]()
+        while not fleet.services[0]._peers:
+            await asyncio.sleep(0)
+        second = await fleet.openers(Role.CLIENT)[SERVER]()
+        with pytest.raises(LinkClosed):
+            await second.receive()
+        await first.close()
+
+
+async def test_what_a_member_service_refuses_to_be() -> None:
+    fleet = Fleet(3, 3)
+    task, keys, store = fleet.task, fleet.keys.servers, MemoryStore()
+    with pytest.raises(ParameterError, match="not the secret keys of server 1"):
+        MemberService(task, 1, keys[2], store)
+    with pytest.raises(ParameterError, match="calls on helpers"):
+        MemberService(task, 0, keys[0], store, peers={1: "ws://127.0.0.1:1"})
+    with pytest.raises(ParameterError, match="calls on no other"):
+        MemberService(task, 1, keys[1], store, peers={0: "ws://127.0.0.1:1"})
+    with pytest.raises(ParameterError, match="seconds above 0"):
+        MemberService(task, 1, keys[1], store, deadline=math.nan)
+    with pytest.raises(ParameterError, match="batches"):
+        MemberService(task, 1, keys[1], store, batches=0)
+    leader = MemberService(
+        task, 0, keys[0], store, peers={1: "ws://192.0.2.1", 2: "ws://192.0.2.2"}
+    )
+    with pytest.raises(PolicyRefused, match="without TLS"):
+        await leader.run()
+    with pytest.raises(LocalProtocolError, match="once"):
+        await leader.run()
+
+
+async def test_what_a_client_refuses() -> None:
+    direct, relay = Fleet(3, 2, True).task, Fleet(3, 2).task
+    url = "ws://127.0.0.1:1"
+    with pytest.raises(ParameterError, match="leader's alone"):
+        openers(relay, [url] * 2, Role.CLIENT)
+    with pytest.raises(ParameterError, match="all 2 servers"):
+        openers(direct, [url], Role.CLIENT)
+    with pytest.raises(InputError):
+        await report(relay, {"update": vector(0)}, urls=[url], payload=b"another task")
+    with pytest.raises(InputError):
+        Reporter(relay, {"update": vector(0)[: LENGTH - 1]})
+    with pytest.raises(PolicyRefused):
+        await report(relay, {"update": vector(0)}, urls=["ws://192.0.2.1"])
+
+
+async def test_a_client_ends_when_a_server_says_nonsense() -> None:
+    async with Fleet(3) as fleet:
+        ours, theirs = memory.pair()
+
+        async def open_link() -> Link:
+            return ours
+
+        await theirs.send(Message(fleet.task.nonce(), b"no message").encode())
+        outcome = await fleet.reporter(0).deliver({SERVER: open_link}, timeout=SOON)
+    assert outcome.reason is AbortReason.PEER_FAULT and not outcome.stored
+
+
+async def test_events_are_observed() -> None:
+    seen: list[Event] = []
+    async with Fleet(3, options={"observer": seen.append}) as fleet:
+        await fleet.report_all(range(3))
+        await fleet.collect()
+        await fleet.ends()
+    assert {event.phase for event in seen if isinstance(event, PhaseEntered)} == {
+        "upload",
+        "agree",
+        "collect",
+    }
+    assert not [event for event in seen if isinstance(event, Dropped)]
+
+
+async def test_a_batch_that_is_over_writes_no_more() -> None:
+    """A leader that brings a share to an old batch would have it forgotten where it was summed."""
+    async with Fleet(3, 2, batches=2, dropout=0) as fleet:
+        await fleet.report_all(range(3))
+        await fleet.collect(0)
+        await fleet.crash(0)
+        greeter = Greeter(fleet.task, 0, fleet.keys.servers[0].signing)
+        link = await fleet.opener(1)()
+        await greeter.open(link, 1)
+        fresh = fleet.reporter(9)._client.machine
+        fresh.reconnected(SERVER)
+        (report,) = fresh.outgoing()
+        before = dict(fleet.stores[1].rows())
+        (relayed,) = _relayed(fleet, report.data)
+        for batch in (1, 0, 1):
+            await link.send(Message(fleet.task.nonce(batch), relayed).encode())
+        verdicts = [await link.receive() for _ in range(2)]  # of the batch that runs
+        assert verdicts[0] == verdicts[1]
+        after = dict(fleet.stores[1].rows())
+        changed = {key for key in after if before.get(key) != after[key]}
+        assert [after[key][1:5] for key in changed] == [(1).to_bytes(4)]
+        fleet.start(0)
+
+
+def _relayed(fleet: Fleet, report: bytes) -> list[bytes]:
+    """What a leader sends to its helper for a report."""
+    batches = Batches(fleet.task, 0, fleet.keys.servers[0], 1)
+    batches.open([])
+    batches.receive(PartyId(0), 0, report)
+    return [said.message.data for said in batches.said if said.message.to == server_id(1)]
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_report_that_is_summed_gets_its_receipt_after_the_last_batch(direct: bool) -> None:
+    """Row 71: a crash may have kept the receipt, and the batch may have ended meanwhile."""
+    async with Fleet(3, 2, direct) as fleet:
+        reporter = fleet.reporter(0)
+        machine = reporter._client.machine
+        for server in fleet.openers(Role.CLIENT):
+            machine.reconnected(server)
+        said = machine.outgoing()
+        links = fleet.openers(Role.CLIENT)
+        assert (await reporter.deliver(links, timeout=SOON, backoff=QUICK)).stored
+        await fleet.report_all([1, 2])
+        while not all(service.reports for service in fleet.services.values()):
+            await asyncio.sleep(0.001)
+        for out in said:
+            link = await links[out.to]()
+            await link.send(Message(fleet.task.nonce(), out.data).encode())
+            async with asyncio.timeout(SOON):
+                assert len(await link.receive()) < 100
+            await link.close()
+        with pytest.raises(LinkTimeout):
+            late = fleet.reporter(4)
+            await late.deliver(fleet.openers(Role.CLIENT), timeout=SHORT, backoff=QUICK)
+        check(await fleet.collect(), range(3))
+        await fleet.ends()

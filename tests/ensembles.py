@@ -1,0 +1,235 @@
+"""Small batches of additive sums for tests: parameters, sessions, servers, and ways to look in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from secagg import sansio
+from secagg.committee import Committee
+from secagg.drive.ensemble import Ensemble, Keys, Wire
+from secagg.errors import Aborted
+from secagg.mask import add_streams
+from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.sansio import Expander, Outgoing, RingTotal, Session
+from secagg.testing import Carried, Network, Schedule, counter_randomness, plain_sum
+from secagg.testing import Wire as ClientWire
+from secagg.types import PartyId, server_id
+from secagg_protocols.additive import PROTOCOL
+from secagg_protocols.additive.messages import Shape, Tag
+from secagg_protocols.additive.params import AdditiveParams
+from secagg_protocols.additive.sharing import Context
+from tests.rounds import LAYOUT, PAYLOAD, inputs_of
+
+TINY = Layout((Segment(Ring(3), 1),))
+"""One element: its messages are short enough to break every byte of each."""
+
+LEADER, HELPER = server_id(0), server_id(1)
+
+
+def params_of(
+    servers: int = 2, *, direct: bool = False, clients: int = 4, smallest: int = 3
+) -> AdditiveParams:
+    return AdditiveParams(clients, servers, smallest, direct)
+
+
+@cache
+def keys_of(servers: int, *, seed: bytes = b"keys", epoch: int = 0) -> Keys:
+    return Keys(servers, counter_randomness(seed), epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that the machines of one batch are made from."""
+
+    params: AdditiveParams
+    layout: Layout = LAYOUT
+    payload: bytes = PAYLOAD
+    batch: int = 0
+    epoch: int = 0
+    plan: bytes = bytes([1]) * 32
+
+    @property
+    def keys(self) -> Keys:
+        return keys_of(self.params.servers, epoch=self.epoch)
+
+    @property
+    def committee(self) -> Committee:
+        return self.keys.committee
+
+    @property
+    def session(self) -> Session:
+        return Session(
+            bytes(16),
+            self.plan,
+            self.payload,
+            self.params,
+            self.layout,
+            self.committee,
+            self.batch,
+        )
+
+    @property
+    def context(self) -> Context:
+        return Context.of(self.session)
+
+    @property
+    def shape(self) -> Shape:
+        return Shape.of(self.layout, self.params.servers)
+
+    def ensemble(self, between: Wire | None = None, expander: Expander = add_streams) -> Ensemble:
+        one = Ensemble(PROTOCOL, self.session, self.keys, expander=expander)
+        if between is not None:
+            one._wire = between
+        return one
+
+    def client(self, party: int, vector: RingVector, *, seed: bytes = b"") -> Any:
+        """With its input, and not yet started."""
+        one = PROTOCOL.client(
+            self.session,
+            PartyId(party),
+            randomness=counter_randomness(seed + party.to_bytes(4)),
+            expander=add_streams,
+        )
+        one.set_input(vector, self.payload)
+        return one
+
+    def member(self, index: int) -> Any:
+        assert PROTOCOL.member is not None
+        return PROTOCOL.member(self.session, index, self.keys.servers[index], expander=add_streams)
+
+    def collector(self) -> Any:
+        assert PROTOCOL.collector is not None
+        return PROTOCOL.collector(self.session, self.keys.collector)
+
+    def report(self, party: int, *, seed: bytes = b"") -> list[Outgoing]:
+        """What a client says: one message to the leader, or one to each server."""
+        inputs = inputs_of(self.params.clients, self.layout)
+        client = self.client(party, inputs[PartyId(party)], seed=seed)
+        client.start()
+        return list(client.outgoing())
+
+    def network(
+        self,
+        schedule: Schedule | None = None,
+        *,
+        wire: ClientWire | None = None,
+        between: Wire | None = None,
+        inputs: Mapping[PartyId, RingVector] | None = None,
+        expander: Expander = add_streams,
+    ) -> Network:
+        inputs = inputs_of(self.params.clients, self.layout) if inputs is None else inputs
+        clients = {party: self.client(party, vector) for party, vector in inputs.items()}
+        network = Network(self.ensemble(between, expander), clients, schedule)
+        if wire is not None:
+            network.wire = wire
+        return network
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a batch ended. failure: None if there is a total."""
+
+    total: RingTotal | None
+    failure: Aborted | None
+    dropped: frozenset[PartyId]
+
+    @property
+    def kind(self) -> str:
+        """exact: all clients are in the total; without: some are not; abort: there is none."""
+        if self.total is None:
+            return "abort"
+        return "without" if self.total.dropped else "exact"
+
+
+def outcome(network: Network, setting: Setting) -> Outcome:
+    """Runs to an end, whatever it is. A total must be the plain sum of its contributors."""
+    server: Any = network.server
+    network.start()
+    for _ in range(8):
+        if server.done:
+            break
+        if server.collector.phase and server.members[LEADER].done:
+            server.collector.close_phase()  # nothing more will come
+            server._settle()
+        else:
+            network.step()
+    drops = frozenset(e.party for _, e in network.events if isinstance(e, sansio.Dropped))
+    try:
+        total = server.result()
+    except Aborted as error:
+        return Outcome(None, error, drops)
+    assert_exact(total, setting)
+    return Outcome(total, None, drops)
+
+
+def assert_exact(total: RingTotal, setting: Setting, seed: bytes = b"") -> None:
+    inputs = inputs_of(setting.params.clients, setting.layout, seed)
+    expected = plain_sum(setting.layout, inputs, total.contributors)
+    assert [lane.tolist() for lane in total.vector] == expected
+    assert total.count == len(total.contributors)
+    assert setting.params.min_survivors <= total.count <= setting.params.clients
+
+
+def tag_of(data: bytes) -> Tag:
+    return Tag(data[2])
+
+
+def between(
+    sender: PartyId, to: PartyId, tag: Tag, change: Callable[[bytes], Sequence[bytes]]
+) -> Wire:
+    """The first message of this kind between two servers, or to the collector, is changed."""
+    done = False
+
+    def wire(who: PartyId, message: Outgoing) -> Sequence[bytes]:
+        nonlocal done
+        if done or (who, message.to, tag_of(message.data)) != (sender, to, tag):
+            return (message.data,)
+        done = True
+        return change(message.data)
+
+    return wire
+
+
+def carried(
+    sender: PartyId, to: PartyId, tag: Tag, change: Callable[[bytes], Sequence[bytes]]
+) -> ClientWire:
+    """The same of a message between a client and a server."""
+
+    def wire(message: Carried) -> Sequence[bytes]:
+        hit = (message.sender, message.to, tag_of(message.data)) == (sender, to, tag)
+        return change(message.data) if hit else (message.data,)
+
+    return wire
+
+
+class Log:
+    """An honest wire between servers that keeps what it carries: (sender, message)."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[PartyId, Outgoing]] = []
+
+    def __call__(self, sender: PartyId, message: Outgoing) -> Sequence[bytes]:
+        self.said.append((sender, message))
+        return (message.data,)
+
+    def of(self, tag: Tag, sender: PartyId | None = None) -> list[bytes]:
+        return [
+            m.data
+            for who, m in self.said
+            if tag_of(m.data) is tag and (sender is None or who == sender)
+        ]
+
+
+def told(setting: Setting) -> Log:
+    """Everything that servers say to each other and the collector in an honest batch."""
+    log = Log()
+    network = setting.network(between=log)
+    assert outcome(network, setting).kind == "exact"
+    return log
+
+
+def other(setting: Setting, **changes: Any) -> Setting:
+    return replace(setting, **changes)

@@ -1,0 +1,106 @@
+"""Any bytes from any party leave a server of additive sums with a sum that is still right.
+
+It never raises; only what a leader has decided enters the sum; nothing is released without the
+signatures of all; and after a client's bytes everybody else's reports are as they were.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from functools import cache
+from typing import Any
+
+from secagg.sansio import Dropped
+from secagg.types import COLLECTOR, PartyId
+from secagg_protocols.additive.messages import Tag
+from tests import decoders
+from tests.ensembles import HELPER, LEADER, TINY, Setting, between, params_of
+from tests.fuzz.engine import main
+
+SETTINGS = [Setting(params_of(3), TINY), Setting(params_of(3, direct=True), TINY)]
+CLIENT = PartyId(3)
+CORPUS = [
+    *decoders.valid_additive_messages().values(),
+    *(message.data for setting in SETTINGS for message in setting.report(3)),
+]
+
+
+@cache
+def reports(setting: Setting) -> list[Any]:
+    return [setting.report(party) for party in range(3)]
+
+
+def members(setting: Setting, close: bool) -> tuple[Any, Any]:
+    """A leader and a helper that have summed three reports, collecting still, or agreeing."""
+    one = setting.ensemble(between(HELPER, LEADER, Tag.STATEMENT, lambda data: ()))
+    one.start()
+    for party, said in enumerate(reports(setting)):
+        for message in said:
+            one.deliver(message.to, PartyId(party), message.data)
+    if close:
+        one.close_phase()
+    leader, helper = one.members[LEADER], one.members[HELPER]
+    for machine in (leader, helper):
+        machine.outgoing(), machine.events()
+    return leader, helper
+
+
+def rebound(data: bytes, setting: Setting, *, batch: bool) -> bytes:
+    """The same bytes, bound as they should be: else hardly any would be looked at."""
+    binding = setting.context.batch(0) if batch else setting.context.id
+    return data[:3] + binding + data[35:]
+
+
+STATES = [
+    (setting, machine, me)
+    for setting in SETTINGS
+    for close in (False, True)
+    for machine, me in zip(members(setting, close), (LEADER, HELPER), strict=True)
+]
+
+
+def fresh(machine: Any) -> Any:
+    """The machine again as it was: what a message can change is copied, secrets are shared."""
+    one = copy.copy(machine)
+    one._outgoing, one._events, one._rows = [], [], {}
+    one._sum = tuple(lane.copy() for lane in machine._sum)
+    one._book = copy.copy(machine._book)
+    for name in ("included", "rejected", "spent", "_changed"):
+        setattr(one._book, name, dict(getattr(machine._book, name)))
+    one._book.pending = {
+        id: dataclasses.replace(pending, accepted=set(pending.accepted))
+        for id, pending in machine._book.pending.items()
+    }
+    for name in ("_alive", "_reporters", "_signatures", "_unlocked"):
+        if hasattr(machine, name):
+            setattr(one, name, copy.copy(getattr(machine, name)))
+    for name in ("_early", "_undone"):
+        if hasattr(machine, name):
+            copied = {key: dict(value) for key, value in getattr(machine, name).items()}
+            setattr(one, name, copied)
+    return one
+
+
+def target(data: bytes) -> None:
+    for setting, kept, me in STATES:
+        machine, peer = fresh(kept), HELPER if me == LEADER else LEADER
+        machine.receive(CLIENT, data)
+        machine.receive(CLIENT, rebound(data, setting, batch=False))
+        for sender in (COLLECTOR, me, peer):
+            for batch in (True, False):
+                machine.receive(sender, rebound(data, setting, batch=batch))
+        drops = {e.party for e in machine.events() if isinstance(e, Dropped)}
+        assert drops <= {CLIENT, peer}
+        assert _state(machine) == _state(kept)
+        assert Tag.TOTAL not in {Tag(m.data[2]) for m in machine.outgoing()}
+        assert not machine._total
+
+
+def _state(machine: Any) -> tuple[Any, ...]:
+    sums = tuple(lane.tobytes() for lane in machine._sum)
+    return sums, dict(machine._book.included)
+
+
+if __name__ == "__main__":
+    main(target, CORPUS)
