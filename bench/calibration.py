@@ -148,8 +148,6 @@ def _sets() -> Seconds:
     members, offer, root = frozenset(range(MEMBERS)), bytes(32), bytes(32)
     bitmap = encode_bitmap(members, MEMBERS)
 
-    roster = tuple(sorted(members))
-
     def bind() -> None:
         ids = sorted(map(PartyId, members))
         binding.session_id(offer, MEMBERS, ids, root)
@@ -157,8 +155,6 @@ def _sets() -> Seconds:
     return {
         "member": _best(lambda: Reader(bitmap).bitmap(MEMBERS, "members")) / MEMBERS,
         "bound": _best(bind) / MEMBERS,
-        "listed": _best(lambda: encode_bitmap(members, MEMBERS)) / MEMBERS,
-        "gathered": _best(lambda: frozenset(roster)) / MEMBERS,
     }
 
 

@@ -40,8 +40,7 @@ class Rates:
     pair of shares. split_term: one of the products that evaluate a polynomial, 5 t for each
     holder of a secret. combine: rebuilding a secret, and combine_share for each share of it.
     weight_term: one of the t^2 factors of Lagrange weights. member: of a set that a client reads;
-    bound: of one that it hashes into the session id; listed: of one that the server writes;
-    gathered: of the one that it makes for every list of keys. encode: rounding an element and
+    bound: of one that it hashes into the session id. encode: rounding an element and
     checking its range. pack, unpack, decode: an element. mask: a byte of key stream, added, by
     the lane's bits. hash: a byte. pair_job, mask_job: a mask key of a dropped client, and a byte
     of key stream by the lane's bits, as wall time with `threads` threads at work on jobs.
@@ -58,8 +57,6 @@ class Rates:
     weight_term: float
     member: float
     bound: float
-    listed: float
-    gathered: float
     encode: float
     mask: Mapping[int, float]
     pack: float
@@ -130,11 +127,10 @@ def _client(params: Params, layout: Layout, rates: Rates) -> dict[str, float]:
 
 def _server(params: Params, layout: Layout, rates: Rates, survivors: int) -> dict[str, float]:
     n, k, glue = params.clients, params.degree, rates.server
-    listing, gathering = (n - 1 - k) * rates.listed, (n - 1 - k) * rates.gathered
     adding = rates.unpack * layout.length + rates.hash * layout.packed_size
     return {
-        "advertise-keys": n * (listing + gathering + glue.of("advertise-keys", k)),
-        "share-keys": n * (listing + glue.of("share-keys", k)),
+        "advertise-keys": n * glue.of("advertise-keys", k),
+        "share-keys": n * glue.of("share-keys", k),
         "masked-input": survivors * adding + n * glue.of("masked-input", k),
         "unmask": _rebuilding(params, rates, survivors)
         + _removing(params, layout, rates, survivors)

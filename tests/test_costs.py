@@ -20,7 +20,7 @@ NONE = Glue({}, {})
 LANES = (8, 16, 32, 64)
 SCALARS = (
     "key_pair agree derive seal unseal split_term combine combine_share weight_term member bound "
-    "listed gathered encode pack unpack decode hash pair_job"
+    "encode pack unpack decode hash pair_job"
 ).split()
 
 
@@ -132,13 +132,11 @@ def test_weights_once_where_holders_repeat() -> None:
 
 
 def test_strangers_cost_in_a_regular_graph_only() -> None:
-    assert of(complete(), member=1.0, bound=1.0, listed=1.0, gathered=1.0) == of(complete())
+    assert of(complete(), member=1.0, bound=1.0) == of(complete())
     made = regular()
     strangers = 59 - made.degree
     assert of(made, member=1.0).client_seconds == 3 * strangers
     assert of(made, bound=1.0).client_seconds == strangers
-    assert of(made, listed=1.0).server_seconds == 2 * 60 * strangers
-    assert of(made, gathered=1.0).server_seconds == 60 * strangers
 
 
 def test_elements() -> None:

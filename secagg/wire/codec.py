@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -101,10 +102,16 @@ class Writer:
         return self.u32(len(data)).raw(data)
 
     def bitmap(self, members: Iterable[int], size: int) -> Writer:
-        return self.raw(encode_bitmap(members, size))
+        return self.raw(_bitmap(frozenset(members), size))
 
     def finish(self) -> bytes:
         return b"".join(self._parts)
+
+
+@lru_cache(maxsize=2)
+def _bitmap(members: frozenset[int], size: int) -> bytes:
+    """A server writes one set to each of its clients, and a set knows its own hash."""
+    return encode_bitmap(members, size)
 
 
 def encode_bitmap(members: Iterable[int], size: int) -> bytes:

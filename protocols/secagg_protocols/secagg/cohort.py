@@ -46,6 +46,10 @@ class ServerCohort:
         return binding.session_id(self.offer, self.clients, self.ids, self.root)
 
     @cached_property
+    def _members(self) -> frozenset[int]:
+        return frozenset(self.ids)
+
+    @cached_property
     def index(self) -> Mapping[PartyId, int]:
         return {party: index for index, party in enumerate(self.ids)}
 
@@ -58,7 +62,7 @@ class ServerCohort:
 
     def key_list(self, index: int) -> bytes:
         keys = {v: self.keys[v] for v in self.neighbours(index)}
-        listed = KeyList(frozenset(self.ids), self.root, keys)
+        listed = KeyList(self._members, self.root, keys)
         return listed.encode(self.session, self.clients)
 
     def core(self, sharers: Collection[int], threshold: int) -> frozenset[int]:
