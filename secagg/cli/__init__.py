@@ -8,7 +8,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-COMMANDS = ("demo", "plan", "simulate", "serve", "join", "bench", "protocols", "inspect")
+COMMANDS = (
+    *("demo", "plan", "simulate", "serve", "join"),
+    *("keys", "task", "collect"),
+    *("bench", "protocols", "inspect"),
+)
 """In the order of --help. A command is the function named like its module."""
 
 

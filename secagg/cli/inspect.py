@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secagg import registry
-from secagg.cli import options
-from secagg.cli.output import handled, report, rows
+from secagg.cli import keyfile, options
+from secagg.cli.output import handled, read_at_most, report, rows
 from secagg.cli.plan import summary
+from secagg.cli.task import described
+from secagg.committee import ServerSecrets
 from secagg.errors import (
     InputError,
     SecAggError,
-    TooLarge,
     TrailingBytes,
     Truncated,
     UnknownVersion,
     WireError,
 )
 from secagg.planner import Plan
+from secagg.task import Task
 from secagg.wire.codec import Reader
 from secagg.wire.frame import Announce, DigestOnly, Frame, Over, decode_frame
 from secagg.wire.header import read_header
@@ -44,22 +46,13 @@ def inspect(
 ) -> None:
     """Say what a file holds.
 
-    It reads a plan, a frame, a protocol message, a .npy array or a test vector, and shows
-    sizes, names and digests, never the contents of a message.
+    It reads a plan, a task, a frame, a protocol message, a .npy array or a test vector, and shows
+    sizes, names and digests, never the contents of a message; of a key file the public key.
     """
     with handled(as_json):
-        data = _read(file)
+        data = read_at_most(file, MAX_SIZE)
         found: Found = {"file": str(file), "bytes": len(data), **recognise(data)}
         report(found, as_json, lambda: rows(_flat(found)))
-
-
-def _read(file: Path) -> bytes:
-    """At most MAX_SIZE bytes, also of what does not say its size beforehand, such as a pipe."""
-    with file.open("rb") as source:
-        data = source.read(MAX_SIZE + 1)
-    if len(data) > MAX_SIZE:
-        raise TooLarge(f"{file} has more than {MAX_SIZE} bytes")
-    return data
 
 
 def recognise(data: bytes) -> Found:
@@ -72,6 +65,8 @@ def recognise(data: bytes) -> Found:
         return _array(data)
     if data[:1] in (b"{", b"["):
         return _vector_file(data)
+    if keyfile.recognised(data):
+        return _key(data)
     refusals = []
     for kind, read in _BINARY.items():
         try:
@@ -79,6 +74,17 @@ def recognise(data: bytes) -> Found:
         except SecAggError as error:
             refusals.append(f"as a {kind}: {error}")
     raise WireError("not a file that we know; " + "; ".join(refusals))
+
+
+def _key(data: bytes) -> Found:
+    """Whoever may read the file may know what it is for; the secret stays where it is."""
+    key = keyfile.parse(data)
+    whose = "server" if isinstance(key, ServerSecrets) else "collector"
+    return {"kind": f"secret key of a {whose}", "public": keyfile.public(key).hex()}
+
+
+def _task(data: bytes) -> Found:
+    return described(Task.decode(data))
 
 
 def _plan(data: bytes) -> Found:
@@ -127,6 +133,7 @@ def _message(data: bytes) -> Found:
 
 _BINARY: dict[str, Callable[[bytes], Found]] = {
     "plan": _plan,
+    "task": _task,
     "frame": _frame,
     "protocol message": _message,
 }

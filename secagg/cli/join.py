@@ -13,16 +13,22 @@ import typer
 
 from secagg.cli import options
 from secagg.cli.output import handled, report, rows, warn
+from secagg.cli.pinned import NO_TASK, parse_digest
+from secagg.cli.reporting import Reporting, prepare
 from secagg.cli.service import FAILED_ROUND, STOPPED, UNKNOWN, run_until_stopped
 from secagg.drive.aio import Contribution, Offer, Outcome, connect, participate
-from secagg.errors import InputError, ParameterError, TransportError
+from secagg.errors import InputError, ParameterError, PolicyRefused, TransportError
 from secagg.footprint import peak_rss
 from secagg.planner import Plan
-from secagg.wire.frame import DIGEST_SIZE
 
 
 def join(
-    url: Annotated[str, typer.Argument(help="wss://HOST:PORT, or ws:// on loopback.")],
+    urls: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="URL...", help="wss://HOST:PORT, or ws:// on loopback; several for some tasks."
+        ),
+    ],
     input: Annotated[
         Path, typer.Option("--input", help="The vector, as .npy; the same in every round.")
     ],
@@ -33,31 +39,52 @@ def join(
     plan_digest: Annotated[
         str | None, typer.Option(metavar="HEX", help="Take part in the plan of this digest only.")
     ] = None,
+    task: options.TaskFile = None,
+    task_digest: Annotated[
+        str | None, typer.Option(metavar="HEX", help="What the task must be; else it is explained.")
+    ] = None,
+    payload: Annotated[
+        Path | None, typer.Option(help="With --task: the bytes that it is about, if any.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="With --task: seconds until the report must be stored.")
+    ] = 60.0,
     as_json: options.Json = False,
 ) -> None:
-    """Take part in every round of a service until it closes the connection.
+    """Take part in every round of a service until it closes the connection; or report once.
 
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
-    again and checked, and what they promise is printed on standard error. The exit code is 0, 1
-    when a round gave no sum, 2 for an error, 143 when stopped by a signal.
+    again and checked, and what they promise is printed on standard error. With --task the vector
+    goes to several servers as one report, the same bytes until it is stored; whoever runs the
+    command again makes another report, which counts as well. The exit code is 0, 1 when a round
+    gave no sum, 2 for an error, 143 when stopped by a signal.
     """
     with handled(as_json):
-        pinned = _read_plan(plan) if plan is not None else None
-        digest = _digest(plan_digest) if plan_digest is not None else None
-        joining = _Joining(_read_vector(input), weight, pinned, digest)
-        stopped = run_until_stopped(joining.run(url))
-        if not joining.outcomes and not stopped:
-            raise TransportError("the server closed the link before it announced a round")
-    answer = joining.answer()
+        running: _Joining | Reporting
+        vector = _read_vector(input)
+        if task is not None:
+            if plan is not None or plan_digest is not None:
+                raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")
+            pin = None if task_digest is None else parse_digest(task_digest, "task")
+            running = prepare(task, pin, urls, vector, weight, payload, timeout)
+        else:
+            if task_digest is not None or payload is not None or len(urls) > 1:
+                raise ParameterError(NO_TASK)
+            pinned = _read_plan(plan) if plan is not None else None
+            digest = parse_digest(plan_digest, "plan") if plan_digest is not None else None
+            running = _Joining(urls[0], vector, weight, pinned, digest)
+        stopped = run_until_stopped(running.run())
+        if not stopped:
+            running.check()
+    answer = running.answer()
     report(answer, as_json, lambda: rows(_readable(answer)))
-    if stopped:
-        raise typer.Exit(STOPPED)
-    if any(outcome.reason is not None for outcome in joining.outcomes):
-        raise typer.Exit(FAILED_ROUND)
+    if stopped or running.failed:
+        raise typer.Exit(STOPPED if stopped else FAILED_ROUND)
 
 
 @dataclass
 class _Joining:
+    url: str
     vector: npt.NDArray[Any]
     weight: int
     plan: Plan | None
@@ -65,12 +92,23 @@ class _Joining:
     outcomes: tuple[Outcome, ...] = ()
     shown: set[bytes] = field(default_factory=set)
 
-    async def run(self, url: str) -> None:
-        async with connect(url) as link:
-            typer.echo(f"connected to {url}: waiting for a round", err=True)
+    async def run(self) -> None:
+        async with connect(self.url) as link:
+            typer.echo(f"connected to {self.url}: waiting for a round", err=True)
             self.outcomes = await participate(
                 link, self._contribute, plan=self.plan, plan_digest=self.digest
             )
+
+    def check(self) -> None:
+        if not self.outcomes:
+            raise TransportError(
+                "the server closed the link before it announced a round; if it is one of several, "
+                "give the --task"
+            )
+
+    @property
+    def failed(self) -> bool:
+        return any(outcome.reason is not None for outcome in self.outcomes)
 
     def _contribute(self, offer: Offer) -> Contribution:
         if self.plan is None and self.digest is None:
@@ -107,23 +145,17 @@ def _figures(outcome: Outcome) -> dict[str, object]:
 
 
 def _readable(answer: dict[str, object]) -> dict[str, object]:
-    names = ("contributors", "dropped", "error", "bytes_up", "bytes_down", "peak_rss")
+    of_report = ("task_digest", "stored")
+    names = (*of_report, "contributors", "dropped", "error", "bytes_up", "bytes_down", "peak_rss")
     return {name: answer[name] for name in names if answer.get(name) is not None}
 
 
 def _read_plan(path: Path) -> Plan:
     """A plan that the user chose: also one that protects nobody, if that is the choice."""
-    return Plan.decode(path.read_bytes(), allow_unprotected=True)
-
-
-def _digest(text: str) -> bytes:
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_SIZE:
-        raise ParameterError(f"a plan's digest is {2 * DIGEST_SIZE} hexadecimal digits")
-    return digest
+    plan = Plan.decode(path.read_bytes(), allow_unprotected=True)
+    if plan.threat.servers > 1:
+        raise PolicyRefused(NO_TASK)
+    return plan
 
 
 def _read_vector(path: Path) -> npt.NDArray[Any]:

@@ -6,17 +6,23 @@ Progress, warnings and errors go to standard error.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
-from secagg.errors import SecAggError
+from secagg.errors import SecAggError, TooLarge
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 FAILED = 2
 """The exit code of every error that has a message, wrong usage included."""
@@ -69,13 +75,28 @@ def rows(pairs: Mapping[str, object]) -> None:
         typer.echo(f"{name:<{width}}  {value}")
 
 
-def write_whole(path: Path, data: bytes, *, force: bool) -> None:
-    """The whole file or none of it; FileExistsError for one that is there, unless forced."""
+def read_at_most(path: Path, limit: int) -> bytes:
+    """The file, or TooLarge: also for what does not say its size beforehand, such as a pipe."""
+    with path.open("rb") as source:
+        data = source.read(limit + 1)
+    if len(data) > limit:
+        raise TooLarge(f"{path} has more than {limit} bytes")
+    return data
+
+
+def write_whole(path: Path, data: bytes, *, force: bool, mode: int = 0o666) -> None:
+    """The whole file or none of it; FileExistsError for one that is there, unless forced.
+
+    mode: of the file from its first byte on, less what the umask takes.
+    """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent} is not a folder")  # and not the temporary name
     draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        draft.write_bytes(data)
+        with open(draft, "xb", opener=partial(os.open, mode=mode)) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # before its name: after a loss of power it is whole as well
         if force:
             os.replace(draft, path)
         else:
@@ -84,3 +105,12 @@ def write_whole(path: Path, data: bytes, *, force: bool) -> None:
         raise FileExistsError(f"{path} exists; --force replaces it") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """As .npy; replaces a file of that name, whole."""
+    import numpy as np
+
+    whole = io.BytesIO()
+    np.save(whole, array, allow_pickle=False)
+    write_whole(path, whole.getvalue(), force=True)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from secagg import planner
-from secagg.cli import options
-from secagg.cli.output import handled, report, rows, warn, write_whole
+from secagg.cli import member, options
+from secagg.cli.output import handled, report, rows, save_array, warn, write_whole
 from secagg.cli.service import FAILED_ROUND, STOPPED, UNKNOWN, run_until_stopped
 from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
-from secagg.errors import Aborted, IntegrityError, LinkTimeout, TooLarge
+from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError, TooLarge
 from secagg.fields import FixedPoint
 from secagg.footprint import peak_rss
 from secagg.party import Aggregate
@@ -27,17 +25,22 @@ from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.types import AbortReason
 
 
+class _Running(Protocol):
+    """A service from its start to its figures: alone, or one of several servers."""
+
+    @property
+    def failed(self) -> bool: ...
+    async def run(self, host: str, port: int, port_file: Path | None) -> None: ...
+    def answer(self) -> dict[str, object]: ...
+
+
 def serve(
-    clients: options.Clients,
-    length: options.Length,
-    bits: options.Bits,
-    host: Annotated[str, typer.Option(help="A loopback address: TLS ends before us.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
-    port_file: Annotated[
-        Path | None, typer.Option(help="Write the bound port here, whole or not at all.")
-    ] = None,
+    clients: Annotated[int | None, typer.Option(help="The most clients that take part.")] = None,
+    length: Annotated[int | None, typer.Option(help="Elements of a client's vector.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of one element.")] = None,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 0,
+    port_file: options.PortFile = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, over the same connections.")] = 1,
     deadline: Annotated[float, typer.Option(help="Seconds that each phase lasts at most.")] = 30.0,
     wait: Annotated[
@@ -51,35 +54,77 @@ def serve(
     protocol: options.Protocol = None,
     payload: Annotated[Path | None, typer.Option(help="The task that every client gets.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the last round's mean, as .npy.")] = None,
+    role: options.ServerRole = None,
+    task: options.TaskFile = None,
+    key: options.KeyFile = None,
+    store: options.Store = None,
+    peer: options.Peers = None,
+    batches: options.Batches = 1,
+    patience: options.Patience = 60.0,
+    linger: options.Linger = math.inf,
+    collect_only: options.CollectOnly = False,
     as_json: options.Json = False,
 ) -> None:
     """Serve rounds of private sums to clients that `join`.
 
-    The plan's digest is printed on standard error: clients pin it with --plan-digest. The exit
-    code is 0, 1 when a round gave no sum, 2 for an error, 143 when stopped by a signal.
+    Alone it needs --clients, --length and --bits; the plan's digest is printed on standard error:
+    clients pin it with --plan-digest. With --role it is one server of several, sums the batches of
+    a --task, and goes on from its --store when the same command is given again. The exit code is
+    0, 1 when a round or batch gave no sum, 2 for an error, 143 when stopped by a signal.
     """
     with handled(as_json):
-        plan = planner.plan(
-            clients=clients,
-            fields={"update": FixedPoint(length, clip, bits)},
-            corrupt=corrupt,
-            dropout=dropout,
-            min_clients=min_clients,
-            max_weight=max_weight,
-            protocol=protocol,
-        )
-        task = payload.read_bytes() if payload is not None else b""
-        # an announcement is the only frame that carries either; clients refuse larger ones
-        if len(task) > DEFAULT_MAX_SIZE - planner.MAX_ENCODED:
-            raise TooLarge(f"a payload of {len(task)} bytes; clients take {DEFAULT_MAX_SIZE}")
-        serving = _Serving(plan, task, rounds, deadline, wait, out)
-        stopped = run_until_stopped(serving.run(host, port, port_file))
-    answer = serving.answer()
+        running: _Running
+        sizes, files = (clients, length, bits), (task, key, store)
+        if role is not None:
+            if any(size is not None for size in sizes):
+                raise ParameterError("a server with a --role has its sizes from the --task")
+            chosen = member.settings(
+                role, *files, peer or (), batches, deadline, patience, linger, collect_only
+            )
+            running = member.Serving(chosen)
+        else:
+            if peer or any(file is not None for file in files):
+                raise ParameterError("--task, --key, --store and --peer come with a --role")
+            weights = (clip, max_weight)
+            plan = _plan(*sizes, *weights, corrupt, dropout, min_clients, protocol)
+            running = _Serving(plan, _payload(payload), rounds, deadline, wait, out)
+        stopped = run_until_stopped(running.run(host, port, port_file))
+    answer = running.answer()
     report(answer, as_json, lambda: rows(_readable(answer)))
-    if stopped:
-        raise typer.Exit(STOPPED)
-    if any(done["error"] for done in serving.done):
-        raise typer.Exit(FAILED_ROUND)
+    if stopped or running.failed:
+        raise typer.Exit(STOPPED if stopped else FAILED_ROUND)
+
+
+def _plan(
+    clients: int | None,
+    length: int | None,
+    bits: int | None,
+    clip: float,
+    max_weight: int,
+    corrupt: str,
+    dropout: str,
+    min_clients: int | None,
+    protocol: str | None,
+) -> Plan:
+    if clients is None or length is None or bits is None:
+        raise ParameterError("serve needs --clients, --length and --bits, or a --role and --task")
+    return planner.plan(
+        clients=clients,
+        fields={"update": FixedPoint(length, clip, bits)},
+        corrupt=corrupt,
+        dropout=dropout,
+        min_clients=min_clients,
+        max_weight=max_weight,
+        protocol=protocol,
+    )
+
+
+def _payload(file: Path | None) -> bytes:
+    payload = file.read_bytes() if file is not None else b""
+    # an announcement is the only frame that carries either; clients refuse larger ones
+    if len(payload) > DEFAULT_MAX_SIZE - planner.MAX_ENCODED:
+        raise TooLarge(f"a payload of {len(payload)} bytes; clients take {DEFAULT_MAX_SIZE}")
+    return payload
 
 
 @dataclass
@@ -124,7 +169,11 @@ class _Serving:
             }
         )
         if total is not None and self.out is not None:
-            _save(self.out, total.mean["update"])
+            save_array(self.out, total.mean["update"])
+
+    @property
+    def failed(self) -> bool:
+        return any(one["error"] for one in self.done)
 
     def answer(self) -> dict[str, object]:
         """The last round's figures under the names of `simulate`, and every round's."""
@@ -147,11 +196,6 @@ def _traffic(service: Service) -> dict[str, object]:
 
 
 def _readable(answer: dict[str, object]) -> dict[str, object]:
-    names = ("plan_digest", "contributors", "dropped", "error", "server_seconds", "peak_rss")
+    digests = ("plan_digest", "task_digest", "server")
+    names = (*digests, "contributors", "dropped", "error", "server_seconds", "peak_rss")
     return {name: answer[name] for name in names if answer.get(name) is not None}
-
-
-def _save(path: Path, mean: npt.NDArray[np.float64]) -> None:
-    whole = io.BytesIO()
-    np.save(whole, mean, allow_pickle=False)
-    write_whole(path, whole.getvalue(), force=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from secagg import party
 from secagg.drive.clock import FLUSH_TIMEOUT
@@ -24,8 +25,18 @@ FIRST_POLL, LAST_POLL = 0.25, 5.0
 """Seconds between two questions to a server that has not locked the batch; doubling."""
 
 
+Keep: TypeAlias = Callable[[Aggregate], None]
+"""Puts a sum where it will not be lost. It is called in the loop, and may raise."""
+
+
 async def collect(
-    task: Task, secret: Seed, urls: Sequence[str], *, batch: int = 0, timeout: float = TIMEOUT
+    task: Task,
+    secret: Seed,
+    urls: Sequence[str],
+    *,
+    batch: int = 0,
+    timeout: float = TIMEOUT,
+    keep: Keep | None = None,
 ) -> Aggregate:
     """The sum of one batch.
 
@@ -33,10 +44,11 @@ async def collect(
     by index. Raises errors.Aborted, which names a server that did not answer within `timeout`
     seconds or that lies, and IntegrityError where the count lane disagrees; there is no partial
     sum. Collecting again gives the same sum, until the servers close the epoch: a server that has
-    been told that a sum was taken may go.
+    been told that a sum was taken may go. keep: is called with the sum before they are told, so
+    that it is theirs to give again until it is kept.
     """
     links = openers(task, urls, Role.COLLECTOR)
-    return await collect_over(task, secret, links, batch=batch, timeout=timeout)
+    return await collect_over(task, secret, links, batch=batch, timeout=timeout, keep=keep)
 
 
 async def collect_over(
@@ -46,6 +58,7 @@ async def collect_over(
     *,
     batch: int = 0,
     timeout: float = TIMEOUT,
+    keep: Keep | None = None,
     backoff: Backoff | None = None,
 ) -> Aggregate:
     """As `collect`, over links that say hello themselves."""
@@ -56,11 +69,14 @@ async def collect_over(
         secret=secret,
         batch=batch,
     )
-    return await _Collecting(task, batch, collector).run(openers, timeout, backoff)
+    return await _Collecting(task, batch, collector, keep).run(openers, timeout, backoff)
 
 
 class _Collecting:
-    def __init__(self, task: Task, batch: int, collector: party.Collector) -> None:
+    def __init__(
+        self, task: Task, batch: int, collector: party.Collector, keep: Keep | None
+    ) -> None:
+        self._keep = keep
         self._nonce, self._limit = task.nonce(batch), message_limit(task)
         self._collector = collector
 
@@ -73,6 +89,8 @@ class _Collecting:
         async with Router(openers, backoff=backoff) as router:
             await self._ask_until(router, end)
             total = self._collector.aggregate()
+            if self._keep is not None:
+                self._keep(total)
             await self._thank(router, set(openers), total)
         return total
 

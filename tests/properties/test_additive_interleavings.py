@@ -49,8 +49,10 @@ class Shuffled(Deployment):
         at = next(i for i, m in enumerate(self._queue) if m[:2] == link)
         sender, to, data = self._queue[at]
         del self._queue[at]
+        links_made = self.restarts
         for _ in range(1 + (self._random.random() < 0.1 and to != COLLECTOR)):
-            self._hand_over(sender, to, data)
+            if self.restarts == links_made:  # a link that is gone brings nothing more
+                self._hand_over(sender, to, data)
 
     def _close_early(self) -> None:
         if self.servers[LEADER].phase == "upload":

@@ -19,6 +19,10 @@ from secagg_protocols.additive.sharing import Share
 
 _ROW = b"r"
 
+MOST = 2
+"""Reports that a helper keeps for each client of the plan: what anybody sends to it must not fill
+its memory. So a leader hears verdicts on at most as many from each honest helper."""
+
 
 class State(enum.IntEnum):
     """Of a report in the store."""

@@ -11,15 +11,13 @@ from secagg.types import Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
-from secagg_protocols.additive.book import Pending, Row
+from secagg_protocols.additive.book import MOST, Pending, Row
 from secagg_protocols.additive.faults import refuse
 from secagg_protocols.additive.member import Member
 from secagg_protocols.additive.messages import Ruling, Sealed, Statement, Tag, Verdict
 from secagg_protocols.additive.states import HELPER, Stage
 
 _LEADER = server_id(0)
-_MOST = 2
-"""Reports for each client of the plan: what anybody sends to a helper must not fill its memory."""
 
 
 class Helper(Member):
@@ -94,7 +92,7 @@ class Helper(Member):
             raise WireError("a share from a party that does not bring shares in this plan")
         head = sealed.head
         known = self._book.digest_of(head.id)
-        if known is None and len(self._book) >= _MOST * self._context.params.clients:
+        if known is None and len(self._book) >= MOST * self._context.params.clients:
             self._events.append(Ignored(sender, "more reports than a batch can have use for"))
             return
         if known is None:

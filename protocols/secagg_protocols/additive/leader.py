@@ -13,7 +13,7 @@ from secagg.types import Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
-from secagg_protocols.additive.book import Pending, Row
+from secagg_protocols.additive.book import MOST, Pending, Row
 from secagg_protocols.additive.faults import refuse
 from secagg_protocols.additive.member import Member
 from secagg_protocols.additive.messages import (
@@ -211,9 +211,9 @@ class Leader(Member):
         elif ruling.id in book.included:
             self._decide(index, Ruling(ruling.id, book.included[ruling.id], Verdict.ACCEPTED))
         elif self._context.params.direct and ruling.id not in book.spent:
-            if len(self._early) >= self._context.params.clients:  # more than reports can follow
-                self._early.pop(next(iter(self._early)))
             self._early.setdefault(ruling.id, {})[index] = ruling
+            if len(self._early) > MOST * self._context.params.clients * len(self._helpers):
+                self._early.pop(next(iter(self._early)))
 
     def _include_if_accepted(self, id: bytes, pending: Pending) -> None:
         """Rule A4. A full batch leaves the rest for the next one."""

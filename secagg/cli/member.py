@@ -1,0 +1,154 @@
+"""`secagg serve --role`: one server of several, which keeps what it acknowledged in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from secagg.cli import pinned
+from secagg.cli.options import Role
+from secagg.cli.output import warn, write_whole
+from secagg.cli.service import UNKNOWN
+from secagg.committee import ServerSecrets
+from secagg.drive.batches import BatchReport
+from secagg.drive.member import MemberService
+from secagg.errors import ParameterError
+from secagg.footprint import peak_rss
+from secagg.store.sqlite import SqliteStore
+from secagg.task import Task
+from secagg.transport import websocket
+
+
+@dataclass(frozen=True)
+class Settings:
+    """peers: of a leader, the helpers' URLs by index. deadline, patience, linger: seconds."""
+
+    task: Task
+    index: int
+    secrets: ServerSecrets
+    store: Path
+    peers: dict[int, str]
+    batches: int
+    deadline: float
+    patience: float
+    linger: float
+    collect_only: bool
+
+
+def settings(
+    role: Role,
+    task: Path | None,
+    key: Path | None,
+    store: Path | None,
+    peers: Sequence[str],
+    batches: int,
+    deadline: float,
+    patience: float,
+    linger: float,
+    collect_only: bool,
+) -> Settings:
+    """ParameterError unless the key is of a server of that role, with the peers that it needs."""
+    if task is None or key is None or store is None:
+        raise ParameterError("a server of several needs --task, --key and --store")
+    agreed = pinned.read_task(task)
+    index, secrets = pinned.read_server_key(key, agreed)
+    right = Role.HELPER if index else Role.LEADER
+    if role is not right:
+        raise ParameterError(f"{key} is the key of server {index}: its role is {right}")
+    if role is Role.LEADER:
+        helpers = agreed.plan.params.servers - 1
+        if len(peers) != helpers:
+            raise ParameterError(
+                f"the leader needs --peer URL for each of the {helpers} helpers, in the task's "
+                f"order, and {len(peers)} are given"
+            )
+    elif peers:
+        raise ParameterError("--peer is the leader's: a helper waits for the leader to come")
+    by_index = dict(enumerate(peers, start=1))
+    times = (deadline, patience, linger)
+    return Settings(agreed, index, secrets, store, by_index, batches, *times, collect_only)
+
+
+@dataclass
+class Serving:
+    settings: Settings
+    done: list[BatchReport] = field(default_factory=list)
+
+    async def run(self, host: str, port: int, port_file: Path | None) -> None:
+        chosen = self.settings
+        with SqliteStore.open(chosen.store, owner=_owner(chosen)) as store:
+            service = MemberService(
+                chosen.task,
+                chosen.index,
+                chosen.secrets,
+                store,
+                peers=chosen.peers,
+                batches=chosen.batches,
+                deadline=chosen.deadline,
+                patience=chosen.patience,
+                linger=chosen.linger,
+                collect_only=chosen.collect_only,
+            )
+            size = service.max_size
+            async with websocket.listen(service.on_link, host, port, max_size=size) as bound:
+                typer.echo(f"server {chosen.index} on port {bound} of {host}", err=True)
+                typer.echo(f"task digest {chosen.task.digest().hex()}", err=True)
+                if port_file is not None:
+                    write_whole(port_file, f"{bound}\n".encode(), force=True)
+                await self._until_stopped(service)
+
+    async def _until_stopped(self, service: MemberService) -> None:
+        """A signal cancels this task, not the service in the middle of a commit."""
+        running = asyncio.create_task(service.run())
+        try:
+            self.done += await asyncio.shield(running)
+        except asyncio.CancelledError:
+            service.stop()
+            self.done += await running
+            raise
+        finally:
+            for one in self.done:
+                if one.reason is not None:
+                    warn(f"batch {one.batch} gave no sum: {one.detail}")
+
+    @property
+    def failed(self) -> bool:
+        return any(one.reason is not None for one in self.done)
+
+    def answer(self) -> dict[str, object]:
+        """The last batch's figures under the names of `simulate`, and every batch's."""
+        every = [_figures(one) for one in self.done]
+        nothing: dict[str, Any] = {"contributors": None, "dropped": 0, "error": None, "phases": {}}
+        figures = every[-1] if every else nothing
+        return {
+            "task_digest": self.settings.task.digest().hex(),
+            "server": self.settings.index,
+            **UNKNOWN,
+            **figures,
+            "bytes_up": None,
+            "bytes_down": None,
+            "server_seconds": time.process_time(),
+            "peak_rss": peak_rss(),
+            "batches": every,
+        }
+
+
+def _owner(chosen: Settings) -> bytes:
+    """Binds the store to its task and its server: another's is refused when it is opened."""
+    return chosen.task.digest() + bytes([chosen.index])
+
+
+def _figures(one: BatchReport) -> dict[str, Any]:
+    return {
+        "batch": one.batch,
+        "contributors": one.reports,
+        "dropped": len(one.faults),
+        "error": one.reason.value if one.reason else None,
+        "phases": dict(one.phases),
+    }

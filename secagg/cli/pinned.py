@@ -1,0 +1,69 @@
+"""What the commands of multi-server sums share: the task that each of them pins, and its field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secagg.cli import keyfile
+from secagg.cli.output import read_at_most
+from secagg.committee import ServerSecrets
+from secagg.errors import ParameterError, PolicyRefused
+from secagg.planner import Plan
+from secagg.task import MAX_TASK, Task
+from secagg.wire.frame import DIGEST_SIZE
+
+NO_TASK = (
+    "a sum over several servers needs --task FILE, from somebody who is none of the servers: "
+    "one that a server hands out is not taken, as whoever chooses the servers' keys could be all "
+    "of them at once and read every input"
+)
+
+
+def read_task(path: Path, digest: bytes | None = None) -> Task:
+    """The task in a file. digest: what the user says it is; PolicyRefused for another."""
+    task = Task.decode(read_at_most(path, MAX_TASK))
+    if digest is not None and task.digest() != digest:
+        raise PolicyRefused(
+            f"{path} is the task {task.digest().hex()}, and pinned is {digest.hex()}: get the "
+            "file again, from somebody whom you trust"
+        )
+    return task
+
+
+def parse_digest(text: str, whose: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_SIZE:
+        raise ParameterError(f"a {whose}'s digest is {2 * DIGEST_SIZE} hexadecimal digits")
+    return digest
+
+
+def read_server_key(path: Path, task: Task) -> tuple[int, ServerSecrets]:
+    """(index, secrets) of the server whose key the file holds; ParameterError if it is in no task.
+
+    Which server a process is follows from its key: an index that was typed could only be wrong.
+    """
+    secrets = keyfile.read_server(path)
+    if secrets.public not in task.committee.servers:
+        raise ParameterError(
+            f"{path} is not the key of any of the {len(task.committee.servers)} servers of this "
+            "task: `secagg inspect` shows the public key of either file"
+        )
+    return task.committee.servers.index(secrets.public), secrets
+
+
+def only_field(plan: Plan) -> str:
+    """The name of the field that a file of one vector is for."""
+    names = [name for name, _ in plan.schema.fields]
+    if len(names) != 1:
+        raise ParameterError(
+            f"the plan has {len(names)} fields, and a .npy file holds one: use the library"
+        )
+    return names[0]
+
+
+def check_urls(urls: list[str], expected: int, who: str) -> None:
+    if len(urls) != expected:
+        raise ParameterError(f"{who} needs {expected} URLs, and {len(urls)} are given")

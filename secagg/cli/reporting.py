@@ -1,0 +1,101 @@
+"""`secagg join --task`: one report to a sum over several servers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import typer
+
+from secagg.cli import pinned
+from secagg.cli.output import warn
+from secagg.cli.service import UNKNOWN
+from secagg.drive.reporting import ReportOutcome
+from secagg.drive.reporting import report as send_report
+from secagg.footprint import peak_rss
+from secagg.task import Task
+
+
+@dataclass
+class Reporting:
+    """payload: the bytes that the task is about. timeout: seconds until it must be stored."""
+
+    task: Task
+    urls: list[str]
+    vector: npt.NDArray[Any]
+    weight: int
+    payload: bytes
+    timeout: float
+    outcome: ReportOutcome | None = None
+    seconds: float = 0.0
+
+    async def run(self) -> None:
+        begun = time.monotonic()
+        self.outcome = await send_report(
+            self.task,
+            {pinned.only_field(self.task.plan): self.vector},
+            urls=self.urls,
+            weight=self.weight,
+            payload=self.payload,
+            timeout=self.timeout,
+        )
+        self.seconds = time.monotonic() - begun
+        if not self.outcome.stored:
+            warn(f"the report was not taken: {self.outcome.detail}")
+
+    def check(self) -> None:
+        """What cannot be reported was raised by `run`."""
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome is not None and not self.outcome.stored
+
+    def answer(self) -> dict[str, object]:
+        """A client hears that its report is stored, and nothing of the sum that it will be in."""
+        outcome = self.outcome
+        return {
+            "task_digest": self.task.digest().hex(),
+            "stored": outcome is not None and outcome.stored,
+            "error": outcome.reason.value if outcome and outcome.reason else None,
+            **UNKNOWN,
+            "contributors": None,
+            "dropped": None,
+            "phases": {"upload": self.seconds},
+            "bytes_up": outcome.bytes_up if outcome else None,
+            "bytes_down": None,
+            "client_seconds": time.process_time(),
+            "peak_rss": peak_rss(),
+        }
+
+
+def prepare(
+    task: Path,
+    digest: bytes | None,
+    urls: list[str],
+    vector: npt.NDArray[Any],
+    weight: int,
+    payload: Path | None,
+    timeout: float,
+) -> Reporting:
+    """Everything is checked before a server hears anything. ParameterError, PolicyRefused.
+
+    Without the digest that the user expects, what the file promises is printed.
+    """
+    agreed = pinned.read_task(task, digest)
+    params = agreed.plan.params
+    pinned.check_urls(
+        urls,
+        params.servers if params.direct else 1,
+        "this task, whose clients reach every server in its order,"
+        if params.direct
+        else "this task, whose leader relays to the other servers,",
+    )
+    pinned.only_field(agreed.plan)
+    if digest is None:
+        typer.echo(agreed.plan.explain(), err=True)
+        typer.echo(f"Digest of this task: {agreed.digest().hex()}", err=True)
+    data = payload.read_bytes() if payload is not None else b""
+    return Reporting(agreed, urls, vector, weight, data, timeout)

@@ -1,0 +1,140 @@
+"""`secagg task`: a plan and the public keys of those who run it, for everybody to pin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secagg import planner
+from secagg.cli import keyfile, options
+from secagg.cli.output import handled, report, write_whole
+from secagg.cli.plan import summary
+from secagg.committee import Committee, ServerKeys
+from secagg.crypto import agree, sign
+from secagg.errors import ParameterError
+from secagg.fields import FixedPoint
+from secagg.planner import Plan
+from secagg.task import Task
+from secagg.wire.frame import payload_digest
+
+
+def task(
+    server: Annotated[
+        list[str],
+        typer.Option(
+            metavar="PUBLIC", help="A server's public key; once for each, the leader first."
+        ),
+    ],
+    collector: Annotated[str, typer.Option(metavar="PUBLIC", help="The collector's public key.")],
+    epoch: Annotated[
+        int,
+        typer.Option(help="A number never used before with these keys: each epoch is its own."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the task here.")],
+    plan: Annotated[
+        Path | None, typer.Option(help="The plan, of `secagg plan --servers --out`; or its sizes:")
+    ] = None,
+    clients: Annotated[int | None, typer.Option(help="The most reports of a batch.")] = None,
+    length: Annotated[int | None, typer.Option(help="Elements of a client's vector.")] = None,
+    bits: options.Bits = 16,
+    clip: options.Clip = 1.0,
+    max_weight: options.MaxWeight = 1,
+    corrupt: options.Corrupt = "0.1",
+    dropout: options.Dropout = "0.2",
+    min_clients: options.MinClients = None,
+    direct: options.Direct = False,
+    payload: Annotated[
+        Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write the task of a sum over several servers, and explain what it protects.
+
+    The file is public, and everything hangs on it: clients, servers and the collector take it, or
+    its digest, from somebody who is none of the servers, or compare digests with each other.
+    """
+    with handled(as_json):
+        made = Task(
+            _given(plan, clients, length)
+            or _planned(
+                clients=clients,
+                length=length,
+                bits=bits,
+                clip=clip,
+                max_weight=max_weight,
+                corrupt=corrupt,
+                dropout=dropout,
+                min_clients=min_clients,
+                servers=len(server),
+                direct=direct,
+            ),
+            Committee(
+                tuple(_server(text, index) for index, text in enumerate(server)),
+                keyfile.parse_public(collector, agree.KEY_SIZE, "the collector"),
+                epoch,
+            ),
+            payload_digest(b"" if payload is None else payload.read_bytes()),
+        )
+        write_whole(out, made.encode(), force=force)
+        report(described(made), as_json, lambda: _render(made))
+
+
+def described(made: Task) -> dict[str, object]:
+    """The JSON of `secagg task`, and part of that of `secagg inspect`."""
+    return {
+        "digest": made.digest().hex(),
+        "epoch": made.committee.epoch,
+        "server_keys": [(s.sealing + s.signing).hex() for s in made.committee.servers],
+        "collector_key": made.committee.collector.hex(),
+        "payload_digest": made.payload_digest.hex(),
+        "plan": summary(made.plan),
+    }
+
+
+def _given(path: Path | None, clients: int | None, length: int | None) -> Plan | None:
+    if path is None:
+        return None
+    if clients is not None or length is not None:
+        raise ParameterError("give either --plan or the sizes of one, not both")
+    return Plan.decode(path.read_bytes())
+
+
+def _planned(
+    *,
+    clients: int | None,
+    length: int | None,
+    bits: int,
+    clip: float,
+    max_weight: int,
+    corrupt: str,
+    dropout: str,
+    min_clients: int | None,
+    servers: int,
+    direct: bool,
+) -> Plan:
+    if clients is None or length is None:
+        raise ParameterError("a task needs --plan FILE, or --clients and --length")
+    return planner.plan(
+        clients=clients,
+        fields={"update": FixedPoint(length, clip, bits)},
+        max_weight=max_weight,
+        corrupt=corrupt,
+        dropout=dropout,
+        min_clients=min_clients,
+        servers=servers,
+        direct=direct,
+    )
+
+
+def _server(text: str, index: int) -> ServerKeys:
+    size = agree.KEY_SIZE + sign.KEY_SIZE
+    key = keyfile.parse_public(text, size, f"server {index}")
+    return ServerKeys(key[: agree.KEY_SIZE], key[agree.KEY_SIZE :])
+
+
+def _render(made: Task) -> None:
+    typer.echo(made.plan.explain())
+    typer.echo(f"Digest of this task: {made.digest().hex()}")

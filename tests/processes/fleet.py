@@ -1,0 +1,239 @@
+"""Several servers as processes that can be killed, started again and made to lie."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secagg.cli import keyfile
+from secagg.cli.service import STOPPED
+from secagg.committee import Committee, ServerSecrets, opening_secret
+from secagg.drive import collecting, reporting
+from secagg.drive.reporting import ReportOutcome
+from secagg.fields import Integer
+from secagg.party import Aggregate
+from secagg.planner import plan
+from secagg.task import Task
+from secagg.types import Seed
+
+ROOT = Path(__file__).parents[2]
+LENGTH = 24
+LIMIT = 60.0
+"""Seconds that nothing takes, unless it hangs."""
+
+Fault = dict[str, Any]
+
+
+def vector(who: int) -> list[int]:
+    return [(i * (who + 2) + who) % 101 - 50 for i in range(LENGTH)]
+
+
+def plain_sum(whose: Sequence[int]) -> list[int]:
+    return [sum(column) for column in zip(*map(vector, whose), strict=True)]
+
+
+@dataclass(frozen=True)
+class Child:
+    """status: its exit code, or the negated signal."""
+
+    pid: int
+    out: Path
+    err: Path
+    status: asyncio.Future[int]
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(LIMIT):
+            return await asyncio.shield(self.status)
+
+    async def answer(self) -> dict[str, Any]:
+        """Its one JSON object, once it has ended."""
+        await self.ended()
+        (line,) = self.out.read_text().splitlines()
+        data = json.loads(line)
+        assert isinstance(data, dict)
+        return data
+
+    @property
+    def errors(self) -> str:
+        return self.err.read_text()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if not self.status.done():
+            os.kill(self.pid, number)
+
+
+class Nursery:
+    """See tests/processes/nursery.py."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._born: asyncio.Queue[int] = asyncio.Queue()
+        self._turn = asyncio.Lock()
+        self._status: dict[int, asyncio.Future[int]] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Nursery]:
+        path = os.pathsep.join([str(ROOT), str(ROOT / "protocols")])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.processes.nursery"),
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None and process.stdin is not None
+        assert json.loads(await process.stdout.readline()) == {"ready": True}
+        nursery = cls(process)
+        try:
+            yield nursery
+        finally:
+            process.stdin.close()  # it kills what is left
+            await process.wait()
+            await nursery._reader
+
+    async def start(
+        self, argv: Sequence[str], out: Path, err: Path, faults: Sequence[Fault]
+    ) -> Child:
+        order = {"argv": list(argv), "out": str(out), "err": str(err), "faults": list(faults)}
+        for file in (out, err):
+            file.write_bytes(b"")  # the child opens them after this returns
+        assert self._process.stdin is not None
+        async with self._turn:  # whoever asks gets its own child
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            pid = await self._born.get()
+        return Child(pid, out, err, self._future(pid))
+
+    def _future(self, pid: int) -> asyncio.Future[int]:
+        return self._status.setdefault(pid, asyncio.get_running_loop().create_future())
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            told = json.loads(line)
+            if "pid" in told:
+                self._born.put_nowait(told["pid"])
+            else:
+                self._future(told["ended"]).set_result(told["status"])
+
+
+@dataclass
+class Fleet:
+    """The servers of one task, their files in `folder`, each on a port of its own for good."""
+
+    nursery: Nursery
+    folder: Path
+    servers: int = 3
+    clients: int = 4
+    dropout: str = "0"
+    direct: bool = False
+    batches: int = 1
+    deadline: float = LIMIT
+    patience: float = LIMIT
+    linger: float = LIMIT
+    children: dict[int, Child] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        secrets = [ServerSecrets.generate() for _ in range(self.servers)]
+        self.collector: Seed = opening_secret()
+        made = plan(
+            clients=self.clients,
+            fields={"update": Integer(LENGTH, 50)},
+            dropout=self.dropout,
+            servers=self.servers,
+            direct=self.direct,
+        )
+        public = tuple(one.public for one in secrets)
+        self.task = Task(made, Committee(public, keyfile.public(self.collector), 1))
+        for index, one in enumerate(secrets):
+            keyfile.write_server(self.folder / f"{index}.key", one, force=False)
+        keyfile.write_collector(self.folder / "collector.key", self.collector, force=False)
+        (self.folder / "task").write_bytes(self.task.encode())
+        self.ports = free_ports(self.servers)
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"ws://127.0.0.1:{port}" for port in self.ports]
+
+    def store(self, index: int) -> Path:
+        return self.folder / f"{index}.sqlite"
+
+    def command(self, index: int) -> list[str]:
+        """The same whenever it starts again."""
+        peers = [word for url in self.urls[1:] for word in ("--peer", url)]
+        return [
+            *("serve", "--role", "helper" if index else "leader"),
+            *("--task", str(self.folder / "task"), "--key", str(self.folder / f"{index}.key")),
+            *("--store", str(self.store(index)), "--port", str(self.ports[index])),
+            *("--batches", str(self.batches), "--deadline", str(self.deadline)),
+            *("--patience", str(self.patience), "--linger", str(self.linger), "--json"),
+            *(() if index else peers),
+        ]
+
+    async def start(self, index: int, *faults: Fault) -> Child:
+        out, err = self.folder / f"{index}.out", self.folder / f"{index}.err"
+        self.children[index] = await self.nursery.start(self.command(index), out, err, faults)
+        return self.children[index]
+
+    async def start_all(self, faults: dict[int, Fault] | None = None) -> None:
+        for index in range(self.servers):
+            armed = (faults or {}).get(index)
+            await self.start(index, *([armed] if armed else []))
+
+    async def report(self, who: int, timeout: float = LIMIT) -> ReportOutcome:
+        urls = self.urls if self.direct else self.urls[:1]
+        values = {"update": np.array(vector(who))}
+        return await reporting.report(self.task, values, urls=urls, timeout=timeout)
+
+    async def report_all(self, whose: Sequence[int]) -> None:
+        outcomes = await asyncio.gather(*map(self.report, whose))
+        assert all(outcome.stored for outcome in outcomes), outcomes
+
+    async def collect(self, batch: int = 0, timeout: float = LIMIT) -> Aggregate:
+        return await collecting.collect(
+            self.task, self.collector, self.urls, batch=batch, timeout=timeout
+        )
+
+    async def stop(self) -> None:
+        """Whoever the collector has not thanked would wait for it; nobody has failed.
+
+        A signal that comes before the program can take it, or after, ends the process.
+        """
+        for child in self.children.values():
+            child.kill(signal.SIGTERM)
+        for index, child in self.children.items():
+            status = await child.ended()
+            assert status in (0, STOPPED, -signal.SIGTERM), (index, status, child.errors)
+            if status >= 0:
+                assert all(one["error"] is None for one in (await child.answer())["batches"])
+
+
+_ports = itertools.count(os.getpid() * 509)
+"""Modulo the range below: runs of these tests at the same time are far apart."""
+
+
+def free_ports(number: int) -> list[int]:
+    """Never the same ones twice: a server that starts again needs the one that its peers know.
+
+    Below those that systems give to outgoing connections: while a server is dead, none takes its.
+    """
+    found: list[int] = []
+    while len(found) < number:
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port := 20_000 + next(_ports) % 12_000))
+            found.append(port)
+    return found
