@@ -55,7 +55,7 @@ class Said:
 class Batches:
     """The machine that runs, those of the batches before, and what to store before what is said.
 
-    The caller stores all of `writes` before it sends any of `said`, and empties both. When the
+    The caller stores `take_writes()` before it sends any of `said`, and empties that. When the
     machine is `over`, nothing more is given to it: the caller stores, sends, and calls `advance`.
     """
 
@@ -71,7 +71,6 @@ class Batches:
         self.machine: MemberMachine | None = None
         self.linked: set[PartyId] = set()
         """The servers to which a link leads, in the order of what was given to the machines."""
-        self.writes: list[Write] = []
         self.said: list[Said] = []
         self.reports: list[BatchReport] = []
         self._task, self._index, self._secrets = task, index, secrets
@@ -113,6 +112,10 @@ class Batches:
         self._start(kept)
         while self.over:
             self.advance(kept)
+
+    def take_writes(self) -> list[Write]:
+        """Asked for once for many messages: the machine's sum is a row as long as the vector."""
+        return self.machine.writes() if self.machine is not None else []
 
     def advance(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """From a machine that is over to the next, which takes what had come for it."""
@@ -197,15 +200,13 @@ class Batches:
             self._drain(number, machine)
 
     def _drain(self, number: int, machine: MemberMachine) -> None:
-        writes, outgoing = machine.writes(), machine.outgoing()
-        events = machine.events()
+        outgoing, events = machine.outgoing(), machine.events()
         if number in self._retired:
-            if writes:
+            if machine.writes():
                 log.warning("batch %d is over: a message that would change it is ignored", number)
             else:
                 self.said += [Said(number, message) for message in outgoing]
             return
-        self.writes += writes
         self.said += [Said(number, message) for message in outgoing]
         for event in events:
             if isinstance(event, PhaseEntered):

@@ -223,8 +223,8 @@ class Turns:
 
     async def _flush(self) -> None:
         """Rows first: nothing is said that a crash could make untrue."""
-        writes, said = self.batches.writes, self.batches.said
-        self.batches.writes, self.batches.said = [], []
+        writes, said = self.batches.take_writes(), self.batches.said
+        self.batches.said = []
         if writes:
             await self.commit(writes)
         for one in said:

@@ -161,6 +161,8 @@ class Member(Mailbox):
                 lane.astype(lane.dtype.newbyteorder("<")).tobytes() for lane in self._sum
             )
             self._grown = False
+        if self._stage is Stage.LOCKED:
+            self._sum = ()  # it is in the total, and a server keeps the machines of an epoch
         return [Write(key, value) for key, value in rows.items()]
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
