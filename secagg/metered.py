@@ -138,7 +138,7 @@ class MeteredClient(party.Client):
         return messages
 
 
-class MeteredServer(party.Server):
+class MeteredServer(party.Server, Several):
     """The server with meters.
 
     What it does belongs to the phase that it is in: opening the shares and removing the masks is
@@ -172,7 +172,7 @@ class MeteredServer(party.Server):
         """Also of several servers; they count as one."""
         phase = self.phase
         with self._running(phase):
-            if isinstance(self.machine, Several):
+            if isinstance(self.machine, Ensemble):
                 self.machine.deliver(to, sender, message)
             else:
                 super().receive(sender, message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 from secagg.committee import Committee, ServerSecrets, opening_secret
 from secagg.errors import Aborted, LocalProtocolError, ParameterError
@@ -46,11 +46,16 @@ def _honest(sender: PartyId, message: Outgoing) -> Sequence[bytes]:
     return (message.data,)
 
 
-@runtime_checkable
-class Several(Protocol):
-    """What stands for several servers, each of which a client may speak to."""
+class Several:
+    """What stands for several servers, each of which a client may speak to.
 
-    def deliver(self, to: PartyId, sender: PartyId, message: Buffer, /) -> None: ...
+    A base class, as a driver asks for every message whether it has one before it, and asking a
+    protocol takes longer than handling a small message.
+    """
+
+    def deliver(self, to: PartyId, sender: PartyId, message: Buffer, /) -> None:
+        """A client's message to one of the servers; one to anybody else goes nowhere."""
+        raise NotImplementedError
 
 
 class Keys:
@@ -66,7 +71,7 @@ class Keys:
         )
 
 
-class Ensemble:
+class Ensemble(Several):
     """A ServerMachine made of m members and a collector, with a wire between them.
 
     members: by party. After every call what the servers say to each other is carried until they
@@ -126,7 +131,6 @@ class Ensemble:
         self.deliver(SERVER, sender, message)
 
     def deliver(self, to: PartyId, sender: PartyId, message: Buffer, /) -> None:
-        """A client's message to one of the servers; one to anybody else goes nowhere."""
         if to in self.members:
             self._call(partial(self.members[to].receive, sender, message))
 
