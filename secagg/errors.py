@@ -133,6 +133,13 @@ class BelowThreshold(Aborted):
         super().__init__(AbortReason.BELOW_THRESHOLD, detail)
 
 
+def aborted(reason: AbortReason, detail: str = "") -> Aborted:
+    """The error of that reason, in its own class where it has one."""
+    if reason is AbortReason.BELOW_THRESHOLD:
+        return BelowThreshold(detail)
+    return Aborted(reason, detail)
+
+
 class PolicyRefused(SecAggError):
     """Our own policy forbids it; the message names the rule and the way out."""
 

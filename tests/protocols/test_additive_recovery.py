@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from secagg.errors import (
     Aborted,
+    BelowThreshold,
     InvalidTag,
     LocalProtocolError,
     ParameterError,
@@ -258,3 +259,17 @@ def test_a_share_that_is_not_this_servers_does_not_open() -> None:
     (first, *_) = (m.data for m in RELAY.report(0))
     with pytest.raises(InvalidTag):
         RELAY.keys.servers[1].opening_key().open(first[-80:], b"")
+
+
+def test_a_batch_that_ended_for_too_few_reports_has_ended_for_that_after_a_restart() -> None:
+    """Row 39, and specs/20-additive.md §9.4: the reason is stored with the end."""
+    setting = Setting(params_of(2, clients=4))
+    leader = setting.member(0)
+    leader.start()
+    leader.close_phase()
+    again = setting.member(0)
+    again.restore([(write.key, write.value or b"") for write in leader.writes()])
+    again.start()
+    assert again.done
+    with pytest.raises(BelowThreshold):
+        again.result()

@@ -206,7 +206,7 @@ class Member(Mailbox):
         self._stage = stage
         if stage is Stage.ABORTED:
             reason = AbortReason.from_code(value[1]) or AbortReason.CANCELLED
-            self._ended, self.done = errors.Aborted(reason, "before a restart"), True
+            self._ended, self.done = errors.aborted(reason, "before a restart"), True
         else:
             self._total = bytes(value[1:])
 
