@@ -156,13 +156,19 @@ def _figures(plan: planner.Plan, done: Simulation) -> dict[str, object]:
     }
 
 
+def _shape(plan: planner.Plan) -> str:
+    if plan.threat.servers > 1:
+        return f"{plan.threat.servers} servers, batches of at least {plan.params.min_survivors}"
+    return f"{plan.degree} neighbours, threshold {plan.threshold}"
+
+
 def _render(plan: planner.Plan, done: Simulation) -> None:
     total = done.aggregate
     verdict = "equals the plain sum, bit for bit" if done.exact else "DIFFERS FROM THE PLAIN SUM"
     phases = {f"phase {name}": f"{seconds:.3f} s" for name, seconds in done.phases.items()}
     rows(
         {
-            "protocol": f"{plan.protocol}, {plan.degree} neighbours, threshold {plan.threshold}",
+            "protocol": f"{plan.protocol}, {_shape(plan)}",
             "result": f"the sum of {len(total.contributors)} clients {verdict}",
             "not in it": f"{len(total.dropped)} of {plan.threat.clients} clients",
             **phases,
