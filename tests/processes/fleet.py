@@ -31,18 +31,19 @@ from secagg.types import Seed
 
 ROOT = Path(__file__).parents[2]
 LENGTH = 24
+"""Elements of a vector, unless a fleet has another length."""
 LIMIT = 60.0
 """Seconds that nothing takes, unless it hangs."""
 
 Fault = dict[str, Any]
 
 
-def vector(who: int) -> list[int]:
-    return [(i * (who + 2) + who) % 101 - 50 for i in range(LENGTH)]
+def vector(who: int, length: int = LENGTH) -> list[int]:
+    return [(i * (who + 2) + who) % 101 - 50 for i in range(length)]
 
 
-def plain_sum(whose: Sequence[int]) -> list[int]:
-    return [sum(column) for column in zip(*map(vector, whose), strict=True)]
+def plain_sum(whose: Sequence[int], length: int = LENGTH) -> list[int]:
+    return [sum(column) for column in zip(*(vector(who, length) for who in whose), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,10 @@ class Child:
         return self.err.read_text()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
+        """One that has just ended by itself may not have been reported yet."""
         if not self.status.done():
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 class Nursery:
@@ -138,6 +141,7 @@ class Fleet:
     folder: Path
     servers: int = 3
     clients: int = 4
+    length: int = LENGTH
     dropout: str = "0"
     direct: bool = False
     batches: int = 1
@@ -152,7 +156,7 @@ class Fleet:
         self.collector: Seed = opening_secret()
         made = plan(
             clients=self.clients,
-            fields={"update": Integer(LENGTH, 50)},
+            fields={"update": Integer(self.length, 50)},
             dropout=self.dropout,
             servers=self.servers,
             direct=self.direct,
@@ -196,7 +200,7 @@ class Fleet:
 
     async def report(self, who: int, timeout: float = LIMIT) -> ReportOutcome:
         urls = self.urls if self.direct else self.urls[:1]
-        values = {"update": np.array(vector(who))}
+        values = {"update": np.array(vector(who, self.length))}
         return await reporting.report(self.task, values, urls=urls, timeout=timeout)
 
     async def report_all(self, whose: Sequence[int]) -> None:
