@@ -207,6 +207,10 @@ class MemberMachine(ServerMachine, Protocol):
     def contributors(self) -> frozenset[PartyId]:
         """The clients, as this server's transport knows them, whose reports it has summed."""
 
+    @property
+    def pending(self) -> int:
+        """Reports that are stored here and that no batch has decided on yet."""
+
     def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
         """Before start(): every row of the store, in any order."""
 

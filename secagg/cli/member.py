@@ -113,9 +113,14 @@ class Serving:
             self.done += await running
             raise
         finally:
-            for one in self.done:
-                if one.reason is not None:
-                    warn(f"batch {one.batch} gave no sum: {one.detail}")
+            self._warn()
+
+    def _warn(self) -> None:
+        for one in self.done:
+            if one.reason is not None:
+                warn(f"batch {one.batch} gave no sum: {one.detail}")
+        if len(self.done) == self.settings.batches and (left := self.done[-1].pending):
+            warn(f"{left} reports are stored and in no sum: no batch is left that could take them")
 
     @property
     def failed(self) -> bool:
@@ -149,6 +154,7 @@ def _figures(one: BatchReport) -> dict[str, Any]:
         "batch": one.batch,
         "contributors": one.reports,
         "dropped": len(one.faults),
+        "pending": one.pending,
         "error": one.reason.value if one.reason else None,
         "phases": dict(one.phases),
     }

@@ -34,6 +34,8 @@ class BatchReport:
     reports: how many were summed; a leader's only, and None after an abort. reason: None where the
     set is locked. detail: names the server at fault. phases: seconds each, since the last start of
     this process. faults: by dropped party; a client's id is its order of arrival in the batch.
+    pending: reports that are stored here and wait for the next batch; after the last one they are
+    in no sum.
     """
 
     batch: int
@@ -42,6 +44,7 @@ class BatchReport:
     detail: str
     phases: Mapping[str, float]
     faults: Mapping[PartyId, Fault]
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +223,8 @@ class Batches:
     def _report(self, machine: MemberMachine) -> BatchReport:
         reason, detail = _ending(machine)
         reports = len(machine.contributors) if self._index == 0 and reason is None else None
-        return BatchReport(
-            self.number, reports, reason, detail, self._clock.stop(), dict(self._faults)
-        )
+        phases, faults = self._clock.stop(), dict(self._faults)
+        return BatchReport(self.number, reports, reason, detail, phases, faults, machine.pending)
 
 
 def _ending(machine: MemberMachine) -> tuple[AbortReason | None, str]:

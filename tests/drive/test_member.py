@@ -291,6 +291,8 @@ async def test_a_report_that_waits_is_in_the_next_batch(direct: bool) -> None:
         check(await fleet.collect(1), range(4))
         (first, second), _ = await fleet.ends()
     assert (first.reason, second.reason) == (AbortReason.BELOW_THRESHOLD, None)
+    assert first.pending <= 4 if direct else first.pending == 4
+    assert second.pending == 0
 
 
 @pytest.mark.parametrize("direct", [False, True])

@@ -93,6 +93,10 @@ class Member(Mailbox):
     def quorum(self) -> bool:
         return len(self._book.included) >= self._context.params.min_survivors
 
+    @property
+    def pending(self) -> int:
+        return len(self._book.pending)
+
     def start(self) -> None:
         """A batch that the store knows goes on where it was; one that had ended has ended."""
         if self._started:
