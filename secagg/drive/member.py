@@ -16,6 +16,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import TypeAlias
 
 from secagg.committee import ServerSecrets
@@ -337,12 +338,11 @@ def _opener(task: Task, greeter: Greeter, helper: int, at: PeerAt) -> Opener:
         return await at()
 
     async def open_link() -> Link:
-        link = await connect()
-        try:
+        async with AsyncExitStack() as otherwise:
+            link = await connect()
+            otherwise.push_async_callback(link.close)
             await greeter.open(link, helper)
-        except BaseException:
-            await link.close()
-            raise
-        return link
+            otherwise.pop_all()
+            return link
 
     return open_link

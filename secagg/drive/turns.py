@@ -73,6 +73,7 @@ class Turns:
         self._answered: set[int] = set()  # batches of which a collector was told the end
         self._later_ids = itertools.count(self._places)
         self._held: deque[Arrived] = deque()  # reports that this batch has no place for
+        self._departed: set[Peer] = set()  # clients that are gone and have a report among these
         self._ids: dict[Peer, PartyId] = {}  # of clients, in the running batch
         self._peers: dict[PartyId, Peer] = {}
         self._free: list[PartyId] = []
@@ -157,7 +158,11 @@ class Turns:
     def _unlink(self, gone: Gone) -> None:
         peer = gone.peer
         if peer.role is Role.CLIENT:
-            self._peers.pop(self._ids.pop(peer, PartyId(0)), None)
+            if any(item.peer is peer for item in self._held):
+                self._departed.add(peer)
+            if peer in self._ids:  # else it never said anything
+                self._leave(peer)
+                self._try_held()
         elif peer.role is Role.COLLECTOR:
             for asking in self._asking.values():
                 asking.discard(peer)
@@ -196,12 +201,26 @@ class Turns:
         had_place = collects and (me < self._places or not self._leads)
         if not had_place and not any(said.message.to == me for said in batches.said):
             self._hold(item)
+        elif item.peer in self._departed:  # nobody is there to be answered, or to leave later
+            self._departed.discard(item.peer)
+            self._leave(item.peer)
 
     def _hold(self, item: Arrived) -> None:
         if not self.batches.finished and len(self._held) < self._room:
             self._held.append(item)
         else:
             item.peer.channel.end()  # it comes again, perhaps in vain
+
+    def _leave(self, peer: Peer) -> None:
+        """Its id is another's, unless the machine has a report under it."""
+        del self._peers[self._ids.pop(peer)]
+
+    def _try_held(self) -> None:
+        """A client that came for its receipt only had a place, and has left it."""
+        for peer in {item.peer for item in self._held} & self._ids.keys():
+            self._leave(peer)
+        self.clients.put_back(self._held)
+        self._held.clear()
 
     def _free_id(self) -> PartyId:
         machine = self.batches.machine

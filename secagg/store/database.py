@@ -26,7 +26,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from secagg.errors import StorageError
@@ -123,17 +123,16 @@ def connect(path: Path, owner: bytes) -> sqlite3.Connection:
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:  # SQLite makes a new database of one cut short
             raise StorageError(f"{path} is no database, or damaged; restore a copy and its log")
-    database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
+    with ExitStack() as otherwise:
+        database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        otherwise.callback(database.close)
         _configure(database)
         with database:
             database.execute("BEGIN IMMEDIATE")  # takes SQLite's locks, for good
         _verify(path, database, owner)
         checkpoint(database)
-    except BaseException:
-        database.close()
-        raise
-    return database
+        otherwise.pop_all()
+        return database
 
 
 def checkpoint(database: sqlite3.Connection) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from secagg.errors import StorageError
@@ -39,15 +39,15 @@ class SqliteStore(Store):
         other users, and where the disk or the folder refuses.
         """
         path = Path(path).resolve()
-        lock = files.take_lock(path)
-        try:
+        with ExitStack() as otherwise:
+            lock = files.take_lock(path)
+            otherwise.callback(os.close, lock)
             with files.reported(path, "it cannot be opened"):
                 if not path.exists():
                     files.create(path, owner)
-                return cls(path, lock, files.connect(path, owner))
-        except BaseException:
-            os.close(lock)
-            raise
+                store = cls(path, lock, files.connect(path, owner))
+            otherwise.pop_all()
+            return store
 
     def rows(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         # One query a row: a cursor left open would hold back the checkpoints.

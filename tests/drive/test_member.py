@@ -16,6 +16,7 @@ from secagg.drive.batches import Batches
 from secagg.drive.collecting import collect, collect_over
 from secagg.drive.handshake import CHALLENGE_SIZE, Greeter, Hello, Role
 from secagg.drive.member import MemberService
+from secagg.drive.peers import Arrived, Gone, Peer
 from secagg.drive.reporting import Reporter, openers, report
 from secagg.errors import (
     Aborted,
@@ -34,7 +35,7 @@ from secagg.store.sqlite import SqliteStore
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory, websocket
 from secagg.transport.base import Link
-from secagg.transport.router import Router
+from secagg.transport.router import Channel, Router
 from secagg.types import SERVER, AbortReason, PartyId, server_id
 from secagg.wire.frame import Message
 from tests.drive.members import (
@@ -566,3 +567,27 @@ async def test_a_report_that_is_summed_gets_its_receipt_after_the_last_batch(dir
             await late.deliver(fleet.openers(Role.CLIENT), timeout=SHORT, backoff=QUICK)
         check(await fleet.collect(), range(3))
         await fleet.ends()
+
+
+async def test_who_leaves_frees_its_own_place_and_no_other() -> None:
+    """Row 70: an idle link that goes has no place to leave; one that came for a receipt only has,
+    and a report that found none is then heard again, also of a client that is gone itself."""
+    async with Fleet(3, 2) as fleet:
+        await fleet.ready()
+        turns = fleet.services[0]._turns
+        first, idle, waiting = (Peer(Role.CLIENT, PartyId(0), channel()) for _ in range(3))
+        turns._ids |= {first: PartyId(0), waiting: PartyId(7)}
+        turns._peers |= {PartyId(0): first, PartyId(7): waiting}
+        turns._held.append(Arrived(waiting, Message(fleet.task.nonce(), b"")))
+        turns._unlink(Gone(idle))
+        assert turns._peers[PartyId(0)] is first and turns._held
+        turns._unlink(Gone(waiting))
+        assert PartyId(7) not in turns._peers and not turns._held
+        turns._handle(turns.clients.take())
+        assert waiting not in turns._ids and waiting not in turns._departed
+        turns._unlink(Gone(first))
+        assert PartyId(0) not in turns._peers
+
+
+def channel() -> Channel:
+    return Channel(memory.pair()[0])

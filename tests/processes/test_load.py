@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -17,6 +18,7 @@ PAUSE = 0.5
 
 
 @pytest.mark.soak
+@pytest.mark.skipif("SECAGG_SOAK" not in os.environ, reason="`make soak` runs it")
 @pytest.mark.parametrize("direct", [False, True], ids=["relay", "direct"])
 async def test_servers_are_killed_under_load(tmp_path: Path, direct: bool) -> None:
     """Rows 76 and 90: every report is stored and summed once, whoever was killed meanwhile."""
