@@ -32,7 +32,7 @@ from secagg.sansio import (
     ServerMachine,
     system_randomness,
 )
-from secagg.types import AbortReason, Buffer, Fault, PartyId, Seed
+from secagg.types import AbortReason, Buffer, Fault, NonCopyable, PartyId, Seed
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Aggregate:
         return len(self.contributors) if self.reports is None else self.reports
 
 
-class Client:
+class Client(NonCopyable):
     """One client of one round. A ClientMachine but for `set_input`, which takes named fields.
 
     nonce: 16 bytes, from the announcement. payload_digest: of the task payload as announced.
@@ -142,7 +142,7 @@ class Client:
         self.machine.acknowledged()
 
 
-class Summed:
+class Summed(NonCopyable):
     """What comes out of a machine that has a sum, as named fields: for servers and collectors."""
 
     def __init__(self, plan: Plan, machine: ServerMachine | CollectorMachine) -> None:

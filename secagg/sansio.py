@@ -15,7 +15,17 @@ from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import labels
 from secagg.ring import Expander as Expander
 from secagg.ring import Layout, RingVector
-from secagg.types import SERVER, AbortReason, Adversary, Buffer, Fault, PartyId, Seed, Threat
+from secagg.types import (
+    SERVER,
+    AbortReason,
+    Adversary,
+    Buffer,
+    Fault,
+    NonCopyable,
+    PartyId,
+    Seed,
+    Threat,
+)
 from secagg.types import Randomness as Randomness
 from secagg.types import system_randomness as system_randomness
 from secagg.wire.header import SUITE, VERSION
@@ -110,7 +120,7 @@ class Job(Protocol):
     def __call__(self) -> Any: ...
 
 
-class Mailbox:
+class Mailbox(NonCopyable):
     """The half of every machine that only collects: messages to send and events to report."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NewType, TypeAlias
+from typing import Literal, NewType, NoReturn, SupportsIndex, TypeAlias
 
 PartyId = NewType("PartyId", int)
 """A u32. Clients count from 0; the values from FIRST_RESERVED on are servers."""
@@ -72,6 +72,22 @@ class Seed:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a secret is never pickled")
+
+
+class NonCopyable:
+    """What stands for one party in one session: TypeError for copy.copy, deepcopy and pickle.
+
+    Two of it could answer the same question twice, each truthfully by its own memory: two survivor
+    sets get both shares of one client, two inputs one mask. A party that has died is a dropout,
+    and one that may come back says so in rows of its own.
+    """
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} is one party in one session: it is never copied or pickled"
+        )
 
 
 class Fault(enum.Enum):

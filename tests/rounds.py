@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from secagg.errors import Aborted
 from secagg.mask import add_streams
 from secagg.ring import Layout, Ring, RingVector, Segment
-from secagg.sansio import ClientMachine, Dropped, Params, ProtocolInfo, RingTotal, Session
+from secagg.sansio import (
+    ClientMachine,
+    Dropped,
+    Params,
+    ProtocolInfo,
+    RingTotal,
+    ServerMachine,
+    Session,
+)
 from secagg.testing import Carried, Network, Schedule, Wire, counter_randomness, plain_sum
 from secagg.types import SERVER, Fault, PartyId
 from secagg.wire.codec import Reader
@@ -128,6 +137,26 @@ def aborts(network: Network) -> Aborted:
     except Aborted as error:
         return error
     raise AssertionError("the round ended with a sum")
+
+
+def rebuilt(network: Network) -> ServerMachine:
+    """Another server in the state of this network's, which has heard what this one has heard.
+
+    Machines are not copied, and all that decides what a server is are the messages it was handed.
+    """
+    kept: Any = network.server
+    server = SECAGG.server(kept._session, expander=add_streams)  # type: ignore[misc]
+    server.start()
+    for message in network.sent:
+        if message.sender == SERVER:
+            continue
+        while server.phase != message.phase:
+            server.close_phase()
+        server.receive(message.sender, message.data)
+    while server.phase != network.server.phase:
+        server.close_phase()
+    server.outgoing(), server.events()
+    return server
 
 
 class Script:

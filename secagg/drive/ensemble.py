@@ -32,6 +32,7 @@ from secagg.types import (
     SERVER,
     AbortReason,
     Buffer,
+    NonCopyable,
     PartyId,
     Randomness,
     Seed,
@@ -46,7 +47,7 @@ def _honest(sender: PartyId, message: Outgoing) -> Sequence[bytes]:
     return (message.data,)
 
 
-class Several:
+class Several(NonCopyable):
     """What stands for several servers, each of which a client may speak to.
 
     A base class, as a driver asks for every message whether it has one before it, and asking a

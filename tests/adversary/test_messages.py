@@ -5,7 +5,6 @@ Rows 14-16 have no counterpart: the codec has no varints, no nesting and no comp
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import tracemalloc
@@ -25,7 +24,8 @@ from secagg.errors import (
     UnknownVersion,
     WireError,
 )
-from secagg.sansio import Dropped, ServerMachine
+from secagg.sansio import Dropped
+from secagg.testing import Network
 from secagg.types import SERVER, Fault, PartyId
 from secagg.wire.codec import Reader
 from secagg.wire.header import HEADER_SIZE
@@ -41,6 +41,7 @@ from tests.rounds import (
     faults,
     flip,
     network_of,
+    rebuilt,
     replacing,
 )
 
@@ -57,10 +58,9 @@ DOWNLOADS = [Tag.KEY_LIST, Tag.SHARE_LIST, Tag.UNMASK_REQUEST]
 SCRIPT = Script()
 
 
-def fault_of(server: ServerMachine, data: bytes) -> Fault | None:
-    """Of party 1, on a copy of the server."""
-    one = copy.deepcopy(server)
-    one.events()
+def fault_of(waiting: Network, data: bytes) -> Fault | None:
+    """Of party 1, at a server in the state of this network's."""
+    one = rebuilt(waiting)
     one.receive(PartyId(1), data)
     dropped = [e for e in one.events() if isinstance(e, Dropped)]
     assert {e.party for e in dropped} <= {1}
@@ -68,10 +68,10 @@ def fault_of(server: ServerMachine, data: bytes) -> Fault | None:
     return dropped[0].fault if dropped else None
 
 
-def waiting_server(tag: Tag) -> tuple[ServerMachine, bytes]:
-    """A server that waits for this kind of message, and party 1's."""
+def waiting_for(tag: Tag) -> tuple[Network, bytes]:
+    """A network whose server waits for this kind of message, and party 1's."""
     network = network_of(COMPLETE).run_until(UPLOADS[tag])
-    return network.server, network.queued(PartyId(1))[0]
+    return network, network.queued(PartyId(1))[0]
 
 
 @KINDS
@@ -95,19 +95,19 @@ def test_row_23_what_is_read_is_what_was_written(tag: Tag) -> None:
 
 @UPLOAD_KINDS
 def test_rows_1_2_3_at_the_server(tag: Tag) -> None:
-    server, honest = waiting_server(tag)
-    assert fault_of(server, honest) is None
+    network, honest = waiting_for(tag)
+    assert fault_of(network, honest) is None
     for size in range(len(honest)):
-        assert fault_of(server, honest[:size]) is Fault.MALFORMED
-    assert fault_of(server, honest + b"\0") is Fault.MALFORMED
+        assert fault_of(network, honest[:size]) is Fault.MALFORMED
+    assert fault_of(network, honest + b"\0") is Fault.MALFORMED
 
 
 @UPLOAD_KINDS
 def test_rows_6_7_8_every_bit_of_a_header_at_the_server(tag: Tag) -> None:
-    server, honest = waiting_server(tag)
+    network, honest = waiting_for(tag)
     for bit in range(8 * HEADER_SIZE):
         changed = flip(honest, bit)
-        fault = fault_of(server, changed)
+        fault = fault_of(network, changed)
         in_tag = bit // 8 == 2
         known = changed[2] in NAMES
         allowed = {Fault.WRONG_PHASE, Fault.EQUIVOCATION, Fault.MALFORMED}
@@ -231,9 +231,9 @@ def test_row_17_other_formats() -> None:
         b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.",
     ]
     for phase in PHASES:
-        server = network_of(COMPLETE).run_until(phase).server
+        network = network_of(COMPLETE).run_until(phase)
         for data in bodies:
-            assert fault_of(server, data) is Fault.MALFORMED
+            assert fault_of(network, data) is Fault.MALFORMED
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"a\0b", b"\xc0\xaf", "\u202eevil".encode(), b""])
@@ -246,22 +246,22 @@ def test_row_18_names_are_printable_ascii(name: bytes) -> None:
 
 
 def test_row_19_vectors_of_another_length() -> None:
-    server, honest = waiting_server(Tag.MASKED_INPUT)
+    network, honest = waiting_for(Tag.MASKED_INPUT)
     for size in (LAYOUT.packed_size - 4, LAYOUT.packed_size + 4, 0):
         data = honest[: HEADER_SIZE + 1] + bytes(size)
-        assert fault_of(server, data) is Fault.MALFORMED
+        assert fault_of(network, data) is Fault.MALFORMED
 
 
 def test_row_20_padding_is_the_only_room_above_the_modulus() -> None:
     """7 elements of 5 bits: 35 bits in 5 bytes; each of the 5 bits left over must be 0."""
-    server, honest = waiting_server(Tag.MASKED_INPUT)
+    network, honest = waiting_for(Tag.MASKED_INPUT)
     last = HEADER_SIZE + 1 + 4
     for bit in range(8):
         data = bytearray(honest)
         data[last] |= 1 << bit
         expected = Fault.MALFORMED if bit >= 3 else None
         if bytes(data) != honest:
-            assert fault_of(server, bytes(data)) is expected
+            assert fault_of(network, bytes(data)) is expected
 
 
 @UPLOAD_KINDS

@@ -291,17 +291,13 @@ def test_row_63_a_child_forked_with_keys_deals_its_own_secrets() -> None:
     assert ours[35:67] != theirs[35:67]  # the commitments to b
 
 
-def test_row_63_a_machine_with_secrets_cannot_be_cloned() -> None:
-    client = Script(COMPLETE).client(1)
-    with pytest.raises(TypeError, match="never pickled"):
-        copy.deepcopy(client)
-
-
-def test_row_63_a_clone_from_before_the_start_masks_differently() -> None:
-    one = _client(system_randomness)
-    two = copy.deepcopy(one)
-    one.start(), two.start()
-    assert one.outgoing() != two.outgoing()
+def test_row_63_a_client_cannot_be_cloned_in_any_state() -> None:
+    """Not before the start either: what it would draw then is not yet drawn, and its nonce is."""
+    script = Script(COMPLETE)
+    for client in (_client(system_randomness), *(script.client(heard) for heard in range(4))):
+        for clone in (copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="never copied or pickled"):
+                clone(client)
 
 
 def test_masked_inputs_never_repeat() -> None:

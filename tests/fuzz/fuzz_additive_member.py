@@ -16,7 +16,7 @@ from secagg.types import COLLECTOR, PartyId
 from secagg_protocols.additive.messages import Tag
 from tests import decoders
 from tests.ensembles import HELPER, LEADER, TINY, Setting, between, params_of
-from tests.fuzz.engine import main
+from tests.fuzz.engine import main, twin
 
 SETTINGS = [Setting(params_of(3), TINY), Setting(params_of(3, direct=True), TINY)]
 CLIENT = PartyId(3)
@@ -62,7 +62,7 @@ STATES = [
 
 def fresh(machine: Any) -> Any:
     """The machine again as it was: what a message can change is copied, secrets are shared."""
-    one = copy.copy(machine)
+    one = twin(machine)
     one._outgoing, one._events, one._rows = [], [], {}
     one._sum = tuple(lane.copy() for lane in machine._sum)
     one._book = copy.copy(machine._book)

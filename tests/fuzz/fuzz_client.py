@@ -5,7 +5,6 @@ After that error it has ended, has said at most that it aborts, and says nothing
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from typing import Any
 
@@ -13,7 +12,7 @@ from secagg.errors import RemoteProtocolError
 from secagg.types import SERVER
 from secagg_protocols.secagg.messages import Tag
 from tests import decoders
-from tests.fuzz.engine import main
+from tests.fuzz.engine import main, twin
 from tests.rounds import Script
 
 SCRIPT = Script()
@@ -24,7 +23,7 @@ CORPUS = [*SCRIPT.inbox, *decoders.valid_messages().values()]
 
 def fresh(client: Any) -> Any:
     """The machine again as it was: what a message can change is copied, secrets are shared."""
-    one = copy.copy(client)
+    one = twin(client)
     one._secrets = dataclasses.replace(client._secrets)
     if one._secrets.vector is not None:
         one._secrets.vector = tuple(lane.copy() for lane in one._secrets.vector)

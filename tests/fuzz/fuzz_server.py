@@ -10,7 +10,7 @@ from typing import Any
 
 from secagg.sansio import Dropped
 from secagg.types import PartyId
-from tests.fuzz.engine import main
+from tests.fuzz.engine import main, twin
 from tests.rounds import COMPLETE, PHASES, Script, network_of
 
 SERVERS: list[Any] = [network_of(COMPLETE).run_until(phase).server for phase in PHASES]
@@ -20,7 +20,7 @@ CORPUS = Script(COMPLETE, party=1).outbox + Script().inbox
 
 def fresh(server: Any) -> Any:
     """A copy of what one message can change; the cohort and the graph are shared."""
-    one = copy.copy(server)
+    one = twin(server)
     for name in ("_alive", "_waiting", "_advertised", "_public_keys", "_dealt", "_failed"):
         setattr(one, name, copy.copy(getattr(server, name)))
     for name in ("_seen", "_answers"):

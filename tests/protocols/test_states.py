@@ -5,7 +5,6 @@ specs/10-secagg.md §8, §9. The other way round, every entry of the tables is u
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,16 @@ from secagg_protocols.secagg import server as server_module
 from secagg_protocols.secagg.messages import NAMES, Abort, Tag
 from secagg_protocols.secagg.states import CLIENT, ClientState, Input, ServerState
 from secagg_protocols.secagg.states import SERVER as TABLE
-from tests.rounds import COMPLETE, PAYLOAD, PHASES, Script, inputs_of, network_of, session_of
+from tests.rounds import (
+    COMPLETE,
+    PAYLOAD,
+    PHASES,
+    Script,
+    inputs_of,
+    network_of,
+    rebuilt,
+    session_of,
+)
 
 SCRIPT = Script()
 OFFER = session_of(COMPLETE).offer("secagg")
@@ -278,6 +286,6 @@ def test_every_entry_of_both_tables_is_reachable(monkeypatch: pytest.MonkeyPatch
     client_in(ClientState.WANT_INPUT).set_input(VECTOR, PAYLOAD)
     for phase in PHASES:
         network = network_of(COMPLETE).run_until(phase)
-        copy.deepcopy(network.server).receive(PartyId(1), ABORT)
+        rebuilt(network).receive(PartyId(1), ABORT)
     assert client_table.used == set(CLIENT)
     assert server_table.used == set(TABLE)
