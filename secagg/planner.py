@@ -209,8 +209,16 @@ class Plan:
                 f"{self.protocol} can plan for an {self.threat.adversary} adversary but not yet "
                 "run under one: this plan is for reading"
             )
-        digest = self.digest()
-        return Session(nonce, digest, payload_digest, self.params, self.layout, committee, batch)
+        return Session(
+            nonce,
+            self.digest(),
+            payload_digest,
+            self.params,
+            self.layout,
+            committee,
+            batch,
+            self.threat.corrupted,
+        )
 
     def explain(self) -> str:
         """Several lines of plain words: what to know before joining a round of this plan."""

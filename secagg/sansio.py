@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import labels
+from secagg.errors import ParameterError
 from secagg.ring import Expander as Expander
 from secagg.ring import Layout, RingVector
 from secagg.types import (
@@ -25,6 +26,7 @@ from secagg.types import (
     PartyId,
     Seed,
     Threat,
+    smallest_sum,
 )
 from secagg.types import Randomness as Randomness
 from secagg.types import system_randomness as system_randomness
@@ -293,7 +295,7 @@ class Session:
 
     nonce: 16 bytes, routing only. plan_digest, payload_digest: 32 bytes, bound by the offer.
     committee: the servers, where there are several. batch: which sum of the committee's epoch; its
-    clients neither know nor bind it.
+    clients neither know nor bind it. corrupted: how many clients may collude, by the plan.
     """
 
     nonce: bytes
@@ -303,6 +305,20 @@ class Session:
     layout: Layout
     committee: Committee | None = None
     batch: int = 0
+    corrupted: int = 0
+
+    def check_smallest_sum(self) -> None:
+        """For a machine of a protocol with a threat model, before it is one: no sum of so few
+        inputs that those who collude could subtract their own and have another's.
+
+        Raises ParameterError.
+        """
+        needed = smallest_sum(self.corrupted)
+        if self.params.min_survivors < needed:
+            raise ParameterError(
+                f"min_survivors is {self.params.min_survivors}, and with {self.corrupted} corrupt "
+                f"clients no sum of fewer than {needed} inputs protects one: {needed} would do"
+            )
 
     def offer(self, protocol: str) -> bytes:
         """What a client's first message binds (specs/10-secagg.md §3). 32 bytes.

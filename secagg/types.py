@@ -24,6 +24,17 @@ COLLECTOR = PartyId(FIRST_RESERVED)
 MAX_SERVERS = 16
 MIN_COHORT = 3
 """Of two, either learns the other's input from the sum and its own."""
+
+
+def smallest_sum(corrupted: int) -> int:
+    """Of how many inputs a sum may be that `corrupted` clients take part in: two honest ones more.
+
+    A single honest input is what the corrupt clients have left when they subtract their own
+    (specs/10-secagg.md §10, 20-additive.md §2).
+    """
+    return max(MIN_COHORT, corrupted + 2)
+
+
 MAX_CLIENTS = 1 << 20
 """More clients than any published parameter table; bounds what a peer can make us allocate."""
 

@@ -196,7 +196,7 @@ def test_row_46_cohorts_of_one_and_two(clients: int) -> None:
 def test_infeasible_dropout_names_both_rules() -> None:
     with pytest.raises(ParameterError) as error:
         plan(clients=100, fields=FIELDS, corrupt=0.5, dropout=0.5)
-    assert "t <= n - D" in str(error.value)
+    assert "max(t, A + 2, 3) <= n - D" in str(error.value)
     assert "corrupt + dropout <= 0.9" in str(error.value)
 
 

@@ -75,7 +75,14 @@ class Bench:
             if isinstance(params, Infeasible):
                 rules.append(params.rule)
                 continue
-            session = Session(bytes(16), bytes(32), bytes([7]) * 32, params, _LAYOUT)
+            session = Session(
+                bytes(16),
+                bytes(32),
+                bytes([7]) * 32,
+                params,
+                _LAYOUT,
+                corrupted=threat.corrupted,
+            )
             if info.server is None:
                 session = replace(session, committee=server_keys(params, SEED).committee)
             inputs = {PartyId(i): input_of(i) for i in range(params.clients)}

@@ -368,13 +368,13 @@ def test_every_split_of_five_clients(threshold: int, breaks: bool) -> None:
     some and s shares from the others. 2t > n is what makes both together impossible: at t = 2
     the same search finds the attack.
     """
-    params = SecAggParams(5, 4, threshold, threshold, threshold)
+    params = SecAggParams(5, 4, threshold, 3, 3)
     views = [frozenset(i for i in range(5) if bits >> i & 1) for bits in range(32)]
     possible: dict[int, list[set[str]]] = {dealer: [] for dealer in range(5)}
     for party in range(5):
         script = Script(params, party)
         answers = [kinds for view in views if (kinds := _kinds(script, view)) is not None]
-        assert len(answers) == sum(party in v and len(v) >= threshold for v in views)
+        assert len(answers) == sum(party in v and len(v) >= params.min_survivors for v in views)
         for dealer in range(5):
             possible[dealer].append({kinds[dealer] for kinds in answers})
     for kinds in possible.values():

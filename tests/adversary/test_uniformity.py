@@ -26,7 +26,7 @@ from secagg_protocols.secagg.params import SecAggParams
 from tests.rounds import session_of
 
 LENGTH = 1_000_000
-PARAMS = SecAggParams(3, 2, 2, 2, 2)
+PARAMS = SecAggParams(3, 2, 2, 3, 3)
 BINS = 256
 LIMIT = 5.0
 """Standard deviations of a chi-square of 255 degrees; a fair one passes it once in 10^6."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from secagg.ring import Layout, Ring, Segment
 from secagg.testing import Act, Schedule
-from secagg.types import PartyId
+from secagg.types import MIN_COHORT, PartyId
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg.params import SecAggParams
 from tests.rounds import PHASES
@@ -19,9 +19,9 @@ HEADER_BITS = 8 * HEADER_SIZE
 
 @st.composite
 def complete_params(draw: st.DrawFn) -> SecAggParams:
-    n = draw(st.integers(2, 8))
+    n = draw(st.integers(MIN_COHORT, 8))
     t = draw(st.integers(1, n))
-    survivors = draw(st.integers(t, n))
+    survivors = draw(st.integers(max(t, MIN_COHORT), n))
     return SecAggParams(n, n - 1, t, draw(st.integers(survivors, n)), survivors)
 
 
@@ -30,7 +30,7 @@ def regular_params(draw: st.DrawFn) -> SecAggParams:
     n = draw(st.integers(4, 8))
     k = 2 * draw(st.integers(1, (n - 2) // 2))
     t = draw(st.integers(1, k + 1))
-    survivors = draw(st.integers(t, n))
+    survivors = draw(st.integers(max(t, MIN_COHORT), n))
     return SecAggParams(n, k, t, draw(st.integers(max(survivors, k + 1), n)), survivors)
 
 

@@ -168,7 +168,7 @@ def test_enough_schedules_ran() -> None:
 
 def test_a_flip_that_turns_a_share_keys_message_into_an_answer() -> None:
     """Tag 3 and tag 7 differ in one bit: the sender is dropped, and the others go on."""
-    params = SecAggParams(4, 2, 1, 3, 1)
+    params = SecAggParams(4, 2, 1, 3, 3)
     schedule = Schedule({("share-keys", PartyId(0)): Act.CORRUPT}, {}, {}, 18)
     outcome = check_run(network_of(params, schedule=schedule), params, LAYOUT)
     assert isinstance(outcome, RingTotal) and outcome.dropped == {0}

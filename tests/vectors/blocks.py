@@ -423,9 +423,9 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
     params = [int.from_bytes(encoded[i : i + 4], "big") for i in range(0, len(encoded), 4)]
     if protocol == "additive":
         params = _additive(encoded)
-        smallest = max(3, clients - dropped, asked)
+        smallest = max(3, corrupted + 2, clients - dropped, asked)
         safe = params in [[clients, m, smallest, direct] for m in range(2, 17) for direct in (0, 1)]
-        safe = safe and clients >= 3 and not active
+        safe = safe and clients >= max(3, corrupted + 2) and not active
     elif protocol == "plainsum":
         if not pinned:
             raise Refused("PolicyRefused")
@@ -462,7 +462,7 @@ def _is_safe(params: list[int], n: int, A: int, D: int, asked: int, active: bool
     clients, k, t, m, survivors = params
     if clients != n or n < 3 or not t <= survivors <= m <= n or m < asked:
         return False
-    if not (1 <= k < n and 1 <= t <= k + 1 and survivors <= n - D):
+    if not (1 <= k < n and 1 <= t <= k + 1 and max(3, A + 2) <= survivors <= n - D):
         return False
     if k == n - 1:
         return 2 * t > n + A and t <= n - D

@@ -28,7 +28,7 @@ from scripts import (
     make_plan,
     regular,
     shake,
-    triangle,
+    square,
 )
 
 from secagg_protocols.plainsum import PlainSumParams
@@ -49,7 +49,7 @@ def main() -> None:
 
 def scenarios() -> Iterator[tuple[str, Data]]:
     yield from rounds()
-    yield from refusals.scenarios(Honest(Round(triangle(), "n3").run()))
+    yield from refusals.scenarios(Honest(Round(square(), "n4").run()))
     yield from alone.scenarios(shake)
     yield from batches()
     yield from additive_refusals.scenarios()
@@ -115,13 +115,13 @@ def rounds() -> Iterator[tuple[str, Data]]:
     )
     yield (
         "round-everything-twice",
-        Round(triangle(), "n3", repeated=True)
+        Round(square(), "n4", repeated=True)
         .run()
         .scenario("every message comes twice: the same bytes, the same reply", "§8 C1", accept),
     )
     yield (
         "round-input-last",
-        Round(triangle(), "n3", repeated=True, input_last=True)
+        Round(square(), "n4", repeated=True, input_last=True)
         .run()
         .scenario(
             "the input comes after the share list: the masked vector answers it", "§1", accept

@@ -235,7 +235,7 @@ def _open(secret: str, dealer: int, holder: int, public: str, session: str, seal
 
 def _offer(protocol: str, plan_digest: str, payload_digest: str) -> Data:
     # parameters and layout are bound by the plan digest alone: any will do here
-    params, layout = SecAggParams(3, 2, 2, 2, 2), Layout((Segment(Ring(8), 1),))
+    params, layout = SecAggParams(3, 2, 2, 3, 3), Layout((Segment(Ring(8), 1),))
     session = Session(bytes(16), to_bytes(plan_digest), to_bytes(payload_digest), params, layout)
     return {"offer": session.offer(protocol).hex()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from operations import Data
-from scripts import Honest, Round, Script, complete, flipped, regular, ring_input, triangle
+from scripts import Honest, Round, Script, complete, flipped, regular, ring_input, square
 
 from secagg.planner import Plan
 
@@ -13,7 +13,7 @@ KEYS, KEY_LIST, SHARES, SHARE_LIST, INPUT, REQUEST, ANSWER, ABORT = range(1, 9)
 
 
 def scenarios(honest: Honest) -> Iterator[tuple[str, Data]]:
-    """honest: a round of the triangle in which all goes well, to be tampered with."""
+    """honest: a round of the square in which all goes well, to be tampered with."""
     yield from refusals_of_client(honest)
     yield from more_of_client(honest)
     yield from refusals_of_server(honest)
@@ -35,7 +35,7 @@ def refusals_of_client(honest: Honest) -> Iterator[tuple[str, Data]]:
         return script.scenario(about, spec, expect)
 
     keys, shares, request = (honest.got(0, tag) for tag in (KEY_LIST, SHARE_LIST, REQUEST))
-    # a key list of the triangle: header 35, U1 1, root 32, count 4, then 68 bytes a neighbour
+    # a key list of the square: header 35, U1 1, root 32, count 4, then 68 bytes a neighbour
     own_c = honest.sent(0, KEYS)[70:134]
     before, later = [KEY_LIST], [KEY_LIST, SHARE_LIST]
     remote = "RemoteProtocolError"
@@ -45,13 +45,13 @@ def refusals_of_client(honest: Honest) -> Iterator[tuple[str, Data]]:
         ("version", [], "02" + keys[2:], "version 2", "§7", "UnknownVersion"),
         ("suite", [], keys[:2] + "02" + keys[4:], "suite 2", "§7", "UnknownVersion"),
         ("tag", [], keys[:4] + "09" + keys[6:], "tag 9", "§7", "BadTag"),
-        ("u1-padding", [], put(keys, 35, "0f"), "a bit past n is set in U1", "§7", "WireError"),
-        ("too-many-keys", [], put(keys, 68, "00000003"), "more than k keys", "§7", "TooLarge"),
+        ("u1-padding", [], put(keys, 35, "1f"), "a bit past n is set in U1", "§7", "WireError"),
+        ("too-many-keys", [], put(keys, 68, "00000004"), "more than k keys", "§7", "TooLarge"),
         ("keys-descend", [], swap(keys), "the neighbours descend", "§7", "WireError"),
         ("early", [], shares, "a share list before the key list", "§1", remote),
         ("session-id", [], flipped(3)(keys), "not the session id of U1 and root", "§8 C3", remote),
         ("root", [], flipped(36)(keys), "another root, the same session id", "§8 C3", remote),
-        ("u1-omits-me", [], put(keys, 35, "06"), "U1 without this client", "§8 C3", remote),
+        ("u1-omits-me", [], put(keys, 35, "0e"), "U1 without this client", "§8 C3", remote),
         ("u1-too-small", [], put(keys, 35, "01"), "|U1| below min_clients", "§8 C3", remote),
         (
             "neighbours",
@@ -86,15 +86,15 @@ def refusals_of_client(honest: Honest) -> Iterator[tuple[str, Data]]:
             "§3",
             remote,
         ),
-        ("u2-omits-me", before, put(shares, 35, "06"), "U2 without this client", "§8 C5", remote),
+        ("u2-omits-me", before, put(shares, 35, "0e"), "U2 without this client", "§8 C5", remote),
         ("u2-too-small", before, put(shares, 35, "01")[:72], "only itself in U2", "§8 C5", remote),
         ("second-keys", before, put(keys, 68, "00000001"), "another key list", "§8 C1", remote),
-        ("u3-omits-me", later, put(request, 35, "06"), "U3 without this client", "§8 C8", remote),
+        ("u3-omits-me", later, put(request, 35, "0e"), "U3 without this client", "§8 C8", remote),
         ("u3-too-small", later, put(request, 35, "01"), "fewer than t survive", "§8 C8", remote),
         (
             "second-survivors",
             [*later, REQUEST],
-            put(request, 35, "03"),
+            put(request, 35, "07"),
             "another U3 after it has answered; nothing more is revealed",
             "§8 C1",
             remote,
@@ -105,29 +105,29 @@ def refusals_of_client(honest: Honest) -> Iterator[tuple[str, Data]]:
 
 
 def too_few(honest: Honest) -> Iterator[tuple[str, Data]]:
-    """The server aborts at the close of each phase in which one of three is left, t being 2."""
+    """The server aborts at the close of each phase in which two of four are left, t being 3."""
     names = {KEYS: "advertise-keys", SHARES: "share-keys", INPUT: "masked-input", ANSWER: "unmask"}
     for last, name in names.items():
-        script = Script(honest.script.plan, "n3", ("server",))
+        script = Script(honest.script.plan, "n4", ("server",))
         script.do("start")
         for tag in range(KEYS, last + 1, 2):
-            for party in (1,) if tag == last else (0, 1, 2):
+            for party in (1, 2) if tag == last else range(4):
                 script.do("receive", sender=party, message=honest.sent(party, tag))
             script.do("close_phase")
         rule = "§9 S6" if last == ANSWER else "§9 S5"
-        about = f"server: one of at least two is left in {name}"
+        about = f"server: two of at least three are left in {name}"
         yield f"server-aborts-in-{name}", script.scenario(about, rule, "below-threshold")
 
-    script = Script(honest.script.plan, "n3", ("server",))
+    script = Script(honest.script.plan, "n4", ("server",))
     script.do("start")
     for tag in (KEYS, SHARES, INPUT):
-        for party in range(3):
+        for party in range(4):
             script.do("receive", sender=party, message=honest.sent(party, tag))
         if tag == INPUT:
             script.do("lost", who=0)
             script.do("lost", who=2)
         script.do("close_phase")
-    about = "server: all inputs came, but one client is left to answer: U3 is not revealed"
+    about = "server: all inputs came, but two clients are left to answer: U3 is not revealed"
     yield "server-aborts-unrecoverable", script.scenario(about, "§9 S6", "below-threshold")
 
 
@@ -161,9 +161,9 @@ def put(message: str, at: int, new: str) -> str:
 
 
 def swap(keys: str) -> str:
-    """The two neighbours of a key list of the triangle, the other way round."""
+    """The first two neighbours of a key list of the square, the other way round."""
     first, second = keys[144:280], keys[280:416]
-    return keys[:144] + second + first
+    return keys[:144] + second + first + keys[416:]
 
 
 def more_of_client(honest: Honest) -> Iterator[tuple[str, Data]]:
@@ -190,18 +190,18 @@ def more_of_client(honest: Honest) -> Iterator[tuple[str, Data]]:
             "client: one of four neighbours is not the graph's", "§8 C3", "RemoteProtocolError"
         ),
     )
-    # both pairs of the other two are spoilt: only its own is valid, and t is 2
-    alone_ = Script(honest.script.plan, "n3", (0,))
+    # the pairs of all others are spoilt: only its own is valid, and t is 3
+    alone_ = Script(honest.script.plan, "n4", (0,))
     alone_.do("start", 0)
     alone_.do("set_input", 0, vector=ring_input(alone_.plan, 0))
     alone_.do("receive", 0, sender="server", message=honest.got(0, KEY_LIST))
-    spoilt = flipped(36)(flipped(36 + 104)(honest.got(0, SHARE_LIST)))
+    spoilt = flipped(36)(flipped(36 + 104)(flipped(36 + 208)(honest.got(0, SHARE_LIST))))
     alone_.do("receive", 0, sender="server", message=spoilt)
     yield (
         "client-refuses-all-pairs-spoilt",
         alone_.scenario("client: fewer than t pairs open", "§8 C6", "RemoteProtocolError"),
     )
-    other = Script(honest.script.plan, "n3", (0,))
+    other = Script(honest.script.plan, "n4", (0,))
     other.do("start", 0)
     other.do("set_input", 0, vector=ring_input(other.plan, 0), payload=b"another task".hex())
     other.do("receive", 0, sender="server", message=honest.got(0, KEY_LIST))
@@ -218,14 +218,15 @@ def refusals_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
         script = Script(honest.script.plan, honest.script.family, ("server",))
         script.do("start")
         for tag in range(KEYS, phase, 2):
-            for party in range(3):
+            for party in range(4):
                 script.do("receive", sender=party, message=honest.sent(party, tag))
             script.do("close_phase")
         script.do("receive", sender=1, message=honest.sent(1, phase))
         script.do("receive", sender=0, message=message)
         # whoever was dropped is not heard again
         script.do("receive", sender=0, message=honest.sent(0, phase))
-        script.do("receive", sender=2, message=honest.sent(2, phase))
+        for party in (2, 3):
+            script.do("receive", sender=party, message=honest.sent(party, phase))
         script.do("close_phase")
         return script.scenario(about, spec, fault)
 
@@ -269,16 +270,16 @@ def refusals_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
 
 def more_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
     plan = honest.script.plan
-    twice = Script(plan, "n3", ("server",))
+    twice = Script(plan, "n4", ("server",))
     twice.do("start")
     for tag in (KEYS, SHARES):
-        for party in range(3):
+        for party in range(4):
             twice.do("receive", sender=party, message=honest.sent(party, tag))
         twice.do("close_phase")
     masked = honest.sent(0, INPUT)
     twice.do("receive", sender=0, message=masked)
     twice.do("receive", sender=0, message=flipped(36)(masked))
-    for party in (1, 2):
+    for party in (1, 2, 3):
         twice.do("receive", sender=party, message=honest.sent(party, INPUT))
     twice.do("close_phase")
     about = "server: a second, different vector: dropped, but the first stays in the sum and U3"
@@ -289,10 +290,10 @@ def more_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
 
     # party 1's share of party 0's secret: header 35, first share
     lying = {(1, "server", ANSWER): flipped(35 + 7)}
-    script = Script(plan, "n3", ("server",))
+    script = Script(plan, "n4", ("server",))
     script.do("start")
     for tag in (KEYS, SHARES, INPUT, ANSWER):
-        for party in range(3):
+        for party in range(4):
             message = honest.sent(party, tag)
             message = lying.get((party, "server", tag), lambda same: same)(message)
             script.do("receive", sender=party, message=message)
@@ -302,15 +303,15 @@ def more_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
     yield "server-aborts-wrong-share", script.scenario(about, "§9 S7", "share-error")
 
     # of a dropped client: the rebuilt scalar does not give its s_pk
-    lossy = Honest(Round(triangle(), "n3", lost=frozenset({(2, "masked-input")})).run())
-    script = Script(plan, "n3", ("server",))
+    lossy = Honest(Round(square(), "n4", lost=frozenset({(3, "masked-input")})).run())
+    script = Script(plan, "n4", ("server",))
     script.do("start")
     for tag in (KEYS, SHARES):
-        for party in range(3):
+        for party in range(4):
             script.do("receive", sender=party, message=lossy.sent(party, tag))
         script.do("close_phase")
     for tag in (INPUT, ANSWER):
-        for party in (0, 1):
+        for party in (0, 1, 2):
             message = lossy.sent(party, tag)
             if (party, tag) == (0, ANSWER):
                 message = flipped(len(message) // 2 - 1)(message)
@@ -324,6 +325,6 @@ def more_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
         lanes[0][-1] += party == 1
         return lanes
 
-    counted = Round(plan, "n3", inputs=false_count).run()
+    counted = Round(plan, "n4", inputs=false_count).run()
     about = "party 1 counts itself twice: the sum is withheld by whoever decodes it"
     yield "count-lane-off", counted.scenario(about, "§11", "IntegrityError")

@@ -176,9 +176,10 @@ MIXED = {
 }
 
 
-def triangle() -> Plan:
-    """Three clients, t = 2: the smallest session, and the one that most refusals are shown in."""
-    return make_plan(SecAggParams(3, 2, 2, 2, 2), UPDATE, "1/3")
+def square() -> Plan:
+    """Four clients, t = 3, the smallest session that one may leave: the one that most refusals are
+    shown in."""
+    return complete(4, "1/4")
 
 
 def complete(n: int, dropout: str, fields: Mapping[str, Field] = UPDATE, weight: int = 1) -> Plan:
@@ -203,7 +204,7 @@ def flipped(at: int, bit: int = 1) -> Tamper:
 
 @dataclass
 class Honest:
-    """The messages of a round of the triangle in which all goes well, to be tampered with."""
+    """The messages of a round of the square in which all goes well, to be tampered with."""
 
     script: Script
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from secagg.committee import MIN_SERVERS
 from secagg.errors import ParameterError, WireError
 from secagg.sansio import Infeasible, Params
-from secagg.types import MAX_CLIENTS, MAX_SERVERS, MIN_COHORT, Threat
+from secagg.types import MAX_CLIENTS, MAX_SERVERS, MIN_COHORT, Threat, smallest_sum
 from secagg.wire.codec import Reader, Writer
 
 
@@ -72,7 +72,13 @@ def parameters(threat: Threat) -> AdditiveParams | Infeasible:
         return Infeasible(
             "a server that deviates can change the sum unnoticed, which an active plan excludes"
         )
-    smallest = max(MIN_COHORT, threat.clients - threat.dropped, threat.min_clients or 0)
+    floor = smallest_sum(threat.corrupted)
+    if threat.clients < floor:
+        return Infeasible(
+            f"{threat.clients} clients, {threat.corrupted} of them corrupt, are too few: a batch "
+            f"has at least {floor}, so that two honest inputs are in it"
+        )
+    smallest = max(floor, threat.clients - threat.dropped, threat.min_clients or 0)
     return AdditiveParams(threat.clients, threat.servers, smallest, threat.direct)
 
 

@@ -36,7 +36,8 @@ class Context:
 
     @classmethod
     def of(cls, session: Session) -> Context:
-        """Raises ParameterError unless the session has the servers that its parameters count."""
+        """Raises ParameterError unless the session has the servers that its parameters count
+        and a minimum batch that its corrupt clients cannot see through."""
         if not isinstance(session.params, AdditiveParams):
             raise ParameterError("the session's parameters are not those of additive sums")
         committee = session.committee
@@ -45,6 +46,7 @@ class Context:
                 f"additive sums need the keys of their {session.params.servers} servers: "
                 "give the session a committee of that many"
             )
+        session.check_smallest_sum()  # specs/20-additive.md §2
         return cls(session.params, session.layout, committee, session.offer(NAME))
 
     def batch(self, number: int) -> bytes:

@@ -14,14 +14,12 @@ from typing import Literal, TypeAlias
 
 from secagg.errors import ParameterError
 from secagg.sansio import Infeasible, Params
-from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, Threat
+from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, Threat, smallest_sum
 from secagg.wire.codec import Reader, Writer
 from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
 
 MAX_LOSS = Fraction(9, 10)
 """The finder's domain: beyond it the tails say nothing that the published table confirms."""
-
-"""A sum of one is its input, and a sum of two tells either member the other's."""
 
 TableAdversary = Literal["none", "curious_server", "semi_malicious_server"]
 _ThresholdRule: TypeAlias = Callable[[Tails, int, int], int | None]
@@ -44,12 +42,19 @@ class SecAggParams:
     min_survivors: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.clients <= MAX_CLIENTS:
-            raise ParameterError(f"clients must be 2 to {MAX_CLIENTS}, not {self.clients}")
+        if not MIN_COHORT <= self.clients <= MAX_CLIENTS:
+            raise ParameterError(
+                f"clients must be {MIN_COHORT} to {MAX_CLIENTS}, not {self.clients}"
+            )
         if not 1 <= self.degree < self.clients:
             raise ParameterError(f"degree must be 1 to {self.clients - 1}, not {self.degree}")
         if not 1 <= self.threshold <= self.degree + 1:
             raise ParameterError(f"threshold must be 1 to {self.degree + 1}, not {self.threshold}")
+        if self.min_survivors < MIN_COHORT:
+            raise ParameterError(
+                f"min_survivors must be at least {MIN_COHORT}, not {self.min_survivors}: of two, "
+                "either learns the other's input from the sum"
+            )
         if not self.threshold <= self.min_survivors <= self.min_clients <= self.clients:
             raise ParameterError(
                 f"threshold {self.threshold} <= min_survivors {self.min_survivors} <= "
@@ -106,13 +111,13 @@ def secagg_parameters(threat: Threat) -> SecAggParams | Infeasible:
     if few is not None:
         return Infeasible(few)
     threshold = (n + threat.corrupted) // 2 + 1
-    if threshold > n - threat.dropped:
+    fewest = max(threshold, smallest_sum(threat.corrupted))
+    if fewest > n - threat.dropped:
         return Infeasible(
-            f"t <= n - D does not hold: the complete graph needs t = {threshold} survivors, and "
-            f"{n} clients less {threat.dropped} dropouts are {n - threat.dropped}"
+            f"max(t, A + 2, 3) <= n - D does not hold: the complete graph needs {fewest} "
+            f"survivors, and {n} clients less {threat.dropped} dropouts are {n - threat.dropped}"
         )
-    smallest = max(threshold, threat.min_clients or threshold)
-    return SecAggParams(n, n - 1, threshold, smallest, threshold)
+    return SecAggParams(n, n - 1, threshold, max(fewest, threat.min_clients or 0), fewest)
 
 
 def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
@@ -127,6 +132,8 @@ def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
     if broken is not None:
         return Infeasible(broken)
     survivors = threat.clients - threat.dropped
+    if survivors < smallest_sum(threat.corrupted):
+        return Infeasible(_too_small(survivors, threat))
     given = None if threat.min_clients is None else max(threat.min_clients, survivors)
     tails = Tails.of_cohorts(threat) if given else Tails.of(threat)
     rule = _active_threshold if is_active(threat) else _table_threshold
@@ -161,8 +168,17 @@ def check_params(threat: Threat, params: Params) -> str | None:
             f"min_survivors {params.min_survivors} leaves no room for {threat.dropped} dropouts "
             f"of {threat.clients}"
         )
+    if params.min_survivors < smallest_sum(threat.corrupted):
+        return _too_small(params.min_survivors, threat)
     check = _check_complete if params.complete else _check_regular
     return _too_few(threat) or check(threat, params)
+
+
+def _too_small(survivors: int, threat: Threat) -> str:
+    return (
+        f"a sum of {survivors} inputs, {threat.corrupted} of them from corrupt clients, protects "
+        f"nobody: at least {smallest_sum(threat.corrupted)} must survive"
+    )
 
 
 def _check_complete(threat: Threat, params: SecAggParams) -> str | None:
