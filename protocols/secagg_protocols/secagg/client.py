@@ -77,7 +77,7 @@ class SecAggClient(Mailbox):
         expander: Expander,
     ) -> None:
         super().__init__()
-        session.check_smallest_sum()  # specs/10-secagg.md §8 C0
+        session.check_smallest_sum()  # rule C0
         self._session, self._params, self._me = session, params, me
         self._offer = session.offer(protocol)
         self._randomness, self._expander = checked(randomness), expander

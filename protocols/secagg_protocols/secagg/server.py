@@ -46,7 +46,7 @@ class SecAggServer(Mailbox):
         self, protocol: str, session: Session, params: SecAggParams, *, expander: Expander
     ) -> None:
         super().__init__()
-        session.check_smallest_sum()  # specs/10-secagg.md §9 S0
+        session.check_smallest_sum()  # rule S0
         self._session, self._params, self._expander = session, params, expander
         self._offer = session.offer(protocol)
         self._state = ServerState.IDLE
