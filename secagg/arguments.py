@@ -12,10 +12,21 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import re
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from fractions import Fraction
+from typing import Any, TypeVar
 
 from secagg.errors import ParameterError
+
+_FRACTION = re.compile(
+    r"[-+]?(?:[0-9]{1,40}/0*[1-9][0-9]{0,39}"
+    r"|(?:[0-9]{1,40}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,3})?)"
+)
+"""Short enough to be computed with: the power of ten in 1e-999999999 would take hours."""
+
+_Text = TypeVar("_Text", bound=str)
 
 
 def integer(name: str, value: Any, least: int, most: int) -> int:
@@ -42,12 +53,68 @@ def real(name: str, value: Any) -> float:
     Takes every real number type, Decimal included, but no bool, text or array. Raises
     ParameterError.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
-        raise ParameterError(f"{name} must be a number, not a {type(value).__name__}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+    number = _float(name, "number", value)
     if not math.isfinite(number):
         raise ParameterError(f"{name} must be a finite number")
     return number
+
+
+def fraction(name: str, value: Any) -> Fraction:
+    """`value` from 0 to 1, exactly as it prints: 0.1 is 1/10, not the nearest binary float.
+
+    Takes the types of `real`, and text such as "0.1" or "1/3". Raises ParameterError.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | numbers.Real | Decimal):
+        raise ParameterError(f"{name} must be a fraction from 0 to 1, not a {type(value).__name__}")
+    text = str(value).strip()
+    if _FRACTION.fullmatch(text) is None:
+        raise ParameterError(f'{name} must be a fraction from 0 to 1, such as 0.1 or "1/3"')
+    exact = Fraction(text)
+    if not 0 <= exact <= 1:
+        raise ParameterError(f"{name} must be a fraction from 0 to 1: twenty per cent are 0.2")
+    return exact
+
+
+def seconds(name: str, value: Any, *, zero: bool = False) -> float:
+    """`value` as a time above 0, or from 0 on, which may be infinite; of the types of `real`.
+
+    Raises ParameterError.
+    """
+    number = _float(name, "number of seconds", value)
+    if not (number > 0 or (zero and number == 0)):
+        least = "from 0 on" if zero else "above 0"
+        raise ParameterError(f"{name} must be a number of seconds {least}, not {number}")
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value` if it is True or False: "no" and an array of one False are true to Python."""
+    if not isinstance(value, bool):
+        raise ParameterError(f"{name} must be True or False, not a {type(value).__name__}")
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """`value` as a plain str. Raises ParameterError."""
+    if not isinstance(value, str):
+        raise ParameterError(f"{name} must be a text, not a {type(value).__name__}")
+    return str(value)
+
+
+def choice(name: str, value: Any, options: Sequence[_Text]) -> _Text:
+    """The option that `value` is, as the plain text it is listed as. Raises ParameterError."""
+    found = next((o for o in options if isinstance(value, str) and o == value), None)
+    if found is None:
+        raise ParameterError(f"{name} must be one of {', '.join(options)}")
+    return found
+
+
+def _float(name: str, what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+        raise ParameterError(f"{name} must be a {what}, not a {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        return -math.inf if value < 0 else math.inf
+    except ValueError:  # Decimal's signalling NaN, which cannot even be compared
+        return math.nan

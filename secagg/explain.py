@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import ROUND_UP, Context, Decimal
 
 from secagg import registry
 from secagg.fields import Field, FixedPoint, Schema
@@ -182,8 +183,8 @@ def _precision(field: Field) -> str:
     if not isinstance(field, FixedPoint):
         return f"integers in ±{field.max}, summed exactly"
     return (
-        f"{field.bits}-bit fixed point in ±{field.clip:g}, each element of a mean within "
-        f"{field.max_error:.3g}"
+        f"{field.bits}-bit fixed point in ±{_exactly(field.clip)}, each element of a mean within "
+        f"{at_most(field.max_error)}"
     )
 
 
@@ -215,6 +216,18 @@ def _server_cost(params: Params, cost: Cost) -> str:
     return (
         f"server: about {seconds:.1g} s of masks and key agreements when as many drop as planned."
     )
+
+
+def at_most(bound: float, digits: int = 3) -> str:
+    """A bound that is at least 0 in `digits` digits, rounded up: a promise is never printed below
+    what is kept."""
+    rounded = Context(prec=digits, rounding=ROUND_UP).plus(Decimal(bound))
+    return f"{float(rounded):.{digits}g}"
+
+
+def _exactly(number: float) -> str:
+    """The shortest decimal that is read back as this float."""
+    return repr(number).removesuffix(".0")
 
 
 def _seconds(prg_bytes: int, agreements: int) -> float:

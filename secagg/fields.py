@@ -7,11 +7,12 @@ Head-room is proved here, when the schema is made, and never checked again at ru
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from secagg.arguments import choice, integer, real
 from secagg.errors import HeadroomError, ParameterError
 from secagg.ring import Layout, Ring, Segment
 from secagg.types import MAX_CLIENTS
@@ -27,14 +28,17 @@ MIN_BITS, MAX_BITS = 2, 32
 of its exact value by a margin worth stating; wider data belongs into an Integer field."""
 
 COUNT_BITS = 32
+MAX_READ = (1 << 64) - 1
+"""What a plan's bytes can name as an integer's bound. It is at most 2^63 - 1."""
 MAX_LENGTH = 1 << 32
 MAX_FIELDS = 1 << 10
 MAX_NAME = 255
 
 
-def _check_length(length: int) -> None:
-    if isinstance(length, bool) or not isinstance(length, int) or not 1 <= length < MAX_LENGTH:
-        raise ParameterError(f"a field holds 1 to {MAX_LENGTH - 1} elements, not {length!r}")
+def _set(frozen: object, **values: object) -> None:
+    """While it is made: a caller's number as the Python number that every computation uses."""
+    for name, value in values.items():
+        object.__setattr__(frozen, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,10 @@ class FixedPoint:
     """`length` reals in [-clip, clip], each rounded to one of 2^bits - 1 evenly spaced values.
 
     rounding: nearest (ties to even) or stochastic (unbiased). excess: what a value beyond clip
-    does: `clip` (counted in the report) or `error` (RangeError).
+    does: `clip` (and counted: Outcome.clipped, Report.clipped) or `error` (RangeError).
+
+    Every number may be numpy's; it is kept as Python's, so that a plan's maker computes with the
+    very clip that its readers decode. Raises ParameterError with the argument's name.
     """
 
     length: int
@@ -52,15 +59,16 @@ class FixedPoint:
     excess: Excess = "clip"
 
     def __post_init__(self) -> None:
-        _check_length(self.length)
-        if not (math.isfinite(self.clip) and self.clip > 0):
-            raise ParameterError(f"clip must be finite and above 0, not {self.clip!r}")
-        if not MIN_BITS <= self.bits <= MAX_BITS:
-            raise ParameterError(f"bits must be {MIN_BITS} to {MAX_BITS}, not {self.bits!r}")
-        if self.rounding not in ROUNDINGS:
-            raise ParameterError(f"rounding is one of {ROUNDINGS}, not {self.rounding!r}")
-        if self.excess not in EXCESSES:
-            raise ParameterError(f"excess is one of {EXCESSES}, not {self.excess!r}")
+        _set(
+            self,
+            length=integer("length", self.length, 1, MAX_LENGTH - 1),
+            clip=real("clip", self.clip),
+            bits=integer("bits", self.bits, MIN_BITS, MAX_BITS),
+            rounding=choice("rounding", self.rounding, ROUNDINGS),
+            excess=choice("excess", self.excess, EXCESSES),
+        )
+        if not self.clip > 0:
+            raise ParameterError(f"clip must be above 0, not {self.clip!r}")
         if not (self.step > 0 and math.isfinite(1 / self.step)):
             raise ParameterError(f"clip {self.clip!r} is too small for {self.bits} bits")
 
@@ -95,11 +103,11 @@ class Integer:
     max: int
 
     def __post_init__(self) -> None:
-        _check_length(self.length)
-        if isinstance(self.max, bool) or not isinstance(self.max, int) or self.max < 1:
-            raise ParameterError(f"max must be a positive integer, not {self.max!r}")
-        if self.max.bit_length() > 63:
-            raise HeadroomError(f"max {self.max} needs {self.max.bit_length() + 1} bits of 64")
+        length = integer("length", self.length, 1, MAX_LENGTH - 1)
+        largest = integer("max", self.max, 1, MAX_READ)
+        if largest.bit_length() > 63:
+            raise HeadroomError(f"max {largest} needs {largest.bit_length() + 1} bits of 64")
+        _set(self, length=length, max=largest)
 
     def bound(self, clients: int, max_weight: int) -> int:
         """M = n max."""
@@ -132,15 +140,12 @@ class Schema:
     max_weight: int = 1
 
     def __post_init__(self) -> None:
-        names = [name for name, _ in self.fields]
-        if not 1 <= len(names) <= MAX_FIELDS or len(set(names)) != len(names):
-            raise ParameterError(f"a plan has 1 to {MAX_FIELDS} fields of distinct names")
-        for name in names:
-            _check_name(name)
-        if not 1 <= self.clients <= MAX_CLIENTS:
-            raise ParameterError(f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
-        if not 1 <= self.max_weight < 1 << 32:
-            raise ParameterError(f"max_weight must be 1 to 2^32 - 1, not {self.max_weight}")
+        _check_fields(self.fields)
+        _set(
+            self,
+            clients=integer("clients", self.clients, 1, MAX_CLIENTS),
+            max_weight=integer("max_weight", self.max_weight, 1, (1 << 32) - 1),
+        )
         if self.max_weight > 1 and not any(isinstance(f, FixedPoint) for _, f in self.fields):
             raise ParameterError(
                 "max_weight > 1 needs a fixed-point field: integers are unweighted"
@@ -149,6 +154,12 @@ class Schema:
 
     @classmethod
     def of(cls, fields: Mapping[str, Field], clients: int, max_weight: int = 1) -> Schema:
+        """Raises ParameterError too for fields that are no mapping, such as a field alone."""
+        if not isinstance(fields, Mapping):
+            raise ParameterError(
+                "fields must be a mapping of names to FixedPoint or Integer, such as "
+                f"{{'update': FixedPoint(...)}}, not a {type(fields).__name__}"
+            )
         return cls(tuple(fields.items()), clients, max_weight)
 
     def ring(self, name: str, field: Field) -> Ring:
@@ -216,7 +227,19 @@ class Schema:
         return int(self.weighted and segment == len(self._widths) - 1)
 
 
-def _check_name(name: str) -> None:
+def _check_fields(fields: Sequence[tuple[Any, Any]]) -> None:
+    for name, field in fields:
+        _check_name(name)
+        if not isinstance(field, FixedPoint | Integer):
+            raise ParameterError(
+                f"field {name!r} must be a FixedPoint or an Integer, not a {type(field).__name__}"
+            )
+    names = {name for name, _ in fields}
+    if not 1 <= len(fields) <= MAX_FIELDS or len(names) != len(fields):
+        raise ParameterError(f"a plan has 1 to {MAX_FIELDS} fields of distinct names")
+
+
+def _check_name(name: Any) -> None:
     """Printable ASCII: a name ends up in logs, tables and file names of both sides."""
     if not (isinstance(name, str) and name.isascii() and name.isprintable()):
         raise ParameterError("a field's name is printable ASCII")

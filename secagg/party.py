@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg import records, selftest
+from secagg.arguments import integer
 from secagg.committee import Committee
 from secagg.errors import ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
@@ -32,7 +33,7 @@ from secagg.sansio import (
     ServerMachine,
     system_randomness,
 )
-from secagg.types import AbortReason, Buffer, Fault, NonCopyable, PartyId, Seed
+from secagg.types import FIRST_RESERVED, AbortReason, Buffer, Fault, NonCopyable, PartyId, Seed
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Client(NonCopyable):
     ) -> None:
         _refuse_active(plan)
         selftest.passed()
+        me = PartyId(integer("me", me, 0, FIRST_RESERVED - 1))
         self.plan = plan
         self.clipped: Mapping[str, int] = {}
         """Elements beyond clip in the input given, by field. It stays on this side."""

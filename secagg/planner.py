@@ -14,7 +14,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TypeAlias
 
-from secagg import registry
+from secagg import arguments, registry
+from secagg.arguments import choice, flag, integer, text
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion, WireError
@@ -71,12 +72,12 @@ def plan(
     """
     threat = _threat(clients, corrupt, dropout, adversary, min_clients)
     threat = _with_servers(threat, servers, direct)
-    _check_count("max_weight", max_weight, (1 << 32) - 1)
-    schema = Schema.of(fields, clients, max_weight)
+    schema = Schema.of(fields, threat.clients, max_weight)
     if protocol is None:
         name, params = _cheapest(threat, schema.layout)
     else:
-        name, params = protocol, _feasible(registry.load(protocol), threat)
+        name = text("protocol", protocol)
+        params = _feasible(registry.load(name), threat)
     return Plan(threat, schema, name, params)
 
 
@@ -229,12 +230,10 @@ class Plan:
 def _threat(
     clients: int, corrupt: Exact, dropout: Exact, adversary: str, min_clients: int | None
 ) -> Threat:
-    _check_count("clients", clients, MAX_CLIENTS)
+    clients = integer("clients", clients, 1, MAX_CLIENTS)
     if min_clients is not None:
-        _check_count("min_clients", min_clients, clients)
-    known = next((a for a in ADVERSARIES if a == adversary), None)
-    if known is None:
-        raise ParameterError(f"adversary is one of {ADVERSARIES}, not {adversary!r}")
+        min_clients = integer("min_clients", min_clients, 1, clients)
+    known = choice("adversary", adversary, ADVERSARIES)
     return Threat(
         clients, _exact("corrupt", corrupt), _exact("dropout", dropout), known, min_clients
     )
@@ -242,30 +241,19 @@ def _threat(
 
 def _with_servers(threat: Threat, servers: int, direct: bool) -> Threat:
     """Not written into a plan's threat: its parameters say them."""
-    _check_count("servers", servers, MAX_SERVERS)
-    if direct and servers == 1:
+    servers = integer("servers", servers, 1, MAX_SERVERS)
+    if flag("direct", direct) and servers == 1:
         raise ParameterError("direct is for plans of several servers: with one there is no other")
     return replace(threat, servers=servers, direct=direct)
 
 
-def _check_count(what: str, value: int, most: int) -> None:
-    """True is an int to Python and 10.0 equals 10; neither is a count."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ParameterError(f"{what} must be an integer from 1 to {most}, not {value!r}")
-
-
 def _exact(what: str, value: Exact) -> Fraction:
-    if isinstance(value, bool):
-        raise ParameterError(f"{what} is a fraction in [0, 1), not {value!r}")
-    try:
-        fraction = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise ParameterError(f"{what} is a fraction in [0, 1), not {value!r}") from None
-    if not 0 <= fraction < 1:
-        raise ParameterError(f"{what} must lie in [0, 1), not {value!r}")
+    fraction = arguments.fraction(what, value)
+    if fraction == 1:
+        raise ParameterError(f"{what} must lie in [0, 1), not be all of them")
     if fraction.denominator >> 32:
         raise ParameterError(
-            f"{what} = {value!r} is not a ratio of two 32-bit integers; write it with fewer "
+            f"{what} is not a ratio of two 32-bit integers; write it with fewer "
             'digits, or as a string or Fraction such as "1/3"'
         )
     return fraction

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from secagg.arguments import fraction, integer
 from secagg.drive import pump
 from secagg.drive.ensemble import Keys
 from secagg.errors import InputError, IntegrityError, ParameterError
@@ -24,8 +25,10 @@ from secagg.metered import Desk, Given, MeteredClient, MeteredServer, Progress, 
 from secagg.party import Aggregate
 from secagg.planner import Plan
 from secagg.sansio import Randomness
-from secagg.types import PartyId
+from secagg.types import MAX_CLIENTS, PartyId
 from secagg.wire.frame import NONCE_SIZE, payload_digest
+
+MAX_SEED = (1 << 128) - 1
 
 Inputs: TypeAlias = Source | Mapping[PartyId, Given] | Mapping[int, Given]
 """One entry or call for each client: its fields by name, or a Contribution with a weight."""
@@ -54,16 +57,8 @@ def drop_at(
     if (rate is None) == (count is None):
         raise ParameterError("a drop has either a rate or a count of clients")
     if count is not None:
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise ParameterError(f"a count of clients is an integer from 0 on, not {count!r}")
-        return Drop(phase, count=count)
-    try:
-        exact = Fraction(str(rate))
-    except (ValueError, ZeroDivisionError):
-        raise ParameterError(f"a rate is a number from 0 to 1, not {rate!r}") from None
-    if not 0 <= exact <= 1:
-        raise ParameterError(f"a rate is a number from 0 to 1, not {rate!r}")
-    return Drop(phase, exact)
+        return Drop(phase, count=integer("count", count, 0, MAX_CLIENTS))
+    return Drop(phase, fraction("rate", rate))
 
 
 @dataclass(frozen=True)
@@ -136,8 +131,7 @@ def run(
 
     executor: runs the server's jobs; without one, this thread does.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ParameterError(f"a seed is an integer from 0 on, not {seed!r}")
+    seed = integer("seed", seed, 0, MAX_SEED)
     leaving = _schedule(plan, (drop,) if isinstance(drop, Drop) else tuple(drop or ()), seed)
     keys = None
     if plan.info.server is None:

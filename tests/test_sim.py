@@ -183,8 +183,8 @@ def test_rates_are_decimals_of_n_and_phases_are_disjoint() -> None:
         (lambda: drop_at("unmask", -0.1), "from 0 to 1"),
         (lambda: drop_at("unmask", "1/0"), "from 0 to 1"),
         (lambda: drop_at("unmask", float("nan")), "from 0 to 1"),
-        (lambda: drop_at("unmask", count=-1), "from 0 on"),
-        (lambda: drop_at("unmask", count=True), "from 0 on"),
+        (lambda: drop_at("unmask", count=-1), "from 0 to 1048576"),
+        (lambda: drop_at("unmask", count=True), "from 0 to 1048576"),
     ],
 )
 def test_a_drop_that_cannot_be_is_refused(make_drop: Callable[[], Drop], rule: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from secagg.demo.check import Masked
+from secagg.explain import at_most
 from secagg.planner import Plan
 
 
@@ -93,7 +94,7 @@ class Result:
         if self.max_abs_error > self.error_bound:
             return (
                 f"a mean is off by {self.max_abs_error:.3g}, and the plan's bound is "
-                f"{self.error_bound:.3g}"
+                f"{at_most(self.error_bound)}"
             )
         return None
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secagg.demo.result import Progress, Result, Row
+from secagg.explain import at_most
 from secagg.planner import Plan
 
 TOLD = ("What the server learns", "Who must take part", "Who may drop", "Who may collude")
@@ -95,7 +96,7 @@ def _judgement(result: Result) -> str:
     return (
         "In every round the secure sum equals the plain integer sum of its contributors' rounded "
         f"updates, bit for bit. Against their unrounded mean the largest error was "
-        f"{result.max_abs_error:.2g}; the plan promised at most {result.error_bound:.2g}. "
+        f"{result.max_abs_error:.2g}; the plan promised at most {at_most(result.error_bound, 2)}. "
         f"{result.clipped} elements were clipped."
     )
 

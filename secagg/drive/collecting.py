@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from secagg import party
+from secagg.arguments import seconds
 from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Role
 from secagg.drive.reporting import message_limit, message_of, openers
@@ -62,6 +63,7 @@ async def collect_over(
     backoff: Backoff | None = None,
 ) -> Aggregate:
     """As `collect`, over links that say hello themselves."""
+    timeout = seconds("timeout", timeout)
     collector = party.Collector(
         task.plan,
         payload_digest=task.payload_digest,

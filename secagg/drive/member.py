@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TypeAlias
 
+from secagg.arguments import integer, seconds
 from secagg.committee import ServerSecrets
 from secagg.drive.batches import Batches, BatchReport
 from secagg.drive.clock import FLUSH_TIMEOUT
@@ -50,7 +51,7 @@ from secagg.transport.router import (
     Received,
     Router,
 )
-from secagg.types import PartyId, server_id
+from secagg.types import MAX_CLIENTS, PartyId, server_id
 from secagg.wire.frame import Frame, Message, Over, decode_frame
 
 __all__ = ["BatchReport", "MemberService"]
@@ -108,7 +109,13 @@ class MemberService:
     ) -> None:
         """Raises ParameterError for keys of another server, and for peers that are not exactly the
         helpers."""
-        _check(task, index, secrets, batches, deadline, patience)
+        index = integer("index", index, 0, len(task.committee.servers) - 1)
+        batches = integer("batches", batches, 1, (1 << 32) - 1)
+        deadline, patience = seconds("deadline", deadline), seconds("patience", patience)
+        max_links = integer("max_links", max_links, 1, MAX_CLIENTS)
+        linger = seconds("linger", linger, zero=True)
+        if secrets.public != task.committee.servers[index]:
+            raise ParameterError(f"these are not the secret keys of server {index} of the task")
         self.max_size = message_limit(task)
         self._task, self._index, self._store = task, index, store
         self._patience, self._linger = patience, linger
@@ -300,23 +307,6 @@ class MemberService:
         await asyncio.gather(
             self._router.flush(FLUSH_TIMEOUT), *(c.flush(FLUSH_TIMEOUT) for c in channels)
         )
-
-
-def _check(
-    task: Task,
-    index: int,
-    secrets: ServerSecrets,
-    batches: int,
-    deadline: float,
-    patience: float,
-) -> None:
-    servers = task.committee.servers
-    if not 0 <= index < len(servers) or secrets.public != servers[index]:
-        raise ParameterError(f"these are not the secret keys of server {index} of the task")
-    if not 1 <= batches < 1 << 32:
-        raise ParameterError(f"an epoch has 1 to 2^32 - 1 batches, not {batches}")
-    if not (deadline > 0 and patience > 0):
-        raise ParameterError(f"deadline {deadline} and patience {patience} are seconds above 0")
 
 
 def _openers(

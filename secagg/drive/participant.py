@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from secagg import party
+from secagg.arguments import integer
 from secagg.drive.clock import FLUSH_TIMEOUT, PhaseClock, RoundReport
 from secagg.errors import (
     InputError,
@@ -20,7 +21,7 @@ from secagg.errors import (
 )
 from secagg.planner import Plan
 from secagg.sansio import Randomness, system_randomness
-from secagg.transport.base import DEFAULT_MAX_SIZE, Link
+from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link
 from secagg.types import SERVER, AbortReason, PartyId
 from secagg.wire.frame import (
     Announce,
@@ -104,6 +105,7 @@ async def participate(
     whatever `inputs` raises: each time after telling the server that this client is out.
     """
     pinned = _pinned(plan, plan_digest)
+    max_size = integer("max_size", max_size, 1, MAX_SIZE)
     participant = _Participant(link, inputs, pinned, max_size, randomness)
     try:
         await participant.run()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secagg import party
+from secagg.arguments import seconds
 from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Role, anonymous
 from secagg.errors import LinkTimeout, ParameterError, RemoteProtocolError, WireError
@@ -164,6 +165,7 @@ class Reporter:
         backoff: Backoff | None = None,
     ) -> ReportOutcome:
         """openers: by server. Another call, after a LinkTimeout, sends the same bytes."""
+        timeout = seconds("timeout", timeout)
         try:
             async with asyncio.timeout(timeout), Router(openers, backoff=backoff) as router:
                 while not self._client.done:

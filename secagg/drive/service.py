@@ -19,6 +19,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeAlias
 
 from secagg import errors, party
+from secagg.arguments import flag, integer, seconds
 from secagg.drive.clock import FLUSH_TIMEOUT, PhaseClock, RoundReport
 from secagg.drive.executor import check_executor, run_jobs_async
 from secagg.errors import (
@@ -31,8 +32,8 @@ from secagg.errors import (
 )
 from secagg.planner import Plan
 from secagg.sansio import Dropped, Event, Job, Randomness, system_randomness
-from secagg.transport.base import DEFAULT_MAX_SIZE, Link
-from secagg.types import AbortReason, Fault, PartyId
+from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link
+from secagg.types import MAX_CLIENTS, AbortReason, Fault, PartyId
 from secagg.wire.frame import (
     NONCE_SIZE,
     Announce,
@@ -50,6 +51,8 @@ MAX_LINKS = 10_000
 MAX_FRAMES = 64
 """Frames that one client may send between two announcements. A protocol has at most a message a
 phase, and a late one of the round before; whoever sends this many is flooding."""
+MAX_DEADLINE = (1 << 32) // 1000
+"""Seconds. An announcement has milliseconds in 32 bits."""
 MAX_OUTBOX = 64
 """Frames that wait for one slow client before it counts as gone."""
 
@@ -77,8 +80,8 @@ class Service:
         self.port: int | None = None
         self.report: RoundReport | None = None
         """Of the last round, also of one that failed."""
-        self._max_size = max_size
-        self._max_links = max_links
+        self._max_size = integer("max_size", max_size, 1, MAX_SIZE)
+        self._max_links = integer("max_links", max_links, 1, MAX_CLIENTS)
         self._randomness = randomness
         self._members: dict[_Member, None] = {}  # in order of arrival
         self._changed = asyncio.Condition()
@@ -113,6 +116,9 @@ class Service:
 
     async def ready(self, clients: int, timeout: float | None = None) -> None:
         """Waits until that many clients are connected; LinkTimeout after `timeout` seconds."""
+        clients = integer("clients", clients, 0, MAX_CLIENTS)
+        if timeout is not None:
+            timeout = seconds("timeout", timeout)
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(lambda: self.connected >= clients)
@@ -151,6 +157,7 @@ class Service:
         if self._round is not None:
             raise LocalProtocolError("one round at a time: the last one is still running")
         limits = _limits(plan.info.phases, deadlines)
+        inline = flag("inline", inline)
         announced = tuple(self._members)[: plan.threat.clients]
         nonce = self._randomness(NONCE_SIZE)
         digest = payload_digest(payload)
@@ -364,10 +371,10 @@ def _limits(phases: Sequence[str], deadlines: Deadlines) -> dict[str, float]:
         deadlines = dict.fromkeys(phases, deadlines)
     if deadlines.keys() != set(phases):
         raise ParameterError(
-            f"deadlines are needed for the phases {', '.join(phases)} and no others, "
-            f"not for {', '.join(deadlines)}"
+            f"deadlines are needed for the phases {', '.join(phases)}, and for no others"
         )
-    for phase, seconds in deadlines.items():
-        if not 0 < seconds < (1 << 32) / 1000:
-            raise ParameterError(f"the deadline of {phase} must be seconds above 0, not {seconds}")
-    return {phase: deadlines[phase] for phase in phases}
+    limits = {phase: seconds(f"the deadline of {phase}", deadlines[phase]) for phase in phases}
+    for phase, limit in limits.items():
+        if limit >= MAX_DEADLINE:
+            raise ParameterError(f"the deadline of {phase} must be below {MAX_DEADLINE} seconds")
+    return limits

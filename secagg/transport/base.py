@@ -8,6 +8,9 @@ from typing import Protocol, TypeAlias
 DEFAULT_MAX_SIZE = 64 << 20
 """Bytes of one message where no plan says less: 64 MiB, a model of sixteen million float32."""
 
+MAX_SIZE = (1 << 63) - 1
+"""What a caller can ask for: no limit at all, in practice."""
+
 
 class Link(Protocol):
     """One end of a connection. At most one task sends and at most one receives at a time."""

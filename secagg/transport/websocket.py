@@ -16,8 +16,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
+from secagg.arguments import integer, seconds
 from secagg.errors import LinkClosed, LinkTimeout, ParameterError, PolicyRefused, TransportError
-from secagg.transport.base import DEFAULT_MAX_SIZE, Link, OnLink
+from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link, OnLink
 
 if TYPE_CHECKING:
     import uvicorn
@@ -47,6 +48,7 @@ async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float 
     Raises ParameterError for what is no such URL, PolicyRefused for `ws://` to another machine,
     LinkTimeout, and TransportError when nobody answers or what answers is no such service.
     """
+    max_size, timeout = integer("max_size", max_size, 1, MAX_SIZE), seconds("timeout", timeout)
     try:
         from websockets.asyncio.client import connect as open_websocket
         from websockets.exceptions import WebSocketException
@@ -127,6 +129,7 @@ async def listen(
     host: a loopback address or "localhost", else PolicyRefused. port: 0 takes a free one.
     Raises TransportError when the address is taken.
     """
+    port, max_size = integer("port", port, 0, 65535), integer("max_size", max_size, 1, MAX_SIZE)
     try:
         import uvicorn
     except ImportError as missing:

@@ -184,7 +184,7 @@ def test_an_active_plan_can_be_read() -> None:
         (("--bits", "33"), "bits must be"),
         (("--clip", "nan"), "clip must be"),
         (("--dropout", "1.5"), "dropout"),
-        (("--length", "0"), "elements"),
+        (("--length", "0"), "length must be"),
         (("--min-clients", "11"), "min_clients"),
     ],
 )
