@@ -30,15 +30,34 @@
         ├── LinkClosed
         └── LinkTimeout
 
-Messages name sizes, phases and ids, never contents: an error may be logged anywhere.
+Messages name sizes, phases and ids, never contents: an error may be logged anywhere. Every one
+survives pickle and copy unchanged, as a worker's error must on its way out of a pool.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from secagg.types import AbortReason
 
 
-class SecAggError(Exception):
+class Portable(Exception):
+    """Survives pickle and copy whatever arguments its class's __init__ takes.
+
+    An exception is otherwise made again by `cls(*args)`, whose args are those of the text: a class
+    with arguments of its own then fails inside the pool that reads it, and the pool hangs.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args), self.__dict__ or None
+
+
+def _again(kind: type[Portable], args: tuple[Any, ...]) -> Portable:
+    """Without __init__: attributes and notes follow as the state."""
+    return kind.__new__(kind, *args)
+
+
+class SecAggError(Portable):
     """The root of the tree."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from secagg.errors import Portable
 from secagg.types import AbortReason, Fault, PartyId
 
 _REASONS = {
@@ -20,7 +21,7 @@ def reason_of(fault: Fault) -> AbortReason:
     return _REASONS.get(fault, AbortReason.PEER_FAULT)
 
 
-class ServerFault(Exception):
+class ServerFault(Portable):
     """What another server did wrong; it never leaves this package: it ends the batch, named."""
 
     def __init__(self, party: PartyId, fault: Fault, detail: str) -> None:
