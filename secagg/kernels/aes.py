@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from secagg.kernels.jit import kernel
 from secagg.ring import Lane
 
 Bytes = npt.NDArray[np.uint8]
@@ -300,22 +301,22 @@ _neon = _intrinsic("neon")
 
 
 # One function a unit: numba's disk cache tells functions apart, not the values they close over.
-@njit(cache=True, nogil=True)
+@kernel
 def vaes512(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
     _vaes512(lanes, keys, signs, counter)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def vaes256(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
     _vaes256(lanes, keys, signs, counter)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def aesni(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
     _aesni(lanes, keys, signs, counter)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def neon(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
     _neon(lanes, keys, signs, counter)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from secagg.kernels.jit import kernel
 
 Elements = npt.NDArray[np.uint64]
 
@@ -21,7 +22,7 @@ _MIDDLE = np.uint64(30)
 _MIDDLE_LOW = np.uint64((1 << 30) - 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def multiply(a: np.uint64, b: np.uint64) -> np.uint64:
     """a b mod p.
 
@@ -37,7 +38,7 @@ def multiply(a: np.uint64, b: np.uint64) -> np.uint64:
     return reduce(total)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def reduce(a: np.uint64) -> np.uint64:
     """a mod p, for any a below 2^64: one folding leaves at most p + 7."""
     folded = (a & P) + (a >> _BITS)
@@ -46,7 +47,7 @@ def reduce(a: np.uint64) -> np.uint64:
     return folded
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def inverse(a: np.uint64) -> np.uint64:
     """a^(p - 2) mod p; 0 for 0."""
     result = _ONE
@@ -59,7 +60,7 @@ def inverse(a: np.uint64) -> np.uint64:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def evaluate(out: Elements, coefficients: Elements, points: Elements) -> None:
     """out[i, l] = sum over j of coefficients[j, l] points[i]^j.
 
@@ -76,7 +77,7 @@ def evaluate(out: Elements, coefficients: Elements, points: Elements) -> None:
                 out[i, limb] = reduce(product + coefficients[power, limb])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def lagrange_at_zero(out: Elements, points: Elements) -> None:
     """out[i] = product over j != i of points[j] / (points[j] - points[i]); distinct points."""
     for i in range(points.size):
@@ -88,7 +89,7 @@ def lagrange_at_zero(out: Elements, points: Elements) -> None:
         out[i] = multiply(above, inverse(below))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def combine(out: Elements, shares: Elements, weights: Elements) -> None:
     """out[l] = sum over i of weights[i] shares[i, l]. Shapes (limbs,), (t, limbs) and (t,)."""
     for limb in range(out.size):

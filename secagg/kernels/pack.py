@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from secagg.errors import InputError
+from secagg.kernels.jit import kernel
 from secagg.ring import Lane, Ring
 from secagg.types import Buffer
 
@@ -78,7 +78,7 @@ def _ring(lane: Lane, width: int) -> Ring:
     return ring
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_words(out: Words, lane: Lane, width: np.uint64, mask: np.uint64) -> None:
     """out = the packed words of lane, elements reduced by `mask`; out holds ceil(n width / 64)."""
     word, filled, k = _ZERO, _ZERO, 0
@@ -96,7 +96,7 @@ def pack_words(out: Words, lane: Lane, width: np.uint64, mask: np.uint64) -> Non
         out[k] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_words(out: Lane, words: Words, width: np.uint64, mask: np.uint64) -> None:
     """out[i] += element i modulo the lane; words holds one word past the last element's start."""
     for i in range(out.size):

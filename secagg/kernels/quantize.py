@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from secagg.kernels.jit import kernel
 
 Levels = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64] | npt.NDArray[np.float32]
@@ -17,7 +18,7 @@ Reals = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 _TWO_32 = float(1 << 32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def nearest(
     out: Levels, counts: Levels, values: Reals, clip: float, step: float, levels: int
 ) -> None:
@@ -32,7 +33,7 @@ def nearest(
     counts[1] += beyond
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def stochastic(
     out: Levels,
     counts: Levels,
@@ -56,7 +57,7 @@ def stochastic(
     counts[1] += beyond
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scaled(x: float, clip: float, step: float, top: float) -> float:
     """x / step within ±top. Just inside ±clip it can pass ±top by a rounding error; NaN is -top,
     so that whatever is rounded fits 32 bits."""

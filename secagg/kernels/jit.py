@@ -1,0 +1,67 @@
+"""The compiler of the kernels, and its cache on disk.
+
+Numba keeps what it compiled beside the source, or in the user's cache folder, or in
+NUMBA_CACHE_DIR, and refuses to decorate a function where it can write to none of them: in a
+container with read-only packages and a user without a home, say. A cache saves seconds and is no
+reason to stop: here it is done without, at the first sign that it cannot be used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+from numba import config, njit
+from numba.core.caching import FunctionCache
+
+_log = logging.getLogger(__name__)
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Cache(FunctionCache):
+    """Numba's own, which gives up at the first error of the disk: full, read-only since, foreign.
+
+    What is compiled is then kept in this process only, as without a cache.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._give_up(error)
+            return None  # numba's word for: not there
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._enabled = False
+        _told(error.strerror or type(error).__name__)
+
+
+def kernel(function: _F) -> _F:
+    """Compiled at its first call, without the GIL; cached on disk where that can be.
+
+    The function is its plain self without the JIT.
+    """
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return function
+    compiled: Any = njit(nogil=True)(function)
+    try:
+        compiled._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    except RuntimeError:  # numba's, of which there is one: no locator
+        _told("no folder for them can be written")
+    kept: _F = compiled
+    return kept
+
+
+@cache
+def _told(why: str) -> None:
+    """Once a process, not once a kernel."""
+    _log.info("kernels are compiled anew in each process, without a cache: %s", why)
