@@ -64,7 +64,7 @@ def _checkout() -> Path:
 
 def _load(root: Path, name: str) -> Any:
     files = sorted((root / "bench").glob("*.py"))
-    known = [file.stem for file in files if f'\nNAME = "{file.stem}"\n' in file.read_text()]
+    known = [file.stem for file in files if f'\nNAME = "{file.stem}"\n' in file.read_text("utf-8")]
     if name not in known:
         raise ParameterError(f"no benchmark is named {name!r}; there are {', '.join(known)}")
     if str(root) not in sys.path:  # `bench` is not among the packages that are installed

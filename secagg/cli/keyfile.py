@@ -19,6 +19,7 @@ from secagg.cli.output import write_whole
 from secagg.committee import ServerSecrets
 from secagg.crypto import agree
 from secagg.errors import InputError, ParameterError, PolicyRefused
+from secagg.store.files import of_another, open_to_others
 from secagg.types import Seed
 
 _SERVER = b"secagg key, version 1: server\n"
@@ -100,13 +101,13 @@ def _read(path: Path) -> bytes:
         status = os.fstat(source.fileno())  # of what is read, whatever the name leads to meanwhile
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file")
-        if status.st_mode & 0o077:
+        if open_to_others(status):
             mode = stat.S_IMODE(status.st_mode)
             raise PolicyRefused(
                 f"{path} is open to other users (mode {mode:04o}): chmod it to 600 and, if one of "
                 "them may have read it, make new keys and a new task"
             )
-        if status.st_uid not in (os.geteuid(), 0):
+        if of_another(status):
             raise PolicyRefused(f"{path} belongs to another user, who can read and change it")
         return source.read(_LARGEST + 1)
 

@@ -26,9 +26,13 @@ of a service's memory."""
 def run_until_stopped(work: Coroutine[None, None, None]) -> bool:
     """Runs `work` in a loop of its own; whether SIGTERM or SIGINT ended it early.
 
-    A signal cancels the work, so that links close in order and peers hear of it.
+    A signal cancels the work, so that links close in order and peers hear of it. On Windows, whose
+    loop takes no handlers, Ctrl-C does the same through asyncio.run, and SIGTERM ends the process.
     """
-    return asyncio.run(_stoppable(work))
+    try:
+        return asyncio.run(_stoppable(work))
+    except KeyboardInterrupt:
+        return True
 
 
 async def _stoppable(work: Coroutine[None, None, None]) -> bool:

@@ -27,6 +27,11 @@ from secagg.wire.frame import Announce, Message, decode_frame
 
 FIELD = "update"
 
+DEADLY = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""What no handler sees; on Windows os.kill ends the process by either, at once."""
+DIED = -DEADLY if hasattr(signal, "SIGKILL") else DEADLY
+"""The exit code after it."""
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -116,7 +121,7 @@ class MortalLink:
         if isinstance(frame, Message) and self._phases:
             phase = self._phases.pop(0)
             if (self._round, phase) in self._orders.deaths:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), DEADLY)
         await self._link.send(data)
 
     async def close(self) -> None:

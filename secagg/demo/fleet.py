@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Coroutine, Iterable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from secagg.demo.client import Orders
+from secagg.demo.client import DIED, Orders
 from secagg.errors import TransportError
 
 GRACE = 5.0
@@ -91,7 +90,7 @@ class Fleet:
 
     async def _watch(self, orders: Orders, process: Process) -> None:
         code = await process.wait()
-        if code != -signal.SIGKILL and not self._failed.done():
+        if code != DIED and not self._failed.done():
             self._failed.set_exception(_failure(orders, code))
 
 

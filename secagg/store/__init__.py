@@ -1,5 +1,6 @@
 """Durable state: what must outlive the process, committed before a message reveals it.
 
 `base` is what a driver asks of a store, `memory` keeps rows as long as the process lives,
-`sqlite` as long as the disk does; `database` is the file of the latter.
+`sqlite` as long as the disk does; `database` is the file of the latter, `files` what platforms do
+differently.
 """

@@ -12,7 +12,7 @@ What SQLite leaves open, and what is done about it here:
 - It makes what is missing. A file is made here under another name and moved into place whole, so
   an empty file, or a log without its file, is damage and not a new store.
 - Its locks belong to the process, which loses them when it closes any other descriptor of the
-  file. Ours is a flock on a file beside it.
+  file. Ours is a lock on a file beside it.
 
 What stays undetectable: a file and log that were put back together from an older copy, and the
 loss of the last batches by damage to the log, which SQLite takes for a torn end. A deleted row's
@@ -21,7 +21,6 @@ bytes are overwritten in the file (secure_delete) but may stay in the log until 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import sqlite3
@@ -30,6 +29,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from secagg.errors import StorageError
+from secagg.store import files
 
 MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x5ECA667
@@ -70,14 +70,14 @@ def take_lock(path: Path) -> int:
     with reported(path, f"its lock {name.name} cannot be taken"):
         lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.lock(lock)
         except BlockingIOError:
             os.close(lock)
             raise StorageError(
                 f"{path} is in use by another server or another store of this process, which "
                 f"holds {name.name}; end that one first"
             ) from None
-        except OSError:
+        except (OSError, StorageError):
             os.close(lock)
             raise
     return lock
@@ -95,7 +95,7 @@ def create(path: Path, owner: bytes) -> None:
         leftover.unlink(missing_ok=True)
     made = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.fchmod(made, 0o600)  # whatever the umask took
+        files.make_private(made)
     finally:
         os.close(made)
     with closing(sqlite3.connect(draft, isolation_level=None)) as database:
@@ -110,13 +110,13 @@ def create(path: Path, owner: bytes) -> None:
             database.execute("INSERT INTO head VALUES (?, ?)", (owner, checksum(b"", owner)))
         checkpoint(database)
     os.rename(draft, path)
-    _sync(path.parent)
+    files.sync_folder(path.parent)
 
 
 def connect(path: Path, owner: bytes) -> sqlite3.Connection:
     """A connection that has read and checked everything. The caller holds the lock."""
     status = path.stat()
-    if status.st_mode & 0o077:
+    if files.open_to_others(status):
         raise StorageError(
             f"{path} is open to other users (mode {status.st_mode & 0o777:04o}); chmod it to 600"
         )
@@ -223,11 +223,3 @@ def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
 
 def _pragma(database: sqlite3.Connection, name: str) -> object:
     return database.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""What Unix and Windows do differently with files: locks, owners, folders.
+
+Asked of the platform when it is needed, never when a module is imported: a client needs none of it.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from secagg.errors import StorageError
+
+
+def lock(descriptor: int) -> None:
+    """Locks the whole file for this descriptor, until it is closed; BlockingIOError if it is taken.
+
+    By flock, or on Windows by a lock on the file's first byte; StorageError where there is neither.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        _lock_first_byte(descriptor)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _lock_first_byte(descriptor: int) -> None:
+    """Also beyond the end of an empty file. Both are exclusive between handles of one process."""
+    try:
+        msvcrt: Any = import_module("msvcrt")
+    except ImportError:
+        raise StorageError(
+            "this platform has no file locks: a store could have two owners"
+        ) from None
+    try:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    except PermissionError as taken:  # EACCES is its word for a lock of somebody else
+        raise BlockingIOError(*taken.args) from None
+
+
+def make_private(descriptor: int) -> None:
+    """Mode 0600 whatever the umask took. Windows has access lists of the folder instead."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+
+
+def open_to_others(status: os.stat_result) -> bool:
+    """Whether others than its owner may read or write; on Windows, whose modes do not say, False."""
+    return hasattr(os, "geteuid") and bool(status.st_mode & 0o077)
+
+
+def of_another(status: os.stat_result) -> bool:
+    """Whether it belongs neither to this user nor to root; on Windows, which does not say, False."""
+    return hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable. Windows cannot, and its file system logs them itself."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
