@@ -11,10 +11,14 @@ from secagg.errors import CryptoError, InputError, RangeError
 from secagg.fields import FixedPoint
 from secagg.kernels import quantize as kernels
 from secagg.mask import KEY_SIZE, add_stream
+from secagg.ring import Lane, Ring
 from secagg.types import Randomness
 
 CHUNK = 1 << 16
 """Elements at a time: temporaries stay at about a megabyte whatever the field's length."""
+
+_INT64 = Ring(64)
+"""In which two's complement is that of int64."""
 
 
 def quantize(
@@ -36,17 +40,37 @@ def quantize(
     beyond clip where field.excess is `error`. |x - level * field.step| <= field.max_error for
     every x within ±clip.
     """
-    flat = flatten(values, field.length, name)
-    key = _rounding_key(field, randomness)
     levels = np.empty(field.length, np.int64)
+    return levels, quantize_into(levels.view(np.uint64), values, field, randomness, name=name)
+
+
+def quantize_into(
+    out: Lane,
+    values: npt.ArrayLike,
+    field: FixedPoint,
+    randomness: Randomness,
+    *,
+    ring: Ring = _INT64,
+    weight: int = 1,
+    name: str = "values",
+) -> int:
+    """out[i] = level i * weight modulo the ring, and how many values were clipped: `quantize`
+    without an array of levels in between.
+
+    out: field.length elements, contiguous, of a lane that holds the ring. weight: below 2^32.
+    Where it raises, out has no meaning.
+    """
+    flat = flatten(values, field.length, name)
+    rounding = _Rounding(field, _rounding_key(field, randomness), weight, ring.mask)
     clipped = 0
-    for start in range(0, field.length, CHUNK):
-        chunk = _reals(flat[start : start + CHUNK])
-        counts = _round(levels[start : start + CHUNK], chunk, field, key, start)
-        if counts.any():
-            _judge(chunk, counts, field, name, start)
-        clipped += int(counts[1])
-    return levels, clipped
+    with np.errstate(over="ignore"):  # without the JIT, a product that wraps says so
+        for start in range(0, field.length, CHUNK):
+            chunk = _reals(flat[start : start + CHUNK])
+            counts = rounding(out[start : start + CHUNK], chunk, start)
+            if counts.any():
+                _judge(chunk, counts, field, name, start)
+            clipped += int(counts[1])
+    return clipped
 
 
 def dequantize(levels: npt.NDArray[np.int64], step: float) -> npt.NDArray[np.float64]:
@@ -116,24 +140,28 @@ def _reals(chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.ascontiguousarray(chunk, np.float64)
 
 
-def _round(
-    out: npt.NDArray[np.int64],
-    reals: npt.NDArray[Any],
-    field: FixedPoint,
-    key: bytes | None,
-    start: int,
-) -> npt.NDArray[np.int64]:
-    """How many values were not finite, and how many beyond clip."""
-    # Dividing by the very step that decoding multiplies with keeps the error within max_error;
-    # x * (levels / clip) would round twice, and x * levels can overflow.
-    counts = np.zeros(2, np.int64)
-    if key is None:
-        kernels.nearest(out, counts, reals, field.clip, field.step, field.levels)
+class _Rounding:
+    """How the values of one field become elements: its rounding, then weight and ring."""
+
+    def __init__(self, field: FixedPoint, key: bytes | None, weight: int, mask: int) -> None:
+        # Dividing by the very step that decoding multiplies with keeps the error within max_error;
+        # x * (levels / clip) would round twice, and x * levels can overflow.
+        self._scale = field.clip, field.step, field.levels
+        self._ring = np.uint64(weight), np.uint64(mask)
+        self._key = key
+        self._uniform = np.empty(min(field.length, CHUNK) if key else 0, np.uint32)
+
+    def __call__(self, out: Lane, reals: npt.NDArray[Any], start: int) -> npt.NDArray[np.int64]:
+        """How many values were not finite, and how many beyond clip."""
+        counts = np.zeros(2, np.int64)
+        if self._key is None:
+            kernels.nearest(out, counts, reals, *self._scale, *self._ring)
+            return counts
+        uniform = self._uniform[: reals.size]
+        uniform.fill(0)
+        add_stream(uniform, self._key, 1, start)
+        kernels.stochastic(out, counts, reals, uniform, *self._scale, *self._ring)
         return counts
-    uniform = np.zeros(reals.size, np.uint32)
-    add_stream(uniform, key, 1, start)
-    kernels.stochastic(out, counts, reals, uniform, field.clip, field.step, field.levels)
-    return counts
 
 
 def _judge(

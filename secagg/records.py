@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import FixedPoint, Integer, Schema, Slot
-from secagg.quantize import as_array, dequantize, flatten, quantize
+from secagg.quantize import as_array, dequantize, flatten, quantize_into
 from secagg.ring import Lane, Ring, RingVector
 from secagg.types import Randomness
 
@@ -67,12 +67,13 @@ def encode(
     vector = schema.layout.zeros()
     clipped = {}
     for (name, field), slot in zip(schema.fields, schema.slots, strict=True):
+        ring, part = schema.layout.segments[slot.segment].ring, _part(vector, slot)
         if isinstance(field, FixedPoint):
-            levels, clipped[name] = _quantize(values[name], field, name, randomness)
-            levels *= weight  # below 2^31 * 2^32
+            clipped[name] = quantize_into(
+                part, _flat(values[name]), field, randomness, ring=ring, weight=weight, name=name
+            )
         else:
-            levels = _integers(values[name], field, name)
-        _store(vector, schema, slot, levels)
+            _store(part, _integers(values[name], field, name), ring)
     if schema.weight_slot is not None:
         _part(vector, schema.weight_slot)[:] = weight
     for slot in schema.count_slots:
@@ -115,7 +116,8 @@ def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
         levels = decoded.levels[name] = _signed(_part(vector, slot), ring)
         if isinstance(field, FixedPoint):
             decoded.sum[name] = dequantize(levels, field.step)
-            decoded.mean[name] = levels / np.float64(weight) * field.step
+            decoded.mean[name] = levels / np.float64(weight)
+            decoded.mean[name] *= field.step
         else:
             decoded.sum[name] = levels
             decoded.mean[name] = levels / np.float64(contributors)
@@ -204,12 +206,8 @@ def _check_weight(weight: int, limit: int) -> int:
     return int(weight)
 
 
-def _quantize(
-    values: Values, field: FixedPoint, name: str, randomness: Randomness
-) -> tuple[Int64s, int]:
-    if isinstance(values, Mapping):
-        values = Structure.of(values).flatten(values)
-    return quantize(values, field, randomness, name=name)
+def _flat(values: Values) -> npt.ArrayLike:
+    return Structure.of(values).flatten(values) if isinstance(values, Mapping) else values
 
 
 def _integers(values: Values, field: Integer, name: str) -> Int64s:
@@ -236,17 +234,21 @@ def _part(vector: RingVector, slot: Slot) -> Lane:
     return vector[slot.segment][slot.start : slot.start + slot.length]
 
 
-def _store(vector: RingVector, schema: Schema, slot: Slot, levels: Int64s) -> None:
+def _store(part: Lane, integers: Int64s, ring: Ring) -> None:
     """Two's complement modulo the ring."""
-    bits = levels.view(np.uint64)
-    bits &= np.uint64(schema.layout.segments[slot.segment].ring.mask)
-    _part(vector, slot)[:] = bits
+    bits = integers.view(np.uint64)
+    bits &= np.uint64(ring.mask)
+    part[:] = bits
 
 
 def _signed(lane: Lane, ring: Ring) -> Int64s:
     """The ring's top bit becomes int64's sign, and comes back with it."""
     shift = 64 - ring.width
-    return (lane.astype(np.uint64) << np.uint64(shift)).view(np.int64) >> np.int64(shift)
+    bits = lane.astype(np.uint64)
+    bits <<= np.uint64(shift)
+    signed = bits.view(np.int64)
+    signed >>= np.int64(shift)
+    return signed
 
 
 def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:

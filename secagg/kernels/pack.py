@@ -1,29 +1,42 @@
 """Elements of w bits, packed without gaps, 1 <= w <= 64 (specs/02-quantization.md §2).
 
-Element i is bits [i w, (i + 1) w) of a stream whose bit j is bit j % 8 of byte j // 8. Read as
-little-endian words of 64 bits, bit j is bit j % 64 of word j // 64: the kernels move whole words.
+Element i is bits [i w, (i + 1) w) of a stream whose bit j is bit j % 8 of byte j // 8. Eight
+elements are w whole bytes, so the eight places within a group, a byte and a shift each, are the
+same in every group: the kernels work them out once, and one compiled kernel a lane serves every
+width at the speed that a width known to the compiler would give. An element is read and written as
+the 64 bits that begin at its first byte; those of more than 57 bits can reach into a ninth byte,
+and have kernels of their own.
+
+Numba reads and writes at multiples of an element's size only, so the two instructions that do it
+at any byte are LLVM's. It runs on little-endian machines only, as do they.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
 
 from secagg.errors import InputError
 from secagg.kernels.jit import kernel
 from secagg.ring import Lane, Ring
 from secagg.types import Buffer
 
-Words = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
 
-CHUNK = 1 << 15
-"""Elements copied to an aligned buffer at a time: at most 256 KiB, and a whole number of words."""
+NARROW = 57
+"""Bits of the widest element that ends in the 64 bits from its first byte on, wherever in that byte
+it begins, and after which the next begins within them."""
 
-_WORD = np.uint64(64)
-_ZERO = np.uint64(0)
-_ONE = np.uint64(1)
-_LOG_WORD = np.uint64(6)
-_IN_WORD = np.uint64(63)
+SLACK = 16
+"""Bytes past the first of an element that a kernel may touch, whatever the width."""
+
+_ZERO, _ONE, _THREE, _SEVEN, _EIGHT = (np.uint64(i) for i in (0, 1, 3, 7, 8))
+_IN_WORD, _WORD = np.uint64(63), np.uint64(64)
 
 
 def pack(lane: Lane, width: int) -> bytes:
@@ -31,10 +44,17 @@ def pack(lane: Lane, width: int) -> bytes:
 
     lane: one dimension, dtype u1, u2, u4 or u8 of at least `width` bits. InputError otherwise.
     """
+    return bytes(packed(lane, width))
+
+
+def packed(lane: Lane, width: int) -> memoryview:
+    """As `pack`, in fresh memory that nobody else holds, and so without a last copy."""
     ring = _ring(lane, width)
-    words = np.empty((lane.size * width + 63) // 64, "<u8")
-    pack_words(words, np.ascontiguousarray(lane), np.uint64(width), np.uint64(ring.mask))
-    return words.view(np.uint8)[: ring.packed_size(lane.size)].tobytes()
+    size = ring.packed_size(lane.size)
+    out = np.empty(size + SLACK, np.uint8)
+    pack_all = pack_groups if width <= NARROW else pack_wide
+    pack_all(out, np.ascontiguousarray(lane), np.uint64(width), np.uint64(ring.mask))
+    return out[:size].data.toreadonly()
 
 
 def unpack(data: Buffer, width: int, length: int) -> Lane:
@@ -60,13 +80,16 @@ def unpack_add(data: Buffer, width: int, accumulator: Lane) -> None:
             f"{ring.packed_size(accumulator.size)} bytes, not {len(data)}"
         )
     packed = np.frombuffer(data, np.uint8)
-    # a message's bytes start anywhere; the last element may reach into one word more
-    words = np.zeros(min(accumulator.size, CHUNK) * width // 64 + 2, "<u8")
-    for start in range(0, accumulator.size, CHUNK):
-        part = accumulator[start : start + CHUNK]
-        at, size = ring.packed_size(start), ring.packed_size(part.size)
-        words.view(np.uint8)[:size] = packed[at : at + size]
-        add_words(part, words, np.uint64(width), np.uint64(ring.mask))
+    packed.flags.writeable = False  # one kind of array, so one specialisation a lane
+    # what the kernel may touch past an element's first byte must be the message's own
+    inside = max(0, packed.size - SLACK) * 8 // width // 8 * 8
+    at = inside * width // 8
+    last = np.zeros(packed.size - at + SLACK, np.uint8)
+    last[: packed.size - at] = packed[at:]
+    last.flags.writeable = False
+    add_all = add_groups if width <= NARROW else add_wide
+    for part, source in ((accumulator[:inside], packed), (accumulator[inside:], last)):
+        add_all(part, source, np.uint64(width), np.uint64(ring.mask))
 
 
 def _ring(lane: Lane, width: int) -> Ring:
@@ -78,31 +101,108 @@ def _ring(lane: Lane, width: int) -> Ring:
     return ring
 
 
+def _address(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    first = builder.gep(builder.bitcast(data, ir.PointerType(ir.IntType(8))), [at])
+    return builder.bitcast(first, ir.PointerType(ir.IntType(64)))
+
+
+def _emit_load(typing: Any, data: Any, at: Any) -> Any:
+    def lower(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        address = _address(context, builder, signature.args[0], given[0], given[1])
+        return builder.load(address, align=1)
+
+    return types.uint64(data, types.uint64), lower
+
+
+def _emit_store(typing: Any, out: Any, at: Any, word: Any) -> Any:
+    def lower(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        address = _address(context, builder, signature.args[0], given[0], given[1])
+        builder.store(given[2], address, align=1)
+        return context.get_dummy_value()
+
+    return types.void(out, types.uint64, types.uint64), lower
+
+
+def _plain_load(data: Bytes, at: np.uint64) -> np.uint64:
+    return np.uint64(data[int(at) : int(at) + 8].view("<u8")[0])
+
+
+def _plain_store(out: Bytes, at: np.uint64, word: np.uint64) -> None:
+    out[int(at) : int(at) + 8].view("<u8")[0] = word
+
+
+_load: Any = _plain_load  # _load(data, at): the 64 bits that begin at a byte
+_store: Any = _plain_store
+if not config.DISABLE_JIT:  # type: ignore[attr-defined]
+    _load, _store = intrinsic(_emit_load), intrinsic(_emit_store)
+
+
 @kernel
-def pack_words(out: Words, lane: Lane, width: np.uint64, mask: np.uint64) -> None:
-    """out = the packed words of lane, elements reduced by `mask`; out holds ceil(n width / 64)."""
-    word, filled, k = _ZERO, _ZERO, 0
+def pack_groups(out: Bytes, lane: Lane, width: np.uint64, mask: np.uint64) -> None:
+    """out = the packed bytes of lane, elements reduced by `mask`; it has SLACK bytes more.
+
+    word: what stands from the first byte of an element on, the end of the element before included.
+    """
+    i, at = _ZERO, _ZERO
+    for _ in range(lane.size // 8):
+        word, before = _ZERO, _ZERO
+        for j in range(8):
+            bit = np.uint64(j) * width
+            byte = bit >> _THREE
+            word = word >> ((byte - before) << _THREE) | (np.uint64(lane[i]) & mask) << (
+                bit & _SEVEN
+            )
+            _store(out, at + byte, word)
+            before = byte
+            i += _ONE
+        at += width
+    word, before = _ZERO, at
+    for k in range(lane.size // 8 * 8, lane.size):
+        bit = np.uint64(k) * width
+        byte = bit >> _THREE
+        word = word >> ((byte - before) << _THREE) | (np.uint64(lane[k]) & mask) << (bit & _SEVEN)
+        _store(out, byte, word)
+        before = byte
+
+
+@kernel
+def pack_wide(out: Bytes, lane: Lane, width: np.uint64, mask: np.uint64) -> None:
+    """pack_groups for more than NARROW bits: word and high are 128 bits from the first byte on."""
+    carried = _ZERO
     for i in range(lane.size):
+        bit = np.uint64(i) * width
+        byte, shift = bit >> _THREE, bit & _SEVEN
         element = np.uint64(lane[i]) & mask
-        word |= element << filled
-        filled += width
-        if filled >= _WORD:
-            out[k] = word
-            k += 1
-            filled -= _WORD
-            # width - filled bits of the element are out; a shift by 64 would be undefined
-            word = element >> (width - filled) if filled else _ZERO
-    if filled:
-        out[k] = word
+        # two shifts instead of one by 64 - shift, which is undefined for shift = 0
+        word, high = carried | element << shift, (element >> (_IN_WORD - shift)) >> _ONE
+        _store(out, byte, word)
+        _store(out, byte + _EIGHT, high)
+        skipped = (((bit + width) >> _THREE) - byte) << _THREE  # 56 or 64: of what was written
+        carried = (word >> (skipped - _ONE)) >> _ONE | high << (_WORD - skipped)
 
 
 @kernel
-def add_words(out: Lane, words: Words, width: np.uint64, mask: np.uint64) -> None:
-    """out[i] += element i modulo the lane; words holds one word past the last element's start."""
+def add_groups(out: Lane, data: Bytes, width: np.uint64, mask: np.uint64) -> None:
+    """out[i] += element i modulo the lane; data has SLACK bytes past any element's first."""
+    kind = out.dtype.type
+    i, at = _ZERO, _ZERO
+    for _ in range(out.size // 8):
+        for j in range(8):
+            bit = np.uint64(j) * width
+            out[i] += kind((_load(data, at + (bit >> _THREE)) >> (bit & _SEVEN)) & mask)
+            i += _ONE
+        at += width
+    for k in range(out.size // 8 * 8, out.size):
+        bit = np.uint64(k) * width
+        out[k] += kind((_load(data, bit >> _THREE) >> (bit & _SEVEN)) & mask)
+
+
+@kernel
+def add_wide(out: Lane, data: Bytes, width: np.uint64, mask: np.uint64) -> None:
+    """add_groups for more than NARROW bits."""
     for i in range(out.size):
         bit = np.uint64(i) * width
-        k, shift = bit >> _LOG_WORD, bit & _IN_WORD
-        # two shifts instead of one by 64 - shift, which is undefined for shift = 0
-        high = (words[k + _ONE] << (_IN_WORD - shift)) << _ONE
-        element = ((words[k] >> shift) | high) & mask
-        out[i] += out.dtype.type(element)
+        byte, shift = bit >> _THREE, bit & _SEVEN
+        high = (_load(data, byte + _EIGHT) << (_IN_WORD - shift)) << _ONE
+        out[i] += out.dtype.type((_load(data, byte) >> shift | high) & mask)

@@ -1,8 +1,10 @@
-"""Rounding reals to levels (specs/02-quantization.md §4). Floats are the point here.
+"""Reals to elements of a ring, in one pass (specs/02-quantization.md §4, §5). Floats are the point.
 
-levels = (largest level) < 2^31. What reaches ±clip becomes ±levels whatever clip / levels rounds
-to. counts[0] += the values that are NaN or infinite, whose levels mean nothing; counts[1] += those
-beyond clip. Each loop is one pass of selections without a branch, so that it becomes vector code.
+An element is level * weight in two's complement, `mask` being 2^w - 1: with a mask of 64 ones and
+a weight of 1 it is the level itself, read as int64. levels = (largest level) < 2^31, weight < 2^32.
+What reaches ±clip becomes ±levels whatever clip / levels rounds to. counts[0] += the values that
+are NaN or infinite, whose elements mean nothing; counts[1] += those beyond clip. Each loop is one
+pass of selections without a branch, so that it becomes vector code.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.kernels.jit import kernel
+from secagg.ring import Lane
 
-Levels = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 _TWO_32 = float(1 << 32)
@@ -20,30 +23,40 @@ _TWO_32 = float(1 << 32)
 
 @kernel
 def nearest(
-    out: Levels, counts: Levels, values: Reals, clip: float, step: float, levels: int
+    out: Lane,
+    counts: Counts,
+    values: Reals,
+    clip: float,
+    step: float,
+    levels: int,
+    weight: np.uint64,
+    mask: np.uint64,
 ) -> None:
-    """out[i] = the integer nearest to values[i] / step, ties to even, within ±levels."""
+    """The level is the integer nearest to values[i] / step, ties to even, within ±levels."""
     top, infinite, beyond = float(levels), np.int64(0), np.int64(0)
     for i in range(values.size):
         x = np.float64(values[i])
         infinite += np.int64(not np.isfinite(x))
         beyond += np.int64(abs(x) > clip)
-        out[i] = np.int64(np.int32(np.rint(_scaled(x, clip, step, top))))
+        level = np.int64(np.int32(np.rint(_scaled(x, clip, step, top))))
+        out[i] = out.dtype.type(np.uint64(level) * weight & mask)
     counts[0] += infinite
     counts[1] += beyond
 
 
 @kernel
 def stochastic(
-    out: Levels,
-    counts: Levels,
+    out: Lane,
+    counts: Counts,
     values: Reals,
     uniform: npt.NDArray[np.uint32],
     clip: float,
     step: float,
     levels: int,
+    weight: np.uint64,
+    mask: np.uint64,
 ) -> None:
-    """out[i] = floor(y) + (uniform[i] < floor(frac(y) 2^32)) for y = values[i] / step."""
+    """The level is floor(y) + (uniform[i] < floor(frac(y) 2^32)) for y = values[i] / step."""
     top, infinite, beyond = float(levels), np.int64(0), np.int64(0)
     for i in range(values.size):
         x = np.float64(values[i])
@@ -52,7 +65,8 @@ def stochastic(
         y = _scaled(x, clip, step, top)
         below = np.floor(y)
         up = np.float64(uniform[i]) < np.floor((y - below) * _TWO_32)
-        out[i] = np.int64(np.int32(below)) + np.int64(up)
+        level = np.int64(np.int32(below)) + np.int64(up)
+        out[i] = out.dtype.type(np.uint64(level) * weight & mask)
     counts[0] += infinite
     counts[1] += beyond
 

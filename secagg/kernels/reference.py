@@ -62,13 +62,18 @@ def combine(shares: Sequence[Sequence[int]], weights: Sequence[int]) -> list[int
     ]
 
 
+def element(level: int, weight: int, width: int) -> int:
+    """What the kernels of quantize write for a level (specs/02-quantization.md §5)."""
+    return level * weight % (1 << width)
+
+
 def nearest(value: float, clip: float, step: float, levels: int) -> int:
-    """quantize.nearest of one value; Python rounds ties to even (specs/02-quantization.md §4)."""
+    """The level in quantize.nearest; Python rounds ties to even (specs/02-quantization.md §4)."""
     return _end(value, clip, levels) or round(value / step)
 
 
 def stochastic(value: float, uniform: int, clip: float, step: float, levels: int) -> int:
-    """quantize.stochastic of one value and one draw of 32 bits."""
+    """The level in quantize.stochastic, from one draw of 32 bits."""
     if end := _end(value, clip, levels):
         return end
     y = max(-levels, min(levels, value / step))

@@ -80,10 +80,14 @@ class Writer:
     """Builds one message; the mirror of Reader. Each method returns self, to be chained."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._parts: list[Buffer] = []
 
     def raw(self, data: Buffer) -> Writer:
-        self._parts.append(bytes(data))
+        return self.fresh(bytes(data))
+
+    def fresh(self, data: Buffer) -> Writer:
+        """As `raw`, without a copy: memory that nobody changes before finish()."""
+        self._parts.append(data)
         return self
 
     def u8(self, value: int) -> Writer:

@@ -19,11 +19,11 @@ def write_vector(writer: Writer, layout: Layout, vector: RingVector) -> Writer:
 
     Raises InputError for a vector of another layout.
     """
-    from secagg.kernels.pack import pack
+    from secagg.kernels.pack import packed
 
     layout.require(vector)
     for segment, lane in zip(layout.segments, vector, strict=True):
-        writer.raw(pack(lane, segment.ring.width))
+        writer.fresh(packed(lane, segment.ring.width))
     return writer
 
 

@@ -23,6 +23,8 @@ def run_pack() -> None:
     for dtype in LANES:
         lane = np.zeros(3, dtype)
         pack.unpack_add(pack.pack(lane, 7), 7, lane)
+    wide = np.zeros(3, np.uint64)
+    pack.unpack_add(pack.pack(wide, 61), 61, wide)
 
 
 def run_field() -> None:

@@ -48,20 +48,46 @@ def test_every_width_round_trips(width: int, length: int) -> None:
     assert kernels.unpack(packed, width, length).tolist() == lane.tolist()
 
 
-@pytest.mark.parametrize("width", [1, 7, 20, 33, 64])
-@pytest.mark.parametrize("length", [255, 256, 257, 1000])
-def test_around_a_chunk(monkeypatch: pytest.MonkeyPatch, width: int, length: int) -> None:
-    """Row 87: a length that is no multiple of the chunk."""
-    monkeypatch.setattr(kernels, "CHUNK", 256)
-    lane = random_lane(width, length)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_around_the_bytes_that_are_copied(width: int) -> None:
+    """Row 87: the last bytes of a message are read from a copy; every length at which another
+    number of groups of eight is, and one element less and more."""
+    inside = kernels.SLACK * 8 // width // 8 * 8
+    for length in {inside + more for more in (-8, -1, 0, 1, 7, 8, 9, 16, 17)} - {-8, -1}:
+        lane = random_lane(width, max(0, length))
+        packed = kernels.pack(lane, width)
+        assert packed == reference.pack(lane.tolist(), width)
+        assert np.array_equal(kernels.unpack(packed, width, lane.size), lane)
+
+
+@pytest.mark.parametrize("width", [*range(1, 65)])
+def test_nothing_beside_a_message_is_read_or_written(width: int) -> None:
+    """What lies before and behind it changes no element; nor does an element change it."""
+    lane = random_lane(width, 100)
     packed = kernels.pack(lane, width)
-    assert np.array_equal(kernels.unpack(packed, width, lane.size), lane)
-    assert packed == reference.pack(lane.tolist(), width)
+    for filler in (b"\0", b"\xff"):
+        around = filler * 32
+        data = memoryview(around + packed + around)[32:-32]
+        total = np.full(164, 7, lane.dtype)
+        kernels.unpack_add(data, width, total[32:132])
+        assert np.array_equal(total[32:132], lane + lane.dtype.type(7))
+        assert (total[:32] == 7).all() and (total[132:] == 7).all()
 
 
-def test_past_a_chunk_as_it_is() -> None:
-    lane = random_lane(20, kernels.CHUNK + 1)
-    assert np.array_equal(kernels.unpack(kernels.pack(lane, 20), 20, lane.size), lane)
+def test_packed_is_read_only_and_the_same() -> None:
+    lane = random_lane(20, 33)
+    view = kernels.packed(lane, 20)
+    assert view.readonly and view == kernels.pack(lane, 20) == reference.pack(lane.tolist(), 20)
+
+
+def test_which_elements_end_in_their_first_64_bits() -> None:
+    """By its meaning: element i is bits i w to i w + w - 1, and begins in byte i w // 8."""
+    for width in WIDTHS:
+        ends = [i * width + width - i * width // 8 * 8 for i in range(64)]
+        steps = [(i + 1) * width // 8 - i * width // 8 for i in range(64)]
+        if width <= kernels.NARROW:
+            assert max(ends) <= 64
+            assert all(step < 8 for i, step in enumerate(steps) if i % 8 < 7)
 
 
 def test_spec_examples() -> None:
