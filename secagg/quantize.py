@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ def quantize(
     values: field.length real numbers in any shape: float16, float32, float64, longdouble or any
     integer dtype, of any byte order and strides; lists; tensors that numpy can read. Each is
     first converted to float64, which is exact up to 53 bits and rounds to nearest above. Where
-    |x| > field.clip, exactly so, x counts as clipped; note that the float32 nearest to a clip
-    such as 0.1 may lie beyond it. -0.0 and denormals are numbers like any other.
+    |x| > reach(field.clip, dtype), exactly so, x counts as clipped: the float32 nearest to a clip
+    of 0.1 lies a little beyond it and is what a float32 of 0.1 is, so it is taken for the clip.
+    -0.0 and denormals are numbers like any other.
 
     randomness: one call of 32 bytes, and for stochastic rounding only. The draw is uniform in
     2^32 steps, so the expectation of a level errs by less than 2^-32.
@@ -38,7 +40,7 @@ def quantize(
     Raises InputError for complex, boolean, object, text and masked arrays, scalars, and another
     number of elements; RangeError, with the flat index, for NaN and infinities, and for a value
     beyond clip where field.excess is `error`. |x - level * field.step| <= field.max_error for
-    every x within ±clip.
+    every x within ±clip, and so it is with ±clip in place of every x beyond.
     """
     levels = np.empty(field.length, np.int64)
     return levels, quantize_into(levels.view(np.uint64), values, field, randomness, name=name)
@@ -60,15 +62,16 @@ def quantize_into(
     out: field.length elements, contiguous, of a lane that holds the ring. weight: below 2^32.
     Where it raises, out has no meaning.
     """
-    flat = flatten(values, field.length, name)
-    rounding = _Rounding(field, _rounding_key(field, randomness), weight, ring.mask)
+    flat = flatten(values, field.length, f"field {name!r}")
+    limit = reach(field.clip, flat.dtype)
+    rounding = _Rounding(field, limit, _rounding_key(field, randomness), weight, ring.mask)
     clipped = 0
     with np.errstate(over="ignore"):  # without the JIT, a product that wraps says so
         for start in range(0, field.length, CHUNK):
             chunk = _reals(flat[start : start + CHUNK])
             counts = rounding(out[start : start + CHUNK], chunk, start)
             if counts.any():
-                _judge(chunk, counts, field, name, start)
+                _judge(chunk, counts, field, limit, name, start)
             clipped += int(counts[1])
     return clipped
 
@@ -78,48 +81,86 @@ def dequantize(levels: npt.NDArray[np.int64], step: float) -> npt.NDArray[np.flo
     return levels * np.float64(step)
 
 
-def flatten(values: Any, length: int, name: str) -> npt.NDArray[Any]:
+def reach(bound: float, dtype: np.dtype[Any]) -> float:
+    """How far a value of this type may lie from 0 and still be within ±bound, bound > 0.
+
+    As far as the number of a floating type that is nearest to the bound, where that lies beyond:
+    it is what the bound itself is in that type (specs/02-quantization.md §4.3).
+    """
+    return max(bound, in_type(bound, dtype))
+
+
+def in_type(bound: float, dtype: np.dtype[Any]) -> float:
+    """The number of a floating type that is nearest to a bound; else, and where that would be
+    infinite, the bound."""
+    if dtype.kind != "f":
+        return bound
+    with np.errstate(over="ignore"):
+        nearest = float(dtype.type(bound))
+    return nearest if math.isfinite(nearest) else bound
+
+
+def brought(array: npt.NDArray[Any], bound: float) -> npt.NDArray[Any]:
+    """`array`, with ±bound in place of whatever is within its type's reach, and beyond ±bound.
+
+    For arrays that are put beside those of other types, where the type no longer tells.
+    """
+    limit = reach(bound, array.dtype)
+    if limit == bound:
+        return array
+    reals = array.astype(np.float64)  # for numpy 2 compares a float32 with a float32(bound)
+    at_the_bound = (abs(reals) > bound) & (abs(reals) <= limit)
+    if not at_the_bound.any():
+        return array
+    reals[at_the_bound] = np.copysign(bound, reals[at_the_bound])
+    return reals
+
+
+def flatten(values: Any, length: int, what: str) -> npt.NDArray[Any]:
     """`values` as an array of one dimension in C order, not copied if its strides allow that.
 
     Raises InputError as `as_array` does, for a scalar, and for another number of elements.
     """
-    array = as_array(values, name)
+    array = as_array(values, what)
     if array.ndim == 0:
-        raise InputError(f"field {name!r}: a scalar; wrap it as an array of one element")
+        raise InputError(f"{what}: a scalar; wrap it as an array of one element")
     if array.size != length:
-        raise InputError(f"field {name!r} has {length} elements, not {array.size}")
+        raise InputError(f"{what} takes {length} elements, and {array.size} were given")
     return array.reshape(-1)
 
 
-def as_array(values: Any, name: str) -> npt.NDArray[Any]:
+def as_array(values: Any, what: str) -> npt.NDArray[Any]:
     """The caller's values as an array of real numbers, not copied; InputError as in `quantize`.
 
-    A tensor that is on a device or in a graph is read through detach() and cpu(), without
-    importing its library.
+    what: how an error calls them, such as "field 'update'". A tensor that is on a device or in a
+    graph is read through detach() and cpu(), without importing its library.
     """
-    array = _read(values, name)
+    array = _read(values, what)
     if array.dtype.kind not in "iuf":
         raise InputError(
-            f"field {name!r}: {array.dtype} is not a real number type; "
+            f"{what}: {array.dtype.name} is not a real number type; "
             "convert to a float or integer array that says what you mean"
         )
     return array
 
 
-def _read(values: Any, name: str) -> npt.NDArray[Any]:
+def _read(values: Any, what: str) -> npt.NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray):
         # even without a masked element: whether there is one must not decide about success
-        raise InputError(f"field {name!r}: a masked array; fill it, as in values.filled(0)")
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
+        raise InputError(f"{what}: a masked array; fill it, as in values.filled(0)")
     try:
-        return np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        # ragged lists, and tensors of a type numpy lacks; their texts may quote elements
-        raise InputError(
-            f"field {name!r}: numpy cannot read this {type(values).__name__} as an array "
-            "of numbers; a bfloat16 tensor needs .float()"
-        ) from error
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001
+        # Ragged lists, tensors of a type numpy lacks, and whatever a caller's own class raises:
+        # texts that may quote elements. Nothing of them may be in our error, as its context
+        # neither, so it is raised outside.
+        pass
+    raise InputError(
+        f"{what}: numpy cannot read this {type(values).__name__} as an array of numbers; "
+        "a bfloat16 tensor needs .float()"
+    )
 
 
 def _rounding_key(field: FixedPoint, randomness: Randomness) -> bytes | None:
@@ -143,16 +184,19 @@ def _reals(chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class _Rounding:
     """How the values of one field become elements: its rounding, then weight and ring."""
 
-    def __init__(self, field: FixedPoint, key: bytes | None, weight: int, mask: int) -> None:
+    def __init__(
+        self, field: FixedPoint, limit: float, key: bytes | None, weight: int, mask: int
+    ) -> None:
+        # The kernels may take the limit for the clip: no value of its type lies between the two.
         # Dividing by the very step that decoding multiplies with keeps the error within max_error;
         # x * (levels / clip) would round twice, and x * levels can overflow.
-        self._scale = field.clip, field.step, field.levels
+        self._scale = limit, field.step, field.levels
         self._ring = np.uint64(weight), np.uint64(mask)
         self._key = key
         self._uniform = np.empty(min(field.length, CHUNK) if key else 0, np.uint32)
 
     def __call__(self, out: Lane, reals: npt.NDArray[Any], start: int) -> npt.NDArray[np.int64]:
-        """How many values were not finite, and how many beyond clip."""
+        """How many values were not finite, and how many beyond the limit."""
         counts = np.zeros(2, np.int64)
         if self._key is None:
             kernels.nearest(out, counts, reals, *self._scale, *self._ring)
@@ -165,11 +209,19 @@ class _Rounding:
 
 
 def _judge(
-    reals: npt.NDArray[Any], counts: npt.NDArray[np.int64], field: FixedPoint, name: str, start: int
+    reals: npt.NDArray[Any],
+    counts: npt.NDArray[np.int64],
+    field: FixedPoint,
+    limit: float,
+    name: str,
+    start: int,
 ) -> None:
     if counts[0]:
         at = start + int(np.isfinite(reals).argmin())
-        raise RangeError(f"field {name!r}: NaN or infinite at index {at}")
+        raise RangeError(f"field {name!r}: NaN or infinite at index {at}; replace such values")
     if field.excess == "error":
-        at = start + int((np.abs(reals.astype(np.float64)) > field.clip).argmax())
-        raise RangeError(f"field {name!r}: beyond ±{field.clip} at index {at}")
+        at = start + int((np.abs(reals.astype(np.float64)) > limit).argmax())
+        raise RangeError(
+            f"field {name!r}: beyond ±{field.clip} at index {at}; the plan refuses such values: "
+            "clip them beforehand, or agree on a plan with a larger clip or excess='clip'"
+        )

@@ -6,7 +6,7 @@ there are ring elements only. The weight and the count travel inside the vector,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import FixedPoint, Integer, Schema, Slot
-from secagg.quantize import as_array, dequantize, flatten, quantize_into
+from secagg.quantize import as_array, brought, dequantize, flatten, quantize_into
 from secagg.ring import Lane, Ring, RingVector
 from secagg.types import Randomness
 
 Values: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 """One field: an array of any shape, or a mapping of arrays, flattened in its own order."""
+
+_FEW = 20
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -62,7 +64,7 @@ def encode(
     or weight outside its range; both before anything is sent. Two clients that pass mappings must
     order them alike: nothing on the wire could tell (see Structure).
     """
-    _check_names(schema, values)
+    _check_same("fields", [name for name, _ in schema.fields], values)
     weight = _check_weight(weight, schema.max_weight)
     vector = schema.layout.zeros()
     clipped = {}
@@ -70,7 +72,13 @@ def encode(
         ring, part = schema.layout.segments[slot.segment].ring, _part(vector, slot)
         if isinstance(field, FixedPoint):
             clipped[name] = quantize_into(
-                part, _flat(values[name]), field, randomness, ring=ring, weight=weight, name=name
+                part,
+                _flat(values[name], field, name),
+                field,
+                randomness,
+                ring=ring,
+                weight=weight,
+                name=name,
             )
         else:
             _store(part, _integers(values[name], field, name), ring)
@@ -155,19 +163,20 @@ class Structure:
     def length(self) -> int:
         return sum(_size(shape) for shape in self.shapes)
 
-    def flatten(self, mapping: Mapping[str, Any]) -> Float64s:
-        """All entries in the structure's order; InputError for other names or shapes."""
-        _check_same("entries", set(self.names), set(mapping))
-        flat = np.empty(self.length, np.float64)
-        start = 0
+    def flatten(self, mapping: Mapping[str, Any]) -> npt.NDArray[Any]:
+        """All entries in the structure's order, in the narrowest dtype that holds those of all.
+
+        A model of float32 alone stays float32: a value at a bound is then still told from one
+        beyond (see `quantize`). Raises InputError for other names or shapes.
+        """
+        _check_same("entries", self.names, mapping)
+        arrays = [np.empty(0, np.float16)]
         for name, shape in zip(self.names, self.shapes, strict=True):
             array = _entry(mapping[name], name)
             if array.shape != shape:
-                raise InputError(f"entry {name!r} has shape {shape}, not {array.shape}")
-            with np.errstate(over="ignore"):  # a huge longdouble turns infinite; quantize refuses
-                flat[start : start + array.size] = array.reshape(-1)
-            start += array.size
-        return flat
+                raise InputError(f"entry {name!r} takes shape {shape}, and {array.shape} was given")
+            arrays.append(array.reshape(-1))
+        return np.concatenate(arrays)
 
     def unflatten(self, vector: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
         """The mapping back, with shapes and dtypes restored: fresh arrays.
@@ -175,7 +184,7 @@ class Structure:
         Raises InputError for another length and RangeError where an element exceeds its entry's
         dtype, as a sum of float16 entries may.
         """
-        flat = flatten(vector, self.length, "vector")
+        flat = flatten(vector, self.length, "the vector")
         arrays = {}
         start = 0
         for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
@@ -185,16 +194,27 @@ class Structure:
         return arrays
 
 
-def _check_names(schema: Schema, values: Mapping[str, Values]) -> None:
-    _check_same("fields", {name for name, _ in schema.fields}, set(values))
-
-
-def _check_same(what: str, expected: set[str], given: set[str]) -> None:
-    if expected != given:
+def _check_same(what: str, expected: Iterable[str], given: Any) -> None:
+    """Names those that are missing. What is given besides is counted only: where a vector stands
+    in the place of a mapping, or keys are data, its names are somebody's values."""
+    if not hasattr(given, "keys"):  # a data frame is no Mapping, and has named columns all the same
         raise InputError(
-            f"missing {what}: {sorted(expected - given)}, unknown {what}: "
-            f"{sorted(map(str, given - expected))}"
+            f"{what} are given by name, as in {{'update': array}}, and not as a "
+            f"{type(given).__name__}"
         )
+    names, expected = set(given.keys()), set(expected)
+    missing, unknown = sorted(expected - names), len(names - expected)
+    if missing or unknown:
+        raise InputError(
+            f"missing {what}: {_listed(missing)}; unknown {what}: {unknown}; to be given are "
+            f"exactly {_listed(sorted(expected))}"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of a model's thousand entries tell enough."""
+    more = f", and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return (", ".join(map(repr, names[:_FEW])) or "none") + more
 
 
 def _check_weight(weight: int, limit: int) -> int:
@@ -202,31 +222,48 @@ def _check_weight(weight: int, limit: int) -> int:
     if isinstance(weight, bool) or not isinstance(weight, (int, np.integer)):
         raise RangeError(f"a weight is an integer from 1 to {limit}, not a {type(weight).__name__}")
     if not 1 <= weight <= limit:
-        raise RangeError(f"a weight is 1 to {limit}, the plan's max_weight")
+        raise RangeError(f"a weight is 1 to {limit}, the plan's max_weight: make a plan with more")
     return int(weight)
 
 
-def _flat(values: Values) -> npt.ArrayLike:
-    return Structure.of(values).flatten(values) if isinstance(values, Mapping) else values
+def _flat(values: Values, field: FixedPoint, name: str) -> npt.ArrayLike:
+    return _in_order(values, field, name) if isinstance(values, Mapping) else values
+
+
+def _in_order(
+    entries: Mapping[str, npt.ArrayLike], field: FixedPoint, name: str
+) -> npt.NDArray[Any]:
+    """§5.7: one entry after the other. Entries are told by place: their names are the caller's."""
+    arrays = [
+        brought(_floats(value, f"entry {place} of field {name!r}"), field.clip).reshape(-1)
+        for place, value in enumerate(entries.values())
+    ]
+    with np.errstate(over="ignore"):  # a huge longdouble turns infinite; quantize refuses
+        return np.concatenate(arrays or [np.empty(0)])
 
 
 def _integers(values: Values, field: Integer, name: str) -> Int64s:
     if not isinstance(values, Mapping):
-        return _bounded(flatten(values, field.length, name), field, name, 0)
+        return _bounded(flatten(values, field.length, f"field {name!r}"), field, name, 0)
     parts: list[Int64s] = []
-    for key, value in values.items():
+    for place, value in enumerate(values.values()):
         start = sum(part.size for part in parts)
-        parts.append(_bounded(as_array(value, f"{name}.{key}").reshape(-1), field, name, start))
-    return flatten(np.concatenate(parts or [np.empty(0, np.int64)]), field.length, name)
+        flat = as_array(value, f"entry {place} of field {name!r}").reshape(-1)
+        parts.append(_bounded(flat, field, name, start))
+    joined = np.concatenate(parts or [np.empty(0, np.int64)])
+    return flatten(joined, field.length, f"field {name!r}")
 
 
 def _bounded(flat: npt.NDArray[Any], field: Integer, name: str, start: int) -> Int64s:
     if flat.dtype.kind not in "iu":
-        raise InputError(f"field {name!r} takes integer dtypes only, not {flat.dtype}")
+        raise InputError(f"field {name!r} takes integer dtypes only, not {flat.dtype.name}")
     # compared as it came: in int64 a large uint64 would look small, and abs(-2^63) is negative
     beyond = (flat > field.max) | (flat < -field.max)
     if beyond.any():
-        raise RangeError(f"field {name!r}: beyond ±{field.max} at index {start + beyond.argmax()}")
+        raise RangeError(
+            f"field {name!r}: beyond ±{field.max} at index {start + beyond.argmax()}; an integer "
+            "is never clipped: mend it, or agree on a plan with a larger max"
+        )
     return flat.astype(np.int64)
 
 
@@ -265,10 +302,14 @@ def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:
 
 
 def _entry(value: Any, name: str) -> npt.NDArray[Any]:
-    array = as_array(value, name)
+    return _floats(value, f"entry {name!r}")
+
+
+def _floats(value: Any, what: str) -> npt.NDArray[Any]:
+    array = as_array(value, what)
     if array.dtype.kind != "f":
         raise InputError(
-            f"entry {name!r} is {array.dtype}: only floats are averaged; "
+            f"{what} is {array.dtype.name}: only floats are averaged; "
             "leave it out, or sum it in an Integer field"
         )
     return array
@@ -282,5 +323,5 @@ def _cast(flat: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArra
     try:
         with np.errstate(over="raise"):
             return flat.astype(dtype)
-    except FloatingPointError as error:
-        raise RangeError(f"entry {name!r}: an element is beyond the range of {dtype}") from error
+    except FloatingPointError:
+        raise RangeError(f"entry {name!r}: an element is beyond the range of {dtype}") from None

@@ -43,10 +43,15 @@ class Columns:
     def within(self, name: str, low: float, high: float, excess: Excess) -> tuple[Float64s, int]:
         """As `reals`, clipped to [low, high], and how many lay outside.
 
-        Raises RangeError too, for a row outside, where excess is `error`.
+        What is a bound in the column's own type, such as the float32 nearest to 0.1, is inside
+        (specs/02-quantization.md §4.3). Raises RangeError too, for a row outside, where excess is
+        `error`.
         """
-        reals = self.reals(name)
-        outside = (reals < low) | (reals > high)
+        from secagg.quantize import in_type  # here: planning must not wait for the compiler
+
+        reals, dtype = self.reals(name), self._array(name).dtype
+        lowest, highest = min(low, in_type(low, dtype)), max(high, in_type(high, dtype))
+        outside = (reals < lowest) | (reals > highest)
         if excess == "error" and outside.any():
             row = int(outside.argmax())
             raise RangeError(f"column {name!r}: outside [{low}, {high}] at row {row}")
@@ -89,7 +94,7 @@ class Columns:
 
         if not self.length:
             return np.empty(0)
-        array = as_array(self.data[name], name)
+        array = as_array(self.data[name], f"column {name!r}")
         if array.shape != (self.length,):
             raise InputError(f"column {name!r}: shape {array.shape}, not ({self.length},)")
         return array

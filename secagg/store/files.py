@@ -47,12 +47,12 @@ def make_private(descriptor: int) -> None:
 
 
 def open_to_others(status: os.stat_result) -> bool:
-    """Whether others than its owner may read or write; on Windows, whose modes do not say, False."""
+    """Whether others than its owner may read or write. False on Windows: its modes do not say."""
     return hasattr(os, "geteuid") and bool(status.st_mode & 0o077)
 
 
 def of_another(status: os.stat_result) -> bool:
-    """Whether it belongs neither to this user nor to root; on Windows, which does not say, False."""
+    """Whether it belongs neither to this user nor to root. False on Windows: it does not say."""
     return hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0)
 
 

@@ -290,3 +290,16 @@ def test_asking_and_planning_do_not_load_the_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (0.3, 0.7), (-0.7, -0.3)])
+def test_the_ends_of_a_range_in_the_columns_own_type_are_inside(
+    dtype: Any, low: float, high: float
+) -> None:
+    """specs/02-quantization.md §4.3: the float32 nearest to 0.7 lies below 0.7, and is 0.7."""
+    query = Query({"x": Mean(low, high, excess="error")}, rows=2)
+    answer = query.encode(np.array([low, high], dtype))
+    assert answer.clipped == {"x": 0}
+    with pytest.raises(RangeError, match="at row 1"):
+        query.encode(np.array([low, np.nextafter(dtype(high), dtype(9))], dtype) + dtype(0.001))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
@@ -223,6 +224,17 @@ def _levels(shake: Shake) -> Steps:
     for bits in (2, 8, 16, 32):
         for clip in (1.0, 0.3):
             common = {"values": values, "clip": clip.hex(), "bits": bits}
+            steps.append(("quantize", {**common, "rounding": "nearest"}))
+            steps.append(("quantize", {**common, "rounding": "stochastic", "random": key}))
+    for kind, form in (("f2", "<e"), ("f4", "<f")):  # the bound's own rounding is within it
+        for clip in (0.1, 0.3, 0.7):
+            raw = int.from_bytes(struct.pack(form, clip), "little")
+            size = struct.calcsize(form)
+            near = [
+                struct.unpack(form, (raw + ulps).to_bytes(size, "little"))[0] for ulps in (-1, 0, 1)
+            ]
+            values = [x.hex() for x in (*near, *(-x for x in near))]
+            common = {"values": values, "clip": clip.hex(), "bits": 32, "type": kind}
             steps.append(("quantize", {**common, "rounding": "nearest"}))
             steps.append(("quantize", {**common, "rounding": "stochastic", "random": key}))
     for bad in ("nan", "inf", "-inf"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -122,6 +123,9 @@ def do_pack(segments: blocks.Segments, vector: list[list[int]]) -> Data:
     return {"packed": blocks.pack(segments, vector).hex()}
 
 
+FORMATS = {"f2": "<e", "f4": "<f", "f8": "<d"}
+
+
 def do_unpack(segments: blocks.Segments, packed: str) -> Data:
     cursor = Cursor(bytes.fromhex(packed))
     vector = blocks.unpack(cursor, segments)
@@ -129,8 +133,11 @@ def do_unpack(segments: blocks.Segments, packed: str) -> Data:
     return {"vector": vector}
 
 
-def do_quantize(values: list[str], clip: str, bits: int, rounding: str, random: str = "") -> Data:
+def do_quantize(
+    values: list[str], clip: str, bits: int, rounding: str, random: str = "", type: str = "f8"
+) -> Data:
     reals, c, top = [float.fromhex(v) for v in values], float.fromhex(clip), 2 ** (bits - 1) - 1
+    limit = max(c, struct.unpack(FORMATS[type], struct.pack(FORMATS[type], c))[0])  # 02 §4.3
     if not all(map(math.isfinite, reals)):
         raise Refused("RangeError")
     step, draws = c / top, [0] * len(reals)
@@ -146,7 +153,7 @@ def do_quantize(values: list[str], clip: str, bits: int, rounding: str, random: 
         else:
             below = math.floor(y)
             levels.append(below + (u < math.floor((Fraction(y) - below) * 2**32)))
-    return {"levels": levels, "clipped": sum(abs(x) > c for x in reals)}
+    return {"levels": levels, "clipped": sum(abs(x) > limit for x in reals)}
 
 
 def _schema(clients: int, schema: str) -> blocks.Schema:

@@ -291,9 +291,11 @@ def _unpack(segments: list[list[int]], packed: str) -> Data:
     return {"vector": [lane.tolist() for lane in vector.unpack()]}
 
 
-def _quantize(values: list[str], clip: str, bits: int, rounding: Any, random: str = "") -> Data:
+def _quantize(
+    values: list[str], clip: str, bits: int, rounding: Any, random: str = "", type: str = "f8"
+) -> Data:
     field = FixedPoint(len(values), float.fromhex(clip), bits, rounding)
-    reals = [float.fromhex(value) for value in values]
+    reals = np.array([float.fromhex(value) for value in values], type)
     levels, clipped = quantize.quantize(reals, field, Tape(to_bytes(random)))
     return {"levels": levels.tolist(), "clipped": clipped}
 
