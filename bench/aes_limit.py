@@ -74,10 +74,11 @@ def _emit(builder: ir.IRBuilder, name: str, out: ir.Value, key: ir.Value, steps:
     keys = [aes._broadcast(builder, unit, k) for k in aes._schedule(builder, unit, key)]
     stream = aes._Stream(builder, unit, 8, keys, ir.IntType(64)(0))
     # as memory to begin with; LLVM keeps them in registers
-    blocks = stream._counters(ir.IntType(64)(0))
+    white = stream._white(keys[0])
+    blocks = stream._counters(ir.IntType(64)(0), white.type(None))
     states = [cgutils.alloca_once_value(builder, s) for s in blocks]  # type: ignore[no-untyped-call]
     with cgutils.for_range(builder, steps, intp=ir.IntType(64)):
-        after = stream._encrypt(keys, [builder.load(state) for state in states])
+        after = stream._encrypt(keys, [builder.xor(builder.load(s), white) for s in states])
         for state, value in zip(states, after, strict=True):
             builder.store(value, state)
     total = builder.load(states[0])

@@ -8,7 +8,7 @@ kernel for each kind of AES unit, all with the same meaning, `(lanes, keys, sign
 lanes: contiguous, unsigned, a whole number of BATCH bytes. keys: 32 bytes each, concatenated.
 signs: a byte a key, 1 to add and 0 to subtract. keys and signs are read-only arrays of u1: one
 kind of array, so one specialisation a lane. The stream's first byte is that of AES block
-`counter`; counter + the blocks of the lanes stay below 2^64.
+`counter`, which is a whole number of batches; counter + the blocks of the lanes stay below 2^64.
 
 The oracle is OpenSSL with NIST's vectors, not kernels.reference. A compiled kernel is specific to
 what numba compiles for, and so is its file in numba's disk cache, which is found by the CPU's
@@ -202,25 +202,35 @@ class _Stream:
         with cgutils.for_range_slice(builder, first, end, _I64(1), _I64) as (index, _):
             at = builder.gep(lanes, [builder.mul(index, _I64(step))])
             blocks = builder.mul(index, _I64(step // AES_BLOCK))
-            streams = self._encrypt(keys, self._counters(builder.add(counter, blocks)))
+            counters = self._counters(builder.add(counter, blocks), self._white(keys[0]))
+            streams = self._encrypt(keys, counters)
             for i, stream in enumerate(streams):
                 self._accumulate(builder.gep(at, [_I64(i * size)]), stream, flip)
 
-    def _counters(self, first: ir.Value) -> list[ir.Value]:
-        """Counters are 128 bits, big-endian: zeros, then 64 bits with their bytes reversed."""
+    def _white(self, key: ir.Value) -> ir.Value:
+        """What goes into a state before its rounds: ARM's instruction begins with it by itself."""
+        return key.type(None) if self.unit.arch == "aarch64" else key
+
+    def _counters(self, first: ir.Value, white: ir.Value) -> list[ir.Value]:
+        """Counters are 128 bits, big-endian: zeros, then 64 bits with their bytes reversed.
+
+        first is a multiple of their number, so they differ from it in bits that are zero there:
+        all but one exclusive or is done once for all of them, that with `white` too.
+        """
         builder, width = self.builder, self.unit.blocks
         vector = ir.VectorType(_I64, 2 * width)
-        base = builder.and_(self._splat(_I64, first), ir.Constant(vector, [0, -1] * width))
+        first = builder.and_(self._splat(_I64, first), ir.Constant(vector, [0, -1] * width))
+        base = _call(builder, f"llvm.bswap.v{2 * width}i64", first)
+        base = builder.xor(base, builder.bitcast(white, vector))
         found = []
         for i in range(IN_FLIGHT):
-            offsets = [o for j in range(width) for o in (0, i * width + j)]
-            counters = builder.add(base, ir.Constant(vector, offsets))
-            swapped = _call(builder, f"llvm.bswap.v{2 * width}i64", counters)
-            found.append(builder.bitcast(swapped, self.unit.vector))
-        return found
+            offsets = [o << 56 for j in range(width) for o in (0, i * width + j)]
+            found.append(builder.xor(base, ir.Constant(vector, offsets)))
+        return [builder.bitcast(state, self.unit.vector) for state in found]
 
     def _encrypt(self, keys: Sequence[ir.Value], states: list[ir.Value]) -> list[ir.Value]:
-        """All states round by round, so that their instructions stand next to each other."""
+        """All states, with `_white` in them, round by round: their instructions stand next to each
+        other."""
         builder = self.builder
         if self.unit.arch == "aarch64":
             aese, mix = "llvm.aarch64.crypto.aese", "llvm.aarch64.crypto.aesmc"
@@ -229,7 +239,6 @@ class _Stream:
                 states = self._abreast(states)
             return [builder.xor(_call(builder, aese, s, keys[-2]), keys[-1]) for s in states]
         suffix = "" if self.unit.blocks == 1 else f".{128 * self.unit.blocks}"
-        states = [builder.xor(s, keys[0]) for s in states]
         for key in keys[1:-1]:
             states = [_call(builder, f"llvm.x86.aesni.aesenc{suffix}", s, key) for s in states]
             states = self._abreast(states)
