@@ -23,6 +23,8 @@ AT_LEAST = {
     ("pack", "pack"): 1.0,
     ("pack", "unpack"): 1.0,
     ("peer", "cpu"): 25.0,
+    ("round", "server"): 1.6,
+    ("round", "client"): 1.25,
 }
 AT_MOST = {
     ("additive", "upload"): 1.01,

@@ -279,13 +279,12 @@ def _store(part: Lane, integers: Int64s, ring: Ring) -> None:
 
 
 def _signed(lane: Lane, ring: Ring) -> Int64s:
-    """The ring's top bit becomes int64's sign, and comes back with it."""
-    shift = 64 - ring.width
-    bits = lane.astype(np.uint64)
-    bits <<= np.uint64(shift)
-    signed = bits.view(np.int64)
-    signed >>= np.int64(shift)
-    return signed
+    """The ring's top bit becomes its lane's sign, and comes back with it."""
+    shift = ring.lane_bits - ring.width
+    shifted = lane << lane.dtype.type(shift)
+    signed = shifted.view(f"i{lane.itemsize}")
+    signed >>= signed.dtype.type(shift)
+    return signed.astype(np.int64, copy=False)
 
 
 def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:

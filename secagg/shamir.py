@@ -11,6 +11,7 @@ what it rebuilt against what the dealer published.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -25,6 +26,8 @@ P = (1 << 61) - 1
 LIMBS = 5
 LIMB_BYTES = (7, 7, 7, 7, 4)
 SHARE_SIZE = 8 * LIMBS
+_SHARE = f">{LIMBS}Q"
+_BEYOND = "a limb of a share is not below 2^61 - 1"
 
 
 def split(
@@ -50,7 +53,9 @@ def split(
 
 def check_share(data: Buffer) -> None:
     """InvalidShare unless the data is 40 bytes of five canonical limbs."""
-    _parse([data])
+    _check_size(data)
+    if max(struct.unpack(_SHARE, data)) >= P:
+        raise InvalidShare(_BEYOND)
 
 
 def check_shares(data: Buffer) -> None:
@@ -92,15 +97,19 @@ def _is_point(x: int) -> bool:
 
 def _parse(shares: Sequence[Buffer]) -> npt.NDArray[np.uint64]:
     for share in shares:
-        if len(share) != SHARE_SIZE:
-            raise InvalidShare(f"a share is {SHARE_SIZE} bytes long, not {len(share)}")
+        _check_size(share)
     return _limbs_of(b"".join(shares))
+
+
+def _check_size(share: Buffer) -> None:
+    if len(share) != SHARE_SIZE:
+        raise InvalidShare(f"a share is {SHARE_SIZE} bytes long, not {len(share)}")
 
 
 def _limbs_of(data: Buffer) -> npt.NDArray[np.uint64]:
     elements = np.frombuffer(data, ">u8").astype(np.uint64)
     if (elements >= P).any():
-        raise InvalidShare("a limb of a share is not below 2^61 - 1")
+        raise InvalidShare(_BEYOND)
     return elements.reshape(-1, LIMBS)
 
 

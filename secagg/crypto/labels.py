@@ -63,7 +63,12 @@ def tree_digest(prefix: bytes, *parts: Buffer | int) -> bytes:
 
 def derive(secret: Seed, label: bytes, *context: Buffer | int) -> Seed:
     """HKDF-SHA256, empty salt, info = the encoding of label and context (RFC 5869). 32 bytes."""
-    hkdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=encode(label, *context))
+    return derive_in(secret, encode(label, *context))
+
+
+def derive_in(secret: Seed, info: bytes) -> Seed:
+    """`derive` in a context that is encoded already, because something else is bound to it too."""
+    hkdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info)
     return Seed(hkdf.derive(secret.expose()))
 
 

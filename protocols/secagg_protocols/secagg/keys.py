@@ -71,5 +71,7 @@ def unseal_pair(
 def _sealing(
     shared: Seed, session: SessionId, dealer: Endpoint, holder: Endpoint
 ) -> tuple[Seed, bytes]:
-    parts = (session, dealer.index, holder.index, dealer.public, holder.public)
-    return labels.derive(shared, labels.SEAL, *parts), labels.encode(labels.SEAL, *parts)
+    context = labels.encode(
+        labels.SEAL, session, dealer.index, holder.index, dealer.public, holder.public
+    )
+    return labels.derive_in(shared, context), context
