@@ -17,7 +17,7 @@ import numpy as np
 from secagg import shamir
 from secagg.crypto import hpke, labels, seal, sign
 from secagg.crypto.agree import public_key, shared_secret
-from secagg.errors import CryptoError, InvalidSignature
+from secagg.errors import CryptoError, InvalidKey, InvalidSignature
 from secagg.kernels import pack
 from secagg.mask import add_stream
 from secagg.ring import LANES
@@ -45,6 +45,9 @@ _SIGNATURE = bytes.fromhex(
     "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
     "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
 )
+# The signer's key plus the point of order 2, which turns (x, y) into (-x, -y): on the curve and
+# canonical, and outside the prime-order subgroup. PyNaCl before 1.6.2 takes it.
+_BAD_KEY = bytes.fromhex("b0bfe83c17bc76a56d48f558b2e481436367d330d13b69733f32aa0ed50b99f3")
 
 
 @cache
@@ -106,6 +109,16 @@ def _signatures() -> bool:
     return False
 
 
+def _signature_keys() -> bool:
+    """A right key is taken, and one that hides a point of small order is refused."""
+    sign.check_public(_SIGNER_PUBLIC)
+    try:
+        sign.check_public(_BAD_KEY)
+    except InvalidKey:
+        return True
+    return False
+
+
 def _mask_stream() -> bool:
     """Blocks 0 and 2 of the zero key, in every lane and both signs, the second one by seeking."""
     return all(
@@ -144,6 +157,7 @@ CHECKS: dict[str, Callable[[], bool]] = {
     "AES-256-GCM": _aead,
     "HPKE": _hpke,
     "Ed25519": _signatures,
+    "the check of Ed25519 keys": _signature_keys,
     "the mask stream": _mask_stream,
     "Shamir's sharing": _sharing,
     "packing": _packing,

@@ -1,5 +1,8 @@
 """Row 61: where a known answer is wrong, nothing is started."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from secagg import selftest
@@ -8,6 +11,9 @@ from secagg.fields import FixedPoint
 from secagg.party import Client, Server
 from secagg.planner import Plan, plan
 from secagg.types import PartyId
+
+sys.path.insert(0, str(Path(__file__).parent / "vectors"))
+import rfc8032
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +63,7 @@ def test_row_61_the_checks_notice(name: str, broken: str, monkeypatch: pytest.Mo
         ("HPKE", "hpke", "seal", lambda public, plain, info: selftest._SEALED),
         ("Ed25519", "sign", "sign", lambda secret, message: bytes(64)),
         ("Ed25519", "sign", "verify", lambda public, message, signature: None),
+        ("the check of Ed25519 keys", "sign", "check_public", lambda key: key),
     ],
 )
 def test_row_61_sealing_and_signing_are_checked(
@@ -74,6 +81,15 @@ def test_row_61_a_refusal_is_a_wrong_answer(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(selftest, name, right[:-1] + bytes([right[-1] ^ 1]))
     with pytest.raises(CryptoError, match="self-test"):
         selftest.passed()
+
+
+def test_row_61_the_bad_key_is_bad_for_one_reason_only() -> None:
+    """It is canonical and on the curve, and 2 L times it is the identity while L times is not."""
+    point = rfc8032.decode(selftest._BAD_KEY)
+    assert point is not None
+    assert rfc8032.encode(point) == selftest._BAD_KEY
+    assert not rfc8032.is_key(selftest._BAD_KEY)
+    assert rfc8032.encode(rfc8032.multiply(2 * rfc8032.L, point)) == (1).to_bytes(32, "little")
 
 
 def test_row_61_the_check_of_sharing_notices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,14 @@ def public_key(secret: Seed) -> bytes:
 
 
 def check_public(key: bytes) -> bytes:
-    """The key itself, or InvalidKey: wrong length, non-canonical, or not of the main subgroup."""
+    """The key itself, or InvalidKey: wrong length, non-canonical, or not of the main subgroup.
+
+    PyNaCl before 1.6.2 takes a key to which the point of order 2 was added.
+    """
     if len(key) != KEY_SIZE:
         raise InvalidKey(f"a signature key has {KEY_SIZE} bytes, not {len(key)}")
     if not crypto_core_ed25519_is_valid_point(key):
-        raise InvalidKey("a signature key is not canonical or has small order")
+        raise InvalidKey("a signature key is no canonical point of the prime-order subgroup")
     return key
 
 
