@@ -58,8 +58,9 @@ LENGTH = 5
 LIMIT = 1 << 16
 SOON = 20.0
 """Seconds that no test waits for: a deadline that only ends a test that hangs."""
-SHORT = 0.6
-"""Seconds of a deadline that does pass, and is long enough for a few tiny clients."""
+SHORT = 0.5
+"""Seconds of a deadline that does pass, on the clock of `tests.patience`."""
+patient = pytest.mark.usefixtures("patience")
 TASK = b"the model of this round"
 NONCE = bytes(16)
 
@@ -225,6 +226,7 @@ async def test_a_late_client_waits_for_the_next_round(bench: Bench) -> None:
     assert [(o.round, o.party) for o in await late] == [(1, 2)]
 
 
+@patient
 async def test_a_client_past_the_deadline_is_dropped_and_stays(bench: Bench) -> None:
     """Row 37: a late upload is not summed."""
     agreed = toy(3)
@@ -261,6 +263,7 @@ async def test_a_lost_client_does_not_cost_the_deadline(bench: Bench) -> None:
     assert total.report.faults == {0: Fault.LOST}
 
 
+@patient
 async def test_too_few_clients_end_the_round_and_not_the_service(bench: Bench) -> None:
     """Row 39: a clean end with its reason, and the next round starts."""
     agreed = toy(3, dropout=0)
@@ -416,6 +419,7 @@ async def test_a_flood_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert bench.service.connected == 1
 
 
+@patient
 async def test_a_client_that_does_not_read_holds_nobody(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -448,6 +452,7 @@ async def test_links_past_the_cap_are_turned_away() -> None:
     await tasks[0]
 
 
+@patient
 async def test_a_plan_that_is_not_the_pinned_one_is_refused(bench: Bench) -> None:
     """Row 35 at the door: the client leaves before it reveals anything."""
     agreed, other = toy(2), toy(2, length=LENGTH + 1)
@@ -470,6 +475,7 @@ async def test_a_plan_that_is_not_the_pinned_one_is_refused(bench: Bench) -> Non
     assert asked == []
 
 
+@patient
 async def test_a_plan_that_protects_nobody_must_be_pinned(bench: Bench) -> None:
     task = asyncio.create_task(participate(await bench.link(), inputs))
     running = asyncio.create_task(bench.service.run_round(toy(1, 0), TASK, deadlines=SHORT))

@@ -49,8 +49,9 @@ from tests.drive.members import (
     vector,
 )
 
-SHORT = 0.3
-"""Seconds of a deadline that does pass, and is long enough for a few tiny reports."""
+SHORT = 0.5
+"""Seconds of a deadline that does pass, on the clock of `tests.patience`."""
+patient = pytest.mark.usefixtures("patience")
 
 
 @pytest.mark.parametrize("direct", [False, True])
@@ -236,6 +237,7 @@ class Broken(MemoryStore):
         super().commit(writes)
 
 
+@patient
 async def test_a_store_that_fails_stops_the_server() -> None:
     """Rows 95 and 96: no receipt for what is not stored, and nothing at all from then on."""
     stores: list[Store] = [Broken(1), MemoryStore()]
@@ -254,6 +256,7 @@ async def test_a_store_that_fails_stops_the_server() -> None:
         check(await fleet.collect(), range(3))
 
 
+@patient
 async def test_a_full_batch_leaves_reports_for_the_next() -> None:
     """Seven reports of which a batch takes three: two batches are sums, the third is too small."""
     options = {"deadline": SHORT * 3}
@@ -273,6 +276,7 @@ async def test_a_full_batch_leaves_reports_for_the_next() -> None:
     assert [[r.reason for r in own] for own in reports] == [[None, None, end] for end in last]
 
 
+@patient
 @pytest.mark.parametrize("direct", [False, True])
 async def test_a_report_that_waits_is_in_the_next_batch(direct: bool) -> None:
     """The leader has it, and the helper is away until the first batch is given up."""
@@ -347,6 +351,7 @@ async def test_a_server_that_is_stopped_goes_on_where_it_was() -> None:
         check(await fleet.collect(), range(4))
 
 
+@patient
 async def test_a_batch_that_is_too_small_is_aborted_everywhere() -> None:
     async with Fleet(6, 3, options={"deadline": SHORT}) as fleet:
         await fleet.report_all([0, 1])
@@ -356,6 +361,7 @@ async def test_a_batch_that_is_too_small_is_aborted_everywhere() -> None:
         assert own[0].reason is AbortReason.CANCELLED and "server 0" in own[0].detail
 
 
+@patient
 async def test_a_server_that_stays_away_ends_the_batch_by_name() -> None:
     """Row 65: no partial sum, and the collector is told."""
     async with Fleet(3, 3, options={"deadline": SHORT, "patience": SHORT}) as fleet:
@@ -374,6 +380,7 @@ async def gone(link: Link) -> None:
     await link.close()
 
 
+@patient
 async def test_the_collector_names_who_does_not_answer() -> None:
     """Row 65."""
     async with Fleet(3, 3) as fleet:
@@ -542,6 +549,7 @@ def _relayed(fleet: Fleet, report: bytes) -> list[bytes]:
     return [said.message.data for said in batches.said if said.message.to == server_id(1)]
 
 
+@patient
 @pytest.mark.parametrize("direct", [False, True])
 async def test_a_report_that_is_summed_gets_its_receipt_after_the_last_batch(direct: bool) -> None:
     """Row 71: a crash may have kept the receipt, and the batch may have ended meanwhile."""

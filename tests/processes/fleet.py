@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +34,8 @@ LENGTH = 24
 """Elements of a vector, unless a fleet has another length."""
 LIMIT = 60.0
 """Seconds that nothing takes, unless it hangs."""
+MOST_KEPT = 60
+"""Ports held at a time; no test has as many."""
 
 Fault = dict[str, Any]
 
@@ -226,18 +228,23 @@ class Fleet:
                 assert all(one["error"] is None for one in (await child.answer())["batches"])
 
 
-_ports = itertools.count(os.getpid() * 509)
-"""Modulo the range below: runs of these tests at the same time are far apart."""
+_kept: deque[socket.socket] = deque()
 
 
 def free_ports(number: int) -> list[int]:
-    """Never the same ones twice: a server that starts again needs the one that its peers know.
+    """Ports that nobody else gets: a server that starts again needs the one that its peers know.
 
-    Below those that systems give to outgoing connections: while a server is dead, none takes its.
+    Each is held by a socket that is bound and does not listen. A server, which sets SO_REUSEADDR
+    too, can listen beside it, and the system gives the port to nobody who asks for any. The
+    sockets outlive a test, but not MOST_KEPT others.
     """
-    found: list[int] = []
-    while len(found) < number:
-        with socket.socket() as trial, contextlib.suppress(OSError):
-            trial.bind(("127.0.0.1", port := 20_000 + next(_ports) % 12_000))
-            found.append(port)
+    found = []
+    for _ in range(number):
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        found.append(held.getsockname()[1])
+        _kept.append(held)
+    while len(_kept) > MOST_KEPT:
+        _kept.popleft().close()
     return found
