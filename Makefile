@@ -1,39 +1,68 @@
-# One shared .venv behind a stamp file: `make demo` alone is enough on a fresh machine.
+# One .venv behind two stamps: what the demo needs, and what the tests need besides. Either target
+# alone is enough on a fresh machine.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+DEMO := .venv/.demo
+TEST := .venv/.test
+WORKERS ?= auto
 
-.PHONY: demo test check bench soak clean
+.PHONY: demo test check coverage bench soak lowest clean
 
-$(STAMP): pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(PYTHON) -m venv .venv
+
+$(DEMO): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	touch $@
 
-demo: $(STAMP)
+$(TEST): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $(DEMO) $@
+
+demo: $(DEMO)
 	$(BIN)/secagg demo
 
-test: $(STAMP)
-	$(BIN)/python -m pytest
+# A process for each processor; a module's tests stay together unless one of them runs dry.
+test: $(TEST)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-check: $(STAMP)
+check: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layering.py tests/test_exports.py
 
+# Lines and branches, also of child processes, and of the kernels in their run without the JIT.
+coverage: $(TEST)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 # Every benchmark; one that fails does not keep the others from running, but fails the target.
-bench: $(STAMP)
+bench: $(TEST)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@failed=; for file in $$(grep -l '^NAME = "' bench/*.py); do \
 		$(BIN)/secagg bench $$(basename $$file .py) || failed="$$failed $$file"; \
 	done; $(BIN)/python -m bench.figures; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
-# Full-size tables, long fuzzing and thousands of schedules: run and reported, not gating.
-soak: $(STAMP)
-	SECAGG_SOAK=1 $(BIN)/python -m pytest -m 'soak or not soak'
+# Full-size tables, long fuzzing and thousands of schedules: run and reported, not gating. One at a
+# time and by name, so that it shows where it is; the slowest are listed at the end.
+soak: $(TEST)
+	SECAGG_SOAK=1 $(BIN)/python -m pytest -m 'soak or not soak' \
+		--numprocesses $(WORKERS) --dist worksteal --verbose --verbose --durations 30
+
+# The tests with the oldest releases that pyproject.toml admits, in a .venv of their own.
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) .ci/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet \
+		--constraint .venv-lowest/constraints.txt --editable '.[test]'
+	.venv-lowest/bin/python -m pip check
+	NUMBA_CACHE_DIR=.venv-lowest/kernels \
+		.venv-lowest/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv .venv-lowest dist build

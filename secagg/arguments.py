@@ -35,7 +35,7 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
     Raises ParameterError.
     """
     try:
-        if isinstance(value, bool):
+        if type(value).__name__ == "bool":  # numpy's own has an __index__ in some releases
             raise TypeError
         number = operator.index(value)
     except TypeError:

@@ -160,7 +160,7 @@ def _uvicorn_config(application: AsgiApp, max_size: int) -> uvicorn.Config:
 
     return uvicorn.Config(
         application,
-        ws="websockets-sansio",
+        ws=_protocol(),
         ws_max_size=max_size,
         ws_per_message_deflate=False,
         ws_ping_interval=PING_INTERVAL,
@@ -174,6 +174,22 @@ def _uvicorn_config(application: AsgiApp, max_size: int) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=math.ceil(2 * CLOSE_TIMEOUT),
     )
+
+
+def _protocol() -> type[asyncio.Protocol]:
+    """uvicorn's `websockets-sansio`, which before 0.53 fails to shut down at a link that we are
+    closing already, and then leaves all others open."""
+    from uvicorn.protocols.websockets import websockets_sansio_impl
+    from websockets.exceptions import InvalidState
+
+    class Protocol(websockets_sansio_impl.WebSocketsSansIOProtocol):
+        def shutdown(self) -> None:
+            try:
+                super().shutdown()
+            except InvalidState:
+                self.transport.close()
+
+    return Protocol
 
 
 class _ClientLink:
