@@ -7,7 +7,7 @@ parts into a value with a bound (specs/30-analytics.md §3, §4).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -20,7 +20,7 @@ import numpy as np
 from secagg.analytics.bounds import Spread, check_ddof, mean, require
 from secagg.analytics.columns import Columns, Int64s
 from secagg.analytics.ranges import Range, check_excess
-from secagg.analytics.results import NOTHING, Cell, Grid, Label, Result, check_labels
+from secagg.analytics.results import NOTHING, SUPPRESSED, Cell, Grid, Label, Result, check_labels
 from secagg.errors import ParameterError
 from secagg.fields import Excess
 
@@ -54,11 +54,19 @@ class Measure(ABC):
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         """Of some rows: rows x width for each part."""
 
-    @abstractmethod
-    def read(self, rows: int | None, sums: Sums) -> Result:
-        """rows: of the group; None for a suppressed one, and then nothing is read.
+    def counts(self, rows: int, sums: Sums) -> Sequence[int]:
+        """How many of the group's rows are in each bin, where that is what the measure tells.
 
         Raises IntegrityError for sums that no rows can have.
+        """
+        return ()
+
+    @abstractmethod
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Result:
+        """rows: of the group; None for a suppressed one, and then nothing is read. hidden: which
+        of `counts` to withhold.
+
+        Raises IntegrityError as `counts`.
         """
 
 
@@ -78,8 +86,8 @@ class Count(Measure):
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         return {}
 
-    def read(self, rows: int | None, sums: Sums) -> Cell:
-        return NOTHING if rows is None else Cell.of(rows)
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Cell:
+        return SUPPRESSED if rows is None else Cell.of(rows)
 
 
 @dataclass(frozen=True)
@@ -133,9 +141,9 @@ class _Ranged(_OneColumn):
 class Sum(_Ranged):
     """The sum of a real column, of error at most rows * (step / 2)."""
 
-    def read(self, rows: int | None, sums: Sums) -> Cell:
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Cell:
         if rows is None:
-            return NOTHING
+            return SUPPRESSED
         offset, centre = self.offset(rows, sums), Fraction(self.range.centre)
         return Cell.of(rows * centre + offset * Fraction(self.range.step), rows * self.range.error)
 
@@ -144,9 +152,9 @@ class Sum(_Ranged):
 class Mean(_Ranged):
     """The mean of a real column, of error at most step / 2; nothing for no rows."""
 
-    def read(self, rows: int | None, sums: Sums) -> Cell:
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Cell:
         if rows is None:
-            return NOTHING
+            return SUPPRESSED
         return mean(self.range, rows, self.offset(rows, sums))
 
 
@@ -171,16 +179,19 @@ class Variance(_Ranged):
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         return {"sum": levels, "squares": levels * levels}
 
-    def read(self, rows: int | None, sums: Sums) -> Cell:
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Cell:
         if rows is None:
-            return NOTHING
+            return SUPPRESSED
         [offset], [squares] = sums["sum"], sums["squares"]
         return Spread(self.range, rows, offset, squares).variance(self.ddof)
 
 
 @dataclass(frozen=True)
 class Share(_OneColumn):
-    """The share of rows that are true, exactly; of a column of booleans or of 0 and 1."""
+    """The share of rows that are true, exactly; of a column of booleans or of 0 and 1.
+
+    Suppressed where few rows are true, and where few are not (specs/30-analytics.md §6).
+    """
 
     def parts(self) -> Mapping[str, Part]:
         return {"true": Part(1, 1)}
@@ -191,11 +202,16 @@ class Share(_OneColumn):
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         return {"true": levels}
 
-    def read(self, rows: int | None, sums: Sums) -> Cell:
-        if rows is None:
-            return NOTHING
+    def counts(self, rows: int, sums: Sums) -> Sequence[int]:
+        """Of the rows that are false, and of those that are true."""
         [true] = sums["true"]
         require(0 <= true <= rows)
+        return rows - true, true
+
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Cell:
+        if rows is None or hidden:
+            return SUPPRESSED
+        _, true = self.counts(rows, sums)
         return Cell.of(Fraction(true, rows)) if rows else NOTHING
 
 
@@ -206,7 +222,7 @@ class Histogram(_OneColumn):
     edges: of real bins [e0, e1), [e1, e2), ..., the last one closed; the outermost may be
     infinite. A value outside is counted in the nearest bin and reported as clipped, or refused,
     as `excess` says. categories: instead, the public list of values that a row may have; any
-    other is refused. Bins of few rows are not suppressed: groups are (specs/30-analytics.md §6).
+    other is refused. Bins of few rows are suppressed as groups are (specs/30-analytics.md §6).
     """
 
     edges: tuple[float, ...] = ()
@@ -242,12 +258,16 @@ class Histogram(_OneColumn):
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         return {"counts": (levels == np.arange(len(self.labels))).astype(np.int64)}
 
-    def read(self, rows: int | None, sums: Sums) -> Grid:
-        if rows is None:
-            return Grid((self.labels,), (NOTHING,) * len(self.labels))
+    def counts(self, rows: int, sums: Sums) -> Sequence[int]:
         counts = sums["counts"]
         require(min(counts) >= 0 and sum(counts) == rows)
-        return Grid((self.labels,), tuple(map(Cell.of, counts)))
+        return counts
+
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Grid:
+        if rows is None:
+            return Grid((self.labels,), (SUPPRESSED,) * len(self.labels))
+        cells = enumerate(map(Cell.of, self.counts(rows, sums)))
+        return Grid((self.labels,), tuple(SUPPRESSED if i in hidden else c for i, c in cells))
 
     def _bins(self, columns: Columns, column: str) -> tuple[Int64s, int]:
         reals, outside = columns.within(column, self.edges[0], self.edges[-1], self.excess)

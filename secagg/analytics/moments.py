@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement, product
@@ -14,7 +14,7 @@ from secagg.analytics.bounds import Spread, check_ddof, correlation, covariance,
 from secagg.analytics.columns import Columns, Int64s
 from secagg.analytics.measures import Measure, Part, Sums
 from secagg.analytics.ranges import Range
-from secagg.analytics.results import NOTHING, Cell, Grid, MomentTable, check_labels
+from secagg.analytics.results import SUPPRESSED, Cell, Grid, MomentTable, check_labels
 from secagg.errors import ParameterError
 from secagg.fields import Excess
 
@@ -61,10 +61,10 @@ class Moments(Measure):
         left, right = np.triu_indices(len(self.ranges))
         return {"sum": levels, "products": levels[:, left] * levels[:, right]}
 
-    def read(self, rows: int | None, sums: Sums) -> MomentTable:
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> MomentTable:
         if rows is None:
-            nothing = dict.fromkeys(self._pairs, NOTHING)
-            return self._table([NOTHING] * len(self.ranges), nothing, nothing)
+            nothing = dict.fromkeys(self._pairs, SUPPRESSED)
+            return self._table([SUPPRESSED] * len(self.ranges), nothing, nothing)
         products = dict(zip(self._pairs, sums["products"], strict=True))
         spreads = [
             Spread(r, rows, offset, products[i, i])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_UP, Context, Decimal
 from fractions import Fraction
 from itertools import combinations, product
@@ -39,10 +39,12 @@ class Cell:
 
     Both are None where there is nothing to say: an empty group, a suppressed one, a variance of
     too few rows, a correlation with a column that quantisation cannot tell from a constant.
+    suppressed: that is why; not compared, for it says nothing of a value.
     """
 
     value: float | None
     error: float | None
+    suppressed: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, exact: Number, bound: Number = 0) -> Cell:
@@ -53,7 +55,7 @@ class Cell:
     def __str__(self) -> str:
         """Ten digits, and a bound that covers those left out too; no bound where it is 0."""
         if self.value is None or self.error is None:
-            return "-"
+            return "suppressed" if self.suppressed else "-"
         shown = str(int(self.value)) if self.value.is_integer() else f"{self.value:.10g}"
         lost = _UP.abs(_UP.subtract(Decimal(shown), Decimal(self.value)))
         error = _UP.add(lost, Decimal(self.error))
@@ -68,6 +70,7 @@ class Cell:
 
 
 NOTHING = Cell(None, None)
+SUPPRESSED = Cell(None, None, suppressed=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,29 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from secagg.analytics.columns import Int64s
+from secagg.analytics.measures import Measure, Sums
 from secagg.analytics.query import ROWS, Query
-from secagg.analytics.results import Label, Result
+from secagg.analytics.results import SUPPRESSED, Label, Result
+from secagg.analytics.suppression import withheld
 from secagg.errors import InputError, IntegrityError
 
-Suppressed = Literal["", "small", "complement"]
+Bins = Mapping[str, frozenset[int]]
+"""By measure: which of its counts are withheld."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One group, or all of them. rows: None where suppressed, and then every value is None.
 
-    suppressed: `small` for fewer than min_group rows; `complement` for a group that is hidden so
-    that a small one cannot be had by subtraction from the total.
+    suppressed: for having few rows, or so that others with few cannot be had by subtraction; which
+    of the two is not told.
     """
 
     rows: int | None
     results: Mapping[str, Result]
-    suppressed: Suppressed = ""
+    suppressed: bool = False
 
     def as_dict(self) -> dict[str, object]:
         results = {name: result.as_dict() for name, result in self.results.items()}
@@ -60,10 +62,11 @@ class Table:
                 "no clients can have so many rows: one added what is not an answer to the query; "
                 "the table is withheld"
             )
-        hidden = _hidden(counts, query)
-        lines = [_line(query, sums, [place], hidden[place]) for place in range(len(counts))]
-        whole: Suppressed = "small" if sum(counts) < query.min_group else ""
-        total = _line(query, sums, range(len(counts)), whole) if query.total else None
+        hidden = _hidden_groups(query, counts, clients)
+        parts = [_together(sums, [place]) for place in range(len(counts))]
+        bins = [None if i in hidden else _bins(query, part) for i, part in enumerate(parts)]
+        lines = [_line(query, *each) for each in zip(parts, bins, strict=True)]
+        total = _total(query, sums, hidden, bins) if query.total else None
         return cls(query, clients, dict(zip(query.groups, lines, strict=bool(query.by))), total)
 
     @property
@@ -97,6 +100,11 @@ class Table:
         lines = [*self._texts()]
         widths = [max(len(line[i]) for line in lines) for i in range(2)]
         text = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".strip() for a, b, c in lines]
+        if any(c == str(SUPPRESSED) for *_, c in lines):
+            text.append(
+                f"suppressed: of fewer than {self.query.min_group} rows, or withheld so that such "
+                "cannot be had by subtraction"
+            )
         return "\n".join([f"{self.clients} clients", *text])
 
     def _texts(self) -> Iterator[tuple[str, str, str]]:
@@ -105,7 +113,7 @@ class Table:
             named.append(("all", self.total))
         for name, line in named:
             if line.rows is None:
-                yield name, ROWS, f"suppressed ({line.suppressed})"
+                yield name, ROWS, str(SUPPRESSED)
                 continue
             yield name, ROWS, str(line.rows)
             for measure, result in line.results.items():
@@ -123,35 +131,68 @@ def _by_group(query: Query, levels: Mapping[str, Int64s]) -> Mapping[str, Int64s
     return {name: levels[name].reshape(-1, part.width) for name, part in query.parts.items()}
 
 
-def _hidden(counts: Sequence[int], query: Query) -> list[Suppressed]:
-    """Which groups to suppress.
+def _hidden_groups(query: Query, counts: Sequence[int], clients: int) -> frozenset[int]:
+    """The places of the groups to suppress (specs/30-analytics.md §6.2, §6.6, §7.5).
 
-    With a total beside the groups, all hidden ones together can be had by subtraction. So the
-    smallest group that is shown is hidden too, until those together are min_group rows, and so at
-    least two groups: a reader learns of no set of fewer rows (specs/30-analytics.md §6).
+    Of small groups a reader has the sum where a total is printed, or may where each client has
+    one row: the table says how many clients there are. That number also bounds the sum. Only
+    where neither says anything are small groups suppressed without a neighbour.
     """
-    hidden: list[Suppressed] = ["small" if n < query.min_group else "" for n in counts]
-    while query.total and any(hidden):
-        together = [n for n, why in zip(counts, hidden, strict=True) if why]
-        shown = [place for place, why in enumerate(hidden) if not why]
-        if not shown or sum(together) >= query.min_group:
-            break
-        hidden[min(shown, key=lambda place: counts[place])] = "complement"
-    return hidden
+    least, before = query.min_group, dict[Label | None, int | None](query.published)
+    small = [
+        place
+        for place, (group, rows) in enumerate(zip(query.groups or (None,), counts, strict=True))
+        if rows < least or 0 < abs(rows - (before.get(group) or rows)) < least
+    ]
+    room = clients * query.rows - sum(n for place, n in enumerate(counts) if place not in small)
+    summed = query.total and not query.published
+    if summed or query.rows == 1 or room < least - 1:
+        return withheld(counts, least, small)
+    return frozenset(small)
 
 
-def _line(
-    query: Query, sums: Mapping[str, Int64s], places: Sequence[int], hidden: Suppressed
+def _total(
+    query: Query, sums: Mapping[str, Int64s], hidden: frozenset[int], shown: Sequence[Bins | None]
 ) -> Line:
-    """The groups at `places` taken together."""
-    # in Python's integers, which no sum of groups can leave
-    summed = {
+    """All groups together. Minus the shown ones it is the hidden ones together: so what is
+    withheld of either is withheld of all (§6.7). After published counts it would say by how much
+    the hidden ones differ from those, and is suppressed (§7.5)."""
+    whole = _together(sums, range(len(shown)))
+    if whole[ROWS][0] < query.min_group or (query.published and hidden):
+        return _line(query, whole, None)
+    judged = [bins for bins in shown if bins is not None]
+    if hidden:
+        judged.append(_bins(query, _together(sums, [*hidden])))
+    union = {name: frozenset[int]().union(*(bins[name] for bins in judged)) for name in query.named}
+    return _line(query, whole, union)
+
+
+def _together(sums: Mapping[str, Int64s], places: Sequence[int]) -> Sums:
+    """The sums of the groups at `places`, in Python's integers: a sum of groups may leave int64."""
+    return {
         name: [sum(map(int, column)) for column in np.transpose(array[list(places)])]
         for name, array in sums.items()
     }
-    rows = None if hidden else summed[ROWS][0]
-    results: dict[str, Result] = {}
-    for name, measure in query.named.items():
-        of_measure = {kind: summed[f"{name}.{kind}"] for kind in measure.parts()}
-        results[name] = measure.read(rows, of_measure)
-    return Line(rows, results, hidden)
+
+
+def _of(summed: Sums, name: str, measure: Measure) -> Sums:
+    return {kind: summed[f"{name}.{kind}"] for kind in measure.parts()}
+
+
+def _bins(query: Query, summed: Sums) -> Bins:
+    """Of each measure's counts, those to withhold from a reader who has the number of rows."""
+    [rows] = summed[ROWS]
+    return {
+        name: withheld(measure.counts(rows, _of(summed, name, measure)), query.min_group)
+        for name, measure in query.named.items()
+    }
+
+
+def _line(query: Query, summed: Sums, bins: Bins | None) -> Line:
+    """bins: None for a suppressed line."""
+    rows = None if bins is None else summed[ROWS][0]
+    results = {
+        name: measure.read(rows, _of(summed, name, measure), bins[name] if bins else ())
+        for name, measure in query.named.items()
+    }
+    return Line(rows, results, bins is None)
