@@ -218,11 +218,13 @@ def _server_cost(params: Params, cost: Cost) -> str:
     )
 
 
-def at_most(bound: float, digits: int = 3) -> str:
+def at_most(bound: float | Decimal, digits: int = 3) -> str:
     """A bound that is at least 0 in `digits` digits, rounded up: a promise is never printed below
     what is kept."""
     rounded = Context(prec=digits, rounding=ROUND_UP).plus(Decimal(bound))
-    return f"{float(rounded):.{digits}g}"
+    text = f"{float(rounded):.{digits}g}"
+    # a subnormal float has fewer digits than are asked for, and may have been rounded down
+    return text if Decimal(text) >= rounded else f"{rounded:g}"
 
 
 def _exactly(number: float) -> str:

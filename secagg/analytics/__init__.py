@@ -12,10 +12,11 @@ round in between is any protocol's: nothing here touches a machine.
 
 from __future__ import annotations
 
+from secagg.analytics.checks import Label
 from secagg.analytics.measures import Count, Histogram, Mean, Measure, Share, Sum, Variance
 from secagg.analytics.moments import Moments
 from secagg.analytics.query import Answer, Query
-from secagg.analytics.results import Cell, Grid, Label, MomentTable
+from secagg.analytics.results import Cell, Grid, MomentTable
 from secagg.analytics.table import Line, Table
 
 __all__ = [

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from secagg.analytics.ranges import Range
 from secagg.analytics.results import NOTHING, Cell, sqrt_bounds
-from secagg.errors import IntegrityError, ParameterError
+from secagg.errors import IntegrityError
 
 
 def require(possible: bool) -> None:
@@ -23,11 +23,6 @@ def require(possible: bool) -> None:
             "no rows can have these sums: a client added what is not an answer to the query; "
             "the table is withheld"
         )
-
-
-def check_ddof(ddof: int) -> None:
-    if isinstance(ddof, bool) or ddof not in (0, 1):
-        raise ParameterError(f"ddof is 0, for a population, or 1, for a sample; not {ddof!r}")
 
 
 def mean(of: Range, rows: int, offset: int) -> Cell:

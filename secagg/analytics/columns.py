@@ -5,6 +5,7 @@ Nothing of a row is in any message: a column's name and a row's number say where
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,50 +13,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg.analytics.results import Label
+from secagg.analytics.checks import Label
+from secagg.analytics.exact import Reals, reals
 from secagg.errors import InputError, RangeError
 from secagg.fields import Excess
 
 Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """`length` rows; each column as it came."""
 
-    length: int
+    length: int = field(repr=False)
     data: Mapping[str, Any] = field(repr=False)
 
-    def reals(self, name: str) -> Float64s:
-        """As float64. InputError for what is not real numbers, RangeError for NaN and infinities.
+    def reals(self, name: str) -> tuple[Reals, np.dtype[Any]]:
+        """Its numbers, exactly: float64, or Python's own (see secagg.analytics.exact); and of
+        which type they came.
 
-        An infinity is refused before anything is clipped: it is a failed computation more often
-        than a large number.
+        Raises InputError for what is not real numbers, RangeError for NaN and infinities. An
+        infinity is refused before anything is clipped: it is a failed computation more often than
+        a large number.
         """
-        with np.errstate(over="ignore"):  # a longdouble beyond float64 turns infinite
-            reals = self._array(name).astype(np.float64)
-        finite = np.isfinite(reals)
-        if not finite.all():
-            raise RangeError(f"column {name!r}: NaN or infinite at row {int(finite.argmin())}")
-        return reals
-
-    def within(self, name: str, low: float, high: float, excess: Excess) -> tuple[Float64s, int]:
-        """As `reals`, clipped to [low, high], and how many lay outside.
-
-        What is a bound in the column's own type, such as the float32 nearest to 0.1, is inside
-        (specs/02-quantization.md §4.3). Raises RangeError too, for a row outside, where excess is
-        `error`.
-        """
-        from secagg.quantize import in_type  # here: planning must not wait for the compiler
-
-        reals, dtype = self.reals(name), self._array(name).dtype
-        lowest, highest = min(low, in_type(low, dtype)), max(high, in_type(high, dtype))
-        outside = (reals < lowest) | (reals > highest)
-        if excess == "error" and outside.any():
-            row = int(outside.argmax())
-            raise RangeError(f"column {name!r}: outside [{low}, {high}] at row {row}")
-        return np.clip(reals, low, high), int(outside.sum())
+        values = self.data[name]
+        array, dtype = reals(values if self.length else np.empty(0), name)
+        return self._one_axis(array, name), dtype
 
     def flags(self, name: str) -> Int64s:
         """0 and 1, from booleans or from integers that are nothing else."""
@@ -94,9 +77,11 @@ class Columns:
 
         if not self.length:
             return np.empty(0)
-        array = as_array(self.data[name], f"column {name!r}")
-        if array.shape != (self.length,):
-            raise InputError(f"column {name!r}: shape {array.shape}, not ({self.length},)")
+        return self._one_axis(as_array(self.data[name], f"column {name!r}"), name)
+
+    def _one_axis(self, array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+        if array.ndim != 1:
+            raise InputError(f"column {name!r}: an array of {array.ndim} axes, not of one")
         return array
 
 
@@ -106,9 +91,9 @@ def read_columns(rows: Any, needed: tuple[str, ...], most: int) -> Columns:
     frame among them. Other columns than the needed ones are never looked at.
 
     Raises InputError for missing columns and unequal lengths, RangeError for more than `most`
-    rows.
+    rows. How many rows there are is not told: it is a client's own.
     """
-    if _is_mapping(rows):
+    if _is_mapping(rows) and not _is_series(rows, needed):
         columns = _from_mapping(rows, needed)
     elif _is_scalar(rows):
         columns = Columns(1, {_only(needed): [rows]})
@@ -118,16 +103,15 @@ def read_columns(rows: Any, needed: tuple[str, ...], most: int) -> Columns:
         columns = Columns(len(rows), {_only(needed): rows} if needed and len(rows) else {})
     if columns.length > most:
         raise RangeError(
-            f"{columns.length} rows, and the query allows one client at most {most}: "
+            f"too many rows: the query allows one client at most {most}; "
             "make the query with a larger `rows`"
         )
     return columns if columns.length else Columns(0, dict.fromkeys(needed, ()))
 
 
 def _from_mapping(rows: Any, needed: tuple[str, ...]) -> Columns:
-    missing = [name for name in needed if name not in rows]
-    if missing:
-        raise InputError(f"missing columns: {missing}")
+    if missing := _missing(rows, needed):
+        raise InputError(missing)
     data = {name: rows[name] for name in needed or rows.keys()}
     scalars = [_is_scalar(value) for value in data.values()]
     if all(scalars):
@@ -135,18 +119,31 @@ def _from_mapping(rows: Any, needed: tuple[str, ...]) -> Columns:
     if any(scalars):
         raise InputError("some columns are single values and some are sequences")
     lengths = {name: len(column) for name, column in data.items()}
-    if len(set(lengths.values())) > 1:
-        raise InputError(f"columns of unequal lengths: {sorted(set(lengths.values()))}")
-    return Columns(next(iter(lengths.values())), data)
+    first = next(iter(lengths))
+    if unequal := [name for name, length in lengths.items() if length != lengths[first]]:
+        raise InputError(f"columns of unequal lengths: {first!r} and {unequal}")
+    return Columns(lengths[first], data)
+
+
+def _missing(row: Any, needed: tuple[str, ...]) -> str | None:
+    """Of the columns that are there only those are named that look like a missing one."""
+    missing = [name for name in needed if name not in row]
+    if not missing:
+        return None
+    forms = {unicodedata.normalize("NFKC", name) for name in missing}
+    alike = any(
+        isinstance(k, str) and unicodedata.normalize("NFKC", k) in forms for k in row.keys()
+    )
+    hint = "; one is there in another Unicode form, which looks the same" if alike else ""
+    return f"missing columns: {missing}{hint}"
 
 
 def _from_rows(rows: Any, needed: tuple[str, ...]) -> Columns:
     for number, row in enumerate(rows):
         if not _is_mapping(row):
             raise InputError(f"row {number} is not a mapping of columns to values")
-        missing = [name for name in needed if name not in row]
-        if missing:
-            raise InputError(f"row {number}: missing columns: {missing}")
+        if missing := _missing(row, needed):
+            raise InputError(f"row {number}: {missing}")
     return Columns(len(rows), {name: [row[name] for row in rows] for name in needed})
 
 
@@ -161,6 +158,11 @@ def _only(needed: tuple[str, ...]) -> str:
 def _is_mapping(value: Any) -> bool:
     """A data frame is one, without being a Mapping."""
     return hasattr(value, "keys") and hasattr(value, "__getitem__")
+
+
+def _is_series(value: Any, needed: tuple[str, ...]) -> bool:
+    """A column with row labels, as one of a data frame's; but a row of one has column names."""
+    return getattr(value, "ndim", None) == 1 and not any(name in value for name in needed)
 
 
 def _is_scalar(value: Any) -> bool:

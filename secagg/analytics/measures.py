@@ -7,6 +7,7 @@ parts into a value with a bound (specs/30-analytics.md §3, §4).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,12 +18,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from secagg.analytics.bounds import Spread, check_ddof, mean, require
-from secagg.analytics.columns import Columns, Int64s
-from secagg.analytics.ranges import Range, check_excess
-from secagg.analytics.results import NOTHING, SUPPRESSED, Cell, Grid, Label, Result, check_labels
+from secagg.analytics.bounds import Spread, mean, require
+from secagg.analytics.checks import Label, check_bound, check_edges, check_labels, settle
+from secagg.analytics.columns import Columns, Int64s, outside
+from secagg.analytics.ranges import Range
+from secagg.analytics.results import NOTHING, SUPPRESSED, Cell, Grid, Result
+from secagg.arguments import choice, integer, text
 from secagg.errors import ParameterError
-from secagg.fields import Excess
+from secagg.fields import EXCESSES, MAX_BITS, MIN_BITS, Excess
 
 Sums: TypeAlias = Mapping[str, Sequence[int]]
 """Of one group: each part's exact sums."""
@@ -96,6 +99,10 @@ class _OneColumn(Measure):
 
     column: str | None = field(default=None, kw_only=True)
 
+    def __post_init__(self) -> None:
+        if self.column is not None:
+            settle(self, column=text("column", self.column))
+
     def columns(self, name: str) -> tuple[str, ...]:
         return (name if self.column is None else self.column,)
 
@@ -103,7 +110,8 @@ class _OneColumn(Measure):
 @dataclass(frozen=True)
 class _Ranged(_OneColumn):
     """low, high: the public range; a value outside is clipped and counted, or refused, as `excess`
-    says. bits: 2 to 32; each value is rounded to one of 2^bits - 1 levels."""
+    says. Integers are kept exactly, and anything else is the float64 nearest to it. bits: 2 to 32;
+    each value is rounded to one of 2^bits - 1 levels."""
 
     low: float
     high: float
@@ -111,10 +119,16 @@ class _Ranged(_OneColumn):
     excess: Excess = "clip"
 
     def __post_init__(self) -> None:
-        # 0 and 0.0 are one range: queries are compared by what they print as
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
-        _ = self.range  # judges all of them
+        super().__post_init__()
+        # queries are compared by what they print, so one number has one form
+        settle(
+            self,
+            low=check_bound("low", self.low),
+            high=check_bound("high", self.high),
+            bits=integer("bits", self.bits, MIN_BITS, MAX_BITS),
+            excess=choice("excess", self.excess, EXCESSES),
+        )
+        _ = self.range  # judges them together
 
     @cached_property
     def range(self) -> Range:
@@ -170,7 +184,7 @@ class Variance(_Ranged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ddof(self.ddof)
+        settle(self, ddof=integer("ddof", self.ddof, 0, 1))
 
     def parts(self) -> Mapping[str, Part]:
         largest = self.range.largest
@@ -192,6 +206,9 @@ class Share(_OneColumn):
 
     Suppressed where few rows are true, and where few are not (specs/30-analytics.md §6).
     """
+
+    by_value = True
+    """Each value is counted by itself: every statistic of the column follows from the counts."""
 
     def parts(self) -> Mapping[str, Part]:
         return {"true": Part(1, 1)}
@@ -230,13 +247,17 @@ class Histogram(_OneColumn):
     excess: Excess = "clip"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edges", tuple(map(float, self.edges)))
-        object.__setattr__(self, "categories", check_labels("categories", self.categories))
+        super().__post_init__()
+        settle(
+            self,
+            edges=check_edges(self.edges),
+            categories=check_labels("categories", self.categories),
+            excess=choice("excess", self.excess, EXCESSES),
+        )
         if bool(self.edges) == bool(self.categories):
             raise ParameterError("a histogram has either edges or categories")
         if self.edges and not _ascending(self.edges):
             raise ParameterError("a histogram has two edges or more, strictly ascending")
-        check_excess(self.excess)
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:
@@ -245,6 +266,10 @@ class Histogram(_OneColumn):
         bins = [f"[{_short(low)}, {_short(high)}" for low, high in pairwise(self.edges)]
         closing = "]" if isfinite(self.edges[-1]) else ")"
         return (*(f"{each})" for each in bins[:-1]), bins[-1] + closing)
+
+    @property
+    def by_value(self) -> bool:
+        return bool(self.categories)
 
     def parts(self) -> Mapping[str, Part]:
         return {"counts": Part(len(self.labels), 1)}
@@ -270,13 +295,23 @@ class Histogram(_OneColumn):
         return Grid((self.labels,), tuple(SUPPRESSED if i in hidden else c for i, c in cells))
 
     def _bins(self, columns: Columns, column: str) -> tuple[Int64s, int]:
-        reals, outside = columns.within(column, self.edges[0], self.edges[-1], self.excess)
-        bins = np.searchsorted(self.edges, reals, side="right") - 1
-        levels = np.minimum(bins, len(self.labels) - 1).astype(np.int64)  # the last edge is inside
-        return levels[:, None], outside
+        values, edges = columns.reals(column), self.edges
+        if not all(isinstance(edge, float) for edge in edges):
+            values = values.astype(object)
+        beyond = outside(values, column, edges[0], edges[-1], self.excess)
+        if values.dtype == object:  # which numpy would compare as float64
+            bins = np.array([bisect_right(edges, value) for value in values], np.int64)
+        else:
+            bins = np.searchsorted(edges, values, side="right")
+        levels = np.clip(bins - 1, 0, len(self.labels) - 1)  # the last edge is inside
+        return levels[:, None].astype(np.int64), int(beyond.sum())
 
 
-def _ascending(edges: tuple[float, ...]) -> bool:
+COUNTING = (Share, Histogram)
+"""Those that have `counts`."""
+
+
+def _ascending(edges: Sequence[float]) -> bool:
     """False for NaN."""
     return len(edges) > 1 and all(low < high for low, high in pairwise(edges))
 

@@ -6,17 +6,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement, product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from secagg.analytics.bounds import Spread, check_ddof, correlation, covariance, mean
+from secagg.analytics.bounds import Spread, correlation, covariance, mean
+from secagg.analytics.checks import check_bound, check_labels, settle
 from secagg.analytics.columns import Columns, Int64s
 from secagg.analytics.measures import Measure, Part, Sums
 from secagg.analytics.ranges import Range
-from secagg.analytics.results import SUPPRESSED, Cell, Grid, MomentTable, check_labels
+from secagg.analytics.results import SUPPRESSED, Cell, Grid, MomentTable
+from secagg.arguments import choice, integer, text
 from secagg.errors import ParameterError
-from secagg.fields import Excess
+from secagg.fields import EXCESSES, MAX_BITS, MIN_BITS, Excess
 
 Triangle: TypeAlias = Mapping[tuple[int, int], Cell]
 
@@ -36,13 +38,18 @@ class Moments(Measure):
     ddof: int = 0
 
     def __post_init__(self) -> None:
-        check_labels("columns", self.ranges)
-        if not self.ranges:
-            raise ParameterError("moments are of one column or more")
-        check_ddof(self.ddof)
+        if not isinstance(self.ranges, Mapping) or not self.ranges:
+            raise ParameterError("ranges must be a mapping of one column or more to (low, high)")
         # a copy: what a caller does to its mapping later changes no query
-        ranges = {name: (float(low), float(high)) for name, (low, high) in self.ranges.items()}
-        object.__setattr__(self, "ranges", ranges)
+        ranges = {text("a column", name): _pair(name, pair) for name, pair in self.ranges.items()}
+        check_labels("columns", ranges)
+        settle(
+            self,
+            ranges=ranges,
+            bits=integer("bits", self.bits, MIN_BITS, MAX_BITS),
+            excess=choice("excess", self.excess, EXCESSES),
+            ddof=integer("ddof", self.ddof, 0, 1),
+        )
         _ = self._ranges
 
     def columns(self, name: str) -> tuple[str, ...]:
@@ -98,3 +105,11 @@ class Moments(Measure):
             return Grid((names, names), tuple(triangle[min(c), max(c)] for c in corners))
 
         return MomentTable(Grid((names,), tuple(means)), square(covariances), square(correlations))
+
+
+def _pair(column: str, pair: Any) -> tuple[float | int, float | int]:
+    try:
+        low, high = pair
+    except (TypeError, ValueError):
+        raise ParameterError(f"the range of {column!r} must be two numbers, (low, high)") from None
+    return check_bound(f"low of {column!r}", low), check_bound(f"high of {column!r}", high)

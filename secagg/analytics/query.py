@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secagg.analytics.checks import Label, check_labels, check_name, field_name, settle
 from secagg.analytics.columns import Columns, Int64s, read_columns
-from secagg.analytics.measures import Measure, Part
-from secagg.analytics.results import Label, check_labels
+from secagg.analytics.measures import COUNTING, Measure, Part
+from secagg.arguments import flag, integer, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
 from secagg.fields import Field, Integer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROWS = "rows"
 """The field that counts rows. The names of a measure's fields have a dot, so none is this one."""
+
+MAX_ROWS = (1 << 63) - 1
 
 CHUNK = 1 << 20
 """Addends at a time: a client with many rows needs no more than some megabytes beside them."""
@@ -75,25 +77,40 @@ class Query:
     published: tuple[tuple[Label, int | None], ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", check_labels("groups", self.groups))
+        settle(
+            self,
+            by=None if self.by is None else text("by", self.by),
+            groups=check_labels("groups", self.groups),
+            rows=integer("rows", self.rows, 1, MAX_ROWS),
+            min_group=integer("min_group", self.min_group, 0, MAX_ROWS),
+            total=flag("total", self.total),
+            published=_published(self.published),
+        )
         if (self.by is None) != (not self.groups):
             raise ParameterError("a query by a column needs its list of groups, and only then")
         if not (self.by is not None or self.total):
             raise ParameterError("a query without groups has nothing but its total")
-        for what, number, least in (("rows", self.rows, 1), ("min_group", self.min_group, 0)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise ParameterError(f"{what} is an integer from {least} on, not {number!r}")
+        if self.min_group:
+            self._require_counted_once()
         _ = self.fields  # proves the head-room of one client; the plan proves that of all
 
     @cached_property
     def named(self) -> Mapping[str, Measure]:
         """The measures by name."""
         given = self.measures
+        if not isinstance(given, Measure | Mapping):
+            raise ParameterError(
+                "measures must be a Measure such as Mean(0, 120), or a mapping of names to "
+                f"Measures, not a {type(given).__name__}"
+            )
         named = {"value": given} if isinstance(given, Measure) else dict(given)
         for name, measure in named.items():
-            if not (isinstance(name, str) and isinstance(measure, Measure)):
-                raise ParameterError("measures are names and Measures such as Mean(0, 120)")
-        return named
+            if not isinstance(measure, Measure):
+                raise ParameterError(
+                    f"measure {check_name(name)!r} must be a Measure such as Mean(0, 120), not a "
+                    f"{type(measure).__name__}"
+                )
+        return {check_name(name): measure for name, measure in named.items()}
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -110,7 +127,7 @@ class Query:
     def parts(self) -> Mapping[str, Part]:
         """By field: the addends of one row to one group. A field has them for group after group."""
         return {ROWS: Part(1, 1)} | {
-            f"{name}.{kind}": part
+            field_name(name, kind): part
             for name, measure in self.named.items()
             for kind, part in measure.parts().items()
         }
@@ -166,7 +183,7 @@ class Query:
         Its tables have no total, from which a single suppressed group could be found.
         """
         self._require_two_rounds()
-        return dataclasses.replace(self, measures={}, total=False)
+        return replace(self, measures={}, total=False)
 
     def second_round(
         self, published: Mapping[Label, int | None], asked: tuple[Label, ...] | None = None
@@ -181,11 +198,13 @@ class Query:
         InputError where `published` has not exactly the query's groups.
         """
         self._require_two_rounds()
-        if set(published) != set(self.groups):
+        if not isinstance(published, Mapping) or set(published) != set(self.groups):
             raise InputError("the published counts are not of exactly the query's groups")
-        enough = {g for g, n in published.items() if n is not None and n >= self.min_group}
-        groups = tuple(g for g in self.groups if g in (enough if asked is None else asked))
-        small = [g for g in (groups if asked is None else asked) if g not in enough]
+        counts = _published((group, published[group]) for group in self.groups)
+        enough = {g for g, n in counts if n is not None and n >= self.min_group}
+        wanted = enough if asked is None else check_labels("asked", asked)
+        groups = tuple(g for g in self.groups if g in wanted)
+        small = [g for g in wanted if g not in enough]
         if small or not groups:
             raise PolicyRefused(
                 f"groups {small} have fewer than {self.min_group} rows by the published counts, "
@@ -193,8 +212,7 @@ class Query:
                 if small
                 else f"no group has {self.min_group} rows by the published counts"
             )
-        counts = tuple((group, published[group]) for group in self.groups)
-        return dataclasses.replace(self, groups=groups, published=counts)
+        return replace(self, groups=groups, published=counts)
 
     @property
     def _width(self) -> int:
@@ -219,11 +237,36 @@ class Query:
         places: Int64s = of_known[columns.indices(self.by, known)]
         return places
 
+    def _require_counted_once(self) -> None:
+        """specs/30-analytics.md §6.8: what two measures count apart can be subtracted. A mean of
+        what is 0 or 1, or the number of a category, is a count too."""
+        for column in self.columns:
+            readers = [m for name, m in self.named.items() if column in m.columns(name)]
+            counts = [replace(m, column=column) for m in readers if isinstance(m, COUNTING)]
+            by_value = any(m.by_value for m in counts) and len(counts) < len(readers)
+            if by_value or any(m != counts[0] for m in counts) or (column == self.by and readers):
+                raise ParameterError(
+                    f"column {column!r} would be counted in two ways, of which a reader can take "
+                    "the difference, and that min_group does not cover: ask for one histogram "
+                    "with the edges of both, or for the column in one way only"
+                )
+
     def _require_two_rounds(self) -> None:
         if self.by is None or self.min_group < 2 or self.published:
             raise ParameterError(
                 "two rounds are for a query by group with a min_group above 1, and only once"
             )
+
+
+def _published(counts: Iterable[tuple[Label, int | None]]) -> tuple[tuple[Label, int | None], ...]:
+    """Fit for the payload: Python's own."""
+    given = tuple(counts)
+    labels = check_labels("published groups", [group for group, _ in given])
+    return tuple((label, _rows(label, n)) for label, (_, n) in zip(labels, given, strict=True))
+
+
+def _rows(label: Label, rows: int | None) -> int | None:
+    return None if rows is None else integer(f"the rows of {label!r}", rows, 0, MAX_ROWS)
 
 
 def _add(
@@ -236,4 +279,4 @@ def _add(
         here = places[start : start + size]
         for kind, addends in measure.expand(levels[start : start + size]).items():
             for place in np.unique(here[here >= 0]):
-                sums[f"{name}.{kind}"][place] += addends[here == place].sum(axis=0)
+                sums[field_name(name, kind)][place] += addends[here == place].sum(axis=0)

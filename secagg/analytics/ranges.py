@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 
-from secagg.analytics.columns import Columns, Int64s
+from secagg.analytics.checks import check_bound
+from secagg.analytics.columns import Columns, Int64s, outside
+from secagg.analytics.exact import offsets
 from secagg.analytics.results import round_up
 from secagg.errors import ParameterError
-from secagg.fields import EXCESSES, Excess, FixedPoint
+from secagg.fields import Excess, FixedPoint
 from secagg.types import system_randomness
 
 LARGEST = 1e100
@@ -22,27 +25,29 @@ LARGEST = 1e100
 class Range:
     """[low, high], each value of which becomes one of 2^bits - 1 levels about the middle.
 
-    A level q stands for exactly centre + q step, two float64 that both sides compute alike.
+    low, high: float64, or integers that float64 does not hold. A level q stands for exactly
+    centre + q step, two numbers that both sides compute alike.
     """
 
-    low: float
-    high: float
+    low: float | int
+    high: float | int
     bits: int
     excess: Excess
 
     def __post_init__(self) -> None:
         within = -LARGEST <= self.low and self.high <= LARGEST
-        if not (within and self.high - self.low >= 1 / LARGEST):  # NaN fails too
+        if not (within and Fraction(self.high) - Fraction(self.low) >= 1 / Fraction(LARGEST)):
             raise ParameterError(
                 f"a range has low < high within ±{LARGEST:g}, at least {1 / LARGEST:g} apart, "
                 f"not {self.low!r} and {self.high!r}"
             )
-        check_excess(self.excess)
         _ = self._field(1)  # judges the bits
 
     @cached_property
-    def centre(self) -> float:
-        return float((Fraction(self.low) + Fraction(self.high)) / 2)
+    def centre(self) -> float | int:
+        """The middle, rounded to float64; down to an integer where the ends need more than that."""
+        middle = (Fraction(self.low) + Fraction(self.high)) / 2
+        return float(middle) if self._floats else check_bound("centre", math.floor(middle))
 
     @cached_property
     def step(self) -> float:
@@ -55,7 +60,7 @@ class Range:
 
     @cached_property
     def error(self) -> Fraction:
-        """|x - (centre + level * step)| is at most this, for every float64 x in the range.
+        """|x - (centre + level * step)| is at most this, for every x in the range, of any type.
 
         It is the field's bound. That has room for 16 float64 roundings, of which three are made:
         x - centre, its division by step, and the step itself.
@@ -65,16 +70,24 @@ class Range:
     def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
         """One level a row, and how many rows were clipped.
 
-        Raises as `Columns.within`.
+        Raises as `Columns.reals`, and RangeError for a row outside where that is an error.
         """
         from secagg.quantize import quantize  # here: planning must not wait for the compiler
 
-        reals, outside = columns.within(name, self.low, self.high, self.excess)
+        values = columns.reals(name)
         if not columns.length:
             return np.empty(0, np.int64), 0
+        if not self._floats:
+            values = values.astype(object)
+        beyond = outside(values, name, self.low, self.high, self.excess)
+        shifted = offsets(values, self.low, self.high, self.centre)
         field = self._field(columns.length)
-        levels, _ = quantize(reals - self.centre, field, system_randomness, name=name)
-        return levels, outside
+        levels, _ = quantize(shifted, field, system_randomness, name=name)
+        return levels, int(beyond.sum())
+
+    @property
+    def _floats(self) -> bool:
+        return isinstance(self.low, float) and isinstance(self.high, float)
 
     def _field(self, length: int) -> FixedPoint:
         """Rounded to nearest, which draws no randomness; clipping is judged before the shift."""
@@ -82,8 +95,3 @@ class Range:
         # rounded up, so that no value of the range lies beyond the clip
         half = round_up(max(Fraction(self.high) - centre, centre - Fraction(self.low)))
         return FixedPoint(length, clip=half, bits=self.bits)
-
-
-def check_excess(excess: str) -> None:
-    if excess not in EXCESSES:
-        raise ParameterError(f"excess is one of {EXCESSES}, not {excess!r}")

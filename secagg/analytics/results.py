@@ -7,7 +7,7 @@ the bound (specs/30-analytics.md §4).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_UP, Context, Decimal
 from fractions import Fraction
@@ -17,20 +17,16 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import ParameterError
-
-Label: TypeAlias = str | int
-"""A group, a category, a bin or a column."""
+from secagg.analytics.checks import Label
+from secagg.explain import at_most
 
 Number: TypeAlias = Fraction | int
 
-MAX_LABELS = 1 << 20
 MAX_PAIRS = 10
 
 _SQRT_BITS = 64
 
 _UP = Context(prec=40, rounding=ROUND_UP)
-_TWO_DIGITS = Context(prec=2, rounding=ROUND_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +49,15 @@ class Cell:
         return cls(value, round_up(bound + abs(exact - Fraction(value))))
 
     def __str__(self) -> str:
-        """Ten digits, and a bound that covers those left out too; no bound where it is 0."""
+        """Ten digits, or all of an integer that int64 holds, and a bound that covers those left
+        out too; no bound where it is 0."""
         if self.value is None or self.error is None:
             return "suppressed" if self.suppressed else "-"
-        shown = str(int(self.value)) if self.value.is_integer() else f"{self.value:.10g}"
+        whole = self.value.is_integer() and abs(self.value) < 1 << 63
+        shown = str(int(self.value)) if whole else f"{self.value:.10g}"
         lost = _UP.abs(_UP.subtract(Decimal(shown), Decimal(self.value)))
         error = _UP.add(lost, Decimal(self.error))
-        return f"{shown} ± {float(_TWO_DIGITS.plus(error)):.2g}" if error else shown
+        return f"{shown} ± {at_most(error, 2)}" if error else shown
 
     def as_dict(self) -> dict[str, object]:
         return {"value": self.value, "error": self.error}
@@ -144,17 +142,6 @@ class MomentTable:
 
 
 Result: TypeAlias = Cell | Grid | MomentTable
-
-
-def check_labels(what: str, labels: Iterable[Label]) -> tuple[Label, ...]:
-    """A public list of distinct texts and integers, fit for printing."""
-    checked = tuple(labels)
-    for label in checked:
-        if not isinstance(label, str | int) or not str(label).isprintable():
-            raise ParameterError(f"{what} are printable texts or integers, not {label!r}")
-    if len(set(checked)) < len(checked) or len(checked) > MAX_LABELS:
-        raise ParameterError(f"{what} are distinct, and at most {MAX_LABELS}")
-    return checked
 
 
 def round_up(exact: Number) -> float:

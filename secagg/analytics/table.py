@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secagg.analytics.checks import Label, field_name
 from secagg.analytics.columns import Int64s
 from secagg.analytics.measures import Measure, Sums
 from secagg.analytics.query import ROWS, Query
-from secagg.analytics.results import SUPPRESSED, Label, Result
+from secagg.analytics.results import SUPPRESSED, Result
 from secagg.analytics.suppression import withheld
 from secagg.errors import InputError, IntegrityError
 
@@ -176,7 +177,7 @@ def _together(sums: Mapping[str, Int64s], places: Sequence[int]) -> Sums:
 
 
 def _of(summed: Sums, name: str, measure: Measure) -> Sums:
-    return {kind: summed[f"{name}.{kind}"] for kind in measure.parts()}
+    return {kind: summed[field_name(name, kind)] for kind in measure.parts()}
 
 
 def _bins(query: Query, summed: Sums) -> Bins:

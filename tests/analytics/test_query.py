@@ -132,7 +132,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "unequal": (ROWS | {"age": [1.0]}, InputError, "unequal"),
     "mixed": (ROWS | {"age": 1.0}, InputError, "single"),
     "a bare value": (3.0, InputError, "one column"),
-    "two axes": (ROWS | {"age": np.zeros((2, 1))}, InputError, "shape"),
+    "two axes": (ROWS | {"age": np.zeros((2, 1))}, InputError, "2 axes"),
     "too many": ({n: c * 6 for n, c in ROWS.items()}, RangeError, "at most 10"),
     "NaN": (ROWS | {"age": [1.0, math.nan]}, RangeError, "'age'.*row 1"),
     "infinite": (ROWS | {"bmi": [math.inf, 20]}, RangeError, "'bmi'.*row 0"),

@@ -37,7 +37,7 @@ class Reader:
         self._asked: set[Hashable] = set()
 
     def sees(self, published: Hashable, withheld: Mapping[str, int], asked: bool = True) -> None:
-        """asked: not for a table at the edge of the world, where some that look alike are beyond."""
+        """asked: not for a table at the edge of the world, beyond which some look like it."""
         if asked:
             self._asked.add(published)
         for name, count in withheld.items():

@@ -19,6 +19,7 @@ import secagg
 from secagg.analytics import (
     Cell,
     Count,
+    Grid,
     Histogram,
     Line,
     Mean,
@@ -59,7 +60,7 @@ def by_group(min_group: int = 0, groups: tuple[str, ...] = GROUPS, **options: An
 def test_row_85_empty_groups_have_no_mean_and_divide_nothing() -> None:
     table = ask(by_group(), [rows_of(0, 1, 2)])
     empty = table.groups["a"]
-    assert (empty.rows, empty.suppressed) == (0, "")
+    assert (empty.rows, empty.suppressed) == (0, False)
     assert table["a", "n"] == table["a", "sum"] == Cell(0.0, 0.0)
     for name in ("mean", "variance", "sample", "share"):
         assert table["a", name] == NOTHING
@@ -92,23 +93,35 @@ def test_the_total_is_of_all_rows_and_not_of_the_shown_ones() -> None:
     xs = [x for rows in clients for x in rows["x"]]
     assert holds(table["mean"], mean(xs))
     assert holds(table["sample"], covariance(xs, xs, 1))
-    assert table.counts == {"a": None, "b": 10, "c": None, "d": 31}
+    assert table.counts == {"a": None, "b": None, "c": 9, "d": 31}
 
 
 def _reader(table: Table, counts: list[int], minimum: int) -> None:
     """What a table's reader can subtract is about two groups and `minimum` rows, or nothing."""
     for count, line in zip(counts, table.groups.values(), strict=True):
         assert line.rows == (None if line.suppressed else count)
-        assert line.suppressed == "small" if count < minimum else line.suppressed != "small"
-        if line.suppressed:
-            assert set(_cells(line)) == {NOTHING}
+        assert line.suppressed or count >= minimum
+        assert all(cell.suppressed for cell in _cells(line)) == line.suppressed
+        _both_sides(line, minimum)
     hidden = [n for n, line in zip(counts, table.groups.values(), strict=True) if line.suppressed]
     if table.total is None:
-        assert [line.suppressed for line in table.groups.values()].count("complement") == 0
-    elif table.total.rows is None:
-        assert sum(counts) < minimum and set(_cells(table.total)) == {NOTHING}
+        return
+    _both_sides(table.total, minimum)
+    if table.total.rows is None:
+        assert sum(counts) < minimum and all(cell.suppressed for cell in _cells(table.total))
     elif hidden:
         assert len(hidden) >= 2 and sum(hidden) >= minimum
+
+
+def _both_sides(line: Line, minimum: int) -> None:
+    """No count that a line shows is small, and no count that it shows the rest of."""
+    bins, share = line.results["bins"], line.results["share"]
+    assert isinstance(bins, Grid) and isinstance(share, Cell)
+    counts = [cell.value for cell in bins.cells]
+    if line.rows is not None and share.value is not None:
+        counts += [share.value * line.rows, (1 - share.value) * line.rows]
+    assert all(n is None or n >= minimum for n in counts)
+    assert sum(cell.suppressed for cell in bins.cells) != 1
 
 
 def _cells(line: Line) -> list[Cell]:
@@ -141,16 +154,17 @@ def test_no_small_group_can_be_had_by_subtraction(
 @pytest.mark.parametrize(
     ("counts", "shown"),
     [
-        ((2, 20, 30, 40), {"c", "d"}),  # a is small, b is its complement
-        ((2, 3, 30, 40), {"d"}),  # a and b are together 5 rows: c too
+        ((2, 20, 30, 40), {"c", "d"}),  # a is small, and b is its neighbour
+        ((2, 10, 30, 40), {"c", "d"}),  # a reader must not learn that one of two is at most 2
+        ((2, 3, 30, 40), set()),  # a and b are together 5 rows: and another pair
         ((2, 9, 30, 40), {"c", "d"}),  # together 11: nothing more is needed
         ((0, 20, 30, 40), {"c", "d"}),  # that a group is empty is a secret of its members too
         ((20, 20, 30, 40), {"a", "b", "c", "d"}),
-        ((2, 20, 20, 40), {"c", "d"}),  # of equals the first
+        ((40, 20, 3, 30), {"a", "b"}),
         ((2, 2, 2, 2), set()),
     ],
 )
-def test_complements(counts: tuple[int, ...], shown: set[str]) -> None:
+def test_neighbours(counts: tuple[int, ...], shown: set[str]) -> None:
     table = ask(by_group(min_group=10), [rows_of(*counts)])
     assert {group for group, n in table.counts.items() if n is not None} == shown
     assert (table.total is not None and table.total.rows is None) == (sum(counts) < 10)
@@ -170,19 +184,25 @@ def test_row_89_impossible_numbers_of_rows_withhold_the_table() -> None:
 
 
 def test_text_and_json() -> None:
-    table = ask(by_group(min_group=3), [rows_of(1, 3, 0, 9)])
+    table = ask(by_group(min_group=3), [rows_of(1, 3, 5, 9)])
     text = str(table)
     assert text.startswith("1 clients\n")
     lines = [line.split() for line in text.splitlines()]
-    assert ["a", "rows", "suppressed", "(small)"] in lines
-    assert ["b", "rows", "suppressed", "(complement)"] in lines  # a and c are 1 row: b as well
+    assert [line[2:] for line in lines if line[:2] in (["a", "rows"], ["b", "rows"])] == [
+        ["suppressed"],
+        ["suppressed"],
+    ]
     assert ["d", "rows", "9"] in lines
-    assert ["d", "bins", "[0,", "3]", "9"] in lines
+    assert ["d", "bins", "[0,", "3]", "suppressed"] in lines  # [-1, 0) has none
+    assert not {"small", "complement"} & {word for line in lines for word in line}
+    assert "3 rows" in text.splitlines()[-1]
     data = json.loads(table.as_json())
     assert data == table.as_dict()
     assert data["groups"][0]["rows"] is None
     assert data["groups"][0]["measures"]["mean"] == {"value": None, "error": None}
-    assert data["total"]["measures"]["n"] == {"value": 13.0, "error": 0.0}
+    assert [group["suppressed"] for group in data["groups"]] == [True, True, False, False]
+    assert data["total"]["measures"]["n"] == {"value": 18.0, "error": 0.0}
+    assert data["total"]["measures"]["bins"]["value"] == [None, None]
     assert data["total"]["measures"]["bins"]["labels"] == [["[-1, 0)", "[0, 3]"]]
     with pytest.raises(KeyError):
         table["nothing"]
@@ -194,15 +214,32 @@ def test_text_and_json() -> None:
     ("cell", "text"),
     [
         (NOTHING, "-"),
+        (Cell(None, None, suppressed=True), "suppressed"),
         (Cell(3.0, 0.0), "3"),
         (Cell(2.0**60, 0.0), str(2**60)),
+        (Cell(2.0**70, 0.0), "1.180591621e+21 ± 2.9e+11"),
         (Cell(0.25, 0.0), "0.25"),
         (Cell(1.0, 0.0101), "1 ± 0.011"),
         (Cell(1 / 3, 1e-17), "0.3333333333 ± 3.4e-11"),
     ],
 )
-def test_a_printed_bound_is_never_too_small(cell: Cell, text: str) -> None:
+def test_a_cell_as_text(cell: Cell, text: str) -> None:
     assert str(cell) == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    value=st.floats(-1e200, 1e200) | st.integers(-(2**70), 2**70).map(float),
+    error=st.floats(0, 1e200) | st.sampled_from([0.0, 5e-324, 1e-300, 0.0101, 9.99e5]),
+)
+def test_a_printed_bound_is_never_too_small(value: float, error: float) -> None:
+    """§4.1, of the decimals as they are printed: all that the cell allows is within them."""
+    shown, _, bound = str(Cell(value, error)).partition(" ± ")
+    around = Fraction(bound or 0)
+    assert Fraction(shown) - around <= Fraction(value) - Fraction(error)
+    assert Fraction(shown) + around >= Fraction(value) + Fraction(error)
+    lost = abs(Fraction(shown) - Fraction(value))
+    assert around <= (lost + Fraction(error)) * Fraction(11, 10), "and not much too large"
 
 
 def test_many_correlations_are_not_listed() -> None:
@@ -229,4 +266,4 @@ def test_a_whole_round_with_drops(protocol: str) -> None:
     table = query.table(total)
     plain = ask(query, [clients[i] for i in total.contributors])
     assert (table.groups, table.total, table.clients) == (plain.groups, plain.total, 8)
-    assert table.counts["b"] == 40
+    assert table.counts["b"] == 40 or table.groups["a"].suppressed

@@ -1,0 +1,107 @@
+"""A query's arguments, made Python's own once: what is kept is what is computed, printed and
+digested, whatever types the caller has (see secagg.arguments)."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from secagg.arguments import real, text
+from secagg.errors import ParameterError
+from secagg.fields import MAX_NAME
+
+Label: TypeAlias = str | int
+"""A group, a category, a bin or a column."""
+
+MAX_LABELS = 1 << 20
+
+
+def settle(frozen: object, **values: object) -> None:
+    """Sets attributes of a frozen dataclass while it is made."""
+    for name, value in values.items():
+        object.__setattr__(frozen, name, value)
+
+
+def check_labels(what: str, labels: Any) -> tuple[Label, ...]:
+    """A public list of distinct texts and integers, fit for printing; numpy's become Python's.
+
+    A text alone is not the list of its letters, and a set has no order that two parties share.
+    """
+    checked = tuple(_label(what, place, each) for place, each in enumerate(_items(what, labels)))
+    if len(set(checked)) < len(checked) or len(checked) > MAX_LABELS:
+        raise ParameterError(f"{what} must be distinct, and at most {MAX_LABELS}")
+    return checked
+
+
+def check_bound(what: str, value: Any) -> float | int:
+    """A finite number: integers as they are, also beyond 2^53, any other as the nearest float64.
+
+    An integer that float64 holds is that float: 0 and 0.0 are one bound, and print alike.
+    """
+    nearest = real(what, value)
+    if isinstance(value, numbers.Integral):
+        value = int(value)
+    if isinstance(value, int | Decimal | Fraction):
+        exact = Fraction(value)
+        if exact.denominator == 1 and exact != Fraction(nearest):
+            return int(exact)
+    return nearest
+
+
+def check_edges(edges: Any) -> tuple[float | int, ...]:
+    """As `check_bound`, and infinities."""
+    return tuple(
+        float(edge) if _infinite(edge) else check_bound(f"edges[{place}]", edge)
+        for place, edge in enumerate(_items("edges", edges))
+    )
+
+
+def check_name(name: Any) -> str:
+    """Of a measure: printable, of any script."""
+    checked = text("a measure's name", name)
+    if not (checked and checked.isprintable()):
+        raise ParameterError("a measure's name must be printable, and not empty")
+    return checked
+
+
+def field_name(measure: str, kind: str) -> str:
+    """specs/30-analytics.md §3.4: field names are ASCII, and a measure's name need not be."""
+    name = f"{measure.encode('unicode_escape').decode()}.{kind}"
+    if len(name) > MAX_NAME:
+        raise ParameterError(
+            f"measure {measure!r}: its field's name would have {len(name)} characters of "
+            f"{MAX_NAME}; name the measure otherwise, with the column as column={measure!r}"
+        )
+    return name
+
+
+def _items(what: str, given: Any) -> tuple[Any, ...]:
+    try:
+        if isinstance(given, str | bytes | set | frozenset) or not isinstance(given, Iterable):
+            raise TypeError
+        return tuple(given)
+    except TypeError:
+        raise ParameterError(
+            f"{what} must be a list in a fixed order, not a {type(given).__name__}"
+        ) from None
+
+
+def _label(what: str, place: int, value: Any) -> Label:
+    if isinstance(value, str) and value.isprintable():
+        return str(value)
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    kind = "not printable" if isinstance(value, str) else f"a {type(value).__name__}"
+    raise ParameterError(f"{what} must be printable texts or integers; number {place} is {kind}")
+
+
+def _infinite(edge: Any) -> bool:
+    return isinstance(edge, float | np.floating) and math.isinf(edge)
