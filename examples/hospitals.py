@@ -5,7 +5,8 @@
     python examples/hospitals.py --servers 3     # three servers, which see shares
 
 Every number in the table is compared with numpy's on the pooled data; the exit code is 1 unless
-each lies within its printed bound. The data is scikit-learn's copy of the breast cancer data of
+each lies within its printed bound, and unless all counts of fewer than ten patients are suppressed.
+The data is scikit-learn's copy of the breast cancer data of
 W. H. Wolberg (`pip install secagg[demo]`).
 """
 
@@ -25,6 +26,7 @@ import secagg
 from secagg import analytics
 from secagg.drive import pump
 from secagg.drive.ensemble import Ensemble, Keys
+from secagg.explain import at_most
 from secagg.mask import add_streams
 from secagg.sansio import MemberMachine
 from secagg.types import PartyId
@@ -109,7 +111,7 @@ def split(rows: Rows, seed: int) -> dict[int, Rows]:
 
 def compare(table: analytics.Table, pooled: Rows) -> bool:
     """Prints, for each statistic, the cell that comes closest to its bound."""
-    print(f"{'group':<10} {'statistic':<12} {'cells':>5}  {'error':>9}  {'bound':>9}")
+    print(f"{'group':<10} {'statistic':<12} {'shown':>5}  {'error':>9}  {'bound':>9}")
     right = True
     for group, line in [*table.groups.items(), ("all", table.total)]:
         if line is None:
@@ -117,20 +119,32 @@ def compare(table: analytics.Table, pooled: Rows) -> bool:
         of_group = slice(None) if group == "all" else pooled["diagnosis"] == group
         rows = {name: column[of_group] for name, column in pooled.items()}
         right &= line.rows == len(rows["area"])
+        right &= small_are_suppressed(line.results, rows)
         for statistic, value, bound, true in _cells(line.results, rows):
+            if not value.size:
+                print(f"{group:<10} {statistic:<12} {'none':>5}")
+                continue
             error = np.abs(value - true)
             worst = int(np.argmax(error / np.maximum(bound, TINY)))
-            within = bool((error <= bound).all())  # False for a value that is missing, too
+            within = bool((error <= bound).all())
             right &= within
             print(
                 f"{group:<10} {statistic:<12} {error.size:>5}  {error[worst]:9.1e}  "
-                f"{bound[worst]:9.1e}{'' if within else '  BEYOND ITS BOUND'}"
+                f"{at_most(bound[worst], 2):>9}{'' if within else '  BEYOND ITS BOUND'}"
             )
     return right
 
 
+def small_are_suppressed(results: Mapping[str, Any], rows: Rows) -> bool:
+    """Bins of few patients, and shares where few are in or few are out."""
+    bins = np.histogram(rows["area"], EDGES)[0]
+    few = min(rows["large"].sum(), (~rows["large"]).sum()) < QUERY.min_group
+    shown = results["large"].value is not None
+    return not (np.isfinite(results["area"].value[bins < QUERY.min_group]).any() or (few and shown))
+
+
 def _cells(results: Mapping[str, Any], rows: Rows) -> Iterator[tuple[str, Floats, Floats, Floats]]:
-    """(statistic, values, bounds, numpy of the pooled rows), each of one dimension."""
+    """(statistic, values, bounds, numpy of the pooled rows) of one dimension, of what is shown."""
     moments, area, large = (results[name] for name in ("moments", "area", "large"))
     matrix = np.column_stack([rows[name] for name in RANGES])
     for statistic, got, true in (
@@ -140,9 +154,13 @@ def _cells(results: Mapping[str, Any], rows: Rows) -> Iterator[tuple[str, Floats
         ("histogram", area, np.histogram(rows["area"], EDGES)[0]),
         ("share", large, rows["large"].mean()),
     ):
-        value, bound, truth = (np.ravel(a) for a in (got.value, got.error, true))
-        # the diagonal of numpy's correlations is 1 only up to rounding, which is not ours to bound
-        keep = ~np.eye(len(RANGES), dtype=bool).ravel() if statistic == "correlation" else ...
+        value, bound, truth = (np.ravel(np.asarray(a, float)) for a in (got.value, got.error, true))
+        keep = np.ones(value.size, bool)
+        if statistic in ("histogram", "share"):
+            keep = np.isfinite(value)
+        elif statistic == "correlation":
+            # numpy's diagonal is 1 only up to rounding, which is not ours to bound
+            keep = ~np.eye(len(RANGES), dtype=bool).ravel()
         yield statistic, value[keep], bound[keep], truth[keep]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -60,9 +60,10 @@ class Query:
 
     measures: name -> Measure, or one measure, which is then named "value". by, groups: the column
     that says which group a row is in, and the fixed list of groups. rows: the most rows that one
-    client holds. min_group: a group of fewer rows is suppressed in tables; 0 suppresses none, and
-    an empty group then has 0 rows and no mean. total: whether tables have a line for all groups
-    together. published: made by `second_round`.
+    client holds. min_group: every count of fewer rows is suppressed in tables, that of a group with
+    all its values, and with its neighbour in the list (so list groups that may be small beside each
+    other); 0 suppresses none, and an empty group then has 0 rows and no mean. total: whether tables
+    have a line for all groups together. published: made by `second_round`.
 
     Raises ParameterError for an impossible query, HeadroomError where the sums of one client's
     rows may not fit an integer field.
@@ -79,6 +80,7 @@ class Query:
     def __post_init__(self) -> None:
         settle(
             self,
+            measures=_named(self.measures),
             by=None if self.by is None else text("by", self.by),
             groups=check_labels("groups", self.groups),
             rows=integer("rows", self.rows, 1, MAX_ROWS),
@@ -94,23 +96,10 @@ class Query:
             self._require_counted_once()
         _ = self.fields  # proves the head-room of one client; the plan proves that of all
 
-    @cached_property
+    @property
     def named(self) -> Mapping[str, Measure]:
-        """The measures by name."""
-        given = self.measures
-        if not isinstance(given, Measure | Mapping):
-            raise ParameterError(
-                "measures must be a Measure such as Mean(0, 120), or a mapping of names to "
-                f"Measures, not a {type(given).__name__}"
-            )
-        named = {"value": given} if isinstance(given, Measure) else dict(given)
-        for name, measure in named.items():
-            if not isinstance(measure, Measure):
-                raise ParameterError(
-                    f"measure {check_name(name)!r} must be a Measure such as Mean(0, 120), not a "
-                    f"{type(measure).__name__}"
-                )
-        return {check_name(name): measure for name, measure in named.items()}
+        """The measures by name; the mapping that `measures` was made."""
+        return cast("Mapping[str, Measure]", self.measures)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -180,7 +169,7 @@ class Query:
     def first_round(self) -> Query:
         """How many rows each group has, and nothing else: the first of two rounds.
 
-        Its tables have no total, from which a single suppressed group could be found.
+        Its tables have no total, for which more groups would have to be suppressed.
         """
         self._require_two_rounds()
         return replace(self, measures={}, total=False)
@@ -194,7 +183,8 @@ class Query:
         asked: the groups that the collector wants, where it says so; by default all that reach
         min_group. Rows of other groups are left out of every sum by `encode`.
 
-        Raises PolicyRefused for a group below the minimum, and where no group reaches it;
+        Raises PolicyRefused for a group without a published count of min_group rows, and where
+        there is no other;
         InputError where `published` has not exactly the query's groups.
         """
         self._require_two_rounds()
@@ -258,11 +248,31 @@ class Query:
             )
 
 
-def _published(counts: Iterable[tuple[Label, int | None]]) -> tuple[tuple[Label, int | None], ...]:
+def _named(given: Any) -> Mapping[str, Measure]:
+    """A copy: what a caller does to its mapping later changes no query."""
+    if not isinstance(given, Measure | Mapping):
+        raise ParameterError(
+            "measures must be a Measure such as Mean(0, 120), or a mapping of names to Measures, "
+            f"not a {type(given).__name__}"
+        )
+    named = {"value": given} if isinstance(given, Measure) else dict(given)
+    for name, measure in named.items():
+        if not isinstance(measure, Measure):
+            raise ParameterError(
+                f"measure {check_name(name)!r} must be a Measure such as Mean(0, 120), not a "
+                f"{type(measure).__name__}"
+            )
+    return {check_name(name): measure for name, measure in named.items()}
+
+
+def _published(given: Any) -> tuple[tuple[Label, int | None], ...]:
     """Fit for the payload: Python's own."""
-    given = tuple(counts)
-    labels = check_labels("published groups", [group for group, _ in given])
-    return tuple((label, _rows(label, n)) for label, (_, n) in zip(labels, given, strict=True))
+    try:
+        pairs = [(group, rows) for group, rows in given]
+    except (TypeError, ValueError):
+        raise ParameterError("published must be pairs of a group and its rows") from None
+    labels = check_labels("published groups", [group for group, _ in pairs])
+    return tuple((label, _rows(label, n)) for label, (_, n) in zip(labels, pairs, strict=True))
 
 
 def _rows(label: Label, rows: int | None) -> int | None:

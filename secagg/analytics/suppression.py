@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-ENOUGH = 3
-"""So many small counts, and more, may be withheld without a neighbour of theirs."""
-
 
 def withheld(
     counts: Sequence[int], least: int, small: Collection[int] | None = None
@@ -23,7 +20,7 @@ def withheld(
     counts: not negative. least: a count below it is small. small: the places, where those that
     must not be shown are others than that. All places where the sum itself is small.
 
-    §6.3-§6.5: small ones alone, where there are three or more whose sum says nothing about any;
+    §6.3-§6.5: small ones alone, where their sum says nothing about any, which takes three;
     else every small one with its neighbour; and if all those are together fewer than `least`, one
     more pair, the smallest.
     """
@@ -32,7 +29,7 @@ def withheld(
     if sum(counts) < least:
         return frozenset(range(len(counts)))
     together = sum(counts[place] for place in small)
-    if len(small) >= ENOUGH and least <= together <= (len(small) - 1) * (least - 1):
+    if least <= together <= (len(small) - 1) * (least - 1):
         return frozenset(small)  # each may be 0, or least - 1, and the others make up the sum
     hidden = frozenset[int]().union(*(neighbours(place, len(counts)) for place in small))
     if hidden and sum(counts[place] for place in hidden) < least:

@@ -15,21 +15,24 @@ def ask(query: Query, clients: Sequence[Any]) -> Table:
     """What the server would read from the sums of these clients' answers."""
     answers = [query.encode(rows) for rows in clients]
     levels = {
-        name: np.sum([answer[name] for answer in answers], axis=0, dtype=np.int64)
-        for name in query.fields
+        name: sum((answer[name] for answer in answers), np.zeros(field.length, np.int64))
+        for name, field in query.fields.items()
     }
     return Table.of(query, levels, len(clients))
 
 
-def exact(values: Sequence[float]) -> list[Fraction]:
-    return [Fraction(float(v)) for v in values]
+Number = float | int | Fraction
 
 
-def mean(values: Sequence[float]) -> Fraction:
+def exact(values: Sequence[Number]) -> list[Fraction]:
+    return [Fraction(v) if isinstance(v, int | Fraction) else Fraction(float(v)) for v in values]
+
+
+def mean(values: Sequence[Number]) -> Fraction:
     return sum(exact(values), Fraction(0)) / len(values)
 
 
-def covariance(a: Sequence[float], b: Sequence[float], ddof: int = 0) -> Fraction:
+def covariance(a: Sequence[Number], b: Sequence[Number], ddof: int = 0) -> Fraction:
     ma, mb = mean(a), mean(b)
     products = ((x - ma) * (y - mb) for x, y in zip(exact(a), exact(b), strict=True))
     return sum(products, Fraction(0)) / (len(a) - ddof)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import traceback
+import unicodedata
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +163,60 @@ def test_rows_80_81_wrong_rows_are_refused_and_not_quoted(name: str) -> None:
     assert "Z9" not in str(caught.value)
 
 
+CANARIES: list[Any] = [
+    8675309,
+    8675309.25,
+    "8675309",
+    -8675309j,
+    Decimal("8675309.5"),
+    8675309 << 60,
+]
+
+
+@pytest.mark.parametrize("canary", CANARIES, ids=str)
+@pytest.mark.parametrize("column", ROWS)
+@pytest.mark.parametrize("excess", ["clip", "error"])
+def test_no_error_tells_a_value_of_the_data(column: str, canary: Any, excess: Any) -> None:
+    """Nor how many rows there are; nor what was raised on the way to it."""
+    query = Query(
+        {
+            "age": Mean(0, 120, excess=excess),
+            "smoker": Share(),
+            "bin": Histogram((0, 18, 65), column="age", excess=excess),
+            "m": Moments({"bmi": (10, 60)}, excess=excess),
+        },
+        by="ward",
+        groups=("A", "B", "C"),
+        rows=7,
+    )
+    good = {name: list(values) for name, values in ROWS.items()}
+    pairs = list(zip(*good.values(), strict=True))
+    rows = [
+        good | {column: [good[column][0], canary]},
+        good | {column: np.array([canary, canary])},
+        good | {column: canary},
+        good | {column: [canary] * 3},
+        good | {column: [[canary], [canary]]},
+        [dict(zip(good, values, strict=True)) | {column: canary} for values in pairs],
+        {name: [*values * 29, canary] for name, values in good.items()},
+        [canary],
+        canary,
+    ]
+    refused = 0
+    for given_rows in rows:
+        try:
+            answer = query.encode(given_rows)
+        except (InputError, RangeError) as error:
+            refused += 1
+            text = "".join(traceback.format_exception(error)[-1:]) + repr(error)
+            context = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+            assert "8675309" not in text + repr(context)
+            assert "59" not in text and "(3" not in text
+        else:
+            assert "8675309" not in repr(answer)
+    assert refused >= 5
+
+
 def test_row_82_values_outside_are_clipped_and_counted_or_refused() -> None:
     rows = {"x": [-5.0, 0.5, 1.0, 99.0]}
     measures = {"mean": Mean(0, 1, column="x"), "bins": Histogram((0, 0.5, 1), column="x")}
@@ -243,22 +301,202 @@ def test_row_84_extreme_rows_are_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "words"),
     [
-        lambda: Query({"a": 3}),  # type: ignore[dict-item]
-        lambda: Query({1: Count()}),  # type: ignore[dict-item]
-        lambda: Query(Count(), by="g"),
-        lambda: Query(Count(), groups=("a",)),
-        lambda: Query(Count(), by="g", groups=("a", "a")),
-        lambda: Query(Count(), rows=0),
-        lambda: Query(Count(), rows=True),
-        lambda: Query(Count(), min_group=-1),
-        lambda: Query(Count(), total=False),
+        (lambda: Query({"a": 3}), "'a'.*not a int"),
+        (lambda: Query({1: Count()}), "name.*not a int"),
+        (lambda: Query({"": Count()}), "name"),
+        (lambda: Query({"a\n": Count()}), "name"),
+        (lambda: Query([Count()]), "measures.*not a list"),
+        (lambda: Query(Count), "measures"),
+        (lambda: Query(Count(), by="g"), "list of groups"),
+        (lambda: Query(Count(), groups=("a",)), "list of groups"),
+        (lambda: Query(Count(), by=3, groups=("a",)), "by must.*not a int"),
+        (lambda: Query(Count(), by="g", groups=("a", "a")), "groups must be distinct"),
+        (lambda: Query(Count(), by="g", groups="ab"), "groups.*not a str"),
+        (lambda: Query(Count(), by="g", groups={"a", "b"}), "groups.*not a set"),
+        (lambda: Query(Count(), by="g", groups=3), "groups.*not a int"),
+        (lambda: Query(Count(), by="g", groups=np.array(3)), "groups.*not a ndarray"),
+        (lambda: Query(Count(), by="g", groups=np.zeros((2, 2), int)), "number 0 is a ndarray"),
+        (lambda: Query(Count(), by="g", groups=(1, 2.0)), "number 1 is a float"),
+        (lambda: Query(Count(), by="g", groups=("a", None)), "number 1 is a NoneType"),
+        (lambda: Query(Count(), rows=0), "rows must"),
+        (lambda: Query(Count(), rows=True), "rows.*not a bool"),
+        (lambda: Query(Count(), rows=2.0), "rows.*not a float"),
+        (lambda: Query(Count(), rows="2"), "rows.*not a str"),
+        (lambda: Query(Count(), rows=[2]), "rows.*not a list"),
+        (lambda: Query(Count(), min_group=-1), "min_group"),
+        (lambda: Query(Count(), min_group=1.5), "min_group.*not a float"),
+        (lambda: Query(Count(), total=False), "total"),
+        (lambda: Query(Count(), total="no"), "total.*not a str"),
+        (lambda: Query(Count(), published={"a": 1}), "published"),
+        (lambda: Mean("0", 1), "low.*not a str"),
+        (lambda: Mean(0, [1]), "high.*not a list"),
+        (lambda: Mean(True, 2), "low.*not a bool"),
+        (lambda: Mean(np.zeros(1), 2), "low.*not a ndarray"),
+        (lambda: Mean(0, 10**400), "high must be a finite"),
+        (lambda: Mean(0, 1, bits=16.0), "bits.*not a float"),
+        (lambda: Mean(0, 1, bits="16"), "bits.*not a str"),
+        (lambda: Mean(0, 1, excess=["clip"]), "excess"),
+        (lambda: Mean(0, 1, column=3), "column.*not a int"),
+        (lambda: Variance(0, 1, ddof=True), "ddof.*not a bool"),
+        (lambda: Variance(0, 1, ddof=1.0), "ddof.*not a float"),
+        (lambda: Share(column=["a"]), "column.*not a list"),
+        (lambda: Histogram("0123"), "edges.*not a str"),
+        (lambda: Histogram(5), "edges.*not a int"),
+        (lambda: Histogram((0, "1")), r"edges\[1\].*not a str"),
+        (lambda: Histogram(categories="ab"), "categories.*not a str"),
+        (lambda: Moments([("a", 0, 1)]), "ranges"),
+        (lambda: Moments({"a": 1}), "'a'.*two numbers"),
+        (lambda: Moments({"a": (0, 1, 2)}), "'a'.*two numbers"),
+        (lambda: Moments({"a": (0, "1")}), "high of 'a'.*not a str"),
+        (lambda: Moments({3: (0, 1)}), "column.*not a int"),
     ],
 )
-def test_impossible_queries_cannot_be_made(bad: Any) -> None:
-    with pytest.raises(ParameterError):
+def test_impossible_queries_cannot_be_made(bad: Any, words: str) -> None:
+    """Always by the argument's name, and never by Python's own error from inside."""
+    with pytest.raises(ParameterError, match=words):
         bad()
+
+
+def test_numpys_numbers_make_the_same_query_as_pythons() -> None:
+    """Equal, with one payload, and of Python's own types throughout: numpy's would print as
+    themselves, and so be another task."""
+    plain = Query(
+        {
+            "m": Mean(0.25, 8, 12, column="x"),
+            "v": Variance(0, 8, ddof=1, column="x"),
+            "h": Histogram((0, 1.5, 9), column="y"),
+            "k": Histogram(categories=("a", 3), column="z"),
+            "mm": Moments({"x": (0, 2)}, 8, ddof=1),
+        },
+        by="g",
+        groups=(1, 2, True is False),
+        rows=5,
+        min_group=0,
+        published=((1, 4), (2, None), (False, 0)),
+    )
+    like = Query(
+        {
+            np.str_("m"): Mean(np.float32(0.25), np.int8(8), np.int64(12), column=np.str_("x")),
+            "v": Variance(np.uint8(0), np.float64(8), ddof=np.int64(1), column="x"),
+            "h": Histogram(np.array([0, 1.5, 9], np.float32), column="y"),
+            "k": Histogram(categories=[np.str_("a"), np.int16(3)], column="z"),
+            "mm": Moments({"x": np.array([0, 2])}, np.int8(8), ddof=np.uint8(1)),
+        },
+        by=np.str_("g"),
+        groups=[np.int64(1), np.uint8(2), np.False_],  # type: ignore[arg-type]
+        rows=np.int64(5),  # type: ignore[arg-type]
+        min_group=np.uint8(0),  # type: ignore[arg-type]
+        published=[(np.int64(1), np.int64(4)), (2, None), (np.False_, 0)],  # type: ignore[arg-type]
+    )
+    assert like == plain and like.payload == plain.payload and repr(like) == repr(plain)
+    array = Query(Count(), by="g", groups=np.array([1, 2]), rows=3)  # type: ignore[arg-type]
+    assert array.groups == (1, 2) and {type(g) for g in array.groups} == {int}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (7, 7.0),
+        (2**53, float(2**53)),
+        (2**53 + 1, 2**53 + 1),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (Decimal(2**53 + 1), 2**53 + 1),
+        (Fraction(2**60 + 1), 2**60 + 1),
+        (Decimal("0.1"), 0.1),
+        (np.float32(0.1), float(np.float32(0.1))),
+    ],
+)
+def test_a_bound_is_kept_as_it_is(given: Any, kept: float | int) -> None:
+    """Integers exactly; what is no integer as the nearest float64, which of a float is itself."""
+    high = Mean(-1, given).high
+    assert high == kept and type(high) is type(kept)
+    assert Histogram((-1, given)).edges == (-1.0, kept)
+
+
+@pytest.mark.parametrize("name", ["Größe", "身長", "age.sum", "a\\b", "a b", "é", "e\u0301"])
+def test_a_measure_has_a_name_of_any_script(name: str) -> None:
+    """§3.4: its fields' names are ASCII, and different for different names."""
+    query = Query({name: Mean(0, 250)}, rows=5)
+    plan = secagg.plan(clients=4, dropout=0, corrupt=0, fields=query.fields, protocol="plainsum")
+    total = secagg.simulate(plan, {i: query.encode({name: [100, 200]}) for i in range(4)})
+    table = query.table(total)
+    assert table[name].value == pytest.approx(150, abs=0.01)  # type: ignore[union-attr]
+    assert name in str(table)
+    assert all(field.isascii() and field.isprintable() for field in query.fields)
+
+
+def test_different_names_are_different_fields() -> None:
+    names = ["ö", "\\xf6", "\\\\xf6", "o", "ö.sum", "é", "e\u0301", "\U0001f600"]
+    query = Query({name: Mean(0, 1) for name in names})
+    assert len(query.fields) == len(names) + 1
+    assert "\\xf6.sum" in query.fields and "\\\\xf6.sum" in query.fields
+
+
+def test_a_name_too_long_for_a_field_is_refused_by_the_query() -> None:
+    long = "身" * 50
+    with pytest.raises(ParameterError, match=f"{long}.*column=") as caught:
+        Query({long: Mean(0, 1)})
+    assert "304 characters of 255" in str(caught.value)
+    assert Query({"h": Mean(0, 1, column=long)}).columns == (long,)
+
+
+def test_a_name_in_another_unicode_form_is_said_to_be_there() -> None:
+    query = Query({"Größe": Mean(0, 250)})
+    with pytest.raises(InputError, match="another Unicode form"):
+        query.encode({unicodedata.normalize("NFD", "Größe"): 3.0})
+    with pytest.raises(InputError, match=r"missing columns: \['Größe'\]$"):
+        query.encode({"groesse": 3.0})
+
+
+class Series:
+    """What one column of a data frame has: values, and row labels in place of keys."""
+
+    ndim, dtype = 1, np.dtype(float)
+
+    def keys(self) -> range:
+        return range(2)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.keys()
+
+    def __getitem__(self, label: int) -> float:
+        return [0.5, 1.0][label]
+
+    def __len__(self) -> int:
+        return 2
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return np.array([0.5, 1.0])
+
+
+def test_a_column_of_a_frame_is_values_and_not_a_row() -> None:
+    answer = Query(Mean(0, 1, bits=2), rows=2).encode(Series())
+    assert answer["rows"].tolist() == [2] and answer["value.sum"].tolist() == [1]
+
+
+OVERLAPS = {
+    "two histograms": {"a": Histogram((0, 1, 2), column="x"), "x": Histogram((0, 1, 3))},
+    "share and mean": {"x": Share(), "m": Mean(0, 1, column="x")},
+    "share and moments": {"x": Share(), "m": Moments({"y": (0, 1), "x": (0, 1)})},
+    "categories": {"x": Histogram(categories=(0, 1)), "s": Share(column="x")},
+    "the groups": {"g": Histogram(categories=("a", "b"))},
+    "their mean": {"m": Mean(0, 1, column="g")},
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_with_a_minimum_no_column_is_counted_in_two_ways(name: str) -> None:
+    """§6.8: bins of 0-1 and 0-2, each of many rows, differ by a bin of few."""
+    Query(OVERLAPS[name], by="g", groups=("a", "b"))
+    with pytest.raises(ParameterError, match="in two ways"):
+        Query(OVERLAPS[name], by="g", groups=("a", "b"), min_group=2)
+
+
+def test_with_a_minimum_a_column_has_a_histogram_and_moments() -> None:
+    same = {"x": Histogram((0, 1, 2)), "again": Histogram((0, 1, 2), column="x")}
+    Query({**same, "mean": Mean(0, 2, column="x")}, by="g", groups=("a",), min_group=2)
 
 
 def test_another_rounds_aggregate_is_refused() -> None:

@@ -171,3 +171,27 @@ def test_a_reader_of_a_table_learns_no_withheld_count(
         inside = rows < 50 or total or sum(world) + least <= most + 1
         reader.sees((str(made), made.as_json(), told), hidden_counts(made, cells), inside)
     assert reader.narrowest(least) == least
+
+
+@pytest.mark.parametrize("total", [True, False])
+@pytest.mark.parametrize("rows", [1, 40])
+def test_a_reader_of_both_rounds_learns_no_withheld_count(total: bool, rows: int) -> None:
+    """§7.5: the published counts are known, and the second table's are other clients' in part."""
+    first = {"a": 6, "b": 4, "c": 3}
+    query = Query(
+        Count(), by="g", groups=tuple("abc"), rows=rows, min_group=3, total=total
+    ).second_round(first)
+    reader, clients = Reader(), 12 if rows == 1 else 1
+    for world in worlds(3, 12):
+        made = table(query, clients, [(n,) for n in world])
+        told = sum(world) if rows == 1 else None
+        if told is not None and told < 3:
+            continue
+        for n, line, before in zip(world, made.groups.values(), first.values(), strict=True):
+            assert line.suppressed or (n >= 3 and not 0 < abs(n - before) < 3)
+        inside = rows == 1 or sum(world) <= 10
+        hidden = hidden_counts(made, [(n,) for n in world])
+        if told is not None and "all" in hidden:
+            assert hidden.pop("all") >= 3, "what can be had by subtraction"
+        reader.sees((str(made), made.as_json(), told), hidden, inside)
+    assert reader.narrowest(3) == 3

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pooled import ask
 
@@ -52,6 +53,41 @@ def test_rows_of_small_groups_stay_at_home() -> None:
     table = ask(second, [rows(a=6, b=4), rows(a=6, c=5)])
     assert table.counts == {"a": 12, "c": 5}
     assert table.total is not None and table.total.rows == 17
+
+
+@pytest.mark.parametrize(
+    ("clients", "counts"),
+    [
+        ([rows(a=12), rows(c=5)], {"a": 12, "c": 5}),
+        ([rows(a=12), rows(c=4)], {"a": 12, "c": None}),  # fewer than the minimum
+        ([rows(a=11), rows(c=5)], {"a": None, "c": 5}),  # 12 - 11: whoever is gone had one
+        ([rows(a=7), rows(c=5)], {"a": 7, "c": 5}),  # 12 - 7: as many as the minimum
+        ([rows(a=12), rows(a=4), rows(c=5)], {"a": None, "c": 5}),  # 16 - 12
+        ([rows(a=12), rows(a=5), rows(c=5)], {"a": 17, "c": 5}),
+    ],
+)
+def test_a_count_that_moved_a_little_is_withheld(
+    clients: list[Any], counts: dict[str | int, int | None]
+) -> None:
+    """§7.5: the difference from the published count is a count too; and with a total the others
+    would give it away."""
+    table = ask(QUERY.second_round(PUBLISHED), clients)
+    assert table.counts == counts
+    assert table.total is not None
+    assert table.total.suppressed == (None in counts.values())
+
+
+def test_numpys_counts_and_groups_make_the_same_second_query() -> None:
+    like: Any = {np.str_("a"): np.int64(12), "b": None, "c": np.uint8(5)}
+    second = QUERY.second_round(like, np.array(["c", "a"]))  # type: ignore[arg-type]
+    assert second.payload == QUERY.second_round(PUBLISHED).payload
+    for asked in ("a", {"a"}, [1.5]):
+        with pytest.raises(ParameterError, match="asked"):
+            QUERY.second_round(PUBLISHED, asked)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="'a'"):
+        QUERY.second_round(PUBLISHED | {"a": 12.0})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="exactly"):
+        QUERY.second_round([12, None, 5])  # type: ignore[arg-type]
 
 
 def test_a_client_names_fewer_groups_than_it_may() -> None:
