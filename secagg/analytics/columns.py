@@ -85,6 +85,14 @@ class Columns:
         return array
 
 
+def judge(outside: npt.NDArray[np.bool_], name: str, range: str, excess: Excess) -> int:
+    """How many rows of column `name` are outside; RangeError for the first one, where excess is
+    `error`."""
+    if excess == "error" and outside.any():
+        raise RangeError(f"column {name!r}: outside {range} at row {int(outside.argmax())}")
+    return int(outside.sum())
+
+
 def read_columns(rows: Any, needed: tuple[str, ...], most: int) -> Columns:
     """rows: a value, where one column is needed, or a list or array of values; a row, which is a
     mapping of columns to values; a sequence of rows; a mapping of columns to sequences, a data

@@ -20,7 +20,8 @@ import numpy as np
 
 from secagg.analytics.bounds import Spread, mean, require
 from secagg.analytics.checks import Label, check_bound, check_edges, check_labels, settle
-from secagg.analytics.columns import Columns, Int64s, outside
+from secagg.analytics.columns import Columns, Int64s, judge
+from secagg.analytics.exact import in_own_type
 from secagg.analytics.ranges import Range
 from secagg.analytics.results import NOTHING, SUPPRESSED, Cell, Grid, Result
 from secagg.arguments import choice, integer, text
@@ -295,16 +296,18 @@ class Histogram(_OneColumn):
         return Grid((self.labels,), tuple(SUPPRESSED if i in hidden else c for i, c in cells))
 
     def _bins(self, columns: Columns, column: str) -> tuple[Int64s, int]:
-        values, edges = columns.reals(column), self.edges
+        values, dtype = columns.reals(column)
+        edges = [in_own_type(edge, dtype) for edge in self.edges]
         if not all(isinstance(edge, float) for edge in edges):
             values = values.astype(object)
-        beyond = outside(values, column, edges[0], edges[-1], self.excess)
+        beyond = (values < edges[0]) | (values > edges[-1])
+        clipped = judge(beyond, column, f"[{self.edges[0]!r}, {self.edges[-1]!r}]", self.excess)
         if values.dtype == object:  # which numpy would compare as float64
             bins = np.array([bisect_right(edges, value) for value in values], np.int64)
         else:
             bins = np.searchsorted(edges, values, side="right")
         levels = np.clip(bins - 1, 0, len(self.labels) - 1)  # the last edge is inside
-        return levels[:, None].astype(np.int64), int(beyond.sum())
+        return levels[:, None].astype(np.int64), clipped
 
 
 COUNTING = (Share, Histogram)

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from secagg.analytics.checks import check_bound
-from secagg.analytics.columns import Columns, Int64s, outside
-from secagg.analytics.exact import offsets
+from secagg.analytics.columns import Columns, Int64s, judge
+from secagg.analytics.exact import offsets, outside
 from secagg.analytics.results import round_up
 from secagg.errors import ParameterError
 from secagg.fields import Excess, FixedPoint
@@ -74,16 +74,17 @@ class Range:
         """
         from secagg.quantize import quantize  # here: planning must not wait for the compiler
 
-        values = columns.reals(name)
+        values, dtype = columns.reals(name)
         if not columns.length:
             return np.empty(0, np.int64), 0
         if not self._floats:
             values = values.astype(object)
-        beyond = outside(values, name, self.low, self.high, self.excess)
+        beyond = outside(values, dtype, self.low, self.high)
+        clipped = judge(beyond, name, f"[{self.low!r}, {self.high!r}]", self.excess)
         shifted = offsets(values, self.low, self.high, self.centre)
         field = self._field(columns.length)
         levels, _ = quantize(shifted, field, system_randomness, name=name)
-        return levels, int(beyond.sum())
+        return levels, clipped
 
     @property
     def _floats(self) -> bool:

@@ -156,6 +156,16 @@ def test_a_row_is_in_the_bin_that_it_is_in(data: Any, edges: tuple[Number, ...])
     assert grid.value.tolist() == expected
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_an_edge_is_in_the_bin_above_it_in_every_type(dtype: Any) -> None:
+    """§3.6: the float32 of 0.7 is less than 0.7, and what a float32 column has for it."""
+    edges = (0.0, 0.1, 0.3, 0.7, 0.9)
+    query = Query(Histogram(edges, excess="error"), rows=5)
+    assert query.encode(np.array(edges, dtype))["value.counts"].tolist() == [1, 1, 1, 2]
+    with pytest.raises(RangeError, match="row 0"):
+        query.encode(np.nextafter(np.array([edges[-1]], dtype), dtype(1)))
+
+
 @pytest.mark.parametrize("measure", [Mean(0, 2**53 + 1), Mean(0, 10), Histogram((0, 2**53 + 1))])
 @pytest.mark.parametrize(
     ("bad", "error"),
