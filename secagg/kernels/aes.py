@@ -16,7 +16,7 @@ name and features: two kinds of machine that share a cache directory do not shar
 All of the emitted code is in this file, because that cache notices changes to no other file.
 
 No secret chooses an address or a branch: what varies with a key is data in vector registers. A
-sign, which is public, is data too.
+sign, which is public, is data too; whether any of them is negative is a branch.
 """
 
 from __future__ import annotations
@@ -115,19 +115,53 @@ class Arguments:
 
 
 def emit(builder: ir.IRBuilder, unit: Unit, lane_bits: int, given: Arguments) -> None:
-    """The loops of a kernel: blocks of lanes outside, keys inside."""
-    step = _I64(CACHED // BATCH)
+    """The loops of a kernel: blocks of lanes outside, keys inside.
+
+    -s = ~s + 1: to subtract, the stream is inverted, and the ones are added to the block once, for
+    all keys, which saves an instruction for each vector of each key.
+    """
+    step, ones = _I64(CACHED // BATCH), cgutils.alloca_once(builder, _I64)  # type: ignore[no-untyped-call]
     with cgutils.for_range_slice(builder, _I64(0), given.batches, step, _I64) as (first, _):
         end = builder.add(first, step)
         inside = builder.icmp_unsigned("<", end, given.batches)
         end = builder.select(inside, end, given.batches)
+        builder.store(_I64(0), ones)
         with cgutils.for_range(builder, given.count, intp=_I64) as loop:
             key = builder.gep(given.keys, [builder.mul(loop.index, _I64(KEY_SIZE))])
             positive = builder.load(builder.gep(given.signs, [loop.index]))
             flip = builder.sext(builder.icmp_unsigned("==", positive, _I8(0)), _I64)
+            builder.store(builder.sub(builder.load(ones), flip), ones)
             round_keys = [_broadcast(builder, unit, k) for k in _schedule(builder, unit, key)]
             stream = _Stream(builder, unit, lane_bits, round_keys, flip)
             stream.add(given.lanes, first, end, given.counter)
+        number = builder.load(ones)
+        with builder.if_then(builder.icmp_unsigned("!=", number, _I64(0))):
+            _increase(builder, unit, lane_bits, given.lanes, first, end, number)
+
+
+def _increase(
+    builder: ir.IRBuilder,
+    unit: Unit,
+    lane_bits: int,
+    lanes: ir.Value,
+    first: ir.Value,
+    end: ir.Value,
+    number: ir.Value,
+) -> None:
+    """Every lane of batches [first, end) by the number, modulo the lane."""
+    size = unit.blocks * AES_BLOCK
+    lane = ir.IntType(lane_bits)
+    vector = ir.VectorType(lane, 8 * size // lane_bits)
+    one = number if lane_bits == 64 else builder.trunc(number, lane)
+    single = builder.insert_element(vector(ir.Undefined), one, _I32(0))
+    added = builder.shuffle_vector(single, single, _constant(_I32, [0] * vector.count))
+    ratio = _I64(BATCH // size)
+    first, end = builder.mul(first, ratio), builder.mul(end, ratio)
+    with cgutils.for_range_slice(builder, first, end, _I64(1), _I64) as (index, _):
+        at = builder.gep(lanes, [builder.mul(index, _I64(size))])
+        pointer = builder.bitcast(at, ir.PointerType(vector))
+        total = builder.add(builder.load(pointer, align=1), added)
+        builder.store(total, pointer, align=1)
 
 
 def _schedule(builder: ir.IRBuilder, unit: Unit, key: ir.Value) -> list[ir.Value]:
@@ -179,9 +213,8 @@ def _broadcast(builder: ir.IRBuilder, unit: Unit, words: ir.Value) -> ir.Value:
 class _Stream:
     """The code that adds one key's stream.
 
-    flip: an i64 of zeros to add, of ones to subtract. Because -s = ~s + 1, both are
-    lanes + (s ^ flip) - flip, and the exclusive or is done by the last round key: no branch, and
-    one subtraction in the shadow of 14 rounds.
+    flip: an i64 of zeros to add, of ones to add the inverted stream, which the last round key
+    does: no branch.
     """
 
     builder: ir.IRBuilder
@@ -195,8 +228,8 @@ class _Stream:
         builder, size = self.builder, self.unit.blocks * AES_BLOCK
         step = IN_FLIGHT * size
         ratio = _I64(BATCH // step)
-        flip = self._splat(_I64, self.flip)
-        last = builder.xor(self.round_keys[-1], builder.bitcast(flip, self.unit.vector))
+        flip = builder.bitcast(self._splat(_I64, self.flip), self.unit.vector)
+        last = builder.xor(self.round_keys[-1], flip)
         keys = [*self.round_keys[:-1], last]
         first, end = builder.mul(first, ratio), builder.mul(end, ratio)
         with cgutils.for_range_slice(builder, first, end, _I64(1), _I64) as (index, _):
@@ -205,7 +238,7 @@ class _Stream:
             counters = self._counters(builder.add(counter, blocks), self._white(keys[0]))
             streams = self._encrypt(keys, counters)
             for i, stream in enumerate(streams):
-                self._accumulate(builder.gep(at, [_I64(i * size)]), stream, flip)
+                self._accumulate(builder.gep(at, [_I64(i * size)]), stream)
 
     def _white(self, key: ir.Value) -> ir.Value:
         """What goes into a state before its rounds: ARM's instruction begins with it by itself."""
@@ -257,13 +290,12 @@ class _Stream:
         out = self.builder.asm(kind, "", ",".join(constraints), states, side_effect=False)
         return [self.builder.extract_value(out, i) for i in range(count)]
 
-    def _accumulate(self, at: ir.Value, stream: ir.Value, flip: ir.Value) -> None:
+    def _accumulate(self, at: ir.Value, stream: ir.Value) -> None:
         builder, lane = self.builder, ir.IntType(self.lane_bits)
         lanes = ir.VectorType(lane, self.unit.blocks * 128 // self.lane_bits)
         pointer = builder.bitcast(at, ir.PointerType(lanes))
         old = builder.load(pointer, align=1)  # numpy promises the alignment of a lane at most
-        total = builder.add(old, builder.bitcast(stream, lanes))
-        builder.store(builder.sub(total, builder.bitcast(flip, lanes)), pointer, align=1)
+        builder.store(builder.add(old, builder.bitcast(stream, lanes)), pointer, align=1)
 
     def _splat(self, element: ir.Type, value: ir.Value) -> ir.Value:
         builder, count = self.builder, 2 * self.unit.blocks
