@@ -125,16 +125,16 @@ def _additive_body(tag: additive.Tag, reader: Reader, bound: bytes) -> bytes:
     if tag is kinds.REPORT_SHARE:
         return additive.Sealed.read(reader, shape, 1).encode(bound)
     if tag is kinds.RECEIPT:
-        return additive.receipt(bound, reader.fixed(additive.ID_SIZE, "report id"))
+        return additive.Receipt.read(reader).encode(bound)
     if tag is kinds.DECIDED:
         return additive.decided(bound, reader.fixed(additive.ID_SIZE, "report id"))
     if tag in (kinds.VERDICT, kinds.DECISION):
-        return additive.Ruling.read(reader).encode(tag, bound)
+        return additive.Ruling.read(reader, tag).encode(tag, bound)
     if tag in (kinds.STATEMENT, kinds.AGREEMENT):
         signatures = 1 if tag is kinds.STATEMENT else ADDITIVE.params.servers
         return additive.Statement.read(reader, signatures).encode(tag, bound)
     if tag is kinds.TOTAL:
-        return additive.Total.read(reader, ADDITIVE.layout).encode(bound)
+        return additive.Total.read(reader, ADDITIVE.layout, ADDITIVE.params.servers).encode(bound)
     if tag is kinds.ABORT:
         return additive.abort(bound, additive.read_abort(reader))
     return additive.bare(tag, bound)
@@ -164,7 +164,8 @@ def valid_additive_messages() -> dict[additive.Tag, bytes]:
     helpers = [m.data for _, m in log.said if m.to == server_id(1)]
     found[additive.Tag.REPORT_SHARE] = next(d for d in helpers if d[2] == 2)
     found[additive.Tag.REPORT] = ADDITIVE.report(0)[0].data
-    found[additive.Tag.RECEIPT] = additive.receipt(ADDITIVE.context.id, bytes(16))
+    receipt = additive.Receipt(bytes(16), 1, bytes(64))
+    found[additive.Tag.RECEIPT] = receipt.encode(ADDITIVE.context.id)
     found[additive.Tag.ABORT] = additive.abort(bytes(32), AbortReason.CANCELLED)
     return found
 

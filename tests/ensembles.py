@@ -9,6 +9,7 @@ from typing import Any
 
 from secagg import sansio
 from secagg.committee import Committee
+from secagg.crypto import sign
 from secagg.drive.ensemble import Ensemble, Keys, Wire
 from secagg.errors import Aborted
 from secagg.mask import add_streams
@@ -16,9 +17,11 @@ from secagg.ring import Layout, Ring, RingVector, Segment
 from secagg.sansio import Expander, Outgoing, RingTotal, Session
 from secagg.testing import Carried, Network, Schedule, counter_randomness, plain_sum
 from secagg.testing import Wire as ClientWire
-from secagg.types import PartyId, server_id
+from secagg.types import PartyId, Seed, server_id
+from secagg.wire.codec import Reader
+from secagg.wire.header import read_header
 from secagg_protocols.additive import PROTOCOL
-from secagg_protocols.additive.messages import Shape, Tag
+from secagg_protocols.additive.messages import Head, Receipt, Report, Shape, Tag, read_head
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import Context
 from tests.rounds import LAYOUT, PAYLOAD, inputs_of
@@ -229,6 +232,38 @@ def told(setting: Setting) -> Log:
     network = setting.network(between=log)
     assert outcome(network, setting).kind == "exact"
     return log
+
+
+def head_of(setting: Setting, data: bytes) -> Head:
+    """Of a report, or of a share of one."""
+    head = read_head(Reader(data), setting.context.id, setting.shape)
+    assert head is not None
+    return head
+
+
+def receipt_of(
+    setting: Setting, head: Head, index: int, *, digest: bytes = b"", task: bytes = b""
+) -> bytes:
+    """Server `index` says that it has stored the report: of this digest and task, if not of its
+    own."""
+    task = task or setting.context.id
+    signed = Receipt.to_sign(task, index, digest or head.digest)
+    signature = sign.sign(setting.keys.servers[index].signing, signed)
+    return Receipt(head.id, index, signature).encode(setting.context.id)
+
+
+def parsed(setting: Setting, data: bytes) -> Report:
+    """What a client says to a leader that relays."""
+    reader = Reader(data)
+    read_header(reader)
+    return Report.read(reader, setting.shape)
+
+
+def key_of(party: int, *, seed: bytes = b"") -> Seed:
+    """The secret of the key of that client's report, as Setting.report makes it."""
+    draw = counter_randomness(seed + party.to_bytes(4))
+    draw(16)
+    return Seed(draw(32))
 
 
 def other(setting: Setting, **changes: Any) -> Setting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
@@ -18,11 +18,6 @@ from secagg.fields import FixedPoint
 from secagg.planner import Plan
 from secagg.task import Task
 from secagg.wire.frame import payload_digest
-
-
-_Payload: TypeAlias = Annotated[
-    Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
-]
 
 
 def task(
@@ -50,8 +45,9 @@ def task(
     dropout: options.Dropout = "0.2",
     min_clients: options.MinClients = None,
     direct: options.Direct = False,
-    clipped: options.Clipped = False,
-    payload: _Payload = None,
+    payload: Annotated[
+        Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -74,7 +70,6 @@ def task(
                 min_clients=min_clients,
                 servers=len(server),
                 direct=direct,
-                clipped=clipped,
             ),
             Committee(
                 tuple(_server(text, index) for index, text in enumerate(server)),
@@ -119,7 +114,6 @@ def _planned(
     min_clients: int | None,
     servers: int,
     direct: bool,
-    clipped: bool,
 ) -> Plan:
     if clients is None or length is None:
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
@@ -132,7 +126,6 @@ def _planned(
         min_clients=min_clients,
         servers=servers,
         direct=direct,
-        clipped=clipped,
     )
 
 

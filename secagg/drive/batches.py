@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 MAX_STASH = 1 << 16
 """Messages of later batches that are kept: what a server says that is ahead, some for a report."""
+MAX_STASH_BYTES = 64 << 20
+"""Bytes of these: one message may be as long as the plan's longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Batches:
         self._numbers = {task.nonce(number): number for number in range(batches)}
         self._retired: dict[int, MemberMachine] = {}
         self._stash: deque[tuple[PartyId, int, bytes]] = deque()
+        self._stashed = 0  # bytes
         self._clock = PhaseClock()
         self._faults: dict[PartyId, Fault] = {}
 
@@ -132,7 +135,7 @@ class Batches:
             self._start(rows)
             for party in sorted(self.linked):
                 self._call(self.number, self._running(), self._running().reconnected, party)
-        stashed, self._stash = self._stash, deque()
+        stashed, self._stash, self._stashed = self._stash, deque(), 0
         for party, number, data in stashed:
             self.receive(party, number, data)
 
@@ -149,10 +152,17 @@ class Batches:
             self._call(number, machine, machine.receive, party, data)
         elif number == self.number and self.machine is not None and not self.over:
             self._call(number, self.machine, self.machine.receive, party, data)
-        elif party > COLLECTOR and number < self._batches and len(self._stash) < MAX_STASH:
-            self._stash.append((party, number, data))
+        elif party > COLLECTOR and number < self._batches:
+            self._keep(party, number, data)
             if number > self.number and party == SERVER:
                 self._left_behind()
+
+    def _keep(self, party: PartyId, number: int, data: bytes) -> None:
+        """What is not kept comes again over the next link, as if it had been lost with this one."""
+        size = self._stashed + len(data)
+        if len(self._stash) < MAX_STASH and size <= MAX_STASH_BYTES:
+            self._stash.append((party, number, data))
+            self._stashed = size
 
     def reconnected(self, party: PartyId) -> None:
         """A new link to a server: in the order of the batches, so that their ends come first."""

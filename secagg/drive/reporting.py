@@ -19,7 +19,6 @@ from secagg.arguments import seconds
 from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Role, anonymous
 from secagg.errors import LinkTimeout, ParameterError, RemoteProtocolError, WireError
-from secagg.records import clipping
 from secagg.sansio import Aborted, Randomness, system_randomness
 from secagg.task import Task
 from secagg.transport import websocket
@@ -43,10 +42,9 @@ def message_limit(task: Task) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ReportOutcome:
-    """reason: None once every server that it was for has stored the report; else why a server
-    ended it, with detail. links: opened. bytes_up: of protocol messages, repeats included. clipped:
-    elements beyond clip, by field; it stays on this side, but for its sum in a plan with the lane
-    `clipped`.
+    """reason: None once every server has signed that it has stored this report, those among them
+    that the leader speaks for; else why it ended, with detail. links: opened. bytes_up: of protocol
+    messages, repeats included. clipped: elements beyond clip, by field; it stays on this side.
     """
 
     reason: AbortReason | None
@@ -70,7 +68,7 @@ async def report(
     timeout: float = TIMEOUT,
     randomness: Randomness = system_randomness,
 ) -> ReportOutcome:
-    """Reports once and waits until it is stored.
+    """Reports once and waits until every server has signed that it is stored.
 
     task: from somebody whom the caller trusts not to be all of its servers. fields: as of the plan.
     urls: the leader's alone where it relays, and those of all servers, by index, in direct mode.
@@ -153,8 +151,6 @@ class Reporter:
             randomness=randomness,
         )
         self._client.set_input(fields, weight=weight, payload_digest=payload_digest(payload))
-        if note := clipping(task.plan.schema, self._client.clipped):
-            log.warning("in this report, %s", note)
         self._client.start()
         self._client.outgoing()  # said again over every new link
         self._links = self._bytes_up = 0

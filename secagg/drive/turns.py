@@ -267,12 +267,26 @@ class Turns:
 
     async def _advance(self) -> None:
         rows = await asyncio.to_thread(lambda: list(self._store.rows()))
+        if self.batches.number < self.batches.last:
+            self._let_pending_go()
         self.batches.advance(rows)
         self._ids, self._peers, self._free, self._closing = {}, {}, [], None
         self.clients.put_back(self._held)
         self._held.clear()
         report = self.batches.reports[-1]
         log.info("batch %d is over: %s", report.batch, report.detail or "locked")
+
+    def _let_pending_go(self) -> None:
+        """A client whose report the next batch may decide on waits for receipts that this machine
+        has not heard: it says its report again, over a new link, to the machine that will."""
+        machine = self.batches.machine
+        if machine is None or not machine.pending:
+            return
+        undecided = machine.alive - machine.contributors
+        held = {item.peer for item in self._held}
+        for peer in self._ids.keys() - held:
+            if self._ids[peer] in undecided or self._ids[peer] >= self._places:
+                peer.channel.finish()
 
     # Time
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from secagg.crypto import hpke
+from secagg.crypto import hpke, sign
 from secagg.mask import add_streams
 from secagg.sansio import Dropped, Outgoing
 from secagg.testing import Carried, Network
@@ -18,7 +18,7 @@ from secagg.types import SERVER, Fault, PartyId, Seed, server_id
 from secagg.wire.codec import Writer
 from secagg.wire.header import write_header
 from secagg.wire.vector import write_vector
-from secagg_protocols.additive.messages import Head, Report, Tag
+from secagg_protocols.additive.messages import Head, Report, Tag, front
 from tests.ensembles import LEADER, Outcome, Setting, assert_exact, other, outcome, params_of
 from tests.rounds import LAYOUT, inputs_of
 
@@ -26,6 +26,8 @@ RELAY, DIRECT = Setting(params_of(3, clients=5)), Setting(params_of(3, clients=5
 MODES = pytest.mark.parametrize("setting", [RELAY, DIRECT], ids=["relay", "direct"])
 LIAR = PartyId(1)
 ID = bytes(range(16))
+ONE_TIME = Seed(bytes(range(32)))
+FRONT = front(sign.public_key(ONE_TIME), b"")
 
 
 def plaintexts(setting: Setting) -> list[bytes]:
@@ -35,7 +37,7 @@ def plaintexts(setting: Setting) -> list[bytes]:
 
 def sealed(setting: Setting, index: int, plaintext: bytes, *, as_index: int | None = None) -> bytes:
     """To server `index`, under the info of `as_index`."""
-    info = setting.context.share_info(ID, b"", index if as_index is None else as_index)
+    info = setting.context.share_info(ID, FRONT, index if as_index is None else as_index)
     return hpke.seal(setting.committee.servers[index].sealing, plaintext, info)
 
 
@@ -43,8 +45,8 @@ def honest_shares(setting: Setting) -> list[bytes]:
     return [sealed(setting, i, plain) for i, plain in enumerate(plaintexts(setting))]
 
 
-def report_of(shares: Sequence[bytes], id: bytes = ID) -> Report:
-    return Report.of(id, b"", tuple(shares))
+def report_of(setting: Setting, shares: Sequence[bytes], id: bytes = ID) -> Report:
+    return Report.of(setting.context.id, id, b"", tuple(shares), ONE_TIME)
 
 
 def sent(setting: Setting, report: Report, task: bytes | None = None) -> list[Outgoing]:
@@ -81,7 +83,7 @@ def test_a_made_report_is_like_a_real_one(setting: Setting) -> None:
     """Else all below would be refused for another reason. It is summed: row 89, and T12's limit."""
     network = setting.network(wire=lambda m: () if m.sender == LIAR else (m.data,))
     network.start()
-    for message in sent(setting, report_of(honest_shares(setting))):
+    for message in sent(setting, report_of(setting, honest_shares(setting))):
         network.hand_over(LIAR, message)
     total = network.run()
     assert total.contributors == set(range(5))
@@ -114,7 +116,7 @@ def test_a_share_that_does_not_open(setting: Setting, index: int) -> None:
     for one in bad:
         shares = honest_shares(setting)
         shares[index] = one
-        end, drops = ends(setting, sent(setting, report_of(shares)))
+        end, drops = ends(setting, sent(setting, report_of(setting, shares)))
         assert end.kind == "without" and drops == 1
         assert end.total is not None and end.total.dropped == {LIAR}
 
@@ -123,7 +125,7 @@ def test_a_share_that_does_not_open(setting: Setting, index: int) -> None:
 def test_shares_that_are_swapped(setting: Setting) -> None:
     """Each opens at the other helper only."""
     first, *rest = honest_shares(setting)
-    end, drops = ends(setting, sent(setting, report_of([first, *reversed(rest)])))
+    end, drops = ends(setting, sent(setting, report_of(setting, [first, *reversed(rest)])))
     assert end.kind == "without" and drops == 1
 
 
@@ -131,11 +133,11 @@ def test_shares_that_are_swapped(setting: Setting) -> None:
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_a_manifest_that_is_not_of_the_shares(setting: Setting, index: int) -> None:
     """Rule A2."""
-    report = report_of(honest_shares(setting))
+    report = report_of(setting, honest_shares(setting))
     manifest = list(report.head.manifest)
     manifest[index] = bytes(32)
-    head = Head(ID, b"", tuple(manifest))
-    task, said = setting.context.id, []
+    task, said = setting.context.id, list[Outgoing]()
+    head = Head.sign(task, ID, b"", tuple(manifest), ONE_TIME)
     if setting.params.direct:
         for share in report.shares:
             writer = head.write(write_header(Tag.REPORT_SHARE, task)).raw(share.data)
@@ -153,8 +155,8 @@ def test_a_manifest_that_is_not_of_the_shares(setting: Setting, index: int) -> N
 @pytest.mark.parametrize("index", [1, 2])
 def test_manifests_that_differ_between_servers(index: int) -> None:
     """Rules A2 and A4, row 57: consistent at each server, and not with one another."""
-    said = sent(DIRECT, report_of(honest_shares(DIRECT)))
-    said[index] = sent(DIRECT, report_of(honest_shares(DIRECT)))[index]  # sealed again
+    said = sent(DIRECT, report_of(DIRECT, honest_shares(DIRECT)))
+    said[index] = sent(DIRECT, report_of(DIRECT, honest_shares(DIRECT)))[index]  # sealed again
     end, drops = ends(DIRECT, said)
     assert end.kind == "without" and drops == 1
 
@@ -165,7 +167,7 @@ def test_a_second_report(setting: Setting) -> None:
     network = setting.network()
     network.start()
     network.repeat(LIAR)
-    for message in sent(setting, report_of(honest_shares(setting))):
+    for message in sent(setting, report_of(setting, honest_shares(setting))):
         network.hand_over(LIAR, message)
     assert fault_of(network) == [Fault.EQUIVOCATION]
     assert outcome(network, setting).kind == "exact"
@@ -178,7 +180,7 @@ def test_other_bytes_under_the_same_id(setting: Setting) -> None:
     network.start()
     network.repeat(LIAR)
     first = network.queued(LIAR)[0][35:51]
-    again = report_of([bytes(size) for size in setting.shape.sealed], first)
+    again = report_of(setting, [bytes(size) for size in setting.shape.sealed], first)
     for message in sent(setting, again):
         network.hand_over(LIAR, message)
     assert Fault.EQUIVOCATION in fault_of(network)
@@ -215,7 +217,7 @@ def test_what_is_not_for_clients_to_say(setting: Setting) -> None:
 @MODES
 def test_the_other_modes_report(setting: Setting) -> None:
     elsewhere = DIRECT if setting is RELAY else RELAY
-    for message in sent(elsewhere, report_of(honest_shares(setting)), setting.context.id):
+    for message in sent(elsewhere, report_of(setting, honest_shares(setting)), setting.context.id):
         end, _ = ends(setting, [message])
         assert end.kind == "without"
 
@@ -229,7 +231,7 @@ def test_a_report_after_the_close(setting: Setting) -> None:
         network.repeat(PartyId(party))
     network.server.close_phase()
     before = network.server.result()
-    for message in sent(setting, report_of(honest_shares(setting))):
+    for message in sent(setting, report_of(setting, honest_shares(setting))):
         network.hand_over(LIAR, message)
     after = network.server.result()
     assert after.contributors == before.contributors == set(range(5)) - {LIAR}
@@ -243,9 +245,9 @@ def test_a_flood_of_reports(opens: bool) -> None:
     """T10 and T14: a client that talks to helpers only takes one place there, and no store."""
     network = DIRECT.network()
     network.start()
-    flood = [report_of(_garbage(number), bytes([number]) * 16) for number in range(50)]
+    flood = [report_of(DIRECT, _garbage(number), bytes([number]) * 16) for number in range(50)]
     if opens:
-        flood.insert(0, report_of(honest_shares(DIRECT)))
+        flood.insert(0, report_of(DIRECT, honest_shares(DIRECT)))
     for share in (share for report in flood for share in report.shares[1:]):
         said = Outgoing(server_id(share.index), share.encode(DIRECT.context.id))
         network.hand_over(LIAR, said)

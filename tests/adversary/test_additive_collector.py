@@ -19,6 +19,7 @@ from secagg.fields import Integer
 from secagg.mask import add_streams
 from secagg.party import Client, Collector
 from secagg.planner import plan
+from secagg.sansio import Aborted as AbortedEvent
 from secagg.sansio import Dropped, Outgoing
 from secagg.task import Task
 from secagg.testing import counter_randomness
@@ -27,7 +28,7 @@ from secagg.wire.codec import Writer
 from secagg.wire.vector import write_vector
 from secagg_protocols.additive import messages
 from secagg_protocols.additive.collector import Collector as Machine
-from secagg_protocols.additive.messages import Included, Tag, Total
+from secagg_protocols.additive.messages import Included, Statement, Tag, Total
 from tests.ensembles import HELPER, LEADER, TINY, Setting, keys_of, other, params_of, told
 
 SETTING = Setting(params_of(3, clients=4), TINY)
@@ -51,9 +52,11 @@ def made(
     named: int | None = None,
     sealed_as: int | None = None,
     signer: int | None = None,
+    agreed: Sequence[bytes] | None = None,
     setting: Setting = SETTING,
 ) -> bytes:
-    """A total that says whatever a test wants."""
+    """A total that says whatever a test wants. agreed: the signatures under its set; by default
+    those of every server."""
     named = index if named is None else named
     sealed_as = index if sealed_as is None else sealed_as
     signer = index if signer is None else signer
@@ -63,7 +66,13 @@ def made(
     sealed = hpke.seal(setting.committee.collector, packed, info)
     signed = Total.to_sign(batch, named, included, sealed)
     signature = sign.sign(setting.keys.servers[signer].signing, signed)
-    return Total(included, sealed, signature).encode(batch)
+    agreed = signatures(included) if agreed is None else agreed
+    return Total(Statement(included, tuple(agreed)), sealed, signature).encode(batch)
+
+
+def signatures(included: Included, *, batch: int = 0) -> list[bytes]:
+    stated = included.to_sign(SETTING.context.batch(batch))
+    return [sign.sign(server.signing, stated) for server in SETTING.keys.servers]
 
 
 def refused(one: Any, party: PartyId, fault: Fault) -> None:
@@ -117,14 +126,56 @@ def test_a_total_for_another_index() -> None:
         refused(one, HELPER, fault)
 
 
-def test_a_total_of_another_set() -> None:
-    """Rule A11: whoever says another set or another count than the first is named."""
-    for strange in (Included(4, bytes([1]) * 32), Included(3, bytes(32))):
+STRANGE = (Included(4, bytes([1]) * 32), Included(3, bytes(32)))
+
+
+@pytest.mark.parametrize("liar", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_total_of_another_set_names_who_brings_it(liar: int, place: int) -> None:
+    """Rule A11: in whatever order they come. It has the signatures of all other liars, and an
+    honest server's under the set that this has signed: under another there is none."""
+    order = [index for index in range(3) if index != liar]
+    order.insert(place, liar)
+    honest = order[0] if place else order[1]
+    for strange in STRANGE:
+        agreed = signatures(strange)
+        agreed[honest] = signatures(SET)[honest]
         one = collector()
-        one.receive(LEADER, made(0, SET))
-        one.receive(server_id(2), made(2, SET))
-        one.receive(HELPER, made(1, strange))
-        refused(one, HELPER, Fault.DISAGREEMENT)
+        for index in order:
+            if index == liar:
+                one.receive(server_id(index), made(index, strange, agreed=agreed))
+                break
+            one.receive(server_id(index), made(index, SET))
+        refused(one, server_id(liar), Fault.INVALID_SIGNATURE)
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_a_total_needs_every_servers_signature(lacking: int) -> None:
+    """Rule A11: also where the set is that of the others; whoever has locked it has them all."""
+    good = signatures(SET)
+    for bad in (bytes(64), good[(lacking + 1) % 3], signatures(SET, batch=1)[lacking]):
+        agreed = [bad if index == lacking else s for index, s in enumerate(good)]
+        for before in ([], [0, 2]):
+            one = collector()
+            for index in before:
+                one.receive(server_id(index), made(index, SET))
+            one.receive(HELPER, made(1, SET, agreed=agreed))
+            refused(one, HELPER, Fault.INVALID_SIGNATURE)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_sets_that_every_server_has_signed_name_nobody(order: tuple[int, int]) -> None:
+    """Rule A11: an honest server signs one set a batch, so that all of them lie, or none can be
+    told from the others."""
+    one = collector()
+    one.receive(server_id(order[0]), made(order[0], SET))
+    one.receive(server_id(order[1]), made(order[1], STRANGE[0]))
+    events = one.events()
+    assert not [e for e in events if isinstance(e, Dropped)]
+    assert [e.reason for e in events if isinstance(e, AbortedEvent)] == [AbortReason.INTEGRITY]
+    with pytest.raises(Aborted, match="no server alone is to blame"):
+        one.result()
+    assert not any(lane.any() for lane in one._sum)
 
 
 @pytest.mark.parametrize("count", [0, 2, 5, (1 << 32) - 1])

@@ -157,7 +157,7 @@ def test_no_seed_is_drawn_twice_and_none_keys_two_servers() -> None:
 
     vector = setting.layout.zeros()
     make_report(setting.context, vector, constant, add_streams)
-    assert sizes == [16, 32, 32, 32, 32]
+    assert sizes == [16, 32, 32, 32, 32, 32]
     keys = [setting.context.stream_keys(Seed(bytes(32)), bytes(16), i) for i in range(1, 5)]
     assert len({key for one in keys for key in one}) == 4 * len(setting.layout.segments)
     others = setting.context.stream_keys(Seed(bytes(32)), bytes([1]) * 16, 1)
@@ -174,7 +174,7 @@ def leader_share(width: int, expander: Expander, servers: int = 2) -> Lane:
     value = (np.full(uniformity.LENGTH, 1, Ring(width).dtype),)
     report = make_report(setting.context, value, counter_randomness(b"uniform"), expander)
     sealed = report.shares[0]
-    info = setting.context.share_info(sealed.head.id, b"", 0)
+    info = setting.context.share_info(sealed.head.id, sealed.head.front, 0)
     plaintext = setting.keys.servers[0].opening_key().open(sealed.data, info)
     return read_vector(Reader(plaintext), layout).unpack()[0]
 

@@ -8,6 +8,7 @@ report is not summed. Nothing but the lock opens a total. Rows 9, 24-26, 32, 64.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
 from secagg_protocols.additive.messages import (
+    Head,
     Included,
+    Receipt,
     Report,
     Ruling,
     Sealed,
@@ -35,9 +38,13 @@ from tests.ensembles import (
     Log,
     Setting,
     between,
+    head_of,
+    key_of,
     other,
     outcome,
     params_of,
+    parsed,
+    receipt_of,
     tag_of,
 )
 
@@ -46,14 +53,8 @@ BATCH = SETTING.context.batch(0)
 ACCEPTED, REJECTED = Verdict.ACCEPTED, Verdict.REJECTED
 
 
-def parsed(data: bytes, setting: Setting = SETTING) -> Report:
-    reader = Reader(data)
-    read_header(reader)
-    return Report.read(reader, setting.shape)
-
-
 MESSAGES = [SETTING.report(party)[0].data for party in range(4)]
-REPORTS = [parsed(data) for data in MESSAGES]
+REPORTS = [parsed(SETTING, data) for data in MESSAGES]
 
 
 def set_of(reports: Iterable[Report]) -> Included:
@@ -83,8 +84,15 @@ def decision(report: Report, verdict: Verdict = ACCEPTED, *, digest: bytes = b""
 class Helper:
     """An honest helper in the hands of a leader."""
 
-    def __init__(self, reports: Iterable[Report] = (), setting: Setting = SETTING) -> None:
+    def __init__(
+        self,
+        reports: Iterable[Report] = (),
+        setting: Setting = SETTING,
+        rows: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
         self.machine = setting.member(1)
+        self.rows = dict(rows)
+        self.machine.restore(rows)
         self.machine.start()
         self.heard = [self.hear(r.shares[1].encode(SETTING.context.id)) for r in reports]
 
@@ -137,9 +145,8 @@ def test_a_report_that_the_helper_never_saw() -> None:
 def test_a_report_that_the_helper_rejected() -> None:
     helper = Helper()
     broken = REPORTS[0].shares[2]  # sealed to another server
-    head = messages.Head(
-        broken.head.id, b"", (broken.head.manifest[0], broken.head.manifest[2], bytes(32))
-    )
+    manifest = (broken.head.manifest[0], broken.head.manifest[2], bytes(32))
+    head = Head.sign(SETTING.context.id, broken.head.id, b"", manifest, key_of(0))
     assert helper.hear(Sealed(head, 1, broken.data).encode(SETTING.context.id)) == [Tag.VERDICT]
     assert helper.said[0].data[-1] == REJECTED
     include = Ruling(head.id, head.digest, ACCEPTED).encode(Tag.DECISION, BATCH)
@@ -164,7 +171,7 @@ def test_the_same_report_twice() -> None:
 def test_more_reports_than_the_plan_has_clients() -> None:
     """Rule A6: n is the most that the ring has room for."""
     setting = Setting(params_of(3, clients=3), TINY)
-    reports = [parsed(setting.report(0, seed=bytes([i]))[0].data, setting) for i in range(4)]
+    reports = [parsed(setting, setting.report(0, seed=bytes([i]))[0].data) for i in range(4)]
     batch, task = setting.context.batch(0), setting.context.id
     helper = setting.member(1)
     helper.start()
@@ -192,9 +199,85 @@ def test_a_report_that_is_rejected_after_it_was_included() -> None:
 def test_two_reports_of_one_id() -> None:
     """Row 26, by a leader that relays."""
     first = REPORTS[0].shares[1]
-    other_head = messages.Head(first.head.id, b"", (bytes(32), *first.head.manifest[1:]))
-    second = Sealed(other_head, 1, first.data).encode(SETTING.context.id)
+    task, manifest = SETTING.context.id, (bytes(32), *first.head.manifest[1:])
+    other_head = Head.sign(task, first.head.id, b"", manifest, key_of(0))
+    second = Sealed(other_head, 1, first.data).encode(task)
     Helper(REPORTS).refuses(second, Fault.EQUIVOCATION)
+
+
+def test_shares_that_the_leader_has_put_together() -> None:
+    """Rule A2: not signed by the report's key, and so the leader's fault, who should have seen."""
+    first, second = REPORTS[0].shares[1], REPORTS[1].shares[1]
+    manifest = (first.head.manifest[0], second.head.manifest[1], first.head.manifest[2])
+    spliced = replace(first.head, manifest=manifest)
+    said = Sealed(spliced, 1, second.data).encode(SETTING.context.id)
+    Helper().refuses(said, Fault.INVALID_SIGNATURE)
+
+
+# What a leader may not decide
+
+
+def strange(number: int, verdict: Verdict, batch: bytes = BATCH) -> bytes:
+    """On a report that nobody has made."""
+    return Ruling(number.to_bytes(16), bytes(32), verdict).encode(Tag.DECISION, batch)
+
+
+def test_rejections_of_reports_that_nobody_made() -> None:
+    """Rule A6: answered, and nothing is kept; an honest client's share is then taken as ever."""
+    helper = Helper()
+    for number in range(3000):
+        assert helper.hear(strange(number, REJECTED)) == [Tag.DECIDED]
+    assert len(helper.machine._book) == 0
+    assert len(helper.machine.writes()) == 1  # of the batch
+    assert helper.hear(REPORTS[0].shares[1].encode(SETTING.context.id)) == [Tag.VERDICT]
+    assert helper.said[0].data[83] == ACCEPTED
+
+
+@pytest.mark.parametrize("verdict", [ACCEPTED, REJECTED])
+@pytest.mark.parametrize("state", ["pending", "rejected", "included", "spent", "refused"])
+def test_a_decision_on_other_bytes_than_the_helper_has(state: str, verdict: Verdict) -> None:
+    """Rule A6: in whatever state its report of that id is, the digest is that of its report."""
+    helper = helper_in(state)
+    batch = SETTING.context.batch(helper.machine._number)
+    before = rows_of(helper)
+    ruling = Ruling(REPORTS[0].head.id, bytes(32), verdict).encode(Tag.DECISION, batch)
+    assert helper.hear(ruling) == [Tag.ABORT]
+    drops = [e for e in helper.machine.events() if isinstance(e, Dropped)]
+    assert [(e.party, e.fault) for e in drops] == [(LEADER, Fault.DISAGREEMENT)]
+    assert rows_of(helper) == before
+
+
+@pytest.mark.parametrize("state", ["rejected", "included", "spent", "refused"])
+def test_what_is_decided_is_final(state: str) -> None:
+    """Rule A6: in this batch and in every other; the row of the report stays as it is."""
+    for verdict in (ACCEPTED, REJECTED):
+        helper = helper_in(state)
+        batch = SETTING.context.batch(helper.machine._number)
+        before = rows_of(helper)
+        helper.hear(decision(REPORTS[0], verdict)[:3] + batch + decision(REPORTS[0], verdict)[35:])
+        assert rows_of(helper) == before
+        same = verdict is (ACCEPTED if state == "included" else REJECTED)
+        assert [tag_of(m.data) for m in helper.said] == [Tag.DECIDED if same else Tag.ABORT]
+
+
+def helper_in(state: str) -> Helper:
+    """That has the first report in that state; the last two are of a batch before its own."""
+    helper = Helper(REPORTS[:1])
+    if state in ("included", "spent"):
+        helper.include(REPORTS[:1])
+    if state in ("rejected", "refused"):
+        helper.hear(decision(REPORTS[0], REJECTED))
+    if state in ("spent", "refused"):
+        rows = [(w.key, w.value) for w in helper.machine.writes() if w.key[:1] == b"r"]
+        helper = Helper(setting=other(SETTING, batch=1), rows=rows)
+    helper.machine.events()
+    return helper
+
+
+def rows_of(helper: Helper) -> dict[bytes, bytes]:
+    """Of reports, as the store has them from now on."""
+    helper.rows |= {w.key: w.value for w in helper.machine.writes() if w.key[:1] == b"r"}
+    return dict(helper.rows)
 
 
 # What a leader may not state
@@ -283,7 +366,7 @@ def test_a_locked_set_stays() -> None:
         statement(set_of(REPORTS[:3]), 0),
         agreement(set_of(REPORTS[:3])),
         decision(REPORTS[0], REJECTED),
-        decision(parsed(SETTING.report(3, seed=b"more")[0].data)),
+        decision(parsed(SETTING, SETTING.report(3, seed=b"more")[0].data)),
         messages.abort(BATCH, AbortReason.CANCELLED),
         b"",
     ):
@@ -304,7 +387,8 @@ def rows_after_a_batch(index: int) -> list[tuple[bytes, bytes]]:
         ensemble.receive(PartyId(party), data)
     ensemble.close_phase()
     assert ensemble.result().count == 4
-    return [(w.key, w.value or b"") for w in ensemble.members[server_id(index)].writes()]
+    writes = ensemble.members[server_id(index)].writes()
+    return [(w.key, w.value) for w in writes if w.value is not None]
 
 
 def test_a_second_batch_that_overlaps_the_first() -> None:
@@ -330,7 +414,7 @@ def test_a_leader_takes_no_spent_report() -> None:
     leader.start()
     for party in range(4):
         leader.receive(PartyId(party), MESSAGES[party])
-    assert [tag_of(m.data) for m in leader.outgoing()] == [Tag.RECEIPT] * 4
+    assert [tag_of(m.data) for m in leader.outgoing()] == [Tag.RECEIPT] * 3 * 4
     assert not leader._book.pending and not leader._book.included
     leader.close_phase()
     with pytest.raises(BelowThreshold):
@@ -351,8 +435,7 @@ def test_a_full_batch_leaves_the_rest_for_the_next() -> None:
     leader.restore(rows)
     leader.start()
     for id, pending in list(leader._book.pending.items()):
-        verdict = Ruling(id, pending.digest, ACCEPTED)
-        leader.receive(HELPER, verdict.encode(Tag.VERDICT, setting.context.batch(0)))
+        leader.receive(HELPER, accepting(id, pending.digest, 1, setting))
     assert (len(leader._book.included), len(leader._book.pending)) == (3, 3)
 
 
@@ -382,13 +465,91 @@ def test_a_verdict_after_the_close(until: Tag) -> None:
     network = SETTING.network(between=wire)
     assert outcome(network, SETTING).kind == "without"
     server: Any = network.server
-    assert [len(m._book.pending) for m in server.members.values()] == [1, 1, 1]
+    assert [m.pending for m in server.members.values()] == [1, 1, 1]
 
 
 def _ruling(data: bytes) -> Ruling:
     reader = Reader(data)
     read_header(reader)
-    return Ruling.read(reader)
+    return Ruling.read(reader, tag_of(data))
+
+
+def accepting(id: bytes, digest: bytes, index: int, setting: Setting = SETTING) -> bytes:
+    """The verdict of a helper, with its receipt."""
+    signed = Receipt.to_sign(setting.context.id, index, digest)
+    receipt = sign.sign(setting.keys.servers[index].signing, signed)
+    batch = setting.context.batch(setting.batch)
+    return Ruling(id, digest, ACCEPTED, receipt).encode(Tag.VERDICT, batch)
+
+
+# What helpers may not make a leader keep, or believe
+
+
+def leader_with(reports: Iterable[bytes] = (), setting: Setting = SETTING) -> Any:
+    leader = setting.member(0)
+    leader.start()
+    for party, data in enumerate(reports):
+        leader.receive(PartyId(party), data)
+    leader.outgoing(), leader.events()
+    return leader
+
+
+def test_an_acceptance_without_the_helpers_own_receipt() -> None:
+    """Rule A4: of another server, report or task: the helper is named, and no client hears it."""
+    head = REPORTS[0].head
+    good = accepting(head.id, head.digest, 1)
+    others = [accepting(head.id, head.digest, 2), accepting(head.id, bytes(32), 1)]
+    forged = [receipt_of(SETTING, head, 1, task=bytes(32))[-64:], bytes(64)]
+    for signature in [data[-64:] for data in others] + forged:
+        leader = leader_with(MESSAGES[:1])
+        leader.receive(HELPER, good[:-64] + signature)
+        drops = [(e.party, e.fault) for e in leader.events() if isinstance(e, Dropped)]
+        assert drops == [(HELPER, Fault.INVALID_SIGNATURE)]
+        assert Tag.RECEIPT not in {tag_of(m.data) for m in leader.outgoing()}
+    leader = leader_with(MESSAGES[:1])
+    leader.receive(HELPER, good)
+    (told,) = leader.outgoing()
+    assert (told.to, told.data) == (PartyId(0), receipt_of(SETTING, head, 1))
+
+
+def test_a_verdict_on_another_report_than_was_relayed() -> None:
+    """Rule A4: the helper's fault, not that of the client, which has sent one report."""
+    leader = leader_with(MESSAGES[:1])
+    leader.receive(HELPER, accepting(REPORTS[0].head.id, bytes(32), 1))
+    drops = [(e.party, e.fault) for e in leader.events() if isinstance(e, Dropped)]
+    assert drops == [(HELPER, Fault.DISAGREEMENT)]
+
+
+def test_a_helper_fills_no_place_but_its_own() -> None:
+    """Rule A4: in direct mode verdicts come before their reports; a flood of one helper's costs
+    the other helper's none."""
+    setting = Setting(params_of(3, direct=True), TINY)
+    leader = leader_with(setting=setting)
+    said = setting.report(0)
+    head = head_of(setting, said[0].data)
+    leader.receive(server_id(2), accepting(head.id, head.digest, 2, setting))
+    for number in range(2000):
+        leader.receive(HELPER, accepting(number.to_bytes(16), bytes(32), 1, setting))
+    assert len(leader._early[1]) == 2 * setting.params.clients
+    assert not leader.outgoing() and leader.phase == "upload"
+    leader.receive(PartyId(0), said[0].data)
+    assert set(leader._book.pending[head.id].accepted) == {2}
+
+
+def test_a_helper_that_repeats_itself_makes_nothing_grow() -> None:
+    """What is decided in other batches is answered, and not waited for."""
+    following = other(SETTING, batch=1)
+    leader = following.member(0)
+    leader.restore(rows_after_a_batch(0))
+    leader.start()
+    before = set(leader.waiting_for)
+    for report in REPORTS * 50:
+        verdict = accepting(report.head.id, report.head.digest, 1, following)
+        leader.receive(HELPER, verdict)
+    told = {(m.to, tag_of(m.data), m.data[83]) for m in leader.outgoing()}
+    assert told == {(HELPER, Tag.DECISION, REJECTED)}
+    assert leader._undone == {1: {}, 2: {}} and leader.waiting_for == before
+    assert not leader.writes()[1:]
 
 
 def test_a_helper_that_says_everything_twice() -> None:
@@ -399,9 +560,8 @@ def test_a_helper_that_says_everything_twice() -> None:
 
 def test_verdicts_and_answers_on_what_is_not_known() -> None:
     """Rows 12 and 24: they are about nothing, and change nothing."""
-    strange = Ruling(bytes(16), bytes(32), ACCEPTED).encode(Tag.VERDICT, BATCH)
     done = messages.decided(BATCH, bytes(16))
-    for extra in (strange, done):
+    for extra in (accepting(bytes(16), bytes(32), 1), done):
         wire = between(HELPER, LEADER, Tag.VERDICT, lambda data, e=extra: (e, data, e))  # type: ignore[misc]
         assert outcome(SETTING.network(between=wire), SETTING).kind == "exact"
 
@@ -436,12 +596,11 @@ def test_helpers_statements() -> None:
         leader.start()
         for party in range(4):
             leader.receive(PartyId(party), MESSAGES[party])
-        report_ids = [m.data[35:51] for m in leader.outgoing() if tag_of(m.data) is Tag.RECEIPT]
-        for id in report_ids:
+        leader.outgoing()
+        for id in [report.head.id for report in REPORTS]:
             digest = leader._book.pending[id].digest
             for index in (1, 2):
-                verdict = Ruling(id, digest, ACCEPTED).encode(Tag.VERDICT, BATCH)
-                leader.receive(server_id(index), verdict)
+                leader.receive(server_id(index), accepting(id, digest, index))
                 leader.receive(server_id(index), messages.decided(BATCH, id))
         leader.close_phase()
         assert leader.phase == "agree"

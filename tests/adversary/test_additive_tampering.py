@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from secagg.crypto import hpke
-from secagg.crypto.sign import SIGNATURE_SIZE
+from secagg.crypto.sign import KEY_SIZE, SIGNATURE_SIZE
 from secagg.errors import RemoteProtocolError
 from secagg.types import COLLECTOR, AbortReason, PartyId
 from secagg_protocols.additive import messages
@@ -57,11 +57,18 @@ def _fields(default: str, *parts: tuple[str, int] | tuple[str, int, str]) -> tup
 
 
 def _head(id: str, *manifest: str) -> list[tuple[str, int, str]]:
+    """The signature covers all before it, so a change of any is the bearer's fault."""
     named = [(f"manifest {i}", 32, outcome) for i, outcome in enumerate(manifest)]
-    return [("id", 16, id), *named]
+    return [("id", 16, id), ("key", KEY_SIZE, id), *named, ("signature", SIGNATURE_SIZE, id)]
 
 
 _SET = (("count", 4), ("digest", 32))
+_TOTAL = (
+    *_SET,
+    ("signatures", 2 * SIGNATURE_SIZE),
+    ("sealed", SHARE_0),
+    ("signature", SIGNATURE_SIZE),
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,15 @@ PLACES = [
         _fields(WITHOUT, *_head(WITHOUT, WITHOUT, WITHOUT), ("0", SHARE_0), ("1", SHARE_1)),
         WITHOUT,
     ),
-    Place("receipt", RELAY, LEADER, CLIENT, Tag.RECEIPT, _fields(EXACT, ("id", 16)), EXACT),
+    Place(
+        "receipt",
+        DIRECT,
+        HELPER,
+        CLIENT,
+        Tag.RECEIPT,
+        _fields(EXACT, ("id", 16), ("server", 1), ("signature", SIGNATURE_SIZE)),
+        EXACT,
+    ),
     Place(
         "share to the leader",
         DIRECT,
@@ -145,7 +160,7 @@ PLACES = [
         LEADER,
         HELPER,
         Tag.REPORT_SHARE,
-        _fields(ABORT, *_head(WITHOUT, WITHOUT, ABORT), ("share", SHARE_1)),
+        _fields(ABORT, *_head(ABORT, ABORT, ABORT), ("share", SHARE_1)),
         ABORT,
     ),
     Place(
@@ -154,7 +169,13 @@ PLACES = [
         HELPER,
         LEADER,
         Tag.VERDICT,
-        _fields(ABORT, ("id", 16, WITHOUT), ("digest", 32, WITHOUT), ("v", 1, "without|abort")),
+        _fields(
+            ABORT,
+            ("id", 16, WITHOUT),
+            ("digest", 32),
+            ("verdict", 1),
+            ("receipt", SIGNATURE_SIZE),
+        ),
         ABORT,
     ),
     Place(
@@ -202,7 +223,7 @@ PLACES = [
         LEADER,
         COLLECTOR,
         Tag.TOTAL,
-        _fields(ABORT, *_SET, ("sealed", SHARE_0), ("signature", SIGNATURE_SIZE)),
+        _fields(ABORT, *_TOTAL),
         ABORT,
     ),
     Place(
@@ -211,7 +232,7 @@ PLACES = [
         HELPER,
         COLLECTOR,
         Tag.TOTAL,
-        _fields(ABORT, *_SET, ("sealed", SHARE_0), ("signature", SIGNATURE_SIZE)),
+        _fields(ABORT, *_TOTAL),
         ABORT,
     ),
 ]

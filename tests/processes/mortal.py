@@ -260,7 +260,7 @@ def helper_adds_to_the_count(self: Helper, drained: list[Outgoing]) -> list[Outg
 def read_ruling(message: Outgoing) -> Ruling:
     reader = Reader(message.data)
     read_header(reader)
-    return Ruling.read(reader)
+    return Ruling.read(reader, tag_of(message))
 
 
 def bound(message: Outgoing) -> bytes:

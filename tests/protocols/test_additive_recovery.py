@@ -23,12 +23,10 @@ from secagg.errors import (
 )
 from secagg.testing import plain_sum
 from secagg.types import PartyId, server_id
-from secagg.wire.codec import Reader
-from secagg.wire.header import read_header
 from secagg_protocols.additive.messages import Report, Tag
 from secagg_protocols.additive.states import ClientState
 from tests.deployment import Deployment, Rows
-from tests.ensembles import HELPER, LEADER, Setting, between, other, params_of
+from tests.ensembles import HELPER, LEADER, Setting, between, key_of, other, params_of, parsed
 from tests.rounds import LAYOUT, inputs_of
 
 RELAY, DIRECT = Setting(params_of(3, clients=4)), Setting(params_of(3, clients=4, direct=True))
@@ -247,11 +245,10 @@ def test_a_rejection_that_was_lost_is_said_again_in_the_next_batch() -> None:
 
 
 def _unopened_by_the_helper(setting: Setting) -> bytes:
-    reader = Reader(setting.report(0)[0].data)
-    read_header(reader)
-    shares = Report.read(reader, setting.shape).shares
+    shares = parsed(setting, setting.report(0)[0].data).shares
     sealed = (bytes(shares[0].data), bytes(len(shares[1].data)))
-    return Report.of(shares[0].head.id, b"", sealed).encode(setting.context.id)
+    task = setting.context.id
+    return Report.of(task, shares[0].head.id, b"", sealed, key_of(0)).encode(task)
 
 
 def test_a_share_that_is_not_this_servers_does_not_open() -> None:

@@ -14,12 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from nacl.signing import SigningKey
+from nacl.signing import SigningKey, VerifyKey
 
 from secagg.errors import InputError, WireError
 from secagg.mask import add_streams
 from secagg.ring import Layout, Ring, Segment
 from secagg.testing import counter_randomness
+from secagg.types import Seed
 from secagg_protocols.additive.messages import Report, Sealed, Tag
 from secagg_protocols.additive.sharing import make_report, read_packed, read_seed
 from tests.ensembles import HELPER, LEADER, Setting, other, params_of, told
@@ -71,12 +72,17 @@ def test_a_report() -> None:
     given = [lane.tolist() for lane in vector]
     draw, again = counter_randomness(b"client"), counter_randomness(b"client")
     data = make_report(SETTING.context, vector, draw, add_streams).encode(SETTING.context.id)
-    id, seeds = again(16), [again(32), again(32)]
+    id, key = again(16), SigningKey(again(32))
+    seeds, public = [again(32), again(32)], bytes(key.verify_key)
 
     assert data[:3] == bytes([1, 1, 1])
     assert data[3:35] == TASK
     assert data[35:51] == id
-    manifest, body = data[51 : 51 + 96], data[51 + 96 :]
+    assert data[51:83] == public
+    manifest, signature, body = data[83:179], data[179:243], data[243:]
+    front = digest("public-share", public, b"")
+    signed = parts(b"secagg/v1/report-sign", TASK, id, front, manifest)
+    assert key.sign(signed).signature == signature
     sizes = [48 + 17, 80, 80]
     sealed = [body[sum(sizes[:i]) :][:size] for i, size in enumerate(sizes)]
     assert b"".join(sealed) == body
@@ -84,7 +90,7 @@ def test_a_report() -> None:
 
     plain = []
     for index, one in enumerate(sealed):
-        bound = (TASK, id, digest("public-share", b""), b"server", index)
+        bound = (TASK, id, front, b"server", index)
         info = parts(b"secagg/v1/share-seal", b"additive", 1, 1, *bound)
         secret = SETTING.keys.servers[index].opening.expose()
         plain.append(opened(secret, one, info))
@@ -102,16 +108,17 @@ def test_a_total() -> None:
     """What servers sign and seal: the batch, the set, the count and their own index."""
     log = told(SETTING)
     assert TASK == SETTING.context.id
-    reports = {d[35:51]: d[51 : 51 + 96] for d in log.of(Tag.REPORT_SHARE, LEADER)}
-    listed = b"".join(
-        id + digest("report", id, b"", manifest) for id, manifest in sorted(reports.items())
-    )
-    included = digest("reports", listed)
+    heads = sorted((d[35:51], d[51:83], d[83:179]) for d in log.of(Tag.REPORT_SHARE, LEADER))
+    digests = {id: digest("report", id, key, b"", manifest) for id, key, manifest in heads}
+    included = digest("reports", b"".join(id + one for id, one in digests.items()))
+    for verdict in log.of(Tag.VERDICT, HELPER):
+        receipt = parts(b"secagg/v1/receipt", TASK, 1, digests[verdict[35:51]])
+        VerifyKey(SETTING.keys.servers[1].public.signing).verify(receipt, verdict[84:])
     for index, party in enumerate((LEADER, HELPER)):
         (data,) = log.of(Tag.TOTAL, party)
         assert data[:35] == bytes([1, 1, 11]) + BATCH
         assert data[35:71] == (4).to_bytes(4) + included
-        sealed, signature = data[71:-64], data[-64:]
+        agreed, sealed, signature = data[71:263], data[263:-64], data[-64:]
         hashed = hashlib.sha256(sealed).digest()
         signed = parts(b"secagg/v1/total", BATCH, index, 4, included, hashed)
         SigningKey(SETTING.keys.servers[index].signing.expose()).verify_key.verify(
@@ -120,10 +127,10 @@ def test_a_total() -> None:
         bound = (TASK, 2, included, 4, b"collector", index)
         info = parts(b"secagg/v1/total-seal", b"additive", 1, 1, *bound)
         assert len(opened(SETTING.keys.collector.expose(), sealed, info)) == LAYOUT.packed_size
-    statement = log.of(Tag.STATEMENT, HELPER)[0]
-    SigningKey(SETTING.keys.servers[1].signing.expose()).verify_key.verify(
-        parts(b"secagg/v1/statement", BATCH, 4, included), statement[71:]
-    )
+        stated = parts(b"secagg/v1/statement", BATCH, 4, included)
+        for number, server in enumerate(SETTING.keys.servers):
+            VerifyKey(server.public.signing).verify(stated, agreed[64 * number :][:64])
+    assert log.of(Tag.STATEMENT, HELPER)[0][71:] == agreed[64:128]
 
 
 def test_the_task_binds_everything() -> None:
@@ -160,4 +167,7 @@ def test_a_share_is_what_its_manifest_says() -> None:
     first, second = report.shares[1:]
     with pytest.raises(WireError, match="server 1"):
         Sealed(first.head, 1, second.data)
-    assert Report.of(report.head.id, b"", tuple(bytes(s.data) for s in report.shares)) == report
+    again = counter_randomness(b"a")
+    id, secret = again(16), Seed(again(32))
+    sealed = tuple(bytes(s.data) for s in report.shares)
+    assert Report.of(SETTING.context.id, id, b"", sealed, secret) == report

@@ -8,6 +8,8 @@ the tables is used by some run.
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,12 +22,22 @@ from secagg.wire.header import write_header
 from secagg_protocols.additive import messages
 from secagg_protocols.additive.helper import Helper
 from secagg_protocols.additive.leader import Leader
-from secagg_protocols.additive.messages import NAMES, Tag
+from secagg_protocols.additive.messages import NAMES, Head, Tag
 from secagg_protocols.additive.states import HELPER as HELPER_TABLE
 from secagg_protocols.additive.states import LEADER as LEADER_TABLE
 from secagg_protocols.additive.states import ClientState, Role, Stage
 from tests.deployment import Deployment
-from tests.ensembles import HELPER, LEADER, TINY, Setting, between, other, params_of
+from tests.ensembles import (
+    HELPER,
+    LEADER,
+    TINY,
+    Setting,
+    between,
+    head_of,
+    other,
+    params_of,
+    receipt_of,
+)
 from tests.ensembles import outcome as run_out
 from tests.rounds import PAYLOAD, inputs_of
 
@@ -173,14 +185,13 @@ def test_a_new_link_of_anybody_else(setting: Setting, party: PartyId, stage: Sta
 @MODES
 def test_a_client_that_waits_for_receipts(setting: Setting, tag: Tag) -> None:
     """Rows 24 and 49: a receipt of its report and an abort are all that it hears."""
-    client = setting.client(0, inputs_of(4, TINY)[PartyId(0)])
-    client.start()
-    (first, *_) = client.outgoing()
+    client, head = waiting(setting)
     bound = write_header(tag, setting.context.id)
     if tag is Tag.RECEIPT:
-        client.receive(LEADER, bound.raw(first.data[35:51]).finish())
-        direct = setting.params.direct
-        assert client._state is (ClientState.WANT_RECEIPTS if direct else ClientState.STORED)
+        client.receive(LEADER, receipt_of(setting, head, 0))
+        assert client._state is ClientState.WANT_RECEIPTS
+        client.receive(bearer(setting, 1), receipt_of(setting, head, 1))
+        assert client._state is ClientState.STORED
         client.receive(LEADER, b"")  # nothing more is expected of this server
         return
     if tag is Tag.ABORT:
@@ -193,6 +204,19 @@ def test_a_client_that_waits_for_receipts(setting: Setting, tag: Tag) -> None:
     client.receive(LEADER, b"")
     client.reconnected(LEADER)
     assert not client.outgoing()
+
+
+def waiting(setting: Setting) -> tuple[Any, Head]:
+    """A client that has said its report, and the head of that."""
+    client = setting.client(0, inputs_of(4, TINY)[PartyId(0)])
+    client.start()
+    (first, *_) = client.outgoing()
+    return client, head_of(setting, first.data)
+
+
+def bearer(setting: Setting, index: int) -> PartyId:
+    """Over whose link the receipt of a server comes."""
+    return server_id(index) if setting.params.direct else LEADER
 
 
 def test_a_client_speaks_once() -> None:
@@ -222,7 +246,7 @@ def test_a_client_repeats_to_those_that_have_not_answered() -> None:
     client = DIRECT.client(0, inputs_of(4, TINY)[PartyId(0)])
     client.start()
     said = {m.to: m.data for m in client.outgoing()}
-    client.receive(LEADER, messages.receipt(DIRECT.context.id, said[LEADER][35:51]))
+    client.receive(LEADER, receipt_of(DIRECT, head_of(DIRECT, said[LEADER]), 0))
     client.reconnected(LEADER)
     assert not client.outgoing()
     client.reconnected(HELPER)
@@ -232,17 +256,52 @@ def test_a_client_repeats_to_those_that_have_not_answered() -> None:
     assert not client.outgoing()
 
 
-@MODES
-def test_a_receipt_for_another_report(setting: Setting) -> None:
-    """§7.4: also one that differs in a bit; every server that has not answered is told."""
-    client = setting.client(0, inputs_of(4, TINY)[PartyId(0)])
-    client.start()
-    said = client.outgoing()
-    id = said[0].data[35:51]
-    with pytest.raises(RemoteProtocolError, match="another report"):
-        client.receive(LEADER, messages.receipt(setting.context.id, bytes([id[0] ^ 1]) + id[1:]))
+def test_a_client_of_a_relay_repeats_until_every_server_has_answered() -> None:
+    """§7.3: its leader speaks for the helpers, and can only tell who asks."""
+    client, head = waiting(RELAY)
+    client.receive(LEADER, receipt_of(RELAY, head, 0))
+    client.receive(LEADER, receipt_of(RELAY, head, 0))  # it comes again with every repeat
+    client.reconnected(LEADER)
+    (again,) = client.outgoing()
+    assert again.data == RELAY.report(0)[0].data[:35] + again.data[35:]
+    assert head_of(RELAY, again.data) == head and not client.done
+    client.receive(LEADER, receipt_of(RELAY, head, 1))
     assert client.done
-    assert [(m.to, m.data[2]) for m in client.outgoing()] == [(m.to, Tag.ABORT) for m in said]
+
+
+FALSE_RECEIPTS: dict[str, Callable[[Setting, Head], bytes]] = {
+    "another id": lambda s, h: receipt_of(s, replace(h, id=bytes(16)), 0, digest=h.digest),
+    "another digest": lambda s, h: receipt_of(s, h, 0, digest=bytes(32)),
+    "a report with another share": lambda s, h: receipt_of(s, replace(h, manifest=(b"", b"")), 0),
+    "another task": lambda s, h: receipt_of(s, h, 0, task=bytes(32)),
+    "another signer": lambda s, h: _from(0, receipt_of(s, h, 1)),
+    "another place": lambda s, h: _from(1, receipt_of(s, h, 0)),
+    "no server": lambda s, h: _from(2, receipt_of(s, h, 0)),
+    "no signature": lambda s, h: receipt_of(s, h, 0)[:-64] + bytes(64),
+}
+
+
+def _from(index: int, receipt: bytes) -> bytes:
+    return receipt[:51] + bytes([index]) + receipt[52:]
+
+
+@pytest.mark.parametrize("what", FALSE_RECEIPTS)
+@MODES
+def test_a_receipt_that_is_not_of_this_report(setting: Setting, what: str) -> None:
+    """§7.3, §7.4: who hears of another report than its own is not told that it is stored; every
+    server that has not answered is told."""
+    client, head = waiting(setting)
+    with pytest.raises(RemoteProtocolError):
+        client.receive(LEADER, FALSE_RECEIPTS[what](setting, head))
+    assert client._state is ClientState.ENDED
+    heard_by = [LEADER, HELPER] if setting.params.direct else [LEADER]
+    assert [(m.to, m.data[2]) for m in client.outgoing()] == [(p, Tag.ABORT) for p in heard_by]
+
+
+def test_a_server_brings_only_its_own_receipt_in_direct_mode() -> None:
+    client, head = waiting(DIRECT)
+    with pytest.raises(RemoteProtocolError, match="over this link"):
+        client.receive(LEADER, receipt_of(DIRECT, head, 1))
 
 
 def test_large_counts_allocate_nothing() -> None:
@@ -256,7 +315,9 @@ def test_large_counts_allocate_nothing() -> None:
             machine.receive(LEADER, body)
         collector = RELAY.collector()
         collector.start()
-        total = write_header(Tag.TOTAL, batch).u32(0xFFFF_FFFF).raw(bytes(32 + 49 + 64)).finish()
+        total = (
+            write_header(Tag.TOTAL, batch).u32(0xFFFF_FFFF).raw(bytes(32 + 128 + 49 + 64)).finish()
+        )
         collector.receive(LEADER, total)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:

@@ -87,8 +87,16 @@ def _sealing(shake: Shake) -> Steps:
     task, report = shake("task-id", 32), shake("report-id", 16)
     common = {"task": task.hex(), "report": report.hex()}
     steps: Steps = []
-    for public, server in (("", 0), ("", 1), ("0a0b", 1), ("", 15)):
-        steps.append(("share_info", {**common, "public": public, "server": server}))
+    keys = [rfc8032.public(shake(f"report-key/{i}", 32)).hex() for i in range(2)]
+    for key, public, server in (
+        (keys[0], "", 0),
+        (keys[0], "", 1),
+        (keys[1], "", 1),
+        (keys[0], "0a0b", 1),
+        (keys[0], "", 15),
+    ):
+        inputs = {**common, "key": key, "public": public, "server": server}
+        steps.append(("share_info", inputs))
     digest = shake("set", 32).hex()
     for number, count, server in ((0, 3, 0), (7, 1000, 2), (2**32 - 1, 2**20, 15)):
         inputs = {"task": task.hex(), "number": number, "digest": digest}
@@ -129,13 +137,18 @@ def _digests(shake: Shake) -> Steps:
     ids = [shake(f"id/{i}", 16).hex() for i in range(5)]
     digests = [shake(f"digest/{i}", 32).hex() for i in range(5)]
     batch = shake("batch", 32).hex()
-    steps: Steps = [
-        ("report_digest", {"report": ids[0], "public": public, "manifest": digests[:m]})
-        for public, m in (("", 2), ("", 5), ("00", 2))
-    ]
+    seed, one_time = shake("signing", 32).hex(), shake("one-time", 32)
+    key, task = rfc8032.public(one_time).hex(), shake("task", 32).hex()
+    steps: Steps = []
+    for public, m in (("", 2), ("", 5), ("00", 2)):
+        report = {"report": ids[0], "public": public, "manifest": digests[:m]}
+        steps.append(("report_digest", {**report, "key": key}))
+        steps.append(("sign_report", {**report, "seed": one_time.hex(), "task": task}))
+    for server in (0, 2, 15):
+        receipt = {"seed": seed, "task": task, "digest": digests[0], "server": server}
+        steps.append(("sign_receipt", receipt))
     pairs = [list(pair) for pair in zip(ids, digests, strict=True)]
     steps += [("set_digest", {"reports": some}) for some in ([], pairs[:1], pairs, pairs[::-1])]
-    seed = shake("signing", 32).hex()
     stated = {"seed": seed, "batch": batch, "count": 5, "digest": digests[0]}
     steps.append(("sign_statement", stated))
     steps.append(("sign_total", {**stated, "server": 2, "sealed": shake("sealed", 60).hex()}))

@@ -91,9 +91,12 @@ def parse_task(data: bytes) -> Task:
 # §4
 
 
-def share_info(task: bytes, report: bytes, public: bytes, server: int) -> bytes:
-    hashed = H("public-share", public)
-    return E(LABEL + b"share-seal", NAME, 1, 1, task, report, hashed, b"server", server)
+def front_of(key: bytes, public: bytes) -> bytes:
+    return H("public-share", key, public)
+
+
+def share_info(task: bytes, report: bytes, front: bytes, server: int) -> bytes:
+    return E(LABEL + b"share-seal", NAME, 1, 1, task, report, front, b"server", server)
 
 
 def total_info(task: bytes, number: int, digest: bytes, count: int, server: int) -> bytes:
@@ -132,8 +135,16 @@ def keys_of(random: bytes) -> tuple[bytes, bytes]:
 # §5, §6
 
 
-def digest_of(report: bytes, public: bytes, manifest: Iterable[bytes]) -> bytes:
-    return H("report", report, public, b"".join(manifest))
+def digest_of(report: bytes, key: bytes, public: bytes, manifest: Iterable[bytes]) -> bytes:
+    return H("report", report, key, public, b"".join(manifest))
+
+
+def report_statement(task: bytes, report: bytes, front: bytes, manifest: Iterable[bytes]) -> bytes:
+    return E(LABEL + b"report-sign", task, report, front, b"".join(manifest))
+
+
+def receipt_statement(task: bytes, server: int, digest: bytes) -> bytes:
+    return E(LABEL + b"receipt", task, server, digest)
 
 
 def set_of(reports: Mapping[bytes, bytes]) -> tuple[int, bytes]:
@@ -150,41 +161,75 @@ def total_statement(batch: bytes, server: int, count: int, digest: bytes, sealed
 
 
 @dataclass
+class Head:
+    """Additive sums have an empty public share."""
+
+    id: bytes
+    key: bytes
+    manifest: list[bytes]
+    signature: bytes
+
+    @classmethod
+    def read(cls, cursor: Cursor, servers: int) -> Head:
+        id, key = cursor.take(16), cursor.take(32)
+        return cls(id, key, [cursor.take(32) for _ in range(servers)], cursor.take(64))
+
+    @property
+    def encoded(self) -> bytes:
+        return self.id + self.key + b"".join(self.manifest) + self.signature
+
+    @property
+    def front(self) -> bytes:
+        return front_of(self.key, b"")
+
+    @property
+    def digest(self) -> bytes:
+        return digest_of(self.id, self.key, b"", self.manifest)
+
+    def is_signed(self, task: bytes) -> bool:
+        message = report_statement(task, self.id, self.front, self.manifest)
+        return rfc8032.verify(self.key, message, self.signature)
+
+
+def signed_head(task: bytes, id: bytes, secret: bytes, sealed: Iterable[bytes]) -> Head:
+    """secret: 32 bytes, of the report's key."""
+    key, manifest = rfc8032.public(secret), [sha(one) for one in sealed]
+    message = report_statement(task, id, front_of(key, b""), manifest)
+    return Head(id, key, manifest, rfc8032.sign(secret, message))
+
+
+@dataclass
 class Made:
     """A report: its head, and the sealed shares."""
 
-    id: bytes
-    manifest: list[bytes]
+    head: Head
     sealed: list[bytes]
-
-    @property
-    def head(self) -> bytes:
-        return self.id + b"".join(self.manifest)
 
 
 def make_report(task: Task, vector: Sequence[list[int]], random: Any, ephemeral: Any) -> Made:
     """random, ephemeral: size -> bytes."""
     segments, m = task.plan.schema.segments, len(task.committee.servers)
-    id = random(16)
+    id, secret = random(16), random(32)
+    front = front_of(rfc8032.public(secret), b"")
     seeds = [random(32) for _ in range(1, m)]
     left = [list(lane) for lane in vector]
     for j, seed in enumerate(seeds, start=1):
         left = combined(left, expansion(seed, task.id, id, j, segments), -1, segments)
     shares = [pack(segments, left), *seeds]
     sealed = [
-        rfc9180.seal(key, share_info(task.id, id, b"", j), share, ephemeral(32))
+        rfc9180.seal(key, share_info(task.id, id, front, j), share, ephemeral(32))
         for j, ((key, _), share) in enumerate(zip(task.committee.servers, shares, strict=True))
     ]
-    return Made(id, [sha(one) for one in sealed], sealed)
+    return Made(signed_head(task.id, id, secret, sealed), sealed)
 
 
 def open_share(
-    task: Task, secret: bytes, id: bytes, sealed: bytes, server: int
+    task: Task, secret: bytes, head: Head, sealed: bytes, server: int
 ) -> list[list[int]] | None:
     """What the share adds to the sum, or None where it is none (A4)."""
     segments = task.plan.schema.segments
     try:
-        plain = rfc9180.unseal(secret, share_info(task.id, id, b"", server), sealed)
+        plain = rfc9180.unseal(secret, share_info(task.id, head.id, head.front, server), sealed)
         if server == 0:
             cursor = Cursor(plain)
             vector = unpack(cursor, segments)
@@ -194,4 +239,4 @@ def open_share(
         return None
     if len(plain) != 32:
         return None
-    return expansion(plain, task.id, id, server, segments)
+    return expansion(plain, task.id, head.id, server, segments)

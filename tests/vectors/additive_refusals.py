@@ -34,6 +34,8 @@ from scripts import flipped, ring_input, shake
 
 FAMILY = "a3"
 HEAD = 35
+BODY = HEAD + 16 + 32 + 96 + 64
+"""Where the sealed shares of a report to three servers begin."""
 Scenarios = Iterator[tuple[str, Data]]
 
 
@@ -49,32 +51,41 @@ class Liar:
         self.batch = self.task.batch_id(self.honest.script.batch)
 
     def report(self, party: str, change: Callable[[list[bytes]], None], again: bytes = b"") -> str:
-        """The honest report of a client with other sealed shares, and a manifest that fits."""
+        """The honest report of a client with other sealed shares, rightly signed."""
         data = bytes.fromhex(self.honest.sent(party, LEADER, REPORT))
         id, sealed = data[HEAD : HEAD + 16], split(data)
         change(sealed)
-        return self.encoded(again or id, sealed)
+        return self.encoded(party, again or id, sealed)
 
-    def encoded(self, id: bytes, sealed: list[bytes]) -> str:
-        manifest = b"".join(map(blocks.sha, sealed))
-        return message(REPORT, self.task.id, id, manifest, *sealed)
+    def encoded(self, party: str, id: bytes, sealed: list[bytes]) -> str:
+        secret = bytes.fromhex(self.honest.script.setup["randomness"][party])[16:48]
+        head = blocks.signed_head(self.task.id, id, secret, sealed)
+        return message(REPORT, self.task.id, head.encoded, *sealed)
 
     def share(self, report: str, server: int) -> str:
         """What the leader relays of a report."""
         data = bytes.fromhex(report)
-        body = data[HEAD : HEAD + 16 + 96] + split(data)[server]
-        return message(SHARE, self.task.id, body)
+        return message(SHARE, self.task.id, data[HEAD:BODY] + split(data)[server])
 
-    def ruling(self, tag: int, report: str, verdict: int, flip: int = 0) -> str:
-        """A verdict or decision on a report, maybe on another digest."""
+    def ruling(
+        self, tag: int, report: str, verdict: int, flip: int = 0, signer: int | None = None
+    ) -> str:
+        """A verdict or decision on a report, maybe on another digest. signer: whose receipt."""
         id, digest = self.known(report)
         digest = bytes([digest[0] ^ flip]) + digest[1:]
-        return message(tag, self.batch, id, digest, bytes([verdict]))
+        receipt = b""
+        if signer is not None:
+            receipt = self.sign(signer, blocks.receipt_statement(self.task.id, signer, digest))
+        return message(tag, self.batch, id, digest, bytes([verdict]), receipt)
 
     def known(self, report: str) -> tuple[bytes, bytes]:
-        data = bytes.fromhex(report)[HEAD:]
-        manifest = [data[16 + 32 * j : 48 + 32 * j] for j in range(3)]
-        return data[:16], blocks.digest_of(data[:16], b"", manifest)
+        head = head_of(report)
+        return head.id, head.digest
+
+    def receipt(self, server: int, report: str, *, digest: bytes = b"") -> str:
+        head = head_of(report)
+        signed = blocks.receipt_statement(self.task.id, server, digest or head.digest)
+        return message(RECEIPT, self.task.id, head.id, bytes([server]), self.sign(server, signed))
 
     def set_of(self, *parties: str) -> tuple[int, bytes]:
         reports = (self.honest.sent(p, LEADER, REPORT) for p in parties)
@@ -84,14 +95,24 @@ class Liar:
         signature = self.sign(server, blocks.statement(self.batch, *stated))
         return message(STATEMENT, self.batch, u32(stated[0]), stated[1], signature)
 
-    def total(self, server: int, stated: tuple[int, bytes], packed: bytes, flip: int = 0) -> str:
+    def total(
+        self,
+        server: int,
+        stated: tuple[int, bytes],
+        packed: bytes,
+        flip: int = 0,
+        signers: tuple[int, ...] = (0, 1, 2),
+    ) -> str:
+        """signers: whose signatures are in the places of the three servers'."""
         count, digest = stated
         info = blocks.total_info(self.task.id, self.honest.script.batch, digest, count, server)
         key = self.task.committee.collector
         sealed = bytearray(rfc9180.seal(key, info, packed, shake(f"total/{server}", 32)))
         sealed[-1] ^= flip
         signed = blocks.total_statement(self.batch, server, count, digest, bytes(sealed))
-        body = u32(count) + digest + bytes(sealed) + self.sign(server, signed)
+        statement = blocks.statement(self.batch, *stated)
+        agreed = b"".join(self.sign(signer, statement) for signer in signers)
+        body = u32(count) + digest + agreed + bytes(sealed) + self.sign(server, signed)
         return message(TOTAL, self.batch, body)
 
     def sign(self, server: int, what: bytes) -> bytes:
@@ -120,8 +141,12 @@ def spoilt_report(honest: Honest) -> str:
 
 def split(report: bytes) -> list[bytes]:
     """The three sealed shares."""
-    sealed = report[HEAD + 16 + 96 :]
+    sealed = report[BODY:]
     return [sealed[:-160], sealed[-160:-80], sealed[-80:]]
+
+
+def head_of(report: str) -> blocks.Head:
+    return blocks.Head.read(blocks.Cursor(bytes.fromhex(report)[HEAD:]), 3)
 
 
 def message(tag: int, bound: bytes, *body: bytes) -> str:
@@ -138,12 +163,26 @@ def scenarios() -> Scenarios:
 def of_clients(liar: Liar) -> Scenarios:
     honest, task = liar.honest, liar.task.id
     receipt = honest.sent(LEADER, "0", RECEIPT)
+    report = honest.sent("0", LEADER, REPORT)
     remote = "RemoteProtocolError"
     for name, said, about, expect in (
         ("other-receipt", honest.sent(LEADER, "1", RECEIPT), "another report's receipt", remote),
+        (
+            "replaced",
+            liar.receipt(0, report, digest=bytes(32)),
+            "a receipt for another report of its id",
+            remote,
+        ),
+        (
+            "other-signer",
+            receipt[:102] + "01" + receipt[104:],
+            "server 0's signature as that of server 1",
+            remote,
+        ),
+        ("no-server", receipt[:102] + "03" + receipt[104:], "of server 3 of 0 to 2", remote),
         ("other-task", flipped(3)(receipt), "a receipt of another task", remote),
         ("truncated", receipt[:-2], "the last byte is missing", "Truncated"),
-        ("verdict", message(VERDICT, task, bytes(49)), "a message that it never gets", remote),
+        ("verdict", message(VERDICT, task, bytes(81)), "a message that it never gets", remote),
         ("reason", message(ABORT, task, b"\x09"), "abort for no known reason", "WireError"),
         ("abort", message(ABORT, task, b"\x01"), "the leader ends the batch", "below-threshold"),
     ):
@@ -168,9 +207,10 @@ def of_leader(liar: Liar) -> Scenarios:
     honest = liar.honest
     first, report = (honest.sent(p, LEADER, REPORT) for p in ("0", "1"))
     id = bytes.fromhex(first)[HEAD : HEAD + 16]
+    signed = 2 * (BODY - 64)
 
     def padded(sealed: list[bytes]) -> None:
-        info = blocks.share_info(liar.task.id, bytes.fromhex(report)[HEAD : HEAD + 16], b"", 0)
+        info = blocks.share_info(liar.task.id, head_of(report).id, head_of(report).front, 0)
         plain = b"\xff" * (len(sealed[0]) - 48)
         key = liar.task.committee.servers[0][0]
         sealed[0] = rfc9180.seal(key, info, plain, shake("padded", 32))
@@ -180,6 +220,29 @@ def of_leader(liar: Liar) -> Scenarios:
         ("manifest", flipped(-1)(report), "an altered byte of a sealed share", "§8 A2", bad),
         ("other-task", flipped(3)(report), "a report for another task", "§3", bad),
         ("truncated", report[:-2], "the last byte is missing", "§6", bad),
+        (
+            "spliced",
+            _spliced(report, first),
+            "the share of another report, and a manifest that fits",
+            "§8 A2",
+            "invalid-signature",
+        ),
+        (
+            "unsigned",
+            report[:signed] + "00" * 64 + report[signed + 128 :],
+            "a signature of zeros",
+            "§8 A2",
+            "invalid-signature",
+        ),
+        (
+            "other-key",
+            report[: 2 * HEAD + 32]
+            + first[2 * HEAD + 32 : 2 * HEAD + 96]
+            + report[2 * HEAD + 96 :],
+            "the key of another report",
+            "§8 A2",
+            "invalid-signature",
+        ),
         ("trailing", report + "00", "one byte too many", "§6", bad),
         ("tag", report[:4] + "0d" + report[6:], "tag 13", "§6", bad),
         ("version", "02" + report[2:], "version 2", "§6", bad),
@@ -200,6 +263,15 @@ def of_leader(liar: Liar) -> Scenarios:
         # a fault is the sender's alone
         script.do("receive", LEADER, sender=2, message=honest.sent("2", LEADER, REPORT))
         yield f"additive-leader-{name}", script.scenario(f"leader: {about}", spec, expect)
+
+
+def _spliced(report: str, other: str) -> str:
+    """With the last share of another, under the signature that it has."""
+    data, sealed = bytes.fromhex(report), split(bytes.fromhex(report))
+    sealed[2] = split(bytes.fromhex(other))[2]
+    manifest = b"".join(map(blocks.sha, sealed))
+    head = data[: HEAD + 48] + manifest + data[BODY - 64 : BODY]
+    return (head + b"".join(sealed)).hex()
 
 
 def of_leader_later(liar: Liar) -> Scenarios:
@@ -232,10 +304,19 @@ def of_leader_later(liar: Liar) -> Scenarios:
             "other-manifest",
             early,
             "server-1",
-            liar.ruling(VERDICT, report, 0, flip=1),
-            "a helper holds a share of another report of this id",
+            liar.ruling(VERDICT, report, 0, flip=1, signer=1),
+            "a helper's verdict is on another report than was relayed",
             "§8 A4",
-            "rejected",
+            "integrity",
+        ),
+        (
+            "other-receipt",
+            early,
+            "server-1",
+            liar.ruling(VERDICT, report, 0, signer=2),
+            "a helper accepts with the receipt of another server",
+            "§8 A4",
+            "integrity",
         ),
         ("early-statement", early, "server-2", stated, "before the close", "§1", "peer-fault"),
         (
@@ -326,6 +407,22 @@ def of_helpers(liar: Liar) -> Scenarios:
             "§8 A3",
             "peer-fault",
         ),
+        (
+            "spliced",
+            at_share,
+            liar.share(_spliced_for(liar, report, honest.sent("0", LEADER, REPORT)), 1),
+            "the leader relays a share of another report, and a manifest that fits",
+            "§8 A2",
+            "integrity",
+        ),
+        (
+            "rejects-other",
+            (LEADER, DECISION, 1),
+            liar.ruling(DECISION, report, 1, flip=1),
+            "another report of this id is rejected",
+            "§8 A6",
+            "integrity",
+        ),
         ("unknown", at_share, include, "included before it came", "§8 A6", "integrity"),
         (
             "other-digest",
@@ -360,6 +457,15 @@ def of_helpers(liar: Liar) -> Scenarios:
         yield f"additive-helper-{name}", script.scenario(f"helper: {about}", spec, expect)
 
 
+def _spliced_for(liar: Liar, report: str, other: str) -> str:
+    """The share of server 1 is that of another report."""
+    data, sealed = bytes.fromhex(report), split(bytes.fromhex(report))
+    sealed[1] = split(bytes.fromhex(other))[1]
+    manifest = b"".join(map(blocks.sha, sealed))
+    head = data[: HEAD + 48] + manifest + data[BODY - 64 : BODY]
+    return (head + b"".join(sealed)).hex()
+
+
 def _swapped(sealed: list[bytes]) -> None:
     sealed[1], sealed[2] = sealed[2], sealed[1]
 
@@ -367,7 +473,7 @@ def _swapped(sealed: list[bytes]) -> None:
 def _again(liar: Liar, report: str, known: str) -> str:
     """A share of the report under the id of one that is known."""
     id = bytes.fromhex(known)[HEAD : HEAD + 16]
-    return liar.share(liar.encoded(id, split(bytes.fromhex(report))), 1)
+    return liar.share(liar.encoded("1", id, split(bytes.fromhex(report))), 1)
 
 
 def of_helpers_later(liar: Liar) -> Scenarios:
@@ -450,6 +556,15 @@ def of_batches(liar: Liar) -> Scenarios:
     script.do("receive", one, sender=LEADER, message=message(DECISION, next_batch, include[HEAD:]))
     about = "helper: the leader includes a report of batch 0 again in batch 1"
     yield "additive-helper-spent", script.scenario(about, "§8 A6", "integrity")
+    reject = bytes.fromhex(liar.ruling(DECISION, report, 1))[HEAD:]
+    unknown = bytes(48) + b"\1"
+    script = AdditiveScript(honest.script.task, FAMILY, [one], 1, {one: rows[one]})
+    script.do("start", one)
+    for body in (reject, unknown, unknown):
+        script.do("receive", one, sender=LEADER, message=message(DECISION, next_batch, body))
+    about = "helper: rejections of what it has summed before, and of what nobody has reported: "
+    about += "answered, and nothing is written"
+    yield "additive-helper-strange-rejections", script.scenario(about, "§8 A6")
     script = liar.alone(one, LEADER, AGREEMENT)
     agreed = bytes.fromhex(honest.sent(LEADER, one, AGREEMENT))
     script.do("receive", one, sender=LEADER, message=message(AGREEMENT, next_batch, agreed[HEAD:]))
@@ -469,8 +584,22 @@ def of_collector(liar: Liar) -> Scenarios:
         ("altered", flipped(100)(one), "an altered ciphertext", "§8 A11", "integrity"),
         (
             "other-set",
+            liar.total(1, liar.set_of("0", "1", "2"), packed, signers=(1, 1, 2)),
+            "a total of another set, which the leader has not signed",
+            "§8 A11",
+            "integrity",
+        ),
+        (
+            "no-agreement",
+            liar.total(1, everybody, packed, signers=(0, 1, 1)),
+            "a total of the right set without the signature of server 2",
+            "§8 A11",
+            "integrity",
+        ),
+        (
+            "two-sets",
             liar.total(1, liar.set_of("0", "1", "2"), packed),
-            "a total of another set, rightly signed",
+            "a total of another set, which every server has signed too: nobody alone is named",
             "§8 A11",
             "integrity",
         ),
@@ -503,6 +632,13 @@ def of_collector(liar: Liar) -> Scenarios:
         script.do("receive", "collector", sender="server-2", message=totals[2])
         script.do("result", "collector")
         yield f"additive-collector-{name}", script.scenario(f"from server 1: {about}", spec, expect)
+    script = liar.alone("collector", LEADER, TOTAL)
+    lie = liar.total(1, liar.set_of("0", "1", "2"), packed, signers=(1, 1, 2))
+    script.do("receive", "collector", sender="server-1", message=lie)
+    script.do("receive", "collector", sender=LEADER, message=totals[0])
+    script.do("result", "collector")
+    about = "a total of another set comes first: it is its server that is named"
+    yield "additive-collector-other-set-first", script.scenario(about, "§8 A11", "integrity")
     script = liar.alone("collector", LEADER, TOTAL)
     for j in range(3):
         said = liar.total(j, fewer, packed)

@@ -106,12 +106,17 @@ class AdditiveStage:
                 raise ValueError(f"operation {unknown} is unknown")
         return {}
 
-    def _stored(self, name: str, machine: Any) -> list[list[str]]:
+    def _stored(self, name: str, machine: Any) -> list[list[str | None]]:
+        """Key and value of each row, by key; the value of one that is deleted is null."""
         if name not in self.rows:
             return []
-        writes = sorted((w.key, w.value) for w in machine.writes())
-        self.rows[name].update(writes)
-        return [[key.hex(), value.hex()] for key, value in writes]
+        writes = {w.key: w.value for w in machine.writes()}
+        kept = self.rows[name] | writes
+        self.rows[name] = {key: value for key, value in kept.items() if value is not None}
+        return [
+            [key.hex(), None if writes[key] is None else writes[key].hex()]
+            for key in sorted(writes)
+        ]
 
     def _sent(self, message: Any) -> Data:
         sent = {"to": self._name(message.to), "message": message.data.hex()}

@@ -168,15 +168,13 @@ def do_encode_record(clients: int, schema: str, values: Data, weight: int) -> Da
     if not 1 <= weight <= parsed.max_weight:
         raise Refused("RangeError")
     vector = {width: [1] * length for width, length in parsed.segments}
-    clipped = 0
     for name, field in parsed.fields:
         width, start, length = parsed.places[name]
-        numbers = [clipped] if name == "clipped" else values[name]  # 02 §5.8
+        numbers = values[name]
         if "clip" in field:
             clip = field["clip"].hex()
-            made = do_quantize(numbers, clip, field["bits"], "nearest")
-            clipped += made["clipped"]
-            numbers = [q * weight for q in made["levels"]]
+            levels = do_quantize(numbers, clip, field["bits"], "nearest")["levels"]
+            numbers = [q * weight for q in levels]
         vector[width][start : start + length] = [q % 2**width for q in numbers]
     if parsed.max_weight > 1:
         widest, _ = parsed.segments[-1]
@@ -291,7 +289,8 @@ def do_server_party(server: int) -> Data:
 
 def do_share_info(server: int, **values: str) -> Data:
     v = unhex(**values)
-    return {"info": add.share_info(v["task"], v["report"], v["public"], server).hex()}
+    front = add.front_of(v["key"], v["public"])
+    return {"info": add.share_info(v["task"], v["report"], front, server).hex()}
 
 
 def do_total_info(task: str, number: int, digest: str, count: int, server: int) -> Data:
@@ -310,10 +309,22 @@ def do_hpke_open(**values: str) -> Data:
     return {"plain": rfc9180.unseal(v["secret"], v["info"], v["sealed"]).hex()}
 
 
-def do_report_digest(report: str, public: str, manifest: list[str]) -> Data:
-    v = unhex(report=report, public=public)
+def do_report_digest(report: str, key: str, public: str, manifest: list[str]) -> Data:
+    v = unhex(report=report, key=key, public=public)
     digests = map(bytes.fromhex, manifest)
-    return {"digest": add.digest_of(v["report"], v["public"], digests).hex()}
+    return {"digest": add.digest_of(v["report"], v["key"], v["public"], digests).hex()}
+
+
+def do_sign_report(manifest: list[str], **values: str) -> Data:
+    v = unhex(**values)
+    front = add.front_of(rfc8032.public(v["seed"]), v["public"])
+    digests = map(bytes.fromhex, manifest)
+    return _signed(v["seed"], add.report_statement(v["task"], v["report"], front, digests))
+
+
+def do_sign_receipt(server: int, **values: str) -> Data:
+    v = unhex(**values)
+    return _signed(v["seed"], add.receipt_statement(v["task"], server, v["digest"]))
 
 
 def do_set_digest(reports: list[list[str]]) -> Data:

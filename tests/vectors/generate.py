@@ -172,7 +172,10 @@ def batches() -> Iterator[tuple[str, Data]]:
         Batch(task, "a3", tampered={("1", LEADER, REPORT): lambda _: spoilt})
         .run()
         .scenario(
-            "helper 2 rejects party 1's report, so all do; the rest is summed", "§8 A4", "rejected"
+            "party 1's report is replaced on the way by one that helper 2 rejects, so all do, and "
+            "whose receipts its client refuses; the rest is summed",
+            "§7",
+            "RemoteProtocolError",
         ),
     )
 

@@ -98,7 +98,7 @@ class Party:
     def clear(self) -> None:
         self.sends: list[Data] = []
         self.events: list[list[Any]] = []
-        self.writes: dict[str, str] = {}
+        self.writes: dict[str, str | None] = {}  # None: the row is deleted
         self.rule = ""
         self.extra: Data = {}
 
@@ -107,7 +107,8 @@ class Party:
         getattr(self, "on_" + operation["operation"])(operation)
         outputs: Data = {"success": not self.rule, "events": self.events, "sends": self.sends}
         outputs["writes"] = [[key, self.writes[key]] for key in sorted(self.writes)]
-        self.rows.update(outputs["writes"])
+        kept = self.rows | self.writes
+        self.rows = {key: value for key, value in kept.items() if value is not None}
         if self.rule:
             outputs["rule"] = self.rule
         return outputs | self.extra
@@ -124,12 +125,17 @@ class Client(Party):
 
     def __init__(self, common: Common, name: str) -> None:
         super().__init__(common, name)
-        reached = common.m if common.direct else 1
-        self.unheard = [f"server-{j}" for j in range(reached)]
+        self.missing = list(range(common.m))
         self.started = self.ended = False
         self.vector: list[list[int]] | None = None
         self.made: add.Made | None = None
         self.kept: dict[str, str] = {}
+
+    @property
+    def unheard(self) -> list[str]:
+        if self.common.direct:
+            return [f"server-{j}" for j in self.missing]
+        return ["server-0"] if self.missing else []
 
     def on_start(self, _: Data) -> None:
         self.started = True
@@ -151,9 +157,9 @@ class Client(Party):
         self.made = made
         if c.direct:
             for j, sealed in enumerate(made.sealed):
-                self.kept[f"server-{j}"] = c.message(SHARE, c.id, made.head, sealed)
+                self.kept[f"server-{j}"] = c.message(SHARE, c.id, made.head.encoded, sealed)
         else:
-            self.kept["server-0"] = c.message(REPORT, c.id, made.head, *made.sealed)
+            self.kept["server-0"] = c.message(REPORT, c.id, made.head.encoded, *made.sealed)
         for server, message in self.kept.items():
             self.send(server, message)
 
@@ -179,13 +185,20 @@ class Client(Party):
             self.events.append(["aborted", read_reason(cursor)])
             self.ended, self.rule = True, "§7"
             return
-        id = cursor.take(16)
+        id, j, signature = cursor.take(16), cursor.int(1), cursor.take(64)
         cursor.end()
-        if self.made is None or id != self.made.id:
+        bearer = f"server-{j}" if self.common.direct else "server-0"
+        if self.made is None or id != self.made.head.id or j >= self.common.m or sender != bearer:
             raise Refused("", "§7")
-        self.unheard.remove(sender)
-        del self.kept[sender]
-        if not self.unheard:
+        signed = add.receipt_statement(self.common.id, j, self.made.head.digest)
+        if not rfc8032.verify(self.common.task.committee.servers[j][1], signed, signature):
+            raise Refused("", "§7")
+        if j in self.missing:
+            self.missing.remove(j)
+        if self.common.direct:
+            self.kept.pop(sender, None)
+        if not self.missing:
+            self.kept = {}
             self.ended = True
             self.events.append(["finished"])
 
@@ -250,14 +263,19 @@ class Collector(Party):
             raise Fault("quit", "A11")
         if tag != TOTAL:
             raise Refused("BadTag", "§6")
-        stated, sealed = (cursor.int(4), cursor.take(32)), cursor.take(c.packed + 48)
-        signature = cursor.take(64)
+        stated = cursor.int(4), cursor.take(32)
+        agreed = [cursor.take(64) for _ in range(c.m)]
+        sealed, signature = cursor.take(c.packed + 48), cursor.take(64)
         cursor.end()
         signed = add.total_statement(c.batch, j, *stated, sealed)
         if not rfc8032.verify(c.task.committee.servers[j][1], signed, signature):
             raise Fault("invalid-signature", "A11")
+        for (_, key), one in zip(c.task.committee.servers, agreed, strict=True):
+            if not rfc8032.verify(key, add.statement(c.batch, *stated), one):
+                raise Fault("invalid-signature", "A11")
         if self.stated not in (None, stated):
-            raise Fault("disagreement", "A11")
+            self.abort("integrity", "A11")
+            return
         count, digest = self.stated = stated
         info = add.total_info(c.id, c.number, digest, count, j)
         plain = rfc9180.unseal(self.opening, info, sealed)

@@ -64,7 +64,7 @@ class Member(Party):
         self.agreement = self.rows.get("61" + number, "")
         self.sum = self.read_sum(self.rows.get("73" + number))
         self.reports: dict[bytes, Data] = {}
-        self.grown = self.waits = self.done = False
+        self.waits = self.done = False
         for key, value in self.rows.items():
             if key.startswith("72"):
                 self.restore(bytes.fromhex(key[2:]), Cursor(bytes.fromhex(value)))
@@ -75,14 +75,23 @@ class Member(Party):
         message = cursor.prefixed(len(cursor.data))
         cursor.end()
         report = {"state": state, "batch": batch, "digest": digest, "message": message}
-        if state == 1:
-            shares = self.read_report(message.hex())[2]
-            report |= self.pending(id, shares)
+        if state == 1 and self.stage not in (LOCK, ABORTED):
+            report |= self.pending(*self.read_report(message.hex()))
+        signed = [message[at : at + 64] for at in range(0, len(message), 64)]
+        report["receipts"] = dict(enumerate(signed, start=1)) if state == 3 else {}
         self.reports[id] = report
 
-    def pending(self, id: bytes, shares: dict[int, bytes]) -> Data:
-        share = add.open_share(self.common.task, self.opening, id, shares[self.index], self.index)
-        return {"share": share, "shares": shares, "accepted": set(), "sender": None}
+    def pending(self, head: add.Head, shares: dict[int, bytes]) -> Data:
+        sealed = shares[self.index]
+        share = add.open_share(self.common.task, self.opening, head, sealed, self.index)
+        return {
+            "share": share,
+            "shares": shares,
+            "head": head,
+            "receipts": {},
+            "sender": None,
+            "asker": None,
+        }
 
     def read_sum(self, row: str | None) -> list[list[int]]:
         total = self.common.zeros()
@@ -112,10 +121,24 @@ class Member(Party):
         report = self.reports.setdefault(id, {})
         report |= {"state": state, "batch": self.common.number, **more}
         if state != 1:
+            report.setdefault("receipts", {})
             report["message"] = b""
+            if state == 3 and self.relays:
+                report["message"] = b"".join(r for _, r in sorted(report["receipts"].items()))
         row = bytes([state]) + blocks.u32(report["batch"]) + report["digest"]
         message = report["message"]
         self.writes["72" + id.hex()] = (row + blocks.u32(len(message)) + message).hex()
+
+    @property
+    def relays(self) -> bool:
+        return self.index == 0 and not self.common.direct
+
+    def forget(self) -> None:
+        """Shares and sum, in memory and in the store."""
+        self.sum = []
+        for report in self.reports.values():
+            report.pop("share", None)
+        self.writes["73" + blocks.u32(self.common.number).hex()] = None
 
     def include(self, id: bytes) -> None:
         share = self.reports[id].pop("share")
@@ -172,17 +195,31 @@ class Member(Party):
         """A3 in a stage that takes no reports; only the head is read."""
         try:
             tag, bound, cursor = opened(message)
-            id = cursor.take(16)
-            manifest = [cursor.take(32) for _ in range(self.common.m)]
+            head = add.Head.read(cursor, self.common.m)
         except Refused:
             return
-        known = self.reports.get(id, {}).get("digest") == add.digest_of(id, b"", manifest)
+        known = self.reports.get(head.id, {}).get("digest") == head.digest
         if bound == self.common.id and tag in (REPORT, SHARE) and known:
-            if id not in self.of_batch(2):
-                self.receipt(sender, id)
+            self.acknowledge(sender, head.id)
 
-    def receipt(self, party: Any, id: bytes) -> None:
-        self.send(str(party), self.common.message(RECEIPT, self.common.id, id))
+    def signed_receipt(self, id: bytes) -> bytes:
+        digest = self.reports[id]["digest"]
+        statement = add.receipt_statement(self.common.id, self.index, digest)
+        return rfc8032.sign(self.signing, statement)
+
+    def acknowledge(self, party: Any, id: bytes) -> None:
+        """A3: its own receipt, and those that it has of helpers where it relays."""
+        if self.reports[id]["state"] == 2:
+            return
+        self.receipt(party, id, self.index, self.signed_receipt(id))
+        if self.relays:
+            for j, signature in self.reports[id]["receipts"].items():
+                self.receipt(party, id, j, signature)
+
+    def receipt(self, party: Any, id: bytes, j: int, signature: bytes) -> None:
+        self.send(
+            str(party), self.common.message(RECEIPT, self.common.id, id, bytes([j]), signature)
+        )
 
     def hear(self, sender: str, role: str, tags: set[int], message: str) -> None:
         tag, bound, cursor = opened(message)
@@ -216,25 +253,28 @@ class Member(Party):
     def take(self, tag: int, sender: str, cursor: Cursor, message: str) -> None:
         raise NotImplementedError
 
-    def read_report(self, message: str) -> tuple[bytes, bytes, dict[int, bytes]]:
-        """Id, digest, and the sealed shares that are in it, by server."""
+    def read_report(self, message: str) -> tuple[add.Head, dict[int, bytes]]:
+        """The head, and the sealed shares that are in it, by server."""
         tag, _, cursor = opened(message)
-        id = cursor.take(16)
-        manifest = [cursor.take(32) for _ in range(self.common.m)]
+        head = add.Head.read(cursor, self.common.m)
         shares = {}
         for j in range(self.common.m) if tag == REPORT else [self.index]:
             shares[j] = cursor.take(48 + (32 if j else self.common.packed))
-            if add.sha(shares[j]) != manifest[j]:
+            if add.sha(shares[j]) != head.manifest[j]:
                 raise Refused("WireError", "A2")
         cursor.end()
-        return id, add.digest_of(id, b"", manifest), shares
+        if not head.is_signed(self.common.id):
+            raise Fault("invalid-signature", "A2")
+        return head, shares
 
-    def read_ruling(self, cursor: Cursor) -> tuple[bytes, bytes, int]:
+    def read_ruling(self, cursor: Cursor, signed: bool) -> tuple[bytes, bytes, int, bytes]:
+        """signed: whether an acceptance comes with a receipt."""
         id, digest, verdict = cursor.take(16), cursor.take(32), cursor.int(1)
-        cursor.end()
         if verdict > 1:
             raise Refused("WireError", "§6")
-        return id, digest, verdict
+        receipt = cursor.take(64) if signed and verdict == 0 else b""
+        cursor.end()
+        return id, digest, verdict, receipt
 
     def read_signed(self, cursor: Cursor, signatures: int) -> tuple[tuple[int, bytes], list[bytes]]:
         stated = cursor.int(4), cursor.take(32)
@@ -268,8 +308,10 @@ class Member(Party):
         sealed = rfc9180.seal(key, info, blocks.pack(c.segments, self.sum), self.ephemeral(32))
         signed = add.total_statement(c.batch, self.index, count, digest, sealed)
         body = blocks.u32(count) + digest
-        self.total = c.message(TOTAL, c.batch, body, sealed, rfc8032.sign(self.signing, signed))
+        own = rfc8032.sign(self.signing, signed)
+        self.total = c.message(TOTAL, c.batch, body, *signatures, sealed, own)
         self.agreement = c.message(AGREEMENT, c.batch, body, *signatures)
+        self.forget()
         self.enter(LOCK)
         if self.waits:
             self.collect()
@@ -299,6 +341,7 @@ class Member(Party):
 
     def abort(self, reason: str, rule: str) -> None:
         self.rule, self.done, self.ended = rule, True, reason
+        self.forget()
         self.enter(ABORTED)
         for server in self.heard_by():
             self.send(server, self.common.abort(self.common.batch, reason))
@@ -330,9 +373,10 @@ class Leader(Member):
         self.alive = set(range(self.common.n))
         mine = {id for state in (1, 2, 3) for id in self.of_batch(state)}
         self.reporters: dict[int, bytes] = dict(enumerate(sorted(mine)))
-        self.early: dict[bytes, dict[int, Any]] = {}
+        self.early: dict[int, dict[bytes, Any]] = {j: {} for j in range(1, self.common.m)}
         again = [(id, d, 0) for id, d in self.of_batch(3).items()]
-        again += [(id, d, 1) for id, d in self.of_batch(2).items()]
+        if self.relays:
+            again += [(id, d, 1) for id, d in self.of_batch(2).items()]
         self.undone = {j: {r[0]: r for r in again} for j in range(1, self.common.m)}
         self.stated: tuple[int, bytes] | None = None
         self.signatures: dict[int, bytes] = {}
@@ -344,8 +388,9 @@ class Leader(Member):
         return self.others
 
     def abort(self, reason: str, rule: str) -> None:
+        waits = {p for p, id in self.reporters.items() if id in self.of_batch(1)}
         super().abort(reason, rule)
-        for party in sorted(self.alive):
+        for party in sorted(self.alive - waits):
             self.send(str(party), self.common.abort(self.common.id, reason))
 
     def drop(self, party: str, fault: str, rule: str) -> None:
@@ -372,7 +417,7 @@ class Leader(Member):
         if self.stage not in (UPLOAD, AGREE):
             return
         for id, r in self.reports.items():
-            if r["state"] == 1 and j not in r["accepted"] and j in r["shares"]:
+            if r["state"] == 1 and j not in r["receipts"] and j in r["shares"]:
                 self.send(party, self.relayed(id, j))
         for ruling in self.undone[j].values():
             self.send_ruling(j, ruling)
@@ -380,14 +425,13 @@ class Leader(Member):
 
     def relayed(self, id: bytes, j: int) -> str:
         r = self.reports[id]
-        manifest = r["message"][35 + 16 : 35 + 16 + 32 * self.common.m]
-        return self.common.message(SHARE, self.common.id, id, manifest, r["shares"][j])
+        return self.common.message(SHARE, self.common.id, r["head"].encoded, r["shares"][j])
 
     def take(self, tag: int, sender: str, cursor: Cursor, message: str) -> None:
         if tag in (REPORT, SHARE):
             self.take_report(tag, int(sender), message)
         elif tag == VERDICT:
-            self.take_verdict(index_of(sender), self.read_ruling(cursor))
+            self.take_verdict(index_of(sender), self.read_ruling(cursor, True))
         elif tag == DECIDED:
             id = cursor.take(16)
             cursor.end()
@@ -404,62 +448,80 @@ class Leader(Member):
     def take_report(self, tag: int, sender: int, message: str) -> None:
         if (tag == REPORT) is bool(self.common.direct):
             raise Refused("WireError", "§1")
-        id, digest, shares = self.read_report(message)
+        head, shares = self.read_report(message)
+        id = head.id
         known = self.reports.get(id)
         if known:
-            if known["digest"] != digest:
+            if known["digest"] != head.digest:
                 self.drop(str(sender), "equivocation", "A3")
                 return
             self.ignored(sender)
-            if id not in self.of_batch(2):
-                self.receipt(sender, id)
+            known["asker"] = str(sender)
+            self.acknowledge(sender, id)
         elif sender in self.reporters:
             self.drop(str(sender), "equivocation", "A3")
         elif sender not in self.alive:
             self.ignored(sender)
         else:
             self.reporters[sender] = id
-            self.judge(sender, id, digest, shares, message)
+            self.judge(sender, head, shares, message)
 
-    def judge(
-        self, sender: int, id: bytes, digest: bytes, shares: dict[int, bytes], message: str
-    ) -> None:
-        pending = self.pending(id, shares) | {"sender": str(sender)}
+    def judge(self, sender: int, head: add.Head, shares: dict[int, bytes], message: str) -> None:
+        id, digest = head.id, head.digest
+        pending = self.pending(head, shares) | {"sender": str(sender)}
         if pending["share"] is None:
-            self.reject(id, digest, str(sender))
-            return
-        self.mark(id, 1, digest=digest, message=bytes.fromhex(message), **pending)
-        self.receipt(sender, id)
-        for j in sorted(shares.keys() - {0}):
-            self.send(f"server-{j}", self.relayed(id, j))
-        for j, ruling in self.early.pop(id, {}).items():
-            self.take_verdict(j, ruling)
+            self.reject(id, digest, str(sender), [])
+        else:
+            self.mark(id, 1, digest=digest, message=bytes.fromhex(message), **pending)
+            self.acknowledge(sender, id)
+            for j in sorted(shares.keys() - {0}):
+                self.send(f"server-{j}", self.relayed(id, j))
+        for j, early in self.early.items():
+            if id in early:
+                self.take_verdict(j, early.pop(id))
 
-    def take_verdict(self, j: int, ruling: tuple[bytes, bytes, int]) -> None:
-        id, digest, verdict = ruling
+    def take_verdict(self, j: int, ruling: tuple[bytes, bytes, int, bytes]) -> None:
+        id, digest, verdict, receipt = ruling
         r = self.reports.get(id)
         if r is None:
-            if self.common.direct:
-                if len(self.early) >= self.common.n:
-                    del self.early[next(iter(self.early))]
-                self.early.setdefault(id, {})[j] = ruling
+            if self.common.direct and len(self.early[j]) < 2 * self.common.n:
+                self.early[j][id] = ruling
         elif r["state"] == 1:
-            if digest != r["digest"] or verdict == 1:
-                self.reject(id, r["digest"], r["sender"])
-                return
-            r["accepted"].add(j)
-            full = len(self.included) >= self.common.n
-            if len(r["accepted"]) == self.common.m - 1 and not full and self.stage == UPLOAD:
-                self.include(id)
-                for k in range(1, self.common.m):
-                    self.decide(k, (id, r["digest"], 0))
+            self.take_verdict_on(j, r, ruling)
         elif r["batch"] == self.common.number:
-            said = (id, r["digest"], 0) if r["state"] == 3 else (id, digest, 1)
-            self.decide(j, said)
+            self.decide(j, (id, r["digest"], 0) if r["state"] == 3 else (id, digest, 1))
+        else:
+            self.send_ruling(j, (id, digest, 1))
 
-    def reject(self, id: bytes, digest: bytes, sender: str | None) -> None:
+    def take_verdict_on(self, j: int, r: Data, ruling: tuple[bytes, bytes, int, bytes]) -> None:
+        id, digest, verdict, receipt = ruling
+        everybody = list(range(1, self.common.m))
+        holders = everybody if self.relays else list(r["receipts"])
+        if digest != r["digest"]:
+            if self.relays:
+                raise Fault("disagreement", "A4")
+            self.reject(id, r["digest"], r["sender"], holders)
+            self.decide(j, (id, digest, 1))
+            return
+        if verdict == 1:
+            self.reject(id, r["digest"], r["sender"], holders)
+            return
+        key = self.common.task.committee.servers[j][1]
+        if not rfc8032.verify(key, add.receipt_statement(self.common.id, j, digest), receipt):
+            raise Fault("invalid-signature", "A4")
+        if self.relays and j not in r["receipts"]:
+            for party in sorted({p for p in (r["sender"], r["asker"]) if p is not None}, key=int):
+                self.receipt(party, id, j, receipt)
+        r["receipts"][j] = receipt
+        full = len(self.included) >= self.common.n
+        if len(r["receipts"]) == self.common.m - 1 and not full and self.stage == UPLOAD:
+            self.include(id)
+            for k in everybody:
+                self.decide(k, (id, r["digest"], 0))
+
+    def reject(self, id: bytes, digest: bytes, sender: str | None, told: list[int]) -> None:
         self.mark(id, 2, digest=digest)
-        for j in range(1, self.common.m):
+        for j in told:
             self.decide(j, (id, digest, 1))
         if sender is not None:
             self.drop(sender, "rejected", "A4")
@@ -552,27 +614,32 @@ class Helper(Member):
             return
         self.again("server-0")
         if self.common.direct:
-            for id, digest in self.of_batch(1).items():
-                self.rule_on(id, digest, 0)
+            for state in (1, 2):
+                for id in self.of_batch(state):
+                    self.rule_on(id)
 
-    def rule_on(self, id: bytes, digest: bytes, verdict: int) -> None:
-        c = self.common
-        self.send("server-0", c.message(VERDICT, c.batch, id, digest, bytes([verdict])))
+    def rule_on(self, id: bytes) -> None:
+        c, digest = self.common, self.reports[id]["digest"]
+        verdict = b"\1"
+        if id in self.of_batch(1) or id in self.included:
+            verdict = b"\0" + self.signed_receipt(id)
+        self.send("server-0", c.message(VERDICT, c.batch, id, digest, verdict))
 
     def take(self, tag: int, sender: str, cursor: Cursor, message: str) -> None:
         if tag == SHARE:
             self.take_share(sender, message)
         elif tag == DECISION:
-            self.take_decision(*self.read_ruling(cursor))
+            self.take_decision(*self.read_ruling(cursor, False)[:3])
         elif tag == STATEMENT:
             self.take_statement(*self.read_signed(cursor, 1))
         else:
             self.take_agreement(*self.read_signed(cursor, self.common.m))
 
     def take_share(self, sender: str, message: str) -> None:
-        id, digest, shares = self.read_report(message)
         if (sender == "server-0") is bool(self.common.direct):
             raise Refused("WireError", "§1")
+        head, shares = self.read_report(message)
+        id, digest = head.id, head.digest
         known = self.reports.get(id)
         if not known and sum(len(self.of_batch(s)) for s in (1, 2, 3)) >= 2 * self.common.n:
             self.ignored(sender)
@@ -583,24 +650,25 @@ class Helper(Member):
             if sender != "server-0" and self.reporters.setdefault(sender, id) != id:
                 self.drop(sender, "equivocation", "A3")
                 return
-            pending = self.pending(id, shares)
+            pending = self.pending(head, shares)
             accepted = pending["share"] is not None
             state, kept = (1, bytes.fromhex(message)) if accepted else (2, b"")
             self.mark(id, state, digest=digest, message=kept, **pending)
-        usable = id in self.of_batch(1) or id in self.included
-        self.rule_on(id, digest, int(not usable))
-        if sender != "server-0" and id not in self.of_batch(2):
-            self.receipt(sender, id)
+        self.rule_on(id)
+        if sender != "server-0":
+            self.acknowledge(sender, id)
 
     def take_decision(self, id: bytes, digest: bytes, verdict: int) -> None:
         r = self.reports.get(id)
+        if r is not None and r["digest"] != digest:
+            raise Fault("disagreement", "A6")
         if verdict == 1:
             if id in self.included:
                 raise Fault("equivocation", "A6")
-            if id not in self.of_batch(2):
-                self.mark(id, 2, digest=digest)
-        elif self.included.get(id) != digest:
-            if r is None or r["state"] != 1 or r["digest"] != digest:
+            if id in self.of_batch(1):
+                self.mark(id, 2)
+        elif id not in self.included:
+            if r is None or r["state"] != 1:
                 raise Fault("disagreement", "A6")
             if self.stage != UPLOAD or len(self.included) >= self.common.n:
                 raise Fault("disagreement", "A6")

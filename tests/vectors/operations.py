@@ -27,7 +27,7 @@ from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema
 from secagg.wire.vector import read_vector, write_vector
-from secagg_protocols.additive.messages import Head, Included, Total
+from secagg_protocols.additive.messages import Head, Included, Receipt, Total, front
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import Context
 from secagg_protocols.secagg import binding, keys
@@ -407,8 +407,9 @@ def _context(task: str) -> Context:
     return Context(AdditiveParams(3, 2, 3), layout, committee, to_bytes(task))
 
 
-def _share_info(task: str, report: str, public: str, server: int) -> Data:
-    made = _context(task).share_info(to_bytes(report), to_bytes(public), server)
+def _share_info(task: str, report: str, key: str, public: str, server: int) -> Data:
+    bound = front(to_bytes(key), to_bytes(public))
+    made = _context(task).share_info(to_bytes(report), bound, server)
     return {"info": made.hex()}
 
 
@@ -427,9 +428,21 @@ def _hpke_open(secret: str, info: str, sealed: str) -> Data:
     return {"plain": opened.hex()}
 
 
-def _report_digest(report: str, public: str, manifest: list[str]) -> Data:
-    head = Head(to_bytes(report), to_bytes(public), tuple(map(to_bytes, manifest)))
+def _report_digest(report: str, key: str, public: str, manifest: list[str]) -> Data:
+    digests = tuple(map(to_bytes, manifest))
+    head = Head(to_bytes(report), to_bytes(key), to_bytes(public), digests, b"")
     return {"digest": head.digest.hex()}
+
+
+def _sign_report(seed: str, task: str, report: str, public: str, manifest: list[str]) -> Data:
+    digests = tuple(map(to_bytes, manifest))
+    bound, secret = to_bytes(task), Seed(to_bytes(seed))
+    head = Head.sign(bound, to_bytes(report), to_bytes(public), digests, secret)
+    return {"message": head.to_sign(bound).hex(), "signature": head.signature.hex()}
+
+
+def _sign_receipt(seed: str, task: str, digest: str, server: int) -> Data:
+    return _signed(seed, Receipt.to_sign(to_bytes(task), server, to_bytes(digest)))
 
 
 def _set_digest(reports: list[list[str]]) -> Data:
@@ -476,6 +489,8 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "stream_keys": _stream_keys,
     "hpke_open": _hpke_open,
     "report_digest": _report_digest,
+    "sign_report": _sign_report,
+    "sign_receipt": _sign_receipt,
     "set_digest": _set_digest,
     "sign_statement": _sign_statement,
     "sign_total": _sign_total,

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "specs"
 RULES = {
     "10-secagg": {f"C{i}" for i in range(10)} | {f"S{i}" for i in range(9)},
-    "20-additive": {f"A{i}" for i in range(1, 13)},
+    "20-additive": {f"A{i}" for i in range(1, 14)},
 }
 ROWS = {*range(1, 57), *range(58, 66), *range(80, 90)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}

@@ -51,7 +51,7 @@ def test_generator_gives_the_frozen_bytes(regenerated):
 
 
 def test_vectors_are_small():
-    assert sum(path.stat().st_size for path in PATHS) < 2_000_000
+    assert sum(path.stat().st_size for path in PATHS) < 2_500_000
 
 
 def stage_of(setup):
@@ -156,7 +156,7 @@ def test_verifier_notices_a_changed_row(name):
         for number in range(len(step["outputs"].get("writes", []))):
             scenario = copy.deepcopy(FILES[name])
             row = scenario["operations"][at]["outputs"]["writes"][number]
-            row[1] = row[1][:-1] + f"{int(row[1][-1], 16) ^ 1:x}"
+            row[1] = row[1][:-1] + f"{int(row[1][-1], 16) ^ 1:x}" if row[1] else "00"
             with pytest.raises(AssertionError):
                 verify.verify(scenario)
 

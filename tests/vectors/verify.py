@@ -72,7 +72,7 @@ def verify_batch(scenario: Data) -> list[str]:
     results = [s["outputs"] for s in steps if s["operation"] == "result"]
     if len(models) == common.n + common.m + 1 and results[0]["success"]:
         inputs = {s["party"]: s["vector"] for s in steps if s["operation"] == "set_input"}
-        made = {models[name].made.id: vector for name, vector in inputs.items()}
+        made = {models[name].made.head.id: vector for name, vector in inputs.items()}
         included = [made[id] for id in models["server-0"].included]
         check(results[0]["reports"] == len(included), "the reports are not counted")
         for g, (width, _) in enumerate(common.segments):

@@ -6,7 +6,12 @@ from __future__ import annotations
 from typing import NoReturn
 
 from secagg.crypto.randomness import checked
-from secagg.errors import InputError, LocalProtocolError, RemoteProtocolError, WireError
+from secagg.errors import (
+    InputError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    WireError,
+)
 from secagg.ring import RingVector
 from secagg.sansio import (
     Aborted,
@@ -23,13 +28,14 @@ from secagg.types import AbortReason, Buffer, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
-from secagg_protocols.additive.messages import ID_SIZE, Report, Tag
+from secagg_protocols.additive.messages import Receipt, Report, Tag
 from secagg_protocols.additive.sharing import Context, make_report
 from secagg_protocols.additive.states import ClientState
 
 
 class AdditiveClient(Mailbox):
-    """Speaks once. Its session is over when every server that it speaks to has its report."""
+    """Speaks once. Its session is over when every server has signed that it has its report, also
+    where it speaks to the leader only."""
 
     def __init__(self, session: Session, *, randomness: Randomness, expander: Expander) -> None:
         super().__init__()
@@ -39,10 +45,9 @@ class AdditiveClient(Mailbox):
         self._state = ClientState.IDLE
         self._vector: RingVector | None = None
         self._spent = False
-        self._id = b""
+        self._id = self._digest = b""
         self._kept: dict[PartyId, bytes] = {}  # by server: what it has not acknowledged
-        reached = self._context.params.servers if self._context.params.direct else 1
-        self._unheard = {server_id(index) for index in range(reached)}
+        self._missing = set(range(self._context.params.servers))  # whose receipts have not come
 
     def __repr__(self) -> str:
         return f"AdditiveClient(state={self._state.value[0]})"
@@ -54,6 +59,13 @@ class AdditiveClient(Mailbox):
     @property
     def done(self) -> bool:
         return self._state in (ClientState.STORED, ClientState.ENDED)
+
+    @property
+    def _unheard(self) -> set[PartyId]:
+        """The servers that it speaks to and that owe a receipt: a leader that relays, all."""
+        if self._context.params.direct:
+            return set(map(server_id, self._missing))
+        return {server_id(0)} if self._missing else set()
 
     def start(self) -> None:
         if self._state is not ClientState.IDLE:
@@ -105,7 +117,8 @@ class AdditiveClient(Mailbox):
         if self._state is not ClientState.WANT_INPUT or self._vector is None:
             return
         report = make_report(self._context, self._vector, self._randomness, self._expander)
-        self._vector, self._id = None, report.head.id
+        self._vector = None
+        self._id, self._digest = report.head.id, report.head.digest
         self._kept = self._addressed(report)
         for server, data in self._kept.items():
             self._outgoing.append(Outgoing(server, data, commit=True))
@@ -123,13 +136,25 @@ class AdditiveClient(Mailbox):
         if tag == Tag.ABORT:
             self._end(ClientState.ENDED, Aborted(messages.read_abort(reader)))
             return
-        id = reader.fixed(ID_SIZE, "report id")
-        reader.finish()
-        if self._state is not ClientState.WANT_RECEIPTS or id != self._id:
+        self._take_receipt(sender, Receipt.read(reader))
+
+    def _take_receipt(self, sender: PartyId, receipt: Receipt) -> None:
+        """§7.3: checked against the report that this client has made, whoever brings it."""
+        if self._state is not ClientState.WANT_RECEIPTS or receipt.id != self._id:
             self._fail("a receipt for another report")
-        self._unheard.discard(sender)
-        self._kept.pop(sender, None)
-        if not self._unheard:
+        index, params = receipt.index, self._context.params
+        bearer = server_id(index if params.direct else 0)
+        if index >= params.servers or sender != bearer:
+            self._fail("a receipt of a server that does not send it over this link")
+        if not self._context.is_receipt(index, self._digest, receipt.signature):
+            self._fail(
+                f"server {index} has not signed for this report: if it stored one, it is another, "
+                "put in the place of this on the way"
+            )
+        self._missing.discard(index)
+        if params.direct:
+            self._kept.pop(sender, None)
+        if not self._missing:
             self._end(ClientState.STORED, Finished())
 
     def _fail(self, why: str) -> NoReturn:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from secagg import errors
-from secagg.crypto import agree, sign
+from secagg.crypto import agree
 from secagg.crypto.hpke import OpeningKey
 from secagg.errors import (
     BadTag,
-    InvalidSignature,
     InvalidTag,
     LocalProtocolError,
     ParameterError,
@@ -38,16 +37,21 @@ from secagg_protocols.additive.faults import reason_of
 from secagg_protocols.additive.messages import Included, Tag, Total
 from secagg_protocols.additive.sharing import Context, read_packed
 
+_ALL_DISAGREE = (
+    "totals of two sets of reports, and every server has signed both: none is to be believed, "
+    "and no server alone is to blame"
+)
+
 
 class Collector(Mailbox):
-    """One batch. It believes in a sum that every server has signed for the same set, or in none."""
+    """One batch. It believes in a sum of the one set that every server has signed, or in none."""
 
     def __init__(self, session: Session, secret: Seed) -> None:
         super().__init__()
         self._context = Context.of(session)
         if agree.public_key(secret) != self._context.committee.collector:
             raise ParameterError("this is not the secret key of the collector")
-        self._opening = OpeningKey(secret)
+        self._opening: OpeningKey | None = OpeningKey(secret)
         self._number = session.batch
         self._batch = self._context.batch(session.batch)
         self._sum = session.layout.zeros()
@@ -89,8 +93,6 @@ class Collector(Mailbox):
             self._handle(sender, Reader(message))
         except WireError as error:
             self._blame(sender, Fault.MALFORMED, str(error))
-        except InvalidSignature as error:
-            self._blame(sender, Fault.INVALID_SIGNATURE, str(error))
         except InvalidTag as error:
             self._blame(sender, Fault.REJECTED, str(error))
 
@@ -139,19 +141,34 @@ class Collector(Mailbox):
             return
         if tag != Tag.TOTAL:
             raise BadTag(f"tag {tag} is not a total")
-        total = Total.read(reader, self._context.layout)
+        total = Total.read(reader, self._context.layout, self._context.params.servers)
         index = server_id(0) - sender
-        signed = Total.to_sign(self._batch, index, total.included, total.sealed)
-        sign.verify(self._context.committee.servers[index].signing, signed, total.signature)
+        if (lacking := self._unsigned(index, total)) is not None:
+            self._blame(sender, Fault.INVALID_SIGNATURE, lacking)
+            return
         if self._included is not None and total.included != self._included:
-            self._blame(sender, Fault.DISAGREEMENT, "it has summed another set of reports")
+            self._abort(errors.Aborted(AbortReason.INTEGRITY, _ALL_DISAGREE))
             return
         self._add(index, total)
         self._missing.discard(sender)
         if not self._missing:
             self._finish(total.included)
 
+    def _unsigned(self, index: int, total: Total) -> str | None:
+        """What lacks a signature. Rule A11: its own, and everybody's under the set: a server that
+        has summed another set than the others has them not, whichever of the totals comes first."""
+        signed = Total.to_sign(self._batch, index, total.included, total.sealed)
+        if not self._context.is_signed(index, signed, total.signature):
+            return "its total is not signed with its key"
+        stated = total.included.to_sign(self._batch)
+        for server, signature in enumerate(total.agreement.signatures):
+            if not self._context.is_signed(server, stated, signature):
+                return f"server {server} has not signed the set that it has summed"
+        return None
+
     def _add(self, index: int, total: Total) -> None:
+        if self._opening is None:
+            raise LocalProtocolError("a collection that has ended opens no totals")
         info = self._context.total_info(self._number, total.included, index)
         plaintext = self._opening.open(total.sealed, info)
         read_packed(self._context.layout, plaintext).add_to(self._sum)
@@ -163,7 +180,7 @@ class Collector(Mailbox):
         if not params.min_survivors <= included.count <= params.clients:
             self._abort(errors.BelowThreshold(f"{included.count} reports"))
             return
-        self.done = True
+        self.done, self._opening = True, None
         self._events += [QuorumReached(self.phase), Finished()]
 
     def _blame(self, party: PartyId, fault: Fault, detail: str) -> None:
@@ -173,6 +190,6 @@ class Collector(Mailbox):
         self._abort(errors.Aborted(reason_of(fault), f"server {index}: {fault.value}: {detail}"))
 
     def _abort(self, why: errors.Aborted) -> None:
-        self._ended, self.done = why, True
+        self._ended, self.done, self._opening = why, True, None
         self._sum = self._context.layout.zeros()
         self._events.append(Aborted(why.reason, str(why)))

@@ -1,4 +1,4 @@
-"""What servers do wrong, and what it means for the batch (specs/20-additive.md §6.1, §8)."""
+"""What peers do wrong, and what it means for the batch (specs/20-additive.md §6.1, §8)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def reason_of(fault: Fault) -> AbortReason:
     return _REASONS.get(fault, AbortReason.PEER_FAULT)
 
 
-class ServerFault(Portable):
-    """What another server did wrong; it never leaves this package: it ends the batch, named."""
+class PeerFault(Portable):
+    """What a client or another server did wrong; it never leaves this package: a client is dropped
+    for it, and a server's ends the batch, named."""
 
     def __init__(self, party: PartyId, fault: Fault, detail: str) -> None:
         super().__init__(detail)
@@ -30,4 +31,4 @@ class ServerFault(Portable):
 
 
 def refuse(party: PartyId, fault: Fault, detail: str) -> NoReturn:
-    raise ServerFault(party, fault, detail)
+    raise PeerFault(party, fault, detail)

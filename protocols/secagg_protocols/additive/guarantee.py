@@ -25,12 +25,12 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     reports = threat.clients - threat.dropped
     return Cost(
         upload_bytes=sum(messages),
-        download_bytes=len(messages) * RECEIPT_SIZE,
+        download_bytes=ours.servers * RECEIPT_SIZE,
         client_prg_bytes=(ours.servers - 1) * stream,
         client_agreements=2 * ours.servers,
         server_prg_bytes=reports * (ours.servers - 1) * stream,
         server_agreements=reports * ours.servers,
-        largest_message=max(*messages, total_size(layout)),
+        largest_message=max(*messages, total_size(layout, ours.servers)),
     )
 
 
@@ -58,6 +58,9 @@ def caveats(threat: Threat, params: Params) -> list[str]:
         f"A lying leader can fill a batch with reports of its own, until the sum is one client's "
         f"value: the minimum batch of {ours.min_survivors} counts reports, not people, unless "
         "every server authenticates the clients.",
+        "A report's key is made for it and names nobody. The leader, and whoever can write on a "
+        "client's link, can replace a whole report: the client hears it, as the servers' receipts "
+        "are then of another, and nothing prevents it.",
         "Any one client can spoil a batch with shares that sum to anything, and nobody can tell "
         "who: it is not bound to its range.",
         "Every server is needed: clients may vanish at any moment, servers may not for good.",

@@ -68,9 +68,9 @@ class Helper(Member):
             self._abort_again(party)
         if party == _LEADER and self._context.params.direct:
             for id, pending in self._book.pending.items():
-                self._rule(Ruling(id, pending.digest, Verdict.ACCEPTED))
+                self._rule(id, pending.digest)
             for id, digest in self._book.rejected.items():
-                self._rule(Ruling(id, digest, Verdict.REJECTED))
+                self._rule(id, digest)
 
     def _take(self, sender: PartyId, tag: Tag, reader: Reader, message: Buffer) -> None:
         if tag is Tag.REPORT_SHARE:
@@ -78,11 +78,15 @@ class Helper(Member):
             reader.finish()
             self._take_share(sender, sealed, message)
         elif tag is Tag.DECISION:
-            self._take_decision(Ruling.read(reader))
+            self._take_decision(Ruling.read(reader, tag))
         elif tag is Tag.STATEMENT:
-            self._take_statement(Statement.read(reader, 1))
+            statement = Statement.read(reader, 1)
+            reader.finish()
+            self._take_statement(statement)
         else:
-            self._take_agreement(Statement.read(reader, self._context.params.servers))
+            agreement = Statement.read(reader, self._context.params.servers)
+            reader.finish()
+            self._take_agreement(agreement)
 
     # Reports
 
@@ -91,6 +95,7 @@ class Helper(Member):
         if (sender == _LEADER) is self._context.params.direct:
             raise WireError("a share from a party that does not bring shares in this plan")
         head = sealed.head
+        self._check_signed(sender, head)
         known = self._book.digest_of(head.id)
         if known is None and len(self._book) >= MOST * self._context.params.clients:
             self._events.append(Ignored(sender, "more reports than a batch can have use for"))
@@ -104,47 +109,53 @@ class Helper(Member):
             fault, detail = Fault.EQUIVOCATION, "two reports of one id"
             self._blame(sender, fault, detail)
             return
-        book = self._book
-        usable = head.id in book.pending or head.id in book.included
-        verdict = Verdict.ACCEPTED if usable else Verdict.REJECTED  # rule A10: also what is spent
-        self._rule(Ruling(head.id, head.digest, verdict))
-        if sender != _LEADER and head.id not in book.rejected:
-            self._send(sender, messages.receipt(self._context.id, head.id))
+        self._rule(head.id, head.digest)
+        if sender != _LEADER:
+            self._acknowledge(sender, head.id, head.digest)
 
     def _judge(self, sealed: Sealed, message: Buffer) -> None:
         head = sealed.head
         try:
-            share = self._open(sealed)
+            share = self._seals.open(sealed)
         except (InvalidTag, WireError):
             self._book.reject(head.id, head.digest)
         else:
             self._book.accept(head.id, Pending(head.digest, share), message)
 
     def _reopen(self, row: Row) -> None:
-        reader = Reader(row.message)
+        reader = Reader(row.kept)
         read_header(reader)
         sealed = Sealed.read(reader, self._shape, self._index)
-        self._book.pending[row.id] = Pending(row.digest, self._open(sealed))
+        self._book.pending[row.id] = Pending(row.digest, self._seals.open(sealed))
 
-    def _rule(self, ruling: Ruling) -> None:
+    def _rule(self, id: bytes, digest: bytes) -> None:
+        """Of a report that it has. What is spent it rejects (rule A10)."""
+        ruling = Ruling(id, digest, Verdict.REJECTED)
+        if id in self._book.pending or id in self._book.included:
+            receipt = self._seals.receipt(id, digest)
+            ruling = Ruling(id, digest, Verdict.ACCEPTED, receipt.signature)
         self._send(_LEADER, ruling.encode(Tag.VERDICT, self._batch))
 
     def _take_decision(self, ruling: Ruling) -> None:
+        """Rule A6: on what it has a share of, and once. A report that it has not got is none that
+        it could sum, so the rejection of one leaves nothing to keep."""
+        known = self._book.digest_of(ruling.id)
+        if known not in (None, ruling.digest):
+            refuse(_LEADER, Fault.DISAGREEMENT, "it decides on another report of this id")
         if ruling.verdict is Verdict.ACCEPTED:
             self._include_decided(ruling)
         elif ruling.id in self._book.included:
             refuse(_LEADER, Fault.EQUIVOCATION, "it rejects a report that it had included")
-        elif ruling.id not in self._book.rejected:
+        elif ruling.id in self._book.pending:
             self._book.reject(ruling.id, ruling.digest)
         self._send(_LEADER, messages.decided(self._batch, ruling.id))
 
     def _include_decided(self, ruling: Ruling) -> None:
         """Rule A6: only what this server has accepted itself, once, and never more than n."""
         book = self._book
-        if book.included.get(ruling.id) == ruling.digest:
+        if ruling.id in book.included:
             return
-        pending = book.pending.get(ruling.id)
-        if pending is None or pending.digest != ruling.digest:
+        if ruling.id not in book.pending:
             refuse(_LEADER, Fault.DISAGREEMENT, "it includes a report that this server does not")
         if self._stage is not Stage.UPLOAD or len(book.included) >= self._context.params.clients:
             refuse(_LEADER, Fault.DISAGREEMENT, "it includes a report after the last one")
@@ -163,7 +174,7 @@ class Helper(Member):
             return
         if self._stage is Stage.UPLOAD:
             self._enter(Stage.AGREE)
-        reply = Statement(own, (self._statement(own),))
+        reply = Statement(own, (self._seals.statement(own),))
         self._send(_LEADER, reply.encode(Tag.STATEMENT, self._batch))
 
     def _take_agreement(self, agreement: Statement) -> None:

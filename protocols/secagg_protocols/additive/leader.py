@@ -19,6 +19,7 @@ from secagg_protocols.additive.member import Member
 from secagg_protocols.additive.messages import (
     ID_SIZE,
     Head,
+    Receipt,
     Report,
     Ruling,
     Sealed,
@@ -40,7 +41,8 @@ class Leader(Member):
         self._alive = set(map(PartyId, range(params.clients)))
         self._reporters: dict[PartyId, bytes] = {}  # client -> report id
         self._helpers = range(1, params.servers)
-        self._early: dict[bytes, dict[int, Ruling]] = {}  # verdicts before the report, if direct
+        # If direct: verdicts before their report, by the helper that may fill no place but its own
+        self._early: dict[int, dict[bytes, Ruling]] = {j: {} for j in self._helpers}
         self._undone: dict[int, dict[bytes, Ruling]] = {j: {} for j in self._helpers}
         self._stated: Statement | None = None
         self._signatures: dict[int, bytes] = {}
@@ -108,7 +110,8 @@ class Leader(Member):
         book = self._book
         self._reporters = {PartyId(i): id for i, id in enumerate(sorted(book.ids_of_batch()))}
         rulings = [Ruling(id, d, Verdict.ACCEPTED) for id, d in book.included.items()]
-        rulings += [Ruling(id, d, Verdict.REJECTED) for id, d in book.rejected.items()]
+        if not self._context.params.direct:  # else it may hold another, and asks on a new link
+            rulings += [Ruling(id, d, Verdict.REJECTED) for id, d in book.rejected.items()]
         for undone in self._undone.values():
             undone.update({ruling.id: ruling for ruling in rulings})
         if self._stage is Stage.AGREE:
@@ -120,13 +123,15 @@ class Leader(Member):
         if tag in (Tag.REPORT, Tag.REPORT_SHARE):
             self._take_report(sender, tag, reader, message)
         elif tag is Tag.VERDICT:
-            self._take_verdict(server_id(0) - sender, Ruling.read(reader))
+            self._take_verdict(server_id(0) - sender, Ruling.read(reader, tag))
         elif tag is Tag.DECIDED:
             id = reader.fixed(ID_SIZE, "report id")
             reader.finish()
             self._take_decided(server_id(0) - sender, id)
         elif tag is Tag.STATEMENT:
-            self._take_statement(sender, Statement.read(reader, 1))
+            statement = Statement.read(reader, 1)
+            reader.finish()
+            self._take_statement(sender, statement)
         else:
             reader.finish()
             self._take_locked(server_id(0) - sender)
@@ -136,6 +141,7 @@ class Leader(Member):
             raise WireError(f"{messages.NAMES[tag]} where clients send the other kind of report")
         shares = self._read_shares(tag, reader)
         head = shares[0].head
+        self._check_signed(sender, head)
         known = self._book.digest_of(head.id)
         if known is not None:
             self._again(sender, head, known)
@@ -156,7 +162,7 @@ class Leader(Member):
         return shares
 
     def _again(self, sender: PartyId, head: Head, known: bytes) -> None:
-        """Rule A3: the same report gets the same receipt; another of its id drops its sender.
+        """Rule A3: the same report gets the same receipts; another of its id drops its sender.
 
         A repeat that comes over another link takes no place there: the report has one.
         """
@@ -164,56 +170,102 @@ class Leader(Member):
             self._drop(sender, Fault.EQUIVOCATION, "two reports of one id")
             return
         self._events.append(Ignored(sender, "duplicate"))
-        if head.id not in self._book.rejected:
-            self._send(sender, messages.receipt(self._context.id, head.id))
+        if head.id in self._book.pending:
+            self._book.pending[head.id].asker = sender
+        self._acknowledge(sender, head.id, head.digest)
+
+    def _acknowledge(self, to: PartyId, id: bytes, digest: bytes) -> None:
+        """With the receipts of the helpers that it speaks for, as far as they have come."""
+        super()._acknowledge(to, id, digest)
+        if not self._book.is_rejected(id):
+            for index, signature in self._book.receipts_of(id).items():
+                self._send_receipt(to, Receipt(id, index, signature))
 
     def _judge(self, sender: PartyId, shares: tuple[Sealed, ...], message: Buffer) -> None:
         head = shares[0].head
         self._reporters[sender] = head.id
         try:
-            share = self._open(shares[0])
+            share = self._seals.open(shares[0])
         except (InvalidTag, WireError):
-            self._reject(head.id, head.digest, sender, "its share does not open at server 0")
-            return
-        relayed = _copied(shares[1:])
-        self._book.accept(head.id, Pending(head.digest, share, sender, relayed), message)
-        self._send(sender, messages.receipt(self._context.id, head.id))
-        for sealed in relayed:
-            self._send(server_id(sealed.index), sealed.encode(self._context.id))
-        for index, ruling in self._early.pop(head.id, {}).items():
-            self._take_verdict(index, ruling)
+            self._reject(head.id, head.digest, sender, (), "its share does not open at server 0")
+        else:
+            pending = Pending(head.digest, share, sender, relayed=_copied(shares[1:]))
+            self._book.accept(head.id, pending, message)
+            self._acknowledge(sender, head.id, head.digest)
+            for sealed in pending.relayed:
+                self._send(server_id(sealed.index), sealed.encode(self._context.id))
+        for index, early in self._early.items():
+            if head.id in early:
+                self._take_verdict(index, early.pop(head.id))
 
     def _reopen(self, row: Row) -> None:
-        reader = Reader(row.message)
+        reader = Reader(row.kept)
         tag, _ = read_header(reader)
         shares = self._read_shares(Tag(tag), reader)
         relayed = _copied(shares[1:])
-        self._book.pending[row.id] = Pending(row.digest, self._open(shares[0]), None, relayed)
+        self._book.pending[row.id] = Pending(
+            row.digest, self._seals.open(shares[0]), relayed=relayed
+        )
 
     def _take_verdict(self, index: int, ruling: Ruling) -> None:
         pending = self._book.pending.get(ruling.id)
         if pending is None:
             self._verdict_on_other(index, ruling)
         elif ruling.digest != pending.digest:
-            self._reject(ruling.id, pending.digest, pending.sender, "servers hold other manifests")
+            self._take_other_digest(index, ruling, pending)
         elif ruling.verdict is Verdict.REJECTED:
             detail = f"its share does not open at server {index}"
-            self._reject(ruling.id, pending.digest, pending.sender, detail)
+            told = self._holders(pending)
+            self._reject(ruling.id, pending.digest, pending.sender, told, detail)
         else:
-            pending.accepted.add(index)
-            self._include_if_accepted(ruling.id, pending)
+            self._take_acceptance(index, ruling, pending)
+
+    def _take_acceptance(self, index: int, ruling: Ruling, pending: Pending) -> None:
+        """It comes with the helper's receipt, which goes to whoever waits for it."""
+        if not self._context.is_receipt(index, ruling.digest, ruling.receipt):
+            detail = "it accepts a report without its receipt"
+            refuse(server_id(index), Fault.INVALID_SIGNATURE, detail)
+        if index not in pending.accepted and pending.relayed:
+            waiting = {p for p in (pending.sender, pending.asker) if p is not None}
+            for party in sorted(waiting):
+                self._send_receipt(party, Receipt(ruling.id, index, ruling.receipt))
+        pending.accepted[index] = ruling.receipt
+        self._include_if_accepted(ruling.id, pending)
+
+    def _take_other_digest(self, index: int, ruling: Ruling, pending: Pending) -> None:
+        """Rule A4: a helper to which this server relays has what was relayed."""
+        if not self._context.params.direct:
+            detail = "its verdict is on another report than was relayed to it"
+            refuse(server_id(index), Fault.DISAGREEMENT, detail)
+        detail = f"server {index} holds a share of another report of this id"
+        told = self._holders(pending)
+        self._reject(ruling.id, pending.digest, pending.sender, told, detail)
+        self._decide(index, Ruling(ruling.id, ruling.digest, Verdict.REJECTED))
+
+    def _holders(self, pending: Pending) -> Iterable[int]:
+        """The helpers that hold this very report, or will: in direct mode those that said so."""
+        return pending.accepted if self._context.params.direct else self._helpers
 
     def _verdict_on_other(self, index: int, ruling: Ruling) -> None:
         """On a report that is decided, whose decision is then said again, or not yet known."""
-        book = self._book
+        book, rejection = self._book, Ruling(ruling.id, ruling.digest, Verdict.REJECTED)
         if ruling.id in book.rejected:
-            self._decide(index, Ruling(ruling.id, ruling.digest, Verdict.REJECTED))
+            self._decide(index, rejection)
         elif ruling.id in book.included:
             self._decide(index, Ruling(ruling.id, book.included[ruling.id], Verdict.ACCEPTED))
-        elif self._context.params.direct and ruling.id not in book.spent:
-            self._early.setdefault(ruling.id, {})[index] = ruling
-            if len(self._early) > MOST * self._context.params.clients * len(self._helpers):
-                self._early.pop(next(iter(self._early)))
+        elif book.digest_of(ruling.id) is not None:  # rule A10: else it waits there for ever
+            self._send(server_id(index), rejection.encode(Tag.DECISION, self._batch))
+        elif self._context.params.direct:
+            self._take_early(index, ruling)
+
+    def _take_early(self, index: int, ruling: Ruling) -> None:
+        """An honest helper has as many reports at most, and says its verdicts again (§8 A4)."""
+        early = self._early[index]
+        if ruling.id in early or len(early) < MOST * self._context.params.clients:
+            early[ruling.id] = ruling
+        else:
+            detail = "more verdicts on reports that are not here than a helper can have"
+            self._events.append(Ignored(server_id(index), detail))
 
     def _include_if_accepted(self, id: bytes, pending: Pending) -> None:
         """Rule A4. A full batch leaves the rest for the next one."""
@@ -227,10 +279,12 @@ class Leader(Member):
         if self.quorum and not before:
             self._events.append(QuorumReached(self.phase))
 
-    def _reject(self, id: bytes, digest: bytes, sender: PartyId | None, detail: str) -> None:
-        """Rule A4: one rejection rejects the report everywhere."""
+    def _reject(
+        self, id: bytes, digest: bytes, sender: PartyId | None, told: Iterable[int], detail: str
+    ) -> None:
+        """Rule A4: one rejection rejects the report everywhere. told: who has it, or will."""
         self._book.reject(id, digest)
-        for index in self._helpers:
+        for index in told:
             self._decide(index, Ruling(id, digest, Verdict.REJECTED))
         if sender is not None:
             self._drop(sender, Fault.REJECTED, detail)
@@ -258,7 +312,7 @@ class Leader(Member):
 
     def _state(self) -> None:
         included = self._book.set_of()
-        self._stated = Statement(included, (self._statement(included),))
+        self._stated = Statement(included, (self._seals.statement(included),))
 
     def _state_to(self, index: int) -> None:
         """Rule A7: when the helper has done all that was decided: its set is then this one."""
@@ -289,8 +343,10 @@ class Leader(Member):
         return [server_id(index) for index in self._helpers]
 
     def _abort(self, why: errors.Aborted) -> None:
+        """A client whose report waits for the next batch has no part in this one's end."""
+        waiting = {p for p, id in self._reporters.items() if id in self._book.pending}
         super()._abort(why)
-        for party in sorted(self._alive):
+        for party in sorted(self._alive - waiting):
             self._send(party, messages.abort(self._context.id, why.reason))
 
     def _lose(self, party: PartyId) -> None:

@@ -6,11 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from secagg import errors
 from secagg.committee import ServerSecrets
-from secagg.crypto import hpke, sign
 from secagg.errors import (
     BadTag,
     InvalidSignature,
@@ -35,25 +32,30 @@ from secagg.sansio import (
     Write,
 )
 from secagg.types import COLLECTOR, FIRST_RESERVED, AbortReason, Buffer, Fault, PartyId, server_id
-from secagg.wire.codec import Reader, Writer
+from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg.wire.vector import write_vector
-from secagg_protocols.additive import messages
+from secagg_protocols.additive import messages, rows
 from secagg_protocols.additive.book import Book, Row, State
-from secagg_protocols.additive.faults import ServerFault, reason_of
-from secagg_protocols.additive.messages import Included, Sealed, Shape, Statement, Tag, Total
-from secagg_protocols.additive.sharing import Context, SeedShare, Share, read_packed, read_seed
+from secagg_protocols.additive.faults import PeerFault, reason_of, refuse
+from secagg_protocols.additive.messages import (
+    Head,
+    Included,
+    Receipt,
+    Shape,
+    Statement,
+    Tag,
+)
+from secagg_protocols.additive.seals import Seals
+from secagg_protocols.additive.sharing import Context
 from secagg_protocols.additive.states import Role, Stage
-
-_SUM_ROW, _BATCH_ROW, _AGREEMENT_ROW = b"s", b"b", b"a"
-"""Before the number of the batch; a report's row begins with r."""
 
 
 class Member(Mailbox):
     """One server in one batch. Subclasses say what each message does; a table says who may send it.
 
     Clients are dropped for their faults. Another server cannot be: its fault ends the batch, before
-    the set is locked, and is an event after.
+    the set is locked, and is an event after. Once the batch has ended, one way or the other, what
+    is still said is bytes: opened shares, the sum and the key that opens are gone.
     """
 
     table: dict[tuple[Stage, Role], frozenset[Tag]]
@@ -66,16 +68,16 @@ class Member(Mailbox):
         if secrets.public != self._context.committee.servers[index]:
             raise ParameterError(f"these are not the secret keys of server {index}")
         self._index, self.me = index, server_id(index)
-        self._secrets, self._opening = secrets, secrets.opening_key()
-        self._expander = expander
         self._shape = Shape.of(session.layout, self._context.params.servers)
         self._number = session.batch
         self._batch = self._context.batch(session.batch)
-        self._book = Book(session.batch)
+        self._seals = Seals(self._context, session.batch, index, secrets, expander=expander)
+        relays = index == 0 and not self._context.params.direct
+        self._book = Book(session.batch, self._context.params.servers - 1 if relays else 0)
         self._sum = session.layout.zeros()
         self._grown = False  # the sum is not stored as it is
         self._stage = Stage.IDLE
-        self._rows: dict[bytes, bytes] = {}
+        self._rows: dict[bytes, bytes | None] = {}
         self._total = b""  # the message, once locked
         self._agreement = b""  # the message, once locked
         self._collector_waits = self._started = False
@@ -95,7 +97,7 @@ class Member(Mailbox):
 
     @property
     def pending(self) -> int:
-        return len(self._book.pending)
+        return self._book.undecided
 
     def start(self) -> None:
         """A batch that the store knows goes on where it was; one that had ended has ended."""
@@ -123,12 +125,12 @@ class Member(Mailbox):
             self._handle(sender, role, allowed, message)
         except WireError as error:
             self._blame(sender, Fault.MALFORMED, str(error))
-        except ServerFault as fault:
+        except PeerFault as fault:
             self._blame(fault.party, fault.fault, fault.detail)
 
     def lost(self, party: PartyId, /) -> None:
         """A client whose report is in may go; a server may not."""
-        if self.done or self._stage is Stage.LOCKED:
+        if self.done or self._over:
             return
         if self._role(party) in (Role.LEADER, Role.HELPER):
             self._blame(party, Fault.LOST, "the link to the server is gone")
@@ -159,34 +161,39 @@ class Member(Mailbox):
 
     def writes(self) -> list[Write]:
         """Everything since the last call, the sum as it is now among it."""
-        rows, self._rows = self._rows | dict(self._book.rows()), {}
+        changed, self._rows = self._rows | dict(self._book.rows()), {}
         if self._grown:
-            rows[_SUM_ROW + self._number.to_bytes(4)] = b"".join(
-                lane.astype(lane.dtype.newbyteorder("<")).tobytes() for lane in self._sum
-            )
+            changed[self._key(rows.SUM)] = rows.write_sum(self._sum)
             self._grown = False
-        if self._stage is Stage.LOCKED:
-            self._sum = ()  # it is in the total, and a server keeps the machines of an epoch
-        return [Write(key, value) for key, value in rows.items()]
+        return [Write(key, value) for key, value in changed.items()]
 
-    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+    def restore(self, kept: Iterable[tuple[bytes, bytes]], /) -> None:
         """Raises StorageError for rows that no server of this task has written."""
         if self._stage is not Stage.IDLE:
             raise LocalProtocolError("restore() comes before start()")
-        mine = self._number.to_bytes(4)
-        for key, value in rows:
+        stored = dict(kept)
+        if (stage := stored.get(self._key(rows.BATCH))) is not None:
+            self._restore_stage(stage)
+        self._agreement = bytes(stored.get(self._key(rows.AGREEMENT), b""))
+        total = stored.get(self._key(rows.SUM))
+        if total is not None and not self._over:
+            self._sum = rows.read_sum(self._context.layout, total)
+        for key, value in stored.items():
             if Row.owns(key):
                 self._restore_report(Row.decode(key, value))
-            elif key == _SUM_ROW + mine:
-                self._restore_sum(value)
-            elif key == _BATCH_ROW + mine:
-                self._restore_stage(value)
-            elif key == _AGREEMENT_ROW + mine:
-                self._agreement = bytes(value)
+        if self._over:
+            self._forget()
+
+    def _key(self, kind: bytes) -> bytes:
+        return kind + self._number.to_bytes(4)
 
     def _restore_report(self, row: Row) -> None:
+        """What is pending is opened where this batch goes on, and else belongs to another."""
         if row.state is not State.PENDING:
             self._book.restore(row)
+            return
+        if self._over:
+            self._book.left[row.id] = row.digest
             return
         try:
             self._reopen(row)
@@ -195,20 +202,9 @@ class Member(Mailbox):
                 "a stored report does not open: is this the store of these keys?"
             ) from error
 
-    def _restore_sum(self, value: bytes) -> None:
-        if len(value) != sum(lane.nbytes for lane in self._sum):
-            raise StorageError("the stored sum has another length: use the store of this plan")
-        at = 0
-        for lane in self._sum:
-            lane[:] = np.frombuffer(value, lane.dtype.newbyteorder("<"), lane.size, at)
-            at += lane.nbytes
-
     def _restore_stage(self, value: bytes) -> None:
-        stage = Stage.from_code(value[0]) if value else None
-        if stage is None or (stage is Stage.ABORTED and len(value) != 2):
-            raise StorageError("the stored batch is in no stage that is known")
-        self._stage = stage
-        if stage is Stage.ABORTED:
+        self._stage = rows.read_stage(value)
+        if self._stage is Stage.ABORTED:
             reason = AbortReason.from_code(value[1]) or AbortReason.CANCELLED
             self._ended, self.done = errors.aborted(reason, "before a restart"), True
         else:
@@ -255,10 +251,8 @@ class Member(Mailbox):
         """Rule A3 when a batch is closed: a crash may have kept the receipt of a report that is in.
         Nothing else that a client says then is heard."""
         head = messages.read_head(reader, self._context.id, self._shape)
-        if head is None or head.id in self._book.rejected:
-            return
-        if self._book.digest_of(head.id) == head.digest:
-            self._send(sender, messages.receipt(self._context.id, head.id))
+        if head is not None and self._book.digest_of(head.id) == head.digest:
+            self._acknowledge(sender, head.id, head.digest)
 
     @staticmethod
     def _of_batch(tag: Tag, role: Role) -> bool:
@@ -278,15 +272,21 @@ class Member(Mailbox):
 
     # Reports
 
-    def _open(self, sealed: Sealed) -> Share:
-        """The share of this server; InvalidTag or WireError for one that is none."""
-        id, public = sealed.head.id, sealed.head.public
-        info = self._context.share_info(id, public, self._index)
-        plaintext = self._opening.open(sealed.data, info)
-        if self._index == 0:
-            return read_packed(self._context.layout, plaintext)
-        seed = read_seed(plaintext)
-        return SeedShare(self._context.stream_keys(seed, id, self._index), self._expander)
+    def _check_signed(self, sender: PartyId, head: Head) -> None:
+        """Rule A2: shares that another hand has put together are not one report."""
+        try:
+            head.check(self._context.id)
+        except InvalidSignature as error:
+            detail = "the report is not signed with its own key"
+            raise PeerFault(sender, Fault.INVALID_SIGNATURE, detail) from error
+
+    def _acknowledge(self, to: PartyId, id: bytes, digest: bytes) -> None:
+        """Rule A3: never for a report that was rejected, in whichever batch."""
+        if not self._book.is_rejected(id):
+            self._send_receipt(to, self._seals.receipt(id, digest))
+
+    def _send_receipt(self, to: PartyId, receipt: Receipt) -> None:
+        self._send(to, receipt.encode(self._context.id))
 
     def _include(self, id: bytes) -> None:
         """Rule A5: the share is in the sum and its report in the set, stored together."""
@@ -295,31 +295,21 @@ class Member(Mailbox):
 
     # The set
 
-    def _statement(self, included: Included) -> bytes:
-        """This server's signature under a set."""
-        return sign.sign(self._secrets.signing, included.to_sign(self._batch))
-
     def _check_signature(
         self, index: int, included: Included, signature: bytes, bearer: PartyId
     ) -> None:
         """bearer: who is to blame, as it has made the signature or should have checked it."""
-        key = self._context.committee.servers[index].signing
-        try:
-            sign.verify(key, included.to_sign(self._batch), signature)
-        except InvalidSignature as error:
-            detail = f"not signed by server {index}"
-            raise ServerFault(bearer, Fault.INVALID_SIGNATURE, detail) from error
+        if not self._context.is_signed(index, included.to_sign(self._batch), signature):
+            refuse(bearer, Fault.INVALID_SIGNATURE, f"not signed by server {index}")
 
     def _lock(self, statement: Statement) -> None:
-        """Every server signed this set: it is this batch's for ever, and its total is made."""
-        included = statement.included
-        packed = write_vector(Writer(), self._context.layout, self._sum).finish()
-        info = self._context.total_info(self._number, included, self._index)
-        sealed = hpke.seal(self._context.committee.collector, packed, info)
-        signed = Total.to_sign(self._batch, self._index, included, sealed)
-        signature = sign.sign(self._secrets.signing, signed)
-        self._total = Total(included, sealed, signature).encode(self._batch)
+        """Every server signed this set: it is this batch's for ever, and its total is made.
+
+        The sum is in the total from here on, and nowhere else.
+        """
+        self._total = self._seals.total(statement, self._sum)
         self._agreement = statement.encode(Tag.AGREEMENT, self._batch)
+        self._drop_sum()
         self._enter(Stage.LOCKED)
         if self._collector_waits:
             self._collect()
@@ -333,11 +323,27 @@ class Member(Mailbox):
 
     def _store_stage(self) -> None:
         """The signed set is stored beside the total: it is the proof of what all agreed on."""
-        number = self._number.to_bytes(4)
         reason = bytes([self._ended.reason.code]) if self._ended else b""
-        self._rows[_BATCH_ROW + number] = bytes([self._stage.code]) + (reason or self._total)
+        self._rows[self._key(rows.BATCH)] = bytes([self._stage.code]) + (reason or self._total)
         if self._agreement:
-            self._rows[_AGREEMENT_ROW + number] = self._agreement
+            self._rows[self._key(rows.AGREEMENT)] = self._agreement
+
+    @property
+    def _over(self) -> bool:
+        """Nothing is added any more: the set is locked, or the batch aborted."""
+        return self._stage in (Stage.LOCKED, Stage.ABORTED)
+
+    def _forget(self) -> None:
+        """Rule A13: a server keeps the machines of an epoch, and of secrets, one that is over has
+        the key that signs receipts."""
+        self._book.end()
+        self._seals.forget()
+        self._sum, self._grown = (), False
+
+    def _drop_sum(self) -> None:
+        """Also from the store, in the transaction that ends the batch."""
+        self._forget()
+        self._rows[self._key(rows.SUM)] = None
 
     def _finish(self) -> None:
         self.done = True
@@ -358,6 +364,7 @@ class Member(Mailbox):
     def _abort(self, why: errors.Aborted) -> None:
         self._stage, self._ended = Stage.ABORTED, why
         self._started = self.done = True
+        self._drop_sum()
         self._store_stage()
         for server in self._other_servers():
             self._send(server, messages.abort(self._batch, why.reason))

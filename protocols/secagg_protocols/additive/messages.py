@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from secagg.crypto import hpke, labels
-from secagg.crypto.sign import SIGNATURE_SIZE
+from secagg.crypto import hpke, labels, sign
+from secagg.crypto.sign import KEY_SIZE, SIGNATURE_SIZE
 from secagg.errors import WireError
 from secagg.ring import Layout
 from secagg.types import AbortReason, Buffer, Seed
@@ -23,15 +23,15 @@ ID_SIZE = 16
 class Tag(enum.IntEnum):
     REPORT = 1  # client to leader: every share, when the leader relays
     REPORT_SHARE = 2  # client or leader to a server: its share
-    RECEIPT = 3  # server to client: the report is stored
-    VERDICT = 4  # helper to leader: accepted or rejected
+    RECEIPT = 3  # server to client: one server signs that it has stored the report
+    VERDICT = 4  # helper to leader: accepted, with its receipt, or rejected
     DECISION = 5  # leader to helper: included or rejected
     DECIDED = 6  # helper to leader: done so
     STATEMENT = 7  # both ways between leader and helper: the signed set
     AGREEMENT = 8  # leader to helper: every server's signature
     LOCKED = 9  # helper to leader: the set is locked
     COLLECT = 10  # collector to server
-    TOTAL = 11  # server to collector: its sealed total
+    TOTAL = 11  # server to collector: its sealed total, and what every server has signed
     ABORT = 12  # any to any
 
 
@@ -60,7 +60,8 @@ class Shape:
 
     @property
     def head(self) -> int:
-        return HEADER_SIZE + ID_SIZE + self.public + DIGEST_SIZE * len(self.sealed)
+        fixed = HEADER_SIZE + ID_SIZE + KEY_SIZE + SIGNATURE_SIZE
+        return fixed + self.public + DIGEST_SIZE * len(self.sealed)
 
     @property
     def report(self) -> int:
@@ -70,30 +71,64 @@ class Shape:
         return self.head + self.sealed[index]
 
 
-RECEIPT_SIZE = HEADER_SIZE + ID_SIZE
+RECEIPT_SIZE = HEADER_SIZE + ID_SIZE + 1 + SIGNATURE_SIZE
+
+
+def front(key: bytes, public: bytes) -> bytes:
+    """Digest of what a report fixes before it is sealed, so that every share is bound to it."""
+    return labels.digest(labels.PUBLIC_SHARE, key, public)
 
 
 @dataclass(frozen=True)
 class Head:
-    """What all servers hold of a report alike. manifest: SHA-256 of each sealed share, in order."""
+    """What all servers hold of a report alike. manifest: SHA-256 of each sealed share, in order.
+
+    key: Ed25519, of this report alone: it says whose shares belong together, and names nobody.
+    signature: under it; it is not in the digest, which a receipt signs.
+    """
 
     id: bytes
+    key: bytes
     public: bytes
     manifest: tuple[bytes, ...]
+    signature: bytes = field(repr=False)
+
+    @classmethod
+    def sign(
+        cls, task: bytes, id: bytes, public: bytes, manifest: tuple[bytes, ...], secret: Seed
+    ) -> Head:
+        unsigned = cls(id, sign.public_key(secret), public, manifest, b"")
+        return replace(unsigned, signature=sign.sign(secret, unsigned.to_sign(task)))
+
+    @property
+    def front(self) -> bytes:
+        return front(self.key, self.public)
 
     @property
     def digest(self) -> bytes:
-        return labels.digest(labels.REPORT, self.id, self.public, b"".join(self.manifest))
+        manifest = b"".join(self.manifest)
+        return labels.digest(labels.REPORT, self.id, self.key, self.public, manifest)
+
+    def to_sign(self, task: bytes) -> bytes:
+        manifest = b"".join(self.manifest)
+        return labels.encode(labels.REPORT_SIGN, task, self.id, self.front, manifest)
+
+    def check(self, task: bytes) -> None:
+        """Rule A2: InvalidSignature unless whoever made the key has made this manifest."""
+        sign.verify(self.key, self.to_sign(task), self.signature)
 
     def write(self, writer: Writer) -> Writer:
-        return writer.raw(self.id).raw(self.public).raw(b"".join(self.manifest))
+        writer.raw(self.id).raw(self.key).raw(self.public)
+        return writer.raw(b"".join(self.manifest)).raw(self.signature)
 
     @classmethod
     def read(cls, reader: Reader, shape: Shape) -> Head:
         return cls(
             reader.fixed(ID_SIZE, "report id"),
+            reader.fixed(KEY_SIZE, "report key"),
             reader.fixed(shape.public, "public share"),
             tuple(reader.fixed(DIGEST_SIZE, "manifest") for _ in shape.sealed),
+            reader.fixed(SIGNATURE_SIZE, "report signature"),
         )
 
 
@@ -133,8 +168,12 @@ class Report:
         return self.shares[0].head
 
     @classmethod
-    def of(cls, id: bytes, public: bytes, sealed: tuple[bytes, ...]) -> Report:
-        head = Head(id, public, tuple(hashlib.sha256(data).digest() for data in sealed))
+    def of(
+        cls, task: bytes, id: bytes, public: bytes, sealed: tuple[bytes, ...], secret: Seed
+    ) -> Report:
+        """secret: of the report's own key, which whoever sealed the shares has bound them to."""
+        manifest = tuple(hashlib.sha256(data).digest() for data in sealed)
+        head = Head.sign(task, id, public, manifest, secret)
         return cls(tuple(Sealed(head, index, data) for index, data in enumerate(sealed)))
 
     def encode(self, task: bytes) -> bytes:
@@ -165,29 +204,56 @@ def read_head(reader: Reader, task: bytes, shape: Shape) -> Head | None:
         return None
 
 
-def receipt(task: bytes, id: bytes) -> bytes:
-    return write_header(Tag.RECEIPT, task).raw(id).finish()
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One server's word that it has stored its share of a report, for whoever holds its digest."""
+
+    id: bytes
+    index: int
+    signature: bytes
+
+    def encode(self, task: bytes) -> bytes:
+        writer = write_header(Tag.RECEIPT, task).raw(self.id)
+        return writer.u8(self.index).raw(self.signature).finish()
+
+    @classmethod
+    def read(cls, reader: Reader) -> Receipt:
+        id, index = reader.fixed(ID_SIZE, "report id"), reader.u8("server")
+        signature = reader.fixed(SIGNATURE_SIZE, "signature")
+        reader.finish()
+        return cls(id, index, signature)
+
+    @staticmethod
+    def to_sign(task: bytes, index: int, digest: bytes) -> bytes:
+        return labels.encode(labels.RECEIPT, task, index, digest)
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A verdict on a report: sent as VERDICT or as DECISION."""
+    """A verdict on a report: sent as VERDICT or as DECISION.
+
+    receipt: the signature of a helper's, in a VERDICT that accepts; else empty.
+    """
 
     id: bytes
     digest: bytes
     verdict: Verdict
+    receipt: bytes = b""
 
     def encode(self, tag: Tag, batch: bytes) -> bytes:
-        return write_header(tag, batch).raw(self.id).raw(self.digest).u8(self.verdict).finish()
+        writer = write_header(tag, batch).raw(self.id).raw(self.digest).u8(self.verdict)
+        return writer.raw(self.receipt).finish()
 
     @classmethod
-    def read(cls, reader: Reader) -> Ruling:
+    def read(cls, reader: Reader, tag: Tag) -> Ruling:
         id, digest = reader.fixed(ID_SIZE, "report id"), reader.fixed(DIGEST_SIZE, "report digest")
         verdict = reader.u8("verdict")
-        reader.finish()
         if verdict > Verdict.REJECTED:
             raise WireError(f"verdict {verdict} is unknown")
-        return cls(id, digest, Verdict(verdict))
+        signed = tag is Tag.VERDICT and verdict == Verdict.ACCEPTED
+        receipt = reader.fixed(SIGNATURE_SIZE, "receipt") if signed else b""
+        reader.finish()
+        return cls(id, digest, Verdict(verdict), receipt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,36 +288,46 @@ class Statement:
     signatures: tuple[bytes, ...]
 
     def encode(self, tag: Tag, batch: bytes) -> bytes:
-        writer = self.included.write(write_header(tag, batch))
-        return writer.raw(b"".join(self.signatures)).finish()
+        return self.write(write_header(tag, batch)).finish()
+
+    def write(self, writer: Writer) -> Writer:
+        return self.included.write(writer).raw(b"".join(self.signatures))
 
     @classmethod
     def read(cls, reader: Reader, signatures: int) -> Statement:
+        """The caller finishes: it may be a part of a message."""
         included = Included.read(reader)
         signed = tuple(reader.fixed(SIGNATURE_SIZE, "signature") for _ in range(signatures))
-        reader.finish()
         return cls(included, signed)
 
 
 @dataclass(frozen=True)
 class Total:
-    """A server's total, sealed to the collector and signed by the server."""
+    """A server's total, sealed to the collector and signed by the server, and what it rests on.
 
-    included: Included
+    agreement: the set, with every server's signature. So whoever brings a total of another set has
+    nobody's word for it but its own.
+    """
+
+    agreement: Statement
     sealed: Buffer = field(repr=False)
     signature: bytes
 
+    @property
+    def included(self) -> Included:
+        return self.agreement.included
+
     def encode(self, batch: bytes) -> bytes:
-        writer = self.included.write(write_header(Tag.TOTAL, batch))
+        writer = self.agreement.write(write_header(Tag.TOTAL, batch))
         return writer.raw(self.sealed).raw(self.signature).finish()
 
     @classmethod
-    def read(cls, reader: Reader, layout: Layout) -> Total:
-        included = Included.read(reader)
+    def read(cls, reader: Reader, layout: Layout, servers: int) -> Total:
+        agreement = Statement.read(reader, servers)
         sealed = reader.take(layout.packed_size + hpke.OVERHEAD, "sealed total")
         signature = reader.fixed(SIGNATURE_SIZE, "signature")
         reader.finish()
-        return cls(included, sealed, signature)
+        return cls(agreement, sealed, signature)
 
     @staticmethod
     def to_sign(batch: bytes, index: int, included: Included, sealed: Buffer) -> bytes:
@@ -259,8 +335,9 @@ class Total:
         return labels.encode(labels.TOTAL, batch, index, included.count, included.digest, hashed)
 
 
-def total_size(layout: Layout) -> int:
-    return HEADER_SIZE + 4 + DIGEST_SIZE + layout.packed_size + hpke.OVERHEAD + SIGNATURE_SIZE
+def total_size(layout: Layout, servers: int) -> int:
+    signatures = SIGNATURE_SIZE * (servers + 1)
+    return HEADER_SIZE + 4 + DIGEST_SIZE + layout.packed_size + hpke.OVERHEAD + signatures
 
 
 def bare(tag: Tag, batch: bytes) -> bytes:

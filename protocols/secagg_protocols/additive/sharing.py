@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from secagg.committee import Committee
-from secagg.crypto import hpke, labels
-from secagg.errors import ParameterError, WireError
+from secagg.crypto import hpke, labels, sign
+from secagg.errors import InvalidSignature, ParameterError, WireError
 from secagg.ring import Expander, Layout, RingVector
 from secagg.sansio import Session
 from secagg.types import Randomness, Seed
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import SUITE, VERSION
 from secagg.wire.vector import PackedVector, read_vector, write_vector
-from secagg_protocols.additive.messages import ID_SIZE, Included, Report
+from secagg_protocols.additive.messages import ID_SIZE, Included, Receipt, Report, front
 from secagg_protocols.additive.params import AdditiveParams
 
 NAME = "additive"
@@ -53,8 +53,23 @@ class Context:
         """32 bytes that bind what servers say of one batch."""
         return labels.digest(labels.BATCH, self.id, number)
 
-    def share_info(self, id: bytes, public: bytes, index: int) -> bytes:
-        """The HPKE info of a share: all of its context, as no associated data exists."""
+    def is_signed(self, index: int, message: bytes, signature: bytes) -> bool:
+        """Whether server `index` has signed these bytes."""
+        try:
+            sign.verify(self.committee.servers[index].signing, message, signature)
+        except InvalidSignature:
+            return False
+        return True
+
+    def is_receipt(self, index: int, digest: bytes, signature: bytes) -> bool:
+        """Whether server `index` has signed that it has stored its share of the report."""
+        return self.is_signed(index, Receipt.to_sign(self.id, index, digest), signature)
+
+    def share_info(self, id: bytes, front: bytes, index: int) -> bytes:
+        """The HPKE info of a share: all of its context, as no associated data exists.
+
+        front: digest of the report's key and public share.
+        """
         return labels.encode(
             labels.SHARE_SEAL,
             NAME.encode("ascii"),
@@ -62,7 +77,7 @@ class Context:
             SUITE,
             self.id,
             id,
-            labels.digest(labels.PUBLIC_SHARE, public),
+            front,
             _SERVER,
             index,
         )
@@ -93,20 +108,23 @@ class Context:
 def make_report(
     context: Context, vector: RingVector, randomness: Randomness, expander: Expander
 ) -> Report:
-    """vector: consumed. Draws the id, 16 bytes, then m - 1 seeds of 32 each, by index."""
+    """vector: consumed. Draws the id, 16 bytes; the secret of the report's key, 32; then m - 1
+    seeds of 32 each, by index."""
     id, public = randomness(ID_SIZE), b""
+    secret = Seed(randomness(Seed.SIZE))
+    bound = front(sign.public_key(secret), public)
     seeds = [Seed(randomness(Seed.SIZE)) for _ in range(1, context.params.servers)]
     keys = [context.stream_keys(seed, id, index) for index, seed in enumerate(seeds, start=1)]
     for segment, lane in enumerate(vector):
         expander(lane, b"".join(key[segment] for key in keys), bytes(len(keys)))
     packed = write_vector(Writer(), context.layout, vector).finish()
     sealed = tuple(
-        hpke.seal(server.sealing, share, context.share_info(id, public, index))
+        hpke.seal(server.sealing, share, context.share_info(id, bound, index))
         for index, (server, share) in enumerate(
             zip(context.committee.servers, [packed, *(s.expose() for s in seeds)], strict=True)
         )
     )
-    return Report.of(id, public, sealed)
+    return Report.of(context.id, id, public, sealed, secret)
 
 
 class Share(Protocol):
