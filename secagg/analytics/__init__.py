@@ -13,7 +13,7 @@ round in between is any protocol's: nothing here touches a machine.
 from __future__ import annotations
 
 from secagg.analytics.checks import Label
-from secagg.analytics.measures import Count, Histogram, Mean, Measure, Share, Sum, Variance
+from secagg.analytics.measures import Count, Histogram, Mean, Measure, Outside, Share, Sum, Variance
 from secagg.analytics.moments import Moments
 from secagg.analytics.query import Answer, Query
 from secagg.analytics.results import Cell, Grid, MomentTable
@@ -31,6 +31,7 @@ __all__ = [
     "Measure",
     "MomentTable",
     "Moments",
+    "Outside",
     "Query",
     "Share",
     "Sum",

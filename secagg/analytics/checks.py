@@ -54,6 +54,11 @@ def check_bound(what: str, value: Any) -> float | int:
     return nearest
 
 
+def is_float(bound: float) -> bool:
+    """Not an integer that float64 does not hold: see `check_bound`."""
+    return isinstance(bound, float)
+
+
 def check_edges(edges: Any) -> tuple[float | int, ...]:
     """As `check_bound`, and infinities."""
     return tuple(

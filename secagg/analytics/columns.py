@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg.analytics.checks import Label
+from secagg.analytics.checks import Label, is_float
 from secagg.analytics.exact import Reals, reals
 from secagg.errors import InputError, RangeError
 from secagg.fields import Excess
@@ -39,6 +39,11 @@ class Columns:
         values = self.data[name]
         array, dtype = reals(values if self.length else np.empty(0), name)
         return self._one_axis(array, name), dtype
+
+    def exactly(self, name: str, *bounds: float) -> tuple[Reals, np.dtype[Any]]:
+        """As `reals`, fit to be compared with these bounds: as float64 only with such."""
+        values, dtype = self.reals(name)
+        return (values if all(map(is_float, bounds)) else values.astype(object)), dtype
 
     def flags(self, name: str) -> Int64s:
         """0 and 1, from booleans or from integers that are nothing else."""

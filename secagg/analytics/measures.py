@@ -21,7 +21,7 @@ import numpy as np
 from secagg.analytics.bounds import Spread, mean, require
 from secagg.analytics.checks import Label, check_bound, check_edges, check_labels, settle
 from secagg.analytics.columns import Columns, Int64s, judge
-from secagg.analytics.exact import in_own_type
+from secagg.analytics.exact import in_own_type, outside
 from secagg.analytics.ranges import Range
 from secagg.analytics.results import NOTHING, SUPPRESSED, Cell, Grid, Result
 from secagg.arguments import choice, integer, text
@@ -53,6 +53,10 @@ class Measure(ABC):
     @abstractmethod
     def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
         """rows x anything, and how many values were clipped."""
+
+    def clips(self, name: str) -> Mapping[str, Measure]:
+        """What counts the rows that this measure clips, by a name for each column that it does."""
+        return {}
 
     @abstractmethod
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
@@ -141,6 +145,11 @@ class _Ranged(_OneColumn):
     def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
         levels, clipped = self.range.levels(columns, self.columns(name)[0])
         return levels[:, None], clipped
+
+    def clips(self, name: str) -> Mapping[str, Measure]:
+        if self.excess == "error":
+            return {}
+        return {f"{name} clipped": Outside(self.low, self.high, column=self.columns(name)[0])}
 
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         return {"sum": levels}
@@ -234,6 +243,44 @@ class Share(_OneColumn):
 
 
 @dataclass(frozen=True)
+class Outside(_OneColumn):
+    """How many rows lie outside [low, high], exactly: what a measure of that range has clipped.
+
+    Suppressed where they are few, and where the others are.
+    """
+
+    low: float
+    high: float
+
+    by_value = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settle(self, low=check_bound("low", self.low), high=check_bound("high", self.high))
+        _ = Range(self.low, self.high, MIN_BITS, "clip")  # judges them together
+
+    def parts(self) -> Mapping[str, Part]:
+        return {"outside": Part(1, 1)}
+
+    def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
+        flags = outside(
+            *columns.exactly(self.columns(name)[0], self.low, self.high), self.low, self.high
+        )
+        return flags.astype(np.int64)[:, None], 0
+
+    def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
+        return {"outside": levels}
+
+    def counts(self, rows: int, sums: Sums) -> Sequence[int]:
+        [beyond] = sums["outside"]
+        require(0 <= beyond <= rows)
+        return rows - beyond, beyond
+
+    def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> Cell:
+        return SUPPRESSED if rows is None or hidden else Cell.of(self.counts(rows, sums)[1])
+
+
+@dataclass(frozen=True)
 class Histogram(_OneColumn):
     """How many rows lie in each bin, exactly.
 
@@ -296,10 +343,8 @@ class Histogram(_OneColumn):
         return Grid((self.labels,), tuple(SUPPRESSED if i in hidden else c for i, c in cells))
 
     def _bins(self, columns: Columns, column: str) -> tuple[Int64s, int]:
-        values, dtype = columns.reals(column)
+        values, dtype = columns.exactly(column, *self.edges)
         edges = [in_own_type(edge, dtype) for edge in self.edges]
-        if not all(isinstance(edge, float) for edge in edges):
-            values = values.astype(object)
         beyond = (values < edges[0]) | (values > edges[-1])
         clipped = judge(beyond, column, f"[{self.edges[0]!r}, {self.edges[-1]!r}]", self.excess)
         if values.dtype == object:  # which numpy would compare as float64
@@ -310,7 +355,7 @@ class Histogram(_OneColumn):
         return levels[:, None].astype(np.int64), clipped
 
 
-COUNTING = (Share, Histogram)
+COUNTING = (Share, Outside, Histogram)
 """Those that have `counts`."""
 
 

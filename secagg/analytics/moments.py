@@ -13,7 +13,7 @@ import numpy as np
 from secagg.analytics.bounds import Spread, correlation, covariance, mean
 from secagg.analytics.checks import check_bound, check_labels, settle
 from secagg.analytics.columns import Columns, Int64s
-from secagg.analytics.measures import Measure, Part, Sums
+from secagg.analytics.measures import Measure, Outside, Part, Sums
 from secagg.analytics.ranges import Range
 from secagg.analytics.results import SUPPRESSED, Cell, Grid, MomentTable
 from secagg.arguments import choice, integer, text
@@ -63,6 +63,12 @@ class Moments(Measure):
     def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
         each = [r.levels(columns, c) for c, r in zip(self.ranges, self._ranges, strict=True)]
         return np.column_stack([levels for levels, _ in each]), sum(n for _, n in each)
+
+    def clips(self, name: str) -> Mapping[str, Measure]:
+        if self.excess == "error":
+            return {}
+        ranges = self.ranges.items()
+        return {f"{name} {c} clipped": Outside(low, high, column=c) for c, (low, high) in ranges}
 
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         left, right = np.triu_indices(len(self.ranges))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -31,12 +32,15 @@ CHUNK = 1 << 20
 
 _VERSION = 1
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Answer(Mapping[str, Int64s]):
     """A client's fields, ready for a round. The rest stays with the client.
 
-    clipped: of each measure, how many values lay outside its range. left_out: how many rows were
+    clipped: of each measure, how many values lay outside its range, also logged as a warning; it
+    is sent in a query that counts what is clipped only. left_out: how many rows were
     of groups that the second round does not ask about.
     """
 
@@ -63,7 +67,9 @@ class Query:
     client holds. min_group: every count of fewer rows is suppressed in tables, that of a group with
     all its values, and with its neighbour in the list (so list groups that may be small beside each
     other); 0 suppresses none, and an empty group then has 0 rows and no mean. total: whether tables
-    have a line for all groups together. published: made by `second_round`.
+    have a line for all groups together. clipped: whether they also tell how many rows each measure
+    has clipped, as "age clipped" beside "age"; it is one more count of the column, with a field and
+    a minimum as any other. published: made by `second_round`.
 
     Raises ParameterError for an impossible query, HeadroomError where the sums of one client's
     rows may not fit an integer field.
@@ -76,11 +82,12 @@ class Query:
     min_group: int = 0
     total: bool = True
     published: tuple[tuple[Label, int | None], ...] = ()
+    clipped: bool = False
 
     def __post_init__(self) -> None:
         settle(
             self,
-            measures=_named(self.measures),
+            measures=_named(self.measures, flag("clipped", self.clipped)),
             by=None if self.by is None else text("by", self.by),
             groups=check_labels("groups", self.groups),
             rows=integer("rows", self.rows, 1, MAX_ROWS),
@@ -152,6 +159,8 @@ class Query:
         clipped = {}
         for name, measure in self.named.items():
             levels, clipped[name] = measure.levels(columns, name)
+            if clipped[name]:
+                log.warning("measure %r: %d values were clipped to its range", name, clipped[name])
             _add(sums, name, measure, levels, places)
         flat = {name: total.reshape(-1) for name, total in sums.items()}
         return Answer(flat, clipped, int((places < 0).sum()))
@@ -248,8 +257,9 @@ class Query:
             )
 
 
-def _named(given: Any) -> Mapping[str, Measure]:
-    """A copy: what a caller does to its mapping later changes no query."""
+def _named(given: Any, clipped: bool) -> Mapping[str, Measure]:
+    """A copy: what a caller does to its mapping later changes no query. clipped: with counts of
+    what each clips."""
     if not isinstance(given, Measure | Mapping):
         raise ParameterError(
             "measures must be a Measure such as Mean(0, 120), or a mapping of names to Measures, "
@@ -262,7 +272,14 @@ def _named(given: Any) -> Mapping[str, Measure]:
                 f"measure {check_name(name)!r} must be a Measure such as Mean(0, 120), not a "
                 f"{type(measure).__name__}"
             )
-    return {check_name(name): measure for name, measure in named.items()}
+    checked = {check_name(name): measure for name, measure in named.items()}
+    counts: dict[str, Measure] = {}
+    for name, measure in checked.items() if clipped else ():
+        counts |= measure.clips(name)
+    for name, count in counts.items():
+        if checked.get(name, count) != count:
+            raise ParameterError(f"the name {name!r} is for what is clipped: give yours another")
+    return checked | counts
 
 
 def _published(given: Any) -> tuple[tuple[Label, int | None], ...]:

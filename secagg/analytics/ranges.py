@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from secagg.analytics.checks import check_bound
+from secagg.analytics.checks import check_bound, is_float
 from secagg.analytics.columns import Columns, Int64s, judge
 from secagg.analytics.exact import offsets, outside
 from secagg.analytics.results import round_up
@@ -47,7 +47,8 @@ class Range:
     def centre(self) -> float | int:
         """The middle, rounded to float64; down to an integer where the ends need more than that."""
         middle = (Fraction(self.low) + Fraction(self.high)) / 2
-        return float(middle) if self._floats else check_bound("centre", math.floor(middle))
+        floats = is_float(self.low) and is_float(self.high)
+        return float(middle) if floats else check_bound("centre", math.floor(middle))
 
     @cached_property
     def step(self) -> float:
@@ -74,21 +75,15 @@ class Range:
         """
         from secagg.quantize import quantize  # here: planning must not wait for the compiler
 
-        values, dtype = columns.reals(name)
+        values, dtype = columns.exactly(name, self.low, self.high)
         if not columns.length:
             return np.empty(0, np.int64), 0
-        if not self._floats:
-            values = values.astype(object)
         beyond = outside(values, dtype, self.low, self.high)
         clipped = judge(beyond, name, f"[{self.low!r}, {self.high!r}]", self.excess)
         shifted = offsets(values, self.low, self.high, self.centre)
         field = self._field(columns.length)
         levels, _ = quantize(shifted, field, system_randomness, name=name)
         return levels, clipped
-
-    @property
-    def _floats(self) -> bool:
-        return isinstance(self.low, float) and isinstance(self.high, float)
 
     def _field(self, length: int) -> FixedPoint:
         """Rounded to nearest, which draws no randomness; clipping is judged before the shift."""

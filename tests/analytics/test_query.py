@@ -25,6 +25,7 @@ from secagg.analytics import (
     Histogram,
     Mean,
     Moments,
+    Outside,
     Query,
     Share,
     Sum,
@@ -230,6 +231,78 @@ def test_row_82_values_outside_are_clipped_and_counted_or_refused() -> None:
         with pytest.raises(RangeError, match="row 3"):
             Query(measure, rows=4).encode([0.0, 0.5, 1.0, 1.0000001])
         Query(measure, rows=2).encode([0.0, 1.0])
+
+
+CLIPPING = {
+    "age": Mean(0, 120),
+    "spread": Variance(0, 120, column="age"),
+    "strict": Sum(0, 1000, excess="error", column="age"),
+    "m": Moments({"age": (0, 120), "bmi": (10, 60)}),
+    "y": Share(),
+}
+
+
+def test_a_table_tells_what_was_clipped_where_the_query_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """§3.7: as many as each client knows of its own; by default nobody else is told."""
+    parts = [
+        {"age": [130.0, 5.0, 121.0], "bmi": [9, 61, 20], "y": [True] * 3},
+        {"age": [-1.0, 120.0], "bmi": [10, 60], "y": [False] * 2},
+    ]
+    silent, told = Query(CLIPPING, rows=3), Query(CLIPPING, rows=3, clipped=True)
+    assert not any("clipped" in name for name in [*silent.fields, *silent.named])
+    assert "strict clipped" not in told.named, "what is refused is not clipped"
+    with pytest.raises(RangeError):
+        ask(told, parts)
+    loose = {name: m for name, m in CLIPPING.items() if name != "strict"}
+    told = Query(loose, rows=3, clipped=True)
+    caplog.clear()
+    answers = [told.encode(part) for part in parts]
+    assert [answer.clipped["age"] for answer in answers] == [2, 1]
+    assert "'age': 2 values" in caplog.text and "130" not in caplog.text
+    table = ask(told, parts)
+    counts = {name: table[name].value for name in told.named if "clipped" in name}  # type: ignore[union-attr]
+    assert counts == {
+        "age clipped": 3,
+        "spread clipped": 3,
+        "m age clipped": 3,
+        "m bmi clipped": 2,
+    }
+    assert "age clipped" in str(table)
+    assert told.payload != Query(loose, rows=3).payload
+
+
+def test_counts_of_what_was_clipped_are_suppressed_as_others_are() -> None:
+    """§6: three of nine are few, and so would six of nine be, were it the other way around."""
+    query = Query({"age": Mean(0, 120)}, rows=9, min_group=4, clipped=True)
+    for outside, shown in ((3, False), (4, True), (5, True), (6, False), (0, False)):
+        table = ask(query, [[130.0] * outside + [5.0] * (9 - outside)])
+        assert table["age clipped"] == (Cell(float(outside), 0.0) if shown else Cell(None, None))
+        assert table["age"].value is not None  # type: ignore[union-attr]
+    with pytest.raises(ParameterError, match="in two ways"):
+        Query(
+            {"age": Mean(0, 120), "bins": Histogram((0, 60, 120), column="age")},
+            min_group=4,
+            clipped=True,
+        )
+
+
+def test_a_query_that_counts_what_is_clipped_stays_one() -> None:
+    query = Query({"x": Mean(0, 1)}, by="g", groups=("a", "b"), rows=9, min_group=2, clipped=True)
+    assert [*query.first_round().fields] == ["rows"]
+    second = query.second_round({"a": 5, "b": None})
+    assert [*second.named] == ["x", "x clipped"]
+    with pytest.raises(ParameterError, match="'x clipped'"):
+        Query({"x": Mean(0, 1), "x clipped": Share()}, clipped=True)
+    with pytest.raises(ParameterError, match="clipped must"):
+        Query(Mean(0, 1), clipped=1)  # type: ignore[arg-type]
+    own = Query({"o": Outside(2**53, 2**53 + 1)}, rows=4)
+    rows = [2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2]
+    assert own.encode(rows)["o.outside"].tolist() == [2]
+    for bad in (lambda: Outside(1, 1), lambda: Outside(0, math.inf), lambda: Outside("0", 1)):
+        with pytest.raises(ParameterError):
+            bad()
 
 
 def test_an_answer_and_its_columns_show_nothing_in_their_repr() -> None:
