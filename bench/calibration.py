@@ -24,7 +24,7 @@ from secagg.crypto.agree import KeyPair, shared_secret
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Schema
 from secagg.kernels import field
-from secagg.kernels.pack import pack, unpack_add
+from secagg.kernels.pack import packed, unpack_add
 from secagg.mask import add_streams
 from secagg.planner import Plan
 from secagg.ring import Layout, Ring, Segment
@@ -164,17 +164,17 @@ def _vectors(schema: Schema) -> Seconds:
     values = {name: _values(f) for name, f in schema.fields}
     vector = records.encode(schema, values, 1, os.urandom).vector
     widths = [segment.ring.width for segment in layout.segments]
-    packed = [pack(lane, width) for lane, width in zip(vector, widths, strict=True)]
+    messages = [bytes(packed(lane, w)) for lane, w in zip(vector, widths, strict=True)]
     total = layout.zeros()
 
     def encode() -> None:
         layout.check(records.encode(schema, values, 1, os.urandom).vector)
 
     def pack_all() -> None:
-        b"".join(pack(lane, width) for lane, width in zip(vector, widths, strict=True))
+        b"".join(packed(lane, width) for lane, width in zip(vector, widths, strict=True))
 
     def unpack_all() -> None:
-        for data, width, lane in zip(packed, widths, total, strict=True):
+        for data, width, lane in zip(messages, widths, total, strict=True):
             unpack_add(data, width, lane)
 
     seconds = {
