@@ -1,8 +1,9 @@
-"""How fast are elements packed at w bits, and unpacked into a running sum? One thread.
+"""How fast are elements packed at w bits, as a message takes them, and unpacked into a running sum?
 
-GB/s of packed bytes, which is what a link carries; so a narrow ring is the harder case, with more
-elements to the byte. `pack` and `unpack`: the least of the widths that rounds really use, 16 to
-40 bits (16-bit values of up to 10 million clients, 32-bit ones of 128), over 1 GB/s.
+GB/s of packed bytes, on one thread: they are what a link carries, so a narrow ring is the harder
+case, with more elements to the byte. `pack` and `unpack`: the least of the widths that rounds
+really use, 16 to 40 bits (16-bit values of up to 10 million clients, 32-bit ones of 128), over
+1 GB/s.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from bench import plot
 from bench.common import Missing, Ratio, Row, Selection, interleaved, main
-from secagg.kernels.pack import pack, unpack_add
+from secagg.kernels.pack import packed, unpack_add
 from secagg.ring import MAX_WIDTH, Ring
 
 NAME = "pack"
@@ -56,9 +57,9 @@ def plots(rows: Sequence[Row], folder: Path) -> None:
 def _row(width: int, d: int) -> Row:
     ring = Ring(width)
     lane = np.random.default_rng(0).integers(0, ring.mask, d, ring.dtype, endpoint=True)
-    data, total = pack(lane, width), np.zeros_like(lane)
+    data, total = bytes(packed(lane, width)), np.zeros_like(lane)
     taken = interleaved(
-        {"pack": lambda: pack(lane, width), "unpack": lambda: unpack_add(data, width, total)},
+        {"pack": lambda: packed(lane, width), "unpack": lambda: unpack_add(data, width, total)},
         repeats=5,
     )
     return {
