@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import ROUND_UP, Context, Decimal
 
 from secagg import registry
-from secagg.fields import Field, FixedPoint, Schema
+from secagg.fields import CLIPPED, Field, FixedPoint, Schema
 from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo
 from secagg.types import Adversary, Threat
 
@@ -43,7 +43,9 @@ def explanation(
     yield f"Who may collude: {_who_may_collude(info, threat)}"
     yield "Error of a mean, and width of the ring that the sum lives in:"
     for name, field in schema.fields:
-        yield f"  {name}: {_precision(field)}; {_headroom(schema, name, field)}"
+        lane = schema.counts_clipped and name == CLIPPED
+        what = _lane(field) if lane else _precision(field)
+        yield f"  {name}: {what}; {_headroom(schema, name, field)}"
     yield f"Cost of a client: {_client_cost(schema, cost)}"
     yield f"Cost of the {_server_cost(params, cost)}"
     yield "Know also:"
@@ -57,7 +59,7 @@ def client_seconds(cost: Cost) -> float:
 
 def expansion(schema: Schema, cost: Cost) -> float:
     """A client's upload over the bytes of its fields, length * bits / 8 each."""
-    return 8 * cost.upload_bytes / sum(field.length * _bits(field) for _, field in schema.fields)
+    return 8 * cost.upload_bytes / sum(field.length * _bits(field) for _, field in schema.given)
 
 
 def _bits(field: Field) -> int:
@@ -185,6 +187,13 @@ def _precision(field: Field) -> str:
     return (
         f"{field.bits}-bit fixed point in ±{_exactly(field.clip)}, each element of a mean within "
         f"{at_most(field.max_error)}"
+    )
+
+
+def _lane(field: Field) -> str:
+    return (
+        f"how many of its {field.bound(1, 1)} elements a client had to clip, filled in by its own "
+        "code and summed exactly; the total is revealed"
     )
 
 

@@ -30,6 +30,8 @@ of its exact value by a margin worth stating; wider data belongs into an Integer
 COUNT_BITS = 32
 MAX_READ = (1 << 64) - 1
 """What a plan's bytes can name as an integer's bound. It is at most 2^63 - 1."""
+CLIPPED = "clipped"
+"""The name of the lane in which clients say how many elements they have clipped."""
 MAX_LENGTH = 1 << 32
 MAX_FIELDS = 1 << 10
 MAX_NAME = 255
@@ -150,17 +152,31 @@ class Schema:
             raise ParameterError(
                 "max_weight > 1 needs a fixed-point field: integers are unweighted"
             )
+        _check_lane(self.fields)
         _ = self.layout  # proves the head-room
 
     @classmethod
-    def of(cls, fields: Mapping[str, Field], clients: int, max_weight: int = 1) -> Schema:
+    def of(
+        cls,
+        fields: Mapping[str, Field],
+        clients: int,
+        max_weight: int = 1,
+        *,
+        clipped: bool = False,
+    ) -> Schema:
         """Raises ParameterError too for fields that are no mapping, such as a field alone."""
         if not isinstance(fields, Mapping):
             raise ParameterError(
                 "fields must be a mapping of names to FixedPoint or Integer, such as "
                 f"{{'update': FixedPoint(...)}}, not a {type(fields).__name__}"
             )
-        return cls(tuple(fields.items()), clients, max_weight)
+        named = tuple(fields.items())
+        if clipped:
+            _check_fields(named)
+            if not _elements(named):
+                raise ParameterError("clipped needs a fixed-point field: integers never clip")
+            named = (*named, _lane(named))
+        return cls(named, clients, max_weight)
 
     def ring(self, name: str, field: Field) -> Ring:
         weight = f" * {self.max_weight} (max_weight)" if isinstance(field, FixedPoint) else ""
@@ -186,6 +202,16 @@ class Schema:
             slots.append(Slot(name, segment, used[ring.width], field.length))
             used[ring.width] += field.length
         return tuple(slots)
+
+    @property
+    def counts_clipped(self) -> bool:
+        """Whether the last field is the lane `clipped`, which `encode` fills in by itself."""
+        return self.fields[-1][0] == CLIPPED
+
+    @property
+    def given(self) -> tuple[tuple[str, Field], ...]:
+        """The fields of a client's input: all but that lane."""
+        return self.fields[: len(self.fields) - self.counts_clipped]
 
     @property
     def weighted(self) -> bool:
@@ -237,6 +263,26 @@ def _check_fields(fields: Sequence[tuple[Any, Any]]) -> None:
     names = {name for name, _ in fields}
     if not 1 <= len(fields) <= MAX_FIELDS or len(names) != len(fields):
         raise ParameterError(f"a plan has 1 to {MAX_FIELDS} fields of distinct names")
+
+
+def _elements(fields: Sequence[tuple[str, Field]]) -> int:
+    return sum(field.length for _, field in fields if isinstance(field, FixedPoint))
+
+
+def _lane(fields: Sequence[tuple[str, Field]]) -> tuple[str, Field]:
+    """specs/02-quantization.md §5.8: at most, every element of every fixed-point field clips."""
+    return CLIPPED, Integer(1, _elements(fields))
+
+
+def _check_lane(fields: Sequence[tuple[str, Field]]) -> None:
+    """Also of a plan that was received: what looks like the lane must be the lane."""
+    if CLIPPED not in dict(fields):
+        return
+    if not _elements(fields) or fields[-1] != _lane(fields):
+        raise ParameterError(
+            f"the name {CLIPPED!r} is kept for the lane that counts clipped elements, the last "
+            "field of a plan made with clipped=True; give your own field another name"
+        )
 
 
 def _check_name(name: Any) -> None:

@@ -15,12 +15,13 @@ from secagg import party, records
 from secagg.drive.clock import PhaseClock
 from secagg.drive.ensemble import Ensemble, Keys, Several
 from secagg.drive.participant import Contribution
+from secagg.errors import InputError
 from secagg.fields import Schema
 from secagg.footprint import deep_size
 from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.planner import Plan
-from secagg.ring import Lane, RingVector
+from secagg.ring import Lane
 from secagg.sansio import Job, Outgoing, Randomness, RingTotal
 from secagg.types import SERVER, Buffer, PartyId
 
@@ -54,6 +55,18 @@ class Meter:
             self.add(phase(), time.thread_time() - cpu, time.monotonic() - wall)
 
 
+@contextmanager
+def naming(client: PartyId) -> Iterator[None]:
+    """Says whose input it is that does not fit: in a simulation one caller makes them all."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"client {client}: {error}") from None
+    except Exception as error:
+        error.add_note(f"while the input of client {client} was made")
+        raise
+
+
 class Desk:
     """What all parties of one simulation share, and no party of a real round has."""
 
@@ -74,7 +87,7 @@ class Desk:
             self.clock.entered += time.monotonic() - started
 
     def input_of(self, me: PartyId) -> Contribution:
-        with self.aside():
+        with self.aside(), naming(me):
             given = self.source(me)
         return given if isinstance(given, Contribution) else Contribution(given)
 
@@ -128,13 +141,13 @@ class MeteredClient(party.Client):
         """
         self._due = False
         given = self._desk.input_of(self._me)
-        with self.meter.running(self._now):
+        with self.meter.running(self._now), naming(self._me):
             encoded = records.encode(self.plan.schema, given.fields, given.weight, self._randomness)
             self.machine.set_input(encoded.vector, self._task)
             messages = super().outgoing()
         if messages:
             with self._desk.aside():
-                self._desk.tally.add(self._me, encoded.vector)
+                self._desk.tally.add(self._me, encoded)
         return messages
 
 
@@ -255,13 +268,18 @@ class Tally:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
+        self.clipped: dict[str, int] = {}
+        """Elements of all inputs, by field."""
         self._members: set[PartyId] = set()
         self._ring = schema.layout.zeros()
         self._levels = {slot.name: np.zeros(slot.length, np.int64) for slot in schema.slots}
 
-    def add(self, member: PartyId, vector: RingVector) -> None:
+    def add(self, member: PartyId, encoded: records.Encoded) -> None:
         """Signed sums need no modulus: the schema's head-room proves them below 2^63."""
+        vector = encoded.vector
         self._members.add(member)
+        for name, number in encoded.clipped.items():
+            self.clipped[name] = self.clipped.get(name, 0) + number
         for total, lane in zip(self._ring, vector, strict=True):
             total += lane
         for slot in self._schema.slots:

@@ -38,11 +38,17 @@ from secagg.types import FIRST_RESERVED, AbortReason, Buffer, Fault, NonCopyable
 
 @dataclass(frozen=True)
 class Report:
-    """What happened besides the sum. error_bounds: of each field's mean, against clipped inputs."""
+    """What happened besides the sum.
+
+    error_bounds: of each field's mean, against clipped inputs. clipped: by field, how many elements
+    of all contributors were clipped; None wherever no one party knows, so outside simulations. A
+    plan with the lane `clipped` has their total in the aggregate's sums.
+    """
 
     protocol: str
     faults: Mapping[PartyId, Fault]
     error_bounds: Mapping[str, float]
+    clipped: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ class Client(NonCopyable):
         me = PartyId(integer("me", me, 0, FIRST_RESERVED - 1))
         self.plan = plan
         self.clipped: Mapping[str, int] = {}
-        """Elements beyond clip in the input given, by field. It stays on this side."""
+        """Elements beyond clip in the input given, by field. It stays on this side, but for its
+        sum in a plan with the lane `clipped`."""
         self._randomness = randomness
         self.machine: ClientMachine = plan.info.client(
             plan.session(nonce, payload_digest, committee),

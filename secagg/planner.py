@@ -54,6 +54,7 @@ def plan(
     max_weight: int = 1,
     servers: int = 1,
     direct: bool = False,
+    clipped: bool = False,
 ) -> Plan:
     """The cheapest plan that withstands the threat, or the one of the protocol that is named.
 
@@ -61,7 +62,9 @@ def plan(
     dropout: the fractions of clients that may collude with the server, and that may be lost
     before the survivors are fixed; in [0, 1). min_clients: end a round that starts with fewer.
     servers: how many hold shares, of whom one is trusted by each client, whichever that is; with
-    one there are no shares. direct: clients reach each of several servers themselves.
+    one there are no shares. direct: clients reach each of several servers themselves. clipped:
+    adds a lane of that name, in which every client says how many of its elements it has clipped;
+    their total is revealed with the sums.
 
     Cheapest is the smallest upload of a client, then its compute: every message that depends on
     the graph grows with the degree, so SecAgg+ wins wherever it is feasible, and SecAgg stands in
@@ -72,7 +75,7 @@ def plan(
     """
     threat = _threat(clients, corrupt, dropout, adversary, min_clients)
     threat = _with_servers(threat, servers, direct)
-    schema = Schema.of(fields, threat.clients, max_weight)
+    schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
     if protocol is None:
         name, params = _cheapest(threat, schema.layout)
     else:

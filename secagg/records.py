@@ -6,6 +6,7 @@ there are ring elements only. The weight and the count travel inside the vector,
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
-from secagg.fields import FixedPoint, Integer, Schema, Slot
+from secagg.fields import CLIPPED, FixedPoint, Integer, Schema, Slot
 from secagg.quantize import as_array, brought, dequantize, flatten, quantize_into
 from secagg.ring import Lane, Ring, RingVector
 from secagg.types import Randomness
@@ -30,9 +31,10 @@ Float64s: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """clipped: per fixed-point field, how many values lay beyond its clip. Local, never sent."""
+    """clipped: per fixed-point field, how many values lay beyond its clip. It stays here, but for
+    its sum in a plan with the lane `clipped`."""
 
-    vector: RingVector
+    vector: RingVector = dataclasses.field(repr=False)
     clipped: dict[str, int]
 
 
@@ -45,10 +47,10 @@ class Decoded:
     for an integer one. weight: the total weight; the number of contributors if weights are off.
     """
 
-    levels: dict[str, Int64s]
-    sum: dict[str, Int64s | Float64s]
-    mean: dict[str, Float64s]
-    weight: int
+    levels: dict[str, Int64s] = dataclasses.field(repr=False)
+    sum: dict[str, Int64s | Float64s] = dataclasses.field(repr=False)
+    mean: dict[str, Float64s] = dataclasses.field(repr=False)
+    weight: int = dataclasses.field(repr=False)
 
 
 def encode(
@@ -56,19 +58,21 @@ def encode(
 ) -> Encoded:
     """A client's ring vector: every field, its weight if the schema has weights, its counts.
 
-    values: exactly the schema's fields. A fixed-point field takes what `quantize` takes and is
-    multiplied by the weight after rounding; an integer field takes integer dtypes only and is not
-    weighted. weight: an integer 1 to schema.max_weight.
+    values: exactly the fields of schema.given: the lane `clipped` is filled in here. A fixed-point
+    field takes what `quantize` takes and is multiplied by the weight after rounding; an integer
+    field takes integer dtypes only and is not weighted. weight: an integer 1 to schema.max_weight.
 
     Raises InputError for missing or extra fields and wrong kinds or sizes, RangeError for a value
     or weight outside its range; both before anything is sent. Two clients that pass mappings must
     order them alike: nothing on the wire could tell (see Structure).
     """
-    _check_same("fields", [name for name, _ in schema.fields], values)
+    if schema.counts_clipped and CLIPPED in values:
+        raise InputError(f"leave out {CLIPPED!r}: what is clipped is counted here")
+    _check_same("fields", [name for name, _ in schema.given], values)
     weight = _check_weight(weight, schema.max_weight)
     vector = schema.layout.zeros()
     clipped = {}
-    for (name, field), slot in zip(schema.fields, schema.slots, strict=True):
+    for (name, field), slot in zip(schema.given, schema.slots, strict=False):
         ring, part = schema.layout.segments[slot.segment].ring, _part(vector, slot)
         if isinstance(field, FixedPoint):
             clipped[name] = quantize_into(
@@ -82,11 +86,26 @@ def encode(
             )
         else:
             _store(part, _integers(values[name], field, name), ring)
+    if schema.counts_clipped:
+        _part(vector, schema.slots[-1])[:] = sum(clipped.values())
     if schema.weight_slot is not None:
         _part(vector, schema.weight_slot)[:] = weight
     for slot in schema.count_slots:
         _part(vector, slot)[:] = 1
     return Encoded(vector, clipped)
+
+
+def clipping(schema: Schema, clipped: Mapping[str, int], clients: int = 1) -> str:
+    """What to tell a person of values that were clipped; nothing where none was.
+
+    clipped: by field, of `clients` inputs together.
+    """
+    return "; ".join(
+        f"{clipped[name]} of {clients * field.length} elements of field {name!r} lay beyond "
+        f"±{field.clip!r} and were clipped"
+        for name, field in schema.given
+        if isinstance(field, FixedPoint) and clipped.get(name)
+    )
 
 
 def check_counts(schema: Schema, vector: RingVector, contributors: int) -> None:
@@ -205,10 +224,9 @@ def _check_same(what: str, expected: Iterable[str], given: Any) -> None:
     names, expected = set(given.keys()), set(expected)
     missing, unknown = sorted(expected - names), len(names - expected)
     if missing or unknown:
-        raise InputError(
-            f"missing {what}: {_listed(missing)}; unknown {what}: {unknown}; to be given are "
-            f"exactly {_listed(sorted(expected))}"
-        )
+        said = [f"missing {what}: {_listed(missing)}"] if missing else []
+        said += [f"unknown {what}: {unknown} of those given"] if unknown else []
+        raise InputError(f"{'; '.join(said)}; to be given are exactly {_listed(sorted(expected))}")
 
 
 def _listed(names: Sequence[str]) -> str:

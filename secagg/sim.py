@@ -7,9 +7,10 @@ moment it would mask it, and what comes out is compared with the sum computed in
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -24,9 +25,12 @@ from secagg.footprint import peak_rss
 from secagg.metered import Desk, Given, MeteredClient, MeteredServer, Progress, Source
 from secagg.party import Aggregate
 from secagg.planner import Plan
+from secagg.records import clipping
 from secagg.sansio import Randomness
 from secagg.types import MAX_CLIENTS, PartyId
 from secagg.wire.frame import NONCE_SIZE, payload_digest
+
+log = logging.getLogger(__name__)
 
 MAX_SEED = (1 << 128) - 1
 
@@ -109,7 +113,8 @@ def simulate(
 
     Raises ParameterError for a phase that the protocol does not have and for more drops than
     clients, InputError or RangeError for an input that does not fit the plan, BelowThreshold where
-    too few are left, PolicyRefused for a plan that is for reading only.
+    too few are left, PolicyRefused for a plan that is for reading only. What was clipped is in the
+    aggregate's report, and logged as one warning.
     """
     done = run(plan, inputs, drop=drop, seed=seed, payload=payload, progress=progress)
     if not done.exact:
@@ -148,10 +153,12 @@ def run(
     )
     phases = desk.clock.stop()
     aggregate = server.aggregate()
+    exact = desk.tally.equals(total, aggregate)
+    aggregate = _with_clipped(plan, aggregate, desk.tally.clipped)
     stayed = [client for me, client in clients.items() if me not in leaving]
     return Simulation(
         aggregate=aggregate,
-        exact=desk.tally.equals(total, aggregate),
+        exact=exact,
         phases=_in_order(plan, phases),
         client_seconds=_mean(sum(client.meter.cpu.values()) for client in stayed),
         client_phases={
@@ -165,6 +172,12 @@ def run(
         server_state_bytes=server.state_bytes,
         peak_rss=peak_rss(),
     )
+
+
+def _with_clipped(plan: Plan, aggregate: Aggregate, clipped: Mapping[str, int]) -> Aggregate:
+    if note := clipping(plan.schema, clipped, aggregate.count):
+        log.warning("in this simulation, %s", note)
+    return replace(aggregate, report=replace(aggregate.report, clipped=clipped))
 
 
 def _schedule(plan: Plan, drops: Sequence[Drop], seed: int) -> dict[PartyId, str]:
@@ -191,11 +204,19 @@ def _schedule(plan: Plan, drops: Sequence[Drop], seed: int) -> dict[PartyId, str
 def _source(plan: Plan, inputs: Inputs) -> Source:
     if callable(inputs):
         return inputs
-    by_id = {PartyId(me): given for me, given in inputs.items()}
-    if by_id.keys() != set(range(plan.threat.clients)):
+    if not hasattr(inputs, "items"):
         raise InputError(
-            f"inputs need one entry for each id from 0 to {plan.threat.clients - 1}; "
-            f"given are {len(by_id)}"
+            "inputs are a mapping of ids to each client's fields, or a callable of an id, and not "
+            f"a {type(inputs).__name__}"
+        )
+    by_id = {PartyId(me): given for me, given in inputs.items()}
+    everyone = range(plan.threat.clients)
+    if by_id.keys() != set(everyone):
+        missing = [me for me in everyone if me not in by_id]
+        first = f", and client {missing[0]} has none" if missing else ""
+        raise InputError(
+            f"inputs need one entry for each id from 0 to {everyone[-1]}; given are "
+            f"{len(by_id)}{first}"
         )
     return by_id.__getitem__
 

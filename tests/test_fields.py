@@ -126,6 +126,35 @@ def test_schemas_that_cannot_be(fields: dict[str, Field], clients: int, max_weig
         Schema.of(fields, clients, max_weight)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"clipped": FixedPoint(3, 1.0, 8)},
+        {"clipped": Integer(1, 3)},
+        {"clipped": Integer(1, 3), "u": FixedPoint(3, 1.0, 8)},
+        {"u": FixedPoint(3, 1.0, 8), "clipped": Integer(1, 4)},
+        {"u": FixedPoint(3, 1.0, 8), "clipped": Integer(2, 3)},
+        {"u": Integer(3, 3), "clipped": Integer(1, 3)},
+    ],
+)
+def test_the_name_of_the_clipped_lane_is_its_own(fields: dict[str, Field]) -> None:
+    """specs/02-quantization.md §5.8: also in a plan that was received."""
+    with pytest.raises(ParameterError, match="'clipped' is kept for the lane"):
+        Schema.of(fields, 5)
+
+
+def test_the_clipped_lane_comes_last_and_bounds_what_can_be_clipped() -> None:
+    u, v = FixedPoint(3, 1.0, 8), FixedPoint(4, 1.0, 12)
+    made = Schema.of({"u": u, "h": Integer(9, 2), "v": v}, 5, clipped=True)
+    assert made.fields[-1] == ("clipped", Integer(1, 7))
+    assert made == Schema.of({"u": u, "h": Integer(9, 2), "v": v, "clipped": Integer(1, 7)}, 5)
+    assert made.counts_clipped and not Schema.of({"u": u}, 5).counts_clipped
+    with pytest.raises(ParameterError, match="distinct names"):
+        Schema.of({"u": u, "clipped": Integer(1, 3)}, 5, clipped=True)
+    with pytest.raises(ParameterError, match="clipped needs a fixed-point field"):
+        Schema.of({"h": Integer(1, 1)}, 5, clipped=True)
+
+
 def test_repeated_names_are_refused() -> None:
     """Row 9."""
     with pytest.raises(ParameterError, match="distinct"):

@@ -20,7 +20,7 @@ from secagg.errors import (
     RangeError,
 )
 from secagg.fields import Field, FixedPoint, Integer, Schema
-from secagg.records import Decoded, Encoded, Structure, check_counts, decode, encode
+from secagg.records import Decoded, Encoded, Structure, check_counts, clipping, decode, encode
 from secagg.ring import RingVector
 
 
@@ -172,7 +172,7 @@ def test_the_encoding_is_as_specified() -> None:
 def test_clipped_values_are_counted_per_field() -> None:
     """Row 82."""
     assert encoded().clipped == {"u": 1, "v": 0}
-    assert "vector" in repr(encoded())
+    assert repr(encoded()) == "Encoded(clipped={'u': 1, 'v': 0})"
 
 
 @pytest.mark.parametrize("weight", [0, -1, 8, 2**64, 1.0, 2.5, float("nan"), "1", None, True])
@@ -187,7 +187,7 @@ def test_numpy_integers_are_weights() -> None:
 
 
 def test_fields_must_be_all_there_and_no_others() -> None:
-    with pytest.raises(InputError, match="missing fields: 'h'; unknown fields: 1; .* 'u', 'v'$"):
+    with pytest.raises(InputError, match="missing fields: 'h'; unknown fields: 1 of .* 'u', 'v'$"):
         encode(SCHEMA, {"u": [0] * 3, "v": [0], "x": [0]}, 1, os.urandom)
 
 
@@ -333,7 +333,7 @@ def test_a_structure_fixes_the_order() -> None:
 
 def test_a_structure_refuses_other_names_and_shapes() -> None:
     structure = Structure.of(model())
-    with pytest.raises(InputError, match="missing entries: 'bias'; unknown entries: 0"):
+    with pytest.raises(InputError, match="missing entries: 'bias'; to be given"):
         structure.flatten({k: v for k, v in model().items() if k != "bias"})
     with pytest.raises(InputError, match=r"'scale' takes shape \(\), and \(1,\) was given"):
         structure.flatten({**model(), "scale": [0.5]})
@@ -380,3 +380,39 @@ def test_a_flat_model_keeps_the_type_that_all_entries_have() -> None:
     mixed = {**single, "c": np.float64(0.5)}
     assert Structure.of(mixed).flatten(mixed).dtype == np.float64
     assert Structure.of({}).flatten({}).size == 0
+
+
+LANE = Schema.of(
+    {"u": FixedPoint(3, 1.0, 16), "h": Integer(2, 9), "v": FixedPoint(2, 2.0, 4)},
+    10,
+    7,
+    clipped=True,
+)
+
+
+def test_the_clipped_lane_counts_what_encode_clips() -> None:
+    """specs/02-quantization.md §5.8: unweighted, over every fixed-point field, and summed."""
+    assert LANE.fields[-1] == ("clipped", Integer(1, 5))
+    assert [name for name, _ in LANE.given] == ["u", "h", "v"]
+    given = {"u": [9.0, -9.0, 0.5], "h": [9, -9], "v": [2.0, 2.5]}
+    result = aggregate(LANE, [(given, 7), ({**given, "u": [0, 0, 0]}, 2), (given, 1)])
+    assert result.sum["clipped"].tolist() == [3 + 1 + 3]
+    assert result.sum["clipped"].dtype == np.int64
+    every = {"u": [9, 9, 9], "h": [0, 0], "v": [9, 9]}
+    assert aggregate(LANE, [(every, 7)] * 10).sum["clipped"].tolist() == [50]
+    with pytest.raises(InputError, match="leave out 'clipped'"):
+        encode(LANE, {**given, "clipped": [0]}, 1, os.urandom)
+    with pytest.raises(InputError, match="unknown fields: 1"):
+        encode(SCHEMA, {**VALUES, "clipped": [0]}, 1, os.urandom)
+
+
+def test_what_was_clipped_is_told_in_words() -> None:
+    schema = Schema.of({"u": FixedPoint(3, 0.25, 16), "v": FixedPoint(2, 2.0, 4)}, 10)
+    assert clipping(schema, {"u": 0, "v": 0}) == clipping(schema, {}) == ""
+    assert clipping(schema, {"u": 2, "v": 0}) == (
+        "2 of 3 elements of field 'u' lay beyond ±0.25 and were clipped"
+    )
+    assert "7 of 30 elements of field 'u'" in clipping(schema, {"u": 7, "v": 1}, 10)
+    assert "; 1 of 20 elements of field 'v' lay beyond ±2.0" in clipping(
+        schema, {"u": 7, "v": 1}, 10
+    )

@@ -251,6 +251,65 @@ def test_a_bad_input_names_its_field() -> None:
         simulate(make(), lambda me: {})
 
 
+FRACTION = FixedPoint(3, 1.0, 16)
+
+
+@pytest.mark.parametrize("key", [int, np.int64, np.uint8, np.float64])
+@pytest.mark.parametrize("called", [False, True])
+def test_a_bad_input_names_its_client(key: Any, called: bool) -> None:
+    """Whatever type of number the caller counts with, and however the inputs are given."""
+    inputs = {key(i): {"u": np.full(3, np.nan if i == 13 else 0.5)} for i in range(20)}
+    made = plan(clients=20, fields={"u": FRACTION}, protocol="plainsum")
+    with pytest.raises(RangeError, match="^client 13: field 'u': NaN or infinite at index 0;"):
+        simulate(made, inputs.__getitem__ if called else inputs)
+
+
+def test_an_input_that_cannot_be_made_names_its_client() -> None:
+    made = plan(clients=3, fields={"u": FRACTION}, dropout=0, protocol="plainsum")
+    with pytest.raises(ZeroDivisionError) as failed:
+        simulate(made, lambda me: {"u": [1 / (2 - me)] * 3})
+    assert failed.value.__notes__ == ["while the input of client 2 was made"]
+    with pytest.raises(InputError, match="^client 0: fields are given by name, .* not as a list"):
+        simulate(made, lambda me: [0.5, 0.5, 0.5])  # type: ignore[arg-type, return-value]
+    with pytest.raises(InputError, match="given are 2, and client 1 has none"):
+        simulate(made, {i: {"u": [0, 0, 0]} for i in (0, 2)})
+    with pytest.raises(InputError, match="a callable of an id, and not a list"):
+        simulate(made, [{"u": [0, 0, 0]}] * 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("protocol", ["secagg", "plainsum", "additive"])
+def test_what_is_clipped_is_reported_and_said_once(
+    protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 82: by field, over the contributors; with the lane (02 §5.8) in the sums as well."""
+    several = {"servers": 2} if protocol == "additive" else {}
+    fields = {"u": FRACTION, "v": FixedPoint(2, 0.5, 8), "w": FixedPoint(1, 9.0, 8)}
+    made = plan(
+        clients=6,
+        fields=fields,
+        corrupt=0,
+        dropout="1/3",
+        clipped=True,
+        protocol=protocol,
+        **several,
+    )
+    inputs = {i: {"u": [i, -i, 0.5], "v": [0.5, 0.6], "w": [9]} for i in range(6)}
+    phase = made.info.phases[0]
+    total = simulate(made, inputs, drop=drop_at(phase, count=1))
+    of_u = 2 * sum(i > 1 for i in total.contributors)
+    assert total.report.clipped == {"u": of_u, "v": 5, "w": 0}
+    assert total.sum["clipped"].tolist() == [of_u + 5]
+    [warning] = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning == (
+        f"in this simulation, {of_u} of 15 elements of field 'u' lay beyond ±1.0 and were clipped; "
+        "5 of 10 elements of field 'v' lay beyond ±0.5 and were clipped"
+    )
+    caplog.clear()
+    calm = {i: {"u": [1, -1, 0], "v": [0.5, 0], "w": [0]} for i in range(6)}
+    assert simulate(made, calm).report.clipped == {"u": 0, "v": 0, "w": 0}
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("seed", [-1, True, 1.5])
 def test_a_seed_is_a_number_from_0_on(seed: Any) -> None:
     with pytest.raises(ParameterError, match="seed"):

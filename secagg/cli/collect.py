@@ -11,7 +11,7 @@ import typer
 
 from secagg.cli import keyfile, options, pinned
 from secagg.cli.output import handled, report, rows, save_array
-from secagg.cli.service import STOPPED, UNKNOWN, run_until_stopped
+from secagg.cli.service import STOPPED, UNKNOWN, revealed, run_until_stopped
 from secagg.drive.collecting import Keep
 from secagg.drive.collecting import collect as collect_totals
 from secagg.footprint import peak_rss
@@ -92,6 +92,7 @@ class _Collecting:
             "contributors": total.count if total else 0,
             "dropped": None,
             "weight": total.weight if total else 0,
+            "clipped": revealed(total),
             "error_bounds": dict(total.report.error_bounds) if total else {},
             "phases": {"collect": self.seconds},
             "bytes_up": None,
@@ -101,5 +102,5 @@ class _Collecting:
 
 
 def _readable(answer: dict[str, object]) -> dict[str, object]:
-    names = ("task_digest", "batch", "contributors", "weight", "error_bounds", "phases")
-    return {name: answer[name] for name in names}
+    names = ("task_digest", "batch", "contributors", "weight", "clipped", "error_bounds", "phases")
+    return {name: answer[name] for name in names if answer[name] is not None}

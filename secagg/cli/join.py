@@ -128,7 +128,8 @@ class _Joining:
         client_seconds is the processor time of this whole process, start-up included.
         """
         every = [_figures(outcome) for outcome in self.outcomes]
-        nothing = {"contributors": 0, "dropped": 0, "phases": {}, "bytes_up": 0, "bytes_down": 0}
+        nothing = {"contributors": 0, "dropped": 0, "clipped": 0, "phases": {}}
+        nothing |= {"bytes_up": 0, "bytes_down": 0}
         used = {"client_seconds": time.process_time(), "peak_rss": peak_rss()}
         return {**UNKNOWN, **(every[-1] if every else nothing), **used, "rounds": every}
 
@@ -138,6 +139,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "contributors": outcome.contributors,
         "dropped": outcome.dropped,
         "error": outcome.reason.value if outcome.reason else None,
+        "clipped": sum(outcome.clipped.values()),
         "phases": dict(outcome.report.phases),
         "bytes_up": outcome.report.bytes_up,
         "bytes_down": outcome.report.bytes_down,
@@ -146,7 +148,16 @@ def _figures(outcome: Outcome) -> dict[str, object]:
 
 def _readable(answer: dict[str, object]) -> dict[str, object]:
     of_report = ("task_digest", "stored")
-    names = (*of_report, "contributors", "dropped", "error", "bytes_up", "bytes_down", "peak_rss")
+    names = (
+        *of_report,
+        "contributors",
+        "dropped",
+        "error",
+        "clipped",
+        "bytes_up",
+        "bytes_down",
+        "peak_rss",
+    )
     return {name: answer[name] for name in names if answer.get(name) is not None}
 
 

@@ -23,6 +23,10 @@ Clients: TypeAlias = Annotated[int, typer.Option(help="The most clients that tak
 Length: TypeAlias = Annotated[int, typer.Option(help="Elements of a client's vector.")]
 Bits: TypeAlias = Annotated[int, typer.Option(help="Bits of one element.")]
 Clip: TypeAlias = Annotated[float, typer.Option(help="Elements lie in [-clip, clip].")]
+Clipped: TypeAlias = Annotated[
+    bool,
+    typer.Option("--clipped", help="Reveal too how many elements of all inputs were clipped."),
+]
 MaxWeight: TypeAlias = Annotated[int, typer.Option(help="The largest weight of a client.")]
 # strings, because a fraction is taken as the decimal that was typed
 Corrupt: TypeAlias = Annotated[

@@ -56,7 +56,7 @@ def read_server_key(path: Path, task: Task) -> tuple[int, ServerSecrets]:
 
 def only_field(plan: Plan) -> str:
     """The name of the field that a file of one vector is for."""
-    names = [name for name, _ in plan.schema.fields]
+    names = [name for name, _ in plan.schema.given]
     if len(names) != 1:
         raise ParameterError(
             f"the plan has {len(names)} fields, and a .npy file holds one: use the library"

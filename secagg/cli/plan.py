@@ -39,6 +39,7 @@ def plan(
     min_clients: options.MinClients = None,
     servers: options.Servers = 1,
     direct: options.Direct = False,
+    clipped: options.Clipped = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan, to pin and to share.")
     ] = None,
@@ -58,6 +59,7 @@ def plan(
             max_weight=max_weight,
             servers=servers,
             direct=direct,
+            clipped=clipped,
         )
         if out is not None:
             write_whole(out, made.encode(), force=force)

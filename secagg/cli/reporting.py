@@ -63,6 +63,7 @@ class Reporting:
             **UNKNOWN,
             "contributors": None,
             "dropped": None,
+            "clipped": sum(outcome.clipped.values()) if outcome else None,
             "phases": {"upload": self.seconds},
             "bytes_up": outcome.bytes_up if outcome else None,
             "bytes_down": None,

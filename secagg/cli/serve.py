@@ -13,7 +13,14 @@ import typer
 from secagg import planner
 from secagg.cli import member, options
 from secagg.cli.output import handled, report, rows, save_array, warn, write_whole
-from secagg.cli.service import FAILED_ROUND, STOPPED, UNKNOWN, run_until_stopped
+from secagg.cli.service import (
+    FAILED_ROUND,
+    STOPPED,
+    UNKNOWN,
+    clip_notice,
+    revealed,
+    run_until_stopped,
+)
 from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
 from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError, TooLarge
@@ -52,6 +59,7 @@ def serve(
     dropout: options.Dropout = "0.2",
     min_clients: options.MinClients = None,
     protocol: options.Protocol = None,
+    clipped: options.Clipped = False,
     payload: Annotated[Path | None, typer.Option(help="The task that every client gets.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the last round's mean, as .npy.")] = None,
     role: options.ServerRole = None,
@@ -86,7 +94,7 @@ def serve(
             if peer or any(file is not None for file in files):
                 raise ParameterError("--task, --key, --store and --peer come with a --role")
             weights = (clip, max_weight)
-            plan = _plan(*sizes, *weights, corrupt, dropout, min_clients, protocol)
+            plan = _plan(*sizes, *weights, corrupt, dropout, min_clients, protocol, clipped)
             running = _Serving(plan, _payload(payload), rounds, deadline, wait, out)
         stopped = run_until_stopped(running.run(host, port, port_file))
     answer = running.answer()
@@ -105,6 +113,7 @@ def _plan(
     dropout: str,
     min_clients: int | None,
     protocol: str | None,
+    clipped: bool,
 ) -> Plan:
     if clients is None or length is None or bits is None:
         raise ParameterError("serve needs --clients, --length and --bits, or a --role and --task")
@@ -116,6 +125,7 @@ def _plan(
         min_clients=min_clients,
         max_weight=max_weight,
         protocol=protocol,
+        clipped=clipped,
     )
 
 
@@ -141,6 +151,7 @@ class _Serving:
         async with open_service(host, port, max_size=message_limit(self.plan)) as service:
             typer.echo(f"serving on port {service.port} of {host}", err=True)
             typer.echo(f"plan digest {self.plan.digest().hex()}", err=True)
+            typer.echo(clip_notice(self.plan), err=True)
             if port_file is not None:
                 write_whole(port_file, f"{service.port}\n".encode(), force=True)
             try:
@@ -164,10 +175,13 @@ class _Serving:
                 "contributors": len(total.contributors) if total else 0,
                 "dropped": len(total.dropped) if total else self.plan.threat.clients,
                 "error": reason.value if reason else None,
+                "clipped": revealed(total),
                 **_traffic(service),
                 "server_seconds": time.process_time() - begun,
             }
         )
+        if clipped := revealed(total):
+            warn(f"round {len(self.done)}: clients clipped {clipped} elements of their inputs")
         if total is not None and self.out is not None:
             save_array(self.out, total.mean["update"])
 
@@ -197,5 +211,5 @@ def _traffic(service: Service) -> dict[str, object]:
 
 def _readable(answer: dict[str, object]) -> dict[str, object]:
     digests = ("plan_digest", "task_digest", "server")
-    names = (*digests, "contributors", "dropped", "error", "server_seconds", "peak_rss")
+    names = (*digests, "contributors", "dropped", "error", "clipped", "server_seconds", "peak_rss")
     return {name: answer[name] for name in names if answer.get(name) is not None}

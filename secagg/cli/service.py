@@ -7,6 +7,10 @@ import contextlib
 import signal
 from collections.abc import Coroutine, Mapping
 
+from secagg.fields import CLIPPED, FixedPoint
+from secagg.party import Aggregate
+from secagg.planner import Plan
+
 STOPPED = 128 + signal.SIGTERM
 """The exit code after SIGTERM or SIGINT: everything was closed in order, but not done."""
 FAILED_ROUND = 1
@@ -21,6 +25,21 @@ UNKNOWN: Mapping[str, object] = {
 """Keys of `simulate` that one side of a real round cannot know stay null: nobody here sees all the
 inputs, each side sees its own processor only, and what a machine holds is not told from the rest
 of a service's memory."""
+
+
+def clip_notice(plan: Plan) -> str:
+    """What becomes of a value that is too large, for an operator who cannot see one."""
+    bounds = {n: f.clip for n, f in plan.schema.fields if isinstance(f, FixedPoint)}
+    which = ", ".join(f"{name!r} beyond ±{clip!r}" for name, clip in bounds.items())
+    told = "" if plan.schema.counts_clipped else "; only with --clipped does the plan tell how many"
+    return f"clients clip what they have for {which}{told}"
+
+
+def revealed(total: Aggregate | None) -> int | None:
+    """How many elements were clipped, where the plan has a lane that says so."""
+    if total is None or CLIPPED not in total.sum:
+        return None
+    return int(total.sum[CLIPPED][0])
 
 
 def run_until_stopped(work: Coroutine[None, None, None]) -> bool:

@@ -36,6 +36,7 @@ def simulate(
     min_clients: options.MinClients = None,
     servers: options.Servers = 1,
     direct: options.Direct = False,
+    clipped: options.Clipped = False,
     drop: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,6 +61,7 @@ def simulate(
             max_weight=max_weight,
             servers=servers,
             direct=direct,
+            clipped=clipped,
         )
         done = _run(plan, [_drop(text) for text in drop or ()], seed)
         report(_figures(plan, done), as_json, lambda: _render(plan, done))
@@ -104,13 +106,14 @@ def warm_up(plan: planner.Plan) -> None:
     schema, clients = plan.schema, min(plan.threat.clients, _FEW)
     small = planner.plan(
         clients=clients,
-        fields={name: replace(field, length=1) for name, field in schema.fields},
+        fields={name: replace(field, length=1) for name, field in schema.given},
         corrupt=0,
         dropout=0,
         protocol=plan.protocol,
         max_weight=schema.clients * schema.max_weight // clients,
         servers=plan.threat.servers,
         direct=plan.threat.direct,
+        clipped=schema.counts_clipped,
     )
     sim.run(small, generated(small, 0))
 
@@ -146,6 +149,7 @@ def _figures(plan: planner.Plan, done: Simulation) -> dict[str, object]:
         "exact": done.exact,
         "contributors": len(done.aggregate.contributors),
         "dropped": len(done.aggregate.dropped),
+        "clipped": _clipped(done),
         "phases": dict(done.phases),
         "client_seconds": done.client_seconds,
         "server_seconds": done.server_seconds,
@@ -154,6 +158,10 @@ def _figures(plan: planner.Plan, done: Simulation) -> dict[str, object]:
         "server_state_bytes": done.server_state_bytes,
         "peak_rss": done.peak_rss,
     }
+
+
+def _clipped(done: Simulation) -> int:
+    return sum((done.aggregate.report.clipped or {}).values())
 
 
 def _shape(plan: planner.Plan) -> str:
@@ -171,6 +179,7 @@ def _render(plan: planner.Plan, done: Simulation) -> None:
             "protocol": f"{plan.protocol}, {_shape(plan)}",
             "result": f"the sum of {len(total.contributors)} clients {verdict}",
             "not in it": f"{len(total.dropped)} of {plan.threat.clients} clients",
+            "clipped": f"{_clipped(done)} elements of all inputs",
             **phases,
             "client CPU": f"{done.client_seconds:.4f} s on average",
             "server CPU": f"{done.server_seconds:.3f} s",

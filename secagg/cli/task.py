@@ -45,6 +45,7 @@ def task(
     dropout: options.Dropout = "0.2",
     min_clients: options.MinClients = None,
     direct: options.Direct = False,
+    clipped: options.Clipped = False,
     payload: Annotated[
         Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
     ] = None,
@@ -70,6 +71,7 @@ def task(
                 min_clients=min_clients,
                 servers=len(server),
                 direct=direct,
+                clipped=clipped,
             ),
             Committee(
                 tuple(_server(text, index) for index, text in enumerate(server)),
@@ -114,6 +116,7 @@ def _planned(
     min_clients: int | None,
     servers: int,
     direct: bool,
+    clipped: bool,
 ) -> Plan:
     if clients is None or length is None:
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
@@ -126,6 +129,7 @@ def _planned(
         min_clients=min_clients,
         servers=servers,
         direct=direct,
+        clipped=clipped,
     )
 
 

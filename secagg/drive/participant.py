@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -20,6 +21,7 @@ from secagg.errors import (
     TransportError,
 )
 from secagg.planner import Plan
+from secagg.records import clipping
 from secagg.sansio import Randomness, system_randomness
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link
 from secagg.types import SERVER, AbortReason, PartyId
@@ -33,6 +35,8 @@ from secagg.wire.frame import (
     payload_digest,
 )
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -45,7 +49,7 @@ class Offer:
     round: int
     party: PartyId
     plan: Plan
-    payload: bytes | None
+    payload: bytes | None = field(repr=False)
     payload_digest: bytes
     deadlines: Mapping[str, float]
 
@@ -59,7 +63,7 @@ class Contribution:
     """
 
     fields: Mapping[str, Any] = field(repr=False)
-    weight: int = 1
+    weight: int = field(default=1, repr=False)
     payload: bytes | None = field(default=None, repr=False)
 
 
@@ -71,7 +75,9 @@ class Outcome:
     """How a round ended for this client.
 
     reason: None when the server has its sum. contributors, dropped: as the server says, 0 where it
-    said nothing. detail: why this client left, where it did.
+    said nothing. detail: why this client left, where it did. clipped: by field, how many elements
+    of this client's input lay beyond the plan's clip; it stays on this side, but for its sum in a
+    plan with the lane `clipped`.
     """
 
     round: int
@@ -81,6 +87,7 @@ class Outcome:
     dropped: int
     report: RoundReport
     detail: str = ""
+    clipped: Mapping[str, int] = field(default_factory=dict)
 
 
 async def participate(
@@ -99,7 +106,8 @@ async def participate(
     what the caller agreed to; any other announced plan is refused, and without either any plan is
     accepted that its own rules allow, save one that protects nobody.
 
-    A server that breaks the protocol ends its round (PEER_FAULT), not the link. Raises
+    A server that breaks the protocol ends its round (PEER_FAULT), not the link. Elements that were
+    clipped are in the Outcome, and logged as one warning a round. Raises
     PolicyRefused for a plan that is not the pinned one, WireError and RemoteProtocolError for
     announcements that are none, InputError for a contribution that does not fit its plan, and
     whatever `inputs` raises: each time after telling the server that this client is out.
@@ -159,10 +167,9 @@ class _Participant:
         """Notes how the running round ended, if there is one."""
         if self._round is not None:
             offer, report = self._round.offer, self._round.finish()
-            self._round = None
-            self.outcomes.append(
-                Outcome(offer.round, offer.party, reason, contributors, dropped, report, detail)
-            )
+            clipped, self._round = self._round.clipped, None
+            told = (reason, contributors, dropped, report, detail, clipped)
+            self.outcomes.append(Outcome(offer.round, offer.party, *told))
 
     async def leave(self) -> None:
         """Whatever the reason: no task is left behind, and the server is not left waiting."""
@@ -237,6 +244,12 @@ class _ClientRound:
             self._machine.set_input(given.fields, weight=given.weight, payload_digest=digest)
         finally:
             await self._drain()
+        if note := clipping(self.offer.plan.schema, self.clipped):
+            log.warning("in round %d, %s", self.offer.round, note)
+
+    @property
+    def clipped(self) -> Mapping[str, int]:
+        return dict(self._machine.clipped)
 
     def finish(self) -> RoundReport:
         self.computing.cancel()

@@ -19,6 +19,7 @@ from secagg.arguments import seconds
 from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Role, anonymous
 from secagg.errors import LinkTimeout, ParameterError, RemoteProtocolError, WireError
+from secagg.records import clipping
 from secagg.sansio import Aborted, Randomness, system_randomness
 from secagg.task import Task
 from secagg.transport import websocket
@@ -44,7 +45,8 @@ def message_limit(task: Task) -> int:
 class ReportOutcome:
     """reason: None once every server has signed that it has stored this report, those among them
     that the leader speaks for; else why it ended, with detail. links: opened. bytes_up: of protocol
-    messages, repeats included. clipped: elements beyond clip, by field; it stays on this side.
+    messages, repeats included. clipped: elements beyond clip, by field; it stays on this side, but
+    for its sum in a plan with the lane `clipped`.
     """
 
     reason: AbortReason | None
@@ -151,6 +153,8 @@ class Reporter:
             randomness=randomness,
         )
         self._client.set_input(fields, weight=weight, payload_digest=payload_digest(payload))
+        if note := clipping(task.plan.schema, self._client.clipped):
+            log.warning("in this report, %s", note)
         self._client.start()
         self._client.outgoing()  # said again over every new link
         self._links = self._bytes_up = 0

@@ -26,7 +26,7 @@ from secagg.planner import plan
 ROOT = Path(__file__).parents[2]
 LENGTH = 30
 SERVE = ["--clients", "3", "--length", str(LENGTH), "--bits", "16", "--corrupt", "0"]
-SERVE += ["--dropout", "1/3", "--protocol", "secagg", "--json"]
+SERVE += ["--dropout", "0", "--protocol", "secagg", "--json"]
 KEYS = {
     "exact",
     "contributors",
@@ -99,7 +99,7 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
         clients=3,
         fields={"update": FixedPoint(LENGTH, 1.0, 16)},
         corrupt=0,
-        dropout="1/3",
+        dropout=0,
         protocol="secagg",
     )
     (tmp_path / "plan").write_bytes(agreed.encode())
@@ -130,6 +130,30 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
         # who did not pin the plan is told, once, what it promises and who chose it
         assert (agreed.explain() in err, err.count(agreed.digest().hex())) == (i == 0, i == 0)
         assert ("warning: the server chose" in err) == (i == 0)
+
+
+@pytest.mark.parametrize("lane", [[], ["--clipped"]])
+def test_clipping_is_told_on_both_sides(start: Start, tmp_path: Path, lane: list[str]) -> None:
+    """Row 82 on the command line: every client its own count, in its JSON and in one warning a
+    round; the server how many in all, where the plan has the lane, else that it cannot know."""
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", np.r_[np.full(i, 7.5), np.zeros(LENGTH - i)])
+    server = start("serve", *SERVE, "--rounds", "2", "--port-file", str(tmp_path / "port"), *lane)
+    where = url(tmp_path / "port")
+    clients = []
+    for i in range(3):
+        given = ["--input", str(tmp_path / f"{i}.npy"), "--json"]
+        clients.append(start("join", where, *given))
+    told, err = answer(server)
+    assert "clients clip what they have for 'update' beyond ±1.0" in err
+    assert ("only with --clipped does the plan tell how many" in err) == (not lane)
+    assert told["clipped"] == (3 if lane else None)
+    assert err.count("clients clipped 3 elements") == (2 if lane else 0)
+    for i, process in enumerate(clients):
+        data, err = answer(process)
+        assert (data["clipped"], [one["clipped"] for one in data["rounds"]]) == (i, [i, i])
+        warned = f"{i} of {LENGTH} elements of field 'update' lay beyond ±1.0 and were clipped"
+        assert err.count(warned) == (2 if i else 0)
 
 
 def test_too_few_clients_is_an_exit_code_and_sigterm_a_clean_end(

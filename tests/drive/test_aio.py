@@ -38,7 +38,7 @@ from secagg.errors import (
     RemoteProtocolError,
     WireError,
 )
-from secagg.fields import Integer
+from secagg.fields import FixedPoint, Integer
 from secagg.planner import Plan, plan
 from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
 from secagg.transport import memory
@@ -562,6 +562,27 @@ async def test_a_bad_contribution_is_the_callers_error(
     assert total.report.faults == {0: Fault.QUIT}
     with pytest.raises(error):
         await asyncio.wait_for(failing, SOON)
+
+
+async def test_an_outcome_says_what_was_clipped(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 82: to this client alone, and in one warning a round; nothing where nothing was."""
+
+    def give(offer: Offer) -> Contribution:
+        return Contribution({"u": [9.0, 0.5, -9.0] if offer.round == 2 else [1.0, 0.0, -1.0]})
+
+    fields = {"u": FixedPoint(3, 1.0, 16)}
+    agreed = plan(clients=1, fields=fields, corrupt=0, dropout=0, protocol="plainsum")
+    client = await bench.join(agreed, give)
+    totals = [await bench.service.run_round(agreed, TASK, deadlines=SOON) for _ in range(3)]
+    assert [total.report.clipped for total in totals] == [None] * 3
+    await bench.service.close()
+    outcomes = await asyncio.wait_for(client, SOON)
+    assert [outcome.clipped for outcome in outcomes] == [{"u": 0}, {"u": 2}, {"u": 0}]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "in round 2, 2 of 3 elements of field 'u' lay beyond ±1.0 and were clipped"
+    ]
 
 
 async def test_an_awaitable_from_a_plain_function(bench: Bench) -> None:

@@ -272,6 +272,26 @@ def _records() -> Steps:
     heavy[-1][-3] = 6
     steps.append(("decode_sum", summed))
     steps += [("decode_sum", {**summed, "vector": bad}) for bad in (off, heavy)]
+    return [*steps, *_clipped_lane(values)]
+
+
+def _clipped_lane(values: Data) -> Steps:
+    """02 §5.8: what the lane says, and what else has its name."""
+    lane = {"clients": 10, "schema": _schema_bytes(Schema.of(_FIELDS, 10, 5, clipped=True))}
+    beyond = {**values, "update": [x.hex() for x in (1.5, -1.0, -9.0)]}
+    steps: Steps = [("encode_record", {**lane, "values": beyond, "weight": w}) for w in (1, 5)]
+    total = perform({"operation": "encode_record", **steps[1][1]})["vector"]
+    steps.append(("decode_sum", {**lane, "vector": total, "contributors": 1}))
+    fixed, one = FixedPoint(3, 1.0, 8), {"weight": 1, "values": {}}
+    for fields in (
+        {"clippex": fixed},
+        {"clippex": Integer(1, 3), "u": fixed},
+        {"u": fixed, "clippex": Integer(1, 4)},
+        {"u": fixed, "clippex": Integer(2, 3)},
+        {"u": Integer(3, 3), "clippex": Integer(1, 3)},
+    ):
+        encoded = _schema_bytes(Schema.of(fields, 10)).replace(b"clippex".hex(), b"clipped".hex())
+        steps.append(("encode_record", {"clients": 10, "schema": encoded, **one}))
     return steps
 
 

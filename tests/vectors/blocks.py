@@ -391,6 +391,10 @@ def parse_schema(cursor: Cursor, clients: int) -> Schema:
         if length < 1 or not name or any(not 0x20 <= c <= 0x7E for c in name):
             raise Refused("ParameterError")
         fields.append((name.decode(), field))
+    if "clipped" in dict(fields):  # 02 §5.8
+        elements = sum(field["length"] for _, field in fields if "clip" in field)
+        if elements < 1 or fields[-1] != ("clipped", {"length": 1, "max": elements}):
+            raise Refused("ParameterError", "02 §5.8")
     if not fields or len({name for name, _ in fields}) != len(fields) or max_weight < 1:
         raise Refused("ParameterError")
     return Schema(fields, clients, max_weight)

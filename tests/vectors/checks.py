@@ -168,13 +168,15 @@ def do_encode_record(clients: int, schema: str, values: Data, weight: int) -> Da
     if not 1 <= weight <= parsed.max_weight:
         raise Refused("RangeError")
     vector = {width: [1] * length for width, length in parsed.segments}
+    clipped = 0
     for name, field in parsed.fields:
         width, start, length = parsed.places[name]
-        numbers = values[name]
+        numbers = [clipped] if name == "clipped" else values[name]  # 02 §5.8
         if "clip" in field:
             clip = field["clip"].hex()
-            levels = do_quantize(numbers, clip, field["bits"], "nearest")["levels"]
-            numbers = [q * weight for q in levels]
+            made = do_quantize(numbers, clip, field["bits"], "nearest")
+            clipped += made["clipped"]
+            numbers = [q * weight for q in made["levels"]]
         vector[width][start : start + length] = [q % 2**width for q in numbers]
     if parsed.max_weight > 1:
         widest, _ = parsed.segments[-1]
