@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -18,6 +18,11 @@ from secagg.fields import FixedPoint
 from secagg.planner import Plan
 from secagg.task import Task
 from secagg.wire.frame import payload_digest
+
+
+_Payload: TypeAlias = Annotated[
+    Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
+]
 
 
 def task(
@@ -46,9 +51,7 @@ def task(
     min_clients: options.MinClients = None,
     direct: options.Direct = False,
     clipped: options.Clipped = False,
-    payload: Annotated[
-        Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
-    ] = None,
+    payload: _Payload = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
     as_json: options.Json = False,
 ) -> None:
