@@ -98,10 +98,13 @@ class Selection:
 def _value(text: str) -> int | float | str:
     """100000, 1_000_000 and 1e6 alike; 0.1 and 1/3; else a word such as secagg+."""
     try:
-        number = Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        if "/" in text:
+            number = Fraction(text)  # without a power of ten, which could fill the memory
+        else:
+            number = Fraction(float(text)) if set("eE.").intersection(text) else Fraction(int(text))
+        return int(number) if number.denominator == 1 else float(number)
+    except (ValueError, OverflowError, ZeroDivisionError):
         return text
-    return int(number) if number.denominator == 1 else float(number)
 
 
 @dataclass(frozen=True, slots=True)

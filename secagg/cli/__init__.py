@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from secagg.cli import logs
+from secagg.cli.output import encodable
 
 COMMANDS = (
     *("demo", "plan", "simulate", "serve", "join"),
@@ -16,8 +22,33 @@ COMMANDS = (
 """In the order of --help. A command is the function named like its module."""
 
 
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""Of whichever click typer was built on."""
+_WORDS = "secagg.words"
+
+
+@contextmanager
+def _told(words: tuple[str, ...]) -> Iterator[None]:
+    """A script that asked for JSON reads of wrong usage there as well."""
+    try:
+        yield
+    except _UsageError as error:
+        if "--json" in words:
+            typer.echo(json.dumps({"error": "UsageError", "message": error.format_message()}))
+        raise
+
+
 class _Commands(TyperGroup):
     """Imports no command but the one that runs: `secagg plan` need not wait for the compiler."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = words = tuple(args)
+        with _told(words):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _told(ctx.meta[_WORDS]):
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -60,7 +91,9 @@ def _secagg(
 
     Every command takes --json and then prints exactly one JSON object on standard output.
     """
+    logs.configure()  # commands that run for long have options of it
 
 
 def main() -> None:
+    encodable()
     app()

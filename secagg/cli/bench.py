@@ -14,6 +14,7 @@ import secagg
 from secagg.cli import options
 from secagg.cli.output import handled, report
 from secagg.cli.output import rows as aligned
+from secagg.cli.targets import check_target
 from secagg.errors import ParameterError, PolicyRefused
 
 
@@ -29,7 +30,9 @@ def bench(
     ] = "",
     out: Annotated[
         Path | None,
-        typer.Option(help="Default: bench/results/NAME.json, or with --rows no file."),
+        typer.Option(
+            metavar="FILE.json", help="Default: bench/results/NAME.json, or with --rows no file."
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -45,6 +48,8 @@ def bench(
         selection = common.Selection.parse(rows)
         if out is None and not rows:
             out = root / "bench" / "results" / f"{name}.json"
+            out.parent.mkdir(parents=True, exist_ok=True)
+        check_target(out, "--out", suffix=".json")
         result = common.run(
             benchmark, selection, out=out, on_row=_told_as_json if as_json else _told
         )

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from secagg.cli import options
-from secagg.cli.output import handled, report
+from secagg.cli import logs, options
+from secagg.cli.output import fail, handled, report
 from secagg.cli.service import STOPPED, run_until_stopped
 from secagg.demo import view
 from secagg.demo.fleet import ClientFailed
@@ -21,7 +21,7 @@ BROKEN = 1
 
 
 def demo(
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds of training.")] = 8,
     clients: Annotated[int, typer.Option(help="Client processes.")] = 16,
     seed: Annotated[
         int, typer.Option(min=0, help="Fixes the split, the training, and who dies when.")
@@ -29,7 +29,9 @@ def demo(
     protocol: Annotated[str, typer.Option(metavar="NAME", help="secagg+ or secagg.")] = "secagg+",
     corrupt: options.Corrupt = "0.2",
     dropout: options.Dropout = "0.25",
-    deadline: Annotated[float, typer.Option(help="Seconds that each phase lasts at most.")] = 60.0,
+    deadline: options.Deadline = 60.0,
+    log_level: logs.LogLevel = logs.Level.WARNING,
+    log_json: logs.LogJson = False,
     as_json: options.Json = False,
 ) -> None:
     """Train a classifier of handwritten digits with clients that die on the way.
@@ -40,6 +42,7 @@ def demo(
     of the true updates, and its sum with the plain integer sum. The exit code is 0, 1 when a
     comparison fails, 2 for an error, 143 when stopped by a signal.
     """
+    logs.configure(log_level, log_json)
     settings = Settings(
         clients=clients,
         rounds=rounds,
@@ -51,6 +54,7 @@ def demo(
     )
     progress, console = Progress(), Console()
     with handled(as_json):
+        options.deadline(deadline)
         result = _run(settings, progress, None if as_json else console)
         if result is None:
             stopped = {"error": "Stopped", "message": "stopped by a signal; everything is closed"}
@@ -58,7 +62,7 @@ def demo(
             raise typer.Exit(STOPPED)
         report(result.as_json(), as_json, lambda: view.summarize(result, progress, console))
     if broken := result.broken():
-        typer.echo(f"error: {broken}", err=True)
+        fail("Broken", broken, False)
         raise typer.Exit(BROKEN)
 
 

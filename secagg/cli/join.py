@@ -7,31 +7,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import numpy.typing as npt
 import typer
 
-from secagg.cli import options
-from secagg.cli.output import handled, report, rows, warn
+from secagg import records
+from secagg.cli import logs, options, pinned
+from secagg.cli.npy import Vector
+from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
 from secagg.cli.reporting import Reporting, prepare
-from secagg.cli.service import FAILED_ROUND, STOPPED, UNKNOWN, run_until_stopped
+from secagg.cli.service import UNKNOWN, leave, run_until_stopped
 from secagg.drive.aio import Contribution, Offer, Outcome, connect, participate
-from secagg.errors import InputError, ParameterError, PolicyRefused, TransportError
+from secagg.errors import ParameterError, PolicyRefused, TransportError
 from secagg.footprint import peak_rss
 from secagg.planner import Plan
+from secagg.sansio import system_randomness
+
+_OF_A_TASK = ("task_digest", "payload", "timeout")
 
 
 def join(
-    urls: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="URL...", help="wss://HOST:PORT, or ws:// on loopback; several for some tasks."
-        ),
-    ],
-    input: Annotated[
-        Path, typer.Option("--input", help="The vector, as .npy; the same in every round.")
-    ],
+    ctx: typer.Context,
+    urls: options.Urls,
+    input: options.Input,
     weight: Annotated[int, typer.Option(help="This client's weight in the mean.")] = 1,
     plan: Annotated[
         Path | None, typer.Option(help="Take part in this plan only: `secagg plan --out`.")
@@ -49,6 +47,8 @@ def join(
     timeout: Annotated[
         float, typer.Option(help="With --task: seconds until the report must be stored.")
     ] = 60.0,
+    log_level: logs.LogLevel = logs.Level.WARNING,
+    log_json: logs.LogJson = False,
     as_json: options.Json = False,
 ) -> None:
     """Take part in every round of a service until it closes the connection; or report once.
@@ -59,42 +59,52 @@ def join(
     command again makes another report, which counts as well. The exit code is 0, 1 when a round
     gave no sum, 2 for an error, 143 when stopped by a signal.
     """
+    logs.configure(log_level, log_json)
     with handled(as_json):
         running: _Joining | Reporting
-        vector = _read_vector(input)
+        vector = Vector.open(input)
         if task is not None:
             if plan is not None or plan_digest is not None:
                 raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")
             pin = None if task_digest is None else parse_digest(task_digest, "task")
             running = prepare(task, pin, urls, vector, weight, payload, timeout)
         else:
-            if task_digest is not None or payload is not None or len(urls) > 1:
+            if len(urls) > 1:
                 raise ParameterError(NO_TASK)
-            pinned = _read_plan(plan) if plan is not None else None
+            options.refuse_given(ctx, _OF_A_TASK, f"is of a task: {NO_TASK}")
+            pinned.check_urls(urls, 1, "a client of one server")
+            chosen = _read_plan(plan) if plan is not None else None
             digest = parse_digest(plan_digest, "plan") if plan_digest is not None else None
-            running = _Joining(urls[0], vector, weight, pinned, digest)
+            running = _Joining(urls[0], vector, weight, chosen, digest)
+            running.try_input()
         stopped = run_until_stopped(running.run())
         if not stopped:
             running.check()
-    answer = running.answer()
-    report(answer, as_json, lambda: rows(_readable(answer)))
-    if stopped or running.failed:
-        raise typer.Exit(STOPPED if stopped else FAILED_ROUND)
+        answer = running.answer()
+        report(answer, as_json, lambda: rows(_readable(answer)))
+    leave(stopped, running.failed)
 
 
 @dataclass
 class _Joining:
     url: str
-    vector: npt.NDArray[Any]
+    vector: Vector
     weight: int
     plan: Plan | None
     digest: bytes | None
     outcomes: tuple[Outcome, ...] = ()
     shown: set[bytes] = field(default_factory=set)
+    values: npt.NDArray[Any] | None = None
+
+    def try_input(self) -> None:
+        """With a plan that is known beforehand, an input that does not fit it meets no server."""
+        if self.plan is not None:
+            given = self._given(self.plan)
+            records.encode(self.plan.schema, given.fields, given.weight, system_randomness)
 
     async def run(self) -> None:
         async with connect(self.url) as link:
-            typer.echo(f"connected to {self.url}: waiting for a round", err=True)
+            notice(f"connected to {self.url}: waiting for a round")
             self.outcomes = await participate(
                 link, self._contribute, plan=self.plan, plan_digest=self.digest
             )
@@ -113,13 +123,19 @@ class _Joining:
     def _contribute(self, offer: Offer) -> Contribution:
         if self.plan is None and self.digest is None:
             self._show(offer.plan)
-        return Contribution({"update": self.vector}, self.weight)
+        return self._given(offer.plan)
+
+    def _given(self, plan: Plan) -> Contribution:
+        """Read once, when the plan is known that says how long it must be."""
+        if self.values is None:
+            self.values = pinned.read_vector(self.vector, plan)
+        return Contribution({pinned.only_field(plan): self.values}, self.weight)
 
     def _show(self, plan: Plan) -> None:
         """Nothing that reveals the vector has been sent yet."""
         if plan.digest() not in self.shown:
             self.shown.add(plan.digest())
-            typer.echo(plan.explain(), err=True)  # it names the digest
+            notice(plan.explain())  # it names the digest
             warn("the server chose this plan; --plan or --plan-digest would pin it")
 
     def answer(self) -> dict[str, object]:
@@ -163,22 +179,7 @@ def _readable(answer: dict[str, object]) -> dict[str, object]:
 
 def _read_plan(path: Path) -> Plan:
     """A plan that the user chose: also one that protects nobody, if that is the choice."""
-    plan = Plan.decode(path.read_bytes(), allow_unprotected=True)
+    plan = pinned.read_plan(path, allow_unprotected=True)
     if plan.threat.servers > 1:
         raise PolicyRefused(NO_TASK)
     return plan
-
-
-def _read_vector(path: Path) -> npt.NDArray[Any]:
-    """Mapped, not read: a header that promises more than the file holds costs no memory.
-
-    Its length, type and values are judged against the plan, which only the server announces.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{path} is an archive of arrays; a .npy file holds one")
-    return array

@@ -15,7 +15,8 @@ import os
 import stat
 from pathlib import Path
 
-from secagg.cli.output import write_whole
+from secagg.cli import files
+from secagg.cli.targets import write_whole
 from secagg.committee import ServerSecrets
 from secagg.crypto import agree
 from secagg.errors import InputError, ParameterError, PolicyRefused
@@ -97,10 +98,8 @@ def parse_public(text: str, size: int, whose: str) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as source:
+    with files.opened(path, "--key") as source, files.reading(path, "--key"):
         status = os.fstat(source.fileno())  # of what is read, whatever the name leads to meanwhile
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is not a regular file")
         if open_to_others(status):
             mode = stat.S_IMODE(status.st_mode)
             raise PolicyRefused(

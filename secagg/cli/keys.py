@@ -9,6 +9,7 @@ import typer
 
 from secagg.cli import keyfile, options
 from secagg.cli.output import handled, report
+from secagg.cli.targets import check_target
 from secagg.committee import ServerSecrets, opening_secret
 
 
@@ -31,6 +32,7 @@ def keys(
     task, by a way on which nobody can replace it.
     """
     with handled(as_json):
+        check_target(out, "--out", force=force)
         made = opening_secret() if collector else ServerSecrets.generate()
         if isinstance(made, ServerSecrets):
             keyfile.write_server(out, made, force=force)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from secagg import arguments
 from secagg.cli import pinned
 from secagg.cli.options import Role
-from secagg.cli.output import warn, write_whole
+from secagg.cli.output import notice, warn
 from secagg.cli.service import UNKNOWN
+from secagg.cli.targets import check_target, write_whole
 from secagg.committee import ServerSecrets
 from secagg.drive.batches import BatchReport
 from secagg.drive.member import MemberService
@@ -38,7 +38,6 @@ class Settings:
     deadline: float
     patience: float
     linger: float
-    collect_only: bool
 
 
 def settings(
@@ -51,7 +50,6 @@ def settings(
     deadline: float,
     patience: float,
     linger: float,
-    collect_only: bool,
 ) -> Settings:
     """ParameterError unless the key is of a server of that role, with the peers that it needs."""
     if task is None or key is None or store is None:
@@ -70,14 +68,21 @@ def settings(
             )
     elif peers:
         raise ParameterError("--peer is the leader's: a helper waits for the leader to come")
+    for url in peers:
+        websocket.check_url(url)
+    check_target(store, "--store")
+    arguments.seconds("--deadline", deadline)
+    arguments.seconds("--patience", patience)
+    arguments.seconds("--linger", linger, zero=True)
     by_index = dict(enumerate(peers, start=1))
     times = (deadline, patience, linger)
-    return Settings(agreed, index, secrets, store, by_index, batches, *times, collect_only)
+    return Settings(agreed, index, secrets, store, by_index, batches, *times)
 
 
 @dataclass
 class Serving:
     settings: Settings
+    collect_only: bool
     done: list[BatchReport] = field(default_factory=list)
 
     async def run(self, host: str, port: int, port_file: Path | None) -> None:
@@ -93,12 +98,13 @@ class Serving:
                 deadline=chosen.deadline,
                 patience=chosen.patience,
                 linger=chosen.linger,
-                collect_only=chosen.collect_only,
+                collect_only=self.collect_only,
             )
             size = service.max_size
             async with websocket.listen(service.on_link, host, port, max_size=size) as bound:
-                typer.echo(f"server {chosen.index} on port {bound} of {host}", err=True)
-                typer.echo(f"task digest {chosen.task.digest().hex()}", err=True)
+                digest = chosen.task.digest().hex()
+                notice(f"server {chosen.index} on port {bound} of {host}", port=bound)
+                notice(f"task digest {digest}", task_digest=digest)
                 if port_file is not None:
                     write_whole(port_file, f"{bound}\n".encode(), force=True)
                 await self._until_stopped(service)

@@ -8,6 +8,15 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from secagg import arguments
+from secagg.errors import ParameterError
+
+MAX_DEADLINE = 4_294_967
+"""Seconds: an announcement has its milliseconds in 32 bits."""
+MAX_ROUNDS = 1_000_000
+MAX_BATCHES = 65_536
+"""A server makes room for each when it starts."""
+
 
 class Role(enum.StrEnum):
     """Among several servers."""
@@ -20,8 +29,13 @@ Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]
 Clients: TypeAlias = Annotated[int, typer.Option(help="The most clients that take part.")]
+SomeClients: TypeAlias = Annotated[
+    int | None, typer.Option(help="The most clients that take part.")
+]
 Length: TypeAlias = Annotated[int, typer.Option(help="Elements of a client's vector.")]
+SomeLength: TypeAlias = Annotated[int | None, typer.Option(help="Elements of a client's vector.")]
 Bits: TypeAlias = Annotated[int, typer.Option(help="Bits of one element.")]
+SomeBits: TypeAlias = Annotated[int | None, typer.Option(help="Bits of one element.")]
 Clip: TypeAlias = Annotated[float, typer.Option(help="Elements lie in [-clip, clip].")]
 Clipped: TypeAlias = Annotated[
     bool,
@@ -50,10 +64,37 @@ Direct: TypeAlias = Annotated[
 TaskFile: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The task of a sum over several servers.")
 ]
+Epoch: TypeAlias = Annotated[
+    int, typer.Option(help="A number never used before with these keys: each epoch is its own.")
+]
+Urls: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="URL...", help="wss://HOST:PORT, or ws:// on loopback; several for some tasks."
+    ),
+]
+Input: TypeAlias = Annotated[
+    Path, typer.Option("--input", metavar="FILE.npy", help="The vector; the same in every round.")
+]
 Host: TypeAlias = Annotated[str, typer.Option(help="A loopback address: TLS ends before us.")]
 Port: TypeAlias = Annotated[int, typer.Option(help="0 takes a free one.")]
 PortFile: TypeAlias = Annotated[
     Path | None, typer.Option(help="Write the bound port here, whole or not at all.")
+]
+Rounds: TypeAlias = Annotated[
+    int, typer.Option(min=1, max=MAX_ROUNDS, help="Rounds, over the same connections.")
+]
+Deadline: TypeAlias = Annotated[float, typer.Option(help="Seconds that each phase lasts at most.")]
+Wait: TypeAlias = Annotated[
+    float, typer.Option(help="Seconds to wait for all clients; then start with who is there.")
+]
+Means: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="NAME.npy",
+        help="Write the mean of the last round that had one; of several rounds each as well, as "
+        "NAME-0001.npy and so on.",
+    ),
 ]
 ServerRole: TypeAlias = Annotated[
     Role | None, typer.Option(help="Be one of several servers; with the options below.")
@@ -68,7 +109,9 @@ Peers: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--peer", metavar="URL", help="A leader's: each helper's, in the task's order."),
 ]
-Batches: TypeAlias = Annotated[int, typer.Option(min=1, help="Sums of this epoch.")]
+Batches: TypeAlias = Annotated[
+    int, typer.Option(min=1, max=MAX_BATCHES, help="Sums of this epoch.")
+]
 Patience: TypeAlias = Annotated[
     float, typer.Option(help="Seconds to wait for another server before a batch ends.")
 ]
@@ -78,3 +121,19 @@ Linger: TypeAlias = Annotated[
 CollectOnly: TypeAlias = Annotated[
     bool, typer.Option("--collect-only", help="Of a closed epoch: give out its totals again.")
 ]
+
+
+def deadline(value: float) -> float:
+    """The --deadline of a phase, in seconds. ParameterError for what is none."""
+    if arguments.seconds("--deadline", value) > MAX_DEADLINE:
+        raise ParameterError(f"--deadline must be at most {MAX_DEADLINE} seconds, not {value}")
+    return value
+
+
+def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """ParameterError if one of these parameters was typed: it would change nothing, in silence."""
+    flags = {str(param.name): param.opts[0] for param in ctx.command.params}
+    for name in names:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ParameterError(f"{flags[name]} {why}")

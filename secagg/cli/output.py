@@ -6,26 +6,23 @@ Progress, warnings and errors go to standard error.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
 
 import typer
 from rich.console import Console
 
-from secagg.errors import SecAggError, TooLarge
+from secagg.cli import logs
+from secagg.cli.logs import Level, printable
+from secagg.errors import Aborted, IntegrityError, SecAggError
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
+NO_SUM = 1
+"""The exit code where everybody did as they should, and there is no sum to give."""
 FAILED = 2
-"""The exit code of every error that has a message, wrong usage included."""
+"""The exit code of every other error that has a message, wrong usage included."""
 
 
 def report(data: Mapping[str, object], as_json: bool, render: Callable[[], None]) -> None:
@@ -34,33 +31,74 @@ def report(data: Mapping[str, object], as_json: bool, render: Callable[[], None]
     data: JSON's own types only. NaN and infinities, which JSON lacks, are a ValueError.
     """
     if as_json:
-        typer.echo(json.dumps(data, allow_nan=False))
+        _answer(json.dumps(data, allow_nan=False))
     else:
         render()
 
 
+def _answer(line: str) -> None:
+    """To standard output. What a full disk did not take is not tried again when Python ends."""
+    try:
+        typer.echo(line)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        with suppress(OSError, ValueError):  # a stream without a file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
 @contextmanager
 def handled(as_json: bool = False) -> Iterator[None]:
-    """Ends the command with one line on standard error and exit code 2 for an expected failure.
+    """Ends the command with one line on standard error and exit code 1 or 2, as above.
 
-    Expected are SecAggError and OSError: what a user can cause and mend. With as_json standard
-    output gets {"error": kind, "message": text} as well, so that a script has one object to read
-    either way. Everything else is a bug and shows its traceback.
+    Expected are SecAggError and OSError, what a user can cause and mend, and want of memory. With
+    as_json standard output gets {"error": kind, "message": text} as well, so that a script has one
+    object to read either way. Everything else is a bug and shows its traceback.
     """
     try:
         yield
     except BrokenPipeError:
         raise  # the reader of our output has left; typer ends quietly
-    except (SecAggError, OSError) as error:
-        message = " ".join(str(error).split())
-        typer.echo(f"error: {message}", err=True)
-        if as_json:
-            typer.echo(json.dumps({"error": type(error).__name__, "message": message}))
-        raise typer.Exit(FAILED) from None
+    except (SecAggError, OSError, MemoryError) as error:
+        fail(type(error).__name__, _words(error), as_json)
+        no_sum = isinstance(error, Aborted | IntegrityError)
+        raise typer.Exit(NO_SUM if no_sum else FAILED) from None
+
+
+def fail(kind: str, message: str, as_json: bool) -> None:
+    """Says why on standard error and, with as_json, on standard output, if that takes anything."""
+    message = " ".join(message.split())
+    if logs.in_json():
+        logs.say(Level.ERROR, message, error=kind)
+    else:
+        typer.echo(f"error: {printable(message)}", err=True)
+    if as_json:
+        with suppress(OSError):
+            _answer(json.dumps({"error": kind, "message": message}))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this on this machine"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def warn(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
+    if logs.in_json():
+        logs.say(Level.WARNING, text)
+    else:
+        typer.echo(f"warning: {printable(text)}", err=True)
+
+
+def notice(text: str, **fields: object) -> None:
+    """What a user waits for, such as the port; several lines where they are ours. fields: of it."""
+    if logs.in_json():
+        logs.say(Level.INFO, text, **fields)
+    else:
+        typer.echo(text, err=True)
 
 
 def notices() -> Console:
@@ -72,45 +110,10 @@ def rows(pairs: Mapping[str, object]) -> None:
     """`name  value` lines with the values aligned; never wrapped, so that grep and cut work."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        typer.echo(printable(f"{name:<{width}}  {value}"))
 
 
-def read_at_most(path: Path, limit: int) -> bytes:
-    """The file, or TooLarge: also for what does not say its size beforehand, such as a pipe."""
-    with path.open("rb") as source:
-        data = source.read(limit + 1)
-    if len(data) > limit:
-        raise TooLarge(f"{path} has more than {limit} bytes")
-    return data
-
-
-def write_whole(path: Path, data: bytes, *, force: bool, mode: int = 0o666) -> None:
-    """The whole file or none of it; FileExistsError for one that is there, unless forced.
-
-    mode: of the file from its first byte on, less what the umask takes.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is not a folder")  # and not the temporary name
-    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    try:
-        with open(draft, "xb", opener=partial(os.open, mode=mode)) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # before its name: after a loss of power it is whole as well
-        if force:
-            os.replace(draft, path)
-        else:
-            os.link(draft, path)  # unlike a rename, it fails where the name is taken
-    except FileExistsError:
-        raise FileExistsError(f"{path} exists; --force replaces it") from None
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """As .npy; replaces a file of that name, whole."""
-    import numpy as np
-
-    whole = io.BytesIO()
-    np.save(whole, array, allow_pickle=False)
-    write_whole(path, whole.getvalue(), force=True)
+def encodable() -> None:
+    """Standard output of another encoding than ours shows escapes for what it lacks."""
+    with suppress(AttributeError):  # a stream of somebody's own
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

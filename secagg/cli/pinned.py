@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from secagg.cli import keyfile
-from secagg.cli.output import read_at_most
+from secagg.cli.files import read_at_most
+from secagg.cli.npy import Vector
 from secagg.committee import ServerSecrets
 from secagg.errors import ParameterError, PolicyRefused
-from secagg.planner import Plan
+from secagg.planner import MAX_ENCODED, Plan
 from secagg.task import MAX_TASK, Task
+from secagg.transport import websocket
+from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.wire.frame import DIGEST_SIZE
 
 NO_TASK = (
@@ -21,13 +27,28 @@ NO_TASK = (
 
 def read_task(path: Path, digest: bytes | None = None) -> Task:
     """The task in a file. digest: what the user says it is; PolicyRefused for another."""
-    task = Task.decode(read_at_most(path, MAX_TASK))
+    task = Task.decode(read_at_most(path, MAX_TASK, "--task"))
     if digest is not None and task.digest() != digest:
         raise PolicyRefused(
             f"{path} is the task {task.digest().hex()}, and pinned is {digest.hex()}: get the "
             "file again, from somebody whom you trust"
         )
     return task
+
+
+def read_plan(path: Path, *, allow_unprotected: bool = False) -> Plan:
+    """The plan in a file. allow_unprotected: also one that protects nobody, if that is the choice.
+
+    Raises WireError for bytes that are no plan, InputError, ParameterError, PolicyRefused.
+    """
+    data = read_at_most(path, MAX_ENCODED, "--plan")
+    return Plan.decode(data, allow_unprotected=allow_unprotected)
+
+
+def read_payload(path: Path | None) -> bytes:
+    """What a task is about; nothing where no file is named. TooLarge for what no client takes."""
+    # an announcement is the only frame that carries either; clients refuse larger ones
+    return b"" if path is None else read_at_most(path, DEFAULT_MAX_SIZE - MAX_ENCODED, "--payload")
 
 
 def parse_digest(text: str, whose: str) -> bytes:
@@ -64,6 +85,14 @@ def only_field(plan: Plan) -> str:
     return names[0]
 
 
+def read_vector(vector: Vector, plan: Plan) -> npt.NDArray[Any]:
+    """The values for the plan's one field; InputError for another number of them."""
+    return vector.values(dict(plan.schema.fields)[only_field(plan)].length)
+
+
 def check_urls(urls: list[str], expected: int, who: str) -> None:
+    """ParameterError, and PolicyRefused for an address that would not be spoken to."""
     if len(urls) != expected:
         raise ParameterError(f"{who} needs {expected} URLs, and {len(urls)} are given")
+    for url in urls:
+        websocket.check_url(url)

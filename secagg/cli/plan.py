@@ -10,7 +10,8 @@ import typer
 
 from secagg import planner
 from secagg.cli import options
-from secagg.cli.output import handled, report, write_whole
+from secagg.cli.output import handled, report
+from secagg.cli.targets import check_target, write_whole
 from secagg.fields import FixedPoint
 from secagg.types import Adversary
 
@@ -48,6 +49,7 @@ def plan(
 ) -> None:
     """Explain what a round protects, and what it costs."""
     with handled(as_json):
+        check_target(out, "--out", force=force)
         made = planner.plan(
             clients=clients,
             fields={"update": FixedPoint(length, clip, bits)},

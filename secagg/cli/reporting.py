@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import typer
 
+from secagg import arguments
 from secagg.cli import pinned
-from secagg.cli.output import warn
+from secagg.cli.npy import Vector
+from secagg.cli.output import notice, warn
 from secagg.cli.service import UNKNOWN
 from secagg.drive.reporting import ReportOutcome
 from secagg.drive.reporting import report as send_report
@@ -76,7 +77,7 @@ def prepare(
     task: Path,
     digest: bytes | None,
     urls: list[str],
-    vector: npt.NDArray[Any],
+    vector: Vector,
     weight: int,
     payload: Path | None,
     timeout: float,
@@ -94,9 +95,11 @@ def prepare(
         if params.direct
         else "this task, whose leader relays to the other servers,",
     )
-    pinned.only_field(agreed.plan)
+    arguments.seconds("--timeout", timeout)
+    values = pinned.read_vector(vector, agreed.plan)
+    data = pinned.read_payload(payload)
     if digest is None:
-        typer.echo(agreed.plan.explain(), err=True)
-        typer.echo(f"Digest of this task: {agreed.digest().hex()}", err=True)
-    data = payload.read_bytes() if payload is not None else b""
-    return Reporting(agreed, urls, vector, weight, data, timeout)
+        notice(agreed.plan.explain())
+        found = agreed.digest().hex()
+        notice(f"Digest of this task: {found}", task_digest=found)
+    return Reporting(agreed, urls, values, weight, data, timeout)

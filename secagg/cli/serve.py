@@ -10,25 +10,28 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from secagg import planner
-from secagg.cli import member, options
-from secagg.cli.output import handled, report, rows, save_array, warn, write_whole
-from secagg.cli.service import (
-    FAILED_ROUND,
-    STOPPED,
-    UNKNOWN,
-    clip_notice,
-    revealed,
-    run_until_stopped,
+from secagg import arguments, planner
+from secagg.cli import logs, member, options, pinned
+from secagg.cli.output import handled, notice, report, rows, warn
+from secagg.cli.service import UNKNOWN, clip_notice, leave, revealed, run_until_stopped
+from secagg.cli.targets import (
+    ARRAY,
+    array_bytes,
+    check_distinct,
+    check_name,
+    check_target,
+    every_round,
+    numbered,
+    save_somewhere,
+    write_whole,
 )
 from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
-from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError, TooLarge
+from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError
 from secagg.fields import FixedPoint
 from secagg.footprint import peak_rss
 from secagg.party import Aggregate
 from secagg.planner import Plan
-from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.types import AbortReason
 
 
@@ -41,18 +44,26 @@ class _Running(Protocol):
     def answer(self) -> dict[str, object]: ...
 
 
+_ALONE = (
+    *("clients", "length", "bits"),
+    *("rounds", "wait", "payload", "out", "protocol"),
+    *("clip", "max_weight", "corrupt", "dropout", "min_clients", "clipped"),
+)
+_HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
+_OF_SEVERAL = ("task", "key", "store", "peer", "batches", "patience", "linger", "collect_only")
+
+
 def serve(
-    clients: Annotated[int | None, typer.Option(help="The most clients that take part.")] = None,
-    length: Annotated[int | None, typer.Option(help="Elements of a client's vector.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Bits of one element.")] = None,
+    ctx: typer.Context,
+    clients: options.SomeClients = None,
+    length: options.SomeLength = None,
+    bits: options.SomeBits = None,
     host: options.Host = "127.0.0.1",
     port: options.Port = 0,
     port_file: options.PortFile = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, over the same connections.")] = 1,
-    deadline: Annotated[float, typer.Option(help="Seconds that each phase lasts at most.")] = 30.0,
-    wait: Annotated[
-        float, typer.Option(help="Seconds to wait for all clients; then start with who is there.")
-    ] = 60.0,
+    rounds: options.Rounds = 1,
+    deadline: options.Deadline = 30.0,
+    wait: options.Wait = 60.0,
     clip: options.Clip = 1.0,
     max_weight: options.MaxWeight = 1,
     corrupt: options.Corrupt = "0.1",
@@ -61,7 +72,7 @@ def serve(
     protocol: options.Protocol = None,
     clipped: options.Clipped = False,
     payload: Annotated[Path | None, typer.Option(help="The task that every client gets.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the last round's mean, as .npy.")] = None,
+    out: options.Means = None,
     role: options.ServerRole = None,
     task: options.TaskFile = None,
     key: options.KeyFile = None,
@@ -71,36 +82,37 @@ def serve(
     patience: options.Patience = 60.0,
     linger: options.Linger = math.inf,
     collect_only: options.CollectOnly = False,
+    log_level: logs.LogLevel = logs.Level.WARNING,
+    log_json: logs.LogJson = False,
     as_json: options.Json = False,
 ) -> None:
     """Serve rounds of private sums to clients that `join`.
 
     Alone it needs --clients, --length and --bits; the plan's digest is printed on standard error:
     clients pin it with --plan-digest. With --role it is one server of several, sums the batches of
-    a --task, and goes on from its --store when the same command is given again. The exit code is
-    0, 1 when a round or batch gave no sum, 2 for an error, 143 when stopped by a signal.
+    a --task, and goes on from its --store when the same command is given again. A mean for which
+    --out has no room in the end goes to a temporary folder. The exit code is 0, 1 when a round or
+    batch gave no sum or a mean is elsewhere, 2 for an error, 143 when stopped by a signal.
     """
+    logs.configure(log_level, log_json)
     with handled(as_json):
         running: _Running
-        sizes, files = (clients, length, bits), (task, key, store)
+        check_target(port_file, "--port-file")
         if role is not None:
-            if any(size is not None for size in sizes):
-                raise ParameterError("a server with a --role has its sizes from the --task")
-            chosen = member.settings(
-                role, *files, peer or (), batches, deadline, patience, linger, collect_only
-            )
-            running = member.Serving(chosen)
+            options.refuse_given(ctx, _ALONE, _HAS_ROLE)
+            times = (deadline, patience, linger)
+            chosen = member.settings(role, task, key, store, peer or (), batches, *times)
+            running = member.Serving(chosen, collect_only)
         else:
-            if peer or any(file is not None for file in files):
-                raise ParameterError("--task, --key, --store and --peer come with a --role")
-            weights = (clip, max_weight)
-            plan = _plan(*sizes, *weights, corrupt, dropout, min_clients, protocol, clipped)
-            running = _Serving(plan, _payload(payload), rounds, deadline, wait, out)
+            options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
+            sizes = (clients, length, bits, clip, max_weight)
+            plan = _plan(*sizes, corrupt, dropout, min_clients, protocol, clipped)
+            _check_out(plan, rounds, out, port_file)
+            running = _alone(plan, payload, rounds, deadline, wait, out)
         stopped = run_until_stopped(running.run(host, port, port_file))
-    answer = running.answer()
-    report(answer, as_json, lambda: rows(_readable(answer)))
-    if stopped or running.failed:
-        raise typer.Exit(STOPPED if stopped else FAILED_ROUND)
+        answer = running.answer()
+        report(answer, as_json, lambda: rows(_readable(answer)))
+    leave(stopped, running.failed)
 
 
 def _plan(
@@ -129,12 +141,22 @@ def _plan(
     )
 
 
-def _payload(file: Path | None) -> bytes:
-    payload = file.read_bytes() if file is not None else b""
-    # an announcement is the only frame that carries either; clients refuse larger ones
-    if len(payload) > DEFAULT_MAX_SIZE - planner.MAX_ENCODED:
-        raise TooLarge(f"a payload of {len(payload)} bytes; clients take {DEFAULT_MAX_SIZE}")
-    return payload
+def _alone(
+    plan: Plan, payload: Path | None, rounds: int, deadline: float, wait: float, out: Path | None
+) -> _Serving:
+    options.deadline(deadline)
+    arguments.seconds("--wait", wait, zero=True)
+    return _Serving(plan, pinned.read_payload(payload), rounds, deadline, wait, out)
+
+
+def _check_out(plan: Plan, rounds: int, out: Path | None, port_file: Path | None) -> None:
+    """All of its files, by name, and room for them together."""
+    check_distinct({"--out": out, "--port-file": port_file})
+    files = list(every_round(out, rounds))
+    size = array_bytes(plan.schema.fields[0][1].length)
+    check_target(out, "--out", suffix=ARRAY, size=size * (1 + len(files)))
+    for file in files:
+        check_name(file, "--out")
 
 
 @dataclass
@@ -146,12 +168,14 @@ class _Serving:
     wait: float
     out: Path | None
     done: list[dict[str, Any]] = field(default_factory=list)
+    not_saved: bool = False
 
     async def run(self, host: str, port: int, port_file: Path | None) -> None:
         async with open_service(host, port, max_size=message_limit(self.plan)) as service:
-            typer.echo(f"serving on port {service.port} of {host}", err=True)
-            typer.echo(f"plan digest {self.plan.digest().hex()}", err=True)
-            typer.echo(clip_notice(self.plan), err=True)
+            digest = self.plan.digest().hex()
+            notice(f"serving on port {service.port} of {host}", port=service.port)
+            notice(f"plan digest {digest}", plan_digest=digest)
+            notice(clip_notice(self.plan))
             if port_file is not None:
                 write_whole(port_file, f"{service.port}\n".encode(), force=True)
             try:
@@ -178,16 +202,30 @@ class _Serving:
                 "clipped": revealed(total),
                 **_traffic(service),
                 "server_seconds": time.process_time() - begun,
+                **(self._save(total) if total is not None else {}),
             }
         )
         if clipped := revealed(total):
             warn(f"round {len(self.done)}: clients clipped {clipped} elements of their inputs")
-        if total is not None and self.out is not None:
-            save_array(self.out, total.mean["update"])
+
+    def _save(self, total: Aggregate) -> dict[str, object]:
+        """The round's own file where there are several, and the one of the last round so far."""
+        if self.out is None:
+            return {}
+        number, mean = len(self.done) + 1, total.mean["update"]
+        own = numbered(self.out, number) if self.rounds > 1 else self.out
+        saved = save_somewhere(own, mean)
+        if own != self.out and not saved.failed:
+            last = save_somewhere(self.out, mean)
+            saved = last if last.failed else saved
+        if saved.failed:
+            warn(f"round {number}: {saved.failed}")
+        self.not_saved |= bool(saved.failed)
+        return saved.figures("out", mean)
 
     @property
     def failed(self) -> bool:
-        return any(one["error"] for one in self.done)
+        return self.not_saved or any(one["error"] for one in self.done)
 
     def answer(self) -> dict[str, object]:
         """The last round's figures under the names of `simulate`, and every round's."""
@@ -211,5 +249,6 @@ def _traffic(service: Service) -> dict[str, object]:
 
 def _readable(answer: dict[str, object]) -> dict[str, object]:
     digests = ("plan_digest", "task_digest", "server")
-    names = (*digests, "contributors", "dropped", "error", "clipped", "server_seconds", "peak_rss")
+    figures = ("contributors", "dropped", "error", "clipped", "server_seconds", "peak_rss")
+    names = (*digests, *figures, "out", "out_values")
     return {name: answer[name] for name in names if answer.get(name) is not None}

@@ -7,6 +7,8 @@ import contextlib
 import signal
 from collections.abc import Coroutine, Mapping
 
+import typer
+
 from secagg.fields import CLIPPED, FixedPoint
 from secagg.party import Aggregate
 from secagg.planner import Plan
@@ -40,6 +42,12 @@ def revealed(total: Aggregate | None) -> int | None:
     if total is None or CLIPPED not in total.sum:
         return None
     return int(total.sum[CLIPPED][0])
+
+
+def leave(stopped: bool, failed: bool) -> None:
+    """Ends the command with the exit code of what happened."""
+    if stopped or failed:
+        raise typer.Exit(STOPPED if stopped else FAILED_ROUND)
 
 
 def run_until_stopped(work: Coroutine[None, None, None]) -> bool:

@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from secagg import planner
-from secagg.cli import options
+from secagg.cli import logs, options
 from secagg.cli.output import handled, notices, report, rows
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
@@ -44,12 +44,15 @@ def simulate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the inputs and who drops.")] = 0,
+    log_level: logs.LogLevel = logs.Level.WARNING,
+    log_json: logs.LogJson = False,
     as_json: options.Json = False,
 ) -> None:
     """Run one round in this process, and check its sum.
 
     Inputs are generated: client i draws them from numpy's PCG64 seeded by (seed, i).
     """
+    logs.configure(log_level, log_json)
     with handled(as_json):
         plan = planner.plan(
             clients=clients,
@@ -84,7 +87,7 @@ def _run(plan: planner.Plan, drops: list[Drop], seed: int) -> Simulation:
     warm_up(plan)
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn())
     console = notices()
-    hidden = not console.is_terminal
+    hidden = not console.is_terminal or logs.in_json()
     with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
         tasks: dict[str, TaskID] = {}
 

@@ -8,9 +8,10 @@ from typing import Annotated, TypeAlias
 import typer
 
 from secagg import planner
-from secagg.cli import keyfile, options
-from secagg.cli.output import handled, report, write_whole
+from secagg.cli import keyfile, options, pinned
+from secagg.cli.output import handled, report
 from secagg.cli.plan import summary
+from secagg.cli.targets import check_target, write_whole
 from secagg.committee import Committee, ServerKeys
 from secagg.crypto import agree, sign
 from secagg.errors import ParameterError
@@ -19,6 +20,11 @@ from secagg.planner import Plan
 from secagg.task import Task
 from secagg.wire.frame import payload_digest
 
+_OF_A_PLAN = (
+    *("clients", "length", "bits", "clip", "max_weight"),
+    *("corrupt", "dropout", "min_clients", "clipped", "direct"),
+)
+
 
 _Payload: TypeAlias = Annotated[
     Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
@@ -26,6 +32,7 @@ _Payload: TypeAlias = Annotated[
 
 
 def task(
+    ctx: typer.Context,
     server: Annotated[
         list[str],
         typer.Option(
@@ -33,10 +40,7 @@ def task(
         ),
     ],
     collector: Annotated[str, typer.Option(metavar="PUBLIC", help="The collector's public key.")],
-    epoch: Annotated[
-        int,
-        typer.Option(help="A number never used before with these keys: each epoch is its own."),
-    ],
+    epoch: options.Epoch,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write the task here.")],
     plan: Annotated[
         Path | None, typer.Option(help="The plan, of `secagg plan --servers --out`; or its sizes:")
@@ -61,8 +65,9 @@ def task(
     its digest, from somebody who is none of the servers, or compare digests with each other.
     """
     with handled(as_json):
+        check_target(out, "--out", force=force)
         made = Task(
-            _given(plan, clients, length)
+            _given(ctx, plan)
             or _planned(
                 clients=clients,
                 length=length,
@@ -81,7 +86,7 @@ def task(
                 keyfile.parse_public(collector, agree.KEY_SIZE, "the collector"),
                 epoch,
             ),
-            payload_digest(b"" if payload is None else payload.read_bytes()),
+            payload_digest(pinned.read_payload(payload)),
         )
         write_whole(out, made.encode(), force=force)
         report(described(made), as_json, lambda: _render(made))
@@ -99,12 +104,11 @@ def described(made: Task) -> dict[str, object]:
     }
 
 
-def _given(path: Path | None, clients: int | None, length: int | None) -> Plan | None:
+def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
     if path is None:
         return None
-    if clients is not None or length is not None:
-        raise ParameterError("give either --plan or the sizes of one, not both")
-    return Plan.decode(path.read_bytes())
+    options.refuse_given(ctx, _OF_A_PLAN, "is already in the --plan: give one of them, not both")
+    return pinned.read_plan(path)
 
 
 def _planned(

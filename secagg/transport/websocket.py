@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -41,10 +42,23 @@ QUEUE = 2
 _UNSUPPORTED_DATA, _TOO_BIG = 1003, 1009  # close codes, RFC 6455 §7.4.1
 
 
-async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float = 10.0) -> Link:
+def check_url(url: str) -> None:
+    """Raises ParameterError for what is no URL of a server, PolicyRefused for `ws://` elsewhere."""
+    _parse(url)
+
+
+async def connect(
+    url: str,
+    *,
+    max_size: int = DEFAULT_MAX_SIZE,
+    timeout: float = 10.0,
+    proxy: str | None = None,
+) -> Link:
     """A link to the server at `url`, `wss://...`, or `ws://...` on loopback.
 
-    max_size: bytes of the largest message accepted. timeout: seconds for the whole opening.
+    max_size: bytes of the largest message accepted. timeout: seconds for the whole opening. proxy:
+    the URL of one that a `wss://` link is to go through; those that the environment names are not
+    taken, as whoever sets a variable would then choose who sees when a client takes part.
     Raises ParameterError for what is no such URL, PolicyRefused for `ws://` to another machine,
     LinkTimeout, and TransportError when nobody answers or what answers is no such service.
     """
@@ -56,13 +70,12 @@ async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float 
         raise TransportError(_missing("websockets")) from missing
     host, port, secure = _parse(url)
     try:
-        # An explicit host and port also make a redirect to another origin an error. A proxy that
-        # the environment names is for the network, not for loopback.
+        # An explicit host and port also make a redirect to another origin an error.
         connection = await open_websocket(
             url,
             host=host,
             port=port,
-            proxy=True if secure else None,
+            proxy=proxy if secure else None,
             compression=None,
             max_size=max_size,
             max_queue=QUEUE,
@@ -71,6 +84,8 @@ async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float 
             ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
         )
+    except ImportError as missing:
+        raise TransportError("a SOCKS proxy needs the package python-socks") from missing
     except TimeoutError as error:
         raise LinkTimeout(f"{host}:{port} did not answer within {timeout} seconds") from error
     except (OSError, WebSocketException, ValueError) as error:
@@ -141,13 +156,24 @@ async def listen(
     # the steps of Server.serve without its signal handlers and its polling main loop
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup(sockets=[listener])
+    words = logging.getLogger("uvicorn.error")
+    words.addFilter(_without_traceback)
     try:
         yield listener.getsockname()[1]
     finally:
+        words.removeFilter(_without_traceback)
         # a closed transport still waits for a peer that does not read: such a peer is cut off
         cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort_connections, server)
         await server.shutdown(sockets=[listener])
         cut.cancel()
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """What a stranger sent that is no text is a line in the log, and no error of the program's."""
+    if record.exc_info and isinstance(record.exc_info[1], UnicodeError):
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def _abort_connections(server: uvicorn.Server) -> None:
@@ -213,6 +239,8 @@ class _ClientLink:
             data = await self._connection.recv()
         except ConnectionClosed as closed:
             raise LinkClosed(f"the link is closed: {closed}") from closed
+        except UnicodeDecodeError:
+            data = ""  # a text frame that is not even text
         if isinstance(data, str):
             await self._connection.close(_UNSUPPORTED_DATA, "binary frames only")
             raise LinkClosed("the peer sent a text frame, and was closed")

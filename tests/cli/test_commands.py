@@ -251,7 +251,6 @@ def test_a_wrong_sum_is_told_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--drop", "consistency=0.1"), "advertise-keys, share-keys, masked-input, unmask"),
         (("--drop", "unmask"), "PHASE=RATE"),
         (("--drop", "unmask=x"), "rate"),
-        (("--drop", "masked-input=0.9"), "below-threshold"),
         (("--servers", "2", "--protocol", "secagg"), "one server"),
         (("--servers", "17"), "servers must be"),
         (("--direct",), "several servers"),
@@ -260,6 +259,12 @@ def test_a_wrong_sum_is_told_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_simulate_refuses_what_cannot_be(arguments: tuple[str, ...], rule: str) -> None:
     assert rule in refusal("simulate", *SMALL, *arguments)
+
+
+def test_a_round_without_a_sum_is_no_wrong_use() -> None:
+    """Exit codes: 1 where everything was right and there is no sum, 2 for what was refused."""
+    result = call("simulate", *SMALL, "--drop", "masked-input=0.9", "--json")
+    assert result.exit_code == 1 and "below-threshold" in json.loads(result.stdout)["message"]
 
 
 def test_inputs_follow_from_seed_and_id() -> None:

@@ -212,7 +212,7 @@ def test_a_server_knows_who_it_is_from_its_key(tmp_path: Path) -> None:
     assert "chmod it to 600" in server("helper", "server1.key")
     (tmp_path / "server1.key").chmod(0o600)
     assert "needs --task, --key and --store" in refusal("serve", "--role", "helper")
-    assert "come with a --role" in refusal("serve", *SIZES, "--task", task)
+    assert "comes with a --role" in refusal("serve", *SIZES, "--task", task)
     assert "--clients, --length and --bits" in refusal("serve")
     cut = tmp_path / "cut"
     cut.write_bytes(task.read_bytes()[:-1])
