@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import typer
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+from secagg import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+[COMMANDS] = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+LIMIT = 400
+"""Seconds for all of the commands, on a machine that does much else."""
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -25,3 +39,57 @@ def test_a_block_of_the_readme_runs(
 
 def test_every_block_is_run() -> None:
     assert len(BLOCKS) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are written for a POSIX shell")
+def test_the_commands_of_the_readme_can_be_followed(tmp_path: Path) -> None:
+    """By somebody who has just installed: an empty folder, and nothing but these lines."""
+    bin = Path(sys.executable).parent
+    if not (bin / "secagg").exists():
+        pytest.skip("the package is not installed here")
+    path = os.pathsep.join([str(bin), os.environ["PATH"]])
+    shell = subprocess.Popen(
+        ["bash", "-e", "-u", "-o", "pipefail", "-c", COMMANDS],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = shell.communicate(timeout=LIMIT)
+    finally:
+        try:
+            os.killpg(shell.pid, signal.SIGKILL)  # whatever it had started
+        except ProcessLookupError:
+            pass
+        shell.communicate()
+    assert shell.returncode == 0, said
+    assert "Traceback" not in said and "warning:" not in said, said
+    assert len(re.findall(r"^stored +True$", said, re.MULTILINE)) == 8, said
+    assert len(re.findall(r"^contributors +8$", said, re.MULTILINE)) == 11, said
+    for name in ("mean.npy", "mean-of-two.npy"):
+        mean = np.load(tmp_path / name, allow_pickle=False)
+        assert mean.shape == (1000,) and abs(mean - 3.5 / 8).max() < 1e-4
+
+
+def _invocations() -> list[list[str]]:
+    """Every line of the documents that begins with secagg, as words."""
+    texts = [file.read_text() for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]]
+    text = "\n".join(texts).replace("\\\n", " ")
+    lines = re.findall(r"^(?: {4})?(?:\w+=\$\()?(secagg [a-z].*)$", text, re.MULTILINE)
+    return [shlex.split(line.partition("#")[0].rstrip(") &"), posix=False) for line in lines]
+
+
+def test_every_option_in_the_documents_exists() -> None:
+    group: Any = typer.main.get_command(cli.app)
+    seen = set()
+    for _, command, *words in _invocations():
+        single = group.get_command(typer.Context(group), command)
+        assert single is not None, command
+        known = {option for parameter in single.params for option in parameter.opts}
+        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert asked <= known, (command, asked - known)
+        seen.add(command)
+    assert seen >= {"plan", "simulate", "serve", "join", "keys", "task", "collect", "inspect"}

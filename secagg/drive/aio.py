@@ -65,19 +65,14 @@ async def serve(
 
 @asynccontextmanager
 async def connect(
-    url: str,
-    *,
-    max_size: int = DEFAULT_MAX_SIZE,
-    timeout: float = 10.0,
-    proxy: str | None = None,
+    url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float = 10.0
 ) -> AsyncIterator[Link]:
     """A link to a service, for `participate`; closed on leaving.
 
     max_size: bytes of the largest frame accepted; an announcement carries the plan and the task.
-    proxy: the URL of one to go through; the environment's are not taken. Raises as
-    `secagg.transport.websocket.connect` does.
+    Raises as `secagg.transport.websocket.connect` does.
     """
-    link = await websocket.connect(url, max_size=max_size, timeout=timeout, proxy=proxy)
+    link = await websocket.connect(url, max_size=max_size, timeout=timeout)
     try:
         yield link
     finally:

@@ -47,18 +47,11 @@ def check_url(url: str) -> None:
     _parse(url)
 
 
-async def connect(
-    url: str,
-    *,
-    max_size: int = DEFAULT_MAX_SIZE,
-    timeout: float = 10.0,
-    proxy: str | None = None,
-) -> Link:
+async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float = 10.0) -> Link:
     """A link to the server at `url`, `wss://...`, or `ws://...` on loopback.
 
-    max_size: bytes of the largest message accepted. timeout: seconds for the whole opening. proxy:
-    the URL of one that a `wss://` link is to go through; those that the environment names are not
-    taken, as whoever sets a variable would then choose who sees when a client takes part.
+    max_size: bytes of the largest message accepted. timeout: seconds for the whole opening. No
+    proxy is used, whatever the environment names: it would see who takes part, and when.
     Raises ParameterError for what is no such URL, PolicyRefused for `ws://` to another machine,
     LinkTimeout, and TransportError when nobody answers or what answers is no such service.
     """
@@ -68,14 +61,14 @@ async def connect(
         from websockets.exceptions import WebSocketException
     except ImportError as missing:
         raise TransportError(_missing("websockets")) from missing
-    host, port, secure = _parse(url)
+    host, port = _parse(url)
     try:
         # An explicit host and port also make a redirect to another origin an error.
         connection = await open_websocket(
             url,
             host=host,
             port=port,
-            proxy=proxy if secure else None,
+            proxy=None,
             compression=None,
             max_size=max_size,
             max_queue=QUEUE,
@@ -84,8 +77,6 @@ async def connect(
             ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
         )
-    except ImportError as missing:
-        raise TransportError("a SOCKS proxy needs the package python-socks") from missing
     except TimeoutError as error:
         raise LinkTimeout(f"{host}:{port} did not answer within {timeout} seconds") from error
     except (OSError, WebSocketException, ValueError) as error:
@@ -306,8 +297,8 @@ async def _upgrade_required(send: Send) -> None:
     await send({"type": "http.response.body", "body": b"this is a WebSocket service\n"})
 
 
-def _parse(url: str) -> tuple[str, int, bool]:
-    """Host, port, and whether TLS protects the link."""
+def _parse(url: str) -> tuple[str, int]:
+    """Host and port; of what TLS does not protect only loopback."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -316,8 +307,8 @@ def _parse(url: str) -> tuple[str, int, bool]:
     if parts.scheme not in ("ws", "wss") or not host:
         raise ParameterError("a server's URL is ws://HOST:PORT or wss://HOST:PORT")
     if parts.scheme == "ws":
-        return _loopback(host), port or 80, False
-    return host, port or 443, True
+        return _loopback(host), port or 80
+    return host, port or 443
 
 
 def _loopback(host: str) -> str:

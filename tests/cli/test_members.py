@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from secagg import planner
+from secagg import planner, simulate
 from secagg.cli import app, keyfile
 from secagg.committee import ServerSecrets, opening_secret
+from secagg.drive.collecting import Keep
 from secagg.errors import InputError, PolicyRefused
 from secagg.fields import FixedPoint, Integer
 from secagg.task import Task
@@ -270,3 +272,77 @@ def test_a_file_of_one_vector_is_for_a_plan_of_one_field(tmp_path: Path) -> None
     np.save(tmp_path / "v.npy", np.zeros(4))
     vector = ["--input", tmp_path / "v.npy"]
     assert "2 fields" in refusal("join", "ws://127.0.0.1:9", *vector, "--task", task)
+
+
+def collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: object, lose: bool = False
+) -> tuple[Result, list[str]]:
+    """`secagg collect` of a sum that is there; lose: its folder goes while it is on its way."""
+    task = make_task(tmp_path)
+    plan = Task.decode(task.read_bytes()).plan
+    total = simulate(plan, {i: {"update": np.full(30, i / 8)} for i in range(5)})
+    told: list[str] = []
+
+    async def collect(*arguments: object, keep: Keep, **options: object) -> None:
+        if lose:
+            (tmp_path / "folder").rmdir()
+        keep(total)
+        told.append("every server may go")
+
+    monkeypatch.setattr("secagg.cli.collect.collect_totals", collect)
+    three = [f"ws://127.0.0.1:{port}" for port in (1, 2, 3)]
+    files = ["--task", task, "--key", tmp_path / "collector.key", *words]
+    return call("collect", *three, *files, "--json"), told
+
+
+def test_a_sum_that_cannot_be_written_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies elsewhere, and the servers do not hear that they may go."""
+    spare = tmp_path / "spare"
+    for folder in (spare, tmp_path / "folder"):
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    words = ["--out", tmp_path / "folder" / "mean.npy", "--sum", tmp_path / "sum.npy"]
+    result, told = collected(tmp_path, monkeypatch, *words, lose=True)
+    data = json.loads(result.stdout)
+    assert (result.exit_code, told) == (1, []) and data["contributors"] == 5
+    assert data["sum"] == str(tmp_path / "sum.npy") and (tmp_path / "sum.npy").exists()
+    assert Path(data["out"]).is_relative_to(spare) and data["out"] in result.stderr
+    assert np.abs(np.load(data["out"]) - 0.25).max() < 1e-2
+
+    (tmp_path / "folder").mkdir()
+    for file in tmp_path.glob("*.key"):
+        file.unlink()
+    (tmp_path / "task").unlink()
+    result, told = collected(tmp_path, monkeypatch, *words)
+    assert (result.exit_code, len(told)) == (0, 1) and (tmp_path / "folder" / "mean.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--out", "none/m.npy"], "is not a folder"),
+        (["--sum", "none/m.npy"], "is not a folder"),
+        (["--out", "m.csv"], "a .npy file"),
+        (["--out", "m.npy", "--sum", "m.npy"], "--out and --sum are the same file"),
+        (["--timeout", "nan"], "--timeout must be"),
+        (["--timeout", "0"], "--timeout must be"),
+    ],
+)
+def test_collect_refuses_before_a_server_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result, told = collected(tmp_path, monkeypatch, *words)
+    assert (result.exit_code, told) == (2, []) and says in result.stderr
+
+
+def test_options_that_a_plan_would_silence_are_refused(tmp_path: Path) -> None:
+    assert call("plan", *SIZES, "--servers", 2, "--out", tmp_path / "plan").exit_code == 0
+    public, collector = make_keys(tmp_path, 2)
+    words = [word for key in public for word in ("--server", key)]
+    words += ["--collector", collector, "--epoch", 1, "--out", tmp_path / "t"]
+    for more in (["--bits", 12], ["--direct"], ["--dropout", 0.4], ["--clients", 5]):
+        message = refusal("task", "--plan", tmp_path / "plan", *words, *more)
+        assert message.startswith(f"{more[0]} is already in the --plan")

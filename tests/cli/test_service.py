@@ -119,6 +119,10 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
     assert told["phases"].keys() == PHASES
     assert told["bytes_up"] == agreed.upload_bytes and told["server_seconds"] > 0
     assert agreed.digest().hex() == told["plan_digest"] and told["plan_digest"] in err
+    names = ["mean-0001.npy", "mean-0002.npy"]
+    assert [one["out"] for one in told["rounds"]] == [str(tmp_path / name) for name in names]
+    assert sorted(file.name for file in tmp_path.glob("mean*")) == [*names, "mean.npy"]
+    assert (tmp_path / "mean.npy").read_bytes() == (tmp_path / names[1]).read_bytes()
     mean = np.load(tmp_path / "mean.npy", allow_pickle=False)
     assert np.abs(mean - sum(vectors) / 3).max() <= agreed.max_error
 
@@ -180,6 +184,94 @@ def test_too_few_clients_is_an_exit_code_and_sigterm_a_clean_end(
     assert data.keys() >= KEYS and data["rounds"] == [] and "Traceback" not in err
     data, err = answer(left, code=2)
     assert data["error"] == "TransportError" and "Traceback" not in err
+
+
+def test_a_mean_whose_folder_is_gone_is_not_lost(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was checked before may have changed by the end."""
+    spare, folder = tmp_path / "spare", tmp_path / "folder"
+    spare.mkdir()
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(spare))
+    files = ["--port-file", str(tmp_path / "port"), "--out", str(folder / "mean.npy")]
+    server = start("serve", *SERVE, *files)
+    where = url(tmp_path / "port")
+    folder.rmdir()
+    np.save(tmp_path / "v.npy", np.full(LENGTH, 0.5))
+    vector = str(tmp_path / "v.npy")
+    for process in [start("join", where, "--input", vector, "--json") for _ in range(3)]:
+        answer(process)
+    told, err = answer(server, code=1)
+    assert told["contributors"] == 3 and Path(told["out"]).is_relative_to(spare)
+    assert told["out"] in err and "folder is not a folder" in err
+    assert np.abs(np.load(told["out"], allow_pickle=False) - 0.5).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--out", "none/mean.npy"], "is not a folder"),
+        (["--out", "."], "a .npy file"),
+        (["--out", "folder.npy"], "is a directory"),
+        (["--out", "mean.csv"], "a .npy file; name it so"),
+        (["--out", "port.npy", "--port-file", "port.npy"], "the same file"),
+        (["--out", "last.npy", "--rounds", "2"], "last-0002.npy is a directory"),
+        (["--port-file", "none/port"], "is not a folder"),
+        (["--payload", "none"], "No such file"),
+        (["--payload", "/dev/zero"], "not a regular file"),
+        *((["--deadline", s], "--deadline must be") for s in ("0", "-1", "nan", "inf", "4294968")),
+        *((["--wait", s], "--wait must be") for s in ("-1", "nan", "-inf")),
+        (["--rounds", "0"], "--rounds"),
+        (["--batches", "2"], "--batches comes with a --role"),
+        (["--linger", "2"], "--linger comes with a --role"),
+        (["--collect-only"], "--collect-only comes with a --role"),
+        (["--role", "helper"], "--clients is of a server alone"),
+    ],
+)
+def test_serve_refuses_before_a_client_can_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("folder.npy", "last-0002.npy"):
+        (tmp_path / name).mkdir()
+
+    def bound(*arguments: object) -> None:
+        raise AssertionError("it has begun")
+
+    monkeypatch.setattr("secagg.cli.serve.run_until_stopped", bound)
+    result = invoke(serve, *SERVE, *words)
+    assert result.exit_code == 2 and says in " ".join(result.output.split())
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["--timeout", "5"], ["--payload", "v.npy"], ["--task-digest", "00" * 32]]
+)
+def test_join_does_not_ignore_what_is_of_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("v.npy", np.zeros(3))
+    result = invoke(join, "ws://127.0.0.1:9", "--input", "v.npy", *words, "--json")
+    assert result.exit_code == 2 and f"{words[0]} is of a task" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [(np.zeros(9), "holds 9 elements"), (np.full(30, np.nan), "NaN"), (np.zeros(30, "c8"), "")],
+)
+def test_an_input_that_does_not_fit_a_pinned_plan_meets_no_server(
+    tmp_path: Path, values: Any, says: str
+) -> None:
+    np.save(tmp_path / "v.npy", values)
+    agreed = plan(clients=10, fields={"update": FixedPoint(LENGTH, 1.0, 16)})
+    (tmp_path / "plan").write_bytes(agreed.encode())
+    words = ["--input", str(tmp_path / "v.npy"), "--plan", str(tmp_path / "plan"), "--json"]
+    result = invoke(join, "ws://127.0.0.1:9", *words)
+    told = json.loads(result.stdout)
+    assert result.exit_code == 2 and told["error"] in ("InputError", "RangeError"), told
+    assert says in told["message"]
 
 
 def test_a_service_without_tls_stays_on_loopback() -> None:

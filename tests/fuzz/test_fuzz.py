@@ -26,7 +26,7 @@ DECODERS = [
     "task",
     "stored_report",
 ]
-TARGETS = [*DECODERS, "client", "server", "additive_member", "additive_collector"]
+TARGETS = [*DECODERS, "client", "server", "additive_member", "additive_collector", "files"]
 
 
 @pytest.mark.parametrize("name", TARGETS)

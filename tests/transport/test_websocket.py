@@ -274,3 +274,86 @@ async def test_a_peer_that_does_not_read_holds_neither_others_nor_the_end(
         await link.close()
     assert caplog.records == []
     writer.transport.abort()
+
+
+# What is no text, and what the environment says
+
+
+def frame(opcode: int, data: bytes, *, masked: bool) -> bytes:
+    mask = bytes(4) if masked else b""
+    return bytes([0x80 | opcode, len(data) | (0x80 if masked else 0)]) + mask + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [(1, b"\xff\xfe"), (1, b""), (8, b"\x03\xe8\xff\xfe"), (8, b"\x03"), (8, b"\x03\xe8\x1b[2J")],
+    ids=["text", "no text", "reason", "half a code", "control characters"],
+)
+async def test_a_peer_that_speaks_no_utf8_ends_its_link_only(data: tuple[int, bytes]) -> None:
+    """At the client: never an error of another kind."""
+
+    async def speak(connection: ServerConnection) -> None:
+        connection.transport.write(frame(*data, masked=False))
+        await connection.wait_closed()
+
+    async with raw_serve(speak, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        link = await connect(f"ws://127.0.0.1:{port}")
+        with pytest.raises(LinkClosed):
+            await link.receive()
+        await link.close()
+
+
+@pytest.mark.parametrize(
+    ("opcode", "data"), [(1, b"\xff\xfe"), (8, b"\x03\xe8\xff\xfe"), (8, b"\x00\x01"), (3, b"x")]
+)
+async def test_a_stranger_leaves_no_traceback_in_the_log(
+    caplog: pytest.LogCaptureFixture, opcode: int, data: bytes
+) -> None:
+    """The library below logs one for bytes that are no text: a page of it for each."""
+    recorder = Recorder()
+    async with listen(recorder) as port:
+        reader, writer = await by_hand(port)
+        writer.write(frame(opcode, data, masked=True))
+        await reader.read()
+        writer.close()
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert "Fatal" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /\xff\xfe HTTP/1.1\r\n", b"\x16\x03\x01\xff", b"\xff" * 300]
+)
+async def test_a_stranger_that_speaks_no_http_leaves_none_either(
+    caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
+    async with listen(Recorder()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(line + b"\r\n\r\n")
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_the_environment_chooses_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """It would see who takes part, and when."""
+    seen: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(7))
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    address = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for name in ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy", "socks_proxy"):
+        monkeypatch.setenv(name, address)
+        monkeypatch.setenv(name.upper(), address)
+    async with server:
+        for url in ("wss://127.0.0.1:9", "ws://127.0.0.1:9"):
+            with pytest.raises(TransportError):
+                await connect(url)
+        assert seen == []
