@@ -287,7 +287,8 @@ class Histogram(_OneColumn):
     edges: of real bins [e0, e1), [e1, e2), ..., the last one closed; the outermost may be
     infinite. A value outside is counted in the nearest bin and reported as clipped, or refused,
     as `excess` says. categories: instead, the public list of values that a row may have; any
-    other is refused. Bins of few rows are suppressed as groups are (specs/30-analytics.md §6).
+    other is refused. Bins of few rows are suppressed as groups are, each with its neighbour: list
+    categories that may be rare beside each other (specs/30-analytics.md §6).
     """
 
     edges: tuple[float, ...] = ()

@@ -7,13 +7,14 @@ the values that it has in all that look the same. The promise is that 0 to min_g
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
 
-from secagg.analytics import Cell, Count, Grid, Histogram, Measure, Query, Share, Table
+from secagg.analytics import Cell, Count, Grid, Histogram, Measure, Outside, Query, Share, Table
 from secagg.analytics.results import Result
 from secagg.analytics.suppression import neighbours, withheld
 
@@ -171,6 +172,37 @@ def test_a_reader_of_a_table_learns_no_withheld_count(
         inside = rows < 50 or total or sum(world) + least <= most + 1
         reader.sees((str(made), made.as_json(), told), hidden_counts(made, cells), inside)
     assert reader.narrowest(least) == least
+
+
+@pytest.mark.parametrize("total", [True, False])
+def test_measures_beside_each_other_say_nothing_of_each_other(total: bool) -> None:
+    """§6.7: two ways to cut the same rows, in two groups, of all of which a reader has the text."""
+    query = Query(
+        {"m": PQ, "s": Share(), "out": Outside(0, 1)},
+        by="g",
+        groups=("a", "b"),
+        rows=50,
+        min_group=2,
+        total=total,
+    )
+    reader, most = Reader(), 5
+    for cells in worlds(4, most):
+        sizes = [sum(cells[:2]), sum(cells[2:])]
+        for a, b in itertools.product(*(range(n + 1) for n in sizes)):
+            levels = {
+                "rows": np.array(sizes),
+                "m.counts": np.array(cells),
+                "s.true": np.array([a, b]),
+                "out.outside": np.array([0, sizes[1]]),
+            }
+            made = Table.of(query, levels, 1)
+            hidden = hidden_counts(made, [cells[:2], cells[2:]])
+            for group, true in zip("ab", (a, b), strict=True):
+                if made.groups[group].results["s"].value is None:  # type: ignore[union-attr]
+                    hidden[f"{group} true"] = true
+                assert made.groups[group].results["out"] == Cell(None, None)
+            reader.sees((str(made), made.as_json()), hidden, sum(sizes) < most or total)
+    assert reader.narrowest(2) == 2
 
 
 @pytest.mark.parametrize("total", [True, False])
