@@ -44,7 +44,7 @@ def rows(selection: Selection) -> Iterator[Row]:
 
 
 def _fewest(n: int) -> int:
-    """70 %: a k-regular plan without this ends with too few clients if many never advertise."""
+    """What is left where all that the plan is for are lost before they advertise keys."""
     return n - 3 * n // 10
 
 
