@@ -45,7 +45,10 @@ class Reporting:
         )
         self.seconds = time.monotonic() - begun
         if not self.outcome.stored:
-            warn(f"the report was not taken: {self.outcome.detail}")
+            warn(
+                f"not every server has stored this report: {self.outcome.detail}. Some may have: "
+                "a second report of the same input could be summed beside it"
+            )
 
     def check(self) -> None:
         """What cannot be reported was raised by `run`."""

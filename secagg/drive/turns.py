@@ -63,6 +63,7 @@ class Turns:
         """Batches of which a collector has said that it has the sum."""
         self._store, self._room = store, room
         self._leads, self._phases = index == 0, task.plan.info.phases
+        self._relays = self._leads and not task.plan.params.direct
         self._places = task.plan.params.clients
         self._deadline, self._patience = deadline, patience
         self._nonce, self._nonces = task.nonce(), nonces
@@ -280,7 +281,7 @@ class Turns:
         """A client whose report the next batch may decide on waits for receipts that this machine
         has not heard: it says its report again, over a new link, to the machine that will."""
         machine = self.batches.machine
-        if machine is None or not machine.pending:
+        if machine is None or not machine.pending or not self._relays:
             return
         undecided = machine.alive - machine.contributors
         held = {item.peer for item in self._held}

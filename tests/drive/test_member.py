@@ -623,3 +623,27 @@ def test_what_a_server_says_of_later_batches_is_bounded_in_bytes() -> None:
     assert len(one._stash) == 64 and one._stashed == 64 << 20
     one.advance([])  # the next batch hears them
     assert one._stashed == sum(len(data) for _, _, data in one._stash) < 64 << 20
+
+
+class Altering:
+    """A link on which the last byte of every receipt is another: of its signature."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.send, self.close = link.send, link.close
+
+    async def receive(self) -> bytes:
+        data = await self._link.receive()
+        frame = decode_frame(data, limit=10_000)
+        if isinstance(frame, Message) and frame.data[2] == Tag.RECEIPT:
+            return data[:-1] + bytes([data[-1] ^ 1])
+        return data
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_report_without_its_own_receipts_is_not_stored(direct: bool) -> None:
+    """specs/20-additive.md §7.4: whoever asks hears that, and of which server."""
+    async with Fleet(3, 2, direct) as fleet:
+        outcome = await fleet.report(0, Altering)
+        assert not outcome.stored and outcome.reason is AbortReason.PEER_FAULT
+        assert "has not signed for this report" in outcome.detail

@@ -64,6 +64,7 @@ def fresh(machine: Any) -> Any:
     """The machine again as it was: what a message can change is copied, secrets are shared."""
     one = twin(machine)
     one._outgoing, one._events, one._rows = [], [], {}
+    one._seals = twin(machine._seals)  # one that is over forgets its key
     one._sum = tuple(lane.copy() for lane in machine._sum)
     one._book = copy.copy(machine._book)
     for name in ("included", "rejected", "spent", "refused", "left", "_receipts", "_changed"):

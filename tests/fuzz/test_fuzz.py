@@ -26,7 +26,15 @@ DECODERS = [
     "task",
     "stored_report",
 ]
-TARGETS = [*DECODERS, "client", "server", "additive_member", "additive_collector", "files"]
+TARGETS = [
+    *DECODERS,
+    "client",
+    "server",
+    "additive_client",
+    "additive_member",
+    "additive_collector",
+    "files",
+]
 
 
 @pytest.mark.parametrize("name", TARGETS)
