@@ -143,6 +143,7 @@ class Aborted(SecAggError):
     def __init__(self, reason: AbortReason, detail: str = "") -> None:
         super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
         self.reason = reason
+        self.detail = detail
 
 
 class BelowThreshold(Aborted):

@@ -6,6 +6,7 @@ them from it. The count lane is checked here, for every protocol.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from secagg import records, selftest
 from secagg.arguments import integer
 from secagg.committee import Committee
-from secagg.errors import ParameterError, PolicyRefused
+from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
 from secagg.mask import add_streams
 from secagg.planner import Plan
@@ -64,7 +65,7 @@ class Aggregate:
     sum: Mapping[str, npt.NDArray[Any]] = field(repr=False)
     mean: Mapping[str, npt.NDArray[np.float64]] = field(repr=False)
     levels: Mapping[str, npt.NDArray[np.int64]] = field(repr=False)
-    weight: int
+    weight: int = field(repr=False)
     contributors: frozenset[PartyId]
     dropped: frozenset[PartyId]
     report: Report
@@ -183,7 +184,11 @@ class Summed(NonCopyable):
 
     def result(self) -> RingTotal:
         """The ring's sum; like `aggregate`, withheld where the count lane disagrees."""
-        total = self._summing.result()
+        try:
+            total = self._summing.result()
+        except BelowThreshold as ended:
+            self.events()
+            raise _with_faults(ended, self._faults) from None
         records.check_counts(self.plan.schema, total.vector, total.count)
         return total
 
@@ -288,6 +293,18 @@ class Collector(Summed):
 
     def reconnected(self, party: PartyId, /) -> None:
         self.machine.reconnected(party)
+
+
+def _with_faults(ended: BelowThreshold, faults: Mapping[PartyId, Fault]) -> BelowThreshold:
+    """What became of the others: how many for which fault, as they or their links said."""
+    numbers = Counter(fault.value for fault in faults.values())
+    if not numbers:
+        return ended
+    dropped = ", ".join(f"{number} {fault}" for fault, number in sorted(numbers.items()))
+    why = f"{ended.detail}; dropped: {dropped}"
+    if Fault.BAD_INPUT.value in numbers:
+        why += " (a client's own input does not fit the plan, or could not be made: its log says)"
+    return BelowThreshold(why)
 
 
 def _one_server(

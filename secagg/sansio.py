@@ -41,7 +41,7 @@ class Outgoing:
     """
 
     to: PartyId
-    data: bytes
+    data: bytes = field(repr=False)
     commit: bool = False
     sender: PartyId = SERVER
 
@@ -102,7 +102,7 @@ class RingTotal:
     reports: how many there are, where nobody is told who they are: a collector is not.
     """
 
-    vector: RingVector
+    vector: RingVector = field(repr=False)
     contributors: frozenset[PartyId]
     dropped: frozenset[PartyId]
     reports: int | None = None

@@ -107,6 +107,7 @@ class Fault(enum.Enum):
     LOST = "lost"  # the transport gave up on it
     LATE = "late"  # its phase closed before its message came
     QUIT = "quit"  # it said so itself
+    BAD_INPUT = "bad-input"  # it said that its own input does not fit, or could not be made
     MALFORMED = "malformed"  # bytes that are not a message of this session
     WRONG_PHASE = "wrong-phase"  # a message before its time
     EQUIVOCATION = "equivocation"  # two different messages for one phase
@@ -127,6 +128,12 @@ class AbortReason(enum.Enum):
     PEER_FAULT = "peer-fault"
     CANCELLED = "cancelled"
     LOST = "lost"
+    BAD_INPUT = "bad-input"  # a client's own input does not fit the plan, or could not be made
+
+    @property
+    def fault(self) -> Fault:
+        """Why a client that says so is dropped (specs/10-secagg.md §7)."""
+        return Fault.BAD_INPUT if self is AbortReason.BAD_INPUT else Fault.QUIT
 
     @property
     def code(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -239,11 +240,12 @@ def _traffic(service: Service) -> dict[str, object]:
     """Bytes are the mean of a client that was announced to."""
     last = service.report
     if last is None:
-        return {"phases": {}, "bytes_up": None, "bytes_down": None}
+        return {"phases": {}, "bytes_up": None, "bytes_down": None, "faults": {}}
     return {
         "phases": dict(last.phases),
         "bytes_up": last.bytes_up,
         "bytes_down": last.bytes_down,
+        "faults": dict(Counter(fault.value for fault in last.faults.values())),
     }
 
 

@@ -110,7 +110,8 @@ async def participate(
     clipped are in the Outcome, and logged as one warning a round. Raises
     PolicyRefused for a plan that is not the pinned one, WireError and RemoteProtocolError for
     announcements that are none, InputError for a contribution that does not fit its plan, and
-    whatever `inputs` raises: each time after telling the server that this client is out.
+    whatever `inputs` raises: each time after telling the server that this client is out, and for
+    the last two that its own input is the reason.
     """
     pinned = _pinned(plan, plan_digest)
     max_size = integer("max_size", max_size, 1, MAX_SIZE)
@@ -221,6 +222,8 @@ class _ClientRound:
         )
         self._clock = PhaseClock()
         self._bytes_up = self._bytes_down = 0
+        self._leaving = AbortReason.CANCELLED
+        """What to tell the server if this client leaves now: never a value, nor which one."""
         self.computing = asyncio.create_task(_compute(inputs, offer))
         self.waiting: set[asyncio.Task[Any]] = {self.computing}
         """The input, until it was taken from its task."""
@@ -234,6 +237,7 @@ class _ClientRound:
 
     async def contribute(self) -> None:
         self.waiting.clear()
+        self._leaving = AbortReason.BAD_INPUT  # until the input is taken
         given = self.computing.result()
         if self._machine.done:
             return  # aborted meanwhile: the input is not needed any more
@@ -244,6 +248,7 @@ class _ClientRound:
             self._machine.set_input(given.fields, weight=given.weight, payload_digest=digest)
         finally:
             await self._drain()
+        self._leaving = AbortReason.CANCELLED
         if note := clipping(self.offer.plan.schema, self.clipped):
             log.warning("in round %d, %s", self.offer.round, note)
 
@@ -259,7 +264,7 @@ class _ClientRound:
         """Tells the server, if it still listens; for at most FLUSH_TIMEOUT seconds."""
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT):
-                await self._call(self._machine.abort, AbortReason.CANCELLED)
+                await self._call(self._machine.abort, self._leaving)
         except (TransportError, TimeoutError):
             return  # then it finds out by itself
 

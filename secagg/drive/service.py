@@ -337,7 +337,9 @@ class _Round:
         for event in self._machine.events():
             if isinstance(event, Dropped):
                 self._faults[event.party] = event.fault
-                log.info("party %d was dropped: %s %s", event.party, event.fault, event.detail)
+                log.info(
+                    "party %d was dropped: %s %s", event.party, event.fault.value, event.detail
+                )
             if self._observer is not None:
                 self._observer(event)
         self._clock.enter("" if self._machine.done else self._machine.phase)

@@ -8,7 +8,7 @@ the work of the session id inside the messages (specs/01-wire.md §3).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from secagg.crypto import labels
@@ -79,7 +79,7 @@ class Message:
     """A protocol message of one round, either way. The sender is whoever owns the link."""
 
     nonce: bytes
-    data: bytes
+    data: bytes = field(repr=False)
 
     def encode(self) -> bytes:
         return _head(MESSAGE, self.nonce).raw(self.data).finish()

@@ -535,7 +535,7 @@ async def test_a_task_fetched_elsewhere(bench: Bench) -> None:
         with pytest.raises(InputError, match=why):
             await asyncio.wait_for(task, SOON)
     report = bench.service.report
-    assert report is not None and report.faults == {1: Fault.QUIT, 2: Fault.QUIT}
+    assert report is not None and report.faults == {1: Fault.QUIT, 2: Fault.BAD_INPUT}
     await bench.service.close()
     assert [o.reason for o in await right] == [AbortReason.BELOW_THRESHOLD]
 
@@ -559,9 +559,32 @@ async def test_a_bad_contribution_is_the_callers_error(
     await bench.join(agreed)
     total = await bench.service.run_round(agreed, TASK, deadlines=SOON)
     check(total, [1])
-    assert total.report.faults == {0: Fault.QUIT}
+    assert total.report.faults == {0: Fault.BAD_INPUT}
     with pytest.raises(error):
         await asyncio.wait_for(failing, SOON)
+
+
+async def test_a_server_says_how_many_failed_on_their_own_input(bench: Bench) -> None:
+    """specs/10-secagg.md §7: that they said so, and nothing of what was wrong with it."""
+    agreed = toy(4, 0.25)
+
+    def unmade(offer: Offer) -> Contribution:
+        raise ZeroDivisionError("3.14159 of a patient")
+
+    def unfit(offer: Offer) -> Contribution:
+        return Contribution({"update": np.full(LENGTH, 2718)})
+
+    failing = [await bench.join(agreed, give) for give in (unmade, unfit)]
+    for _ in range(2):
+        await bench.join(agreed)
+    with pytest.raises(BelowThreshold) as ended:
+        await bench.service.run_round(agreed, TASK, deadlines=SOON)
+    assert "dropped: 2 bad-input (a client's own input does not fit the plan" in str(ended.value)
+    assert bench.service.report is not None
+    assert bench.service.report.faults == {0: Fault.BAD_INPUT, 1: Fault.BAD_INPUT}
+    for client, error in zip(failing, (ZeroDivisionError, RangeError), strict=True):
+        with pytest.raises(error):
+            await asyncio.wait_for(client, SOON)
 
 
 async def test_an_outcome_says_what_was_clipped(

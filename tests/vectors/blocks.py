@@ -26,7 +26,15 @@ ORDER_8 = 3256062509165574317959836263561106312940081157278488055600233871679272
 OTHER_ORDER_8 = 39382357235489614581723060781553021112529911719440698176882885853963445705823
 
 
-REASONS = ("below-threshold", "share-error", "integrity", "peer-fault", "cancelled", "lost")
+REASONS = (
+    "below-threshold",
+    "share-error",
+    "integrity",
+    "peer-fault",
+    "cancelled",
+    "lost",
+    "bad-input",
+)
 """Of an abort, by code from 1 (10-secagg.md §7)."""
 
 

@@ -28,6 +28,10 @@ FAULTS = {layer: "malformed" for layer in WIRE} | {
 }
 
 
+QUIET = ("quit", "bad-input")
+"""What a client says of itself is no breach."""
+
+
 class Server:
     """10-secagg.md §9 and 11-plainsum.md §4."""
 
@@ -69,11 +73,16 @@ class Server:
             self.alive.discard(sender)
             fault = FAULTS.get(refusal.layer, refusal.layer)
             event = ["dropped", sender, fault]
+            if fault in QUIET:
+                return done(event)
             return {"success": False, "rule": refusal.rule, "events": [event], "sends": []}
         return done(["ignored", sender]) if again else done()
 
     def take(self, sender: int, message: bytes) -> bool:
-        tag, bound, cursor = opened(message, 2 if self.common.clear else 8)
+        abort = 2 if self.common.clear else 8
+        tag, bound, cursor = opened(message, abort)
+        if tag == abort:
+            self.quits(bound, cursor)
         if tag in self.seen[sender]:
             if self.seen[sender][tag] != message:
                 raise Refused("equivocation", "S2")
@@ -87,6 +96,15 @@ class Server:
         self.got[sender] = said
         self.seen[sender][tag] = message
         return False
+
+    def quits(self, bound: bytes, cursor: Cursor) -> None:
+        if bound != self.common.offer:
+            raise Refused("WireError", "§3")
+        code = cursor.int(1)
+        cursor.end()
+        if not 1 <= code <= len(blocks.REASONS):
+            raise Refused("WireError", "§7")
+        raise Refused("bad-input" if blocks.REASONS[code - 1] == "bad-input" else "quit", "§9")
 
     def upload(self, _: int, cursor: Cursor) -> Any:
         vector = blocks.unpack(cursor, self.common.segments)

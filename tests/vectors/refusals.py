@@ -142,6 +142,17 @@ def failed_outside_u2() -> Iterator[tuple[str, Data]]:
     message = put(lossy.sent(0, INPUT), 35, "04")
     script.do("receive", sender=0, message=message)
     about = "server: a dealer reported as failed that is not in U2"
+    for name, code in (("bad-input", "07"), ("quit", "05"), ("malformed", "08")):
+        left = Script(lossy.script.plan, "n4", ("server",))
+        left.do("start")
+        left.do("receive", sender=0, message=put(lossy.sent(0, KEYS), 2, "08")[:70] + code)
+        rule = "§7" if name == "malformed" else "§9"
+        about = f"server: a client says abort with the code {int(code)}"
+        yield (
+            f"server-drops-abort-{name}",
+            left.scenario(about, rule, name if name == "malformed" else "accept"),
+        )
+    about = "server: a dealer reported as failed that is not in U2"
     yield "server-drops-failed-outside-u2", script.scenario(about, "§9 S3", "malformed")
 
 

@@ -127,9 +127,11 @@ class PlainSumServer(Mailbox):
         if binding != self._offer:
             raise WireError("bound to another offer")
         if tag == messages.ABORT:
-            reader.u8("reason")
+            reason = AbortReason.from_code(reader.u8("reason"))
             reader.finish()
-            self._drop(sender, Fault.QUIT)
+            if reason is None:
+                raise WireError("an unknown abort reason")
+            self._drop(sender, reason.fault, reason.value)
             return
         if tag != messages.UPLOAD:
             raise errors.BadTag(f"tag {tag} is unknown")

@@ -180,7 +180,7 @@ class SecAggServer(Mailbox):
         elif tag is Tag.ABORT:
             reason = messages.Abort.read(reader).reason
             reader.finish()
-            self._drop(sender, Fault.QUIT, reason.value)
+            self._drop(sender, reason.fault, reason.value)
         else:
             self._take(sender, tag, reader)
             self._seen[sender][tag] = digest
