@@ -66,15 +66,15 @@ class Columns:
         places = {label: place for place, label in enumerate(labels)}
         found = np.empty(self.length, np.int64)
         for row, value in enumerate(values.tolist() if hasattr(values, "tolist") else values):
-            try:
-                found[row] = places[value]
-            except KeyError:
+            place = _place(places, value)  # raised out here: a KeyError would quote the value
+            if place is None:
+                raise InputError(f"column {name!r}: row {row} is not a label")
+            if place < 0:
                 raise RangeError(
                     f"column {name!r}: row {row} has none of the {len(labels)} labels of the "
                     "query; an 'other' among them could take it"
-                ) from None
-            except TypeError:
-                raise InputError(f"column {name!r}: row {row} is not a label") from None
+                )
+            found[row] = place
         return found
 
     def _array(self, name: str) -> npt.NDArray[Any]:
@@ -158,6 +158,14 @@ def _from_rows(rows: Any, needed: tuple[str, ...]) -> Columns:
         if missing := _missing(row, needed):
             raise InputError(f"row {number}: {missing}")
     return Columns(len(rows), {name: [row[name] for row in rows] for name in needed})
+
+
+def _place(places: Mapping[Label, int], value: Any) -> int | None:
+    """-1 for what is no label of these, None for what cannot be one."""
+    try:
+        return places.get(value, -1)
+    except TypeError:
+        return None
 
 
 def _only(needed: tuple[str, ...]) -> str:
