@@ -230,8 +230,6 @@ class _ClientLink:
             data = await self._connection.recv()
         except ConnectionClosed as closed:
             raise LinkClosed(f"the link is closed: {closed}") from closed
-        except UnicodeDecodeError:
-            data = ""  # a text frame that is not even text
         if isinstance(data, str):
             await self._connection.close(_UNSUPPORTED_DATA, "binary frames only")
             raise LinkClosed("the peer sent a text frame, and was closed")
