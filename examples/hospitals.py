@@ -177,10 +177,16 @@ def views_are_noise(plan: secagg.Plan, answers: Mapping[int, Mapping[str, Any]])
         )
         for i in answers
     }
-    for i, client in clients.items():
-        client.set_input(answers[i], payload_digest=task)
-    total = pump.run(servers, clients).vector
+    servers.start()
+    for party, client in clients.items():
+        client.start()
+        client.set_input(answers[party], payload_digest=task)
+        for message in client.outgoing():
+            pump.deliver(servers, party, message)
+    # before the servers agree on the set: then each seals its sum for the collector, and forgets it
     views = [_stored_sum(member, plan) for member in servers.members.values()]
+    servers.close_phase()
+    total = servers.result().vector
     print(f"\n{'view of':<10} {'ones among its bits':>20}")
     noise = [_looks_like_noise(f"server {i}", view, plan) for i, view in enumerate(views)]
     rings = [segment.ring for segment in plan.layout.segments]
