@@ -66,10 +66,18 @@ def fraction(name: str, value: Any) -> Fraction:
     """
     if isinstance(value, bool) or not isinstance(value, str | numbers.Real | Decimal):
         raise ParameterError(f"{name} must be a fraction from 0 to 1, not a {type(value).__name__}")
-    text = str(value).strip()
-    if _FRACTION.fullmatch(text) is None:
-        raise ParameterError(f'{name} must be a fraction from 0 to 1, such as 0.1 or "1/3"')
-    exact = Fraction(text)
+    if isinstance(value, numbers.Rational):  # whose text may be longer than Python will write
+        exact = Fraction(int(value.numerator), int(value.denominator))
+    else:
+        text = str(value).strip()
+        if _FRACTION.fullmatch(text) is None:
+            raise ParameterError(f'{name} must be a fraction from 0 to 1, such as 0.1 or "1/3"')
+        exact = Fraction(text)
+    if 1 < exact < 100:
+        raise ParameterError(
+            f"{name} must be a fraction from 0 to 1: for per cent, did you mean "
+            f"{float(exact / 100):.12g}?"
+        )
     if not 0 <= exact <= 1:
         raise ParameterError(f"{name} must be a fraction from 0 to 1: twenty per cent are 0.2")
     return exact

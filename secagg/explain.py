@@ -49,7 +49,7 @@ def explanation(
     yield f"Cost of a client: {_client_cost(schema, cost)}"
     yield f"Cost of the {_server_cost(params, cost)}"
     yield "Know also:"
-    yield from (f"  - {caveat}" for caveat in info.caveats(threat, params))
+    yield from (f"  - {caveat}" for caveat in info.caveats(threat, params, schema.layout))
 
 
 def client_seconds(cost: Cost) -> float:
@@ -124,9 +124,9 @@ def _why(info: ProtocolInfo, threat: Threat, schema: Schema, params: Params) -> 
         return "it was named; it protects against nobody."
     others = (registry.load(name) for name in registry.available() if name != info.name)
     own = f"{info.name} {_offer(info, threat, schema, params)}"
-    return (
-        "; ".join([own, *(_compared(o, threat, schema) for o in others if o.threat_models)]) + "."
-    )
+    preferred = [why] if (why := info.preferred(threat)) is not None else []
+    compared = (_compared(other, threat, schema) for other in others if other.threat_models)
+    return "; ".join([own, *preferred, *compared]) + "."
 
 
 def _compared(other: ProtocolInfo, threat: Threat, schema: Schema) -> str:
@@ -155,15 +155,17 @@ def _quorum(params: Params) -> str:
 
 
 def _who_may_drop(params: Params) -> str:
+    spare = params.clients - params.min_survivors
     if params.servers > 1:
         return (
-            "any client once its report is stored, and before that "
-            f"{params.clients - params.min_survivors} of them. A server may stop and come back, "
-            "but not stay away."
+            f"any client once its report is stored, and before that {spare} of them. A server may "
+            "stop and come back, but not stay away."
         )
+    late = params.clients - params.min_clients
+    starting = "" if late >= spare else f", of them {late} before the round has started"
     return (
-        f"{params.clients - params.min_survivors} clients in all, at any time before the server "
-        "has fixed whose inputs are summed; the sum is then exact over those that remain."
+        f"{spare} clients in all, whatever the phase{starting}: the bound counts every client that "
+        "is lost before its last answer. The sum is then exact over those whose vectors had come."
     )
 
 

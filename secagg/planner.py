@@ -56,28 +56,31 @@ def plan(
     direct: bool = False,
     clipped: bool = False,
 ) -> Plan:
-    """The cheapest plan that withstands the threat, or the one of the protocol that is named.
+    """A plan that withstands the threat, or the one of the protocol that is named.
 
     clients: the most that take part. fields: name -> FixedPoint or Integer, in order. corrupt,
     dropout: the fractions of clients that may collude with the server, and that may be lost
-    before the survivors are fixed; in [0, 1). min_clients: end a round that starts with fewer.
-    servers: how many hold shares, of whom one is trusted by each client, whichever that is; with
-    one there are no shares. direct: clients reach each of several servers themselves. clipped:
-    adds a lane of that name, in which every client says how many of its elements it has clipped;
-    their total is revealed with the sums.
+    before their last answer, whatever the phase; in [0, 1), and rounded up to whole clients.
+    min_clients: end a round that starts with fewer; kept as it is, or refused. servers: how many
+    hold shares, of whom one is trusted by each client, whichever that is; with one there are no
+    shares. direct: clients reach each of several servers themselves. clipped: adds a lane of that
+    name, in which every client says how many of its elements it has clipped; their total is
+    revealed with the sums.
 
-    Cheapest is the smallest upload of a client, then its compute: every message that depends on
-    the graph grows with the degree, so SecAgg+ wins wherever it is feasible, and SecAgg stands in
-    where it is not. A protocol without a threat model is used only when named.
+    With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
+    and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
+    message that depends on the graph grows with the degree, so SecAgg+ wins wherever it is
+    feasible, and SecAgg stands in where it is not. A protocol without a threat model is used only
+    when named.
 
-    Raises ParameterError with the rule that cannot be met, HeadroomError with the proof that a
-    sum could wrap.
+    Raises ParameterError with the rule that cannot be met, and what would do instead;
+    HeadroomError with the proof that a sum could wrap.
     """
     threat = _threat(clients, corrupt, dropout, adversary, min_clients)
     threat = _with_servers(threat, servers, direct)
     schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
     if protocol is None:
-        name, params = _cheapest(threat, schema.layout)
+        name, params = _chosen(threat, schema.layout)
     else:
         name = text("protocol", protocol)
         params = _feasible(registry.load(name), threat)
@@ -265,23 +268,28 @@ def _exact(what: str, value: Exact) -> Fraction:
 def _feasible(info: ProtocolInfo, threat: Threat) -> Params:
     params = info.parameters(threat)
     if isinstance(params, Infeasible):
-        raise ParameterError(f"{info.name}: {params.rule}")
+        raise ParameterError(_refusal(info, params))
     return params
 
 
-def _cheapest(threat: Threat, layout: Layout) -> tuple[str, Params]:
-    offers: list[tuple[tuple[bool, int, float, str], Params]] = []
+def _refusal(info: ProtocolInfo, why: Infeasible) -> str:
+    return f"{info.name}: {why.rule}" + (f" ({why.instead})" if why.instead else "")
+
+
+def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
+    offers: list[tuple[tuple[bool, bool, int, float, str], Params]] = []
     refusals = []
     for info in map(registry.load, registry.available()):
         if not info.threat_models:
             continue
         params = info.parameters(threat)
         if isinstance(params, Infeasible):
-            refusals.append(f"{info.name}: {params.rule}")
+            refusals.append(_refusal(info, params))
             continue
         cost = info.cost(threat, params, layout)
         unserved = threat.adversary not in info.threat_models
-        rank = (unserved, cost.upload_bytes, client_seconds(cost), info.name)
+        deferred = info.preferred(threat) is None
+        rank = (unserved, deferred, cost.upload_bytes, client_seconds(cost), info.name)
         offers.append((rank, params))
     if not offers:
         why = "; ".join(refusals) or "none is installed; put `protocols` on the path"

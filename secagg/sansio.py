@@ -271,9 +271,13 @@ class Params(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Infeasible:
-    """No parameters exist for this threat; `rule` says which inequality cannot be met."""
+    """No parameters exist for this threat; `rule` says which inequality cannot be met.
+
+    instead: a sentence of what would do, tried before it is named; empty where nothing near does.
+    """
 
     rule: str
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,13 +382,15 @@ class ProtocolInfo:
     """The rule that given parameters break, or None: how a client judges an announced plan."""
     decode_params: Callable[[bytes], Params]
     cost: Callable[[Threat, Params, Layout], Cost]
-    caveats: Callable[[Threat, Params], Sequence[str]]
+    caveats: Callable[[Threat, Params, Layout], Sequence[str]]
     """Sentences for explain(): what the guarantee is worth and where it ends."""
     guarantee: Callable[[Threat, Params], str]
     messages: Mapping[int, str]
     """Wire tag -> name, for `secagg inspect`."""
     member: MemberFactory | None = None
     collector: CollectorFactory | None = None
+    preferred: Callable[[Threat], str | None] = lambda threat: None
+    """Why `plan()` takes it before protocols that cost a client less, or None."""
     repeats: bool = True
     """Whether the same injected randomness gives the same bytes: not where a library that seals
     draws its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hmac
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -152,9 +153,10 @@ class Threat:
     """What a plan must withstand.
 
     corrupt and dropout are exact: 0.1 means 1/10. `corrupted` and `dropped` are absolute numbers
-    of clients, fixed when the plan is made and not scaled down when fewer clients come
-    (corrupt clients never drop). servers: how many there are, of whom all but one may collude.
-    direct: clients hold a link to each of several servers, and not to the leader alone.
+    of clients, rounded up: a tenth of nine is one client, not none. They are fixed when the plan is
+    made and not scaled down when fewer clients come (corrupt clients never drop). servers: how many
+    there are, of whom all but one may collude. direct: clients hold a link to each of several
+    servers, and not to the leader alone.
     """
 
     clients: int
@@ -167,10 +169,10 @@ class Threat:
 
     @property
     def corrupted(self) -> int:
-        """A = floor(corrupt n)."""
-        return int(self.corrupt * self.clients)
+        """A = ceil(corrupt n)."""
+        return math.ceil(self.corrupt * self.clients)
 
     @property
     def dropped(self) -> int:
-        """D = floor(dropout n), every client lost before U3, whatever the phase."""
-        return int(self.dropout * self.clients)
+        """D = ceil(dropout n), every client lost before its last answer, whatever the phase."""
+        return math.ceil(self.dropout * self.clients)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types arguments | ring | fields | kernels | crypto shamir | mask quantize |
-records | wire | committee | sansio | registry | planner explain costs | task | transport store |
-selftest party drive | footprint metered sim testing | analytics | demo | cli""".split("|")
+LAYERS = """errors types arguments remedies | ring | fields | kernels | crypto shamir |
+mask quantize | records | wire | committee | sansio | registry | planner explain costs | task |
+transport store | selftest party drive | footprint metered sim testing | analytics | demo |
+cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}

@@ -34,7 +34,7 @@ def make(protocol: str = "secagg", clients: int = 8, **options: Any) -> Plan:
         fields=FIELDS,
         protocol=protocol,
         corrupt=0,
-        dropout=options.pop("dropout", 0.25),
+        dropout=options.pop("dropout", 0.125 if protocol == "secagg+" else 0.25),
         **options,
     )
 

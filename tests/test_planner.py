@@ -90,7 +90,7 @@ def fake(
         check=lambda threat, params: "degree is odd by rule" if params.degree != 3 else None,
         decode_params=decode_fake,
         cost=cost,
-        caveats=lambda threat, params: [f"{name} has a caveat."],
+        caveats=lambda threat, params, layout: [f"{name} has a caveat."],
         guarantee=lambda threat, params: guarantee,
         messages={},
     )
@@ -172,18 +172,24 @@ def test_a_plan_for_reading_makes_no_session(installed: Installed) -> None:
 # --- the real ones -------------------------------------------------------------------------
 
 
-def test_secagg_plus_wins_wherever_its_degree_is_smaller() -> None:
-    for clients in (20, 100, 1000):
-        chosen = plan(clients=clients, fields={"one": Integer(1, 1)})
+def test_secagg_plus_wins_above_fifty_clients() -> None:
+    one = {"one": Integer(1, 1)}
+    for clients in (51, 100, 1000):
+        chosen = plan(clients=clients, fields=one)
         assert chosen.protocol == "secagg+"
         assert chosen.degree < clients - 1
+    small = plan(clients=50, fields=one)
+    assert small.protocol == "secagg"
+    assert "up to 50 clients the complete graph is taken" in small.explain()
+    assert plan(clients=50, fields=one, protocol="secagg+").degree < 49
 
 
 def test_secagg_stands_in_where_no_regular_graph_will_do() -> None:
-    chosen = plan(clients=4, fields=FIELDS, corrupt="0.25", dropout="0.25")
-    assert (chosen.protocol, chosen.degree, chosen.threshold) == ("secagg", 3, 3)
-    with pytest.raises(ParameterError, match="secagg\\+: no even degree below 3"):
-        plan(clients=4, fields=FIELDS, corrupt="0.25", dropout="0.25", protocol="secagg+")
+    threat: dict[str, Any] = {"clients": 53, "corrupt": "0.39", "dropout": "0.28"}
+    chosen = plan(fields=FIELDS, **threat)
+    assert (chosen.protocol, chosen.degree, chosen.threshold) == ("secagg", 52, 38)
+    with pytest.raises(ParameterError, match="secagg\\+: no even degree up to"):
+        plan(fields=FIELDS, **threat, protocol="secagg+")
     assert "secagg+ is not possible (no even degree" in chosen.explain()
 
 
@@ -208,7 +214,7 @@ def test_the_sum_in_the_clear_must_be_named() -> None:
 
 def test_min_clients_reaches_the_finder() -> None:
     chosen = plan(clients=1000, fields=FIELDS, min_clients=800)
-    assert (chosen.degree, chosen.threshold, chosen.params.min_clients) == (70, 35, 800)
+    assert (chosen.degree, chosen.threshold, chosen.params.min_clients) == (76, 39, 800)
 
 
 def test_figures_of_a_plan() -> None:
@@ -301,16 +307,16 @@ integers = st.builds(Integer, length=st.integers(1, 1000), max=st.integers(1, 1 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    clients = draw(st.integers(3, 60))
+    clients = draw(st.integers(8, 60))
     fields = draw(st.dictionaries(names, fixed | integers, min_size=1, max_size=4))
     return plan(
         clients=clients,
         fields={**fields, "update": draw(fixed)},
         corrupt=draw(fractions),
-        dropout=draw(fractions) / 2,
+        dropout=draw(fractions) / 3,
         adversary="semi-honest",
         protocol="plainsum" if draw(st.booleans()) else "secagg",
-        min_clients=draw(st.none() | st.integers(1, clients)),
+        min_clients=draw(st.none() | st.just(clients)),
         max_weight=draw(st.integers(1, 1000)),
     )
 
@@ -367,7 +373,7 @@ BASE: dict[str, Any] = {
         {"corrupt": 0.101},
         {"dropout": 0.201},
         {"adversary": "active"},
-        {"protocol": "secagg+"},
+        {"protocol": "secagg+", "min_clients": 80},
         {"min_clients": 71},
         {"min_clients": None},
         {"max_weight": 2},
@@ -392,7 +398,7 @@ def test_the_digest_binds_the_parameters_and_the_order_of_fields() -> None:
     chosen = plan(**BASE)
     stricter = dataclasses.replace(
         chosen,
-        params=dataclasses.replace(chosen.params, min_clients=90),  # type: ignore[type-var]
+        params=dataclasses.replace(chosen.params, min_survivors=57),  # type: ignore[type-var]
     )
     assert stricter.digest() != chosen.digest()
     a, b = {"a": UPDATE, "b": UPDATE}, {"b": UPDATE, "a": UPDATE}
@@ -447,7 +453,7 @@ def patched(offset: int, data: bytes) -> bytes:
         (patched(24, b"\0\0\0\3\0\0\0\5"), ParameterError, "dropout|survivors"),
         (patched(32, b"\x02"), WireError, "adversary 2"),
         (patched(33, (101).to_bytes(4)), ParameterError, "min_clients"),
-        (patched(33, (71).to_bytes(4)), ParameterError, "below the plan's 71"),
+        (patched(33, (71).to_bytes(4)), ParameterError, "and the plan's 71"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -497,10 +503,10 @@ def test_explain_answers_what_a_newcomer_asks() -> None:
     words = chosen.explain()
     for answer in (
         "secagg+ (specs/10-secagg.md",
-        "for 1000 clients: each client shares keys with 66 of the 999 others",
+        "for 1000 clients: each client shares keys with 76 of the 999 others",
         "secagg uploads",
         chosen.guarantee,
-        "a round starts with at least 998 of 1000 clients",
+        "a round starts with at least 800 of 1000 clients",
         "Who may drop: 200 clients",
         "Who may collude: 100 of the clients",
         "update: 16-bit fixed point in ±1, each element of a mean within 1.53e-05",
@@ -510,12 +516,12 @@ def test_explain_answers_what_a_newcomer_asks() -> None:
         "With servers=2 it would be additive: one message",
         f"uploads {chosen.upload_bytes:,} bytes ({chosen.expansion:.2f} times its data)",
         f"downloads {chosen.cost.download_bytes:,} bytes",
-        "one lie by the server",
+        "is a majority of the holders costs",
+        "before its last answer",
         chosen.digest().hex(),
     ):
         assert answer in words, answer
-    assert "998" in words
-    for caveat in chosen.info.caveats(chosen.threat, chosen.params):
+    for caveat in chosen.info.caveats(chosen.threat, chosen.params, chosen.layout):
         assert f"\n  - {caveat}\n" in words
 
 
@@ -552,7 +558,7 @@ def test_explain_of_several_servers_answers_the_same_questions() -> None:
         ({"servers": True}, "servers must be an integer"),
         ({"direct": True}, "with one there is no other"),
         ({"servers": 2, "adversary": "active"}, "a server that deviates can change the sum"),
-        ({"servers": 2, "clients": 2}, "2 clients are too few"),
+        ({"servers": 2, "clients": 2}, "2 clients less 1 dropouts are too few"),
         ({"protocol": "additive"}, "additive shares need 2 servers or more"),
         ({"protocol": "secagg", "servers": 2}, "one server has the sum"),
         ({"protocol": "plainsum", "servers": 2}, "one server has the sum"),

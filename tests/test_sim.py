@@ -40,7 +40,7 @@ FIELD = FixedPoint(length=9, clip=1.0, bits=10)
 
 
 def make(clients: int = 8, **options: Any) -> Plan:
-    given: dict[str, Any] = {"fields": {"update": FIELD}, "protocol": "secagg", "dropout": 0.4}
+    given: dict[str, Any] = {"fields": {"update": FIELD}, "protocol": "secagg", "dropout": 0.3}
     return plan(clients=clients, **given | options)
 
 
@@ -336,7 +336,7 @@ def test_an_input_that_is_never_masked_is_not_tallied() -> None:
 
 
 def test_bytes_are_what_the_plan_promises() -> None:
-    made = plan(clients=12, fields={"update": FIELD})
+    made = plan(clients=12, fields={"update": FIELD}, protocol="secagg+")
     done = run(made, inputs)
     assert (made.protocol, done.exact) == ("secagg+", True)
     assert done.bytes_up == made.upload_bytes

@@ -44,16 +44,26 @@ Clipped: TypeAlias = Annotated[
 MaxWeight: TypeAlias = Annotated[int, typer.Option(help="The largest weight of a client.")]
 # strings, because a fraction is taken as the decimal that was typed
 Corrupt: TypeAlias = Annotated[
-    str, typer.Option(metavar="FRACTION", help="Clients that may collude with the server.")
+    str,
+    typer.Option(
+        metavar="FRACTION",
+        help="Clients that may collude with the server, rounded up.",
+    ),
 ]
 Dropout: TypeAlias = Annotated[
-    str, typer.Option(metavar="FRACTION", help="Clients that may be lost, in any phase.")
+    str,
+    typer.Option(
+        metavar="FRACTION",
+        help="Clients that may be lost before their last answer, in whatever phase; rounded up.",
+    ),
 ]
 Protocol: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Default: the cheapest that is feasible.")
+    str | None,
+    typer.Option(metavar="NAME", help="Default: secagg up to 50 clients, else the cheapest."),
 ]
 MinClients: TypeAlias = Annotated[
-    int | None, typer.Option(help="End a round that starts with fewer. Default: by protocol.")
+    int | None,
+    typer.Option(help="End a round that starts with fewer. Default: by protocol."),
 ]
 Servers: TypeAlias = Annotated[
     int, typer.Option(help="Servers that hold shares; with one, the others protect each input.")

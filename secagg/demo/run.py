@@ -49,8 +49,8 @@ CONNECT_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """corrupt, dropout: for 16 clients, 3 that may collude and 4 that may drop; SecAgg+ then gives
-    each client 8 of the 15 others as neighbours. alpha: how unevenly the classes are dealt."""
+    """corrupt, dropout: for 16 clients, 4 that may collude and 4 that may drop; SecAgg+ then gives
+    each client 10 of the 15 others as neighbours. alpha: how unevenly the classes are dealt."""
 
     clients: int = 16
     rounds: int = 8

@@ -13,12 +13,13 @@ import pytest
 
 from secagg.crypto.agree import KeyPair
 from secagg.errors import InputError, ParameterError, RemoteProtocolError
+from secagg.mask import add_streams
 from secagg.sansio import Aborted, ClientMachine, Finished, Ignored
 from secagg.testing import Act, Schedule, counter_randomness
 from secagg.types import SERVER, AbortReason, PartyId
 from secagg.wire.codec import Reader
 from secagg.wire.header import HEADER_SIZE, read_header
-from secagg_protocols.secagg import binding, messages
+from secagg_protocols.secagg import SECAGG, binding, messages
 from secagg_protocols.secagg.messages import (
     Abort,
     AdvertiseKeys,
@@ -338,6 +339,40 @@ def test_an_answered_client_holds_no_secret() -> None:
 def test_row_46_parameters_no_session_can_have(n: int, k: int, t: int, m: int, s: int) -> None:
     with pytest.raises(ParameterError):
         SecAggParams(n, k, t, m, s)
+
+
+def test_a_lying_server_can_give_two_sessions_one_id() -> None:
+    """specs/00 P3 is no promise against it: the root of the key tree is the server's free choice.
+
+    What one session has sealed does not open in the other all the same: its keys are others.
+    """
+    forged = bytes(32)
+    offer = session_of(COMPLETE).offer("secagg")
+    session = binding.session_id(offer, 6, [PartyId(i) for i in range(6)], forged)
+    answers = []
+    for seed in (b"one session", b"another session"):
+        draw = counter_randomness(seed)
+        client = SECAGG.client(
+            session_of(COMPLETE), PartyId(0), randomness=draw, expander=add_streams
+        )
+        client.start()
+        pairs = [(KeyPair.from_random(draw(32)), KeyPair.from_random(draw(32))) for _ in range(5)]
+        keys = {i: AdvertiseKeys(c.public, s.public) for i, (c, s) in enumerate(pairs, start=1)}
+        client.receive(SERVER, KeyList(EVERYONE, forged, keys).encode(session, 6))
+        answers.append([m.data for m in client.outgoing()])
+    (own, shares), (other_own, other_shares) = answers
+    assert Tag(shares[2]) is Tag(other_shares[2]) is Tag.SHARE_KEYS
+    assert session_id(shares) == session_id(other_shares) == session
+    assert own != other_own and shares != other_shares
+
+
+def test_sessions_of_an_honest_server_have_ids_of_their_own() -> None:
+    """specs/00 P3: its root is over the keys that it was sent, which are new for every session."""
+    ids = set()
+    for seed in (b"one session", b"another session"):
+        network = network_of(COMPLETE, seed=seed).run_until("masked-input")
+        ids.add(session_id(sent_to(network, 0, Tag.SHARE_LIST)[0]))
+    assert len(ids) == 2
 
 
 def test_tags_are_all_named() -> None:

@@ -26,7 +26,7 @@ def made(clients: int, protocol: str = "secagg+", dropout: str = "0.25") -> Plan
     )
 
 
-PLANS = [made(16), made(8), made(6), made(9, "secagg")]
+PLANS = [made(16), made(20), made(8, "secagg"), made(9, "secagg")]
 
 
 def test_the_default_plan_withstands_its_four() -> None:
@@ -85,6 +85,6 @@ def test_no_round_has_more_deaths_than_are_withstood(agreed: Plan) -> None:
 
 
 def test_where_none_may_drop_none_dies() -> None:
-    agreed = made(6, dropout="0")
+    agreed = made(20, dropout="0")
     assert withstood(agreed.params) == 0
     assert schedule(agreed, 2, np.random.default_rng(0)) == {1: {}, 2: {}}

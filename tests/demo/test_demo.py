@@ -24,7 +24,8 @@ from secagg.demo.result import Progress, Result
 from secagg.demo.run import Settings, run
 from tests.demo.test_view import RESULT, ROW
 
-SMALL = ["--clients", "6", "--rounds", "2", "--seed", "3"]
+SMALL = ["--clients", "6", "--rounds", "2", "--seed", "3", "--protocol", "secagg"]
+SMALL += ["--corrupt", "0.1", "--dropout", "0.2"]
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +45,16 @@ def test_two_rounds_with_a_death_in_each(private: Path) -> None:
     figures = json.loads(done.stdout)
     assert figures["exact"] is True and figures["clipped"] == 0
     assert 0 < figures["max_abs_error"] <= figures["error_bound"]
-    assert (figures["clients"], figures["rounds"], figures["dropped"]) == (6, 2, 2)
-    assert (figures["protocol"], figures["degree"]) == ("secagg+", 4)
+    assert (figures["clients"], figures["rounds"], figures["dropped"]) == (6, 2, 3)
+    assert (figures["protocol"], figures["degree"]) == ("secagg", 5)
     assert abs(figures["accuracy"] - figures["plain_accuracy"]) <= 0.01
     assert figures["accuracy"] > 0.8
     rows = figures["per_round"]
-    assert [list(row["dropped"].values()) for row in rows] == [["advertise-keys"], ["share-keys"]]
-    assert [row["contributors"] for row in rows] == [5, 5]
+    assert [list(row["dropped"].values()) for row in rows] == [
+        ["advertise-keys"],
+        ["share-keys", "masked-input"],
+    ]
+    assert [row["contributors"] for row in rows] == [5, 4]
     masked = figures["masked_upload"]
     assert len(masked["true"]) == len(masked["received"]) == 8
     assert masked["unchanged"] < 5 and masked["true"][0] != 0
@@ -70,7 +74,7 @@ async def test_the_private_directory_is_private_and_goes_with_a_failure(
 
     monkeypatch.setattr(run_module.Folder, "put_samples", put_and_spoil)
     with pytest.raises(ClientFailed, match="client 1 ended"):
-        await run(Settings(clients=6, rounds=1), Progress())
+        await run(Settings(clients=6, rounds=1, protocol="secagg", corrupt="0.1"), Progress())
     assert set(seen) == {0o700}
     assert list(private.iterdir()) == []
 
@@ -79,7 +83,7 @@ def test_ctrl_c_leaves_no_process_and_no_file(private: Path) -> None:
     """Row 92, for the demo: stopped in the middle, it closes everything before it ends."""
     paths = os.pathsep.join(path for path in sys.path if path)
     parent = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "demo", "--json", "--clients", "4", "--rounds", "1000"],
+        [sys.executable, "-c", MAIN, "demo", "--json", *SMALL[:2], *SMALL[6:], "--rounds", "1000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths, "TMPDIR": str(private)},

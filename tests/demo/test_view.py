@@ -61,8 +61,8 @@ def test_the_figures_of_a_good_run() -> None:
         "dropped": 2,
         "exact": True,
         "protocol": "secagg+",
-        "degree": 8,
-        "threshold": 4,
+        "degree": 10,
+        "threshold": 6,
         "clients": 16,
         "seconds": 20.0,
     }
@@ -100,7 +100,7 @@ def test_the_summary_fits_eighty_columns_and_quotes_the_plan() -> None:
         "70,111",
         "0 of 2410 elements arrived unchanged",
         "bit for bit",
-        "8 of the 15 others",
+        "10 of the 15 others",
         AGREED.guarantee,
     ):
         assert expected in flat

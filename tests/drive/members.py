@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -40,7 +41,7 @@ def toy(clients: int, servers: int, direct: bool, dropout: float = 0.5) -> Plan:
         clients=clients,
         fields={"update": Integer(LENGTH, 1000)},
         corrupt=0,
-        dropout=dropout,
+        dropout=Fraction(min(int(dropout * clients), clients - 3), clients),  # a batch is of three
         protocol="additive",
         servers=servers,
         direct=direct,

@@ -516,7 +516,7 @@ async def test_another_task_for_one_client_takes_it_out_of_the_sum(bench: Bench)
 
 async def test_a_task_fetched_elsewhere(bench: Bench) -> None:
     """Only its digest is announced; each client's own digest of what it fetched must fit."""
-    agreed = toy(3)
+    agreed = toy(3, dropout=0.3)
 
     def fetching(task: bytes | None) -> Inputs:
         def give(offer: Offer) -> Contribution:

@@ -67,7 +67,7 @@ def prepare() -> None:
 
     CliRunner().invoke(app, ["serve", "--role", "helper"])  # it is refused, and all is imported
 
-    plan = planner.plan(clients=3, fields={"update": Integer(1, 5)}, servers=2)
+    plan = planner.plan(clients=3, fields={"update": Integer(1, 5)}, dropout=0, servers=2)
     sim.simulate(plan, lambda me: {"update": [me]})  # loads the kernels
 
 

@@ -17,12 +17,12 @@ from secagg.errors import ParameterError, TrailingBytes, Truncated
 from secagg.ring import Layout, Ring, Segment
 from secagg.sansio import Infeasible
 from secagg.types import Adversary, Threat
+from secagg_protocols.secagg.check import check_complete, check_regular
 from secagg_protocols.secagg.guarantee import caveats, cost, guarantee
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
 from secagg_protocols.secagg.params import (
     SecAggParams,
     ccs17_expansion,
-    check_params,
     decode_params,
     find_parameters,
     secagg_parameters,
@@ -57,6 +57,11 @@ def complete(t: Threat) -> SecAggParams:
     params = secagg_parameters(t)
     assert isinstance(params, SecAggParams), params
     return params
+
+
+def check_params(t: Threat, params: SecAggParams) -> str | None:
+    """Of the protocol whose graph it is."""
+    return (check_complete if params.complete else check_regular)(t, params)
 
 
 # --- the published table -------------------------------------------------------------------
@@ -157,7 +162,7 @@ def test_tails_against_scipy() -> None:
     [
         ("0.5", "0.41", "curious_server", "corrupt + dropout <= 0.9"),
         ("0.5", "0.21", "semi_malicious_server", "corrupt + 2 dropout <= 0.9"),
-        ("-0.1", "0.1", "curious_server", "not negative"),
+        ("-0.1", "0.1", "curious_server", "corrupt must be a fraction"),
         ("0.1", "0.1", "byzantine", "byzantine"),
     ],
 )
@@ -177,31 +182,34 @@ def test_the_domain_includes_its_border() -> None:
 # --- fewer clients than planned ------------------------------------------------------------
 
 
-def test_smallest_cohorts_of_the_specification() -> None:
-    assert found(threat(100, "0.1", "0.2")).min_clients == 80
-    row = found(threat(1000, "0.1", "0.2"))
-    assert (row.degree, row.threshold, row.min_clients) == (66, 31, 998)
+def test_examples_of_the_specification_for_a_plan() -> None:
+    """specs/10-secagg.md §10: corrupt 10 %, dropout 20 %."""
+    for n, degree, threshold in ((100, 38, 20), (1000, 76, 39), (10_000, 94, 48)):
+        params = found(threat(n, "0.1", "0.2"))
+        assert params == SecAggParams(n, degree, threshold, n * 8 // 10, n * 8 // 10)
 
 
-@pytest.mark.parametrize(("n", "m"), [(300, 277), (500, 461), (1000, 998)])
-def test_smallest_cohort_to_a_twentieth_of_a_bit(n: int, m: int) -> None:
-    """Each |U1| against its own bound 2^-41 / |U1|, in exact integers."""
-    row = found(threat(n, "0.1", "0.2"))
-
-    def excess(size: int) -> float:
-        return math.log2(upper_tail(size, n // 10, row.degree, row.threshold - 1) * size) + 41
-
-    assert row.min_clients == m
-    assert excess(m) <= 0.05 < excess(m - 1)
+def test_smallest_cohorts_of_the_table_s_rows() -> None:
+    """Each |U1| against its own bound 2^-41 / |U1|, strictly: what explain() says of a bare row."""
+    for n, (degree, threshold), m in ((100, (28, 11), 80), (1000, (66, 31), 999)):
+        tails = Tails(n, n // 10, n // 5)
+        assert find_parameters(n, "0.1", "0.2", "curious_server") == (degree, threshold)
+        assert tails.smallest_cohort(degree, threshold - 1) == m
+        tail = [upper_tail(size, n // 10, degree, threshold - 1) * size for size in (m, m - 1)]
+        assert tail[0] <= Fraction(1, 2**41) and (m == n * 8 // 10 or tail[1] > Fraction(1, 2**41))
 
 
-def test_min_clients_buys_a_larger_degree() -> None:
-    params = found(threat(1000, "0.1", "0.2", m=800))
-    assert params == SecAggParams(1000, 70, 35, 800, 800)
+def test_min_clients_is_kept_and_a_larger_one_needs_fewer_neighbours() -> None:
+    assert found(threat(1000, "0.2", "0.2", m=800)) == SecAggParams(1000, 118, 68, 800, 800)
+    assert found(threat(1000, "0.2", "0.2", m=1000)) == SecAggParams(1000, 98, 54, 1000, 800)
 
 
-def test_min_clients_below_the_survivors_is_raised_to_them() -> None:
-    assert found(threat(1000, "0.1", "0.2", m=10)) == found(threat(1000, "0.1", "0.2", m=800))
+def test_min_clients_below_the_survivors_is_refused_with_them() -> None:
+    refusal = secagg_plus_parameters(threat(1000, "0.1", "0.2", m=799))
+    assert (
+        isinstance(refusal, Infeasible) and "min_clients=799 is below n - D = 800" in refusal.rule
+    )
+    assert refusal.instead == "min_clients=800 would do"
 
 
 @settings(max_examples=60, deadline=None)
@@ -240,10 +248,13 @@ def test_the_graph_holds_together_best_when_fewer_come(n: int, a: int, d: int, h
 def test_a_row_is_not_secure_below_its_cohort() -> None:
     """(98, 54) planned for n = 1000 with 200 corrupt: 2^-41 there, 2^-27 at 800."""
     t = threat(1000, "0.2", "0.2")
-    row = found(t)
-    assert (row.degree, row.threshold) == (98, 54)
-    assert check_params(t, row) is None
-    below = check_params(t, replace(row, min_clients=row.min_clients - 1))
+    assert find_parameters(1000, "0.2", "0.2", "curious_server") == (98, 54)
+    row = SecAggParams(1000, 98, 54, 1000, 800)
+    smallest = Tails.of(t).smallest_cohort(98, 53)
+    assert (
+        check_params(t, row) is None and check_params(t, replace(row, min_clients=smallest)) is None
+    )
+    below = check_params(t, replace(row, min_clients=smallest - 1))
     assert below is not None and "t > a" in below
     assert -28 < math.log2(upper_tail(800, 200, 98, 53)) + math.log2(800) < -26
 
@@ -257,7 +268,7 @@ def test_complete_graph_threshold(n: int) -> None:
     for c in range(n // 3 + 1):
         t = complete(Threat(n, Fraction(c, n), Fraction(0)))
         assert t.complete and 2 * t.threshold > n + c >= 2 * (t.threshold - 1)
-        assert t.min_survivors == t.min_clients == t.threshold
+        assert t.min_survivors == t.min_clients == max(t.threshold, c + 2)
 
 
 def test_complete_graph_is_feasible_up_to_t_survivors() -> None:
@@ -267,9 +278,12 @@ def test_complete_graph_is_feasible_up_to_t_survivors() -> None:
     assert isinstance(refusal, Infeasible) and "A + 2, 3) <= n - D" in refusal.rule
 
 
-def test_complete_graph_takes_a_larger_min_clients() -> None:
+def test_complete_graph_keeps_min_clients_or_refuses_it() -> None:
     assert complete(threat(10, "0.1", "0.2", m=9)).min_clients == 9
-    assert complete(threat(10, "0.1", "0.2", m=3)).min_clients == 6
+    assert complete(threat(10, "0.1", "0.2", m=6)).min_clients == 6
+    refusal = secagg_parameters(threat(10, "0.1", "0.2", m=5))
+    assert isinstance(refusal, Infeasible) and "min_clients=5 is below the 6" in refusal.rule
+    assert refusal.instead == "min_clients=6 would do"
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -344,43 +358,51 @@ FRACTIONS = st.fractions(0, Fraction(1, 2), max_denominator=40)
 def test_whatever_is_found_passes_the_check_and_encodes(
     n: int, corrupt: Fraction, dropout: Fraction, adversary: Adversary, m: int | None
 ) -> None:
-    t = Threat(n, corrupt, dropout, adversary, None if m is None else min(m, n))
+    m = None if m is None else min(m, n)
+    t = Threat(n, corrupt, dropout, adversary, m)
     for params in (secagg_parameters(t), secagg_plus_parameters(t)):
         if isinstance(params, Infeasible):
             continue
         assert check_params(t, params) is None
         assert decode_params(params.encode()) == params
-        assert params.min_survivors - t.corrupted >= 1
+        assert params.min_survivors >= max(3, t.corrupted + 2)
+        assert params.min_clients == m or m is None
         assert guarantee(t, params).startswith("parameters only") == (adversary == "active")
-        assert all(sentence.endswith(".") for sentence in caveats(t, params))
+        assert all(sentence.endswith(".") for sentence in caveats(t, params, LAYOUT))
 
 
 def test_a_smaller_degree_breaks_a_rule() -> None:
-    """k = 68 serves when all 1000 come, and no t at it serves when 800 may come."""
-    t = threat(1000, "0.1", "0.2", m=800)
+    """k = 98 with a majority serves when all 1000 come, and no t at it serves when 800 may come."""
+    t = threat(1000, "0.2", "0.2")
+    majorities = range(50, 99)
     safe = {
-        m: [x for x in range(2, 69) if check_params(t, SecAggParams(1000, 68, x, m, 800)) is None]
+        m: [x for x in majorities if check_params(t, SecAggParams(1000, 98, x, m, 800)) is None]
         for m in (800, 1000)
     }
-    assert safe == {800: [], 1000: [32, 33]}
+    assert safe == {800: [], 1000: [54]}
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
         ({"clients": 1001}, "1001 clients"),
-        ({"min_clients": 799, "min_survivors": 799}, "below the plan's"),
-        ({"min_survivors": 801, "min_clients": 801}, "no room for 200 dropouts"),
+        ({"min_clients": 801}, "min_clients is 801, and the plan's 800"),
         ({"min_survivors": 790}, "n - D = 800"),
         ({"threshold": 1}, "t >= 2"),
         ({"threshold": 34}, "t > a"),
-        ({"threshold": 36}, "could survive"),
+        ({"threshold": 40}, "could survive"),
         ({"degree": 10, "threshold": 7}, "fall apart"),
+        ({"degree": 75}, "even degree"),
     ],
 )
 def test_each_rule_of_a_regular_graph(change: dict[str, int], rule: str) -> None:
     t = threat(1000, "0.1", "0.2", m=800)
-    broken = check_params(t, replace(SecAggParams(1000, 70, 35, 800, 800), **change))
+    good = SecAggParams(1000, 76, 39, 800, 800)
+    assert check_params(t, good) is None
+    try:
+        broken = check_params(t, replace(good, **change))
+    except ParameterError as error:
+        broken = str(error)
     assert broken is not None and rule in broken
 
 
@@ -393,10 +415,11 @@ def test_the_check_refuses_what_the_table_does_not_cover() -> None:
 
 def test_the_check_is_made_for_a_million_clients() -> None:
     t = threat(1_000_000, "0.2", "0.2")
-    row = found(t)
-    assert (row.degree, row.threshold) == (144, 78)
+    row = SecAggParams(1_000_000, 144, 78, 1_000_000, 800_000)
     assert check_params(t, row) is None
-    assert check_params(t, replace(row, min_clients=row.min_clients - 1)) is not None
+    smallest = Tails.of(t).smallest_cohort(144, 77)
+    assert check_params(t, replace(row, min_clients=smallest)) is None
+    assert check_params(t, replace(row, min_clients=smallest - 1)) is not None
 
 
 # --- the record ----------------------------------------------------------------------------
@@ -415,6 +438,7 @@ def test_the_check_is_made_for_a_million_clients() -> None:
         (10, 4, 3, 11, 10),
         (10, 4, 3, 8, 9),
         (10, 4, 3, 9, 2),
+        (10, 4, 2, 9, 2),
         (10, 4, 3, 4, 4),
     ],
 )
@@ -461,10 +485,10 @@ def test_cost_of_a_regular_graph() -> None:
     t = threat(1000, "0.1", "0.2")
     params = found(t)
     c = cost(t, params, LAYOUT)
-    assert c.client_prg_bytes == 67 * STREAM
-    assert c.client_agreements == 132
-    assert c.server_agreements == 200 * 53  # of 66 neighbours 52.8 survive on average
-    assert c.server_prg_bytes == (800 + 200 * 53) * STREAM
+    assert c.client_prg_bytes == 77 * STREAM
+    assert c.client_agreements == 152
+    assert c.server_agreements == 200 * 61  # of 76 neighbours 60.8 survive on average
+    assert c.server_prg_bytes == (800 + 200 * 61) * STREAM
 
 
 def test_published_expansion() -> None:
@@ -491,39 +515,53 @@ def test_active_guarantee_says_what_a_lying_server_could_do() -> None:
 def test_caveat_of_a_split_without_a_consistency_round() -> None:
     """h - floor(h (n - t)/(t - c)): 6 for n = 100, t = 68, c = 33."""
     t = threat(100, "0.33", "0.2")
-    words = " ".join(caveats(t, SecAggParams(100, 99, 68, 68, 68)))
+    words = " ".join(caveats(t, SecAggParams(100, 99, 68, 68, 68), LAYOUT))
     assert "until a part holds 6 honest inputs" in words
 
 
 def test_caveat_of_one_lie() -> None:
+    """Of a bare row: a plan of its own has a majority, and says what that costs."""
     t = threat(100, "0.1", "0.2")
-    words = " ".join(caveats(t, found(t)))
+    words = " ".join(caveats(t, SecAggParams(100, 28, 11, 100, 80), LAYOUT))
     assert "11 clients chosen among them and one lie" in words
     assert "no larger t at this degree" in words
-    safe = threat(1000, "0.2", "0.2")
-    assert "one lie" not in " ".join(caveats(safe, found(safe)))
+    assert "safe for rounds that start with 80 clients or more: the plan asks for 100" in words
+    assert "one lie by the server about who dropped reveal" not in " ".join(
+        caveats(t, found(t), LAYOUT)
+    )
 
 
 def test_caveat_names_the_safer_threshold() -> None:
     t = threat(1000, "0.05", "0.05", m=950)
     params = SecAggParams(1000, 60, 27, 1000, 950)
-    most = Tails.of_cohorts(t).surviving_neighbours(60)
+    most = Tails.of(t).surviving_neighbours(60)
     assert most >= 31
-    assert "t = 31 at the same degree" in " ".join(caveats(t, params))
+    assert "t = 31 at the same degree" in " ".join(caveats(t, params, LAYOUT))
 
 
-def test_caveat_of_a_single_honest_input() -> None:
-    t = threat(10, "0.3", "0.6")
-    words = " ".join(caveats(t, SecAggParams(10, 8, 4, 10, 4)))
-    assert "single honest input" in words
-    harmless = threat(10, "0.2", "0.2")
-    assert "single honest input" not in " ".join(caveats(harmless, complete(harmless)))
-
-
-def test_caveat_where_the_table_raises_the_threshold() -> None:
-    """n = 10, A = 0, D = 3: the table's (4, 2) although one neighbour in some graph may be left."""
-    t = threat(10, "0.05", "0.33")
-    params = found(t)
-    assert (params.degree, params.threshold) == (4, 2)
-    assert check_params(t, params) is None
-    assert "published table raises the threshold" in " ".join(caveats(t, params))
+@pytest.mark.parametrize(
+    ("n", "corrupt", "dropout", "bare"),
+    [
+        (100, "0.1", "0.2", (28, 11)),
+        (1000, "0.1", "0.2", (72, 36)),
+        (1000, "0.2", "0.2", None),
+        (500, "0.05", "0.1", None),
+    ],
+)
+def test_caveat_of_what_a_majority_costs(
+    n: int, corrupt: str, dropout: str, bare: tuple[int, int] | None
+) -> None:
+    """Against the smallest degree at which t > a alone holds for as few clients."""
+    t = threat(n, corrupt, dropout)
+    ours = found(t)
+    [sentence] = [s for s in caveats(t, ours, LAYOUT) if "majority" in s]
+    if bare is None:
+        assert "costs nothing here" in sentence
+        return
+    k, threshold = bare
+    theirs = SecAggParams(n, k, threshold, ours.min_clients, ours.min_survivors)
+    assert check_params(t, theirs) is None
+    assert check_params(t, replace(theirs, degree=k - 2)) is not None
+    up = [sum(upload_sizes(p, LAYOUT).values()) for p in (ours, theirs)]
+    assert f"costs {100 * (up[0] / up[1] - 1):.2g} % of the upload" in sentence
+    assert f"{k} neighbours and t = {threshold} would keep" in sentence

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
+import borderline
 from operations import OUTPUTS, Data, perform
 
 from secagg.fields import Field, FixedPoint, Integer, Schema
@@ -45,6 +46,10 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "records", scenario_of("records and sums", "02-quantization.md §5", _records())
     yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
     yield "plan-refused", scenario_of("plans that nobody takes", "01-wire.md §4", _bad_plans())
+    yield (
+        "plan-borderline",
+        scenario_of("plans at the edge", "10-secagg.md §10", borderline.steps()),
+    )
     yield "frames", scenario_of("frames", "01-wire.md §6", _frames(shake))
 
 

@@ -19,6 +19,7 @@ import cryptography.exceptions
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl.bindings import crypto_scalarmult
+from planning import accepted, whole
 
 P = 2**61 - 1
 P25519 = 2**255 - 19
@@ -431,19 +432,21 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
     schema = parse_schema(cursor, clients)
     encoded = cursor.prefixed(1024)
     cursor.end()
-    corrupted, dropped = int(corrupt * clients), int(dropout * clients)
+    corrupted, dropped = whole(corrupt, clients), whole(dropout, clients)
     params = [int.from_bytes(encoded[i : i + 4], "big") for i in range(0, len(encoded), 4)]
     if protocol == "additive":
         params = _additive(encoded)
-        smallest = max(3, corrupted + 2, clients - dropped, asked)
+        fewest, smallest = max(3, corrupted + 2), asked or clients - dropped
         safe = params in [[clients, m, smallest, direct] for m in range(2, 17) for direct in (0, 1)]
-        safe = safe and clients >= max(3, corrupted + 2) and not active
+        safe = safe and fewest <= min(smallest, clients - dropped) and not active
     elif protocol == "plainsum":
         if not pinned:
             raise Refused("PolicyRefused")
-        safe = params == [clients, max(1, clients - dropped, asked)]
+        safe = params == [clients, asked or max(1, clients - dropped)]
     elif protocol in ("secagg", "secagg+") and len(params) == 5:
-        safe = _is_safe(params, clients, corrupted, dropped, asked, bool(active))
+        safe = params[0] == clients and accepted(
+            protocol, params, corrupt, dropout, bool(active), asked
+        )
     else:
         safe = False
     if not safe:
@@ -467,43 +470,3 @@ def _fraction(cursor: Cursor) -> Fraction:
     if below == 0 or math.gcd(above, below) != 1:
         raise Refused("WireError")
     return Fraction(above, below)
-
-
-def _is_safe(params: list[int], n: int, A: int, D: int, asked: int, active: bool) -> bool:
-    """10-secagg.md §10, with exact tails: for small n."""
-    clients, k, t, m, survivors = params
-    if clients != n or n < 3 or not t <= survivors <= m <= n or m < asked:
-        return False
-    if not (1 <= k < n and 1 <= t <= k + 1 and max(3, A + 2) <= survivors <= n - D):
-        return False
-    if k == n - 1:
-        return 2 * t > n + A and t <= n - D
-    if k % 2 or k >= m or survivors != n - D or t < 2:
-        return False
-    return _connected(n, k, A + D) and _tails(n, k, t, m, A, D, active)
-
-
-def _connected(n: int, k: int, B: int) -> bool:
-    """n (n-k-1)/2 * C(B, k)/C(n, k) * .. : the product of gammas of §10.2.1, in factorials."""
-    if k > B:
-        return True
-    f = math.factorial
-    chance = Fraction(n * (n - k - 1) * f(B) * f(n - k), 2 * f(n) * f(B - k))
-    return chance < Fraction(1, 2**41)
-
-
-def _tails(n: int, k: int, t: int, m: int, A: int, D: int, active: bool) -> bool:
-    tolerated = 2 * t - k - 2 if active else t - 1
-    many_corrupt = _hypergeometric(m, A, k, range(tolerated + 1, k + 1)) * m
-    few_survive = _hypergeometric(n, n - D, k, range(t)) * n
-    return _bits(many_corrupt) >= 41 and (_bits(few_survive) >= 20 or t == 2)
-
-
-def _hypergeometric(population: int, marked: int, draws: int, values: range) -> Fraction:
-    ways = sum(math.comb(marked, j) * math.comb(population - marked, draws - j) for j in values)
-    return Fraction(ways, math.comb(population, draws))
-
-
-def _bits(chance: Fraction) -> float:
-    """-log2, to a tenth."""
-    return math.inf if chance == 0 else round(-math.log2(chance), 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 import additive_blocks as add
 import blocks
+import planning
 import rfc8032
 import rfc9180
 from blocks import REASONS, Cursor, Refused
@@ -210,6 +211,22 @@ def do_decode_plan(plan: str, pinned: bool = False) -> Data:
         "segments": [list(segment) for segment in parsed.schema.segments],
         "encoded": plan,
     }
+
+
+def do_judge_plan(protocol: str, parameters: list[int], **threat: Any) -> Data:
+    same_n = threat["clients"] == parameters[0]
+    corrupt, dropout = Fraction(*threat["corrupt"]), Fraction(*threat["dropout"])
+    asked = threat["min_clients"]
+    verdict = planning.accepted(protocol, parameters, corrupt, dropout, False, asked)
+    return {"accepted": same_n and verdict}
+
+
+def do_choose_plan(**threat: Any) -> Data:
+    corrupt, dropout = Fraction(*threat["corrupt"]), Fraction(*threat["dropout"])
+    found = planning.chosen(threat["clients"], corrupt, dropout, threat["min_clients"])
+    if found is None:
+        return {"feasible": False}
+    return {"feasible": True, "protocol": found[0], "parameters": found[1]}
 
 
 def do_decode_frame(frame_bytes: str, limit: int) -> Data:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import borderline
 import numpy as np
 
 from secagg import mask, quantize, records, shamir
@@ -517,6 +518,8 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "encode_record": _encode_record,
     "decode_sum": _decode_sum,
     "decode_plan": _decode_plan,
+    "choose_plan": borderline.choose,
+    "judge_plan": borderline.judge,
     "payload_digest": _payload_digest,
     "decode_frame": _decode_frame,
 }

@@ -31,6 +31,7 @@ VERIFIER = [
     "model_additive.py",
     "model_additive_server.py",
     "blocks.py",
+    "planning.py",
     "additive_blocks.py",
     "rfc8032.py",
     "rfc9180.py",

@@ -46,7 +46,7 @@ def guarantee(threat: Threat, params: Params) -> str:
     )
 
 
-def caveats(threat: Threat, params: Params) -> list[str]:
+def caveats(threat: Threat, params: Params, layout: Layout) -> list[str]:
     """Where the guarantee ends; for explain()."""
     ours = _ours(params)
     return [

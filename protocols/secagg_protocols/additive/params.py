@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from secagg.committee import MIN_SERVERS
 from secagg.errors import ParameterError, WireError
+from secagg.remedies import remedy
 from secagg.sansio import Infeasible, Params
 from secagg.types import MAX_CLIENTS, MAX_SERVERS, MIN_COHORT, Threat, smallest_sum
 from secagg.wire.codec import Reader, Writer
@@ -57,29 +58,45 @@ def decode_params(data: bytes) -> AdditiveParams:
 
 
 def parameters(threat: Threat) -> AdditiveParams | Infeasible:
-    """Minimum batch max(3, n - D, min_clients): every planned dropout leaves a batch."""
+    """The minimum batch is min_clients where that is asked for, else n - D: both at least
+    max(3, A + 2), so that every planned dropout leaves a batch that may be summed."""
+    broken = _broken(threat)
+    if broken is not None:
+        return broken
+    smallest = threat.min_clients or threat.clients - threat.dropped
+    return AdditiveParams(threat.clients, threat.servers, smallest, threat.direct)
+
+
+def _broken(threat: Threat) -> Infeasible | None:
     if threat.servers < MIN_SERVERS:
         return Infeasible(
             f"additive shares need {MIN_SERVERS} servers or more, and the plan has "
             f"{threat.servers}: state servers={MIN_SERVERS}"
         )
-    if threat.clients < MIN_COHORT:
-        return Infeasible(
-            f"{threat.clients} clients are too few: a sum of two tells either the other's input, "
-            f"so a batch has at least {MIN_COHORT}"
-        )
     if threat.adversary == "active":
         return Infeasible(
             "a server that deviates can change the sum unnoticed, which an active plan excludes"
         )
-    floor = smallest_sum(threat.corrupted)
-    if threat.clients < floor:
+    fewest = smallest_sum(threat.corrupted)
+    if threat.clients - threat.dropped < fewest:
         return Infeasible(
-            f"{threat.clients} clients, {threat.corrupted} of them corrupt, are too few: a batch "
-            f"has at least {floor}, so that two honest inputs are in it"
+            f"max(3, A + 2) <= n - D does not hold: {threat.clients} clients less "
+            f"{threat.dropped} dropouts are too few for a batch, which has at least {fewest} "
+            f"reports with {threat.corrupted} corrupt clients",
+            remedy(threat, _leaves_a_batch),
         )
-    smallest = max(floor, threat.clients - threat.dropped, threat.min_clients or 0)
-    return AdditiveParams(threat.clients, threat.servers, smallest, threat.direct)
+    if threat.min_clients is not None and threat.min_clients < fewest:
+        return Infeasible(
+            f"min_clients={threat.min_clients} is below the {fewest} reports of the smallest batch",
+            f"min_clients={fewest} would do",
+        )
+    return None
+
+
+def _leaves_a_batch(threat: Threat) -> bool:
+    fewest = smallest_sum(threat.corrupted)
+    asked = threat.min_clients or fewest
+    return fewest <= threat.clients - threat.dropped and fewest <= asked
 
 
 def check(threat: Threat, params: Params) -> str | None:

@@ -56,8 +56,8 @@ def decode_params(data: bytes) -> PlainSumParams:
 def parameters(threat: Threat) -> PlainSumParams | Infeasible:
     if threat.servers > 1:
         return Infeasible(f"one server has the sum, and the plan has {threat.servers}")
-    survivors = threat.clients - threat.dropped
-    return PlainSumParams(threat.clients, max(1, survivors, threat.min_clients or 0))
+    survivors = threat.min_clients or max(1, threat.clients - threat.dropped)
+    return PlainSumParams(threat.clients, survivors)
 
 
 def check(threat: Threat, params: Params) -> str | None:
@@ -103,7 +103,7 @@ PROTOCOL = ProtocolInfo(
     check=check,
     decode_params=decode_params,
     cost=cost,
-    caveats=lambda threat, params: (
+    caveats=lambda threat, params, layout: (
         "This is the sum in the clear, for tests and comparison only.",
     ),
     guarantee=lambda threat, params: "none: the server sees every vector",

@@ -21,6 +21,7 @@ from secagg.sansio import (
 from secagg.types import PartyId, Threat
 from secagg_protocols.secagg import guarantee as promise
 from secagg_protocols.secagg import params as parameters
+from secagg_protocols.secagg.check import check_complete, check_regular
 from secagg_protocols.secagg.messages import NAMES
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.states import PHASES
@@ -32,7 +33,12 @@ def _params_of(session: Session) -> SecAggParams:
     return session.params
 
 
-def _info(name: str, status: str, find: Callable[[Threat], Params | Infeasible]) -> ProtocolInfo:
+def _info(
+    name: str,
+    find: Callable[[Threat], Params | Infeasible],
+    check: Callable[[Threat, Params], str | None],
+    preferred: Callable[[Threat], str | None],
+) -> ProtocolInfo:
     # The machines load numba, so they are imported when the first one is made.
     def client(
         session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
@@ -51,22 +57,32 @@ def _info(name: str, status: str, find: Callable[[Threat], Params | Infeasible])
     return ProtocolInfo(
         name=name,
         spec="specs/10-secagg.md",
-        status=status,
+        status="semi-honest; active: parameters only",
         threat_models=("semi-honest", "active"),
         phases=PHASES,
         client=client,
         server=server,
         parameters=find,
-        check=parameters.check_params,
+        check=check,
         decode_params=parameters.decode_params,
         cost=promise.cost,
         caveats=promise.caveats,
         guarantee=promise.guarantee,
+        preferred=preferred,
         messages=NAMES,
     )
 
 
-SECAGG = _info("secagg", "semi-honest; active: parameters only", parameters.secagg_parameters)
+def _preferred(threat: Threat) -> str | None:
+    if threat.adversary == "active" or threat.clients > parameters.SMALL_COHORT:
+        return None
+    return (
+        f"up to {parameters.SMALL_COHORT} clients the complete graph is taken wherever it is "
+        "feasible: no probability is in its guarantee"
+    )
+
+
+SECAGG = _info("secagg", parameters.secagg_parameters, check_complete, _preferred)
 SECAGG_PLUS = _info(
-    "secagg+", "semi-honest; active: parameters only", parameters.secagg_plus_parameters
+    "secagg+", parameters.secagg_plus_parameters, check_regular, lambda threat: None
 )

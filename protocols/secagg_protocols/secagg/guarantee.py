@@ -7,7 +7,7 @@ from secagg.ring import Layout
 from secagg.sansio import Cost, Params
 from secagg.types import Threat
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
-from secagg_protocols.secagg.params import SecAggParams, is_active
+from secagg_protocols.secagg.params import SecAggParams, is_active, tolerated, without_majority
 from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
 
 
@@ -46,12 +46,16 @@ def guarantee(threat: Threat, params: Params) -> str:
     )
 
 
-def caveats(threat: Threat, params: Params) -> list[str]:
-    """Where the guarantee ends; for explain()."""
+def caveats(threat: Threat, params: Params, layout: Layout) -> list[str]:
+    """Where the guarantee ends, and what it costs; for explain()."""
     ours = _ours(params)
+    graph = (
+        _complete_caveats(threat, ours)
+        if ours.complete
+        else [*_regular_caveats(threat, ours), *_majority(threat, ours, layout)]
+    )
     return [
-        *(_complete_caveats(threat, ours) if ours.complete else _regular_caveats(threat, ours)),
-        *_lonely(threat, ours),
+        *graph,
         f"The number of corrupt clients, {threat.corrupted}, is absolute: it does not shrink when "
         "fewer clients come, corrupt clients never drop, and the server picks who may come.",
         "Clients do not authenticate each other: a server that invents clients, or swaps keys, is "
@@ -69,7 +73,7 @@ def _active(threat: Threat, params: SecAggParams) -> str:
             f"they would let a lying server, {_colluders(threat)}, learn only one sum, of "
             f"at least {params.threshold - threat.corrupted} honest inputs"
         )
-    a = Tails.of_cohorts(threat).corrupt_neighbours(params.degree, params.min_clients)
+    a = Tails.of(threat).corrupt_neighbours(params.degree, params.min_clients)
     return (
         f"they would let a lying server, {_colluders(threat)}, learn at worst the sums of "
         f"disjoint groups, of at least {params.threshold - a} honest inputs each{_chance(params)}"
@@ -82,15 +86,6 @@ def _chance(params: SecAggParams) -> str:
 
 def _colluders(threat: Threat) -> str:
     return f"together with {threat.corrupted} of the clients" if threat.corrupted else "on its own"
-
-
-def _lonely(threat: Threat, params: SecAggParams) -> list[str]:
-    if params.min_survivors - threat.corrupted > 1:
-        return []
-    return [
-        "With that many dropped and corrupt, the sum can hold a single honest input, which the "
-        "corrupt clients then know by subtracting their own."
-    ]
 
 
 def _complete_caveats(threat: Threat, params: SecAggParams) -> list[str]:
@@ -112,31 +107,33 @@ def _split_floor(threat: Threat, params: SecAggParams) -> int:
 
 
 def _regular_caveats(threat: Threat, params: SecAggParams) -> list[str]:
-    k, t = params.degree, params.threshold
-    most = Tails.of_cohorts(threat).surviving_neighbours(k)
+    k, t, fewest = params.degree, params.threshold, params.min_clients
+    tails = Tails.of(threat)
     sentences = [
         f"The parameters hold for the {threat.clients} clients they were made for: a round of "
-        f"fewer than {params.min_clients} ends before any input is masked, and one of fewer than "
-        f"{params.min_survivors} survivors before any mask is opened."
+        f"fewer than {fewest} ends before any input is masked, and one of fewer than "
+        f"{params.min_survivors} survivors before any mask is opened.",
+        f"With {threat.dropped} dropped, some client keeps fewer than t = {t} neighbours with "
+        f"probability at most 2^-{ETA:g}; such a round may end without a sum.",
     ]
-    if params.min_clients > params.min_survivors:
+    safe_from = tails.smallest_cohort(k, tolerated(threat, k, t))
+    if fewest > safe_from:
         sentences.append(
-            f"To start with fewer than {params.min_clients}, make the plan with a smaller "
-            f"min_clients, down to {params.min_survivors}; it may need more neighbours."
+            f"The same neighbours and threshold would be safe for rounds that start with "
+            f"{safe_from} clients or more: the plan asks for {fewest}."
+        )
+    if fewest > params.min_survivors:
+        sentences.append(
+            f"To start with fewer than {fewest}, make the plan with a smaller min_clients, down to "
+            f"{params.min_survivors}; it may need more neighbours."
         )
     if 2 * t <= k + 1 and not is_active(threat):
-        sentences.append(_one_lie(k, t, most))
-    if t > most:
-        sentences.append(
-            f"With {threat.dropped} dropped the chance that some client keeps fewer than t = {t} "
-            f"neighbours is above 2^-{ETA:g}, and such a round may end without a sum: the "
-            "published table raises the threshold to 2 all the same."
-        )
+        sentences.append(_one_lie(k, t, tails.surviving_neighbours(k)))
     return sentences
 
 
 def _one_lie(k: int, t: int, most: int) -> str:
-    safer = (k + 1) // 2 + 1
+    safer = k // 2 + 1
     named = (
         f"t = {safer} at the same degree would not be open to this"
         if safer <= most
@@ -146,6 +143,24 @@ def _one_lie(k: int, t: int, most: int) -> str:
         f"t = {t} is at most half of the {k + 1} holders of a secret: {t} clients chosen among "
         f"them and one lie by the server about who dropped reveal a vector; {named}."
     )
+
+
+def _majority(threat: Threat, params: SecAggParams, layout: Layout) -> list[str]:
+    """What a majority threshold costs, which the published table does without."""
+    smallest = params.min_clients
+    row = without_majority(threat, smallest)
+    if is_active(threat) or 2 * params.threshold <= params.degree + 1 or row is None:
+        return []
+    k, t = row
+    if k >= params.degree:
+        return ["That the threshold is a majority of the holders costs nothing here."]
+    bare = SecAggParams(threat.clients, k, t, smallest, params.min_survivors)
+    ours, theirs = (sum(upload_sizes(p, layout).values()) for p in (params, bare))
+    return [
+        f"That the threshold is a majority of the holders costs {100 * (ours / theirs - 1):.2g} % "
+        f"of the upload: {k} neighbours and t = {t} would keep every probability above, and be "
+        "open to one lie by the server about who dropped."
+    ]
 
 
 def _surviving_neighbours(threat: Threat, params: SecAggParams) -> int:

@@ -7,19 +7,29 @@ A are corrupt and D drop; k neighbours; threshold t; security 2^-sigma, correctn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
+from secagg.arguments import fraction, integer, real
 from secagg.errors import ParameterError
-from secagg.sansio import Infeasible, Params
+from secagg.remedies import remedy
+from secagg.sansio import Infeasible
 from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, Threat, smallest_sum
 from secagg.wire.codec import Reader, Writer
-from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
+from secagg_protocols.secagg.tails import ETA, MAX_EXPONENT, SIGMA, Tails
 
 MAX_LOSS = Fraction(9, 10)
 """The finder's domain: beyond it the tails say nothing that the published table confirms."""
+
+MAX_DEGREE = 1 << 14
+"""Of a k-regular graph in a plan, where the published table goes up to 9388: bounds the sums with
+which a receiver judges it."""
+
+SMALL_COHORT = 50
+"""Up to here `plan()` takes the complete graph wherever it is feasible."""
 
 TableAdversary = Literal["none", "curious_server", "semi_malicious_server"]
 _ThresholdRule: TypeAlias = Callable[[Tails, int, int], int | None]
@@ -102,119 +112,77 @@ def decode_params(data: Buffer) -> SecAggParams:
 
 
 def secagg_parameters(threat: Threat) -> SecAggParams | Infeasible:
-    """The complete graph: t = floor((n + c)/2) + 1, feasible iff t <= n - D.
+    """The complete graph: t = floor((n + c)/2) + 1, feasible iff max(t, A + 2, 3) <= n - D.
 
     Both secrets of one client can then never be collected, and two survivor quorums meet in an
     honest client (specs/10-secagg.md §10).
     """
-    few, n = _too_few(threat), threat.clients
-    if few is not None:
-        return Infeasible(few)
-    threshold = (n + threat.corrupted) // 2 + 1
-    fewest = max(threshold, smallest_sum(threat.corrupted))
-    if fewest > n - threat.dropped:
+    broken = no_cohort(threat)
+    if broken is not None:
+        return Infeasible(broken, remedy(threat, _has_complete))
+    n, survivors, fewest = threat.clients, threat.clients - threat.dropped, _fewest(threat)
+    if fewest > survivors:
         return Infeasible(
-            f"max(t, A + 2, 3) <= n - D does not hold: the complete graph needs {fewest} "
-            f"survivors, and {n} clients less {threat.dropped} dropouts are {n - threat.dropped}"
+            f"max(t, A + 2, 3) <= n - D does not hold: with {threat.corrupted} corrupt the "
+            f"complete graph needs {fewest} survivors, and {n} clients less {threat.dropped} "
+            f"dropouts are {survivors}",
+            remedy(threat, _has_complete),
         )
-    return SecAggParams(n, n - 1, threshold, max(fewest, threat.min_clients or 0), fewest)
+    if threat.min_clients is not None and threat.min_clients < fewest:
+        return Infeasible(
+            f"min_clients={threat.min_clients} is below the {fewest} that a sum needs on the "
+            "complete graph",
+            f"min_clients={fewest} would do",
+        )
+    return SecAggParams(n, n - 1, threshold_of(threat), threat.min_clients or fewest, fewest)
 
 
 def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
     """The k-regular graph of the smallest k with a feasible t (specs/10-secagg.md §10).
 
-    Without `threat.min_clients` this is the published table's row, and min_clients the smallest
-    |U1| at which that row still keeps its security. With it, the row keeps it from there on. A
-    smaller min_clients than n - D is raised to n - D: a session with fewer in U1 could not reach
-    the n - D survivors that it needs.
+    t is a majority of the k + 1 holders, and no larger than it must be; the security holds for
+    every |U1| from min_clients on, which is n - D where none is asked for.
     """
-    broken = _too_few(threat) or _beyond_table(threat)
+    broken = no_cohort(threat) or beyond_table(threat)
     if broken is not None:
         return Infeasible(broken)
     survivors = threat.clients - threat.dropped
     if survivors < smallest_sum(threat.corrupted):
-        return Infeasible(_too_small(survivors, threat))
-    given = None if threat.min_clients is None else max(threat.min_clients, survivors)
-    tails = Tails.of_cohorts(threat) if given else Tails.of(threat)
-    rule = _active_threshold if is_active(threat) else _table_threshold
-    found = next(_feasible(tails, given or threat.clients, rule), None)
+        return Infeasible(too_small(survivors, threat))
+    if threat.min_clients is not None and threat.min_clients < survivors:
+        default = secagg_plus_parameters(replace(threat, min_clients=None))
+        return Infeasible(
+            f"min_clients={threat.min_clients} is below n - D = {survivors}, the survivors that a "
+            "sum needs on a k-regular graph",
+            "" if isinstance(default, Infeasible) else f"min_clients={survivors} would do",
+        )
+    return _smallest_degree(threat, survivors)
+
+
+def _smallest_degree(threat: Threat, survivors: int) -> SecAggParams | Infeasible:
+    tails, smallest = Tails.of(threat), threat.min_clients or survivors
+    if is_active(threat):
+        # the table's row at n, and the smallest |U1| at which it still keeps its security
+        smallest = threat.min_clients or threat.clients
+    rule = _active_threshold if is_active(threat) else _majority_threshold
+    most = min(smallest - 1, MAX_DEGREE)
+    found = next(_feasible(tails, most, smallest, rule), None)
     if found is None:
         return Infeasible(
-            f"no even degree below {threat.clients - 1} meets the tails of SecAgg+ for "
-            f"{threat.clients} clients, {threat.corrupted} corrupt, {threat.dropped} dropping"
-            + (f", from {given} clients on" if given else "")
+            f"no even degree up to {min(most, threat.clients - 2)} meets the tails of SecAgg+ for "
+            f"{threat.clients} clients, {threat.corrupted} corrupt, {threat.dropped} dropping, "
+            f"from {smallest} clients on"
         )
     degree, threshold = found
-    smallest = given or Tails.of_cohorts(threat).smallest_cohort(
-        degree, tolerated(threat, degree, threshold)
-    )
+    if is_active(threat) and threat.min_clients is None:
+        smallest = tails.smallest_cohort(degree, tolerated(threat, degree, threshold))
     return SecAggParams(threat.clients, degree, threshold, smallest, survivors)
 
 
-def check_params(threat: Threat, params: Params) -> str | None:
-    """The rule that given parameters break under this threat, or None.
-
-    Evaluates the three tails at one degree only, so that a client can judge an announced plan
-    cheaply at any n.
-    """
-    if not isinstance(params, SecAggParams):
-        return "these are not parameters of SecAgg"
-    if params.clients != threat.clients:
-        return f"parameters for {params.clients} clients in a plan for {threat.clients}"
-    if params.min_clients < (threat.min_clients or 0):
-        return f"min_clients {params.min_clients} is below the plan's {threat.min_clients}"
-    if params.min_survivors > threat.clients - threat.dropped:
-        return (
-            f"min_survivors {params.min_survivors} leaves no room for {threat.dropped} dropouts "
-            f"of {threat.clients}"
-        )
-    if params.min_survivors < smallest_sum(threat.corrupted):
-        return _too_small(params.min_survivors, threat)
-    check = _check_complete if params.complete else _check_regular
-    return _too_few(threat) or check(threat, params)
-
-
-def _too_small(survivors: int, threat: Threat) -> str:
-    return (
-        f"a sum of {survivors} inputs, {threat.corrupted} of them from corrupt clients, protects "
-        f"nobody: at least {smallest_sum(threat.corrupted)} must survive"
-    )
-
-
-def _check_complete(threat: Threat, params: SecAggParams) -> str | None:
-    """t <= n - D needs no line of its own: t <= min_survivors, and that is at most n - D."""
-    n, t = params.clients, params.threshold
-    if 2 * t > n + threat.corrupted:
-        return None
-    return (
-        f"2t > n + c does not hold for t = {t}, n = {n}, c = {threat.corrupted}: "
-        "both secrets of one client could be collected"
-    )
-
-
-def _check_regular(threat: Threat, params: SecAggParams) -> str | None:
-    """The tails at min_clients hold at every larger |U1| too: see `Tails.smallest_cohort`."""
-    broken = _beyond_table(threat)
-    if broken is not None:
-        return broken
-    k, t, smallest = params.degree, params.threshold, params.min_clients
-    if params.min_survivors != threat.clients - threat.dropped:
-        return f"min_survivors must be n - D = {threat.clients - threat.dropped}"
-    if t < 2:
-        return "t >= 2 does not hold: one holder alone would have the secret"
-    tails = Tails.of_cohorts(threat)
-    if not tails.connected(k):
-        return f"k = {k}: the graph could fall apart with probability above 2^-{SIGMA + 1:g}"
-    if tails.corrupt_neighbours(k, smallest) > tolerated(threat, k, t):
-        needed = "2t > k + 1 + a" if is_active(threat) else "t > a"
-        return (
-            f"{needed} does not hold for k = {k}, t = {t} at {smallest} clients in U1: more than "
-            f"{tolerated(threat, k, t)} neighbours could be corrupt"
-        )
-    most = tails.surviving_neighbours(k)
-    if t > most and (t, most) != (2, 1):  # the published table itself raises t = 1 to 2
-        return f"k = {k}: fewer than t = {t} neighbours could survive; the most is t = {most}"
-    return None
+def without_majority(threat: Threat, smallest: int) -> tuple[int, int] | None:
+    """(degree, threshold) of the smallest degree at which t > a from `smallest` clients on, as the
+    published table has it: what a majority is dearer than."""
+    return next(_feasible(Tails.of(threat), smallest - 1, smallest, _table_threshold), None)
 
 
 def find_parameters(
@@ -227,25 +195,25 @@ def find_parameters(
 ) -> tuple[int, int] | None:
     """(degree, threshold) of the published table for a k-regular graph, or None.
 
-    corrupt, dropout: fractions of the n clients, taken as the decimals they print as. degree: the
-    smallest that is feasible, itself not counted. "none" counts as "curious_server". Raises
-    ParameterError outside corrupt + dropout <= 0.9, or + 2 dropout for a semi-malicious server.
+    corrupt, dropout: fractions of the n clients, taken as the decimals they print as, and rounded
+    *down* to whole clients as the table has it (a plan rounds them up). degree: the smallest that
+    is feasible, itself not counted. "none" counts as "curious_server". sigma, eta: security
+    2^-sigma and correctness 2^-eta. Raises ParameterError outside corrupt + dropout <= 0.9, or
+    + 2 dropout for a semi-malicious server.
     Bell et al., CCS 2020, and the finder of Google's federated-compute; specs/10-secagg.md §10.
     """
     if adversary not in ("none", "curious_server", "semi_malicious_server"):
         raise ParameterError(f"adversary {adversary!r} is not one of the table's")
-    if not 2 <= n <= MAX_CLIENTS or sigma < 0 or eta < 0:
-        raise ParameterError(f"n must be 2 to {MAX_CLIENTS}, and sigma and eta not negative")
-    corrupt, dropout = Fraction(str(corrupt)), Fraction(str(dropout))
-    if corrupt < 0 or dropout < 0:
-        raise ParameterError(f"corrupt and dropout are not negative, not {corrupt} and {dropout}")
+    n = integer("n", n, 2, MAX_CLIENTS)
+    sigma, eta = _exponent("sigma", sigma), _exponent("eta", eta)
+    corrupt, dropout = fraction("corrupt", corrupt), fraction("dropout", dropout)
     malicious = adversary == "semi_malicious_server"
-    threat = Threat(n, corrupt, dropout, "active" if malicious else "semi-honest")
-    broken = _beyond_table(threat)
+    broken = _beyond(corrupt, dropout, 2 if malicious else 1)
     if broken is not None:
         raise ParameterError(broken)
     rule = _table_threshold_malicious if malicious else _table_threshold
-    return next(_feasible(Tails.of(threat, sigma, eta), n, rule), None)
+    tails = Tails(n, math.floor(corrupt * n), math.floor(dropout * n), sigma, eta)
+    return next(_feasible(tails, n - 1, n, rule), None)
 
 
 def ccs17_expansion(n: int, length: int, bits: int) -> float:
@@ -257,6 +225,45 @@ def ccs17_expansion(n: int, length: int, bits: int) -> float:
     """
     ring_bits = (n * ((1 << bits) - 1)).bit_length()
     return (length * ring_bits / 8 + 224 * (n - 1)) / (length * bits / 8)
+
+
+def threshold_of(threat: Threat) -> int:
+    """The smallest t with 2t > n + A: of the complete graph."""
+    return (threat.clients + threat.corrupted) // 2 + 1
+
+
+def _fewest(threat: Threat) -> int:
+    """The survivors that a sum over the complete graph needs."""
+    return max(threshold_of(threat), smallest_sum(threat.corrupted))
+
+
+def _has_complete(threat: Threat) -> bool:
+    fewest = _fewest(threat)
+    return (
+        no_cohort(threat) is None
+        and fewest <= threat.clients - threat.dropped
+        and (threat.min_clients is None or threat.min_clients >= fewest)
+    )
+
+
+def _exponent(name: str, value: float) -> float:
+    exponent = real(name, value)
+    if not 0 <= exponent <= MAX_EXPONENT:
+        raise ParameterError(f"{name} must be from 0 to {MAX_EXPONENT:g}")
+    return exponent
+
+
+def _majority_threshold(tails: Tails, k: int, smallest: int) -> int | None:
+    """t > a, and more than half of the k + 1 holders.
+
+    With t of at most half of them, t chosen clients and one lie by the server about who dropped
+    reveal a vector, and so do two rounds at once of which every client answers only one.
+    """
+    most = tails.surviving_neighbours(k)
+    if k // 2 + 1 > most:
+        return None
+    t = max(tails.corrupt_neighbours(k, smallest) + 1, k // 2 + 1)
+    return t if t <= most else None
 
 
 def _table_threshold(tails: Tails, k: int, smallest: int) -> int | None:
@@ -290,23 +297,30 @@ def tolerated(threat: Threat, k: int, t: int) -> int:
     return 2 * t - k - 2 if is_active(threat) else t - 1
 
 
-def _feasible(tails: Tails, smallest: int, rule: _ThresholdRule) -> Iterator[tuple[int, int]]:
-    """(k, t) by ascending k, secure at every |U1| from `smallest` to n, correct at n."""
-    for k in range(2, min(tails.clients - 1, smallest), 2):
+def _feasible(
+    tails: Tails, most: int, smallest: int, rule: _ThresholdRule
+) -> Iterator[tuple[int, int]]:
+    """(k, t) by ascending k <= most, secure at every |U1| from `smallest` to n, correct at n."""
+    for k in range(2, min(tails.clients - 2, most) + 1, 2):
         t = rule(tails, k, smallest) if tails.connected(k) else None
         if t is not None:
             yield k, t
 
 
-def _beyond_table(threat: Threat) -> str | None:
-    weight = 2 if is_active(threat) else 1
-    if threat.corrupt + weight * threat.dropout <= MAX_LOSS:
+def beyond_table(threat: Threat) -> str | None:
+    """The rule that a threat breaks for which the tails of SecAgg+ are not used, or None."""
+    return _beyond(threat.corrupt, threat.dropout, 2 if is_active(threat) else 1)
+
+
+def _beyond(corrupt: Fraction, dropout: Fraction, weight: int) -> str | None:
+    if corrupt + weight * dropout <= MAX_LOSS:
         return None
     drops = "2 dropout" if weight == 2 else "dropout"
     return f"SecAgg+ needs corrupt + {drops} <= {float(MAX_LOSS)} for its tails to mean anything"
 
 
-def _too_few(threat: Threat) -> str | None:
+def no_cohort(threat: Threat) -> str | None:
+    """The rule that a threat breaks under which no SecAgg of either graph runs, or None."""
     if threat.servers > 1:
         return f"one server has the sum, and the plan has {threat.servers}"
     if threat.clients >= MIN_COHORT:
@@ -314,4 +328,12 @@ def _too_few(threat: Threat) -> str | None:
     return (
         f"{threat.clients} clients are too few: a sum of two tells either the other's input, so at "
         f"least {MIN_COHORT} are needed"
+    )
+
+
+def too_small(survivors: int, threat: Threat) -> str:
+    """Why a sum over so few inputs is none."""
+    return (
+        f"a sum of {survivors} inputs, {threat.corrupted} of them from corrupt clients, protects "
+        f"nobody: at least {smallest_sum(threat.corrupted)} must survive"
     )

@@ -1,0 +1,102 @@
+"""Which parameters a plan may have, whoever made it (specs/10-secagg.md §10).
+
+At one degree only and after every comparison of whole numbers, so that a client judges an
+announced plan cheaply, however large the numbers in it are.
+"""
+
+from __future__ import annotations
+
+from secagg.sansio import Params
+from secagg.types import Threat, smallest_sum
+from secagg_protocols.secagg.params import (
+    MAX_DEGREE,
+    SecAggParams,
+    beyond_table,
+    is_active,
+    no_cohort,
+    tolerated,
+    too_small,
+)
+from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
+
+
+def check_complete(threat: Threat, params: Params) -> str | None:
+    """The rule that parameters of `secagg` break under this threat, or None.
+
+    t <= n - D needs no line of its own: t <= min_survivors, and that is at most n - D.
+    """
+    if not isinstance(params, SecAggParams):
+        return _STRANGE
+    n, k, t = params.clients, params.degree, params.threshold
+    if not params.complete:
+        return f"secagg is the complete graph, and {k} neighbours of {n - 1} are secagg+"
+    broken = _common(threat, params)
+    if broken is not None or 2 * t > n + threat.corrupted:
+        return broken
+    return (
+        f"2t > n + c does not hold for t = {t}, n = {n}, c = {threat.corrupted}: "
+        "both secrets of one client could be collected"
+    )
+
+
+def check_regular(threat: Threat, params: Params) -> str | None:
+    """The rule that parameters of `secagg+` break under this threat, or None."""
+    if not isinstance(params, SecAggParams):
+        return _STRANGE
+    if params.complete:
+        return f"secagg+ is a k-regular graph, and all {params.degree} neighbours are secagg"
+    return (
+        _common(threat, params)
+        or beyond_table(threat)
+        or _sizes(threat, params)
+        or _tails(threat, params)
+    )
+
+
+_STRANGE = "these are not parameters of SecAgg"
+
+
+def _common(threat: Threat, params: SecAggParams) -> str | None:
+    if params.clients != threat.clients:
+        return f"parameters for {params.clients} clients in a plan for {threat.clients}"
+    if threat.min_clients not in (None, params.min_clients):
+        return f"min_clients is {params.min_clients}, and the plan's {threat.min_clients}"
+    if params.min_survivors > threat.clients - threat.dropped:
+        return (
+            f"min_survivors {params.min_survivors} leaves no room for {threat.dropped} dropouts "
+            f"of {threat.clients}"
+        )
+    if params.min_survivors < smallest_sum(threat.corrupted):
+        return too_small(params.min_survivors, threat)
+    return no_cohort(threat)
+
+
+def _sizes(threat: Threat, params: SecAggParams) -> str | None:
+    if params.min_survivors != threat.clients - threat.dropped:
+        return f"min_survivors must be n - D = {threat.clients - threat.dropped}"
+    if params.threshold < 2:
+        return "t >= 2 does not hold: one holder alone would have the secret"
+    if params.degree > MAX_DEGREE:
+        return f"{params.degree} neighbours are more than the {MAX_DEGREE} of any k-regular plan"
+    return None
+
+
+def _tails(threat: Threat, params: SecAggParams) -> str | None:
+    """The tails at min_clients hold at every larger |U1| too: see `Tails.smallest_cohort`."""
+    k, t, smallest = params.degree, params.threshold, params.min_clients
+    tails = Tails.of(threat)
+    if not tails.connected(k):
+        return f"k = {k}: the graph could fall apart with probability above 2^-{SIGMA + 1:g}"
+    if tails.corrupt_neighbours(k, smallest) > tolerated(threat, k, t):
+        needed = "2t > k + 1 + a" if is_active(threat) else "t > a"
+        return (
+            f"{needed} does not hold for k = {k}, t = {t} at {smallest} clients in U1: more than "
+            f"{tolerated(threat, k, t)} neighbours could be corrupt"
+        )
+    most = tails.surviving_neighbours(k)
+    if t > most:
+        return (
+            f"k = {k}: fewer than t = {t} neighbours could survive, with probability above "
+            f"2^-{ETA:g} for some client; the most is t = {most}"
+        )
+    return None

@@ -1,0 +1,163 @@
+"""Plans at the edge of what is accepted, and the plans that are chosen: 10-secagg.md §10.
+
+Each chosen plan is there with its neighbours, one number apart; and with parameters whose tails
+come within 2^-13 of their bound on either side, found by search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from secagg.errors import ParameterError
+from secagg.fields import Integer
+from secagg.planner import Plan, plan
+from secagg.types import Threat
+from secagg_protocols.secagg.params import SecAggParams
+
+Data = dict[str, Any]
+Steps = list[tuple[str, Data]]
+
+THREATS = [
+    (n, corrupt, dropout, 0)
+    for corrupt, dropout in (("1/20", "1/10"), ("1/10", "1/5"), ("1/5", "1/5"))
+    for n in (3, 4, 5, 6, 7, 9, 20, 50, 51, 52, 60, 100, 300)
+] + [
+    (3, "0", "0", 0),
+    (5, "1/10", "1/5", 3),
+    (5, "1/10", "1/5", 5),
+    (60, "2/5", "3/10", 0),
+    (53, "39/100", "7/25", 0),
+    (100, "1/10", "1/5", 79),
+    (100, "1/10", "1/5", 90),
+    (100, "1/10", "1/5", 60),
+    (100, "1/5", "1/5", 100),
+    (100, "1/2", "41/100", 0),
+    (1000, "1/10", "1/5", 0),
+]
+
+CLOSE = [  # n, corrupt, dropout, k, t: the correctness tail
+    (330, "1/10", "3/10", 126, 65),
+    (400, "1/10", "1/5", 78, 43),
+    (230, "1/10", "3/10", 72, 32),
+    (180, "1/10", "3/10", 68, 31),
+    (70, "1/10", "3/10", 22, 6),
+    # the security tail
+    (790, "1/10", "1/10", 112, 41),
+    (230, "1/5", "1/5", 74, 41),
+    (310, "3/10", "1/5", 48, 42),
+    (190, "3/20", "1/5", 42, 26),
+    (360, "1/10", "3/10", 54, 28),
+    (460, "1/10", "1/10", 34, 22),
+    (140, "3/10", "1/10", 48, 36),
+    # the graph falls apart
+    (1969, "70/1969", "72/1969", 16, 9),
+    (1969, "70/1969", "71/1969", 16, 9),
+]
+
+
+def steps() -> Steps:
+    return [*_choices(), *_verdicts()]
+
+
+def _choices() -> Steps:
+    return [("choose_plan", _threat(*threat)) for threat in THREATS]
+
+
+def _verdicts() -> Steps:
+    """Each once, in a fixed order."""
+    found: dict[str, tuple[str, Data]] = {}
+    for threat, protocol, params in _cases():
+        case = {**_threat(*threat), "protocol": protocol, "parameters": params}
+        found.setdefault(repr(case), ("judge_plan", case))
+    return list(found.values())
+
+
+def _cases() -> Iterator[tuple[tuple[int, str, str, int], str, list[int]]]:
+    for threat in THREATS:
+        made = _made(*threat)
+        if made is None:
+            continue
+        n, k, t, m, s = _numbers(made)
+        yield threat, made.protocol, [n, k, t, m, s]
+        other = "secagg" if made.protocol == "secagg+" else "secagg+"
+        yield threat, other, [n, k, t, m, s]
+        for change in _near(n, k, t, m, s):
+            yield threat, made.protocol, change
+    for n, corrupt, dropout, k, t in CLOSE:
+        s = n + (-Fraction(dropout) * n).__floor__()
+        for near in (t - 1, t, t + 1):
+            yield (n, corrupt, dropout, 0), "secagg+", [n, k, near, s, s]
+    # the published rows hold at n, and not for as few as may come
+    for m in (800, 998, 999, 1000):
+        yield (1000, "1/10", "1/5", 0), "secagg+", [1000, 66, 31, m, 800]
+    for m in (800, 900, 1000):
+        yield (1000, "1/10", "1/5", 0), "secagg+", [1000, 70, 35, m, 800]
+    for k in (2**14 - 2, 2**14, 2**14 + 2):
+        yield (17_000, "0", "0", 0), "secagg+", [17_000, k, k // 2 + 1, 17_000, 17_000]
+    yield (2**20, "1/10", "1/5", 0), "secagg", [2**20, 2**20 - 1, 576718, 576718, 576718]
+
+
+def _near(n: int, k: int, t: int, m: int, s: int) -> Iterator[list[int]]:
+    for step in (-2, -1, 1, 2):
+        yield [n, k + step, t, m, s]
+        yield [n, k, t + step, m, s]
+        yield [n, k, t, m + step, s]
+        yield [n, k, t, m, s + step]
+        yield [n, k + 2 * step, t + step, m, s]
+        yield [n, k, t, m + step, s + step]
+        yield [n, k, t + step, m + step, s + step]
+
+
+def _made(n: int, corrupt: str, dropout: str, asked: int) -> Plan | None:
+    fields = {"u": Integer(1, 1)}
+    try:
+        return plan(
+            clients=n, fields=fields, corrupt=corrupt, dropout=dropout, min_clients=asked or None
+        )
+    except ParameterError:
+        return None
+
+
+def _threat(n: int, corrupt: str, dropout: str, asked: int) -> Data:
+    c, d = Fraction(corrupt), Fraction(dropout)
+    return {
+        "clients": n,
+        "corrupt": [c.numerator, c.denominator],
+        "dropout": [d.numerator, d.denominator],
+        "min_clients": asked,
+    }
+
+
+def _numbers(made: Plan) -> list[int]:
+    p = made.params
+    return [p.clients, p.degree, p.threshold, p.min_clients, p.min_survivors]
+
+
+def _parsed(v: Data) -> Threat:
+    return Threat(
+        v["clients"],
+        Fraction(*v["corrupt"]),
+        Fraction(*v["dropout"]),
+        min_clients=v["min_clients"] or None,
+    )
+
+
+def choose(**v: Any) -> Data:
+    corrupt, dropout = Fraction(*v["corrupt"]), Fraction(*v["dropout"])
+    made = _made(v["clients"], str(corrupt), str(dropout), v["min_clients"])
+    if made is None:
+        return {"feasible": False}
+    return {"feasible": True, "protocol": made.protocol, "parameters": _numbers(made)}
+
+
+def judge(protocol: str, parameters: list[int], **v: Any) -> Data:
+    base = plan(clients=100, fields={"u": Integer(1, 1)})
+    try:
+        schema = replace(base.schema, clients=v["clients"])
+        Plan(_parsed(v), schema, protocol, SecAggParams(*parameters))
+    except ParameterError:
+        return {"accepted": False}
+    return {"accepted": True}

@@ -1,0 +1,103 @@
+"""10-secagg.md §10 in exact rationals: which plans are accepted, and which one is chosen.
+
+Part of the second implementation: it imports nothing of the packages. Threats and parameters are
+as the vectors write them, in JSON numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+
+SECURE, CORRECT = Fraction(1, 2**41), Fraction(1, 2**20)
+MAX_DEGREE = 2**14
+MOST = 2**20
+
+
+def whole(fraction: Fraction, n: int) -> int:
+    """A and D: rounded up."""
+    return -((-fraction.numerator * n) // fraction.denominator)
+
+
+def accepted(
+    protocol: str, params: list[int], corrupt: Fraction, dropout: Fraction, active: bool, asked: int
+) -> bool:
+    """§10.2. params: n, k, t, min_clients, min_survivors. asked: 0 if no min_clients was."""
+    n, k, t, m, s = params
+    A, D = whole(corrupt, n), whole(dropout, n)
+    if not (3 <= n <= MOST and 1 <= k < n and 1 <= t <= k + 1 and t <= s <= m <= n):
+        return False
+    if not max(3, A + 2) <= s <= n - D or asked not in (0, m):
+        return False
+    if protocol == "secagg":
+        return k == n - 1 and 2 * t > n + A
+    if k == n - 1 or k % 2 or k >= m or k > MAX_DEGREE or s != n - D or t < 2:
+        return False
+    if corrupt + dropout * (2 if active else 1) > Fraction(9, 10):
+        return False
+    tolerated = 2 * t - k - 2 if active else t - 1
+    return (
+        connected(n, k, A + D)
+        and all(size * more_than(size, A, k, tolerated) <= SECURE for size in sizes(m, n))
+        and n * (1 - more_than(n, n - D, k, t - 1)) <= CORRECT
+    )
+
+
+def sizes(m: int, n: int) -> list[int]:
+    """Every |U1| from m to n; of a wide range the ends and some between, for the time it takes."""
+    if n - m <= 250:
+        return list(range(m, n + 1))
+    return [m, *range(m + 1, n, (n - m) // 8), n]
+
+
+def connected(n: int, k: int, B: int) -> bool:
+    """n (n-k-1)/2 C(B, k)/C(n, k) < 2^-41"""
+    ways = Fraction(n * (n - k - 1) * math.comb(B, k), 2 * math.comb(n, k))
+    return ways < SECURE
+
+
+@lru_cache(maxsize=None)
+def more_than(population: int, marked: int, draws: int, x: int) -> Fraction:
+    """Pr[Hyp(population, marked, draws) > x], by counting."""
+    highest = min(marked, draws)
+    first = max(x + 1, draws - (population - marked), 0)
+    ways = sum(
+        math.comb(marked, j) * math.comb(population - marked, draws - j)
+        for j in range(first, highest + 1)
+    )
+    return Fraction(ways, math.comb(population, draws))
+
+
+def chosen(
+    n: int, corrupt: Fraction, dropout: Fraction, asked: int
+) -> tuple[str, list[int]] | None:
+    """§10.3: protocol and parameters of a semi-honest plan over one server, or None."""
+    graphs = [("secagg", complete), ("secagg+", regular)]
+    for name, graph in graphs if n <= 50 else graphs[::-1]:
+        params = graph(n, corrupt, dropout, asked)
+        if params is not None:
+            return name, params
+    return None
+
+
+def complete(n: int, corrupt: Fraction, dropout: Fraction, asked: int) -> list[int] | None:
+    A, D = whole(corrupt, n), whole(dropout, n)
+    t = (n + A) // 2 + 1
+    s = max(t, A + 2, 3)
+    return [n, n - 1, t, asked or s, s] if s <= n - D and (asked or s) >= s else None
+
+
+def regular(n: int, corrupt: Fraction, dropout: Fraction, asked: int) -> list[int] | None:
+    A, s = whole(corrupt, n), n - whole(dropout, n)
+    m = asked or s
+    if s < max(3, A + 2) or m < s or corrupt + dropout > Fraction(9, 10):
+        return None
+    for k in range(2, min(n - 2, m - 1, MAX_DEGREE) + 1, 2):
+        if not connected(n, k, n - s + A):
+            continue
+        a = next(x for x in range(k + 1) if m * more_than(m, A, k, x) <= SECURE)
+        t = max(a + 1, k // 2 + 1)
+        if n * (1 - more_than(n, s, k, t - 1)) <= CORRECT:
+            return [n, k, t, m, s]
+    return None
