@@ -24,12 +24,13 @@ from secagg.crypto.agree import KeyPair, shared_secret
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Schema
 from secagg.kernels import field
-from secagg.kernels.pack import packed, unpack_add
+from secagg.kernels.pack import pack, unpack_add
 from secagg.mask import add_streams
 from secagg.planner import Plan
 from secagg.ring import Layout, Ring, Segment
 from secagg.types import PartyId, Seed, SessionId
-from secagg.wire.codec import Reader, encode_bitmap
+from secagg.wire.codec import Reader, Writer, encode_bitmap
+from secagg.wire.vector import write_vector
 from secagg_protocols.secagg import binding, keys
 from secagg_protocols.secagg.jobs import (
     PEERS_PER_JOB,
@@ -164,14 +165,14 @@ def _vectors(schema: Schema) -> Seconds:
     values = {name: _values(f) for name, f in schema.fields}
     vector = records.encode(schema, values, 1, os.urandom).vector
     widths = [segment.ring.width for segment in layout.segments]
-    messages = [bytes(packed(lane, w)) for lane, w in zip(vector, widths, strict=True)]
+    messages = [pack(lane, w) for lane, w in zip(vector, widths, strict=True)]
     total = layout.zeros()
 
     def encode() -> None:
         layout.check(records.encode(schema, values, 1, os.urandom).vector)
 
     def pack_all() -> None:
-        b"".join(packed(lane, width) for lane, width in zip(vector, widths, strict=True))
+        write_vector(Writer(), layout, vector).finish()
 
     def unpack_all() -> None:
         for data, width, lane in zip(messages, widths, total, strict=True):

@@ -1,4 +1,4 @@
-"""How fast are elements packed at w bits, as a message takes them, and unpacked into a running sum?
+"""How fast are elements packed at w bits into a message, and unpacked into a running sum?
 
 GB/s of packed bytes, on one thread: they are what a link carries, so a narrow ring is the harder
 case, with more elements to the byte. `pack` and `unpack`: the least of the widths that rounds
@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import plot
 from bench.common import Missing, Ratio, Row, Selection, interleaved, main
-from secagg.kernels.pack import packed, unpack_add
+from secagg.kernels.pack import SLACK, pack_into, unpack_add
 from secagg.ring import MAX_WIDTH, Ring
 
 NAME = "pack"
@@ -57,9 +57,15 @@ def plots(rows: Sequence[Row], folder: Path) -> None:
 def _row(width: int, d: int) -> Row:
     ring = Ring(width)
     lane = np.random.default_rng(0).integers(0, ring.mask, d, ring.dtype, endpoint=True)
-    data, total = bytes(packed(lane, width)), np.zeros_like(lane)
+    size, total = ring.packed_size(d), np.zeros_like(lane)
+    out = memoryview(bytearray(size + SLACK))
+    pack_into(lane, width, out)
+    data = bytes(out[:size])
     taken = interleaved(
-        {"pack": lambda: packed(lane, width), "unpack": lambda: unpack_add(data, width, total)},
+        {
+            "pack": lambda: pack_into(lane, width, out),
+            "unpack": lambda: unpack_add(data, width, total),
+        },
         repeats=5,
     )
     return {

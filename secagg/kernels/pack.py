@@ -44,17 +44,20 @@ def pack(lane: Lane, width: int) -> bytes:
 
     lane: one dimension, dtype u1, u2, u4 or u8 of at least `width` bits. InputError otherwise.
     """
-    return bytes(packed(lane, width))
+    size = _ring(lane, width).packed_size(lane.size)
+    out = memoryview(bytearray(size + SLACK))
+    pack_into(lane, width, out)
+    return bytes(out[:size])
 
 
-def packed(lane: Lane, width: int) -> memoryview:
-    """As `pack`, in fresh memory that nobody else holds, and so without a last copy."""
+def pack_into(lane: Lane, width: int, out: memoryview) -> None:
+    """As `pack`, into memory that has SLACK bytes more; what those hold then has no meaning."""
     ring = _ring(lane, width)
-    size = ring.packed_size(lane.size)
-    out = np.empty(size + SLACK, np.uint8)
+    if len(out) != ring.packed_size(lane.size) + SLACK:
+        raise InputError(f"{lane.size} elements of {width} bits do not fit {len(out)} bytes")
     pack_all = pack_groups if width <= NARROW else pack_wide
-    pack_all(out, np.ascontiguousarray(lane), np.uint64(width), np.uint64(ring.mask))
-    return out[:size].data.toreadonly()
+    place = np.frombuffer(out, np.uint8)
+    pack_all(place, np.ascontiguousarray(lane), np.uint64(width), np.uint64(ring.mask))
 
 
 def unpack(data: Buffer, width: int, length: int) -> Lane:

@@ -7,8 +7,9 @@ anything is allocated. encode(decode(b)) == b for every b that is accepted (spec
 
 from __future__ import annotations
 
+import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -30,12 +31,13 @@ class Reader:
 
     def take(self, size: int, what: str) -> memoryview:
         """The next `size` bytes, not copied."""
-        if size > self.remaining:
+        taken = self._data[self._at : self._at + size]
+        if len(taken) < size:
             raise Truncated(
                 f"{what}: {size} bytes expected at offset {self._at}, {self.remaining} left"
             )
         self._at += size
-        return self._data[self._at - size : self._at]
+        return taken
 
     def fixed(self, size: int, what: str) -> bytes:
         return bytes(self.take(size, what))
@@ -80,14 +82,22 @@ class Writer:
     """Builds one message; the mirror of Reader. Each method returns self, to be chained."""
 
     def __init__(self) -> None:
-        self._parts: list[Buffer] = []
+        self._buffer = io.BytesIO()
 
     def raw(self, data: Buffer) -> Writer:
-        return self.fresh(bytes(data))
+        self._buffer.write(data)
+        return self
 
-    def fresh(self, data: Buffer) -> Writer:
-        """As `raw`, without a copy: memory that nobody changes before finish()."""
-        self._parts.append(data)
+    def room(self, size: int, slack: int, fill: Callable[[memoryview], None]) -> Writer:
+        """`size` bytes that `fill` writes in place, into a view that has `slack` bytes more."""
+        start = self._buffer.tell()
+        self._buffer.truncate(start)
+        self._buffer.seek(start + size + slack)
+        self._buffer.write(b"\0")
+        with self._buffer.getbuffer() as all_of_it, all_of_it[start:-1] as view:
+            fill(view)
+        self._buffer.truncate(start + size)
+        self._buffer.seek(start + size)
         return self
 
     def u8(self, value: int) -> Writer:
@@ -109,7 +119,7 @@ class Writer:
         return self.raw(_bitmap(frozenset(members), size))
 
     def finish(self) -> bytes:
-        return b"".join(self._parts)
+        return self._buffer.getvalue()
 
 
 @lru_cache(maxsize=2)

@@ -8,6 +8,7 @@ known without them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from secagg.errors import WireError
 from secagg.ring import Layout, RingVector, Segment
@@ -19,11 +20,12 @@ def write_vector(writer: Writer, layout: Layout, vector: RingVector) -> Writer:
 
     Raises InputError for a vector of another layout.
     """
-    from secagg.kernels.pack import packed
+    from secagg.kernels.pack import SLACK, pack_into
 
     layout.require(vector)
     for segment, lane in zip(layout.segments, vector, strict=True):
-        writer.fresh(packed(lane, segment.ring.width))
+        fill = partial(pack_into, lane, segment.ring.width)
+        writer.room(segment.ring.packed_size(segment.length), SLACK, fill)
     return writer
 
 

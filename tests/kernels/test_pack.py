@@ -74,10 +74,18 @@ def test_nothing_beside_a_message_is_read_or_written(width: int) -> None:
         assert (total[:32] == 7).all() and (total[132:] == 7).all()
 
 
-def test_packed_is_read_only_and_the_same() -> None:
-    lane = random_lane(20, 33)
-    view = kernels.packed(lane, 20)
-    assert view.readonly and view == kernels.pack(lane, 20) == reference.pack(lane.tolist(), 20)
+def test_a_vector_is_packed_where_it_is_to_lie() -> None:
+    """Within a larger memory; past it, only the slack that was asked for is touched."""
+    lane, expected = random_lane(20, 33), reference.pack(random_lane(20, 33).tolist(), 20)
+    memory = memoryview(bytearray(b"\x55" * 300))
+    end = 7 + len(expected)
+    kernels.pack_into(lane, 20, memory[7 : end + kernels.SLACK])
+    assert memory[7:end] == expected
+    assert memory[:7] == b"\x55" * 7
+    assert set(memory[end + kernels.SLACK :]) == {0x55}
+    for wrong in (-1, 1):
+        with pytest.raises(InputError, match="do not fit"):
+            kernels.pack_into(lane, 20, memory[7 : end + kernels.SLACK + wrong])
 
 
 def test_which_elements_end_in_their_first_64_bits() -> None:

@@ -8,6 +8,7 @@ machine: it has read the header and dispatches by tag.
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +23,8 @@ from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE, write_header
 from secagg.wire.vector import PackedVector, read_vector, write_vector
 
 SHARE_SIZE = 40
-PAIR_SIZE = 4 + 4 + 2 * SHARE_SIZE
+_PAIR = struct.Struct(f">II{SHARE_SIZE}s{SHARE_SIZE}s")
+PAIR_SIZE = _PAIR.size
 SEALED_SIZE = PAIR_SIZE + TAG_SIZE
 
 
@@ -140,15 +142,9 @@ class SharePair:
 
     @classmethod
     def decode(cls, data: bytes) -> SharePair:
-        reader = Reader(data)
-        pair = cls(
-            reader.u32("dealer"),
-            reader.u32("holder"),
-            reader.fixed(SHARE_SIZE, "b share"),
-            reader.fixed(SHARE_SIZE, "s share"),
-        )
-        reader.finish()
-        return pair
+        if len(data) != PAIR_SIZE:
+            raise WireError(f"a pair of shares is {PAIR_SIZE} bytes long, not {len(data)}")
+        return cls(*_PAIR.unpack(data))
 
 
 @dataclass(frozen=True, slots=True)
