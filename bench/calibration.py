@@ -6,7 +6,6 @@ look-ups, has no function to time: see bench.glue.
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import os
 import time
@@ -21,6 +20,7 @@ from secagg import records, shamir
 from secagg.costs import Glue, Rates
 from secagg.crypto import labels
 from secagg.crypto.agree import KeyPair, shared_secret
+from secagg.crypto.fingerprint import Fingerprints
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Schema
 from secagg.kernels import field
@@ -65,13 +65,14 @@ def calibrate(plan: Plan, threads: int) -> Rates:
         raise ParameterError(f"there is a model of SecAgg and SecAgg+, not of {plan.protocol}")
     lanes = {segment.ring.lane_bits: segment for segment in layout.segments}
     data = os.urandom(layout.packed_size)  # zeros would all be one page of memory
+    known = Fingerprints(os.urandom)
     bare = Rates(
         **_crypto(),
         **_sharing(params),
         **_sets(),
         **_vectors(schema),
         mask={bits: _masking(s, params.degree + 1) for bits, s in lanes.items()},
-        hash=_cold(lambda: hashlib.sha256(data)) / len(data),
+        hash=_cold(lambda: known.of(data)) / len(data),
         threads=threads,
         pair_job=_pair_job(params.degree, threads),
         mask_job={bits: _mask_job(s, threads) for bits, s in lanes.items()},
@@ -133,7 +134,8 @@ def _sharing(params: SecAggParams) -> Seconds:
     """At the plan's own threshold: an inversion per holder is a large part of few weights."""
     t, points, secret = params.threshold, list(range(1, params.degree + 2)), Seed(bytes(32))
     shares = dict(zip(points, shamir.split(secret, t, points, os.urandom), strict=True))
-    weights, chosen = np.empty(t, np.uint64), np.array(points[:t], np.uint64)
+    weights, scratch = np.empty(t, np.uint64), np.empty(t, np.uint64)
+    chosen = np.array(points[:t], np.uint64)
     single = _best(lambda: shamir.combine({1: bytes(shamir.SHARE_SIZE)}, 1))
     rebuilt = _best(lambda: shamir.combine(shares, t))  # its weights are remembered
     split = _best(lambda: shamir.split(secret, t, points, os.urandom))
@@ -141,7 +143,7 @@ def _sharing(params: SecAggParams) -> Seconds:
         "split_term": split / (shamir.LIMBS * t * len(points)),
         "combine": single,
         "combine_share": max(0.0, rebuilt - single) / t,
-        "weight_term": _best(lambda: field.lagrange_at_zero(weights, chosen)) / t**2,
+        "weight_term": _best(lambda: field.barycentric(weights, chosen, scratch)) / t**2,
     }
 
 

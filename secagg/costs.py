@@ -39,10 +39,11 @@ class Rates:
     key_pair: a fresh X25519 key pair. agree: an agreement. derive: a key by HKDF. seal, unseal: a
     pair of shares. split_term: one of the products that evaluate a polynomial, 5 t for each
     holder of a secret. combine: rebuilding a secret, and combine_share for each share of it.
-    weight_term: one of the t^2 factors of Lagrange weights. member: of a set that a client reads;
-    bound: of one that it hashes into the session id. encode: rounding an element and
-    checking its range. pack, unpack, decode: an element. mask: a byte of key stream, added, by
-    the lane's bits. hash: a byte. pair_job, mask_job: a mask key of a dropped client, and a byte
+    weight_term: one of the products of a set of holders, t^2 for the weights that rebuild and
+    3 t (m - t) for those that check m answers. member: of a set that a client reads; bound: of one
+    that it hashes into the session id. encode: rounding an element and checking its range. pack,
+    unpack, decode: an element. mask: a byte of key stream, added, by the lane's bits. hash: a byte
+    of a message, to know it again. pair_job, mask_job: a mask key of a dropped client, and a byte
     of key stream by the lane's bits, as wall time with `threads` threads at work on jobs.
     """
 
@@ -142,8 +143,9 @@ def _server(params: Params, layout: Layout, rates: Rates, survivors: int) -> dic
 def _rebuilding(params: Params, rates: Rates, survivors: int) -> float:
     """n secrets, each checked; the weights once where all dealers have the same holders."""
     n, t = params.clients, params.threshold
-    sets = 1 if params.degree == n - 1 else n
-    shares = n * (rates.combine + t * rates.combine_share) + sets * t * t * rates.weight_term
+    sets, answers = (1, survivors) if params.degree == n - 1 else (n, params.degree * survivors / n)
+    products = t * t + 3 * t * max(0, answers - t)
+    shares = n * (rates.combine + t * rates.combine_share) + sets * products * rates.weight_term
     return shares + (n - survivors) * rates.key_pair + survivors * rates.derive
 
 

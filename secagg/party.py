@@ -24,6 +24,7 @@ from secagg.planner import Plan
 from secagg.sansio import (
     ClientMachine,
     CollectorMachine,
+    Disputed,
     Dropped,
     Event,
     Expander,
@@ -44,12 +45,15 @@ class Report:
     error_bounds: of each field's mean, against clipped inputs. clipped: by field, how many elements
     of all contributors were clipped; None wherever no one party knows, so outside simulations. A
     plan with the lane `clipped` has their total in the aggregate's sums.
+    disputed: (dealer, holder) of every share that was unusable: one of the two lied, nobody knows
+    who, and neither is among the faults for it.
     """
 
     protocol: str
     faults: Mapping[PartyId, Fault]
     error_bounds: Mapping[str, float]
     clipped: Mapping[str, int] | None = None
+    disputed: frozenset[tuple[PartyId, PartyId]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ class Summed(NonCopyable):
         self.plan = plan
         self._summing = machine
         self._faults: dict[PartyId, Fault] = {}
+        self._disputed: set[tuple[PartyId, PartyId]] = set()
 
     def aggregate(self) -> Aggregate:
         """Once done. Raises Aborted, or IntegrityError where the count lane disagrees."""
@@ -170,7 +175,9 @@ class Summed(NonCopyable):
             for name, field in self.plan.schema.fields
             if isinstance(field, FixedPoint)
         }
-        report = Report(self.plan.protocol, dict(self._faults), bounds)
+        report = Report(
+            self.plan.protocol, dict(self._faults), bounds, disputed=frozenset(self._disputed)
+        )
         return Aggregate(
             sum=decoded.sum,
             mean=decoded.mean,
@@ -238,6 +245,7 @@ class Summed(NonCopyable):
     def events(self) -> list[Event]:
         events = self._summing.events()
         self._faults |= {e.party: e.fault for e in events if isinstance(e, Dropped)}
+        self._disputed |= {(e.dealer, e.holder) for e in events if isinstance(e, Disputed)}
         return events
 
 

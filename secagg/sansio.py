@@ -74,6 +74,14 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Disputed:
+    """A share that is unusable: one of the two lied, and nobody knows who. Both stay."""
+
+    dealer: PartyId
+    holder: PartyId
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A message without effect: a duplicate, or late for its phase."""
 
@@ -92,7 +100,7 @@ class Aborted:
     detail: str = ""
 
 
-Event: TypeAlias = PhaseEntered | QuorumReached | Dropped | Ignored | Finished | Aborted
+Event: TypeAlias = PhaseEntered | QuorumReached | Dropped | Disputed | Ignored | Finished | Aborted
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,8 @@ def combine(shares: Mapping[int, bytes], threshold: int) -> Seed:
         raise InvalidShare("a holder's x is outside 1 to 2^61 - 2")
     chosen = tuple(sorted(shares)[:threshold])
     limbs = np.empty(LIMBS, np.uint64)
-    field.combine(limbs, _parse([shares[x] for x in chosen]), _weights(chosen))
-    return _secret(limbs)
+    field.combine(limbs, _parse([shares[x] for x in chosen]), weights(chosen))
+    return seed_of(limbs)
 
 
 def _check_holders(threshold: int, holders: Sequence[int]) -> None:
@@ -137,7 +137,8 @@ def _limbs(secret: Seed) -> list[int]:
     ]
 
 
-def _secret(limbs: npt.NDArray[np.uint64]) -> Seed:
+def seed_of(limbs: npt.NDArray[np.uint64]) -> Seed:
+    """The secret of LIMBS limbs; InvalidShare where one is out of its range."""
     if any(int(limb) >> 8 * size for limb, size in zip(limbs, LIMB_BYTES, strict=True)):
         raise InvalidShare("the shares rebuild no secret: a limb is out of its range")
     parts = (
@@ -147,9 +148,19 @@ def _secret(limbs: npt.NDArray[np.uint64]) -> Seed:
 
 
 @lru_cache(maxsize=64)
-def _weights(points: tuple[int, ...]) -> npt.NDArray[np.uint64]:
-    """Holder sets repeat across dealers, and the weights cost t^2 multiplications. Public."""
-    weights = np.empty(len(points), np.uint64)
-    field.lagrange_at_zero(weights, np.array(points, np.uint64))
-    weights.setflags(write=False)
-    return weights
+def weights(points: tuple[int, ...]) -> npt.NDArray[np.uint64]:
+    """f(0) = the sum of these times f(points), for every f of degree < len(points); read-only.
+
+    Holder sets repeat across dealers, and the weights cost t^2 multiplications. Public.
+    """
+    at_zero, xs = np.empty(len(points), np.uint64), np.array(points, np.uint64)
+    field.lagrange(at_zero.reshape(1, -1), xs, barycentric(xs), np.zeros(1, np.uint64))
+    at_zero.setflags(write=False)
+    return at_zero
+
+
+def barycentric(points: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The inverse of each point's product of differences to the others."""
+    found = np.empty_like(points)
+    field.barycentric(found, points, np.empty_like(points))
+    return found

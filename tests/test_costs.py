@@ -122,11 +122,12 @@ def test_streams_are_what_the_jobs_hold(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_weights_once_where_holders_repeat() -> None:
-    """n reconstructions of t shares; t^2 each, or t^2 once."""
+    """n reconstructions of t shares: t^2 to rebuild and 3 t (m - t) to check, each or once."""
     made, other = complete(), regular()
-    t, u = made.threshold, other.threshold
-    assert of(made, 3, weight_term=1.0).server["unmask"] == t**2
-    assert of(other, 3, weight_term=1.0).server["unmask"] == 60 * u**2
+    t, u, m = made.threshold, other.threshold, other.degree * 57 / 60
+    assert of(made, 3, weight_term=1.0).server["unmask"] == t**2 + 3 * t * (7 - t)
+    terms = of(other, 3, weight_term=1.0).server["unmask"]
+    assert terms == pytest.approx(60 * (u**2 + 3 * u * (m - u)))
     assert of(made, 3, combine=1.0, combine_share=1.0).server_seconds == 10 * (1 + t)
     assert of(made, 3, split_term=1.0).client["share-keys"] == 2 * 5 * t * 10
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types arguments remedies | ring | fields | kernels | crypto shamir |
+LAYERS = """errors types arguments remedies | ring | fields | kernels | crypto shamir decoding |
 mask quantize | records | wire | committee | sansio | registry | planner explain costs | task |
 transport store | selftest party drive | footprint metered sim testing | analytics | demo |
 cli""".split("|")

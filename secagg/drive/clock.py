@@ -18,13 +18,15 @@ class RoundReport:
 
     phases: seconds each. bytes_up, bytes_down: protocol messages of a client (at a server: the
     mean over the announced), without frames, announcements and the transport's own framing.
-    faults: why each dropped party was dropped; a server's only.
+    faults: why each dropped party was dropped; a server's only. disputed: (dealer, holder) of every
+    share that was unusable, of whom one lied; a server's only.
     """
 
     phases: Mapping[str, float]
     bytes_up: float
     bytes_down: float
     faults: Mapping[PartyId, Fault] = field(default_factory=dict)
+    disputed: frozenset[tuple[PartyId, PartyId]] = frozenset()
 
 
 class PhaseClock:

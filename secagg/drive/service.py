@@ -31,7 +31,7 @@ from secagg.errors import (
     WireError,
 )
 from secagg.planner import Plan
-from secagg.sansio import Dropped, Event, Job, Randomness, system_randomness
+from secagg.sansio import Disputed, Dropped, Event, Job, Randomness, system_randomness
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link
 from secagg.types import MAX_CLIENTS, AbortReason, Fault, PartyId
 from secagg.wire.frame import (
@@ -246,6 +246,7 @@ class _Round:
         self._clock = PhaseClock()
         self._bytes_up = self._bytes_down = 0
         self._faults: dict[PartyId, Fault] = {}
+        self._disputed: set[tuple[PartyId, PartyId]] = set()
         self._failure: Exception | None = None
         self._wake = asyncio.Event()
 
@@ -253,7 +254,8 @@ class _Round:
     def report(self) -> RoundReport:
         number = max(1, len(self._parties))
         up, down = self._bytes_up / number, self._bytes_down / number
-        return RoundReport(self._clock.stop(), up, down, dict(self._faults))
+        faults, disputed = dict(self._faults), frozenset(self._disputed)
+        return RoundReport(self._clock.stop(), up, down, faults, disputed)
 
     def announce(self, payload: bytes | DigestOnly) -> None:
         plan = self._plan.encode()
@@ -340,6 +342,9 @@ class _Round:
                 log.info(
                     "party %d was dropped: %s %s", event.party, event.fault.value, event.detail
                 )
+            elif isinstance(event, Disputed):
+                self._disputed.add((event.dealer, event.holder))
+                log.debug("a share of party %d at %d is unusable", event.dealer, event.holder)
             if self._observer is not None:
                 self._observer(event)
         self._clock.enter("" if self._machine.done else self._machine.phase)

@@ -78,15 +78,60 @@ def evaluate(out: Elements, coefficients: Elements, points: Elements) -> None:
 
 
 @kernel
-def lagrange_at_zero(out: Elements, points: Elements) -> None:
-    """out[i] = product over j != i of points[j] / (points[j] - points[i]); distinct points."""
+def barycentric(out: Elements, points: Elements, scratch: Elements) -> None:
+    """out[i] = 1 / product over j != i of (points[i] - points[j]); distinct points.
+
+    All three of one length. One inversion for all: of the product of the products.
+    """
     for i in range(points.size):
-        above, below = _ONE, _ONE
+        scratch[i] = _ONE
         for j in range(points.size):
             if j != i:
-                above = multiply(above, points[j])
-                below = multiply(below, reduce(points[j] + (P - points[i])))
-        out[i] = multiply(above, inverse(below))
+                scratch[i] = multiply(scratch[i], reduce(points[i] + (P - points[j])))
+    running = _ONE
+    for i in range(points.size):
+        out[i] = running
+        running = multiply(running, scratch[i])
+    running = inverse(running)
+    for i in range(points.size - 1, -1, -1):
+        out[i] = multiply(out[i], running)
+        running = multiply(running, scratch[i])
+
+
+@kernel
+def lagrange(out: Elements, points: Elements, weights: Elements, at: Elements) -> None:
+    """out[a, i] = weights[i] times the product over j != i of (at[a] - points[j]).
+
+    weights: of `barycentric`. Row a then gives f(at[a]) as a sum of f(points[i]), for every f of
+    degree < points.size. Shapes (a, t), (t,), (t,) and (a,).
+    """
+    for a in range(at.size):
+        before = _ONE
+        for i in range(points.size):
+            out[a, i] = multiply(before, weights[i])
+            before = multiply(before, reduce(at[a] + (P - points[i])))
+        after = _ONE
+        for i in range(points.size - 1, -1, -1):
+            out[a, i] = multiply(out[a, i], after)
+            after = multiply(after, reduce(at[a] + (P - points[i])))
+
+
+@kernel
+def syndromes(out: Elements, shares: Elements, points: Elements, weights: Elements) -> None:
+    """out[k, l] = sum over i of weights[i] points[i]^k shares[i, l].
+
+    weights: of `barycentric`. All are 0 iff each limb is a polynomial of degree < m - k for every
+    row k. Shapes (rows, limbs), (m, limbs), (m,) and (m,).
+    """
+    for k in range(out.shape[0]):
+        for limb in range(out.shape[1]):
+            out[k, limb] = np.uint64(0)
+    for i in range(points.size):
+        factor = weights[i]
+        for k in range(out.shape[0]):
+            for limb in range(out.shape[1]):
+                out[k, limb] = reduce(out[k, limb] + multiply(factor, shares[i, limb]))
+            factor = multiply(factor, points[i])
 
 
 @kernel

@@ -44,14 +44,35 @@ def evaluate(coefficients: Sequence[Sequence[int]], points: Sequence[int]) -> li
     ]
 
 
-def lagrange_at_zero(points: Sequence[int]) -> list[int]:
-    """field.lagrange_at_zero: f(0) = sum of weight_i f(x_i) for every f of degree < len(points)."""
-    weights = []
-    for i, x in enumerate(points):
-        others = [other for j, other in enumerate(points) if j != i]
-        below = math.prod(other - x for other in others)
-        weights.append(math.prod(others) * pow(below, -1, P) % P)
-    return weights
+def barycentric(points: Sequence[int]) -> list[int]:
+    """field.barycentric: the inverse of each point's product of differences to the others."""
+    return [
+        pow(math.prod(x - other for j, other in enumerate(points) if j != i), -1, P)
+        for i, x in enumerate(points)
+    ]
+
+
+def lagrange(points: Sequence[int], at: Sequence[int]) -> list[list[int]]:
+    """field.lagrange: f(z) = sum of weight_i f(x_i) for every f of degree < len(points)."""
+    rows: list[list[int]] = []
+    for z in at:
+        rows.append([])
+        for i, x in enumerate(points):
+            others = [other for j, other in enumerate(points) if j != i]
+            below = math.prod(x - other for other in others)
+            above = math.prod(z - other for other in others)
+            rows[-1].append(above * pow(below, -1, P) % P)
+    return rows
+
+
+def syndromes(
+    shares: Sequence[Sequence[int]], points: Sequence[int], weights: Sequence[int], rows: int
+) -> list[list[int]]:
+    """field.syndromes: the products of the shares with the rows of a check matrix."""
+    return [
+        combine(shares, [w * x**k % P for w, x in zip(weights, points, strict=True)])
+        for k in range(rows)
+    ]
 
 
 def combine(shares: Sequence[Sequence[int]], weights: Sequence[int]) -> list[int]:

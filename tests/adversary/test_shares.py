@@ -8,6 +8,7 @@ import pytest
 
 from secagg import shamir
 from secagg.errors import Aborted
+from secagg.sansio import Disputed
 from secagg.testing import Act, Carried, Network, Schedule
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.header import HEADER_SIZE
@@ -135,6 +136,7 @@ def test_row_54_plaintexts_that_open_and_are_wrong(
     network = _with_plaintext(monkeypatch, change)
     error = aborts(network)
     assert error.reason is AbortReason.BELOW_THRESHOLD
+    assert faults(network) == {LIAR: Fault.INVALID_SHARE}
     for party in set(range(6)) - {LIAR}:
         assert body(sent_by(network, party, Tag.MASKED_INPUT)[0])[0].bit_count() == 1
     assert not any(m.data[2] == Tag.UNMASK_ANSWER for m in network.sent)
@@ -186,9 +188,12 @@ def test_row_55_answers_of_another_length(size: int) -> None:
 @pytest.mark.parametrize("params", [COMPLETE, REGULAR], ids=["complete", "regular"])
 @pytest.mark.parametrize("byte", [7, 39, 40 + 7, 2 * 40 + 15])
 def test_row_56_a_wrong_share_never_gives_a_wrong_sum(params: SecAggParams, byte: int) -> None:
-    """Client 0 is the smallest x of what it holds, so its share is always among those used."""
+    """Client 0 is the smallest x of what it holds, so its share is always among those tried first.
+    With an answer to spare the sum is exact, without one there is none: test_wrong_shares.py."""
     change = replacing(0, Tag.UNMASK_ANSWER, lambda d: flip(d, 8 * (HEADER_SIZE + byte)))
-    network = network_of(params, wire=change)
+    assert_exact(network_of(params, wire=change))
+    rest = {("unmask", PartyId(party)): Act.GONE for party in (4, 5)}
+    network = network_of(COMPLETE, wire=change, schedule=Schedule(rest))
     assert aborts(network).reason is AbortReason.SHARE_ERROR
     with pytest.raises(Aborted):
         network.server.result()
@@ -199,14 +204,15 @@ def test_row_56_somebody_elses_shares_and_the_other_secret() -> None:
     reference = network_of(COMPLETE)
     reference.run()
     other = sent_by(reference, 1, Tag.UNMASK_ANSWER)[0]
-    network = network_of(COMPLETE, wire=replacing(0, Tag.UNMASK_ANSWER, lambda d: other))
-    assert aborts(network).reason is AbortReason.SHARE_ERROR
 
     def rotated(data: bytes) -> bytes:
         return data[:HEADER_SIZE] + data[HEADER_SIZE + 40 :] + data[HEADER_SIZE:][:40]
 
-    network = network_of(COMPLETE, wire=replacing(0, Tag.UNMASK_ANSWER, rotated))
-    assert aborts(network).reason is AbortReason.SHARE_ERROR
+    for change in (lambda data: other, rotated):
+        network = network_of(COMPLETE, wire=replacing(0, Tag.UNMASK_ANSWER, change))
+        assert_exact(network)
+        pairs = {(e.dealer, e.holder) for _, e in network.events if isinstance(e, Disputed)}
+        assert pairs == {(dealer, 0) for dealer in range(6)}
 
 
 @pytest.mark.parametrize("secret", ["b", "s"])
@@ -224,15 +230,20 @@ def test_rows_57_58_a_dealer_whose_shares_are_of_another_secret(
         return genuine(value, threshold, points, randomness)
 
     monkeypatch.setattr(shamir, "split", split)
+    params = SecAggParams(7, 6, 4, 4, 4)
     lost = {("masked-input", PartyId(LIAR)): Act.GONE} if secret == "s" else {}
-    error = aborts(network_of(COMPLETE, schedule=Schedule(lost)))
+    network = network_of(params, schedule=Schedule(lost))
+    error = aborts(network)
     assert error.reason is AbortReason.SHARE_ERROR
     assert f"client {LIAR}" in str(error)
+    assert faults(network) == {LIAR: Fault.INVALID_SHARE}
 
 
 def test_row_58_a_commitment_that_does_not_fit() -> None:
     change = replacing(LIAR, Tag.SHARE_KEYS, lambda data: flip(data, 8 * HEADER_SIZE))
-    assert aborts(network_of(COMPLETE, wire=change)).reason is AbortReason.SHARE_ERROR
+    network = network_of(COMPLETE, wire=change)
+    assert aborts(network).reason is AbortReason.SHARE_ERROR
+    assert faults(network) == {LIAR: Fault.INVALID_SHARE}
 
 
 def test_failed_dealers_must_be_in_u2() -> None:

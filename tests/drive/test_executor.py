@@ -29,13 +29,16 @@ from secagg.fields import Integer
 from secagg.planner import Plan, plan
 from secagg.ring import Layout, Ring, RingVector, Segment
 from secagg.sansio import Event, Job, PhaseEntered
-from secagg.testing import Act, Network, Schedule
+from secagg.testing import Act, Carried, Network, Schedule
 from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.types import AbortReason, Buffer, PartyId, Seed, SessionId
+from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.jobs import AgreeJob
 from secagg_protocols.secagg.keys import Endpoint
+from secagg_protocols.secagg.messages import Tag
+from secagg_protocols.secagg.rebuilding import DecodeJob, SubsetJob
 from tests.rounds import COMPLETE, inputs_of, network_of
 
 distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
@@ -282,6 +285,38 @@ def test_a_pickled_job_holds_keys_that_were_opened_and_nothing_else() -> None:
         assert not {t for t in texts if "numpy" in t}
         again = pickle.loads(pickled)
         assert again == job and np.array_equal(again(), job())
+
+
+def test_a_pickled_search_holds_the_answers_about_one_dealer_and_nothing_else() -> None:
+    """Shares of the very secret that is to be rebuilt; nothing of others, and not its fellow."""
+
+    def wire(message: Carried) -> Sequence[bytes]:
+        lies = message.sender in (0, 4) and message.data[2] == Tag.UNMASK_ANSWER
+        at = HEADER_SIZE + 40 * 2 + 7  # of dealer 2
+        data = message.data
+        return (data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] if lies else data,)
+
+    network, known = network_of(COMPLETE, wire=wire), Known()
+    network.start()
+    while not (jobs := network.server.jobs()):
+        known.look(network)
+        network.step()
+    seen = []
+    while isinstance(jobs[0], DecodeJob | SubsetJob):
+        (job,) = jobs
+        seen.append(type(job))
+        wanted = job.wanted
+        held = {wanted.session, wanted.bound, wanted.answers.data}
+        assert _byte_strings(job) == held and wanted.dealer == 2
+        secret = known.seeds[PartyId(2)]
+        shares = {wanted.answers.data[i : i + 40] for i in range(0, 240, 40)}
+        pickled = pickle.dumps(job)
+        assert not any(one in pickled for one in known.closed(Seed(bytes(32))) - shares)
+        assert secret.expose() not in pickled
+        assert pickle.loads(pickled) == job and pickle.loads(pickled)() == job()
+        network.server.finish(job, pickle.loads(pickle.dumps(job())))
+        jobs = network.server.jobs()
+    assert seen == [DecodeJob, SubsetJob]
 
 
 def test_a_job_that_fails_on_a_worker_does_not_log_its_key(

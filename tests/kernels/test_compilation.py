@@ -30,7 +30,9 @@ def run_pack() -> None:
 def run_field() -> None:
     out, points = np.empty((2, 5), np.uint64), np.array([1, 2], np.uint64)
     field.evaluate(out, np.zeros((2, 5), np.uint64), points)
-    field.lagrange_at_zero(np.empty(2, np.uint64), points)
+    field.barycentric(np.empty(2, np.uint64), points, np.empty(2, np.uint64))
+    field.lagrange(out[:, :2].copy(), points, points, points)
+    field.syndromes(out, out.copy(), points, points)
     field.combine(np.empty(5, np.uint64), out, points)
     field.reduce(field.multiply(np.uint64(2), field.inverse(np.uint64(3))))
 

@@ -58,10 +58,43 @@ def test_evaluate_is_the_oracle(coefficients: list[list[int]], xs: list[int]) ->
 
 @settings(max_examples=50, deadline=None)
 @given(points)
-def test_lagrange_weights_are_the_oracle(xs: list[int]) -> None:
+def test_barycentric_weights_are_the_oracle(xs: list[int]) -> None:
+    assert barycentric(xs).tolist() == reference.barycentric(xs)
+
+
+def barycentric(xs: list[int]) -> np.ndarray:
     out = np.empty(len(xs), np.uint64)
-    kernels.lagrange_at_zero(out, array(xs))
-    assert out.tolist() == reference.lagrange_at_zero(xs)
+    kernels.barycentric(out, array(xs), np.empty_like(out))
+    return out
+
+
+@settings(max_examples=50, deadline=None)
+@given(points, st.lists(elements, max_size=4))
+def test_lagrange_weights_are_the_oracle(xs: list[int], at: list[int]) -> None:
+    """At the points themselves too: there a row has a single 1."""
+    at = [0, xs[0], *at]
+    out = np.empty((len(at), len(xs)), np.uint64)
+    kernels.lagrange(out, array(xs), barycentric(xs), array(at))
+    assert out.tolist() == reference.lagrange(xs, at)
+    assert out[1].tolist() == [1] + [0] * (len(xs) - 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(points, st.integers(0, 5), st.data())
+def test_syndromes_are_the_oracle(xs: list[int], rows: int, data: st.DataObject) -> None:
+    shares = [data.draw(st.lists(elements, min_size=5, max_size=5)) for _ in xs]
+    weights = barycentric(xs)
+    out = np.empty((rows, 5), np.uint64)
+    kernels.syndromes(out, array(shares), array(xs), weights)
+    assert out.tolist() == reference.syndromes(shares, xs, weights.tolist(), rows)
+
+
+def test_syndromes_of_a_polynomial_are_zero() -> None:
+    xs, coefficients = [1, 2, 5, 9, 11], [[7, 0, 3, 1, 9], [1, 2, 3, 4, 5]]
+    out = np.empty((4, 5), np.uint64)
+    kernels.syndromes(out, array(reference.evaluate(coefficients, xs)), array(xs), barycentric(xs))
+    assert not out[:3].any()
+    assert out[3].any()  # a row more than m - t sees the degree
 
 
 @settings(max_examples=50, deadline=None)

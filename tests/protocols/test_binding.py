@@ -126,7 +126,7 @@ def test_graph_depends_on_the_session() -> None:
 def test_uneven_draws_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     """2^32 - 1 is the one draw that 3 values reject; for 2 values every draw counts."""
     draws = [(1 << 32) - 1, 5, 2]
-    monkeypatch.setattr(binding, "_draws", lambda key: iter(draws))
+    monkeypatch.setattr(binding, "draws", lambda key: iter(draws))
     order, _ = binding.permutation(SessionId(b"rejection" + bytes(23)), 3)
     assert order == (1, 0, 2)
     binding.permutation.cache_clear()

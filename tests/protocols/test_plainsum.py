@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ from secagg.sansio import (
     RingTotal,
 )
 from secagg.testing import ConformanceError, Network, Schedule, check_protocol
-from secagg.types import SERVER, AbortReason, Fault, PartyId
+from secagg.types import SERVER, AbortReason, Buffer, Fault, PartyId
 from secagg.wire.codec import Reader
 from secagg_protocols.plainsum import PROTOCOL, PlainSumParams, messages
 from secagg_protocols.plainsum.client import PlainSumClient
@@ -83,10 +82,10 @@ class WaitsForTheLost(PlainSumServer):
 class FirstComesTwice(PlainSumServer):
     """Whoever comes first counts twice: the order of arrival matters."""
 
-    def _add(self, sender: PartyId, reader: Reader, digest: bytes) -> None:
+    def _add(self, sender: PartyId, reader: Reader, message: Buffer) -> None:
         if not self._added:
-            super()._add(sender, Reader(bytes(reader._data)), digest)
-        super()._add(sender, reader, digest)
+            super()._add(sender, Reader(bytes(reader._data)), message)
+        super()._add(sender, reader, message)
 
 
 class LenientReader(Reader):
@@ -95,8 +94,8 @@ class LenientReader(Reader):
 
 
 class TakesTrailingBytes(PlainSumServer):
-    def _add(self, sender: PartyId, reader: Reader, digest: bytes) -> None:
-        super()._add(sender, LenientReader(reader._data), digest)
+    def _add(self, sender: PartyId, reader: Reader, message: Buffer) -> None:
+        super()._add(sender, LenientReader(reader._data), message)
 
 
 class NotBound(PlainSumServer):
@@ -111,7 +110,7 @@ class LastWordCounts(PlainSumServer):
     """A second, different upload is ignored, and its sender stays."""
 
     def receive(self, sender: PartyId, message: Any, /) -> None:
-        if sender in self._added and self._added[sender] != hashlib.sha256(message).digest():
+        if sender in self._added and self._added[sender] != self._fingerprints.of(message):
             self._events.append(Ignored(sender, "again"))
             return
         super().receive(sender, message)

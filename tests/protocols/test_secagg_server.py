@@ -20,7 +20,7 @@ from secagg.sansio import QuorumReached
 from secagg.testing import Act, Network, Schedule, plain_sum
 from secagg.types import SERVER, AbortReason, Fault, PartyId, Seed
 from secagg_protocols.plainsum import PlainSumParams
-from secagg_protocols.secagg import SECAGG, SECAGG_PLUS, unmasking
+from secagg_protocols.secagg import SECAGG, SECAGG_PLUS
 from secagg_protocols.secagg.cohort import ServerCohort
 from secagg_protocols.secagg.jobs import AgreeJob
 from secagg_protocols.secagg.messages import Tag
@@ -301,14 +301,6 @@ def test_parameters_of_another_protocol_are_refused() -> None:
         SECAGG.server(session, expander=add_streams)
     with pytest.raises(ParameterError):
         SECAGG.client(session, PartyId(0), randomness=bytes, expander=add_streams)
-
-
-def test_rebuilding_names_its_dealer() -> None:
-    network = network_of(COMPLETE).run_until("unmask")
-    known: Any = network.server
-    survived = known._survived
-    with pytest.raises(errors.InvalidShare, match="client 2"):
-        unmasking.rebuild(survived, 2, {x: bytes(39) + bytes([x]) for x in range(1, 5)}, 4)
 
 
 def test_the_repr_tells_the_state() -> None:

@@ -37,6 +37,7 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "hash", scenario_of("E and H", "10-secagg.md §2", _hashes())
     yield "session-id", scenario_of("offer, tree, session id", "10-secagg.md §3", _binding(shake))
     yield "graph", scenario_of("neighbours", "10-secagg.md §3", _graphs(shake))
+    yield "decoding", scenario_of("wrong shares", "10-secagg.md §9", _decoding(shake))
     yield "keys", scenario_of("key schedule, sealing", "10-secagg.md §4", _schedule(shake))
     yield "public-keys", scenario_of("keys refused and not", "10-secagg.md §4", _public())
     yield "mask-stream", scenario_of("lanes, signs, seeking", "10-secagg.md §5", _streams(shake))
@@ -197,6 +198,32 @@ def _shamir(shake: Shake) -> Steps:
         {"4": dealt["4"], "5": dealt["5"], str(P): dealt["1"]},
     ]
     return steps + [("combine", {"shares": one, "threshold": 3}) for one in bad]
+
+
+def _decoding(shake: Shake) -> Steps:
+    """Nine shares, t = 4: two may be wrong, in any limb, and more are not told apart."""
+    points, session = list(range(2, 11)), shake("session", 32).hex()
+    inputs = {"secret": shake("secret", 32).hex(), "threshold": 4, "points": points}
+    dealt = perform({"operation": "split", **inputs, "random": shake("coefficients", 120).hex()})
+    shares = dict(zip(map(str, points), dealt["shares"], strict=True))
+
+    def wrong(x: str, limb: int) -> str:
+        at, share = 16 * limb, shares[x]
+        return share[:at] + f"{int(share[at : at + 16], 16) ^ 1:016x}" + share[at + 16 :]
+
+    lies: list[dict[str, int]] = [
+        {},
+        {"2": 0},
+        {"2": 4, "10": 1},
+        {"3": 2, "5": 2, "6": 3, "7": 3},
+        {"2": 0, "4": 0, "9": 0},
+    ]
+    steps: Steps = [
+        ("decode", {"shares": shares | {x: wrong(x, j) for x, j in lie.items()}, "threshold": 4})
+        for lie in lies
+    ]
+    asked = {"session": session, "dealer": 5, "threshold": 4, "attempts": [0, 1, 255]}
+    return [*steps, ("subset", {**asked, "points": points})]
 
 
 def _packing(shake: Shake) -> Steps:

@@ -415,6 +415,7 @@ class Plan:
     schema: Schema
     params: list[int]
     digest: bytes
+    corrupted: int
 
 
 def parse_plan(data: bytes, pinned: bool = False) -> Plan:
@@ -452,7 +453,7 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
     if not safe:
         raise Refused("ParameterError", "§10")
     _ = schema.segments  # head-room
-    return Plan(protocol, schema, params, H("plan", data))
+    return Plan(protocol, schema, params, H("plan", data), corrupted)
 
 
 def _additive(encoded: bytes) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import additive_blocks as add
 import blocks
+import model_rebuilding
 import planning
 import rfc8032
 import rfc9180
@@ -389,4 +390,4 @@ ALONE: dict[str, Callable[..., Data]] = {
     name.removeprefix("do_"): function
     for name, function in list(globals().items())
     if name.startswith("do_")
-}
+} | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset}

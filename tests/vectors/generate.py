@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import additive_alone
 import additive_refusals
@@ -23,6 +24,8 @@ from scripts import (
     UPDATE,
     Honest,
     Round,
+    Script,
+    Tamper,
     complete,
     flipped,
     make_plan,
@@ -113,6 +116,7 @@ def rounds() -> Iterator[tuple[str, Data]]:
             "party 1 cannot open party 0's pair, says so, and the round goes on", "§8 C6", accept
         ),
     )
+    yield from crooked_rounds()
     yield (
         "round-everything-twice",
         Round(square(), "n4", repeated=True)
@@ -134,6 +138,48 @@ def rounds() -> Iterator[tuple[str, Data]]:
         .run()
         .scenario("the sum in the clear (specs/11-plainsum.md); one drops", "§3", accept),
     )
+
+
+def crooked_rounds() -> Iterator[tuple[str, Data]]:
+    """Wrong shares, and what becomes of them. t = 3 of five; a share of dealer v begins at byte
+    35 + 40 v of an answer, and a pair for the holder in place i at byte 67 + 104 i."""
+
+    def round_of(tampered: dict[tuple[Any, Any, int], Tamper], **more: Any) -> Script:
+        return Round(complete(5, "2/5"), "n5", tampered=tampered, **more).run()
+
+    def wrong(dealer: int) -> Tamper:
+        return flipped(35 + 40 * dealer + 8 * dealer + 7)
+
+    about_two = {(0, "server", 7): twice(wrong(1), wrong(4))}
+    about = "party 0 answers wrong shares of two dealers: the sum is exact, the pairs are named"
+    yield "round-wrong-shares", round_of(about_two).scenario(about, "§9 S7", "accept")
+
+    everything = {(1, "server", 7): twice(*map(wrong, range(5)))}
+    about = "party 4 is lost, party 1 answers wrong shares only: tried without it after the second"
+    lossy = round_of(everything, lost=frozenset({(4, "masked-input")}))
+    yield "round-a-holder-lies-about-all", lossy.scenario(about, "§9 S7", "accept")
+
+    two_lies = {(party, "server", 7): wrong(3) for party in (0, 4)}
+    about = "two of five shares are wrong: the secret is found by trying, and nobody is named"
+    yield (
+        "round-wrong-shares-beyond-counting",
+        round_of(two_lies).scenario(about, "§9 S7", "accept"),
+    )
+
+    garbage = {(1, "server", 3): twice(flipped(67), flipped(67 + 104 * 2))}
+    about = "two cannot open what party 1 sealed: it is its fault"
+    yield "round-a-dealer-of-garbage", round_of(garbage).scenario(about, "§9 S9", "accept")
+
+
+def twice(*changes: Tamper) -> Tamper:
+    """One change after the other."""
+
+    def all_of_them(message: str) -> str:
+        for change in changes:
+            message = change(message)
+        return message
+
+    return all_of_them
 
 
 def batches() -> Iterator[tuple[str, Data]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from model import (
     opened,
     send,
 )
+from model_rebuilding import rebuilt, through
 
 WIRE = ("Truncated", "TrailingBytes", "TooLarge", "UnknownVersion", "BadTag", "WireError")
 FAULTS = {layer: "malformed" for layer in WIRE} | {
@@ -42,6 +44,9 @@ class Server:
         self.seen: dict[int, dict[int, bytes]] = {p: {} for p in range(common.n)}
         self.body: dict[int, dict[int, Any]] = {}  # tag -> sender -> what it said
         self.reason: str | None = None
+        self.pairs: set[tuple[int, int]] = set()  # (dealer, holder), party ids
+        self.undecodable: set[int] = set()
+        self.waiting: Any = None  # secrets, or why there are none, until the jobs are run
         self.tags = (1,) if common.clear else (ADVERTISE, SHARE_KEYS, MASKED, ANSWER)
 
     @property
@@ -135,6 +140,7 @@ class Server:
         cursor.end()
         if not failed <= self.u2:
             raise Refused("WireError", "S3")
+        self.pairs |= {(self.ids[dealer], sender) for dealer in failed}
         return failed, vector
 
     def answer(self, sender: int, cursor: Cursor) -> Any:
@@ -159,11 +165,7 @@ class Server:
         try:
             sends = close[self.phase](events)
         except Refused as refusal:
-            self.reason = refusal.layer
-            self.phase = len(self.tags)
-            sends = [send(p, self.common.abort(refusal.layer)) for p in sorted(self.alive)]
-            outputs = {"success": False, "rule": refusal.rule, "sends": sends}
-            return {**outputs, "events": [*events, ["aborted", refusal.layer]]}
+            return self.aborted(refusal, events)
         self.phase += 1
         return {"success": True, "events": events, "sends": sends}
 
@@ -228,32 +230,71 @@ class Server:
     def wanted(self) -> list[int]:
         return [i for i in sorted(self.u2) if i in self.u3 or set(self.graph[i]) & self.u3]
 
+    def aborted(self, refusal: Refused, events: list[Any]) -> Data:
+        self.reason = refusal.layer
+        self.phase = len(self.tags)
+        sends = [send(p, self.common.abort(refusal.layer)) for p in sorted(self.alive)]
+        outputs = {"success": False, "rule": refusal.rule, "sends": sends}
+        return {**outputs, "events": [*events, *self.complaints(), ["aborted", refusal.layer]]}
+
+    def complaints(self) -> list[Any]:
+        """S9"""
+        events: list[Any] = [["disputed", *pair] for pair in sorted(self.pairs)]
+        counted = Counter(dealer for dealer, _ in self.pairs)
+        named = self.undecodable | {d for d in counted if counted[d] > self.liars}
+        return events + [["dropped", dealer, "invalid-share"] for dealer in sorted(named)]
+
+    @property
+    def liars(self) -> int:
+        return max(1, self.common.plan.corrupted)
+
     def close_answers(self, _: list[Any]) -> list[Data]:
-        secrets = {}
+        """S6 and S7. What takes more than the t lowest is a job's work, unless it is hopeless."""
+        wanted, t = [], self.common.t
         for dealer in self.wanted:
             shares = {
                 1 + self.ids.index(p): said[dealer]
                 for p, said in self.got.items()
                 if dealer in said
             }
-            enough(len(shares), self.common.t, "S6")
-            try:
-                secrets[dealer] = blocks.combine(shares, self.common.t)
-            except Refused:
-                raise Refused("share-error", "S7") from None
-            self.check(dealer, secrets[dealer])
-        vectors = [vector for _, vector in self.body[MASKED].values()]
-        self.total = self.unmasked(self.summed(vectors), secrets)
+            enough(len(shares), t, "S6")
+            wanted.append((dealer, shares, self.opens(dealer)))
+        unclear = []
+        for _, shares, opens in wanted:
+            secret, wrong = through(shares, sorted(shares)[:t])
+            if secret is None or not opens(secret) or wrong:
+                unclear.append(shares)
+        self.waiting = self.rebuilt(wanted)
+        if unclear and len(unclear[0]) == t:
+            self.recover()
         return []
 
-    def check(self, dealer: int, secret: bytes) -> None:
+    def rebuilt(self, wanted: list[Any]) -> Any:
+        """(secrets, pairs, None), or (None, pairs, the first dealer without a secret)."""
+        secrets, found = {}, []
+        for dealer, secret, wrong in rebuilt(wanted, self.common.t, self.session):
+            found += [(self.ids[dealer], self.ids[x - 1]) for x in wrong]
+            if secret is None:
+                return None, found, (dealer, dict(wanted_of(wanted))[dealer])
+            secrets[dealer] = secret
+        return secrets, found, None
+
+    def recover(self) -> None:
+        secrets, found, failed = self.waiting
+        self.pairs |= set(found)
+        if failed is not None:
+            dealer, shares = failed
+            if (len(shares) - self.common.t) // 2 >= self.liars:
+                self.undecodable.add(self.ids[dealer])
+            raise Refused("share-error", "S7")
+        vectors = [vector for _, vector in self.body[MASKED].values()]
+        self.total = self.unmasked(self.summed(vectors), secrets)
+
+    def opens(self, dealer: int) -> Callable[[bytes], bool]:
         said, (_, s_pk) = self.body[SHARE_KEYS][self.ids[dealer]], self.body[1][self.ids[dealer]]
         if dealer in self.u3:
-            right = blocks.commitment(secret, self.session, dealer) == said[0]
-        else:
-            right = blocks.public(secret) == s_pk
-        if not right:
-            raise Refused("share-error", "S7")
+            return lambda b: blocks.commitment(b, self.session, dealer) == said[0]
+        return lambda secret: blocks.public(secret) == s_pk
 
     def summed(self, vectors: Any) -> list[list[int]]:
         total = [[0] * length for _, length in self.common.segments]
@@ -281,7 +322,11 @@ class Server:
         return total
 
     def on_run_jobs(self, _: Data) -> Data:
-        return done(["finished"])
+        try:
+            self.recover()
+        except Refused as refusal:
+            return self.aborted(refusal, [])
+        return done(*self.complaints(), ["finished"])
 
     def on_result(self, _: Data) -> Data:
         if self.reason:
@@ -294,6 +339,10 @@ class Server:
     def on_check_counts(self, _: Data) -> Data:
         self.common.plan.schema.check_counts(self.total, len(self.u3))
         return done()
+
+
+def wanted_of(wanted: list[Any]) -> list[tuple[int, Any]]:
+    return [(dealer, shares) for dealer, shares, _ in wanted]
 
 
 def done(*events: Any) -> Data:

@@ -13,15 +13,15 @@ from typing import Any
 import borderline
 import numpy as np
 
-from secagg import mask, quantize, records, shamir
+from secagg import decoding, mask, quantize, records, shamir
 from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import agree, labels, sign
 from secagg.crypto.hpke import OpeningKey
-from secagg.errors import CryptoError, RemoteProtocolError, SecAggError, WireError
+from secagg.errors import CryptoError, InvalidShare, RemoteProtocolError, SecAggError, WireError
 from secagg.fields import FixedPoint, Schema
 from secagg.planner import Plan
 from secagg.ring import Layout, Ring, Segment
-from secagg.sansio import Aborted, Dropped, Event, Finished, Ignored, RingTotal, Session
+from secagg.sansio import Aborted, Disputed, Dropped, Event, Finished, Ignored, RingTotal, Session
 from secagg.task import Task
 from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
@@ -35,6 +35,7 @@ from secagg_protocols.secagg import binding, keys
 from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import AdvertiseKeys
 from secagg_protocols.secagg.params import SecAggParams
+from secagg_protocols.secagg.rebuilding import Wanted
 
 Data = dict[str, Any]
 OUTPUTS = "outputs"
@@ -91,7 +92,8 @@ class Stage:
         outputs = observed(lambda: self._act(machine, operation))
         events = [e for e in map(event_of, machine.events()) if e]
         # a fault of the peer's is not raised by a server: it is an event
-        if any(e[0] == "aborted" or e[-1] in _FAULTS for e in events):
+        heard = operation["operation"] == "receive"
+        if any(e[0] == "aborted" or heard and e[-1] in _FAULTS for e in events):
             outputs["success"] = False
         sends = [_sent(message) for message in machine.outgoing()]
         return (
@@ -144,6 +146,8 @@ def _sent(message: Any) -> Data:
 
 def event_of(event: Event) -> list[Any]:
     match event:
+        case Disputed(dealer, holder):
+            return ["disputed", dealer, holder]
         case Dropped(party, fault):
             return ["dropped", party, fault.value]
         case Ignored(sender):
@@ -268,6 +272,22 @@ def _split(secret: str, threshold: int, points: list[int], random: str) -> Data:
 def _combine(shares: dict[str, str], threshold: int) -> Data:
     given = {int(x): to_bytes(share) for x, share in shares.items()}
     return {"secret": shamir.combine(given, threshold).expose().hex()}
+
+
+def _decode(shares: dict[str, str], threshold: int) -> Data:
+    given = {int(x): to_bytes(share) for x, share in shares.items()}
+    found = decoding.nearest(decoding.Answers.of(given), threshold)
+    if found is None:
+        raise InvalidShare("no polynomials are near enough")
+    return {"secret": found.secret.expose().hex(), "wrong": sorted(found.wrong)}
+
+
+def _subset(
+    session: str, dealer: int, points: list[int], threshold: int, attempts: list[int]
+) -> Data:
+    answers = decoding.Answers(tuple(points), bytes(40 * len(points)))
+    asked = Wanted(SessionId(to_bytes(session)), dealer, True, b"", threshold, answers)
+    return {"subsets": [asked.subset(attempt) for attempt in attempts]}
 
 
 def _accumulate(lane_bits: int, start: list[int], key: str, sign: int, first: int) -> Data:
@@ -511,6 +531,8 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "graph": _graph,
     "split": _split,
     "combine": _combine,
+    "decode": _decode,
+    "subset": _subset,
     "accumulate": _accumulate,
     "pack": _pack,
     "unpack": _unpack,

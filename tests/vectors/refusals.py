@@ -299,8 +299,8 @@ def more_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
     yield from too_few(honest)
     yield from failed_outside_u2()
 
-    # party 1's share of party 0's secret: header 35, first share
-    lying = {(1, "server", ANSWER): flipped(35 + 7)}
+    # the first share of an answer, at byte 35, is of party 0's secret; two of four are wrong
+    lying = {(party, "server", ANSWER): flipped(35 + 7) for party in (1, 2)}
     script = Script(plan, "n4", ("server",))
     script.do("start")
     for tag in (KEYS, SHARES, INPUT, ANSWER):
@@ -309,9 +309,25 @@ def more_of_server(honest: Honest) -> Iterator[tuple[str, Data]]:
             message = lying.get((party, "server", tag), lambda same: same)(message)
             script.do("receive", sender=party, message=message)
         script.do("close_phase")
+    script.do("run_jobs")
     script.do("result")
-    about = "server: a false share, canonical: the commitment does not match, no sum"
+    about = "server: two false shares of four, t = 3: no three give the secret, no sum"
     yield "server-aborts-wrong-share", script.scenario(about, "§9 S7", "share-error")
+
+    # the commitment is at byte 35
+    five = Honest(Round(complete(5, "2/5"), "n5").run())
+    script = Script(five.script.plan, "n5", ("server",))
+    script.do("start")
+    for tag in (KEYS, SHARES, INPUT, ANSWER):
+        for party in range(5):
+            message = five.sent(party, tag)
+            if (party, tag) == (4, SHARES):
+                message = flipped(35)(message)
+            script.do("receive", sender=party, message=message)
+        script.do("close_phase")
+    script.do("run_jobs")
+    about = "server: a commitment to another seed: no sum, and its dealer is named"
+    yield "server-aborts-wrong-commitment", script.scenario(about, "§9 S7", "share-error")
 
     # of a dropped client: the rebuilt scalar does not give its s_pk
     lossy = Honest(Round(square(), "n4", lost=frozenset({(3, "masked-input")})).run())

@@ -15,10 +15,10 @@ from secagg.crypto import labels
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "specs"
 RULES = {
-    "10-secagg": {f"C{i}" for i in range(10)} | {f"S{i}" for i in range(9)},
+    "10-secagg": {f"C{i}" for i in range(10)} | {f"S{i}" for i in range(11)},
     "20-additive": {f"A{i}" for i in range(1, 14)},
 }
-ROWS = {*range(1, 57), *range(58, 66), *range(80, 90)}
+ROWS = {*range(1, 66), *range(80, 90)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 FOLDERS = {"p": "protocols/secagg_protocols/secagg", "a": "protocols/secagg_protocols/additive"}
 

@@ -28,6 +28,7 @@ VERIFIER = [
     "checks.py",
     "model.py",
     "model_server.py",
+    "model_rebuilding.py",
     "model_additive.py",
     "model_additive_server.py",
     "blocks.py",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from secagg import errors
+from secagg.crypto.fingerprint import Fingerprints
+from secagg.crypto.randomness import checked
 from secagg.errors import LocalProtocolError, WireError
 from secagg.sansio import (
     Aborted,
@@ -19,8 +20,10 @@ from secagg.sansio import (
     Outgoing,
     PhaseEntered,
     QuorumReached,
+    Randomness,
     RingTotal,
     Session,
+    system_randomness,
 )
 from secagg.types import AbortReason, Buffer, Fault, PartyId
 from secagg.wire.codec import Reader
@@ -30,13 +33,20 @@ from secagg_protocols.plainsum import messages
 
 
 class PlainSumServer(Mailbox):
-    """One phase, upload; memory is one vector and a digest per client."""
+    """One phase, upload; memory is one vector and a fingerprint per client."""
 
-    def __init__(self, session: Session, *, expander: Expander) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        expander: Expander,
+        randomness: Randomness = system_randomness,
+    ) -> None:
         super().__init__()
         self._session = session
         self._offer = session.offer("plainsum")
         self._alive = set(map(PartyId, range(session.params.clients)))
+        self._fingerprints = Fingerprints(checked(randomness))
         self._added: dict[PartyId, bytes] = {}
         self._sum = session.layout.zeros()
         self._ended: AbortReason | None = None
@@ -66,15 +76,14 @@ class PlainSumServer(Mailbox):
         if self.done or sender not in self._alive or self.phase != "upload":
             self._events.append(Ignored(sender, "not expected from this party now"))
             return
-        digest = hashlib.sha256(message).digest()
         if sender in self._added:
-            if self._added[sender] == digest:
+            if self._added[sender] == self._fingerprints.of(message):
                 self._events.append(Ignored(sender, "duplicate"))
             else:
                 self._drop(sender, Fault.EQUIVOCATION)
             return
         try:
-            self._add(sender, Reader(message), digest)
+            self._add(sender, Reader(message), message)
         except WireError as error:
             self._drop(sender, Fault.MALFORMED, str(error))
 
@@ -87,7 +96,7 @@ class PlainSumServer(Mailbox):
             return
         for party in sorted(self._alive):
             self._outgoing.append(Outgoing(party, messages.abort(self._offer, why.code)))
-        self._ended, self.done = why, True
+        self._ended, self.done, self._sum = why, True, ()
         self._events.append(Aborted(why))
 
     def close_phase(self) -> None:
@@ -122,7 +131,7 @@ class PlainSumServer(Mailbox):
         )
         return RingTotal(vector, contributors, everyone - contributors)
 
-    def _add(self, sender: PartyId, reader: Reader, digest: bytes) -> None:
+    def _add(self, sender: PartyId, reader: Reader, message: Buffer) -> None:
         tag, binding = read_header(reader)
         if binding != self._offer:
             raise WireError("bound to another offer")
@@ -139,7 +148,7 @@ class PlainSumServer(Mailbox):
         reader.finish()
         vector.add_to(self._sum)
         before = self.quorum
-        self._added[sender] = digest
+        self._added[sender] = self._fingerprints.of(message)
         if self.quorum and not before:
             self._events.append(QuorumReached("upload"))
 

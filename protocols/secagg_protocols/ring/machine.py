@@ -55,6 +55,7 @@ class RingParty(Mailbox):
         self._offset: RingVector | None = None
         if me == INITIATOR:
             self._offset = uniform(self._layout, checked(randomness))
+        self._given = False
         self._input: RingVector | None = None
         self._partial: RingVector | None = self._offset  # what the input is added to
         self._seen = b""
@@ -70,12 +71,13 @@ class RingParty(Mailbox):
         self._pass_on()
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
-        if self.done or self._input is not None:
+        if self.done or self._given:
             raise LocalProtocolError("set_input() is called once, before the session ends")
         if payload_digest != self._session.payload_digest:
             self.abort(AbortReason.PEER_FAULT)
             raise InputError("the task payload is not the one this session was announced with")
         self._input = self._layout.check(vector)
+        self._given = True
         self._pass_on()
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
@@ -167,3 +169,4 @@ class RingParty(Mailbox):
         self._ended = event.reason if isinstance(event, Aborted) else None
         self.done = True
         self._input = self._partial = self._offset = None
+        self._seen = b""

@@ -5,7 +5,7 @@ Client and server compute all of it alike from public data; nothing here is secr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -58,14 +58,12 @@ def neighbours(session: SessionId, size: int, degree: int, index: int) -> tuple[
 def permutation(session: SessionId, size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(order, its inverse): Fisher-Yates over range(size), from the last place down.
 
-    Draws are little-endian u32 lanes of AES-256-CTR under H("graph", session). A draw r for i + 1
-    values is rejected at or above the largest multiple of i + 1 that is at most 2^32.
+    Draws are under the key H("graph", session).
     """
-    draws = _draws(labels.digest(labels.GRAPH, session))
+    drawn = draws(labels.digest(labels.GRAPH, session))
     order = list(range(size))
     for i in range(size - 1, 0, -1):
-        limit = (1 << 32) - (1 << 32) % (i + 1)
-        j = next(r for r in draws if r < limit) % (i + 1)
+        j = below(drawn, i + 1)
         order[i], order[j] = order[j], order[i]
     place = [0] * size
     for position, index in enumerate(order):
@@ -73,7 +71,14 @@ def permutation(session: SessionId, size: int) -> tuple[tuple[int, ...], tuple[i
     return tuple(order), tuple(place)
 
 
-def _draws(key: bytes) -> Iterable[int]:
+def below(draws: Iterator[int], number: int) -> int:
+    """Uniform in 0..number - 1: a draw at or above the last multiple of number is rejected."""
+    limit = (1 << 32) - (1 << 32) % number
+    return next(r for r in draws if r < limit) % number
+
+
+def draws(key: bytes) -> Iterator[int]:
+    """The little-endian u32 lanes of AES-256-CTR."""
     chunk, first = 1 << 10, 0
     while True:
         lanes = np.zeros(chunk, np.uint32)

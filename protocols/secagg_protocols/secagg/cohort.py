@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from secagg.errors import BelowThreshold
 from secagg.types import PartyId, SessionId
 from secagg_protocols.secagg import binding
-from secagg_protocols.secagg.messages import AdvertiseKeys, KeyList
+from secagg_protocols.secagg.messages import AdvertiseKeys, KeyList, ShareKeys, ShareList
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,22 @@ class ServerCohort:
             if smaller == kept:
                 return kept
             kept = smaller
+
+
+def share_lists(
+    cohort: ServerCohort, sharers: frozenset[int], dealt: Mapping[int, ShareKeys]
+) -> Iterator[tuple[int, bytes]]:
+    """The message of each member of U2, by ascending holder: the pairs that were sealed to it."""
+    inbox: dict[int, list[bytes]] = defaultdict(list)
+    for dealer in sorted(sharers):  # ascending, as every holder expects them
+        for holder, one in zip(cohort.neighbours(dealer), dealt[dealer].sealed, strict=True):
+            inbox[holder].append(one)
+    for holder in sorted(sharers):
+        listed = ShareList(sharers, tuple(inbox[holder]))
+        yield holder, listed.encode(cohort.session, cohort.size)
+
+
+def at_least(number: int, needed: int, what: str) -> None:
+    """Rules S5 and S6: BelowThreshold, saying what there are too few of."""
+    if number < needed:
+        raise BelowThreshold(f"{number} {what}, and {needed} are needed")

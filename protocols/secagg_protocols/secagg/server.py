@@ -6,13 +6,14 @@ sum is never subtracted; the memory is O(d + n k).
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from secagg import errors, shamir
-from secagg.errors import BadTag, CryptoError, InvalidKey, InvalidShare, LocalProtocolError
+from secagg.crypto.fingerprint import Fingerprints
+from secagg.crypto.randomness import checked
+from secagg.errors import BadTag, InvalidKey, InvalidShare, LocalProtocolError
 from secagg.sansio import (
     Aborted,
     Dropped,
@@ -24,26 +25,38 @@ from secagg.sansio import (
     Outgoing,
     PhaseEntered,
     QuorumReached,
+    Randomness,
     RingTotal,
     Session,
+    system_randomness,
 )
 from secagg.types import AbortReason, Buffer, Fault, PartyId
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.secagg import messages
-from secagg_protocols.secagg.cohort import ServerCohort
+from secagg_protocols.secagg.cohort import ServerCohort, at_least, share_lists
+from secagg_protocols.secagg.complaints import Complaints
 from secagg_protocols.secagg.dealing import check_advertised
 from secagg_protocols.secagg.messages import AdvertiseKeys, ShareKeys, Tag
 from secagg_protocols.secagg.params import SecAggParams
-from secagg_protocols.secagg.states import SERVER, Input, ServerState
-from secagg_protocols.secagg.unmasking import Survival, Unmasking, rebuild, reduced
+from secagg_protocols.secagg.states import EXPECTED, SERVER, Input, ServerState
+from secagg_protocols.secagg.unmasking import Recovery, Survival, check_recoverable, reduced, wanted
 
 
 class SecAggServer(Mailbox):
-    """The server of one session. U1, U2, U3 are fixed by close_phase() and never change again."""
+    """The server of one session. U1, U2, U3 are fixed by close_phase() and never change again.
+
+    randomness: of the key by which it knows a message again; nothing that leaves depends on it.
+    """
 
     def __init__(
-        self, protocol: str, session: Session, params: SecAggParams, *, expander: Expander
+        self,
+        protocol: str,
+        session: Session,
+        params: SecAggParams,
+        *,
+        expander: Expander,
+        randomness: Randomness = system_randomness,
     ) -> None:
         super().__init__()
         session.check_smallest_sum()  # rule S0
@@ -54,6 +67,7 @@ class SecAggServer(Mailbox):
         self._quorum_told = False
         self._alive = set(map(PartyId, range(params.clients)))
         self._waiting: set[PartyId] = set()
+        self._fingerprints = Fingerprints(checked(randomness))
         self._seen: dict[PartyId, dict[Tag, bytes]] = defaultdict(dict)
         self._advertised: dict[PartyId, AdvertiseKeys] = {}
         self._public_keys: set[bytes] = set()
@@ -65,7 +79,9 @@ class SecAggServer(Mailbox):
         self._sum = session.layout.zeros()
         self._survival: Survival | None = None  # holds U3
         self._answers: dict[int, dict[int, bytes]] = defaultdict(dict)  # dealer -> x -> share
-        self._unmasking: Unmasking | None = None
+        self._complaints = Complaints(session.corrupted)
+        self._recovery: Recovery | None = None
+        self._total: RingTotal | None = None
 
     def __repr__(self) -> str:
         return f"SecAggServer(state={self._state.value[0]}, alive={len(self._alive)})"
@@ -107,11 +123,11 @@ class SecAggServer(Mailbox):
         self._move(Input.START)
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        if sender not in self._alive or self._state not in _EXPECTED:  # rule S1
+        if sender not in self._alive or self._state not in EXPECTED:  # rule S1
             self._events.append(Ignored(sender, "nothing is expected of this party"))
             return
         try:
-            self._handle(sender, Reader(message), hashlib.sha256(message).digest())
+            self._handle(sender, message)
         except InvalidKey as error:
             self._drop(sender, Fault.INVALID_KEY, str(error))
         except InvalidShare as error:
@@ -146,33 +162,34 @@ class SecAggServer(Mailbox):
             self._abort(reason)
 
     def jobs(self) -> Sequence[Job]:
-        return self._unmasking.jobs() if self._unmasking is not None else ()
+        return self._recovery.jobs() if self._recovery is not None else ()
 
     def finish(self, job: Job, value: Any, /) -> None:
-        if self._unmasking is None:
+        if self._recovery is None:
             raise LocalProtocolError("no job is open")
-        self._unmasking.finish(job, value)
-        self._finish_when_unmasked()
+        self._recovery.finish(job, value)
+        try:
+            self._settle(self._recovery)
+        except errors.Aborted as reason:
+            self._abort(reason)
 
     def result(self) -> RingTotal:
         if self._ended is not None:
             raise self._ended
-        if self._state is not ServerState.FINISHED:
+        if self._total is None:
             raise LocalProtocolError("the session is still running")
-        contributors = frozenset(self._ids(self._survived.survivors))
-        everyone = frozenset(map(PartyId, range(self._params.clients)))
-        vector = reduced(self._session.layout, self._sum)
-        return RingTotal(vector, contributors, everyone - contributors)
+        return self._total
 
     # One message
 
-    def _handle(self, sender: PartyId, reader: Reader, digest: bytes) -> None:
+    def _handle(self, sender: PartyId, message: Buffer) -> None:
+        reader = Reader(message)
         number, bound = read_header(reader)
         if number not in messages.NAMES:
             raise BadTag(f"tag {number} is unknown")
         tag = Tag(number)
         if tag in self._seen[sender]:
-            self._again(sender, self._seen[sender][tag] == digest)
+            self._again(sender, self._seen[sender][tag] == self._fingerprints.of(message))
         elif (self._state, tag) not in SERVER:
             self._drop(sender, Fault.WRONG_PHASE, f"{messages.NAMES[tag]} in {self.phase}")
         elif bound != self._binding(tag):
@@ -183,7 +200,7 @@ class SecAggServer(Mailbox):
             self._drop(sender, reason.fault, reason.value)
         else:
             self._take(sender, tag, reader)
-            self._seen[sender][tag] = digest
+            self._seen[sender][tag] = self._fingerprints.of(message)
             self._waiting.discard(sender)
 
     def _again(self, sender: PartyId, same: bool) -> None:
@@ -229,6 +246,8 @@ class SecAggServer(Mailbox):
             raise errors.WireError("a failed dealer is not in U2")
         vector.add_to(self._sum)
         self._failed[index] = failed
+        for dealer in failed:  # rule S9
+            self._complaints.add(self._joined.ids[dealer], self._joined.ids[index])
 
     def _take_answer(self, index: int, reader: Reader) -> None:
         dealers = self._dealers(index)
@@ -246,7 +265,7 @@ class SecAggServer(Mailbox):
 
     def _close_advertise_keys(self) -> None:
         """Rule S5, U1. Whoever advertised and was lost since still counts: its keys were real."""
-        _at_least(len(self._advertised), self._params.min_clients, "clients advertised keys")
+        at_least(len(self._advertised), self._params.min_clients, "clients advertised keys")
         params = self._params
         self._cohort = ServerCohort.of(self._offer, params.clients, params.degree, self._advertised)
         self._move(Input.CLOSE)
@@ -260,65 +279,70 @@ class SecAggServer(Mailbox):
         self._sharers = cohort.core(alive, self._params.threshold)
         for index in sorted(set(alive) - self._sharers):
             self._drop(cohort.ids[index], Fault.TOO_FEW_HOLDERS)
-        _at_least(len(self._sharers), self._params.min_survivors, "clients shared keys")
+        at_least(len(self._sharers), self._params.min_survivors, "clients shared keys")
         self._commitments = {i: self._dealt[i].commitment for i in self._sharers}
         self._move(Input.CLOSE)
-        inbox: dict[int, list[bytes]] = defaultdict(list)
-        for dealer in sorted(self._sharers):  # ascending, as every holder expects them
-            sealed = self._dealt[dealer].sealed
-            for holder, one in zip(cohort.neighbours(dealer), sealed, strict=True):
-                inbox[holder].append(one)
-        for holder in sorted(self._sharers):
-            listed = messages.ShareList(self._sharers, tuple(inbox[holder]))
-            self._send(cohort.ids[holder], listed.encode(cohort.session, cohort.size))
+        for holder, listed in share_lists(cohort, self._sharers, self._dealt):
+            self._send(cohort.ids[holder], listed)
         self._dealt.clear()
 
     def _close_masked_input(self) -> None:
         """Rule S5, U3: exactly the vectors that were added."""
         cohort, survivors = self._joined, frozenset(self._failed)
-        _at_least(len(survivors), self._params.min_survivors, "clients sent a masked input")
+        at_least(len(survivors), self._params.min_survivors, "clients sent a masked input")
         self._survival = Survival(cohort, self._sharers, survivors, self._commitments)
         answering = [i for i in sorted(survivors) if cohort.ids[i] in self._alive]
-        self._check_recoverable(answering)
+        held = {holder: self._dealers(holder) for holder in answering}
+        check_recoverable(self._survival, held, self._params.threshold)  # rule S6
         self._move(Input.CLOSE)
         request = messages.UnmaskRequest(survivors).encode(cohort.session, cohort.size)
         for index in answering:
             self._send(cohort.ids[index], request)
-
-    def _check_recoverable(self, answering: Iterable[int]) -> None:
-        """Rule S6: nothing is asked for where the answers could not suffice."""
-        shares: dict[int, int] = defaultdict(int)
-        for holder in answering:
-            for dealer in self._dealers(holder):
-                shares[dealer] += 1
-        for dealer in self._survived.wanted:
-            what = f"holders are left for client {self._joined.ids[dealer]}"
-            _at_least(shares[dealer], self._params.threshold, what)
 
     def _close_unmask(self) -> None:
         """Rule S7: no secret that fails its check is used, and there is no sum without it."""
         survived, threshold = self._survived, self._params.threshold
         for dealer in survived.wanted:
             what = f"shares came of client {self._joined.ids[dealer]}"
-            _at_least(len(self._answers[dealer]), threshold, what)
-        try:
-            secrets = {
-                dealer: rebuild(survived, dealer, self._answers[dealer], threshold)
-                for dealer in survived.wanted
-            }
-        except CryptoError as error:
-            raise errors.Aborted(AbortReason.SHARE_ERROR, str(error)) from None
-        self._answers.clear()
-        self._unmasking = Unmasking(
+            at_least(len(self._answers[dealer]), threshold, what)
+        secrets = wanted(survived, self._answers, threshold)
+        self._recovery = Recovery(
             survived, secrets, self._session.layout, self._sum, self._expander
         )
+        self._answers.clear()
         self._move(Input.CLOSE)
+        self._settle(self._recovery)
 
-    def _finish_when_unmasked(self) -> None:
-        if self._unmasking is not None and self._unmasking.done:
-            self._unmasking = None
-            self._move(Input.RECOVERED)
-            self._events.append(Finished())
+    def _settle(self, recovery: Recovery) -> None:
+        """Once no job is left: the sum, or that a secret of it cannot be had."""
+        recovery.check(self._joined.ids, self._complaints)
+        if recovery.done:
+            self._finish()
+
+    def _finish(self) -> None:
+        contributors = frozenset(self._ids(self._survived.survivors))
+        everyone = frozenset(map(PartyId, range(self._params.clients)))
+        vector = reduced(self._session.layout, self._sum)
+        self._total = RingTotal(vector, contributors, everyone - contributors)
+        self._report_complaints()
+        self._forget()
+        self._move(Input.RECOVERED)
+        self._events.append(Finished())
+
+    def _report_complaints(self) -> None:
+        """Rule S9. A dealer that has left meanwhile is named all the same."""
+        if self._recovery is not None:
+            for dealer, holder in self._recovery.rebuilding.wrong:
+                self._complaints.add(self._joined.ids[dealer], self._joined.ids[holder])
+        self._events += self._complaints.disputed()
+        for dealer, why in self._complaints.at_fault():
+            self._drop(PartyId(dealer), Fault.INVALID_SHARE, why)
+
+    def _forget(self) -> None:
+        """Rule S10: what only served to get at the sum: shares, seeds, keys and masked vectors."""
+        self._recovery, self._sum = None, ()
+        self._dealt.clear()
+        self._answers.clear()
 
     # Bookkeeping
 
@@ -349,12 +373,12 @@ class SecAggServer(Mailbox):
         before, self._state = self._state, SERVER[self._state, cause]
         self._quorum_told = False
         # whoever missed an earlier phase is no longer alive
-        self._waiting = set(self._alive) if self._state in _EXPECTED else set()
+        self._waiting = set(self._alive) if self._state in EXPECTED else set()
         if self._state.phase != before.phase:
             self._events.append(PhaseEntered(self._state.phase))
 
     def _tell_quorum(self) -> None:
-        if not self._quorum_told and self._state in _EXPECTED and self.quorum:
+        if not self._quorum_told and self._state in EXPECTED and self.quorum:
             self._quorum_told = True
             self._events.append(QuorumReached(self.phase))
 
@@ -366,20 +390,8 @@ class SecAggServer(Mailbox):
     def _abort(self, reason: errors.Aborted) -> None:
         message = messages.Abort(reason.reason).encode(self._offer)
         self._outgoing += [Outgoing(party, message) for party in sorted(self._alive)]
+        self._report_complaints()
+        self._forget()
         self._ended, self._state = reason, ServerState.ABORTED
-        self._unmasking = None
         self._waiting.clear()
         self._events.append(Aborted(reason.reason, str(reason)))
-
-
-_EXPECTED = {
-    ServerState.ADVERTISE_KEYS: Tag.ADVERTISE_KEYS,
-    ServerState.SHARE_KEYS: Tag.SHARE_KEYS,
-    ServerState.MASKED_INPUT: Tag.MASKED_INPUT,
-    ServerState.UNMASK: Tag.UNMASK_ANSWER,
-}
-
-
-def _at_least(number: int, needed: int, what: str) -> None:
-    if number < needed:
-        raise errors.BelowThreshold(f"{number} {what}, and {needed} are needed")

@@ -98,3 +98,11 @@ SERVER = {
     (ServerState.MASKED_INPUT, Tag.ABORT): ServerState.MASKED_INPUT,
     (ServerState.UNMASK, Tag.ABORT): ServerState.UNMASK,
 }
+
+EXPECTED = {
+    ServerState.ADVERTISE_KEYS: Tag.ADVERTISE_KEYS,
+    ServerState.SHARE_KEYS: Tag.SHARE_KEYS,
+    ServerState.MASKED_INPUT: Tag.MASKED_INPUT,
+    ServerState.UNMASK: Tag.UNMASK_ANSWER,
+}
+"""What a server waits for, and so whom: in the other states it waits for nobody."""

@@ -1,27 +1,25 @@
-"""From the answers to the sum: rebuild, check, derive, remove (specs/10-secagg.md §9, rule S7).
-
-A rebuilt seed must match its commitment and a rebuilt scalar the advertised key, so a wrong share
-can end the round but never change the sum.
-"""
+"""From the answers to the sum: rebuild, derive, remove (specs/10-secagg.md §9, rule S7)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from secagg import shamir
-from secagg.crypto.agree import public_key
-from secagg.errors import InvalidShare, LocalProtocolError
+from secagg.decoding import Answers
+from secagg.errors import Aborted, LocalProtocolError
 from secagg.mask import MaskJob
 from secagg.ring import Layout, RingVector
 from secagg.sansio import Expander, Job
-from secagg.types import Seed
+from secagg.types import AbortReason, PartyId, Seed
 from secagg_protocols.secagg import keys
-from secagg_protocols.secagg.cohort import ServerCohort
+from secagg_protocols.secagg.cohort import ServerCohort, at_least
+from secagg_protocols.secagg.complaints import Complaints
 from secagg_protocols.secagg.jobs import KEY_SIZE, AgreeJob, SignedKey, agree_jobs, mask_jobs
 from secagg_protocols.secagg.keys import Endpoint
+from secagg_protocols.secagg.rebuilding import Rebuilding, Wanted
 
 
 @dataclass(frozen=True)
@@ -44,25 +42,88 @@ class Survival:
         return [v for v in self.cohort.neighbours(index) if v in self.survivors]
 
 
-def rebuild(survival: Survival, dealer: int, shares: Mapping[int, bytes], threshold: int) -> Seed:
-    """b of a survivor, s_sk of another; InvalidShare, naming the dealer, if it is not the one."""
-    cohort = survival.cohort
-    secret = shamir.combine(shares, threshold)
-    if dealer in survival.survivors:
-        right = keys.commit(secret, cohort.session, dealer) == survival.commitments[dealer]
-    else:
-        right = public_key(secret) == cohort.keys[dealer].s_pk
-    if not right:
-        raise InvalidShare(
-            f"the shares of client {cohort.ids[dealer]} give a secret it is not bound to"
-        )
-    return secret
+def check_recoverable(
+    survival: Survival, held: Mapping[int, Sequence[int]], threshold: int
+) -> None:
+    """Rule S6: nothing is asked for where the answers could not suffice.
+
+    held: by holder that will be asked, the dealers of which it has a share.
+    """
+    shares = Counter(dealer for dealers in held.values() for dealer in dealers)
+    for dealer in survival.wanted:
+        what = f"holders are left for client {survival.cohort.ids[dealer]}"
+        at_least(shares[dealer], threshold, what)
+
+
+def wanted(
+    survival: Survival, answers: Mapping[int, Mapping[int, bytes]], threshold: int
+) -> list[Wanted]:
+    """b of every survivor, s_sk of every other that is needed. answers: by dealer, then by x."""
+    cohort, found = survival.cohort, []
+    for dealer in survival.wanted:
+        survived = dealer in survival.survivors
+        bound = survival.commitments[dealer] if survived else cohort.keys[dealer].s_pk
+        shares = Answers.of(answers[dealer])
+        found.append(Wanted(cohort.session, dealer, survived, bound, threshold, shares))
+    return found
+
+
+class Recovery:
+    """All that is left to do once the answers are in: secrets first, then masks; both are jobs.
+
+    total: the server's accumulators, changed in place.
+    """
+
+    def __init__(
+        self,
+        survival: Survival,
+        secrets: Sequence[Wanted],
+        layout: Layout,
+        total: RingVector,
+        expander: Expander,
+    ) -> None:
+        self.rebuilding = Rebuilding(secrets, survival.cohort.session)
+        self._unmasking: Unmasking | None = None
+        self._made = partial(Unmasking, survival, layout=layout, total=total, expander=expander)
+        self._advance()
+
+    @property
+    def done(self) -> bool:
+        return self._unmasking is not None and self._unmasking.done
+
+    def jobs(self) -> Sequence[Job]:
+        """Those not handed out before."""
+        return (self._unmasking or self.rebuilding).jobs()
+
+    def finish(self, job: Job, value: Any) -> None:
+        (self._unmasking or self.rebuilding).finish(job, value)
+        self._advance()
+
+    def check(self, ids: Sequence[PartyId], complaints: Complaints) -> None:
+        """Aborted where a secret cannot be had: no set of t holders that was tried gives it."""
+        failed = self.rebuilding.failed
+        if failed is None:
+            return
+        dealer, of, most = ids[failed.dealer], len(failed.answers), failed.slack // 2
+        why = f"more than {most} of the {of} shares of client {dealer} are wrong"
+        if self.rebuilding.spent:
+            why = f"the work that a session may cost is spent, before client {dealer}"
+        else:
+            complaints.undecodable(dealer, most, of)
+        raise Aborted(AbortReason.SHARE_ERROR, why)
+
+    def _advance(self) -> None:
+        """The first moment at which every secret is there, and the last at which they are kept."""
+        rebuilding = self.rebuilding
+        if self._unmasking is None and rebuilding.done and rebuilding.failed is None:
+            self._unmasking = self._made(secrets=rebuilding.secrets)
+            rebuilding.secrets = {}
 
 
 class Unmasking:
     """Two waves of jobs: the pair keys of the dropped, then the masks, block by block.
 
-    total: the server's accumulators, changed in place. secrets: what `rebuild` gave, by dealer.
+    total: the server's accumulators, changed in place. secrets: of Rebuilding, by dealer.
     """
 
     def __init__(

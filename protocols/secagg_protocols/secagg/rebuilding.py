@@ -1,0 +1,228 @@
+"""From answers to secrets, around the wrong ones among them (specs/10-secagg.md §9, S7).
+
+A rebuilt seed must match its commitment and a rebuilt scalar the advertised key, so a wrong share
+can cost work and at worst the round, and never changes the sum.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from secagg import decoding
+from secagg.crypto import labels
+from secagg.crypto.agree import public_key
+from secagg.decoding import Answers, Decoded
+from secagg.errors import LocalProtocolError
+from secagg.sansio import Job
+from secagg.types import Seed, SessionId
+from secagg_protocols.secagg import binding, keys
+
+SUBSETS = 256
+"""Sets of t holders that are tried at random, when nothing else has worked."""
+BUDGET = 1 << 32
+"""Of a session. A try by t shares counts m^2, a search for the nearest polynomial 8 m^2; such a
+unit took 7 to 16 ns (m = 1000 and 80), so it is about a minute of one core."""
+_UNITS_PER_JOB = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One dealer's secret: what binds its dealer, and what its holders have answered.
+
+    bound: the commitment to b of a survivor, the advertised s_pk of another.
+    """
+
+    session: SessionId
+    dealer: int
+    survived: bool
+    bound: bytes
+    threshold: int
+    answers: Answers
+
+    @property
+    def slack(self) -> int:
+        return len(self.answers) - self.threshold
+
+    def opens(self, secret: Seed) -> bool:
+        """Whether it is the one: nothing else in this module decides that."""
+        if self.survived:
+            return keys.commit(secret, self.session, self.dealer) == self.bound
+        return public_key(secret) == self.bound
+
+    def subset(self, attempt: int) -> list[int]:
+        """t of the points, drawn without replacement; its own key stream for each attempt."""
+        key = labels.digest(labels.SUBSET, self.session, self.dealer, attempt)
+        draws, points = binding.draws(key), list(self.answers.points)
+        for i in range(self.threshold):
+            j = i + binding.below(draws, len(points) - i)
+            points[i], points[j] = points[j], points[i]
+        return points[: self.threshold]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a job came to. secret: empty if it found none. wrong: the x whose share is off; empty
+    where they are too many to be told from the right ones. work: in units of BUDGET."""
+
+    secret: bytes = field(repr=False)
+    wrong: tuple[int, ...]
+    work: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeJob:
+    """The search that counts. right: whether the t lowest give the secret, and others differ.
+
+    doubted: x of holders whose shares of two other dealers are wrong.
+    """
+
+    wanted: Wanted
+    right: bool
+    doubted: frozenset[int]
+
+    def __call__(self) -> Found:
+        unit, work = len(self.wanted.answers) ** 2, 0
+        kept: Decoded | None = None
+        for chosen in self._choices():
+            work += unit
+            found = _by(self.wanted, chosen)
+            if found is not None and _certain(found, self.wanted):
+                return _found(found, self.wanted, work)
+            kept = kept or found
+        nearest = decoding.nearest(self.wanted.answers, self.wanted.threshold)
+        if nearest is not None and self.wanted.opens(nearest.secret):
+            kept = nearest
+        return _found(kept, self.wanted, work + 8 * unit)
+
+    def _choices(self) -> Iterator[list[int]]:
+        points, threshold = self.wanted.answers.points, self.wanted.threshold
+        if self.right:
+            yield list(points[:threshold])
+        trusted = [x for x in points if x not in self.doubted]
+        if self.doubted and len(trusted) >= threshold:
+            yield trusted[:threshold]
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetJob:
+    """Some of the SUBSETS random choices of t holders."""
+
+    wanted: Wanted
+    first: int
+    count: int
+
+    def __call__(self) -> Found:
+        unit = len(self.wanted.answers) ** 2
+        for number in range(self.count):
+            chosen = self.wanted.subset(self.first + number)
+            secret = decoding.secret_of(self.wanted.answers, chosen)
+            if secret is not None and self.wanted.opens(secret):
+                found = decoding.through(self.wanted.answers, chosen)
+                return _found(found, self.wanted, unit * (number + 1))
+        return _found(None, self.wanted, unit * self.count)
+
+
+def _by(wanted: Wanted, chosen: Sequence[int]) -> Decoded | None:
+    found = decoding.through(wanted.answers, chosen)
+    return found if found is not None and wanted.opens(found.secret) else None
+
+
+def _certain(found: Decoded, wanted: Wanted) -> bool:
+    """Whether no other polynomial with this secret is as near: the secret is one more point, so
+    two of them differ in m - t + 2 shares at least."""
+    return 2 * len(found.wrong) <= wanted.slack + 1
+
+
+def _found(decoded: Decoded | None, wanted: Wanted, work: int) -> Found:
+    if decoded is None:
+        return Found(b"", (), work)
+    wrong = sorted(decoded.wrong) if _certain(decoded, wanted) else ()
+    return Found(decoded.secret.expose(), tuple(wrong), work)
+
+
+class Rebuilding:
+    """Every wanted secret, in order of dealer. Honest answers are done with at once; for each of
+    the others there is one job at a time, because what is found of one dealer helps with the next.
+
+    secrets: those found, by dealer. wrong: (dealer's index, holder's index) pairs. failed: the
+    dealer whose secret cannot be had, with no further job then. spent: because BUDGET is.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted], session: SessionId) -> None:
+        self.secrets: dict[int, Seed] = {}
+        self.wrong: set[tuple[int, int]] = set()
+        self.failed: Wanted | None = None
+        self.spent = False
+        self._off: Counter[int] = Counter()  # by x: of how many dealers its share was wrong
+        self._left: deque[tuple[Wanted, bool]] = deque()
+        self._work = 0
+        self._ready: Job | None = None
+        self._out: Job | None = None
+        asked = decoding.challenge([one.answers for one in wanted], session)
+        for one in wanted:
+            secret, agreed = decoding.read(one.answers, one.threshold, asked)
+            right = secret is not None and one.opens(secret)
+            if secret is not None and right and agreed:
+                self.secrets[one.dealer] = secret
+            else:
+                self._left.append((one, right))
+        self._next()
+
+    @property
+    def done(self) -> bool:
+        return self._ready is None and self._out is None
+
+    def jobs(self) -> Sequence[Job]:
+        if self._ready is None:
+            return ()
+        job, self._ready = self._ready, None
+        self._out = job
+        return (job,)
+
+    def finish(self, job: Job, value: Any) -> None:
+        if self._out is None or job is not self._out:
+            raise LocalProtocolError("the job is not one of this machine's open jobs")
+        self._out = None
+        self._work += value.work
+        if value.secret:
+            self._solved(value)
+        elif isinstance(job, SubsetJob):
+            self._search(job.first + job.count)
+        else:
+            self._search(0)
+
+    def _next(self) -> None:
+        """The first dealer that is left, unless its secret is beyond reach."""
+        if not self._left:
+            return
+        one, right = self._left[0]
+        self.spent = self._work >= BUDGET
+        if self.spent or one.slack == 0:
+            self._fail()
+            return
+        doubted = frozenset(x for x in one.answers.points if self._off[x] >= 2)
+        self._ready = DecodeJob(one, right, doubted)
+
+    def _solved(self, found: Found) -> None:
+        one, _ = self._left.popleft()
+        self.secrets[one.dealer] = Seed(found.secret)
+        self.wrong |= {(one.dealer, x - 1) for x in found.wrong}
+        self._off.update(found.wrong)
+        self._next()
+
+    def _search(self, first: int) -> None:
+        if first >= SUBSETS:
+            self._fail()
+            return
+        one, _ = self._left[0]
+        count = min(SUBSETS - first, max(1, _UNITS_PER_JOB // len(one.answers) ** 2))
+        self._ready = SubsetJob(one, first, count)
+
+    def _fail(self) -> None:
+        """What was found is of no use any more."""
+        self.failed, _ = self._left[0]
+        self._left.clear()
+        self.secrets.clear()
