@@ -121,11 +121,8 @@ class RingTotal:
 
 
 class Job(Protocol):
-    """Pure work of some 50 ms: a frozen dataclass of bytes and ints, without its machine.
-
-    It holds only keys that the protocol has opened to the server, and runs on any
-    concurrent.futures.Executor.
-    """
+    """Pure work of some 50 ms, a frozen dataclass for any concurrent.futures.Executor. It holds only
+    what the protocol has opened to the server."""
 
     def __call__(self) -> Any: ...
 
@@ -171,10 +168,8 @@ class Machine(Protocol):
     def events(self) -> list[Event]: ...
     def acknowledged(self) -> None:
         """The driver knows that all that was drained so far has arrived, and will not ask again.
-
         Optional to call. What is kept only to answer a repeat, a masked vector above all, is
-        forgotten; a repeat is then ignored.
-        """
+        forgotten; a repeat is then ignored."""
 
 
 class ClientMachine(Machine, Protocol):
