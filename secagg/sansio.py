@@ -121,8 +121,8 @@ class RingTotal:
 
 
 class Job(Protocol):
-    """Pure work of some 50 ms, a frozen dataclass for any concurrent.futures.Executor. It holds only
-    what the protocol has opened to the server."""
+    """Pure work of some 50 ms, a frozen dataclass for any concurrent.futures.Executor.
+    It holds only what the protocol has opened to the server."""
 
     def __call__(self) -> Any: ...
 
