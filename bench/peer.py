@@ -105,7 +105,7 @@ def _row(n: int, k: int | None, t: int | None, d: int, drop: float, max_weight: 
 
 def _threshold(n: int, k: int) -> int:
     """secagg's own where k = n - 1: floor((n + c) / 2) + 1. With a smaller k, name a t."""
-    return (k + 1 + int(CORRUPT * n)) // 2 + 1
+    return (k + 1 + Threat(n, CORRUPT, Fraction(0)).corrupted) // 2 + 1
 
 
 def _round(plan: Plan, d: int, dropped: int, max_weight: int, tell: Any) -> Simulation:

@@ -26,7 +26,9 @@ def demo(
     seed: Annotated[
         int, typer.Option(min=0, help="Fixes the split, the training, and who dies when.")
     ] = 1,
-    protocol: Annotated[str, typer.Option(metavar="NAME", help="secagg+ or secagg.")] = "secagg+",
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME", help="secagg+ or secagg; else the plan chooses.")
+    ] = None,
     corrupt: options.Corrupt = "0.2",
     dropout: options.Dropout = "0.25",
     deadline: options.Deadline = 60.0,

@@ -240,12 +240,14 @@ def _traffic(service: Service) -> dict[str, object]:
     """Bytes are the mean of a client that was announced to."""
     last = service.report
     if last is None:
-        return {"phases": {}, "bytes_up": None, "bytes_down": None, "faults": {}}
+        unknown: dict[str, object] = {"bytes_up": None, "bytes_down": None}
+        return {"phases": {}, **unknown, "faults": {}, "disputed": []}
     return {
         "phases": dict(last.phases),
         "bytes_up": last.bytes_up,
         "bytes_down": last.bytes_down,
         "faults": dict(Counter(fault.value for fault in last.faults.values())),
+        "disputed": sorted(last.disputed),  # (dealer, holder): one of the two lied
     }
 
 

@@ -49,13 +49,13 @@ CONNECT_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """corrupt, dropout: for 16 clients, 4 that may collude and 4 that may drop; SecAgg+ then gives
-    each client 10 of the 15 others as neighbours. alpha: how unevenly the classes are dealt."""
+    """protocol: None is the plan's choice. corrupt, dropout: for 16 clients, 4 that may collude and
+    4 that may drop. alpha: how unevenly the classes are dealt."""
 
     clients: int = 16
     rounds: int = 8
     seed: int = 1
-    protocol: str = "secagg+"
+    protocol: str | None = None
     corrupt: str = "0.2"
     dropout: str = "0.25"
     alpha: float = 0.5
