@@ -178,7 +178,7 @@ class Query:
     def first_round(self) -> Query:
         """How many rows each group has, and nothing else: the first of two rounds.
 
-        Its tables have no total, for which more groups would have to be suppressed.
+        Its tables have no total, which no client needs to judge a second round.
         """
         self._require_two_rounds()
         return replace(self, measures={}, total=False)

@@ -63,7 +63,7 @@ class Table:
                 "no clients can have so many rows: one added what is not an answer to the query; "
                 "the table is withheld"
             )
-        hidden = _hidden_groups(query, counts, clients)
+        hidden = _hidden_groups(query, counts)
         parts = [_together(sums, [place]) for place in range(len(counts))]
         bins = [None if i in hidden else _bins(query, part) for i, part in enumerate(parts)]
         lines = [_line(query, *each) for each in zip(parts, bins, strict=True)]
@@ -132,12 +132,11 @@ def _by_group(query: Query, levels: Mapping[str, Int64s]) -> Mapping[str, Int64s
     return {name: levels[name].reshape(-1, part.width) for name, part in query.parts.items()}
 
 
-def _hidden_groups(query: Query, counts: Sequence[int], clients: int) -> frozenset[int]:
+def _hidden_groups(query: Query, counts: Sequence[int]) -> frozenset[int]:
     """The places of the groups to suppress (specs/30-analytics.md §6.2, §6.6, §7.5).
 
-    Of small groups a reader has the sum where a total is printed, or may where each client has
-    one row: the table says how many clients there are. That number also bounds the sum. Only
-    where neither says anything are small groups suppressed without a neighbour.
+    With or without a total: the number of all rows may be known from elsewhere, another table of
+    these clients for one.
     """
     least, before = query.min_group, dict[Label | None, int | None](query.published)
     small = [
@@ -145,11 +144,7 @@ def _hidden_groups(query: Query, counts: Sequence[int], clients: int) -> frozens
         for place, (group, rows) in enumerate(zip(query.groups or (None,), counts, strict=True))
         if rows < least or 0 < abs(rows - (before.get(group) or rows)) < least
     ]
-    room = clients * query.rows - sum(n for place, n in enumerate(counts) if place not in small)
-    summed = query.total and not query.published
-    if summed or query.rows == 1 or room < least - 1:
-        return withheld(counts, least, small)
-    return frozenset(small)
+    return withheld(counts, least, small)
 
 
 def _total(
