@@ -41,7 +41,7 @@ def _row(n: int, t: int) -> Row:
         raise ArithmeticError("the shares do not give the secret back")
 
     def anew() -> None:
-        shamir._weights.cache_clear()
+        shamir.weights.cache_clear()
         shamir.combine(some, t)
 
     works = {

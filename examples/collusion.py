@@ -81,7 +81,7 @@ def opened(session: Session, keys: Keys, message: bytes) -> list[int]:
     report = Report.read(reader, Shape.of(LAYOUT, SERVERS))
     shares = []
     for index, (sealed, secrets) in enumerate(zip(report.shares, keys.servers, strict=True)):
-        info = context.share_info(report.head.id, report.head.public, index)
+        info = context.share_info(report.head.id, report.head.front, index)
         plaintext = secrets.opening_key().open(sealed.data, info)
         share = LAYOUT.zeros()
         if index == 0:

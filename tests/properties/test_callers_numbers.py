@@ -152,7 +152,7 @@ def test_what_is_no_real_is_refused_by_name(name: str, call: Any, value: Any) ->
         (lambda: FixedPoint(3, 1.0, 16, ["nearest"]), "rounding must be one of nearest, stoch"),  # type: ignore[arg-type]
         (lambda: FixedPoint(3, 1.0, 16, excess=None), "excess must be one of clip, error"),  # type: ignore[arg-type]
         (lambda: make(corrupt="1e-999999999"), "corrupt must be a fraction"),
-        (lambda: make(dropout=20), "dropout must be a fraction .* twenty per cent are 0.2"),
+        (lambda: make(dropout=20), "dropout must be a fraction .* did you mean 0.2"),
     ],
 )
 def test_the_wrong_kind_of_thing_is_refused_by_name(call: Any, rule: str) -> None:

@@ -34,7 +34,8 @@ def test_weighted_means_err_by_no_more_than_the_bound(data: st.DataObject) -> No
     )
     votes = Integer(2, max=data.draw(st.sampled_from([1, 5, 10**6])))
     top = data.draw(st.sampled_from([1, 2, 100]))
-    made = plan(clients=n, fields={"update": update, "votes": votes}, max_weight=top, corrupt=0)
+    fields = {"update": update, "votes": votes}
+    made = plan(clients=n, fields=fields, max_weight=top, corrupt=0, dropout=0)
     value = st.one_of(
         st.floats(-2 * clip, 2 * clip), st.sampled_from([clip, -clip, -0.0, 5e-324, 1e300])
     )
