@@ -48,13 +48,16 @@ RANGES = {
     "fractal dimension": (0, 0.15),
 }
 
-EDGES = (0.0, 300.0, 500.0, 700.0, 1000.0, 1500.0, float("inf"))
+# Counted columns are others than those of the moments: a query with a minimum tells each once.
+EDGES = (0.0, 15.0, 20.0, 25.0, 30.0, 35.0, float("inf"))
+DENTED = 0.15
+"""Of the worst concave points."""
 
 QUERY = analytics.Query(
     {
         "moments": analytics.Moments(RANGES, ddof=1),
-        "area": analytics.Histogram(edges=EDGES),
-        "large": analytics.Share(),
+        "worst texture": analytics.Histogram(edges=EDGES),
+        "dented": analytics.Share(),
     },
     by="diagnosis",
     groups=("malignant", "benign"),
@@ -93,7 +96,7 @@ def main() -> int:
 def load() -> Rows:
     data = load_breast_cancer()
     rows: Rows = {name: data.data[:, i] for i, name in enumerate(RANGES)}
-    rows["large"] = rows["area"] > 1000
+    rows["worst texture"], rows["dented"] = data.data[:, 21], data.data[:, 27] > DENTED
     rows["diagnosis"] = data.target_names[data.target]
     return rows
 
@@ -137,22 +140,22 @@ def compare(table: analytics.Table, pooled: Rows) -> bool:
 
 def small_are_suppressed(results: Mapping[str, Any], rows: Rows) -> bool:
     """Bins of few patients, and shares where few are in or few are out."""
-    bins = np.histogram(rows["area"], EDGES)[0]
-    few = min(rows["large"].sum(), (~rows["large"]).sum()) < QUERY.min_group
-    shown = results["large"].value is not None
-    return not (np.isfinite(results["area"].value[bins < QUERY.min_group]).any() or (few and shown))
+    bins = np.histogram(rows["worst texture"], EDGES)[0]
+    few = min(rows["dented"].sum(), (~rows["dented"]).sum()) < QUERY.min_group
+    small = results["worst texture"].value[bins < QUERY.min_group]
+    return not (np.isfinite(small).any() or (few and results["dented"].value is not None))
 
 
 def _cells(results: Mapping[str, Any], rows: Rows) -> Iterator[tuple[str, Floats, Floats, Floats]]:
     """(statistic, values, bounds, numpy of the pooled rows) of one dimension, of what is shown."""
-    moments, area, large = (results[name] for name in ("moments", "area", "large"))
+    moments, texture, dented = (results[name] for name in ("moments", "worst texture", "dented"))
     matrix = np.column_stack([rows[name] for name in RANGES])
     for statistic, got, true in (
         ("mean", moments.mean, matrix.mean(axis=0)),
         ("covariance", moments.covariance, np.cov(matrix.T)),
         ("correlation", moments.correlation, np.corrcoef(matrix.T)),
-        ("histogram", area, np.histogram(rows["area"], EDGES)[0]),
-        ("share", large, rows["large"].mean()),
+        ("histogram", texture, np.histogram(rows["worst texture"], EDGES)[0]),
+        ("share", dented, rows["dented"].mean()),
     ):
         value, bound, truth = (np.ravel(np.asarray(a, float)) for a in (got.value, got.error, true))
         keep = np.ones(value.size, bool)

@@ -174,7 +174,10 @@ class Schema:
         if clipped:
             _check_fields(named)
             if not _elements(named):
-                raise ParameterError("clipped needs a fixed-point field: integers never clip")
+                raise ParameterError(
+                    "clipped needs a fixed-point field: integers never clip; what the measures of "
+                    "a query clip is counted by analytics.Query(..., clipped=True)"
+                )
             named = (*named, _lane(named))
         return cls(named, clients, max_weight)
 

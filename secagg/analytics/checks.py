@@ -42,7 +42,7 @@ def check_labels(what: str, labels: Any) -> tuple[Label, ...]:
 def check_bound(what: str, value: Any) -> float | int:
     """A finite number: integers as they are, also beyond 2^53, any other as the nearest float64.
 
-    An integer that float64 holds is that float: 0 and 0.0 are one bound, and print alike.
+    An integer that float64 holds is that float: 0, 0.0 and -0.0 are one bound, and print alike.
     """
     nearest = real(what, value)
     if isinstance(value, numbers.Integral):
@@ -51,7 +51,7 @@ def check_bound(what: str, value: Any) -> float | int:
         exact = Fraction(value)
         if exact.denominator == 1 and exact != Fraction(nearest):
             return int(exact)
-    return nearest
+    return nearest + 0.0  # which makes -0.0 0.0
 
 
 def is_float(bound: float) -> bool:

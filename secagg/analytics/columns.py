@@ -36,7 +36,7 @@ class Columns:
         infinity is refused before anything is clipped: it is a failed computation more often than
         a large number.
         """
-        values = self.data[name]
+        values = _listed(self.data[name])
         array, dtype = reals(values if self.length else np.empty(0), name)
         return self._one_axis(array, name), dtype
 
@@ -47,7 +47,7 @@ class Columns:
 
     def flags(self, name: str) -> Int64s:
         """0 and 1, from booleans or from integers that are nothing else."""
-        values = self.data[name]
+        values = _listed(self.data[name])
         if not self.length:
             return np.empty(0, np.int64)
         array = np.asarray(values) if _all_booleans(values) else self._array(name)
@@ -82,7 +82,7 @@ class Columns:
 
         if not self.length:
             return np.empty(0)
-        return self._one_axis(as_array(self.data[name], f"column {name!r}"), name)
+        return self._one_axis(as_array(_listed(self.data[name]), f"column {name!r}"), name)
 
     def _one_axis(self, array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         if array.ndim != 1:
@@ -174,6 +174,13 @@ def _only(needed: tuple[str, ...]) -> str:
             f"values without names fit a query of one column, and this one needs {list(needed)}"
         )
     return needed[0]
+
+
+def _listed(values: Any) -> Any:
+    """An array of objects does not say what they are: it is read as the list of them."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values  # refused as such
+    return list(values) if getattr(getattr(values, "dtype", None), "kind", "") == "O" else values
 
 
 def _is_mapping(value: Any) -> bool:

@@ -32,6 +32,10 @@ Sums: TypeAlias = Mapping[str, Sequence[int]]
 """Of one group: each part's exact sums."""
 
 
+Span: TypeAlias = tuple[float, float]
+"""The ends of a range."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """`width` integers for each group, to each of which a row adds at most `each` in magnitude."""
@@ -56,6 +60,10 @@ class Measure(ABC):
 
     def clips(self, name: str) -> Mapping[str, Measure]:
         """What counts the rows that this measure clips, by a name for each column that it does."""
+        return {}
+
+    def spans(self, name: str) -> Mapping[str, Span]:
+        """The range in which it takes values of a column, of each such column."""
         return {}
 
     @abstractmethod
@@ -151,6 +159,9 @@ class _Ranged(_OneColumn):
             return {}
         return {f"{name} clipped": Outside(self.low, self.high, column=self.columns(name)[0])}
 
+    def spans(self, name: str) -> Mapping[str, Span]:
+        return {self.columns(name)[0]: (self.low, self.high)}
+
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         return {"sum": levels}
 
@@ -217,9 +228,6 @@ class Share(_OneColumn):
     Suppressed where few rows are true, and where few are not (specs/30-analytics.md §6).
     """
 
-    by_value = True
-    """Each value is counted by itself: every statistic of the column follows from the counts."""
-
     def parts(self) -> Mapping[str, Part]:
         return {"true": Part(1, 1)}
 
@@ -251,8 +259,6 @@ class Outside(_OneColumn):
 
     low: float
     high: float
-
-    by_value = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -316,10 +322,6 @@ class Histogram(_OneColumn):
         closing = "]" if isfinite(self.edges[-1]) else ")"
         return (*(f"{each})" for each in bins[:-1]), bins[-1] + closing)
 
-    @property
-    def by_value(self) -> bool:
-        return bool(self.categories)
-
     def parts(self) -> Mapping[str, Part]:
         return {"counts": Part(len(self.labels), 1)}
 
@@ -358,6 +360,9 @@ class Histogram(_OneColumn):
 
 COUNTING = (Share, Outside, Histogram)
 """Those that have `counts`."""
+
+LINEAR = (Sum, Mean)
+"""Those that tell the sum of levels, and of their squares nothing."""
 
 
 def _ascending(edges: Sequence[float]) -> bool:

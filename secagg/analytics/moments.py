@@ -13,7 +13,7 @@ import numpy as np
 from secagg.analytics.bounds import Spread, correlation, covariance, mean
 from secagg.analytics.checks import check_bound, check_labels, settle
 from secagg.analytics.columns import Columns, Int64s
-from secagg.analytics.measures import Measure, Outside, Part, Sums
+from secagg.analytics.measures import Measure, Outside, Part, Span, Sums
 from secagg.analytics.ranges import Range
 from secagg.analytics.results import SUPPRESSED, Cell, Grid, MomentTable
 from secagg.arguments import choice, integer, text
@@ -69,6 +69,9 @@ class Moments(Measure):
             return {}
         ranges = self.ranges.items()
         return {f"{name} {c} clipped": Outside(low, high, column=c) for c, (low, high) in ranges}
+
+    def spans(self, name: str) -> Mapping[str, Span]:
+        return self.ranges
 
     def expand(self, levels: Int64s) -> Mapping[str, Int64s]:
         left, right = np.triu_indices(len(self.ranges))

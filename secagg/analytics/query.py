@@ -13,7 +13,7 @@ import numpy as np
 
 from secagg.analytics.checks import Label, check_labels, check_name, field_name, settle
 from secagg.analytics.columns import Columns, Int64s, read_columns
-from secagg.analytics.measures import COUNTING, Measure, Part
+from secagg.analytics.measures import COUNTING, LINEAR, Measure, Part
 from secagg.arguments import flag, integer, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
 from secagg.fields import Field, Integer
@@ -69,7 +69,8 @@ class Query:
     other); 0 suppresses none, and an empty group then has 0 rows and no mean. total: whether tables
     have a line for all groups together. clipped: whether they also tell how many rows each measure
     has clipped, as "age clipped" beside "age"; it is one more count of the column, with a field and
-    a minimum as any other. published: made by `second_round`.
+    a minimum as any other; with a minimum it needs the column's values to be a Mean or a Sum only.
+    published: made by `second_round`.
 
     Raises ParameterError for an impossible query, HeadroomError where the sums of one client's
     rows may not fit an integer field.
@@ -100,7 +101,7 @@ class Query:
         if not (self.by is not None or self.total):
             raise ParameterError("a query without groups has nothing but its total")
         if self.min_group:
-            self._require_counted_once()
+            self._require_told_once()
         _ = self.fields  # proves the head-room of one client; the plan proves that of all
 
     @property
@@ -236,19 +237,33 @@ class Query:
         places: Int64s = of_known[columns.indices(self.by, known)]
         return places
 
-    def _require_counted_once(self) -> None:
-        """specs/30-analytics.md §6.8: what two measures count apart can be subtracted. A mean of
-        what is 0 or 1, or the number of a category, is a count too."""
+    def _require_told_once(self) -> None:
+        """specs/30-analytics.md §6.8: from what two measures tell of one column together, counts
+        of few rows may follow."""
         for column in self.columns:
-            readers = [m for name, m in self.named.items() if column in m.columns(name)]
-            counts = [replace(m, column=column) for m in readers if isinstance(m, COUNTING)]
-            by_value = any(m.by_value for m in counts) and len(counts) < len(readers)
-            if by_value or any(m != counts[0] for m in counts) or (column == self.by and readers):
+            if hint := self._told_twice(column):
                 raise ParameterError(
-                    f"column {column!r} would be counted in two ways, of which a reader can take "
-                    "the difference, and that min_group does not cover: ask for one histogram "
-                    "with the edges of both, or for the column in one way only"
+                    f"column {column!r} would be told in two ways, from which together a reader "
+                    f"may have counts of few rows, and that min_group does not cover: {hint}"
                 )
+
+    def _told_twice(self, column: str) -> str | None:
+        """What to ask instead."""
+        readers = {name: m for name, m in self.named.items() if column in m.columns(name)}
+        counts = {replace(m, column=column) for m in readers.values() if isinstance(m, COUNTING)}
+        values = {name: m for name, m in readers.items() if not isinstance(m, COUNTING)}
+        if column == self.by and readers:
+            return "it makes the groups, and so can be in no measure"
+        if len(counts) > 1:
+            return "ask for one histogram, with the edges of both"
+        if len({m.spans(name)[column] for name, m in values.items()}) > 1:
+            return "take all its values in one range"
+        if counts and values and not _linear(values, *counts):
+            return (
+                "ask for its counts or for its values; beside values there may be the count of "
+                "what is clipped, if they are a Mean or a Sum only"
+            )
+        return None
 
     def _require_two_rounds(self) -> None:
         if self.by is None or self.min_group < 2 or self.published:
@@ -280,6 +295,14 @@ def _named(given: Any, clipped: bool) -> Mapping[str, Measure]:
         if checked.get(name, count) != count:
             raise ParameterError(f"the name {name!r} is for what is clipped: give yours another")
     return checked | counts
+
+
+def _linear(values: Mapping[str, Measure], count: Measure) -> bool:
+    """Whether the values are one sum of levels, and `count` is of what that clips: the sum fits any
+    such count below the minimum (§6.9)."""
+    clips = all(count in measure.clips(name).values() for name, measure in values.items())
+    bits = {measure.bits for measure in values.values() if isinstance(measure, LINEAR)}
+    return clips and len(bits) == 1 and all(isinstance(m, LINEAR) for m in values.values())
 
 
 def _published(given: Any) -> tuple[tuple[Label, int | None], ...]:

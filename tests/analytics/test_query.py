@@ -293,6 +293,8 @@ def test_a_query_that_counts_what_is_clipped_stays_one() -> None:
     assert [*query.first_round().fields] == ["rows"]
     second = query.second_round({"a": 5, "b": None})
     assert [*second.named] == ["x", "x clipped"]
+    with pytest.raises(ParameterError, match=r"analytics\.Query\(\.\.\., clipped=True\)"):
+        secagg.plan(clients=9, fields=query.fields, clipped=True)
     with pytest.raises(ParameterError, match="'x clipped'"):
         Query({"x": Mean(0, 1), "x clipped": Share()}, clipped=True)
     with pytest.raises(ParameterError, match="clipped must"):
@@ -554,22 +556,81 @@ OVERLAPS = {
     "share and mean": {"x": Share(), "m": Mean(0, 1, column="x")},
     "share and moments": {"x": Share(), "m": Moments({"y": (0, 1), "x": (0, 1)})},
     "categories": {"x": Histogram(categories=(0, 1)), "s": Share(column="x")},
+    "histogram and mean": {"x": Histogram((0, 65, 130)), "m": Mean(64, 65, column="x")},
+    "histogram and moments": {"x": Histogram((0, 65)), "m": Moments({"y": (0, 1), "x": (0, 65)})},
+    "rows outside another range": {"x": Outside(0, 1), "m": Mean(0, 2, column="x")},
+    "what is refused": {"x": Outside(0, 1), "m": Mean(0, 1, excess="error", column="x")},
+    "variance and its clipped": {"x": Outside(0, 1), "m": Variance(0, 1, column="x")},
+    "moments and their clipped": {"x": Outside(0, 1), "m": Moments({"x": (0, 1)})},
+    "two levels and their clipped": {
+        "x": Mean(0, 1),
+        "m": Mean(0, 1, bits=8, column="x"),
+        "out": Outside(0, 1, column="x"),
+    },
+    "two ranges": {"x": Sum(0, 65), "m": Mean(0, 66, column="x")},
+    "two ranges of moments": {"x": Sum(0, 65), "m": Moments({"y": (0, 1), "x": (0, 66)})},
     "the groups": {"g": Histogram(categories=("a", "b"))},
     "their mean": {"m": Mean(0, 1, column="g")},
 }
 
 
 @pytest.mark.parametrize("name", OVERLAPS)
-def test_with_a_minimum_no_column_is_counted_in_two_ways(name: str) -> None:
-    """§6.8: bins of 0-1 and 0-2, each of many rows, differ by a bin of few."""
+def test_with_a_minimum_no_column_is_told_in_two_ways(name: str) -> None:
+    """§6.8: bins of 0-1 and 0-2, each of many rows, differ by a bin of few; and a mean beside two
+    bins that are withheld gives both."""
     Query(OVERLAPS[name], by="g", groups=("a", "b"))
     with pytest.raises(ParameterError, match="in two ways"):
         Query(OVERLAPS[name], by="g", groups=("a", "b"), min_group=2)
 
 
-def test_with_a_minimum_a_column_has_a_histogram_and_moments() -> None:
+def test_with_a_minimum_a_column_has_one_count_or_values_in_one_range() -> None:
     same = {"x": Histogram((0, 1, 2)), "again": Histogram((0, 1, 2), column="x")}
-    Query({**same, "mean": Mean(0, 2, column="x")}, by="g", groups=("a",), min_group=2)
+    mean, total = Mean(0, 2, column="y"), Sum(0, 2, column="y")
+    several = {"mean": mean, "v": Variance(0, 2, column="y"), "m": Moments({"y": (0.0, 2)})}
+    clipped = {"mean": mean, "total": total, "out": Outside(0, 2, column="y")}
+    for values in (several, clipped):
+        Query({**same, **values}, by="g", groups=("a",), min_group=2)
+
+
+def _objects(values: list[Any]) -> Any:
+    return np.array(values, object)
+
+
+def test_an_array_of_objects_is_read_as_a_list() -> None:
+    """§2.2: integers of any size, Python's included; and what a list may not hold it may not."""
+    for values in ([2**70 + 1, 5], [1, 2], [0.5, 2**53 + 1], [np.uint64(2**63 + 1), 0.25]):
+        for measure in (Sum(0, 2**71), Histogram((0, 1, 2**71))):
+            query = Query(measure, rows=2)
+            listed = query.encode(values)
+            for objects in (_objects(values), {"value": _objects(values)}):
+                assert all((query.encode(objects)[n] == listed[n]).all() for n in listed)
+    for flags in ([True, False], [1, 0]):
+        assert Query(Share(), rows=2).encode(_objects(flags))["value.true"].tolist() == [1]
+    for bad in ([1, None], [1, "2"], [True, 2], [1, 1j], [Decimal(1), 2], [[1], [2]], [[1, 2], 3]):
+        with pytest.raises(InputError, match="'value'"):
+            Query(Sum(0, 1), rows=2).encode(_objects(bad))
+    with pytest.raises(InputError, match="masked"):
+        Query(Sum(0, 1), rows=2).encode(np.ma.masked_array([1, 2], dtype=object))
+
+
+ZEROS: list[Any] = [0, 0.0, -0.0, np.float32(-0.0), Decimal("-0"), Fraction(0)]
+
+
+@pytest.mark.parametrize("zero", ZEROS, ids=repr)
+def test_zero_is_one_bound_whatever_its_sign(zero: Any) -> None:
+    """As a low end, a high one, and an edge."""
+
+    def query(end: Any) -> Query:
+        measures = {
+            "a": Mean(end, 1),
+            "b": Variance(-1, end),
+            "c": Moments({"c": (end, 1), "d": (-1, end)}),
+            "e": Histogram((-1, end, 1)),
+            "o": Outside(end, 1),
+        }
+        return Query(measures)
+
+    assert query(zero) == query(0.0) and query(zero).payload == query(0.0).payload
 
 
 def test_another_rounds_aggregate_is_refused() -> None:

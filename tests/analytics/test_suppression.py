@@ -14,7 +14,18 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 import numpy as np
 import pytest
 
-from secagg.analytics import Cell, Count, Grid, Histogram, Measure, Outside, Query, Share, Table
+from secagg.analytics import (
+    Cell,
+    Count,
+    Grid,
+    Histogram,
+    Mean,
+    Measure,
+    Outside,
+    Query,
+    Share,
+    Table,
+)
 from secagg.analytics.results import Result
 from secagg.analytics.suppression import neighbours, withheld
 
@@ -214,6 +225,22 @@ def test_measures_beside_each_other_say_nothing_of_each_other(total: bool) -> No
                 assert made.groups[group].results["out"] == Cell(None, None)
             reader.sees((str(made), made.as_json()), hidden, sum(sizes) < most or total)
     assert reader.narrowest(2) == 2
+
+
+def test_a_mean_says_little_of_what_it_clips() -> None:
+    """§6.9: beside the mean of two-bit levels, any small number of rows may be outside, and any
+    but none inside."""
+    query = Query({"x": Mean(-1, 1, bits=2)}, rows=50, min_group=3, clipped=True)
+    outer, inner = Reader(), Reader()
+    for low, middle, high, below, above in worlds(5, 8):
+        rows, clipped = low + middle + high + below + above, below + above
+        levels = {"rows": rows, "x.sum": high + above - low - below, "x clipped.outside": clipped}
+        made = Table.of(query, {name: np.array([n]) for name, n in levels.items()}, 1)
+        if rows >= 3 and made["x clipped"].value is None:  # type: ignore[union-attr]
+            outer.sees(str(made), {"outside": clipped})
+            inner.sees(str(made), {"inside": rows - clipped})
+    assert outer.narrowest(3) == 3
+    assert inner.narrowest(3) == 2
 
 
 @pytest.mark.parametrize("total", [True, False])

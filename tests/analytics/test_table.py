@@ -41,7 +41,7 @@ EVERYTHING = {
     "mean": Mean(-1, 3, column="x"),
     "variance": Variance(-1, 3, column="x"),
     "sample": Variance(-1, 3, column="x", ddof=1),
-    "bins": Histogram((-1, 0, 3), column="x"),
+    "bins": Histogram((-1, 0, 3), column="z"),
     "share": Share(column="y"),
     "moments": Moments({"x": (-1, 3)}, ddof=1),
 }
@@ -50,7 +50,8 @@ EVERYTHING = {
 def rows_of(*counts: int) -> dict[str, list[Any]]:
     """So many rows of each group; x differs between groups."""
     groups = [g for g, n in zip(GROUPS, counts, strict=False) for _ in range(n)]
-    return {"g": groups, "x": [GROUPS.index(g) / 2 for g in groups], "y": [True] * len(groups)}
+    xs = [GROUPS.index(g) / 2 for g in groups]
+    return {"g": groups, "x": xs, "y": [True] * len(groups), "z": xs}
 
 
 def by_group(min_group: int = 0, groups: tuple[str, ...] = GROUPS, **options: Any) -> Query:
