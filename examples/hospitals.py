@@ -208,7 +208,7 @@ def _task() -> bytes:
 def _stored_sum(member: MemberMachine, plan: secagg.Plan) -> list[Any]:
     """What this server writes to its disk: its share of the sum, lane by lane."""
     [stored] = [w.value for w in member.writes() if w.key.startswith(b"s") and w.value]
-    lanes, at = [], 0
+    lanes, at = [], 4  # after how many reports it sums
     for segment in plan.layout.segments:
         dtype = segment.ring.dtype.newbyteorder("<")
         lane = np.frombuffer(stored, dtype, segment.length, at)

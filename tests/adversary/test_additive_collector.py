@@ -314,3 +314,17 @@ def test_a_server_that_has_no_total_says_so() -> None:
     one.receive(HELPER, messages.abort(SETTING.context.batch(0), AbortReason.CANCELLED))
     with pytest.raises(Aborted, match="server 1"):
         one.result()
+
+
+def test_a_batch_with_too_few_reports_is_nobodys_fault() -> None:
+    """Rule A11: unless a total shows that every server has signed the set."""
+    few = messages.abort(SETTING.context.batch(0), AbortReason.BELOW_THRESHOLD)
+    one = collector()
+    one.receive(HELPER, few)
+    assert not [e for e in one.events() if isinstance(e, Dropped)]
+    with pytest.raises(BelowThreshold, match="server 1 says"):
+        one.result()
+    late = collector()
+    late.receive(LEADER, TOTALS[0])
+    late.receive(HELPER, few)
+    refused(late, HELPER, Fault.QUIT)

@@ -352,8 +352,25 @@ def test_an_agreement_on_another_set() -> None:
 
 
 def test_an_agreement_before_any_statement() -> None:
-    """Row 24: a helper that has not signed has not agreed."""
-    Helper(REPORTS).include(REPORTS).refuses(agreement(set_of(REPORTS)), Fault.WRONG_PHASE)
+    """Row 24, rule A9: a helper that has not signed has not agreed. One that was set back to before
+    it signed has its own signature to show for it, which nobody else can make."""
+    own = set_of(REPORTS)
+    others = [signature(own, 0), signature(own, 0), signature(own, 2)]
+    Helper(REPORTS).include(REPORTS).refuses(agreement(own, others), Fault.INVALID_SIGNATURE)
+    Helper(REPORTS).include(REPORTS[:3]).refuses(agreement(own), Fault.DISAGREEMENT)
+    helper = Helper(REPORTS).include(REPORTS)
+    assert helper.hear(agreement(own)) == [Tag.LOCKED]
+
+
+def test_too_few_reports_are_nobodys_fault() -> None:
+    """Rule A7: a helper keeps the reason, unless it has summed enough itself."""
+    few = messages.abort(BATCH, AbortReason.BELOW_THRESHOLD)
+    helper = Helper(REPORTS).include(REPORTS[:2])
+    assert helper.hear(few) == [Tag.ABORT]
+    assert not [e for e in helper.machine.events() if isinstance(e, Dropped)]
+    with pytest.raises(BelowThreshold):
+        helper.machine.result()
+    Helper(REPORTS).include(REPORTS).refuses(few, Fault.QUIT)
 
 
 def test_a_locked_set_stays() -> None:
@@ -430,7 +447,7 @@ def test_a_full_batch_leaves_the_rest_for_the_next() -> None:
         leader.start()
         for party in range(3):
             leader.receive(PartyId(party), setting.report(party, seed=seed)[0].data)
-        rows += [(w.key, w.value) for w in leader.writes() if w.key[:1] == b"r"]
+        rows += [(w.key, w.value) for w in leader.writes() if w.key[:1] in (b"r", b"b")]
     leader = setting.member(0)
     leader.restore(rows)
     leader.start()

@@ -273,16 +273,45 @@ def spoilt(index: int) -> list[bytes]:
 
 
 def test_an_abort_is_not_for_clients_whose_reports_wait() -> None:
-    """§9.4: what is pending goes to the next batch, so its client is not told that it has ended."""
-    leader = RELAY.member(0)
+    """§9.4: what is pending goes to the next batch, so its client is not told that it has ended,
+    over whichever link it waits; also where a restart has forgotten which it was."""
+    leader, restored = RELAY.member(0), RELAY.member(0)
     leader.start()
-    leader.receive(VICTIM, RELAY.report(VICTIM)[0].data)
+    (report,) = RELAY.report(VICTIM)
+    leader.receive(VICTIM, report.data)
+    restored.restore([(w.key, w.value) for w in leader.writes()])
+    restored.start()
+    for machine, others in ((leader, {0, 1}), (restored, {1, 2})):
+        machine.receive(PartyId(3), report.data)
+        machine.outgoing()
+        machine.lost(HELPER)
+        told = {m.to for m in machine.outgoing() if m.data[2] == Tag.ABORT}
+        assert told == others | {server_id(1), server_id(2)}
+        with pytest.raises(Aborted):
+            machine.result()
+
+
+@pytest.mark.parametrize("how", ["its report", "a new link", "a link that is gone"])
+def test_a_receipt_is_not_for_who_has_the_id_of_one_that_asked(how: str) -> None:
+    """Rule A3: a repeat takes no place, so its sender's id is soon another client's."""
+    leader, later = RELAY.member(0), PartyId(3)
+    leader.start()
+    (report,) = RELAY.report(VICTIM)
+    leader.receive(VICTIM, report.data)
+    leader.receive(later, report.data)
+    if how == "its report":
+        leader.receive(later, RELAY.report(later)[0].data)
+    elif how == "a new link":
+        leader.reconnected(later)
+    else:
+        leader.lost(later)
     leader.outgoing()
-    leader.lost(HELPER)
-    told = {m.to for m in leader.outgoing() if m.data[2] == Tag.ABORT}
-    assert told == {PartyId(0), PartyId(1), PartyId(3), server_id(1), server_id(2)}
-    with pytest.raises(Aborted):
-        leader.result()
+    helper = RELAY.member(1)
+    helper.start()
+    helper.receive(LEADER, parsed(RELAY, report.data).shares[1].encode(RELAY.context.id))
+    for verdict in helper.outgoing():
+        leader.receive(HELPER, verdict.data)
+    assert {m.to for m in leader.outgoing() if m.data[2] == Tag.RECEIPT} == {VICTIM}
 
 
 # What is made here

@@ -270,7 +270,6 @@ def test_a_client_of_a_relay_repeats_until_every_server_has_answered() -> None:
 
 
 FALSE_RECEIPTS: dict[str, Callable[[Setting, Head], bytes]] = {
-    "another id": lambda s, h: receipt_of(s, replace(h, id=bytes(16)), 0, digest=h.digest),
     "another digest": lambda s, h: receipt_of(s, h, 0, digest=bytes(32)),
     "a report with another share": lambda s, h: receipt_of(s, replace(h, manifest=(b"", b"")), 0),
     "another task": lambda s, h: receipt_of(s, h, 0, task=bytes(32)),
@@ -296,6 +295,35 @@ def test_a_receipt_that_is_not_of_this_report(setting: Setting, what: str) -> No
     assert client._state is ClientState.ENDED
     heard_by = [LEADER, HELPER] if setting.params.direct else [LEADER]
     assert [(m.to, m.data[2]) for m in client.outgoing()] == [(p, Tag.ABORT) for p in heard_by]
+
+
+@MODES
+def test_a_receipt_for_another_client_is_not_heard(setting: Setting) -> None:
+    """§7.4: it may have gone to the client that had this one's id before; nobody is at fault."""
+    client, head = waiting(setting)
+    for index in (0, 1):
+        bad = receipt_of(setting, replace(head, id=bytes(16)), index, digest=head.digest)
+        client.receive(bearer(setting, index), bad)
+    assert client._state is ClientState.WANT_RECEIPTS and not client.outgoing()
+    assert len([e for e in client.events() if isinstance(e, Ignored)]) == 2
+    for index in (0, 1):
+        client.receive(bearer(setting, index), receipt_of(setting, head, index))
+    assert client._state is ClientState.STORED
+
+
+@pytest.mark.parametrize("what", ["another digest", "no signature", "a flipped bit"])
+def test_a_client_of_a_relay_names_no_helper(what: str) -> None:
+    """§7.4: who brought a receipt can have changed it: the helper that signed it may be honest."""
+    client, head = waiting(RELAY)
+    good = receipt_of(RELAY, head, 1)
+    bad = {
+        "another digest": receipt_of(RELAY, head, 1, digest=bytes(32)),
+        "no signature": good[:-64] + bytes(64),
+        "a flipped bit": good[:-30] + bytes([good[-30] ^ 1]) + good[-29:],
+    }[what]
+    with pytest.raises(RemoteProtocolError, match="^what server 0 brought") as caught:
+        client.receive(LEADER, bad)
+    assert "server 1 has" not in str(caught.value)
 
 
 def test_a_server_brings_only_its_own_receipt_in_direct_mode() -> None:
@@ -371,8 +399,17 @@ def _repeating() -> Wire:
     return wire
 
 
+def _set_back(run: Deployment, party: PartyId, stage: Stage) -> None:
+    """A server goes on from what it last stored in that stage (§9.5)."""
+    states = [dict(rows) for rows in run.history[party]]
+    key = b"b" + bytes(4)
+    run.replace(party, list([s for s in states if s[key][0] == stage.code][-1].items()))
+    run._settle()
+    assert run.servers[party]._stage is Stage.LOCKED
+
+
 def test_every_entry_of_both_tables_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By batches with restarts and repeats, early collectors, and aborts."""
+    """By batches with restarts, repeats and backups, early collectors, and aborts."""
     leader, helper = Recording(LEADER_TABLE), Recording(HELPER_TABLE)
     monkeypatch.setattr(Leader, "table", leader)
     monkeypatch.setattr(Helper, "table", helper)
@@ -380,6 +417,8 @@ def test_every_entry_of_both_tables_is_reachable(monkeypatch: pytest.MonkeyPatch
         assert run_out(setting.network(between=_repeating()), setting).kind == "exact"
         for step in range(60):
             Deployment(setting, {step}).run()
+        for party, stage in ((LEADER, Stage.AGREE), (HELPER, Stage.UPLOAD)):
+            _set_back(Deployment(setting).run(), party, stage)
         for party, table in TABLES.items():
             for stage, role in table:
                 machine = member_in(setting, party, stage)

@@ -166,7 +166,12 @@ def of_clients(liar: Liar) -> Scenarios:
     report = honest.sent("0", LEADER, REPORT)
     remote = "RemoteProtocolError"
     for name, said, about, expect in (
-        ("other-receipt", honest.sent(LEADER, "1", RECEIPT), "another report's receipt", remote),
+        (
+            "other-receipt",
+            honest.sent(LEADER, "1", RECEIPT),
+            "another report's receipt is not for it",
+            "accept",
+        ),
         (
             "replaced",
             liar.receipt(0, report, digest=bytes(32)),
@@ -397,6 +402,8 @@ def of_helpers(liar: Liar) -> Scenarios:
         about = f"helper: {about}: it says rejected, and again the same"
         yield f"additive-helper-{name}", script.scenario(about, "§8 A4")
     include = liar.ruling(DECISION, report, 0)
+    agreed = honest.sent(LEADER, "server-1", AGREEMENT)
+    unsigned = agreed[:270] + "00" * 64 + agreed[398:]
     for name, stop, said, about, spec, expect in (
         ("manifest", at_share, flipped(-1)(share), "an altered byte", "§8 A2", "peer-fault"),
         (
@@ -443,10 +450,26 @@ def of_helpers(liar: Liar) -> Scenarios:
         (
             "early-agreement",
             (LEADER, STATEMENT, 0),
-            honest.sent(LEADER, "server-1", AGREEMENT),
-            "an agreement before the statement",
-            "§1",
-            "peer-fault",
+            unsigned,
+            "an agreement before the statement, without the helper's own signature",
+            "§8 A9",
+            "integrity",
+        ),
+        (
+            "few",
+            (LEADER, SHARE, 2),
+            message(ABORT, liar.batch, b"\x01"),
+            "the leader has ended the batch with too few reports",
+            "§8 A7",
+            "below-threshold",
+        ),
+        (
+            "not-few",
+            (LEADER, STATEMENT, 0),
+            message(ABORT, liar.batch, b"\x01"),
+            "the leader says that there are too few reports, and there are enough",
+            "§8",
+            "cancelled",
         ),
     ):
         script = liar.alone("server-1", *stop)
@@ -535,6 +558,11 @@ def of_helpers_later(liar: Liar) -> Scenarios:
         script.do("receive", "server-1", sender="collector", message=message(COLLECT, liar.batch))
     about = "helper: it has signed, so it waits; it locks once; then nothing changes its total"
     yield "additive-helper-locked", script.scenario(about, "§8 A12")
+    script = liar.alone("server-1", LEADER, STATEMENT, 0)
+    for said in (agreed, honest.sent(LEADER, "server-1", DECISION), stated):
+        script.do("receive", "server-1", sender=LEADER, message=said)
+    about = "helper: it has forgotten what it signed, and locks it; then its leader has"
+    yield "additive-helper-set-back", script.scenario(about, "§9.5")
 
 
 def of_batches(liar: Liar) -> Scenarios:

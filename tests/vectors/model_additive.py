@@ -188,7 +188,12 @@ class Client(Party):
         id, j, signature = cursor.take(16), cursor.int(1), cursor.take(64)
         cursor.end()
         bearer = f"server-{j}" if self.common.direct else "server-0"
-        if self.made is None or id != self.made.head.id or j >= self.common.m or sender != bearer:
+        if self.made is None:
+            raise Refused("", "§7")
+        if id != self.made.head.id:
+            self.ignored(sender)
+            return
+        if j >= self.common.m or sender != bearer:
             raise Refused("", "§7")
         signed = add.receipt_statement(self.common.id, j, self.made.head.digest)
         if not rfc8032.verify(self.common.task.committee.servers[j][1], signed, signature):
@@ -259,7 +264,10 @@ class Collector(Party):
         if bound != c.batch:
             raise Refused("WireError", "§3")
         if tag == ABORT:
-            read_reason(cursor)
+            if read_reason(cursor) == "below-threshold" and self.stated is None:
+                self.abort("below-threshold", "A11")
+                self.ended = "BelowThreshold"
+                return
             raise Fault("quit", "A11")
         if tag != TOTAL:
             raise Refused("BadTag", "§6")

@@ -68,6 +68,8 @@ class Member(Party):
         for key, value in self.rows.items():
             if key.startswith("72"):
                 self.restore(bytes.fromhex(key[2:]), Cursor(bytes.fromhex(value)))
+        if self.stage in (UPLOAD, AGREE) and self.summed != len(self.included):
+            raise Refused("StorageError", "§9.6")
         self.done = self.stage == ABORTED
 
     def restore(self, id: bytes, cursor: Cursor) -> None:
@@ -96,6 +98,7 @@ class Member(Party):
     def read_sum(self, row: str | None) -> list[list[int]]:
         total = self.common.zeros()
         cursor = Cursor(bytes.fromhex(row or ""))
+        self.summed = cursor.int(4) if row is not None else 0
         for (width, length), lane in zip(self.common.segments, total, strict=True):
             size = blocks.lane_of(width) // 8
             if row is not None:
@@ -149,6 +152,7 @@ class Member(Party):
             for (width, _), lane in zip(self.common.segments, self.sum, strict=True)
             for x in lane
         )
+        row = blocks.u32(len(self.included)) + row
         self.writes["73" + blocks.u32(self.common.number).hex()] = row.hex()
 
     # messages
@@ -231,13 +235,21 @@ class Member(Party):
         if bound != (self.common.id if of_task else self.common.batch):
             raise Refused("WireError", "§3")
         if tag == ABORT:
-            read_reason(cursor)
-            raise Fault("quit", "§8")
+            self.hear_abort(role, read_reason(cursor))
+            return
         if tag == COLLECT:
             cursor.end()
             self.collect()
             return
         self.take(tag, sender, cursor, message)
+
+    def hear_abort(self, role: str, reason: str) -> None:
+        """A7: nobody's fault, where a helper has too few itself."""
+        few = len(self.included) < self.common.minimum
+        if role == "leader" and reason == "below-threshold" and few:
+            self.abort(reason, "A7")
+            return
+        raise Fault("quit", "§8")
 
     def collect(self) -> None:
         self.waits = not self.total
@@ -389,6 +401,7 @@ class Leader(Member):
 
     def abort(self, reason: str, rule: str) -> None:
         waits = {p for p, id in self.reporters.items() if id in self.of_batch(1)}
+        waits |= {int(self.reports[id].get("asker") or -1) for id in self.of_batch(1)}
         super().abort(reason, rule)
         for party in sorted(self.alive - waits):
             self.send(str(party), self.common.abort(self.common.id, reason))
@@ -402,12 +415,20 @@ class Leader(Member):
         if fault not in QUIET:
             self.rule = rule
 
+    def forget_asker(self, party: Any) -> None:
+        """A3: its number may be another client's."""
+        for r in self.reports.values():
+            if r.get("asker") == str(party):
+                r["asker"] = None
+
     def lose(self, party: str) -> None:
+        self.forget_asker(party)
         if int(party) in self.alive and int(party) not in self.reporters:
             self.drop(party, "lost", "")
 
     def on_reconnected(self, operation: Data) -> None:
         party = operation["who"]
+        self.forget_asker(party)
         if self.role(party) != "helper":
             return
         j = index_of(party)
@@ -450,6 +471,7 @@ class Leader(Member):
             raise Refused("WireError", "§1")
         head, shares = self.read_report(message)
         id = head.id
+        self.forget_asker(sender)
         known = self.reports.get(id)
         if known:
             if known["digest"] != head.digest:
@@ -574,9 +596,9 @@ class Helper(Member):
     _from_leader = {SHARE, DECISION, STATEMENT}
     takes = {
         (UPLOAD, "client"): {SHARE, ABORT},
-        (UPLOAD, "leader"): _from_leader | {ABORT},
+        (UPLOAD, "leader"): _from_leader | {AGREEMENT, ABORT},
         (AGREE, "leader"): _from_leader | {AGREEMENT, ABORT},
-        (LOCK, "leader"): {AGREEMENT},
+        (LOCK, "leader"): {DECISION, STATEMENT, AGREEMENT},
         **{(stage, "collector"): {COLLECT} for stage in (UPLOAD, AGREE, LOCK, ABORTED)},
     }
 
@@ -694,7 +716,7 @@ class Helper(Member):
             raise Fault("disagreement", "A9")
         for j, signature in enumerate(signed):
             self.check(j, own, signature, "A9")
-        if self.stage == AGREE:
+        if self.stage != LOCK:
             self.lock(own, signed)
             self.finish()
         self.send("server-0", self.common.message(LOCKED, self.common.batch))

@@ -140,17 +140,17 @@ class AdditiveClient(Mailbox):
 
     def _take_receipt(self, sender: PartyId, receipt: Receipt) -> None:
         """§7.3: checked against the report that this client has made, whoever brings it."""
-        if self._state is not ClientState.WANT_RECEIPTS or receipt.id != self._id:
-            self._fail("a receipt for another report")
+        if self._state is not ClientState.WANT_RECEIPTS:
+            self._fail("a receipt before there is a report")
+        if receipt.id != self._id:
+            self._events.append(Ignored(sender, "a receipt for another report"))
+            return
         index, params = receipt.index, self._context.params
         bearer = server_id(index if params.direct else 0)
         if index >= params.servers or sender != bearer:
             self._fail("a receipt of a server that does not send it over this link")
         if not self._context.is_receipt(index, self._digest, receipt.signature):
-            self._fail(
-                f"server {index} has not signed for this report: if it stored one, it is another, "
-                "put in the place of this on the way"
-            )
+            self._fail(_not_signed(index, params.direct))
         self._missing.discard(index)
         if params.direct:
             self._kept.pop(sender, None)
@@ -165,3 +165,16 @@ class AdditiveClient(Mailbox):
         self._state, self._vector = state, None
         self._kept = {}
         self._events.append(event)
+
+
+def _not_signed(index: int, direct: bool) -> str:
+    """A leader that relays can have changed what a helper signed: nobody but it can be named."""
+    if direct:
+        return (
+            f"server {index} has not signed for this report: if it stored one, it is another, put "
+            "in the place of this on the way"
+        )
+    return (
+        f"what server 0 brought as the receipt of server {index} is not for this report: the one "
+        "or the other was exchanged at server 0 or on the way to it or from it"
+    )

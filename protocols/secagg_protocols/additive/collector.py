@@ -137,7 +137,7 @@ class Collector(Mailbox):
         if bound != self._batch:
             raise WireError("the message is bound to another task or batch")
         if tag == Tag.ABORT:
-            self._blame(sender, Fault.QUIT, f"no total: {messages.read_abort(reader).value}")
+            self._take_abort(sender, messages.read_abort(reader))
             return
         if tag != Tag.TOTAL:
             raise BadTag(f"tag {tag} is not a total")
@@ -154,6 +154,14 @@ class Collector(Mailbox):
         if not self._missing:
             self._finish(total.included)
 
+    def _take_abort(self, sender: PartyId, why: AbortReason) -> None:
+        """Rule A11: too few reports are nobody's fault, unless a total shows a lock."""
+        if why is AbortReason.BELOW_THRESHOLD and self._included is None:
+            said = f"server {server_id(0) - sender} says that too few reports came"
+            self._abort(errors.BelowThreshold(said))
+        else:
+            self._blame(sender, Fault.QUIT, f"no total: {why.value}")
+
     def _unsigned(self, index: int, total: Total) -> str | None:
         """What lacks a signature. Rule A11: its own, and everybody's under the set: a server that
         has summed another set than the others has them not, whichever of the totals comes first."""
@@ -163,7 +171,7 @@ class Collector(Mailbox):
         stated = total.included.to_sign(self._batch)
         for server, signature in enumerate(total.agreement.signatures):
             if not self._context.is_signed(server, stated, signature):
-                return f"server {server} has not signed the set that it has summed"
+                return f"no signature of server {server} under the set that it has summed"
         return None
 
     def _add(self, index: int, total: Total) -> None:

@@ -7,7 +7,7 @@ from secagg import errors
 from secagg.committee import ServerSecrets
 from secagg.errors import InvalidTag, LocalProtocolError, WireError
 from secagg.sansio import Dropped, Expander, Ignored, Session
-from secagg.types import Buffer, Fault, PartyId, server_id
+from secagg.types import AbortReason, Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import messages
@@ -178,18 +178,26 @@ class Helper(Member):
         self._send(_LEADER, reply.encode(Tag.STATEMENT, self._batch))
 
     def _take_agreement(self, agreement: Statement) -> None:
-        """Rule A9: every other server's signature is checked here, whoever brought it."""
+        """Rule A9: every server's signature is checked here, whoever brought it: its own shows a
+        helper that was set back (§9.5) that it has signed this set."""
         own = self._book.set_of()
         if agreement.included != own:
             refuse(_LEADER, Fault.DISAGREEMENT, "it agrees on another set of reports")
         for index, signature in enumerate(agreement.signatures):
             self._check_signature(index, own, signature, _LEADER)
-        if self._stage is Stage.AGREE:
+        if not self._over:
             self._lock(agreement)
             self._finish()
         self._send(_LEADER, messages.bare(Tag.LOCKED, self._batch))
 
     # Ends
+
+    def _take_abort(self, sender: PartyId, why: AbortReason) -> None:
+        """Rule A7: too few reports are nobody's fault; a helper that has enough knows better."""
+        if sender == _LEADER and why is AbortReason.BELOW_THRESHOLD and not self.quorum:
+            self._abort(errors.BelowThreshold("server 0 has closed it with too few reports"))
+        else:
+            super()._take_abort(sender, why)
 
     def _other_servers(self) -> list[PartyId]:
         return [_LEADER]

@@ -40,6 +40,7 @@ class Leader(Member):
         params = self._context.params
         self._alive = set(map(PartyId, range(params.clients)))
         self._reporters: dict[PartyId, bytes] = {}  # client -> report id
+        self._askers: dict[PartyId, bytes] = {}  # who brought a pending report last -> its id
         self._helpers = range(1, params.servers)
         # If direct: verdicts before their report, by the helper that may fill no place but its own
         self._early: dict[int, dict[bytes, Ruling]] = {j: {} for j in self._helpers}
@@ -88,6 +89,7 @@ class Leader(Member):
 
     def reconnected(self, party: PartyId, /) -> None:
         index = server_id(0) - party
+        self._forget_asker(party)
         if index in self._helpers:
             self._abort_again(party)
         if self._stage is Stage.LOCKED and index in self._helpers:
@@ -142,6 +144,7 @@ class Leader(Member):
         shares = self._read_shares(tag, reader)
         head = shares[0].head
         self._check_signed(sender, head)
+        self._forget_asker(sender)
         known = self._book.digest_of(head.id)
         if known is not None:
             self._again(sender, head, known)
@@ -171,8 +174,20 @@ class Leader(Member):
             return
         self._events.append(Ignored(sender, "duplicate"))
         if head.id in self._book.pending:
-            self._book.pending[head.id].asker = sender
+            self._ask(sender, head.id)
         self._acknowledge(sender, head.id, head.digest)
+
+    def _ask(self, sender: PartyId, id: bytes) -> None:
+        pending = self._book.pending[id]
+        if pending.asker is not None:
+            self._askers.pop(pending.asker, None)
+        pending.asker, self._askers[sender] = sender, id
+
+    def _forget_asker(self, party: PartyId) -> None:
+        """It takes no place by asking, so its id may be another client's next."""
+        pending = self._book.pending.get(self._askers.pop(party, b""))
+        if pending is not None and pending.asker == party:
+            pending.asker = None
 
     def _acknowledge(self, to: PartyId, id: bytes, digest: bytes) -> None:
         """With the receipts of the helpers that it speaks for, as far as they have come."""
@@ -344,12 +359,14 @@ class Leader(Member):
 
     def _abort(self, why: errors.Aborted) -> None:
         """A client whose report waits for the next batch has no part in this one's end."""
-        waiting = {p for p, id in self._reporters.items() if id in self._book.pending}
+        brought = [*self._reporters.items(), *self._askers.items()]
+        waiting = {party for party, id in brought if id in self._book.pending}
         super()._abort(why)
         for party in sorted(self._alive - waiting):
             self._send(party, messages.abort(self._context.id, why.reason))
 
     def _lose(self, party: PartyId) -> None:
+        self._forget_asker(party)
         if party in self._alive and party not in self._reporters:
             self._drop(party, Fault.LOST)
 

@@ -45,6 +45,7 @@ from secagg_protocols.additive.messages import (
     Statement,
     Tag,
 )
+from secagg_protocols.additive.rows import BatchRows
 from secagg_protocols.additive.seals import Seals
 from secagg_protocols.additive.sharing import Context
 from secagg_protocols.additive.states import Role, Stage
@@ -163,7 +164,7 @@ class Member(Mailbox):
         """Everything since the last call, the sum as it is now among it."""
         changed, self._rows = self._rows | dict(self._book.rows()), {}
         if self._grown:
-            changed[self._key(rows.SUM)] = rows.write_sum(self._sum)
+            changed[self._key(rows.SUM)] = rows.write_sum(len(self._book.included), self._sum)
             self._grown = False
         return [Write(key, value) for key, value in changed.items()]
 
@@ -172,15 +173,16 @@ class Member(Mailbox):
         if self._stage is not Stage.IDLE:
             raise LocalProtocolError("restore() comes before start()")
         stored = dict(kept)
-        if (stage := stored.get(self._key(rows.BATCH))) is not None:
-            self._restore_stage(stage)
-        self._agreement = bytes(stored.get(self._key(rows.AGREEMENT), b""))
-        total = stored.get(self._key(rows.SUM))
-        if total is not None and not self._over:
-            self._sum = rows.read_sum(self._context.layout, total)
-        for key, value in stored.items():
-            if Row.owns(key):
-                self._restore_report(Row.decode(key, value))
+        batch = BatchRows.read(stored, self._context, self._number)
+        self._stage, self._total, self._agreement = batch.stage, batch.total, batch.agreement
+        if batch.reason is not None:
+            self._ended, self.done = errors.aborted(batch.reason, "before a restart"), True
+        if batch.sum is not None:
+            self._sum = batch.sum
+        for row in (Row.decode(key, value) for key, value in stored.items() if Row.owns(key)):
+            batch.check_row(row, self._number)
+            self._restore_report(row)
+        batch.check(self._book)
         if self._over:
             self._forget()
 
@@ -201,14 +203,6 @@ class Member(Mailbox):
             raise StorageError(
                 "a stored report does not open: is this the store of these keys?"
             ) from error
-
-    def _restore_stage(self, value: bytes) -> None:
-        self._stage = rows.read_stage(value)
-        if self._stage is Stage.ABORTED:
-            reason = AbortReason.from_code(value[1]) or AbortReason.CANCELLED
-            self._ended, self.done = errors.aborted(reason, "before a restart"), True
-        else:
-            self._total = bytes(value[1:])
 
     def _reopen(self, row: Row) -> None:
         raise NotImplementedError
@@ -240,7 +234,7 @@ class Member(Mailbox):
         if bound != (self._batch if self._of_batch(tag, role) else self._context.id):
             raise WireError("the message is bound to another task or batch")
         if tag is Tag.ABORT:
-            self._blame(sender, Fault.QUIT, messages.read_abort(reader).value)
+            self._take_abort(sender, messages.read_abort(reader))
         elif tag is Tag.COLLECT:
             reader.finish()
             self._collect()
@@ -258,6 +252,9 @@ class Member(Mailbox):
     def _of_batch(tag: Tag, role: Role) -> bool:
         """Clients know the task only, and a leader relays what they said."""
         return role is not Role.CLIENT and tag is not Tag.REPORT_SHARE
+
+    def _take_abort(self, sender: PartyId, why: AbortReason) -> None:
+        self._blame(sender, Fault.QUIT, why.value)
 
     def _take(self, sender: PartyId, tag: Tag, reader: Reader, message: Buffer) -> None:
         raise NotImplementedError
@@ -300,7 +297,7 @@ class Member(Mailbox):
     ) -> None:
         """bearer: who is to blame, as it has made the signature or should have checked it."""
         if not self._context.is_signed(index, included.to_sign(self._batch), signature):
-            refuse(bearer, Fault.INVALID_SIGNATURE, f"not signed by server {index}")
+            refuse(bearer, Fault.INVALID_SIGNATURE, f"no signature of server {index} under the set")
 
     def _lock(self, statement: Statement) -> None:
         """Every server signed this set: it is this batch's for ever, and its total is made.

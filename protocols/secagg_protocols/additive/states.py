@@ -13,8 +13,9 @@ UPLOAD and AGREE a batch can end by an abort, and a locked one cannot.
 
 A report passes: received --(opened; a verification goes here)--> accepted --> included, or from the
 first two to rejected. The tables list who may say what, repeats of an earlier stage included. A
-machine whose set is locked says nothing about reports any more: those that are pending belong to
-the next batch, and to the machine of that.
+machine whose set is locked decides nothing about reports any more: those that are pending belong to
+the next batch, and to the machine of that. A helper repeats what it said of its set, to a leader
+that has forgotten the lock.
 """
 
 from __future__ import annotations
@@ -85,9 +86,9 @@ _FROM_LEADER = frozenset({Tag.REPORT_SHARE, Tag.DECISION, Tag.STATEMENT})
 
 HELPER: dict[tuple[Stage, Role], frozenset[Tag]] = {
     (Stage.UPLOAD, Role.CLIENT): frozenset({Tag.REPORT_SHARE, Tag.ABORT}),
-    (Stage.UPLOAD, Role.LEADER): _FROM_LEADER | {Tag.ABORT},
+    (Stage.UPLOAD, Role.LEADER): _FROM_LEADER | {Tag.AGREEMENT, Tag.ABORT},
     (Stage.AGREE, Role.LEADER): _FROM_LEADER | {Tag.AGREEMENT, Tag.ABORT},
-    (Stage.LOCKED, Role.LEADER): frozenset({Tag.AGREEMENT}),
+    (Stage.LOCKED, Role.LEADER): frozenset({Tag.DECISION, Tag.STATEMENT, Tag.AGREEMENT}),
     (Stage.UPLOAD, Role.COLLECTOR): frozenset({Tag.COLLECT}),
     (Stage.AGREE, Role.COLLECTOR): frozenset({Tag.COLLECT}),
     (Stage.LOCKED, Role.COLLECTOR): frozenset({Tag.COLLECT}),
