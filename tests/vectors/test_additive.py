@@ -142,6 +142,7 @@ def _sum(common: Common, rows: dict[str, str]) -> list[list[int]]:
     cursor = Cursor(bytes.fromhex(rows.get("7300000000", "")))
     if not cursor.data:
         return common.zeros()
+    assert cursor.int(4) == sum(k[:2] == "72" and v[:2] == "03" for k, v in rows.items())
     return [
         [int.from_bytes(cursor.take(blocks.blocks.lane_of(w) // 8), "little") for _ in range(n)]
         for w, n in common.segments
