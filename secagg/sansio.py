@@ -176,16 +176,12 @@ class ClientMachine(Machine, Protocol):
     """A server's fault raises RemoteProtocolError and ends the session."""
 
     def reconnected(self, party: PartyId, /) -> None:
-        """A new link leads to the server: what it has not acknowledged is said again.
-
-        Only a client of several servers lives longer than its link.
-        """
+        """A new link leads to the server: what it has not acknowledged is said again. Only a
+        client of several servers lives longer than its link."""
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
-        """Ring elements; once; any time before they are needed.
-
-        payload_digest: of the task bytes this client saw; InputError unless it is the session's.
-        """
+        """Ring elements; once; any time before they are needed. payload_digest: of the task bytes
+        that this client saw; InputError unless it is the session's."""
 
 
 class PhasedMachine(Machine, Protocol):
@@ -230,6 +226,12 @@ class MemberMachine(ServerMachine, Protocol):
         """Before start(): every row of the store, in any order."""
 
     def writes(self) -> list[Write]: ...
+    def retire(self) -> None:
+        """A later batch runs: what is known of other batches' reports is forgotten."""
+
+    def closing(self) -> list[Write]:
+        """The epoch closes: deletes the reports that no batch has decided on."""
+
     def reconnected(self, party: PartyId, /) -> None:
         """A new link leads to the party: what it has not acknowledged is said again."""
 
@@ -237,9 +239,7 @@ class MemberMachine(ServerMachine, Protocol):
 class CollectorMachine(PhasedMachine, Protocol):
     """Adds the totals of several servers."""
 
-    def result(self) -> RingTotal:
-        """As of a ServerMachine."""
-
+    def result(self) -> RingTotal: ...
     def reconnected(self, party: PartyId, /) -> None:
         """A new link leads to the server: it is asked again, unless it has answered."""
 

@@ -112,11 +112,17 @@ class Batches:
     def number_of(self, nonce: bytes) -> int | None:
         return self._numbers.get(nonce)
 
-    def open(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Every machine that the store knows, and the one after. rows: of the whole store."""
+    def open(self, rows: Iterable[tuple[bytes, bytes]], *, closed: bool = False) -> None:
+        """Every machine that the store knows, and the one after. rows: of the whole store.
+
+        closed: the epoch is, so every batch has ended, and a leader waits for no helper to say so.
+        """
         kept = list(rows)
         self._start(kept)
-        while self.over:
+        while self.over or (closed and not self.finished):
+            if not self.over:
+                machine = self._running()
+                self._call(self.number, machine, machine.abort, AbortReason.CANCELLED)
             self.advance(kept)
 
     def take_writes(self) -> list[Write]:
@@ -133,11 +139,16 @@ class Batches:
         self._clock, self._faults = PhaseClock(), {}
         if not self.finished:
             self._start(rows)
+            machine.retire()
             for party in sorted(self.linked):
                 self._call(self.number, self._running(), self._running().reconnected, party)
         stashed, self._stash, self._stashed = self._stash, deque(), 0
         for party, number, data in stashed:
             self.receive(party, number, data)
+
+    def closing(self) -> list[Write]:
+        """When no batch is left and the epoch closes: what need not be stored any longer."""
+        return self._retired[self.last].closing()
 
     def end(self) -> None:
         """No batch goes on, and none begins: what is there still answers."""

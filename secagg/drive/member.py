@@ -82,7 +82,8 @@ class MemberService:
     nothing to lose by waiting.
 
     linger: seconds that `run` waits after the last batch for a collector to say that it has the sum
-    of every locked batch. When it has, the epoch is closed, in the store; a service started on it
+    of every locked batch. When it has, the epoch is closed, in the store, and the sealed shares of
+    reports that are in no sum are deleted from it; a service started on it
     raises PolicyRefused, unless collect_only=True: it then answers collectors and does nothing
     else. As anybody may say that they are the collector, a closed epoch is never deleted here.
 
@@ -263,12 +264,13 @@ class MemberService:
 
     async def _open(self) -> None:
         rows = await asyncio.to_thread(lambda: list(self._store.rows()))
-        if any(key == CLOSED for key, _ in rows) and not self._collect_only:
+        closed = any(key == CLOSED for key, _ in rows)
+        if closed and not self._collect_only:
             raise PolicyRefused(
                 f"epoch {self._task.committee.epoch} is closed, and takes no more reports: make a "
                 "task with a new epoch, or start with collect_only to answer its collector again"
             )
-        self._batches.open(rows)
+        self._batches.open(rows, closed=closed)
         if self._collect_only:
             self._batches.end()
 
@@ -284,7 +286,7 @@ class MemberService:
             if self._batches.finished and over == math.inf:
                 over = time.monotonic()
         if not self._collect_only and self._batches.finished and self._all_fetched():
-            await self._turns.commit([Write(CLOSED, b"")])
+            await self._turns.commit([*self._batches.closing(), Write(CLOSED, b"")])
 
     def _may_go(self, over: float) -> bool:
         """over: since when no batch is left. A leader stays until it has told every helper how the

@@ -16,7 +16,7 @@ from secagg.drive.batches import Batches
 from secagg.drive.collecting import collect, collect_over
 from secagg.drive.ensemble import Keys
 from secagg.drive.handshake import CHALLENGE_SIZE, Greeter, Hello, Role
-from secagg.drive.member import MemberService
+from secagg.drive.member import CLOSED, MemberService
 from secagg.drive.peers import Arrived, Gone, Peer
 from secagg.drive.reporting import Reporter, openers, report
 from secagg.errors import (
@@ -340,6 +340,50 @@ async def test_a_closed_epoch_takes_nothing_and_still_answers() -> None:
         for index in range(2):
             fleet.start(index, collect_only=True)
         check(await fleet.collect(), range(3))
+        await fleet.ends()
+
+
+async def test_a_closed_epoch_keeps_no_report_that_is_in_no_sum() -> None:
+    """specs/20-additive.md §9.7. The helper has one that its leader never decides on."""
+    fleet = Fleet(3, batches=2, dropout=0)
+    report = fleet.reporter(9)._client.machine
+    report.reconnected(SERVER)
+    (message,) = report.outgoing()
+    helper = Batches(fleet.task, 1, fleet.keys.servers[1], 1)
+    helper.open([])
+    helper.receive(SERVER, 0, _relayed(fleet, message.data)[0])
+    fleet.stores[1].commit(helper.take_writes())
+    assert _pending(fleet.stores[1]) == 1
+    async with fleet:
+        for batch in range(2):
+            await fleet.report_all(range(3))
+            check(await fleet.collect(batch), range(3))
+        await fleet.ends()
+    assert [_pending(store) for store in fleet.stores] == [0, 0]
+    assert all(any(key == CLOSED for key, _ in store.rows()) for store in fleet.stores)
+
+
+def _pending(store: Store) -> int:
+    return sum(key[:1] == b"r" and value[0] == 1 for key, value in store.rows())
+
+
+async def test_batches_that_are_over_keep_their_own_reports_only() -> None:
+    """Else the memory of an epoch grows with the square of its batches; also after a restart."""
+    async with Fleet(3, batches=3, dropout=0) as fleet:
+        for batch in range(3):
+            await fleet.report_all(range(3))
+            check(await fleet.collect(batch), range(3))
+        await fleet.ends()
+        for index in range(2):
+            fleet.start(index, collect_only=True)
+        for batch in range(3):
+            check(await fleet.collect(batch), range(3))
+        for service in fleet.services.values():
+            books = [machine._book for machine in service._batches._retired.values()]
+            maps = [
+                (b.included, b.rejected, b.spent, b.refused, b.left, b._receipts) for b in books
+            ]
+            assert [len(set().union(*kept)) for kept in maps] == [3, 3, 9]
         await fleet.ends()
 
 

@@ -165,6 +165,16 @@ class Book:
         self.left |= {id: pending.digest for id, pending in self.pending.items()}
         self.pending.clear()
 
+    def retire(self) -> None:
+        """A later batch runs, and its book knows all of this: only what this batch has decided
+        stays, or the books of an epoch would grow with the square of its batches."""
+        for other in (self.spent, self.refused, self.left, self._receipts):
+            other.clear()
+
+    def undecided_keys(self) -> Iterator[bytes]:
+        """Of the rows of reports that are in no sum yet."""
+        return (_ROW + id for id in (*self.pending, *self.left))
+
     def restore(self, row: Row) -> None:
         """Of a report that is not pending: that takes its share to be opened again."""
         due = SIGNATURE_SIZE * self._relays_to if row.state is State.INCLUDED else 0

@@ -168,6 +168,13 @@ class Member(Mailbox):
             self._grown = False
         return [Write(key, value) for key, value in changed.items()]
 
+    def retire(self) -> None:
+        self._book.retire()
+
+    def closing(self) -> list[Write]:
+        """§9.7"""
+        return [Write(key, None) for key in self._book.undecided_keys()]
+
     def restore(self, kept: Iterable[tuple[bytes, bytes]], /) -> None:
         """Raises StorageError for rows that no server of this task has written."""
         if self._stage is not Stage.IDLE:
