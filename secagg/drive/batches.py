@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from secagg.committee import ServerSecrets
-from secagg.drive.clock import PhaseClock
+from secagg.drive.clock import PhaseClock, why
 from secagg.drive.service import Observer
 from secagg.errors import Aborted, LocalProtocolError
 from secagg.mask import add_streams
@@ -237,7 +237,7 @@ class Batches:
                 self._clock.enter(event.phase)
             elif isinstance(event, Dropped):
                 self._faults[event.party] = event.fault
-                log.info("party %d was dropped: %s %s", event.party, event.fault, event.detail)
+                log.info("party %d was dropped: %s", event.party, why(event))
             if self._observer is not None:
                 self._observer(event)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from secagg.sansio import Dropped
 from secagg.types import Fault, PartyId
 
 FLUSH_TIMEOUT = 5.0
@@ -48,3 +49,9 @@ class PhaseClock:
             self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self.entered
         self.entered, self._phase = now, ""
         return dict(self._seconds)
+
+
+def why(event: Dropped) -> str:
+    """For a log: the fault, and what else is known of it."""
+    more = "" if event.detail == event.fault.value else event.detail
+    return f"{event.fault.value}: {more}" if more else event.fault.value

@@ -177,13 +177,18 @@ class Reporter:
                 await router.flush(FLUSH_TIMEOUT)
         except TimeoutError:
             if not self._client.done:
-                raise LinkTimeout(
-                    f"not every server has acknowledged the report within {timeout} seconds. It "
-                    "may have been stored or not: deliver these same bytes again, never a new "
-                    "report of the same input"
-                ) from None
+                raise LinkTimeout(self._unheard(timeout)) from None
         return ReportOutcome(
             self._reason, self._detail, self._links, self._bytes_up, dict(self._client.clipped)
+        )
+
+    def _unheard(self, timeout: float) -> str:
+        if not self._bytes_up:
+            return f"no server could be reached within {timeout:g} seconds, and nothing was sent"
+        return (
+            f"not every server has acknowledged the report within {timeout:g} seconds. It may be "
+            "stored or not: the same report may be delivered again, but a new one of the same "
+            "input could be summed beside it"
         )
 
     def _take(self, router: Router, news: News) -> None:

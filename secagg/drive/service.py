@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from secagg import errors, party
 from secagg.arguments import flag, integer, seconds
-from secagg.drive.clock import FLUSH_TIMEOUT, PhaseClock, RoundReport
+from secagg.drive.clock import FLUSH_TIMEOUT, PhaseClock, RoundReport, why
 from secagg.drive.executor import check_executor, run_jobs_async
 from secagg.errors import (
     IntegrityError,
@@ -339,9 +339,7 @@ class _Round:
         for event in self._machine.events():
             if isinstance(event, Dropped):
                 self._faults[event.party] = event.fault
-                log.info(
-                    "party %d was dropped: %s %s", event.party, event.fault.value, event.detail
-                )
+                log.info("party %d was dropped: %s", event.party, why(event))
             elif isinstance(event, Disputed):
                 self._disputed.add((event.dealer, event.holder))
                 log.debug("a share of party %d at %d is unusable", event.dealer, event.holder)

@@ -120,7 +120,8 @@ class PlainSumServer(Mailbox):
         if not self.done:
             raise LocalProtocolError("the session is still running")
         if self._ended is AbortReason.BELOW_THRESHOLD:
-            raise errors.BelowThreshold(f"{len(self._added)} uploads")
+            needed = self._session.params.min_survivors
+            raise errors.BelowThreshold(f"{len(self._added)} uploads, and {needed} are needed")
         if self._ended is not None:
             raise errors.Aborted(self._ended)
         everyone = frozenset(map(PartyId, range(self._session.params.clients)))
