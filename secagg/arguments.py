@@ -35,8 +35,8 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
     Raises ParameterError.
     """
     try:
-        if type(value).__name__ == "bool":  # numpy's own has an __index__ in some releases
-            raise TypeError
+        if type(value).__name__ == "bool" or is_duration(value):
+            raise TypeError  # numpy's bool has an __index__ in some releases
         number = operator.index(value)
     except TypeError:
         raise ParameterError(
@@ -64,7 +64,7 @@ def fraction(name: str, value: Any) -> Fraction:
 
     Takes the types of `real`, and text such as "0.1" or "1/3". Raises ParameterError.
     """
-    if isinstance(value, bool) or not isinstance(value, str | numbers.Real | Decimal):
+    if not (isinstance(value, str) or _is_real(value)):
         raise ParameterError(f"{name} must be a fraction from 0 to 1, not a {type(value).__name__}")
     if isinstance(value, numbers.Rational):  # whose text may be longer than Python will write
         exact = Fraction(int(value.numerator), int(value.denominator))
@@ -118,7 +118,7 @@ def choice(name: str, value: Any, options: Sequence[_Text]) -> _Text:
 
 
 def _float(name: str, what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+    if not _is_real(value):
         raise ParameterError(f"{name} must be a {what}, not a {type(value).__name__}")
     try:
         return float(value)
@@ -126,3 +126,13 @@ def _float(name: str, what: str, value: Any) -> float:
         return -math.inf if value < 0 else math.inf
     except ValueError:  # Decimal's signalling NaN, which cannot even be compared
         return math.nan
+
+
+def is_duration(value: Any) -> bool:
+    """numpy registers its timedelta64 as an integer, which no length of time is."""
+    return getattr(getattr(value, "dtype", None), "kind", "") == "m"
+
+
+def _is_real(value: Any) -> bool:
+    of_the_kind = isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool)
+    return of_the_kind and not is_duration(value)

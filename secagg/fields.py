@@ -32,6 +32,10 @@ MAX_READ = (1 << 64) - 1
 """What a plan's bytes can name as an integer's bound. It is at most 2^63 - 1."""
 CLIPPED = "clipped"
 """The name of the lane in which clients say how many elements they have clipped."""
+_KEPT = (
+    f"the name {CLIPPED!r} is kept for the lane that counts clipped elements, the last field of a "
+    "plan made with clipped=True; give your own field another name"
+)
 MAX_LENGTH = 1 << 32
 MAX_FIELDS = 1 << 10
 MAX_NAME = 255
@@ -173,6 +177,8 @@ class Schema:
         named = tuple(fields.items())
         if clipped:
             _check_fields(named)
+            if CLIPPED in fields:
+                raise ParameterError(_KEPT)
             if not _elements(named):
                 raise ParameterError(
                     "clipped needs a fixed-point field: integers never clip; what the measures of "
@@ -282,10 +288,7 @@ def _check_lane(fields: Sequence[tuple[str, Field]]) -> None:
     if CLIPPED not in dict(fields):
         return
     if not _elements(fields) or fields[-1] != _lane(fields):
-        raise ParameterError(
-            f"the name {CLIPPED!r} is kept for the lane that counts clipped elements, the last "
-            "field of a plan made with clipped=True; give your own field another name"
-        )
+        raise ParameterError(_KEPT)
 
 
 def _check_name(name: Any) -> None:

@@ -41,14 +41,19 @@ def test_exact_numbers_are_reals_too(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [True, np.True_, 16.0, np.float64(16), "16", b"16", None, [16], np.array([16]), 1j]
+    "value",
+    [True, np.True_, 16.0, np.float64(16), "16", b"16", None, [16], np.array([16]), 1j]
+    + [np.timedelta64(16, "s")],
 )
 def test_what_is_no_integer_is_refused_by_name_and_type(value: Any) -> None:
     with pytest.raises(ParameterError, match=rf"^bits must .* not a {type(value).__name__}$"):
         arguments.integer("bits", value, 2, 32)
 
 
-@pytest.mark.parametrize("value", [True, np.True_, "0.5", b"1", None, [0.5], np.array([0.5]), 1j])
+@pytest.mark.parametrize(
+    "value",
+    [True, np.True_, "0.5", b"1", None, [0.5], np.array([0.5]), 1j, np.timedelta64(1, "s")],
+)
 def test_what_is_no_real_is_refused_by_name_and_type(value: Any) -> None:
     with pytest.raises(ParameterError, match=rf"^clip must .* not a {type(value).__name__}$"):
         arguments.real("clip", value)

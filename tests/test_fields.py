@@ -149,7 +149,7 @@ def test_the_clipped_lane_comes_last_and_bounds_what_can_be_clipped() -> None:
     assert made.fields[-1] == ("clipped", Integer(1, 7))
     assert made == Schema.of({"u": u, "h": Integer(9, 2), "v": v, "clipped": Integer(1, 7)}, 5)
     assert made.counts_clipped and not Schema.of({"u": u}, 5).counts_clipped
-    with pytest.raises(ParameterError, match="distinct names"):
+    with pytest.raises(ParameterError, match="is kept for the lane"):
         Schema.of({"u": u, "clipped": Integer(1, 3)}, 5, clipped=True)
     with pytest.raises(ParameterError, match="clipped needs a fixed-point field"):
         Schema.of({"h": Integer(1, 1)}, 5, clipped=True)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from secagg.arguments import real, text
+from secagg.arguments import is_duration, real, text
 from secagg.errors import ParameterError
 from secagg.fields import MAX_NAME
 
@@ -45,7 +45,7 @@ def check_bound(what: str, value: Any) -> float | int:
     An integer that float64 holds is that float: 0, 0.0 and -0.0 are one bound, and print alike.
     """
     nearest = real(what, value)
-    if isinstance(value, numbers.Integral):
+    if isinstance(value, numbers.Integral) and not is_duration(value):
         value = int(value)
     if isinstance(value, int | Decimal | Fraction):
         exact = Fraction(value)
@@ -102,7 +102,7 @@ def _label(what: str, place: int, value: Any) -> Label:
         return str(value)
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    if isinstance(value, numbers.Integral):
+    if isinstance(value, numbers.Integral) and not is_duration(value):
         return int(value)
     kind = "not printable" if isinstance(value, str) else f"a {type(value).__name__}"
     raise ParameterError(f"{what} must be printable texts or integers; number {place} is {kind}")

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from secagg.arguments import is_duration
 from secagg.errors import InputError, RangeError
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -37,7 +38,7 @@ def reals(values: Any, column: str) -> tuple[Reals, np.dtype[Any]]:
 
     if not hasattr(values, "dtype"):
         _refuse_booleans(values, column)
-        if any(isinstance(v, numbers.Integral) and abs(int(v)) > EXACT for v in values):
+        if any(_is_integer(v) and abs(int(v)) > EXACT for v in values):
             return _objects(values, column), np.dtype(object)
     array = as_array(values, f"column {column!r}")
     if array.dtype.kind in "iu":
@@ -84,9 +85,9 @@ def offsets(values: Reals, low: float | int, high: float | int, centre: float | 
 def _objects(values: Any, column: str) -> Reals:
     array = np.empty(len(values), object)
     for row, value in enumerate(values):
-        if not isinstance(value, numbers.Integral | float | np.floating):
+        if not (_is_integer(value) or isinstance(value, float | np.floating)):
             raise InputError(f"column {column!r}: no real number at row {row}")
-        array[row] = int(value) if isinstance(value, numbers.Integral) else float(value)
+        array[row] = int(value) if _is_integer(value) else float(value)
     _require(np.array([abs(v) < math.inf for v in array]), column, NOT_FINITE)
     _require(array == np.array(values, object), column, TOO_LONG)
     return array
@@ -102,3 +103,7 @@ def _refuse_booleans(values: Any, column: str) -> None:
 def _require(right: Any, column: str, what: str) -> None:
     if not right.all():
         raise RangeError(f"column {column!r}: {what} at row {int(right.argmin())}")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not is_duration(value)

@@ -40,11 +40,22 @@ def opened(path: Path, what: str) -> Iterator[BinaryIO]:
         yield source
 
 
+def take(source: BinaryIO, size: int) -> bytes:
+    """At most so many bytes of a file from `opened`, and fewer only at its end.
+
+    Raises InputError for a file of the kernel's that calls itself regular and waits for news.
+    """
+    data: bytes | None = source.read(size)
+    if data is None:
+        raise InputError("what was named holds nothing yet: it is no file but a stream")
+    return data
+
+
 def read_at_most(path: Path, limit: int, what: str) -> bytes:
     """The whole file. TooLarge above `limit` bytes, of which no more are read; as `opened`."""
     with opened(path, what) as source, reading(path, what):
         # a file of /proc says that it has 0 bytes
-        data = b"" if size_of(source) > limit else source.read(limit + 1)
+        data = b"" if size_of(source) > limit else take(source, limit + 1)
         if max(size_of(source), len(data)) > limit:
             raise TooLarge(f"{what} {path} has more than {limit} bytes, the most that it may have")
     return data

@@ -112,8 +112,8 @@ class _Joining:
     def check(self) -> None:
         if not self.outcomes:
             raise TransportError(
-                "the server closed the link before it announced a round: it may have all the clients "
-                "it takes, or have ended; if it is one of several, give the --task"
+                "the server closed the link before it announced a round: it may have all the "
+                "clients it takes, or have ended; if it is one of several, give the --task"
             )
 
     @property

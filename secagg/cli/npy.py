@@ -80,7 +80,7 @@ class Vector:
     def open(cls, path: Path) -> Vector:
         """Raises InputError, with what to do for a file of another kind; WireError for damage."""
         with files.opened(path, "--input") as source, files.reading(path, "--input"):
-            start = source.read(_SAMPLE)
+            start = files.take(source, _SAMPLE)
             if not start.startswith(MAGIC):
                 raise InputError(f"--input {path} {_another_kind(path, start)}")
             source.seek(0)
@@ -96,7 +96,7 @@ class Vector:
         with files.opened(self.path, "--input") as source, files.reading(self.path, "--input"):
             if _of_file(source, self.path) != self.header:
                 raise InputError(f"--input {self.path} has changed since this command began")
-            data = source.read(elements * self.header.dtype.itemsize)
+            data = files.take(source, elements * self.header.dtype.itemsize)
         array = np.frombuffer(data, self.header.dtype)
         if array.size != elements:
             raise InputError(f"--input {self.path} was cut while it was read")
@@ -111,7 +111,7 @@ def _of_file(source: BinaryIO, path: Path) -> Header:
 
 
 def _exactly(source: BinaryIO, size: int) -> bytes:
-    data = source.read(size)
+    data = files.take(source, size)
     if len(data) < size:
         raise Truncated("a .npy file that ends within its header")
     return data

@@ -152,8 +152,9 @@ def _alone(
 
 def _check_out(plan: Plan, rounds: int, out: Path | None, port_file: Path | None) -> None:
     """All of its files, by name, and room for them together."""
-    check_distinct({"--out": out, "--port-file": port_file})
     files = list(every_round(out, rounds))
+    named = {f"--out of round {number}": file for number, file in enumerate(files, start=1)}
+    check_distinct({"--out": out, "--port-file": port_file, **named})
     size = array_bytes(plan.schema.fields[0][1].length)
     check_target(out, "--out", suffix=ARRAY, size=size * (1 + len(files)))
     for file in files:

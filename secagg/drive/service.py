@@ -115,10 +115,11 @@ class Service:
             raise bug
 
     async def ready(self, clients: int, timeout: float | None = None) -> None:
-        """Waits until that many clients are connected; LinkTimeout after `timeout` seconds."""
+        """Waits until that many clients are connected; LinkTimeout after `timeout` seconds, which
+        with 0 is at once unless they are."""
         clients = integer("clients", clients, 0, MAX_CLIENTS)
         if timeout is not None:
-            timeout = seconds("timeout", timeout)
+            timeout = seconds("timeout", timeout, zero=True)
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(lambda: self.connected >= clients)

@@ -49,6 +49,17 @@ def test_only_regular_files_are_read(
     assert str(caught.value).startswith("--plan")
 
 
+def test_a_stream_that_calls_itself_a_file_is_none(tmp_path: Path) -> None:
+    """As /proc/kmsg does: without waiting, it has nothing to give, and that is not its end."""
+
+    class Waiting:
+        def read(self, size: int) -> bytes | None:
+            return None
+
+    with pytest.raises(InputError, match="a stream"):
+        files.take(Waiting(), 8)  # type: ignore[arg-type]
+
+
 def test_no_more_is_read_than_a_file_may_have(tmp_path: Path) -> None:
     with pytest.raises(TooLarge, match="--plan .*large has more than 100 bytes"):
         files.read_at_most(sparse(tmp_path), 100, "--plan")

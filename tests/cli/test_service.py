@@ -216,6 +216,7 @@ def test_a_mean_whose_folder_is_gone_is_not_lost(
         (["--out", "folder.npy"], "is a directory"),
         (["--out", "mean.csv"], "a .npy file; name it so"),
         (["--out", "port.npy", "--port-file", "port.npy"], "the same file"),
+        (["--out", "a.npy", "--rounds", "2", "--port-file", "a-0002.npy"], "the same file"),
         (["--out", "last.npy", "--rounds", "2"], "last-0002.npy is a directory"),
         (["--port-file", "none/port"], "is not a folder"),
         (["--payload", "none"], "No such file"),
