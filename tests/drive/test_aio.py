@@ -295,10 +295,11 @@ async def test_a_round_that_is_cancelled_is_over_for_the_clients(bench: Bench) -
     assert await over(first) == Over(nonce(1), AbortReason.CANCELLED, 0, 0)
 
 
-async def test_nobody_came() -> None:
+@pytest.mark.parametrize("timeout", [0, 0.01])
+async def test_nobody_came(timeout: float) -> None:
     service = Service()
     with pytest.raises(LinkTimeout, match="0 of 2 clients"):
-        await service.ready(2, 0.01)
+        await service.ready(2, timeout)
     with pytest.raises(BelowThreshold):
         await service.run_round(toy(2), deadlines=SOON)
 
