@@ -145,6 +145,11 @@ class Aborted(SecAggError):
         self.reason = reason
         self.detail = detail
 
+    def again(self) -> Aborted:
+        """The same error, not raised yet: one that was keeps every frame it passed alive, and in
+        them whatever they held."""
+        return aborted(self.reason, self.detail)
+
 
 class BelowThreshold(Aborted):
     """Too few clients were left; no share and no partial sum was revealed."""

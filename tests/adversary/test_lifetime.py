@@ -7,6 +7,7 @@ closures, and looks for the very bytes of secrets that were seen in it before.
 from __future__ import annotations
 
 import gc
+import json
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secagg.errors import Aborted, LocalProtocolError
+from secagg.errors import Aborted, LocalProtocolError, RemoteProtocolError
 from secagg.sansio import Session
 from secagg.testing import Act, Carried, Network, Schedule, counter_randomness
 from secagg.types import SERVER, AbortReason, PartyId, Seed
@@ -27,7 +28,7 @@ from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.messages import Abort, Tag
 from tests.rounds import COMPLETE, LAYOUT, PAYLOAD, PHASES, flip, inputs_of, network_of, session_of
 
-APART = (type, types.ModuleType, types.CodeType, types.FrameType, types.BuiltinFunctionType)
+APART = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType)
 
 
 def reachable(root: object) -> Iterator[object]:
@@ -40,7 +41,9 @@ def reachable(root: object) -> Iterator[object]:
             continue
         seen.add(id(one))
         yield one
-        if isinstance(one, types.FunctionType):
+        if isinstance(one, types.FrameType):  # of a traceback; the callers are not the machine's
+            waiting += () if one.f_code.co_filename == __file__ else one.f_locals.values()
+        elif isinstance(one, types.FunctionType):
             waiting += [one.__closure__, one.__defaults__, one.__kwdefaults__]
         else:
             waiting += gc.get_referents(one)
@@ -137,9 +140,23 @@ def test_the_walk_finds_what_is_hidden_well() -> None:
     secret = bytes(range(40, 72))
     closed: Callable[[], Seed] = (lambda kept: lambda: kept)(Seed(secret))
     lane = np.frombuffer(b"pad" + secret + b"pads!", np.uint8)
-    for hidden in (secret, [{1: (secret,)}], Slotted(Slotted(Seed(secret))), closed, lane):
+    for hidden in (
+        secret,
+        [{1: (secret,)}],
+        Slotted(Slotted(Seed(secret))),
+        closed,
+        lane,
+        keeping(secret),
+    ):
         assert holds(Slotted(hidden), secret)
     assert not holds(Slotted(Seed(bytes(32))), secret)
+
+
+def keeping(secret: bytes) -> BaseException:
+    """Raised where the secret was known; json's frame is not of this file."""
+    with pytest.raises(TypeError) as caught:
+        json.dumps([object(), secret])
+    return caught.value
 
 
 # SecAgg
@@ -186,6 +203,33 @@ def test_a_client_that_ended_holds_nothing(phase: str, end: str) -> None:
         network.call(PartyId(0), lambda: client.receive(SERVER, b"garbage"))
     client.outgoing(), client.events()
     assert not found(client, seen.all)
+
+
+@pytest.mark.parametrize("tag", [Tag.KEY_LIST, Tag.SHARE_LIST, Tag.UNMASK_REQUEST])
+def test_what_a_client_refuses_with_holds_nothing(tag: Tag) -> None:
+    """Neither the error nor what it came from keeps a frame that knew a secret."""
+    network, seen = network_of(COMPLETE), Seen()
+    client: Any = network.clients[PartyId(0)]
+    refused: list[RemoteProtocolError] = []
+    receive = client.receive
+
+    def received(sender: PartyId, message: bytes) -> None:
+        seen.look(network)
+        if message[2] == tag:
+            message = message[:HEADER_SIZE] + bytes(len(message) - HEADER_SIZE)
+        try:
+            receive(sender, message)
+        except RemoteProtocolError as error:
+            refused.append(error)
+
+    client.receive = received
+    network.start()
+    while not network.server.done and not refused:
+        network.step()
+    assert len(refused) == 1 and refused[0].__traceback__
+    client.outgoing(), client.events()
+    del client.receive
+    assert not found(refused, seen.all)
 
 
 def network_abort(network: Network) -> bytes:

@@ -119,7 +119,7 @@ class Collector(Mailbox):
     def result(self) -> RingTotal:
         """contributors and dropped are empty: a collector learns how many there are, not who."""
         if self._ended is not None:
-            raise self._ended
+            raise self._ended.again()
         if not self.done or self._included is None:
             raise LocalProtocolError("the session is still running")
         vector: RingVector = tuple(
@@ -198,6 +198,6 @@ class Collector(Mailbox):
         self._abort(errors.Aborted(reason_of(fault), f"server {index}: {fault.value}: {detail}"))
 
     def _abort(self, why: errors.Aborted) -> None:
-        self._ended, self.done, self._opening = why, True, None
+        self._ended, self.done, self._opening = why.again(), True, None
         self._sum = self._context.layout.zeros()
         self._events.append(Aborted(why.reason, str(why)))

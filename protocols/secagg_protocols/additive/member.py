@@ -155,7 +155,7 @@ class Member(Mailbox):
 
     def result(self) -> RingTotal:
         if self._ended is not None:
-            raise self._ended
+            raise self._ended.again()
         raise LocalProtocolError("a server holds a share of the sum: only the collector has it")
 
     # The store
@@ -366,7 +366,7 @@ class Member(Mailbox):
             self._abort(errors.Aborted(reason_of(fault), f"server {index}: {fault.value}"))
 
     def _abort(self, why: errors.Aborted) -> None:
-        self._stage, self._ended = Stage.ABORTED, why
+        self._stage, self._ended = Stage.ABORTED, why.again()
         self._started = self.done = True
         self._drop_sum()
         self._store_stage()

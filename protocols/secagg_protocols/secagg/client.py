@@ -126,14 +126,10 @@ class SecAggClient(Mailbox):
             self._outgoing += self._replies[digest]
             self._events.append(Ignored(sender, "duplicate; the reply is repeated"))
             return
-        try:
-            self._asked = digest
-            self._handle(Reader(message))
-        except (WireError, InvalidKey, RemoteProtocolError) as error:
-            self._refuse(f"{self.phase or 'idle'}: {error}")
-        except CryptoError:  # our own source of randomness: nobody else's fault
-            self.abort(AbortReason.CANCELLED)
-            raise
+        self._asked = digest
+        broken = self._broken(Reader(message))
+        if broken is not None:
+            self._refuse(broken)
 
     def lost(self, party: PartyId, /) -> None:
         if party == SERVER and not self.done:
@@ -147,6 +143,18 @@ class SecAggClient(Mailbox):
     def acknowledged(self) -> None:
         """Rule C1 still holds for what counts: repeats are known, and nothing is computed twice."""
         self._replies = {digest: [] for digest in self._replies}
+
+    def _broken(self, reader: Reader) -> str | None:
+        """How the server broke the protocol, if it did. The frames that knew secrets end here:
+        an error that passed them would keep them for whoever keeps it (rule S10)."""
+        try:
+            self._handle(reader)
+        except (WireError, InvalidKey, RemoteProtocolError) as error:
+            return f"{self.phase or 'idle'}: {error}"
+        except CryptoError as error:  # our own source of randomness: nobody else's fault
+            self.abort(AbortReason.CANCELLED)
+            raise error.with_traceback(None)  # noqa: B904
+        return None
 
     def _handle(self, reader: Reader) -> None:
         number, bound = read_header(reader)
@@ -245,7 +253,7 @@ class SecAggClient(Mailbox):
             reason = messages.Abort(AbortReason.PEER_FAULT)
             self._outgoing.append(Outgoing(SERVER, reason.encode(self._offer)))
         self._end(AbortReason.PEER_FAULT, why)
-        raise RemoteProtocolError(why) from None
+        raise RemoteProtocolError(why)
 
     def _end(self, reason: AbortReason, detail: str = "") -> None:
         self._state = ClientState.ENDED

@@ -175,7 +175,7 @@ class SecAggServer(Mailbox):
 
     def result(self) -> RingTotal:
         if self._ended is not None:
-            raise self._ended
+            raise self._ended.again()
         if self._total is None:
             raise LocalProtocolError("the session is still running")
         return self._total
@@ -392,6 +392,6 @@ class SecAggServer(Mailbox):
         self._outgoing += [Outgoing(party, message) for party in sorted(self._alive)]
         self._report_complaints()
         self._forget()
-        self._ended, self._state = reason, ServerState.ABORTED
+        self._ended, self._state = reason.again(), ServerState.ABORTED
         self._waiting.clear()
         self._events.append(Aborted(reason.reason, str(reason)))
