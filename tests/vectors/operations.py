@@ -63,7 +63,7 @@ def observed(action: Callable[[], Data]) -> Data:
         return {"success": True, **action()}
     except SecAggError as error:
         outputs: Data = {"success": False, "error": type(error).__name__}
-        cause = error.__context__
+        cause = error.__cause__ or error.__context__
         if isinstance(error, RemoteProtocolError) and isinstance(cause, (WireError, CryptoError)):
             outputs["cause"] = type(cause).__name__
         return outputs

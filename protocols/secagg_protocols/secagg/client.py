@@ -15,6 +15,7 @@ from secagg.errors import (
     InvalidKey,
     LocalProtocolError,
     RemoteProtocolError,
+    SecAggError,
     WireError,
 )
 from secagg.ring import RingVector
@@ -129,7 +130,7 @@ class SecAggClient(Mailbox):
         self._asked = digest
         broken = self._broken(Reader(message))
         if broken is not None:
-            self._refuse(broken)
+            self._refuse(f"{self.phase or 'idle'}: {broken}", broken)
 
     def lost(self, party: PartyId, /) -> None:
         if party == SERVER and not self.done:
@@ -144,16 +145,16 @@ class SecAggClient(Mailbox):
         """Rule C1 still holds for what counts: repeats are known, and nothing is computed twice."""
         self._replies = {digest: [] for digest in self._replies}
 
-    def _broken(self, reader: Reader) -> str | None:
+    def _broken(self, reader: Reader) -> SecAggError | None:
         """How the server broke the protocol, if it did. The frames that knew secrets end here:
         an error that passed them would keep them for whoever keeps it (rule S10)."""
         try:
             self._handle(reader)
         except (WireError, InvalidKey, RemoteProtocolError) as error:
-            return f"{self.phase or 'idle'}: {error}"
+            return _bare(error)
         except CryptoError as error:  # our own source of randomness: nobody else's fault
             self.abort(AbortReason.CANCELLED)
-            raise error.with_traceback(None)  # noqa: B904
+            raise _bare(error)  # noqa: B904
         return None
 
     def _handle(self, reader: Reader) -> None:
@@ -247,19 +248,25 @@ class SecAggClient(Mailbox):
         if self._state.phase != before.phase:
             self._events.append(PhaseEntered(self._state.phase))
 
-    def _refuse(self, why: str) -> NoReturn:
+    def _refuse(self, why: str, cause: SecAggError) -> NoReturn:
         """The server broke the protocol: this client says so once, and never anything more."""
         if not self.done:
             reason = messages.Abort(AbortReason.PEER_FAULT)
             self._outgoing.append(Outgoing(SERVER, reason.encode(self._offer)))
         self._end(AbortReason.PEER_FAULT, why)
-        raise RemoteProtocolError(why)
+        raise RemoteProtocolError(why) from cause
 
     def _end(self, reason: AbortReason, detail: str = "") -> None:
         self._state = ClientState.ENDED
         self._secrets = _Secrets()
         self._replies.clear()
         self._events.append(Aborted(reason, detail))
+
+
+def _bare(error: SecAggError) -> SecAggError:
+    """It, without the frames that it passed and whatever it came from."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _known(value: _T | None) -> _T:
