@@ -17,6 +17,7 @@ from secagg.errors import ParameterError, TrailingBytes, Truncated
 from secagg.ring import Layout, Ring, Segment
 from secagg.sansio import Infeasible
 from secagg.types import Adversary, Threat
+from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.check import check_complete, check_regular
 from secagg_protocols.secagg.guarantee import caveats, cost, guarantee
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
@@ -27,6 +28,7 @@ from secagg_protocols.secagg.params import (
     find_parameters,
     secagg_parameters,
     secagg_plus_parameters,
+    too_small,
 )
 from secagg_protocols.secagg.tails import Tails
 
@@ -404,6 +406,42 @@ def test_each_rule_of_a_regular_graph(change: dict[str, int], rule: str) -> None
     except ParameterError as error:
         broken = str(error)
     assert broken is not None and rule in broken
+
+
+def test_each_rule_holds_up_to_its_last_number() -> None:
+    """2t > n + c, max(3, A + 2) inputs, t = t2: the next number of each is refused, for that."""
+    t = threat(10, "0.2", "0.2")
+    assert check_params(t, SecAggParams(10, 9, 7, 8, 8)) is None
+    assert "2t > n + c" in (check_params(t, SecAggParams(10, 9, 6, 8, 8)) or "")
+    three = threat(3, "0.5", "0")
+    assert check_params(three, SecAggParams(3, 2, 3, 3, 3)) == too_small(3, three)
+    half = threat(100, "0.5", "0.49")
+    assert check_params(half, SecAggParams(100, 50, 31, 51, 51)) == too_small(51, half)
+    wide = threat(1000, "0.1", "0.2", m=800)
+    most = Tails.of(wide).surviving_neighbours(76)
+    assert check_params(wide, SecAggParams(1000, 76, most, 800, 800)) is None
+    assert "could survive" in (check_params(wide, SecAggParams(1000, 76, most + 1, 800, 800)) or "")
+
+
+@pytest.mark.parametrize("doubt", [1e-6, 1e9])
+def test_a_graph_that_falls_apart_as_often_as_the_bound_is_refused(
+    monkeypatch: pytest.MonkeyPatch, doubt: float
+) -> None:
+    """The tails may be as large as their bounds, this one not: below 2^-(sigma+1)."""
+    chance = falls_apart(20, 9, 4)
+    monkeypatch.setattr(tails_module, "_DOUBT", doubt)
+    for bound, verdict in ((chance, False), (chance * Fraction(2**200 + 1, 2**200), True)):
+        sigma = -math.log2(float(bound)) - 1
+        monkeypatch.setattr(Tails, "_secure", property(lambda _, bound=bound: bound))
+        assert Tails(20, 6, 3, sigma).connected(4) is verdict
+
+
+def test_a_tail_as_large_as_its_bound_is_within_it() -> None:
+    """Rounded both ways it is on either side, and so are two that are 2^-300 apart."""
+    law = tails_module._Law(20, 8, 6, 20)
+    tail = upper_tail(20, 8, 6, 3)
+    assert law.within(4, 6, tail)
+    assert not law.within(4, 6, tail * Fraction(2**300 - 1, 2**300))
 
 
 def test_the_check_refuses_what_the_table_does_not_cover() -> None:
