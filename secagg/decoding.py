@@ -96,10 +96,28 @@ def through(answers: Answers, chosen: Sequence[int]) -> Decoded | None:
     limbs = np.empty((len(rows), LIMBS), np.uint64)
     for row, weights in enumerate(rows):
         kernels.combine(limbs[row], given, weights)
-    off = (limbs[1:] != elements[[bisect_left(answers.points, x) for x in others]]).any(axis=1)
-    secret = _secret(limbs[0])
-    wrong = frozenset(x for x, differs in zip(others, off, strict=True) if differs)
-    return None if secret is None else Decoded(secret, wrong)
+    return _compared(answers, others, limbs)
+
+
+def around(
+    answers: Answers, chosen: Sequence[int], apart: Sequence[int], challenge: bytes
+) -> Decoded | None:
+    """What `through` gives, if no share but those of `apart` is off; None if another is.
+
+    Takes (2 + |apart|) m multiplications a limb where points, chosen and apart repeat. The others
+    are asked as in `read`, with the same chance that wrong ones pass.
+    """
+    others = tuple(sorted(set(apart).difference(chosen)))
+    rows, row = _around(answers.points, tuple(chosen), others, challenge)
+    elements = answers.elements
+    off, limbs = np.empty(LIMBS, np.uint64), np.empty((len(rows), LIMBS), np.uint64)
+    kernels.combine(off, elements, row)
+    if off.any():
+        return None
+    given = elements[[bisect_left(answers.points, x) for x in chosen]]
+    for number, weights in enumerate(rows):
+        kernels.combine(limbs[number], given, weights)
+    return _compared(answers, others, limbs)
 
 
 def secret_of(answers: Answers, chosen: Sequence[int]) -> Seed | None:
@@ -188,6 +206,14 @@ def _padded(values: Sequence[int], size: int) -> list[int]:
     return [*values, *[0] * (size - len(values))]
 
 
+def _compared(answers: Answers, others: Sequence[int], limbs: _Elements) -> Decoded | None:
+    """limbs: at 0, and at each of the others, whose shares may differ."""
+    secret, places = _secret(limbs[0]), [bisect_left(answers.points, x) for x in others]
+    off = (limbs[1:] != answers.elements[places]).any(axis=1)
+    wrong = frozenset(x for x, differs in zip(others, off, strict=True) if differs)
+    return None if secret is None else Decoded(secret, wrong)
+
+
 def _secret(limbs: _Elements) -> Seed | None:
     try:
         return shamir.seed_of(limbs)
@@ -208,9 +234,29 @@ def _reading(points: tuple[int, ...], threshold: int, challenge: bytes) -> tuple
     xs = np.array(points, np.uint64)
     lowest, others = xs[:threshold], xs[threshold:]
     rows = _rows(lowest, np.concatenate([np.zeros(1, np.uint64), others]))
-    raw = hashlib.shake_128(challenge).digest(8 * len(others))
     row = np.empty_like(xs)
-    row[threshold:] = (np.frombuffer(raw, ">u8").astype(np.uint64) & _P) % _P
+    row[threshold:] = _random(challenge, len(others))
     kernels.combine(row[:threshold], rows[1:], row[threshold:])
     row[:threshold] = (_P - row[:threshold]) % _P
     return rows[0].copy(), row
+
+
+@lru_cache(maxsize=8)  # the two sets that are tried, whichever holders are in doubt
+def _around(
+    points: tuple[int, ...], chosen: tuple[int, ...], apart: tuple[int, ...], challenge: bytes
+) -> tuple[_Elements, _Elements]:
+    """The weights of f(0) and of f at each of `apart`, f through the chosen; and those of the
+    random sum of `_reading`, over all that are neither."""
+    rest = [x for x in points if x not in {*chosen, *apart}]
+    rows = _rows(np.array(chosen, np.uint64), np.array([0, *apart, *rest], np.uint64))
+    factors, known = _random(challenge, len(rest)), 1 + len(apart)
+    summed, row = np.empty(len(chosen), np.uint64), np.zeros(len(points), np.uint64)
+    kernels.combine(summed, rows[known:], factors)
+    row[[bisect_left(points, x) for x in chosen]] = (_P - summed) % _P
+    row[[bisect_left(points, x) for x in rest]] = factors
+    return rows[:known].copy(), row
+
+
+def _random(challenge: bytes, count: int) -> _Elements:
+    raw = hashlib.shake_128(challenge).digest(8 * count)
+    return (np.frombuffer(raw, ">u8").astype(np.uint64) & _P) % _P

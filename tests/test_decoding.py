@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Collection
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,14 @@ def test_one_more_than_half_the_slack_is_never_taken_for_right() -> None:
         assert found is None or found.secret != SECRET
 
 
+def test_an_odd_slack_is_halved_downwards() -> None:
+    """Of m = t + 1 none may be wrong, although the one syndrome looks like holder 3 alone."""
+    points = np.array([1, 2, 3, 4], np.uint64)
+    assert decoding._errors([3], points) is None
+    assert decoding._errors([3, 15], points) is None  # 5 is no holder
+    assert decoding._errors([3, 9], points) == {3}
+
+
 def test_two_dealings_glued_together_are_the_one_with_more() -> None:
     one, other = dealt(9, 3), dealt(9, 3, Seed(bytes(32)))
     mixed = {x: (one if x <= 6 else other)[x] for x in one}
@@ -123,6 +132,20 @@ def test_through_names_whoever_is_off_the_chosen() -> None:
         assert decoding.secret_of(answers, chosen) == SECRET
     misled = decoding.through(answers, (1, 2, 3))
     assert misled is None or misled.secret != SECRET
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_around_is_through_unless_another_is_off(data: st.DataObject) -> None:
+    threshold = data.draw(st.integers(1, 6))
+    m = data.draw(st.integers(threshold, threshold + 6))
+    wrong = data.draw(st.sets(st.integers(1, m)))
+    apart = data.draw(st.sets(st.integers(1, m)))
+    chosen = data.draw(st.permutations(range(1, m + 1)))[:threshold]
+    answers = spoilt(dealt(m, threshold), wrong, 1)
+    full = decoding.through(answers, chosen)
+    found = decoding.around(answers, chosen, sorted(apart), CHALLENGE)
+    assert found == (full if full is not None and full.wrong <= apart else None)
 
 
 def test_limbs_out_of_range_are_no_secret() -> None:

@@ -6,6 +6,7 @@ A dealer is known by its index and a holder too: everybody advertises here, so b
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,14 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg import shamir
+from secagg.decoding import Answers
 from secagg.errors import Aborted
 from secagg.sansio import Disputed, Ignored
 from secagg.testing import Act, Carried, Network, Schedule
-from secagg.types import SERVER, AbortReason, Fault, PartyId
+from secagg.types import SERVER, AbortReason, Fault, PartyId, Seed, SessionId
 from secagg.wire.header import HEADER_SIZE
-from secagg_protocols.secagg import SECAGG, rebuilding
+from secagg_protocols.secagg import SECAGG, keys, rebuilding
 from secagg_protocols.secagg.messages import SHARE_SIZE, Tag
 from secagg_protocols.secagg.params import SecAggParams
+from secagg_protocols.secagg.rebuilding import Rebuilding, Wanted
 from tests.rounds import (
     COMPLETE,
     PHASES,
@@ -365,13 +368,87 @@ def test_jobs_may_be_cut_and_run_anywhere(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_work_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is spent is counted, not timed; nobody is to blame for the end of it."""
-    monkeypatch.setattr(rebuilding, "BUDGET", 9 * 12**2)
-    network = lying(WIDE, {(dealer, 0) for dealer in range(3)})
+    search = 80 * 5 * 105 + 5 * 12 * 140  # m = 12, t = 7
+    network = lying(WIDE, lies := {(dealer, 0) for dealer in range(3)})
+    monkeypatch.setattr(rebuilding, "BUDGET", 2 * search + 1)
+    assert_exact(network)
+    network = lying(WIDE, lies)
+    monkeypatch.setattr(rebuilding, "BUDGET", 2 * search)
     error = aborts(network)
     assert error.reason is AbortReason.SHARE_ERROR
     assert "work" in str(error) and "before client 2" in str(error)
     assert not faults(network)
     assert disputed(network) == {(0, 0), (1, 0)}
+
+
+def worked(m: int, t: int, liars: Collection[int], spoilt: Collection[int]) -> Rebuilding:
+    """One set of answers for m dealers: wrong ones of the liars, for those that are spoilt."""
+    secret, session = Seed(bytes(range(32))), SessionId(bytes(32))
+    points = range(1, m + 1)
+    right = dict(zip(points, shamir.split(secret, t, points, os.urandom), strict=True))
+    wrong = dict(right)
+    for x in liars:  # each in another byte, so that they never cancel
+        wrong[x] = flip(right[x], 8 * (9 + x % 7))
+    answers = {d: Answers.of(wrong if d in spoilt else right) for d in range(m)}
+    rebuilding_ = Rebuilding(
+        [
+            Wanted(session, d, True, keys.commit(secret, session, d), t, answers[d])
+            for d in range(m)
+        ],
+        session,
+    )
+    while not rebuilding_.done:
+        for job in rebuilding_.jobs():
+            rebuilding_.finish(job, job())
+    return rebuilding_
+
+
+@pytest.mark.parametrize("liar", [1, 24, 48], ids=["lowest", "middle", "beyond"])
+def test_one_liar_costs_two_searches_and_little_of_each_dealer(
+    monkeypatch: pytest.MonkeyPatch, liar: int
+) -> None:
+    """As m grows, m^2 for each of m dealers would end every round that it lies in."""
+    m, t = 48, 30
+    tried, search = m * (m + 128), 80 * 18 * 118 + 5 * m * (m + 128)
+    first = 2 * (search if liar <= t else tried)
+    monkeypatch.setattr(rebuilding, "BUDGET", first + 2 * tried + 3 * m * (m - 2))
+    done = worked(m, t, {liar}, range(m))
+    assert not done.spent and done.failed is None
+    assert done.wrong == {(dealer, liar - 1) for dealer in range(m)}
+    assert done._work == rebuilding.BUDGET < first + tried * (m - 2)
+
+
+def test_what_a_new_liar_is_off_is_found_by_a_try() -> None:
+    """The holder in doubt answers right again, another does not: nobody is passed over."""
+    m, t = 20, 11
+    done = worked(m, t, {2}, {0, 1})
+    assert done.wrong == {(0, 1), (1, 1)}
+    session = SessionId(bytes(32))
+    one = Wanted(session, 0, True, b"", t, Answers.of(dict.fromkeys(range(1, m + 1), bytes(40))))
+    moved = dict.fromkeys(range(1, m + 1), bytes(40)) | {17: off(bytes(40))}
+    assert rebuilding.DecodeJob(one, False, frozenset({2}))._by(range(3, 14))[1] == 3 * m
+    found, work = rebuilding.DecodeJob(
+        replace(one, answers=Answers.of(moved)), False, frozenset({2})
+    )._by(range(3, 14))
+    assert found is not None and found.wrong == {17}
+    assert work == 3 * m + m * (m + 128)
+
+
+@pytest.mark.parametrize("subsets", [2, 3])
+def test_every_set_is_counted_and_the_end_is_asked_before_each_job(
+    monkeypatch: pytest.MonkeyPatch, subsets: int
+) -> None:
+    """m = 6, t = 4, three wrong: 256 sets are tried, one a job, unless the work is spent before."""
+    tried = 6 * 134
+    search = 80 * 2 * 102 + 5 * tried
+    monkeypatch.setattr(rebuilding, "_UNITS_PER_JOB", 1)
+    monkeypatch.setattr(rebuilding, "BUDGET", search + subsets * tried)
+    done = worked(6, 4, {1, 3, 5}, {2})
+    assert done.spent and done._work == rebuilding.BUDGET
+    monkeypatch.setattr(rebuilding, "BUDGET", 1 << 32)
+    done = worked(6, 4, {1, 3, 5}, {2})
+    assert not done.spent and done.failed is not None and done.failed.dealer == 2
+    assert done._work == search + 256 * tried
 
 
 @st.composite
