@@ -248,7 +248,7 @@ async def test_a_store_that_fails_stops_the_server() -> None:
     async with Fleet(3, stores=stores) as fleet:
         reporter = fleet.reporter(0)
         links = fleet.openers(Role.CLIENT)
-        with pytest.raises(LinkTimeout, match="may have been stored or not"):
+        with pytest.raises(LinkTimeout, match="may be stored or not"):
             await reporter.deliver(links, timeout=SHORT, backoff=QUICK)
         with pytest.raises(StorageError, match="disk is full"):
             await fleet.running[0]
@@ -258,6 +258,17 @@ async def test_a_store_that_fails_stops_the_server() -> None:
         assert again.stored and again.links > 1
         await fleet.report_all([1, 2])
         check(await fleet.collect(), range(3))
+
+
+@patient
+async def test_a_report_that_reached_nobody_says_so() -> None:
+    async def nobody() -> Link:
+        raise LinkClosed("refused")
+
+    async with Fleet(3) as fleet:
+        unheard = dict.fromkeys(fleet.openers(Role.CLIENT), nobody)
+        with pytest.raises(LinkTimeout, match="reached within 0.5 seconds, and nothing was sent"):
+            await fleet.reporter(0).deliver(unheard, timeout=SHORT, backoff=QUICK)
 
 
 @patient
