@@ -62,7 +62,7 @@ def naming(client: PartyId) -> Iterator[None]:
         yield
     except InputError as error:
         raise type(error)(f"client {client}: {error}") from None
-    except Exception as error:
+    except Exception as error:  # the caller's own code failed, whatever with: raised on, unchanged
         error.add_note(f"while the input of client {client} was made")
         raise
 

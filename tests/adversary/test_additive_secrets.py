@@ -43,13 +43,7 @@ def secrets_of(run: Deployment) -> Iterator[bytes]:
     for vector in inputs_of(4, LAYOUT).values():
         yield from (lane.tobytes() for lane in vector)
     for server in run.servers.values():
-        machine: Any = server
-        yield from (lane.tobytes() for lane in machine._sum)
-        for pending in machine._book.pending.values():
-            if isinstance(pending.share, SeedShare):
-                yield from pending.share.keys
-            else:
-                yield from (bytes(piece) for piece in pending.share.segments)
+        yield from opened_by(server)
 
 
 def shown(run: Deployment) -> Iterator[object]:
