@@ -20,7 +20,7 @@ from secagg_protocols.secagg import messages
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import decode_params
 from tests.ensembles import Setting, keys_of, params_of, told
-from tests.rounds import COMPLETE, LAYOUT, network_of
+from tests.networks import COMPLETE, LAYOUT, network_of
 
 SIZE, DEGREE = COMPLETE.clients, COMPLETE.degree
 FRAME_LIMIT = 1 << 16

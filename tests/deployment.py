@@ -17,7 +17,7 @@ from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
 from secagg_protocols.additive import messages
 from secagg_protocols.additive.messages import Tag
 from tests.ensembles import LEADER, Setting, tag_of
-from tests.rounds import inputs_of
+from tests.networks import inputs_of
 
 Rows = list[tuple[bytes, bytes]]
 

@@ -24,7 +24,7 @@ from secagg_protocols.additive import PROTOCOL
 from secagg_protocols.additive.messages import Head, Receipt, Report, Shape, Tag, read_head
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import Context
-from tests.rounds import LAYOUT, PAYLOAD, inputs_of
+from tests.networks import LAYOUT, PAYLOAD, inputs_of
 
 TINY = Layout((Segment(Ring(3), 1),))
 """One element: its messages are short enough to break every byte of each."""

@@ -22,7 +22,7 @@ from secagg.testing import Network
 from secagg.types import NonCopyable, PartyId
 from secagg_protocols.ring import RingParams, RingParty
 from tests.ensembles import Setting, params_of
-from tests.rounds import COMPLETE, PAYLOAD, PHASES, network_of, session_of
+from tests.networks import COMPLETE, PAYLOAD, PHASES, network_of, session_of
 
 CALLS = ("start", "receive", "lost", "abort", "outgoing", "events")
 """What every machine can be told, and nothing else here."""

@@ -11,7 +11,7 @@ from secagg.sansio import Dropped, Ignored, PhaseEntered
 from secagg.testing import Act, Carried, Network, Schedule, counter_randomness, plain_sum
 from secagg.types import SERVER, Fault, PartyId
 from secagg_protocols.plainsum import PROTOCOL, PlainSumParams
-from tests.rounds import LAYOUT, inputs_of, session_of
+from tests.networks import LAYOUT, inputs_of, session_of
 
 PARTY = PartyId(2)
 EXPECTED: dict[Act, tuple[bool, Fault | None]] = {

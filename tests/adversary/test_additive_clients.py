@@ -20,7 +20,7 @@ from secagg.wire.header import write_header
 from secagg.wire.vector import write_vector
 from secagg_protocols.additive.messages import Head, Report, Tag, front
 from tests.ensembles import LEADER, Outcome, Setting, assert_exact, other, outcome, params_of
-from tests.rounds import LAYOUT, inputs_of
+from tests.networks import LAYOUT, inputs_of
 
 RELAY, DIRECT = Setting(params_of(3, clients=5)), Setting(params_of(3, clients=5, direct=True))
 MODES = pytest.mark.parametrize("setting", [RELAY, DIRECT], ids=["relay", "direct"])

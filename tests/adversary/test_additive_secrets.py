@@ -29,7 +29,7 @@ from secagg_protocols.additive.sharing import SeedShare
 from tests.adversary.test_secrets import _spellings
 from tests.deployment import Deployment
 from tests.ensembles import HELPER, LEADER, Setting, other, params_of
-from tests.rounds import inputs_of
+from tests.networks import inputs_of
 
 LAYOUT = Layout((Segment(Ring(8), 40), Segment(Ring(64), 6)))
 SETTINGS = [Setting(params_of(3, direct=direct), LAYOUT) for direct in (False, True)]

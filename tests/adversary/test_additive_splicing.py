@@ -36,7 +36,7 @@ from tests.ensembles import (
     parsed,
     receipt_of,
 )
-from tests.rounds import inputs_of
+from tests.networks import inputs_of
 
 RELAY, DIRECT = Setting(params_of(3)), Setting(params_of(3, direct=True))
 VICTIM, OWN = PartyId(2), Seed(bytes(range(32)))

@@ -26,7 +26,16 @@ from secagg_protocols.plainsum import PlainSumParams
 from secagg_protocols.ring import RingParams, RingParty
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.messages import Abort, Tag
-from tests.rounds import COMPLETE, LAYOUT, PAYLOAD, PHASES, flip, inputs_of, network_of, session_of
+from tests.networks import (
+    COMPLETE,
+    LAYOUT,
+    PAYLOAD,
+    PHASES,
+    flip,
+    inputs_of,
+    network_of,
+    session_of,
+)
 
 APART = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType)
 

@@ -13,7 +13,7 @@ from secagg.types import SERVER, AbortReason, Fault, PartyId
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg.messages import Abort, Tag
 from secagg_protocols.secagg.params import SecAggParams
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     PHASES,
     aborts,

@@ -29,7 +29,7 @@ from secagg_protocols.secagg.messages import (
     UnmaskRequest,
 )
 from secagg_protocols.secagg.params import SecAggParams
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     REGULAR,
     Script,

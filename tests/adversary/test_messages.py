@@ -31,7 +31,7 @@ from secagg.wire.codec import Reader
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg.messages import NAMES, KeyList, Tag
 from tests import decoders
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     LAYOUT,
     PHASES,

@@ -29,7 +29,7 @@ from secagg.types import SERVER, PartyId, Seed, system_randomness
 from secagg.wire.codec import Reader
 from secagg_protocols.secagg import SECAGG, keys
 from secagg_protocols.secagg.messages import AdvertiseKeys, KeyList, Tag
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     PAYLOAD,
     Script,

@@ -9,7 +9,7 @@ from secagg.sansio import Dropped
 from secagg.testing import Carried, Network
 from secagg.types import SERVER, Fault, PartyId
 from secagg_protocols.secagg.messages import Tag
-from tests.rounds import COMPLETE, PHASES, assert_exact, faults, network_of, rebuilt, sent_by
+from tests.networks import COMPLETE, PHASES, assert_exact, faults, network_of, rebuilt, sent_by
 
 TASK_1, TASK_2 = bytes([1]) * 32, bytes([2]) * 32
 

@@ -16,7 +16,7 @@ from secagg.types import PartyId, Seed
 from secagg_protocols.secagg.jobs import AgreeJob
 from secagg_protocols.secagg.messages import Tag, UnmaskAnswer
 from secagg_protocols.secagg.rebuilding import Found
-from tests.rounds import COMPLETE, PHASES, flip, network_of, replacing
+from tests.networks import COMPLETE, PHASES, flip, network_of, replacing
 
 
 def _spellings(secret: bytes) -> list[str]:

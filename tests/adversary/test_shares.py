@@ -14,7 +14,7 @@ from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg.messages import SEALED_SIZE, SHARE_SIZE, Tag
 from secagg_protocols.secagg.params import SecAggParams
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     REGULAR,
     aborts,

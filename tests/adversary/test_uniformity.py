@@ -23,7 +23,7 @@ from secagg.wire.header import read_header
 from secagg_protocols.secagg import SECAGG
 from secagg_protocols.secagg.messages import read_masked_input
 from secagg_protocols.secagg.params import SecAggParams
-from tests.rounds import session_of
+from tests.networks import session_of
 
 LENGTH = 1_000_000
 PARAMS = SecAggParams(3, 2, 2, 3, 3)

@@ -26,7 +26,7 @@ from secagg_protocols.secagg import SECAGG, keys, rebuilding
 from secagg_protocols.secagg.messages import SHARE_SIZE, Tag
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.rebuilding import Rebuilding, Wanted
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     PHASES,
     REGULAR,

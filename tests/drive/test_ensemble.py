@@ -32,7 +32,7 @@ from tests.ensembles import (
     params_of,
     tag_of,
 )
-from tests.rounds import inputs_of
+from tests.networks import inputs_of
 
 RELAY, DIRECT = Setting(params_of(3)), Setting(params_of(3, direct=True))
 MODES = pytest.mark.parametrize("setting", [RELAY, DIRECT], ids=["relay", "direct"])

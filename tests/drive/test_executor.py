@@ -39,7 +39,7 @@ from secagg_protocols.secagg.jobs import AgreeJob
 from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.rebuilding import DecodeJob, SubsetJob
-from tests.rounds import COMPLETE, inputs_of, network_of
+from tests.networks import COMPLETE, inputs_of, network_of
 
 distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
 from distributed import Client, LocalCluster  # noqa: E402

@@ -14,7 +14,7 @@ from secagg.testing import counter_randomness, plain_sum
 from secagg.types import AbortReason, Fault, PartyId
 from secagg_protocols.plainsum import PROTOCOL, PlainSumParams
 from secagg_protocols.secagg import SECAGG, SECAGG_PLUS
-from tests.rounds import COMPLETE, LAYOUT, PAYLOAD, REGULAR, inputs_of, session_of
+from tests.networks import COMPLETE, LAYOUT, PAYLOAD, REGULAR, inputs_of, session_of
 
 EVERY = pytest.mark.parametrize(
     ("info", "params"),

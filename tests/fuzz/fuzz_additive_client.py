@@ -14,7 +14,7 @@ from secagg_protocols.additive.states import ClientState
 from tests import decoders
 from tests.ensembles import LEADER, TINY, Setting, head_of, params_of, receipt_of
 from tests.fuzz.engine import main, twin
-from tests.rounds import inputs_of
+from tests.networks import inputs_of
 
 SETTINGS = [Setting(params_of(3), TINY), Setting(params_of(3, direct=True), TINY)]
 

@@ -13,7 +13,7 @@ from secagg.types import SERVER
 from secagg_protocols.secagg.messages import Tag
 from tests import decoders
 from tests.fuzz.engine import main, twin
-from tests.rounds import Script
+from tests.networks import Script
 
 SCRIPT = Script()
 STATES: list[Any] = [SCRIPT.client(received) for received in range(4)]

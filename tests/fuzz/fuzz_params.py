@@ -8,7 +8,7 @@ from __future__ import annotations
 from secagg.errors import SecAggError
 from tests import decoders
 from tests.fuzz.engine import main
-from tests.rounds import COMPLETE, REGULAR
+from tests.networks import COMPLETE, REGULAR
 
 CORPUS = [COMPLETE.encode(), REGULAR.encode()]
 

@@ -11,7 +11,7 @@ from typing import Any
 from secagg.sansio import Dropped
 from secagg.types import PartyId
 from tests.fuzz.engine import main, twin
-from tests.rounds import COMPLETE, PHASES, Script, network_of
+from tests.networks import COMPLETE, PHASES, Script, network_of
 
 SERVERS: list[Any] = [network_of(COMPLETE).run_until(phase).server for phase in PHASES]
 SERVERS.append(network_of(COMPLETE).server)

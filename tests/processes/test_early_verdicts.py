@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secagg.types import SERVER, PartyId, server_id
 from tests.ensembles import Setting, params_of
-from tests.rounds import inputs_of
+from tests.networks import inputs_of
 
 
 def test_verdicts_of_two_helpers_on_a_whole_batch_wait_for_its_reports() -> None:

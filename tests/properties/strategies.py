@@ -11,7 +11,7 @@ from secagg.testing import Act, Schedule
 from secagg.types import MIN_COHORT, PartyId
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg.params import SecAggParams
-from tests.rounds import PHASES
+from tests.networks import PHASES
 
 SOAK = 15 if os.environ.get("SECAGG_SOAK") else 1
 HEADER_BITS = 8 * HEADER_SIZE

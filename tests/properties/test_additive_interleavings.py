@@ -21,8 +21,8 @@ from secagg.types import COLLECTOR, FIRST_RESERVED, AbortReason, PartyId
 from secagg_protocols.additive.params import AdditiveParams
 from tests.deployment import Deployment
 from tests.ensembles import LEADER, Setting
+from tests.networks import LAYOUT, inputs_of
 from tests.properties.strategies import SOAK
-from tests.rounds import LAYOUT, inputs_of
 
 CLIENTS = 6
 NEVER = 1 << 30

@@ -16,8 +16,7 @@ from secagg.types import SERVER, PartyId, system_randomness
 from secagg_protocols.secagg import SECAGG
 from secagg_protocols.secagg.messages import SHARE_SIZE, Tag, UnmaskRequest
 from secagg_protocols.secagg.params import SecAggParams
-from tests.properties.strategies import SOAK
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     PHASES,
     REGULAR,
@@ -27,6 +26,7 @@ from tests.rounds import (
     network_of,
     session_of,
 )
+from tests.properties.strategies import SOAK
 
 
 @settings(deadline=None, max_examples=60 * SOAK)

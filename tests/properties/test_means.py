@@ -16,8 +16,8 @@ from secagg.party import Client, Server
 from secagg.planner import plan
 from secagg.testing import counter_randomness
 from secagg.types import PartyId
+from tests.networks import PHASES
 from tests.properties.strategies import SOAK
-from tests.rounds import PHASES
 
 
 @settings(deadline=None, max_examples=60 * SOAK)

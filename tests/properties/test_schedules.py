@@ -19,6 +19,7 @@ from secagg.testing import Act, Carried, Network, Schedule, plain_sum
 from secagg.types import SERVER, AbortReason, PartyId
 from secagg_protocols.secagg.messages import SHARE_SIZE, Tag
 from secagg_protocols.secagg.params import SecAggParams
+from tests.networks import COMPLETE, LAYOUT, PHASES, REGULAR, body, inputs_of, network_of
 from tests.properties.strategies import (
     HEADER_BITS,
     SOAK,
@@ -28,7 +29,6 @@ from tests.properties.strategies import (
     regular_params,
     schedules,
 )
-from tests.rounds import COMPLETE, LAYOUT, PHASES, REGULAR, body, inputs_of, network_of
 
 quick = settings(
     deadline=None,

@@ -15,8 +15,8 @@ from secagg.errors import Aborted, RemoteProtocolError
 from secagg.testing import plain_sum
 from secagg.types import SERVER, PartyId
 from secagg_protocols.secagg.params import SecAggParams
+from tests.networks import COMPLETE, LAYOUT, REGULAR, flip, inputs_of, network_of
 from tests.properties.strategies import SOAK
-from tests.rounds import COMPLETE, LAYOUT, REGULAR, flip, inputs_of, network_of
 
 PARAMS = [COMPLETE, REGULAR, SecAggParams(5, 4, 2, 3, 3), SecAggParams(8, 2, 2, 6, 4)]
 """With room for clients to vanish; test_schedules.py has those without."""

@@ -27,7 +27,7 @@ from secagg_protocols.additive.messages import Report, Tag
 from secagg_protocols.additive.states import ClientState
 from tests.deployment import Deployment, Rows
 from tests.ensembles import HELPER, LEADER, Setting, between, key_of, other, params_of, parsed
-from tests.rounds import LAYOUT, inputs_of
+from tests.networks import LAYOUT, inputs_of
 
 RELAY, DIRECT = Setting(params_of(3, clients=4)), Setting(params_of(3, clients=4, direct=True))
 MODES = pytest.mark.parametrize("setting", [RELAY, DIRECT], ids=["relay", "direct"])

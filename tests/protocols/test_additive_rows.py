@@ -19,7 +19,7 @@ from secagg.testing import plain_sum
 from secagg.types import COLLECTOR, AbortReason, PartyId, server_id
 from secagg_protocols.additive.states import Stage
 from tests.ensembles import LEADER, Setting, params_of
-from tests.rounds import LAYOUT, inputs_of
+from tests.networks import LAYOUT, inputs_of
 
 RELAY, DIRECT = Setting(params_of(2, clients=4)), Setting(params_of(2, clients=4, direct=True))
 MODES = pytest.mark.parametrize("setting", [RELAY, DIRECT], ids=["relay", "direct"])

@@ -24,7 +24,7 @@ from secagg.types import Seed
 from secagg_protocols.additive.messages import Report, Sealed, Tag
 from secagg_protocols.additive.sharing import make_report, read_packed, read_seed
 from tests.ensembles import HELPER, LEADER, Setting, other, params_of, told
-from tests.rounds import PAYLOAD, inputs_of
+from tests.networks import PAYLOAD, inputs_of
 
 LAYOUT = Layout((Segment(Ring(8), 5), Segment(Ring(32), 3)))
 SETTING = Setting(params_of(3), LAYOUT, epoch=7, batch=2)

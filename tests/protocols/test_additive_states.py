@@ -39,7 +39,7 @@ from tests.ensembles import (
     receipt_of,
 )
 from tests.ensembles import outcome as run_out
-from tests.rounds import PAYLOAD, inputs_of
+from tests.networks import PAYLOAD, inputs_of
 
 RELAY = Setting(params_of(2), TINY)
 DIRECT = Setting(params_of(2, direct=True), TINY)

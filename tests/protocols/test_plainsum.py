@@ -24,7 +24,7 @@ from secagg.wire.codec import Reader
 from secagg_protocols.plainsum import PROTOCOL, PlainSumParams, messages
 from secagg_protocols.plainsum.client import PlainSumClient
 from secagg_protocols.plainsum.server import PlainSumServer
-from tests.rounds import inputs_of, session_of
+from tests.networks import inputs_of, session_of
 
 
 @pytest.mark.parametrize("name", ["plainsum", "secagg", "secagg+"])

@@ -30,7 +30,7 @@ from secagg.sansio import Aborted, Finished, Ignored, PhaseEntered, Session
 from secagg.testing import plain_sum
 from secagg.types import SERVER, AbortReason, PartyId
 from secagg_protocols.ring import RingParams, RingParty, collude, messages, run
-from tests.rounds import LAYOUT, PAYLOAD, inputs_of, session_of
+from tests.networks import LAYOUT, PAYLOAD, inputs_of, session_of
 
 SMALL = Layout((Segment(Ring(2), 1),))
 LAYOUTS = st.lists(st.integers(1, 64), min_size=1, max_size=3, unique=True).flatmap(

@@ -18,7 +18,7 @@ from secagg.types import SERVER, AbortReason, PartyId, Seed
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.survivors import SurvivorSet
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     LAYOUT,
     PAYLOAD,

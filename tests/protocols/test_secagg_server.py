@@ -25,7 +25,7 @@ from secagg_protocols.secagg.cohort import ServerCohort
 from secagg_protocols.secagg.jobs import AgreeJob
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import SecAggParams
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     LAYOUT,
     PHASES,

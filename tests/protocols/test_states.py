@@ -21,7 +21,7 @@ from secagg_protocols.secagg import server as server_module
 from secagg_protocols.secagg.messages import NAMES, Abort, Tag
 from secagg_protocols.secagg.states import CLIENT, ClientState, Input, ServerState
 from secagg_protocols.secagg.states import SERVER as TABLE
-from tests.rounds import (
+from tests.networks import (
     COMPLETE,
     PAYLOAD,
     PHASES,
