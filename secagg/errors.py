@@ -25,6 +25,7 @@
     ├── Aborted                   the session ended without a result
     │   └── BelowThreshold
     ├── PolicyRefused             our own policy forbids it
+    ├── Spent                     an input or an answer that was given already, in other words
     ├── StorageError              a store that is damaged, in use, full or of another task
     └── TransportError
         ├── LinkClosed
@@ -167,6 +168,11 @@ def aborted(reason: AbortReason, detail: str = "") -> Aborted:
 
 class PolicyRefused(SecAggError):
     """Our own policy forbids it; the message names the rule and the way out."""
+
+
+class Spent(SecAggError):
+    """An input or an answer that may have no second wording: one is claimed already, or its session
+    has ended. Nothing has left; the message says what is spent and what to do."""
 
 
 class StorageError(SecAggError):
