@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import labels
+from secagg.effects import Write as Write
 from secagg.errors import ParameterError
 from secagg.ring import Expander as Expander
 from secagg.ring import Layout, RingVector
@@ -44,14 +45,6 @@ class Outgoing:
     data: bytes = field(repr=False)
     commit: bool = False
     sender: PartyId = SERVER
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A row to store before any message that was drained with it leaves. None deletes the row."""
-
-    key: bytes
-    value: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

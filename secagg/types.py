@@ -102,6 +102,14 @@ class NonCopyable:
         )
 
 
+class Role(enum.IntEnum):
+    """Who is at the far end of a link; the wire carries the value."""
+
+    CLIENT = 1
+    COLLECTOR = 2
+    SERVER = 3
+
+
 class Fault(enum.Enum):
     """Why a party was dropped."""
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types arguments remedies | ring | fields | kernels | crypto shamir decoding |
-mask quantize | records | wire | committee | sansio | registry | planner explain costs | task |
-transport store | selftest party drive | footprint metered sim testing | analytics | demo |
-cli""".split("|")
+LAYERS = """errors types effects arguments remedies | ring | fields | kernels |
+crypto shamir decoding | mask quantize | records | wire | committee | sansio | registry |
+planner explain costs | task | transport store | selftest party | rounds | drive |
+footprint metered sim testing | analytics | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}
@@ -57,6 +57,14 @@ def test_protocols_are_pure_and_never_imported_by_name() -> None:
     up = {(a, b) for a, b in theirs if b[:7] == "secagg." and _layer(b) >= RANK["registry"]}
     assert up | {(a, b) for a, b in theirs if b.split(".")[0] in IMPURE} == set()
     assert {(a, b) for a, b in EDGES - theirs if b.startswith("secagg_protocols")} == set()
+
+
+def test_rounds_decide_and_do_nothing() -> None:
+    """Policy knows no clock, socket, thread, file or loop, and neither store nor transport."""
+    theirs = {(a, b) for a, b in EDGES if a.startswith("secagg.rounds")}
+    doing = {f"secagg.{name}" for name in ("transport", "store", "drive")}
+    assert {(a, b) for a, b in theirs if b.split(".")[0] in IMPURE} == set()
+    assert {(a, b) for a, b in theirs if ".".join(b.split(".")[:2]) in doing} == set()
 
 
 def test_numba_is_imported_in_kernels_only_and_pickle_nowhere() -> None:

@@ -22,8 +22,8 @@ import secagg
 import secagg_protocols
 from secagg.cli import keyfile
 from secagg.committee import ServerSecrets
+from secagg.effects import Write
 from secagg.errors import StorageError
-from secagg.sansio import Write
 from secagg.store import files
 from secagg.store.sqlite import SqliteStore
 from secagg.transport import websocket

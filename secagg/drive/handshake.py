@@ -9,7 +9,6 @@ let two servers greet each other and then speak for either, so links are loopbac
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from secagg.errors import (
 from secagg.task import Task
 from secagg.transport.base import Link
 from secagg.types import Buffer, PartyId, Randomness, Seed, server_id, system_randomness
+from secagg.types import Role as Role
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, VERSION
 
@@ -36,12 +36,6 @@ LARGEST = 2 + NONCE_SIZE + DIGEST_SIZE + 2 + CHALLENGE_SIZE
 """Bytes of a hello; nothing larger is read before it is known who speaks."""
 TIMEOUT = 10.0
 """Seconds that a handshake may take."""
-
-
-class Role(enum.IntEnum):
-    CLIENT = 1
-    COLLECTOR = 2
-    SERVER = 3
 
 
 @dataclass(frozen=True, slots=True)

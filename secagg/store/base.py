@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from secagg.sansio import Write
+from secagg.effects import Write
 
 
 class Store(Protocol):

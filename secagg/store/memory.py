@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from secagg.effects import Write
 from secagg.errors import StorageError
-from secagg.sansio import Write
 from secagg.store.base import Store
 
 

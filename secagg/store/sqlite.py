@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from secagg.effects import Write
 from secagg.errors import StorageError
-from secagg.sansio import Write
 from secagg.store import database as files
 from secagg.store.base import Store
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from secagg.crypto.hpke import OpeningKey
+from secagg.effects import Write
 from secagg.errors import SecAggError
 from secagg.ring import Layout, Ring, Segment
-from secagg.sansio import Write
 from secagg.types import AbortReason, PartyId, Seed
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header

@@ -12,9 +12,9 @@ import pytest
 from bench import additive, common, figures
 from bench.common import Missing, Row, Selection
 from secagg import planner, records
+from secagg.effects import Write
 from secagg.errors import IntegrityError, ParameterError, StorageError
 from secagg.fields import FixedPoint
-from secagg.sansio import Write
 from secagg.store.memory import MemoryStore
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from secagg.effects import Write
 from secagg.errors import StorageError
-from secagg.sansio import Write
 from secagg.store import database, sqlite
 from secagg.store.sqlite import SqliteStore
 
@@ -26,7 +26,7 @@ ROWS_A_BATCH = 12
 CHILD = """
 import sys
 from secagg.errors import StorageError
-from secagg.sansio import Write
+from secagg.effects import Write
 from secagg.store.sqlite import SqliteStore
 path, owner = sys.argv[1], bytes(range(32))
 """

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secagg.effects import Write
 from secagg.errors import SecAggError, StorageError
-from secagg.sansio import Write
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.store.sqlite import SqliteStore

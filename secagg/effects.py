@@ -1,0 +1,88 @@
+"""What rounds want done, as values: `secagg.rounds` decides, a driver does.
+
+A driver commits `writes` as one transaction, then makes `claims`, then sends `posts`, then drops
+the links in `let_go`, hands `work` to its executor, and calls `tick` at `due`. In that order, dying
+anywhere between leaves nothing untrue: what was said is stored, and what was stored alone may be
+said again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from secagg.types import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Somebody at the far end of a link.
+
+    name: the driver's, unique among the links of one `Rounds`; a driver of short requests gives
+    each client 16 random bytes and calls that a link. identity: what the link has proved, such as a
+    certificate or a key, or None for whoever can only say so. Only an identity comes back.
+    """
+
+    name: bytes | str
+    identity: bytes | None = None
+    role: Role = Role.CLIENT
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A row to store before any message that was drained with it leaves. None deletes the row."""
+
+    key: bytes
+    value: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That what is known by `key` has one wording, of this digest, for ever. 32 bytes each.
+
+    It is made durably, outside the rows, before what it speaks of leaves: rows can be put back to
+    what they were, a claim cannot. Another digest for a known key is `errors.Spent`.
+    """
+
+    key: bytes
+    digest: bytes
+
+
+class Encodable(Protocol):
+    """A frame that is not bytes yet: a large task is not held once per client that waits for it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of `encode()`, without making them."""
+
+    def encode(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A frame for a peer; in order, for each of them."""
+
+    peer: Peer
+    frame: Encodable = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job for an executor. ticket: tells the rounds which one it was, and means nothing else."""
+
+    job: Callable[[], Any] = field(repr=False)
+    ticket: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """All that is to be done now. due: when `tick` is wanted next, in monotonic seconds."""
+
+    writes: tuple[Write, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    posts: tuple[Post, ...] = ()
+    let_go: tuple[Peer, ...] = ()
+    work: tuple[Work, ...] = ()
+    due: float = math.inf
