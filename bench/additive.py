@@ -44,7 +44,7 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.common import Missing, Ratio, Row, Selection, main, progress
-from secagg import planner, records
+from secagg import records
 from secagg.cli.simulate import warm_up
 from secagg.drive.ensemble import Keys
 from secagg.errors import IntegrityError, ParameterError
@@ -53,13 +53,14 @@ from secagg.footprint import peak_rss
 from secagg.mask import add_streams
 from secagg.metered import Meter
 from secagg.party import Aggregate, Client, Collector
-from secagg.planner import Plan
+from secagg.plans import choose
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.ring import Layout, RingVector
 from secagg.sansio import MemberMachine, Outgoing
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.store.sqlite import SqliteStore
-from secagg.task import Task
 from secagg.types import SERVER, PartyId, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.vector import read_vector, write_vector
@@ -100,7 +101,7 @@ def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
 def _row(case: Row) -> Row:
     n, d, servers = case["n"], case["d"], case["servers"]
     fields = {FIELD: FixedPoint(d, 1.0, BITS)}
-    plan = planner.plan(clients=n, fields=fields, protocol=NAME, servers=servers)
+    plan = choose.plan(clients=n, fields=fields, protocol=NAME, servers=servers)
     keys = Keys(servers, os.urandom)
     warm_up(plan)
     with ExitStack() as stack, progress(f"n = {n}, d = {d:,}, m = {servers}") as tell:

@@ -26,7 +26,7 @@ from secagg.fields import FixedPoint, Schema
 from secagg.kernels import field
 from secagg.kernels.pack import pack, unpack_add
 from secagg.mask import add_streams
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.ring import Layout, Ring, Segment
 from secagg.types import PartyId, Seed, SessionId
 from secagg.wire.codec import Reader, Writer, encode_bitmap

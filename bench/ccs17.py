@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench import rounds
 from bench.common import Missing, Ratio, Row, Selection, main
-from secagg import planner
 from secagg.costs import Rates
 from secagg.fields import FixedPoint
-from secagg.planner import Plan
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 from secagg.ring import Ring
 
 NAME = "ccs17"
@@ -61,7 +61,7 @@ def rows(selection: Selection) -> Iterator[Row]:
 def plan_of(protocol: str, n: int, d: int) -> Plan:
     """The most bits an entry can have in a ring of 24: 15 at n = 500, 14 at n = 1000."""
     fields = {"update": FixedPoint(d, 1.0, _bits(n))}
-    return planner.plan(clients=n, fields=fields, corrupt=0.1, dropout=0.3, protocol=protocol)
+    return choose.plan(clients=n, fields=fields, corrupt=0.1, dropout=0.3, protocol=protocol)
 
 
 def _bits(n: int) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench import plot, rounds
 from bench.common import Missing, Ratio, Row, Selection, main
-from secagg import planner
 from secagg.fields import FixedPoint
+from secagg.plans import choose
 
 NAME = "dropout"
 
@@ -31,7 +31,7 @@ GRID = [
 
 def rows(selection: Selection) -> Iterator[Row]:
     for case in selection.cases(GRID):
-        plan = planner.plan(
+        plan = choose.plan(
             clients=case["n"],
             fields={"update": FixedPoint(case["d"], 1.0, BITS)},
             corrupt=0.1,

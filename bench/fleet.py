@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from secagg.drive import aio
 from secagg.drive.participant import Contribution
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.transport.shaped import shaped
 
 CLIP = 1.0

@@ -33,7 +33,7 @@ from secagg import sim
 from secagg.drive.participant import Contribution
 from secagg.errors import IntegrityError
 from secagg.fields import FixedPoint, Schema
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.sim import Simulation
 from secagg.types import PartyId, Threat
 from secagg_protocols.secagg.params import SecAggParams

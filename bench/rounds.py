@@ -13,7 +13,7 @@ from bench.common import Row, progress
 from secagg import sim
 from secagg.cli.simulate import generated, warm_up
 from secagg.costs import Rates, predict
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 
 THREADS = 2
 """For the server's jobs. Clients compute one after the other, on one."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from bench import plot, rounds
 from bench.ccs17 import worst_prediction
 from bench.common import Missing, Ratio, Row, Selection, main, pick
-from secagg import planner
 from secagg.fields import FixedPoint
+from secagg.plans import choose
 
 NAME = "scale"
 
@@ -39,7 +39,7 @@ def rows(selection: Selection) -> Iterator[Row]:
 
 
 def _row(case: Row) -> Row:
-    plan = planner.plan(
+    plan = choose.plan(
         clients=case["n"],
         fields={"update": FixedPoint(case["d"], 1.0, BITS)},
         corrupt=0.1,

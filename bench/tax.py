@@ -31,11 +31,11 @@ import numpy.typing as npt
 
 from bench import fleet
 from bench.common import ROOT, Missing, Ratio, Row, Selection, main, pick
-from secagg import planner
 from secagg.drive import aio
 from secagg.errors import IntegrityError
 from secagg.fields import FixedPoint
-from secagg.planner import Plan
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 
 NAME = "tax"
 
@@ -123,7 +123,7 @@ async def _row(case: str, n: int, d: int, rate: float, processes: int) -> Row:
 
 async def _side(stack: AsyncExitStack, n: int, d: int, protocol: str | None) -> _Side:
     fields = {"update": FixedPoint(d, fleet.CLIP, BITS)}
-    plan = planner.plan(clients=n, fields=fields, protocol=protocol)
+    plan = choose.plan(clients=n, fields=fields, protocol=protocol)
     limit = aio.message_limit(plan)
     return _Side(plan, await stack.enter_async_context(aio.serve(max_size=limit)))
 

@@ -20,9 +20,10 @@ import numpy as np
 
 from bench import rivals
 from bench.common import Missing, Ratio, Row, Selection, main
-from secagg import planner, sim
+from secagg import sim
 from secagg.fields import FixedPoint
-from secagg.planner import Plan
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 from secagg_protocols.secagg.params import ccs17_expansion
 
 NAME = "wire"
@@ -81,7 +82,7 @@ def _row(n: int, d: int, bits: int, protocol: str) -> Row:
 
 
 def _plan(n: int, d: int, bits: int, protocol: str) -> Plan:
-    return planner.plan(clients=n, fields={"update": FixedPoint(d, 1.0, bits)}, protocol=protocol)
+    return choose.plan(clients=n, fields={"update": FixedPoint(d, 1.0, bits)}, protocol=protocol)
 
 
 def _measured(plan: Plan) -> Row:

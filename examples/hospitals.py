@@ -26,8 +26,8 @@ import secagg
 from secagg import analytics
 from secagg.drive import pump
 from secagg.drive.ensemble import Ensemble, Keys
-from secagg.explain import at_most
 from secagg.mask import add_streams
+from secagg.plans.explain import at_most
 from secagg.sansio import MemberMachine
 from secagg.types import PartyId
 from secagg.wire.frame import NONCE_SIZE, payload_digest

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from secagg.errors import SecAggError
     from secagg.fields import FixedPoint, Integer
     from secagg.party import Aggregate, Client, Server
-    from secagg.planner import Plan, plan
+    from secagg.plans.choose import plan
+    from secagg.plans.plan import Plan
     from secagg.records import Structure
     from secagg.sim import drop_at, simulate
 else:
@@ -31,14 +32,14 @@ else:
         "Contribution": "drive.aio",
         "FixedPoint": "fields",
         "Integer": "fields",
-        "Plan": "planner",
+        "Plan": "plans.plan",
         "SecAggError": "errors",
         "Server": "party",
         "Structure": "records",
         "connect": "drive.aio",
         "drop_at": "sim",
         "participate": "drive.aio",
-        "plan": "planner",
+        "plan": "plans.choose",
         "serve": "drive.aio",
         "simulate": "sim",
     }

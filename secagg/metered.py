@@ -20,7 +20,7 @@ from secagg.fields import Schema
 from secagg.footprint import deep_size
 from secagg.mask import add_streams
 from secagg.party import Aggregate
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.ring import Lane
 from secagg.sansio import Job, Outgoing, Randomness, RingTotal
 from secagg.types import SERVER, Buffer, PartyId

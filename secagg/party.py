@@ -20,7 +20,7 @@ from secagg.committee import Committee
 from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
 from secagg.mask import add_streams
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.sansio import (
     ClientMachine,
     CollectorMachine,

@@ -24,7 +24,7 @@ from secagg.errors import InputError, IntegrityError, ParameterError
 from secagg.footprint import peak_rss
 from secagg.metered import Desk, Given, MeteredClient, MeteredServer, Progress, Source
 from secagg.party import Aggregate
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.records import clipping
 from secagg.sansio import Randomness
 from secagg.types import MAX_CLIENTS, PartyId

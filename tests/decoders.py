@@ -5,8 +5,9 @@ from __future__ import annotations
 from secagg.committee import Committee
 from secagg.errors import BadTag
 from secagg.fields import Integer
-from secagg.planner import MAX_ENCODED, Plan, plan
-from secagg.task import Task
+from secagg.plans.choose import plan
+from secagg.plans.plan import MAX_ENCODED, Plan
+from secagg.plans.task import Task
 from secagg.types import AbortReason, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import decode_frame

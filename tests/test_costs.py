@@ -13,7 +13,8 @@ from secagg.costs import Glue, Prediction, Rates, predict
 from secagg.crypto import agree, labels
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Integer
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg_protocols.secagg import dealing, keys
 
 NONE = Glue({}, {})

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = """
 import sys
 import numpy as np
-from secagg import errors, fields, planner, records, shamir
+from secagg import errors, fields, records, shamir
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 from secagg.crypto import agree
 from secagg.party import Client, Server
 from secagg.sim import run
@@ -32,21 +34,21 @@ def refuses(kind, call, *args, **kwargs):
     sys.exit(f"{call} accepted {args} {kwargs}")
 
 field = fields.FixedPoint(length=2, clip=1.0, bits=8)
-plan = planner.plan(clients=5, fields={"x": field}, protocol="secagg")
+plan = choose.plan(clients=5, fields={"x": field}, protocol="secagg")
 schema = plan.schema
 refuses(errors.RangeError, records.encode, schema, {"x": [0.0, float("nan")]}, 1, bytes)
 refuses(errors.InputError, records.encode, schema, {"x": [0.0]}, 1, bytes)
 refuses(errors.RangeError, records.encode, schema, {"x": [0.0, 0.0]}, 2, bytes)
 refuses(errors.HeadroomError, fields.Schema.of, {"x": fields.Integer(1, 2**62)}, 100)
-refuses(errors.ParameterError, planner.plan, clients=2, fields={"x": field})
-refuses(errors.ParameterError, planner.plan, clients=10, fields={"x": field}, corrupt=0.6)
+refuses(errors.ParameterError, choose.plan, clients=2, fields={"x": field})
+refuses(errors.ParameterError, choose.plan, clients=10, fields={"x": field}, corrupt=0.6)
 refuses(errors.Truncated, Reader(b"abc").u32, "a number")
 refuses(errors.TrailingBytes, Reader(b"abc").finish)
 refuses(errors.InvalidKey, agree.check_public, bytes(32))
 refuses(errors.InvalidKey, agree.check_public, b"\\xff" * 32)
 refuses(errors.InvalidShare, shamir.check_share, b"\\xff" * 40)
 refuses(errors.InvalidShare, shamir.combine, {}, 1)
-refuses(errors.WireError, planner.Plan.decode, plan.encode() + b"x")
+refuses(errors.WireError, Plan.decode, plan.encode() + b"x")
 
 client = Client(plan, PartyId(0), nonce=bytes(16), payload_digest=bytes(32))
 refuses(errors.InputError, client.set_input, {"x": [0, 0]}, payload_digest=b"1" * 32)

@@ -18,7 +18,8 @@ from secagg.errors import (
 )
 from secagg.fields import FixedPoint, Integer
 from secagg.party import Aggregate, Client, Server
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.sansio import Dropped, PhaseEntered
 from secagg.testing import counter_randomness
 from secagg.types import SERVER, AbortReason, Fault, PartyId

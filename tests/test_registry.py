@@ -104,7 +104,7 @@ def test_a_protocols_package_that_is_broken_is_not_hidden(
 
 def test_registry_and_planner_do_not_load_numba() -> None:
     code = (
-        "import sys, secagg.registry, secagg.planner; secagg.registry.available(); "
+        "import sys, secagg.registry, secagg.plans.choose; secagg.registry.available(); "
         "sys.exit('numba' in sys.modules)"
     )
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -9,7 +9,8 @@ from secagg import selftest
 from secagg.errors import CryptoError
 from secagg.fields import FixedPoint
 from secagg.party import Client, Server
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.types import PartyId
 
 sys.path.insert(0, str(Path(__file__).parent / "vectors"))

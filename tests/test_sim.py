@@ -30,7 +30,8 @@ from secagg.errors import (
 from secagg.fields import FixedPoint, Integer
 from secagg.footprint import deep_size
 from secagg.mask import MaskJob
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.sansio import RingTotal
 from secagg.sim import Drop, drop_at, run, simulate
 from secagg.types import Fault, PartyId

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.analytics.checks import Label
-from secagg.explain import at_most
+from secagg.plans.explain import at_most
 
 Number: TypeAlias = Fraction | int
 

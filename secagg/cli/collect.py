@@ -18,7 +18,7 @@ from secagg.drive.collecting import collect as collect_totals
 from secagg.errors import SecAggError
 from secagg.footprint import peak_rss
 from secagg.party import Aggregate
-from secagg.task import Task
+from secagg.plans.task import Task
 from secagg.types import Seed
 
 

@@ -18,8 +18,8 @@ from secagg.cli.plan import summary
 from secagg.cli.task import described
 from secagg.committee import ServerSecrets
 from secagg.errors import InputError, SecAggError, TooLarge, WireError
-from secagg.planner import Plan
-from secagg.task import Task
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.wire.codec import Reader
 from secagg.wire.frame import Announce, DigestOnly, Frame, Over, decode_frame
 from secagg.wire.header import read_header

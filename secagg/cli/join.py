@@ -20,7 +20,7 @@ from secagg.cli.service import UNKNOWN, leave, run_until_stopped
 from secagg.drive.aio import Contribution, Offer, Outcome, connect, participate
 from secagg.errors import ParameterError, PolicyRefused, TransportError
 from secagg.footprint import peak_rss
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.sansio import system_randomness
 
 _OF_A_TASK = ("task_digest", "payload", "timeout")

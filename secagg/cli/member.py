@@ -20,8 +20,8 @@ from secagg.drive.batches import BatchReport
 from secagg.drive.member import MemberService
 from secagg.errors import ParameterError
 from secagg.footprint import peak_rss
+from secagg.plans.task import Task
 from secagg.store.sqlite import SqliteStore
-from secagg.task import Task
 from secagg.transport import websocket
 
 

@@ -12,8 +12,8 @@ from secagg.cli.files import read_at_most
 from secagg.cli.npy import Vector
 from secagg.committee import ServerSecrets
 from secagg.errors import ParameterError, PolicyRefused
-from secagg.planner import MAX_ENCODED, Plan
-from secagg.task import MAX_TASK, Task
+from secagg.plans.plan import MAX_ENCODED, Plan
+from secagg.plans.task import MAX_TASK, Task
 from secagg.transport import websocket
 from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.wire.frame import DIGEST_SIZE

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from secagg import planner
 from secagg.cli import options
 from secagg.cli.output import handled, report
 from secagg.cli.targets import check_target, write_whole
 from secagg.fields import FixedPoint
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 from secagg.types import Adversary
 
 
@@ -50,7 +51,7 @@ def plan(
     """Explain what a round protects, and what it costs."""
     with handled(as_json):
         check_target(out, "--out", force=force)
-        made = planner.plan(
+        made = choose.plan(
             clients=clients,
             fields={"update": FixedPoint(length, clip, bits)},
             corrupt=corrupt,
@@ -68,7 +69,7 @@ def plan(
         report(summary(made), as_json, lambda: typer.echo(made.explain()))
 
 
-def summary(made: planner.Plan) -> dict[str, object]:
+def summary(made: Plan) -> dict[str, object]:
     """The plan in numbers: the JSON of `secagg plan`, and part of that of `secagg inspect`."""
     return {
         "protocol": made.protocol,

@@ -17,7 +17,7 @@ from secagg.cli.service import UNKNOWN
 from secagg.drive.reporting import ReportOutcome
 from secagg.drive.reporting import report as send_report
 from secagg.footprint import peak_rss
-from secagg.task import Task
+from secagg.plans.task import Task
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from secagg import arguments, planner
+from secagg import arguments
 from secagg.cli import logs, member, options, pinned
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.service import UNKNOWN, clip_notice, leave, revealed, run_until_stopped
@@ -32,7 +32,8 @@ from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError
 from secagg.fields import FixedPoint
 from secagg.footprint import peak_rss
 from secagg.party import Aggregate
-from secagg.planner import Plan
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 from secagg.types import AbortReason
 
 
@@ -130,7 +131,7 @@ def _plan(
 ) -> Plan:
     if clients is None or length is None or bits is None:
         raise ParameterError("serve needs --clients, --length and --bits, or a --role and --task")
-    return planner.plan(
+    return choose.plan(
         clients=clients,
         fields={"update": FixedPoint(length, clip, bits)},
         corrupt=corrupt,

@@ -11,7 +11,7 @@ import typer
 
 from secagg.fields import CLIPPED, FixedPoint
 from secagg.party import Aggregate
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 
 STOPPED = 128 + signal.SIGTERM
 """The exit code after SIGTERM or SIGINT: everything was closed in order, but not done."""

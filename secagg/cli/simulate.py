@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from secagg import planner
 from secagg.cli import logs, options
 from secagg.cli.output import handled, notices, report, rows
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 
 if TYPE_CHECKING:
     from secagg.metered import Source
@@ -54,7 +55,7 @@ def simulate(
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
-        plan = planner.plan(
+        plan = choose.plan(
             clients=clients,
             fields={"update": FixedPoint(length, clip, bits)},
             corrupt=corrupt,
@@ -81,7 +82,7 @@ def _drop(text: str) -> Drop:
     return drop_at(phase, rate)
 
 
-def _run(plan: planner.Plan, drops: list[Drop], seed: int) -> Simulation:
+def _run(plan: Plan, drops: list[Drop], seed: int) -> Simulation:
     from secagg import sim
 
     warm_up(plan)
@@ -99,7 +100,7 @@ def _run(plan: planner.Plan, drops: list[Drop], seed: int) -> Simulation:
         return sim.run(plan, generated(plan, seed), drop=drops, seed=seed, progress=tell)
 
 
-def warm_up(plan: planner.Plan) -> None:
+def warm_up(plan: Plan) -> None:
     """Loads the compiled kernels, so that no client of the measured round pays for it.
 
     A round of few clients and short fields, with weights that make the ring as wide.
@@ -107,7 +108,7 @@ def warm_up(plan: planner.Plan) -> None:
     from secagg import sim
 
     schema, clients = plan.schema, min(plan.threat.clients, _FEW)
-    small = planner.plan(
+    small = choose.plan(
         clients=clients,
         fields={name: replace(field, length=1) for name, field in schema.given},
         corrupt=0,
@@ -121,7 +122,7 @@ def warm_up(plan: planner.Plan) -> None:
     sim.run(small, generated(small, 0))
 
 
-def generated(plan: planner.Plan, seed: int) -> Source:
+def generated(plan: Plan, seed: int) -> Source:
     """Client i draws from numpy's PCG64 seeded by (seed, i): its field uniform in [-clip, clip),
     then its weight uniform from 1 to the plan's max_weight.
     """
@@ -142,7 +143,7 @@ def generated(plan: planner.Plan, seed: int) -> Source:
     return of
 
 
-def _figures(plan: planner.Plan, done: Simulation) -> dict[str, object]:
+def _figures(plan: Plan, done: Simulation) -> dict[str, object]:
     return {
         "protocol": plan.protocol,
         "clients": plan.threat.clients,
@@ -167,13 +168,13 @@ def _clipped(done: Simulation) -> int:
     return sum((done.aggregate.report.clipped or {}).values())
 
 
-def _shape(plan: planner.Plan) -> str:
+def _shape(plan: Plan) -> str:
     if plan.threat.servers > 1:
         return f"{plan.threat.servers} servers, batches of at least {plan.params.min_survivors}"
     return f"{plan.degree} neighbours, threshold {plan.threshold}"
 
 
-def _render(plan: planner.Plan, done: Simulation) -> None:
+def _render(plan: Plan, done: Simulation) -> None:
     total = done.aggregate
     verdict = "equals the plain sum, bit for bit" if done.exact else "DIFFERS FROM THE PLAIN SUM"
     phases = {f"phase {name}": f"{seconds:.3f} s" for name, seconds in done.phases.items()}

@@ -7,7 +7,6 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from secagg import planner
 from secagg.cli import keyfile, options, pinned
 from secagg.cli.output import handled, report
 from secagg.cli.plan import summary
@@ -16,8 +15,9 @@ from secagg.committee import Committee, ServerKeys
 from secagg.crypto import agree, sign
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
-from secagg.planner import Plan
-from secagg.task import Task
+from secagg.plans import choose
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.wire.frame import payload_digest
 
 _OF_A_PLAN = (
@@ -127,7 +127,7 @@ def _planned(
 ) -> Plan:
     if clients is None or length is None:
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
-    return planner.plan(
+    return choose.plan(
         clients=clients,
         fields={"update": FixedPoint(length, clip, bits)},
         max_weight=max_weight,

@@ -15,7 +15,7 @@ from secagg.demo.model import Flat
 from secagg.fields import FixedPoint
 from secagg.kernels import reference
 from secagg.party import Aggregate
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.ring import RingVector
 from secagg.wire.codec import Reader
 from secagg.wire.vector import read_vector

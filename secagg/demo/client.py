@@ -21,7 +21,7 @@ from secagg.demo import model
 from secagg.demo.folder import Folder
 from secagg.demo.task import Task
 from secagg.drive.aio import Contribution, Offer, connect, participate
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.transport.base import Link
 from secagg.wire.frame import Announce, Message, decode_frame
 

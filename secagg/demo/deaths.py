@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.sansio import Params
 
 Schedule: TypeAlias = Mapping[int, Mapping[int, str]]

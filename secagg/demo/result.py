@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from secagg.demo.check import Masked
-from secagg.explain import at_most
-from secagg.planner import Plan
+from secagg.plans.explain import at_most
+from secagg.plans.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secagg import party, planner
+from secagg import party
 from secagg.demo import data, model
 from secagg.demo.check import Contribution, Masked, judge, plain_mean, unmask_nothing
 from secagg.demo.client import FIELD, Orders, training_generator
@@ -31,7 +31,8 @@ from secagg.drive import pump
 from secagg.drive.aio import Service, message_limit
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
-from secagg.planner import Plan
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 from secagg.sansio import Dropped, Event, PhaseEntered
 from secagg.transport import websocket
 from secagg.types import Fault, PartyId
@@ -92,7 +93,7 @@ def make_plan(settings: Settings, parts: Sequence[Samples]) -> Plan:
     largest client's number. Raises ParameterError where the protocol cannot withstand this, or has
     no masks to show. Rounding is to nearest: without randomness the parent can recompute it.
     """
-    plan = planner.plan(
+    plan = choose.plan(
         clients=settings.clients,
         fields={FIELD: FixedPoint(model.LENGTH, CLIP, BITS)},
         corrupt=settings.corrupt,

@@ -17,8 +17,8 @@ from secagg.drive.clock import PhaseClock, why
 from secagg.drive.service import Observer
 from secagg.errors import Aborted, LocalProtocolError
 from secagg.mask import add_streams
+from secagg.plans.task import Task
 from secagg.sansio import Dropped, MemberMachine, Outgoing, PhaseEntered, Write
-from secagg.task import Task
 from secagg.types import COLLECTOR, FIRST_RESERVED, SERVER, AbortReason, Fault, PartyId
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Role
 from secagg.drive.reporting import message_limit, message_of, openers
 from secagg.party import Aggregate
-from secagg.task import Task
+from secagg.plans.task import Task
 from secagg.transport.router import Backoff, Connected, News, Opener, Received, Router
 from secagg.types import PartyId, Seed
 from secagg.wire.frame import Message, Over

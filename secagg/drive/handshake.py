@@ -23,7 +23,7 @@ from secagg.errors import (
     UnknownVersion,
     WireError,
 )
-from secagg.task import Task
+from secagg.plans.task import Task
 from secagg.transport.base import Link
 from secagg.types import Buffer, PartyId, Randomness, Seed, server_id, system_randomness
 from secagg.types import Role as Role

@@ -37,9 +37,9 @@ from secagg.errors import (
     TransportError,
     WireError,
 )
+from secagg.plans.task import Task
 from secagg.sansio import Randomness, Write, system_randomness
 from secagg.store.base import Store
-from secagg.task import Task
 from secagg.transport import websocket
 from secagg.transport.base import Link
 from secagg.transport.router import (

@@ -20,7 +20,7 @@ from secagg.errors import (
     RemoteProtocolError,
     TransportError,
 )
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.records import clipping
 from secagg.sansio import Randomness, system_randomness
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link

@@ -19,9 +19,9 @@ from secagg.arguments import seconds
 from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Role, anonymous
 from secagg.errors import LinkTimeout, ParameterError, RemoteProtocolError, WireError
+from secagg.plans.task import Task
 from secagg.records import clipping
 from secagg.sansio import Aborted, Randomness, system_randomness
-from secagg.task import Task
 from secagg.transport import websocket
 from secagg.transport.base import Link
 from secagg.transport.router import Backoff, Connected, News, Opener, Received, Router

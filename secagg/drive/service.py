@@ -30,7 +30,7 @@ from secagg.errors import (
     TransportError,
     WireError,
 )
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.sansio import Disputed, Dropped, Event, Job, Randomness, system_randomness
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link
 from secagg.types import MAX_CLIENTS, AbortReason, Fault, PartyId

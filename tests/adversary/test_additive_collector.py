@@ -18,10 +18,10 @@ from secagg.errors import Aborted, BelowThreshold, IntegrityError, ParameterErro
 from secagg.fields import Integer
 from secagg.mask import add_streams
 from secagg.party import Client, Collector
-from secagg.planner import plan
+from secagg.plans.choose import plan
+from secagg.plans.task import Task
 from secagg.sansio import Aborted as AbortedEvent
 from secagg.sansio import Dropped, Outgoing
-from secagg.task import Task
 from secagg.testing import counter_randomness
 from secagg.types import COLLECTOR, AbortReason, Fault, PartyId, Seed, server_id
 from secagg.wire.codec import Writer

@@ -21,7 +21,7 @@ from secagg.errors import (
 from secagg.fields import FixedPoint
 from secagg.mask import KEY_SIZE, MAX_BLOCKS, add_stream, add_streams
 from secagg.party import Client, Server
-from secagg.planner import plan
+from secagg.plans.choose import plan
 from secagg.ring import Lane
 from secagg.sansio import ClientMachine
 from secagg.testing import counter_randomness

@@ -11,10 +11,11 @@ import pytest
 
 from bench import additive, common, figures
 from bench.common import Missing, Row, Selection
-from secagg import planner, records
+from secagg import records
 from secagg.effects import Write
 from secagg.errors import IntegrityError, ParameterError, StorageError
 from secagg.fields import FixedPoint
+from secagg.plans import choose
 from secagg.store.memory import MemoryStore
 
 
@@ -69,7 +70,7 @@ def test_a_batch_of_one_group_has_one_round_of_commits() -> None:
 def test_upload_is_what_the_plan_says_and_the_bar_is_told_with_it(d: int, met: bool) -> None:
     (row,) = run(f"n=4,d={d},servers=5,store=memory")["rows"]
     fields = {"update": FixedPoint(d, 1.0, additive.BITS)}
-    plan = planner.plan(clients=4, fields=fields, protocol="additive", servers=5)
+    plan = choose.plan(clients=4, fields=fields, protocol="additive", servers=5)
     assert row["upload_bytes"] == plan.upload_bytes
     assert row["packed_bytes"] == plan.layout.packed_size
     assert row["upload_bar"] == int(1.01 * plan.layout.packed_size) + 500

@@ -16,7 +16,7 @@ from bench.common import Missing, Row, Selection
 from secagg.costs import Rates
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
-from secagg.planner import plan
+from secagg.plans.choose import plan
 
 PHASES = {"advertise-keys", "share-keys", "masked-input", "unmask"}
 

@@ -18,14 +18,15 @@ import typer
 from typer.testing import CliRunner, Result
 
 import secagg
-from secagg import cli, metered, planner, registry
+from secagg import cli, metered, registry
 from secagg.cli import inspect as inspecting
 from secagg.cli import output
 from secagg.cli.inspect import recognise
 from secagg.cli.simulate import generated
 from secagg.errors import InputError, SecAggError, TrailingBytes, Truncated, WireError
 from secagg.fields import FixedPoint
-from secagg.planner import Plan
+from secagg.plans import choose
+from secagg.plans.plan import Plan
 from secagg.types import AbortReason, PartyId
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
 from secagg.wire.header import write_header
@@ -148,7 +149,7 @@ def test_an_expected_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_plan_says_what_the_planner_says() -> None:
     data = answer("plan", *SMALL, "--clip", "2", "--max-weight", "3", "--corrupt", "0.2")
-    made = planner.plan(
+    made = choose.plan(
         clients=10, fields={"update": FixedPoint(50, 2.0, 12)}, corrupt=0.2, max_weight=3
     )
     assert data.keys() >= PLAN_KEYS
@@ -269,7 +270,7 @@ def test_a_round_without_a_sum_is_no_wrong_use() -> None:
 
 def test_inputs_follow_from_seed_and_id() -> None:
     """As the help says: PCG64 seeded by (seed, id), whatever was drawn for others before."""
-    made = planner.plan(clients=5, fields={"update": FixedPoint(4, 2.0, 8)}, max_weight=9)
+    made = choose.plan(clients=5, fields={"update": FixedPoint(4, 2.0, 8)}, max_weight=9)
     source = generated(made, 7)
     source(PartyId(0))
     mine: Any = source(PartyId(3))
@@ -309,7 +310,7 @@ def test_a_broken_protocol_does_not_hide_the_others(monkeypatch: pytest.MonkeyPa
 
 
 def made() -> Plan:
-    return planner.plan(clients=10, fields={"update": FixedPoint(50, 1.0, 12)})
+    return choose.plan(clients=10, fields={"update": FixedPoint(50, 1.0, 12)})
 
 
 def npy(array: Any, **options: Any) -> bytes:
@@ -328,7 +329,7 @@ def test_inspect_reads_a_plan(tmp_path: Path) -> None:
 
 
 def test_inspect_reads_a_plan_that_protects_nobody() -> None:
-    plain = planner.plan(clients=4, fields={"u": FixedPoint(5, 1.0, 8)}, protocol="plainsum")
+    plain = choose.plan(clients=4, fields={"u": FixedPoint(5, 1.0, 8)}, protocol="plainsum")
     assert recognise(plain.encode())["protocol"] == "plainsum"
 
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from secagg import planner, simulate
+from secagg import simulate
 from secagg.cli import app, keyfile
 from secagg.committee import ServerSecrets, opening_secret
 from secagg.drive.collecting import Keep
 from secagg.errors import InputError, PolicyRefused
 from secagg.fields import FixedPoint, Integer
-from secagg.task import Task
+from secagg.plans import choose
+from secagg.plans.task import Task
 from secagg.types import Seed
 from secagg.wire.frame import payload_digest
 
@@ -135,7 +136,7 @@ def test_a_task_holds_the_plan_the_keys_and_the_payload(tmp_path: Path) -> None:
     keys = [keyfile.read_server(tmp_path / f"server{i}.key") for i in range(3)]
     assert list(task.committee.servers) == [k.public for k in keys], "the leader is the first"
     assert task.committee.epoch == 7 and task.payload_digest == payload_digest(b"what to compute")
-    assert task.plan == planner.plan(
+    assert task.plan == choose.plan(
         clients=5,
         fields={"update": FixedPoint(30, 1.0, 12)},
         dropout="0.4",
@@ -262,7 +263,7 @@ def test_the_collector_needs_every_server_and_its_own_key(tmp_path: Path) -> Non
 
 def test_a_file_of_one_vector_is_for_a_plan_of_one_field(tmp_path: Path) -> None:
     fields = {"a": Integer(4, 9), "b": Integer(4, 9)}
-    made = planner.plan(clients=5, fields=fields, servers=2)
+    made = choose.plan(clients=5, fields=fields, servers=2)
     (tmp_path / "plan").write_bytes(made.encode())
     public, collector = make_keys(tmp_path, 2)
     task = tmp_path / "task"

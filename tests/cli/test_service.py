@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from secagg.cli.join import join
 from secagg.cli.serve import serve
 from secagg.fields import FixedPoint
-from secagg.planner import plan
+from secagg.plans.choose import plan
 
 ROOT = Path(__file__).parents[2]
 LENGTH = 30

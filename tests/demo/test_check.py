@@ -19,7 +19,8 @@ from secagg.demo.check import (
 from secagg.drive import pump
 from secagg.fields import FixedPoint
 from secagg.party import Aggregate, Client, Server
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.types import PartyId
 from secagg.wire.codec import Writer
 from secagg.wire.vector import write_vector

@@ -17,7 +17,7 @@ from secagg.demo.model import LENGTH, Samples
 from secagg.demo.task import Task
 from secagg.errors import InputError, TrailingBytes, Truncated
 from secagg.fields import Integer
-from secagg.planner import plan
+from secagg.plans.choose import plan
 from secagg.transport import memory
 from secagg.types import PartyId
 from secagg.wire.frame import Announce, DigestOnly, Message

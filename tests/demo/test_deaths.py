@@ -11,7 +11,8 @@ from secagg.demo.deaths import MOST, schedule, withstood
 from secagg.drive import pump
 from secagg.fields import Integer
 from secagg.party import Client, Server
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.types import PartyId
 from secagg_protocols.secagg.params import SecAggParams
 

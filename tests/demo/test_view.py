@@ -13,7 +13,7 @@ from secagg.demo import view
 from secagg.demo.check import Masked
 from secagg.demo.result import Progress, Result, Row
 from secagg.fields import FixedPoint
-from secagg.planner import plan
+from secagg.plans.choose import plan
 
 AGREED = plan(
     clients=16,

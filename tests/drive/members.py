@@ -19,10 +19,11 @@ from secagg.drive.reporting import Reporter, ReportOutcome, greeted
 from secagg.errors import LinkClosed
 from secagg.fields import Integer
 from secagg.party import Aggregate
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
-from secagg.task import Task
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory
 from secagg.transport.base import Link

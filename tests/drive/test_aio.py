@@ -39,7 +39,8 @@ from secagg.errors import (
     WireError,
 )
 from secagg.fields import FixedPoint, Integer
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
 from secagg.transport import memory
 from secagg.transport.base import Link

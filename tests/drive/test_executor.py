@@ -26,7 +26,8 @@ from secagg.drive.aio import Contribution, Offer, Service, participate
 from secagg.drive.executor import check_executor, run_jobs, run_jobs_async
 from secagg.errors import Aborted, InvalidKey, PolicyRefused
 from secagg.fields import Integer
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.ring import Layout, Ring, RingVector, Segment
 from secagg.sansio import Event, Job, PhaseEntered
 from secagg.testing import Act, Carried, Network, Schedule

@@ -33,7 +33,7 @@ from secagg.errors import (
     UnknownVersion,
     WireError,
 )
-from secagg.task import Task
+from secagg.plans.task import Task
 from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.types import SERVER, PartyId

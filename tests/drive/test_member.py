@@ -29,11 +29,11 @@ from secagg.errors import (
     PolicyRefused,
     StorageError,
 )
+from secagg.plans.task import Task
 from secagg.sansio import Dropped, Event, PhaseEntered, Write
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.store.sqlite import SqliteStore
-from secagg.task import Task
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory, websocket
 from secagg.transport.base import Link

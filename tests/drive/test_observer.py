@@ -8,7 +8,7 @@ import numpy as np
 
 from secagg.drive.aio import Contribution, Offer, Service, participate
 from secagg.fields import Integer
-from secagg.planner import plan
+from secagg.plans.choose import plan
 from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
 from secagg.transport import memory
 from secagg.types import Fault

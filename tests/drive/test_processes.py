@@ -19,7 +19,8 @@ from secagg.drive.aio import (
     serve,
 )
 from secagg.fields import Integer
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.types import Fault
 
 ROOT = Path(__file__).parents[2]

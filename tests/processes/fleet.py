@@ -25,8 +25,8 @@ from secagg.drive import collecting, reporting
 from secagg.drive.reporting import ReportOutcome
 from secagg.fields import Integer
 from secagg.party import Aggregate
-from secagg.planner import plan
-from secagg.task import Task
+from secagg.plans.choose import plan
+from secagg.plans.task import Task
 from secagg.types import Seed
 
 ROOT = Path(__file__).parents[2]

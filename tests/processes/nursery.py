@@ -61,13 +61,14 @@ def prepare() -> None:
         import_module(name)
     from typer.testing import CliRunner
 
-    from secagg import planner, sim
+    from secagg import sim
     from secagg.cli import app
     from secagg.fields import Integer
+    from secagg.plans import choose
 
     CliRunner().invoke(app, ["serve", "--role", "helper"])  # it is refused, and all is imported
 
-    plan = planner.plan(clients=3, fields={"update": Integer(1, 5)}, dropout=0, servers=2)
+    plan = choose.plan(clients=3, fields={"update": Integer(1, 5)}, dropout=0, servers=2)
     sim.simulate(plan, lambda me: {"update": [me]})  # loads the kernels
 
 

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from secagg.cli import app
-from secagg.task import Task
+from secagg.plans.task import Task
 from tests.processes.fleet import LENGTH, LIMIT, ROOT, Fleet, Nursery, free_ports, plain_sum
 
 Start = Callable[..., subprocess.Popen[str]]

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 import secagg
 from secagg import records
 from secagg.errors import ParameterError
-from secagg.explain import at_most
 from secagg.fields import FixedPoint, Integer, Schema
-from secagg.planner import Plan
+from secagg.plans.explain import at_most
+from secagg.plans.plan import Plan
 
 FLOATS = [float, np.float16, np.float32, np.float64, np.longdouble, np.int32, Fraction]
 INTEGERS = [int, np.int16, np.uint16, np.int32, np.int64, np.uint64]

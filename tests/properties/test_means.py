@@ -13,7 +13,7 @@ from secagg.drive import pump
 from secagg.errors import Aborted, BelowThreshold
 from secagg.fields import FixedPoint, Integer
 from secagg.party import Client, Server
-from secagg.planner import plan
+from secagg.plans.choose import plan
 from secagg.testing import counter_randomness
 from secagg.types import PartyId
 from tests.networks import PHASES

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from secagg import planner
 from secagg.drive.ensemble import Keys
 from secagg.fields import FixedPoint
 from secagg.mask import add_streams
 from secagg.party import Client
+from secagg.plans import choose
+from secagg.plans.task import Task
 from secagg.sansio import MemberMachine
-from secagg.task import Task
 from secagg.testing.network import counter_randomness
 from secagg.types import PartyId, server_id
 
 KEYS = Keys(3, counter_randomness(b"memory"))
 TASK = Task(
-    planner.plan(
+    choose.plan(
         clients=4, fields={"update": FixedPoint(1000, 1.0, 16)}, protocol="additive", servers=3
     ),
     KEYS.committee,

@@ -14,7 +14,7 @@ from secagg.drive.ensemble import Keys
 from secagg.errors import ParameterError
 from secagg.fields import Integer
 from secagg.mask import add_streams
-from secagg.planner import plan
+from secagg.plans.choose import plan
 from secagg.sansio import ProtocolInfo, Session
 from secagg.testing import counter_randomness
 from secagg.types import PartyId, smallest_sum

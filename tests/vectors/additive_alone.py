@@ -11,8 +11,8 @@ from alone import Steps, scenario_of
 from operations import Data
 from scripts import MIXED
 
-from secagg.planner import plan
-from secagg.task import Task
+from secagg.plans.choose import plan
+from secagg.plans.task import Task
 
 Shake = Callable[[str, int], bytes]
 

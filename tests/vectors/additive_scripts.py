@@ -15,8 +15,8 @@ from scripts import PAYLOAD, UPDATE, Tamper, ring_input, shake
 from secagg.committee import Committee, ServerSecrets, opening_secret
 from secagg.crypto.agree import public_key
 from secagg.fields import Field, Schema
-from secagg.planner import Plan
-from secagg.task import Task
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.types import Randomness, Threat
 from secagg.wire.frame import payload_digest
 from secagg_protocols.additive.params import AdditiveParams

@@ -17,8 +17,8 @@ from operations import Data, Tape, event_of, observed, to_bytes, to_vector
 from secagg import mask, records
 from secagg.committee import ServerSecrets, opening_secret
 from secagg.crypto import hpke
+from secagg.plans.task import Task
 from secagg.sansio import RingTotal
-from secagg.task import Task
 from secagg.types import COLLECTOR, SERVER, PartyId, server_id
 from secagg.wire.frame import payload_digest
 

@@ -10,7 +10,7 @@ import borderline
 from operations import OUTPUTS, Data, perform
 
 from secagg.fields import Field, FixedPoint, Integer, Schema
-from secagg.planner import plan
+from secagg.plans.choose import plan
 from secagg.types import AbortReason, PartyId
 from secagg.wire import frame
 from secagg.wire.codec import Writer

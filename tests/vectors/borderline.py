@@ -13,7 +13,8 @@ from typing import Any
 
 from secagg.errors import ParameterError
 from secagg.fields import Integer
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.types import Threat
 from secagg_protocols.secagg.params import SecAggParams
 

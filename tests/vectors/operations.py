@@ -19,10 +19,10 @@ from secagg.crypto import agree, labels, sign
 from secagg.crypto.hpke import OpeningKey
 from secagg.errors import CryptoError, InvalidShare, RemoteProtocolError, SecAggError, WireError
 from secagg.fields import FixedPoint, Schema
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.ring import Layout, Ring, Segment
 from secagg.sansio import Aborted, Disputed, Dropped, Event, Finished, Ignored, RingTotal, Session
-from secagg.task import Task
 from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from operations import Data
 from scripts import Honest, Round, Script, complete, flipped, regular, ring_input, square
 
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 
 KEYS, KEY_LIST, SHARES, SHARE_LIST, INPUT, REQUEST, ANSWER, ABORT = range(1, 9)
 

@@ -11,7 +11,7 @@ from typing import Any
 from operations import OUTPUTS, Data, Stage
 
 from secagg.fields import Field, FixedPoint, Integer, Schema
-from secagg.planner import Plan
+from secagg.plans.plan import Plan
 from secagg.types import Threat
 from secagg_protocols.plainsum import PlainSumParams
 from secagg_protocols.secagg.params import SecAggParams

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, TooLarge, UnknownVersion
-from secagg.planner import MAX_ENCODED, Plan
+from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.sansio import Session
 from secagg.types import MAX_SERVERS, Buffer
 from secagg.wire.codec import Reader, Writer

@@ -11,8 +11,9 @@ import pytest
 
 from secagg.errors import ParameterError, SecAggError, TooLarge, UnknownVersion
 from secagg.fields import Integer
-from secagg.planner import Plan, plan
-from secagg.task import MAX_TASK, Task
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
+from secagg.plans.task import MAX_TASK, Task
 from secagg.wire.frame import payload_digest
 from tests.ensembles import keys_of
 

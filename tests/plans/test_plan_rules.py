@@ -20,14 +20,15 @@ import secagg
 from secagg import registry
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Integer
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.types import Threat
 from secagg_protocols.secagg import check as checking
 from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.params import MAX_DEGREE, SecAggParams, find_parameters
 from secagg_protocols.secagg.tails import Tails
 
-VECTORS = Path(__file__).parents[2] / "shared" / "vectors" / "plan_parameters.json"
+VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "plan_parameters.json"
 FIELDS = {"u": Integer(2, 9)}
 THREATS = [("0.1", "0.2"), ("0.2", "0.2"), ("0.05", "0.1")]
 SOAK = bool(os.environ.get("SECAGG_SOAK"))

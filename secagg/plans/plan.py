@@ -1,29 +1,26 @@
-"""Plan: threat model + fields -> protocol, parameters, ring widths, cost, guarantee.
+"""A plan: threat model, fields, protocol and parameters, and their one encoding.
 
-A plan is what the parties of a round agree on before it starts. Its encoding is canonical, its
+It is what the parties of a round agree on before it starts. Its encoding is canonical, its
 digest binds every session made from it, and one that breaks a rule cannot be constructed, whether
-it was chosen here or came from a peer (specs/01-wire.md §4).
+it was chosen here (plans.choose) or came from a peer (specs/01-wire.md §4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TypeAlias
 
-from secagg import arguments, registry
-from secagg.arguments import choice, flag, integer, text
+from secagg import registry
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion, WireError
-from secagg.explain import client_seconds, expansion, explanation
-from secagg.fields import Field, FixedPoint, Schema
+from secagg.fields import FixedPoint, Schema
+from secagg.plans.explain import expansion, explanation
+from secagg.plans.threat import threat_of, with_servers
 from secagg.ring import Layout
-from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo, Session
-from secagg.types import ADVERSARIES, MAX_CLIENTS, MAX_SERVERS, Adversary, Buffer, Threat
+from secagg.sansio import Cost, Params, ProtocolInfo, Session
+from secagg.types import ADVERSARIES, Buffer, Threat
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema, write_schema
 
@@ -37,54 +34,6 @@ PARAMETERS_ONLY = "parameters only"
 
 _MAX_NAME = 64
 _MAX_PARAMS = 1 << 10
-
-Exact: TypeAlias = int | float | str | Fraction | Decimal
-"""A fraction, taken as the decimal it prints as: 0.1 is 1/10, not the nearest binary float."""
-
-
-def plan(
-    *,
-    clients: int,
-    fields: Mapping[str, Field],
-    corrupt: Exact = 0.1,
-    dropout: Exact = 0.2,
-    adversary: Adversary = "semi-honest",
-    protocol: str | None = None,
-    min_clients: int | None = None,
-    max_weight: int = 1,
-    servers: int = 1,
-    direct: bool = False,
-    clipped: bool = False,
-) -> Plan:
-    """A plan that withstands the threat, or the one of the protocol that is named.
-
-    clients: the most that take part. fields: name -> FixedPoint or Integer, in order. corrupt,
-    dropout: the fractions of clients that may collude with the server, and that may be lost
-    before their last answer, whatever the phase; in [0, 1), and rounded up to whole clients.
-    min_clients: end a round that starts with fewer; kept as it is, or refused. servers: how many
-    hold shares, of whom one is trusted by each client, whichever that is; with one there are no
-    shares. direct: clients reach each of several servers themselves. clipped: adds a lane of that
-    name, in which every client says how many of its elements it has clipped; their total is
-    revealed with the sums.
-
-    With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
-    and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
-    message that depends on the graph grows with the degree, so SecAgg+ wins wherever it is
-    feasible, and SecAgg stands in where it is not. A protocol without a threat model is used only
-    when named.
-
-    Raises ParameterError with the rule that cannot be met, and what would do instead;
-    HeadroomError with the proof that a sum could wrap.
-    """
-    threat = _threat(clients, corrupt, dropout, adversary, min_clients)
-    threat = _with_servers(threat, servers, direct)
-    schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
-    if protocol is None:
-        name, params = _chosen(threat, schema.layout)
-    else:
-        name = text("protocol", protocol)
-        params = _feasible(registry.load(name), threat)
-    return Plan(threat, schema, name, params)
 
 
 @dataclass(frozen=True)
@@ -192,7 +141,7 @@ class Plan:
                 f"the plan's protocol {protocol} protects against nobody: pin the plan, and pass "
                 "allow_unprotected=True, if that is what you want"
             )
-        threat = _with_servers(threat, params.servers, params.direct)
+        threat = with_servers(threat, params.servers, params.direct)
         return cls(threat, schema, protocol, params)
 
     def digest(self) -> bytes:
@@ -233,71 +182,6 @@ class Plan:
         return "\n".join([*lines, f"Digest of this plan: {self.digest().hex()}"])
 
 
-def _threat(
-    clients: int, corrupt: Exact, dropout: Exact, adversary: str, min_clients: int | None
-) -> Threat:
-    clients = integer("clients", clients, 1, MAX_CLIENTS)
-    if min_clients is not None:
-        min_clients = integer("min_clients", min_clients, 1, clients)
-    known = choice("adversary", adversary, ADVERSARIES)
-    return Threat(
-        clients, _exact("corrupt", corrupt), _exact("dropout", dropout), known, min_clients
-    )
-
-
-def _with_servers(threat: Threat, servers: int, direct: bool) -> Threat:
-    """Not written into a plan's threat: its parameters say them."""
-    servers = integer("servers", servers, 1, MAX_SERVERS)
-    if flag("direct", direct) and servers == 1:
-        raise ParameterError("direct is for plans of several servers: with one there is no other")
-    return replace(threat, servers=servers, direct=direct)
-
-
-def _exact(what: str, value: Exact) -> Fraction:
-    fraction = arguments.fraction(what, value)
-    if fraction == 1:
-        raise ParameterError(f"{what} must lie in [0, 1), not be all of them")
-    if fraction.denominator >> 32:
-        raise ParameterError(
-            f"{what} is not a ratio of two 32-bit integers; write it with fewer "
-            'digits, or as a string or Fraction such as "1/3"'
-        )
-    return fraction
-
-
-def _feasible(info: ProtocolInfo, threat: Threat) -> Params:
-    params = info.parameters(threat)
-    if isinstance(params, Infeasible):
-        raise ParameterError(_refusal(info, params))
-    return params
-
-
-def _refusal(info: ProtocolInfo, why: Infeasible) -> str:
-    return f"{info.name}: {why.rule}" + (f" ({why.instead})" if why.instead else "")
-
-
-def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
-    offers: list[tuple[tuple[bool, bool, int, float, str], Params]] = []
-    refusals = []
-    for info in map(registry.load, registry.available()):
-        if not info.threat_models:
-            continue
-        params = info.parameters(threat)
-        if isinstance(params, Infeasible):
-            refusals.append(_refusal(info, params))
-            continue
-        cost = info.cost(threat, params, layout)
-        unserved = threat.adversary not in info.threat_models
-        deferred = info.preferred(threat) is None
-        rank = (unserved, deferred, cost.upload_bytes, client_seconds(cost), info.name)
-        offers.append((rank, params))
-    if not offers:
-        why = "; ".join(refusals) or "none is installed; put `protocols` on the path"
-        raise ParameterError(f"no protocol withstands this: {why}")
-    rank, params = min(offers, key=lambda offer: offer[0])
-    return rank[-1], params
-
-
 def _read_version(reader: Reader) -> None:
     version, suite = reader.u8("version"), reader.u8("suite")
     if (version, suite) != (VERSION, SUITE):
@@ -314,7 +198,7 @@ def _read_threat(reader: Reader) -> Threat:
     if adversary >= len(ADVERSARIES):
         raise WireError(f"adversary {adversary} is unknown")
     min_clients = reader.u32("min_clients")
-    return _threat(clients, corrupt, dropout, ADVERSARIES[adversary], min_clients or None)
+    return threat_of(clients, corrupt, dropout, ADVERSARIES[adversary], min_clients or None)
 
 
 def _read_fraction(reader: Reader, what: str) -> Fraction:

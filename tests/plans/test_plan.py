@@ -27,7 +27,8 @@ from secagg.errors import (
     WireError,
 )
 from secagg.fields import Field, FixedPoint, Integer
-from secagg.planner import Plan, plan
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.ring import Layout
 from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo
 from secagg.types import Adversary, Threat

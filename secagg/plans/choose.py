@@ -1,0 +1,94 @@
+"""`plan()`: threat model + fields -> protocol, parameters, ring widths, cost, guarantee."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from secagg import registry
+from secagg.arguments import flag, text
+from secagg.errors import ParameterError
+from secagg.fields import Field, Schema
+from secagg.plans.explain import client_seconds
+from secagg.plans.plan import Plan
+from secagg.plans.threat import Exact, threat_of, with_servers
+from secagg.ring import Layout
+from secagg.sansio import Infeasible, Params, ProtocolInfo
+from secagg.types import Adversary, Threat
+
+
+def plan(
+    *,
+    clients: int,
+    fields: Mapping[str, Field],
+    corrupt: Exact = 0.1,
+    dropout: Exact = 0.2,
+    adversary: Adversary = "semi-honest",
+    protocol: str | None = None,
+    min_clients: int | None = None,
+    max_weight: int = 1,
+    servers: int = 1,
+    direct: bool = False,
+    clipped: bool = False,
+) -> Plan:
+    """A plan that withstands the threat, or the one of the protocol that is named.
+
+    clients: the most that take part. fields: name -> FixedPoint or Integer, in order. corrupt,
+    dropout: the fractions of clients that may collude with the server, and that may be lost
+    before their last answer, whatever the phase; in [0, 1), and rounded up to whole clients.
+    min_clients: end a round that starts with fewer; kept as it is, or refused. servers: how many
+    hold shares, of whom one is trusted by each client, whichever that is; with one there are no
+    shares. direct: clients reach each of several servers themselves. clipped: adds a lane of that
+    name, in which every client says how many of its elements it has clipped; their total is
+    revealed with the sums.
+
+    With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
+    and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
+    message that depends on the graph grows with the degree, so SecAgg+ wins wherever it is
+    feasible, and SecAgg stands in where it is not. A protocol without a threat model is used only
+    when named.
+
+    Raises ParameterError with the rule that cannot be met, and what would do instead;
+    HeadroomError with the proof that a sum could wrap.
+    """
+    threat = threat_of(clients, corrupt, dropout, adversary, min_clients)
+    threat = with_servers(threat, servers, direct)
+    schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
+    if protocol is None:
+        name, params = _chosen(threat, schema.layout)
+    else:
+        name = text("protocol", protocol)
+        params = _feasible(registry.load(name), threat)
+    return Plan(threat, schema, name, params)
+
+
+def _feasible(info: ProtocolInfo, threat: Threat) -> Params:
+    params = info.parameters(threat)
+    if isinstance(params, Infeasible):
+        raise ParameterError(_refusal(info, params))
+    return params
+
+
+def _refusal(info: ProtocolInfo, why: Infeasible) -> str:
+    return f"{info.name}: {why.rule}" + (f" ({why.instead})" if why.instead else "")
+
+
+def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
+    offers: list[tuple[tuple[bool, bool, int, float, str], Params]] = []
+    refusals = []
+    for info in map(registry.load, registry.available()):
+        if not info.threat_models:
+            continue
+        params = info.parameters(threat)
+        if isinstance(params, Infeasible):
+            refusals.append(_refusal(info, params))
+            continue
+        cost = info.cost(threat, params, layout)
+        unserved = threat.adversary not in info.threat_models
+        deferred = info.preferred(threat) is None
+        rank = (unserved, deferred, cost.upload_bytes, client_seconds(cost), info.name)
+        offers.append((rank, params))
+    if not offers:
+        why = "; ".join(refusals) or "none is installed; put `protocols` on the path"
+        raise ParameterError(f"no protocol withstands this: {why}")
+    rank, params = min(offers, key=lambda offer: offer[0])
+    return rank[-1], params
