@@ -22,9 +22,9 @@ from secagg.types import PartyId
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import PROTOCOL as ADDITIVE
-from secagg_protocols.additive.messages import Report, Shape
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import Context, SeedShare, read_packed, read_seed
+from secagg_protocols.reports.messages import Report, Shape
 from secagg_protocols.ring import RingParams, RingParty, collude, run
 
 SALARIES = {"Ada": 4_210, "Ben": 3_875, "Cleo": 6_340, "Dan": 5_125, "Eve": 2_990}

@@ -13,10 +13,10 @@ from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import decode_frame
 from secagg.wire.header import read_header
 from secagg.wire.schema import read_schema, write_schema
-from secagg_protocols.additive import messages as additive
-from secagg_protocols.additive.book import Row
 from secagg_protocols.additive.params import decode_params as decode_additive_params
 from secagg_protocols.plainsum import decode_params as decode_plainsum_params
+from secagg_protocols.reports import messages as additive
+from secagg_protocols.reports.book import Row
 from secagg_protocols.secagg import messages
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import decode_params

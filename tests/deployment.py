@@ -14,8 +14,8 @@ from functools import partial
 from secagg.sansio import Dropped, Write
 from secagg.store.memory import MemoryStore
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.messages import Tag
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.messages import Tag
 from tests.ensembles import LEADER, Setting, tag_of
 from tests.networks import inputs_of
 

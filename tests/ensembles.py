@@ -21,9 +21,9 @@ from secagg.types import PartyId, Seed, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import PROTOCOL
-from secagg_protocols.additive.messages import Head, Receipt, Report, Shape, Tag, read_head
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import Context
+from secagg_protocols.reports.messages import Head, Receipt, Report, Shape, Tag, read_head
 from tests.networks import LAYOUT, PAYLOAD, inputs_of
 
 TINY = Layout((Segment(Ring(3), 1),))

@@ -18,7 +18,7 @@ from secagg.types import SERVER, Fault, PartyId, Seed, server_id
 from secagg.wire.codec import Writer
 from secagg.wire.header import write_header
 from secagg.wire.vector import write_vector
-from secagg_protocols.additive.messages import Head, Report, Tag, front
+from secagg_protocols.reports.messages import Head, Report, Tag, front
 from tests.ensembles import LEADER, Outcome, Setting, assert_exact, other, outcome, params_of
 from tests.networks import LAYOUT, inputs_of
 

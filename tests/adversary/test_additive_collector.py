@@ -26,9 +26,9 @@ from secagg.testing import counter_randomness
 from secagg.types import COLLECTOR, AbortReason, Fault, PartyId, Seed, server_id
 from secagg.wire.codec import Writer
 from secagg.wire.vector import write_vector
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.collector import Collector as Machine
-from secagg_protocols.additive.messages import Included, Statement, Tag, Total
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.collector import Collector as Machine
+from secagg_protocols.reports.messages import Included, Statement, Tag, Total
 from tests.ensembles import HELPER, LEADER, TINY, Setting, keys_of, other, params_of, told
 
 SETTING = Setting(params_of(3, clients=4), TINY)

@@ -14,7 +14,7 @@ import pytest
 from secagg.sansio import Dropped, Outgoing
 from secagg.testing import Carried
 from secagg.types import FIRST_RESERVED, PartyId, server_id
-from secagg_protocols.additive.messages import Tag
+from secagg_protocols.reports.messages import Tag
 from tests.adversary.test_additive_tampering import PLACES, Place, by_name
 from tests.ensembles import TINY, Log, Setting, other, outcome, params_of, tag_of
 

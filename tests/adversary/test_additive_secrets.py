@@ -22,10 +22,10 @@ from secagg.types import AbortReason, PartyId, Seed
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg.wire.vector import PackedVector, read_vector
-from secagg_protocols.additive.book import Pending, Row, State
-from secagg_protocols.additive.messages import Report, Tag, Total
-from secagg_protocols.additive.seals import Seals
 from secagg_protocols.additive.sharing import SeedShare
+from secagg_protocols.reports.book import Pending, Row, State
+from secagg_protocols.reports.messages import Report, Tag, Total
+from secagg_protocols.reports.seals import Seals
 from tests.adversary.test_secrets import _spellings
 from tests.deployment import Deployment
 from tests.ensembles import HELPER, LEADER, Setting, other, params_of

@@ -19,8 +19,8 @@ from secagg.sansio import Dropped, Outgoing
 from secagg.types import COLLECTOR, AbortReason, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.messages import (
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.messages import (
     Head,
     Included,
     Receipt,

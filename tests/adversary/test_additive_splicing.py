@@ -20,9 +20,9 @@ from secagg.mask import add_streams
 from secagg.sansio import Dropped, Outgoing
 from secagg.testing import counter_randomness, plain_sum
 from secagg.types import Fault, PartyId, Randomness, Seed, server_id
-from secagg_protocols.additive.messages import Head, Report, Sealed, Tag, front
 from secagg_protocols.additive.sharing import make_report
-from secagg_protocols.additive.states import ClientState
+from secagg_protocols.reports.messages import Head, Report, Sealed, Tag, front
+from secagg_protocols.reports.states import ClientState
 from tests.ensembles import (
     HELPER,
     LEADER,

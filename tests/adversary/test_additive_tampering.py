@@ -17,8 +17,8 @@ from secagg.crypto import hpke
 from secagg.crypto.sign import KEY_SIZE, SIGNATURE_SIZE
 from secagg.errors import RemoteProtocolError
 from secagg.types import COLLECTOR, AbortReason, PartyId
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.messages import Tag
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.messages import Tag
 from tests.ensembles import (
     HELPER,
     LEADER,

@@ -19,8 +19,8 @@ from secagg.sansio import Dropped, Finished, Ignored, Outgoing, PhaseEntered
 from secagg.testing import counter_randomness
 from secagg.types import COLLECTOR, SERVER, AbortReason, Fault, PartyId, server_id
 from secagg_protocols.additive import PROTOCOL as ADDITIVE
-from secagg_protocols.additive.messages import Tag
 from secagg_protocols.plainsum import PROTOCOL as PLAIN
+from secagg_protocols.reports.messages import Tag
 from tests.ensembles import (
     HELPER,
     LEADER,

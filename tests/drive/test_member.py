@@ -40,7 +40,7 @@ from secagg.transport.base import Link
 from secagg.transport.router import Channel, Router
 from secagg.types import SERVER, AbortReason, PartyId, server_id
 from secagg.wire.frame import Message, decode_frame
-from secagg_protocols.additive.messages import Tag
+from secagg_protocols.reports.messages import Tag
 from tests.drive.members import (
     LENGTH,
     QUICK,

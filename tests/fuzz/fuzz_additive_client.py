@@ -9,8 +9,8 @@ from typing import Any
 
 from secagg.errors import RemoteProtocolError
 from secagg.types import PartyId, server_id
-from secagg_protocols.additive.messages import Tag
-from secagg_protocols.additive.states import ClientState
+from secagg_protocols.reports.messages import Tag
+from secagg_protocols.reports.states import ClientState
 from tests import decoders
 from tests.ensembles import LEADER, TINY, Setting, head_of, params_of, receipt_of
 from tests.fuzz.engine import main, twin

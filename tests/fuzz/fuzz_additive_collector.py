@@ -9,7 +9,7 @@ from typing import Any
 
 from secagg.errors import Aborted
 from secagg.types import server_id
-from secagg_protocols.additive.messages import Tag
+from secagg_protocols.reports.messages import Tag
 from tests import decoders
 from tests.decoders import ADDITIVE
 from tests.ensembles import told

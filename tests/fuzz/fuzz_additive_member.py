@@ -13,7 +13,7 @@ from typing import Any
 
 from secagg.sansio import Dropped
 from secagg.types import COLLECTOR, PartyId
-from secagg_protocols.additive.messages import Tag
+from secagg_protocols.reports.messages import Tag
 from tests import decoders
 from tests.ensembles import HELPER, LEADER, TINY, Setting, between, params_of
 from tests.fuzz.engine import main, twin

@@ -6,7 +6,7 @@ What is accepted is written again to the same bytes: there is one encoding only.
 from __future__ import annotations
 
 from secagg.errors import SecAggError
-from secagg_protocols.additive.book import Row, State
+from secagg_protocols.reports.book import Row, State
 from tests import decoders
 from tests.fuzz.engine import main
 

@@ -19,9 +19,9 @@ from secagg.types import PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.frame import HEAD_SIZE, MESSAGE
 from secagg.wire.header import HEADER_SIZE, read_header
-from secagg_protocols.additive.helper import Helper
-from secagg_protocols.additive.leader import Leader
-from secagg_protocols.additive.messages import ID_SIZE, NAMES, Ruling, Tag, Verdict
+from secagg_protocols.reports.helper import Helper
+from secagg_protocols.reports.leader import Leader
+from secagg_protocols.reports.messages import ID_SIZE, NAMES, Ruling, Tag, Verdict
 
 REPORT_STATES = {1: "pending", 2: "rejected", 3: "included"}
 BATCH_STATES = {1: "upload", 2: "agree", 3: "locked", 4: "aborted"}

@@ -21,8 +21,8 @@ POLL = 0.01
 
 LOADED = (
     "secagg.cli.serve",
-    "secagg_protocols.additive.leader",
-    "secagg_protocols.additive.helper",
+    "secagg_protocols.reports.leader",
+    "secagg_protocols.reports.helper",
     "tests.processes.mortal",
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.h11_impl",

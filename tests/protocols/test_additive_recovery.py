@@ -23,8 +23,8 @@ from secagg.errors import (
 )
 from secagg.testing import plain_sum
 from secagg.types import PartyId, server_id
-from secagg_protocols.additive.messages import Report, Tag
-from secagg_protocols.additive.states import ClientState
+from secagg_protocols.reports.messages import Report, Tag
+from secagg_protocols.reports.states import ClientState
 from tests.deployment import Deployment, Rows
 from tests.ensembles import HELPER, LEADER, Setting, between, key_of, other, params_of, parsed
 from tests.networks import LAYOUT, inputs_of

@@ -17,7 +17,7 @@ from secagg.errors import Aborted, StorageError
 from secagg.sansio import Aborted as AbortEvent
 from secagg.testing import plain_sum
 from secagg.types import COLLECTOR, AbortReason, PartyId, server_id
-from secagg_protocols.additive.states import Stage
+from secagg_protocols.reports.states import Stage
 from tests.ensembles import LEADER, Setting, params_of
 from tests.networks import LAYOUT, inputs_of
 

@@ -21,8 +21,8 @@ from secagg.mask import add_streams
 from secagg.ring import Layout, Ring, Segment
 from secagg.testing import counter_randomness
 from secagg.types import Seed
-from secagg_protocols.additive.messages import Report, Sealed, Tag
 from secagg_protocols.additive.sharing import make_report, read_packed, read_seed
+from secagg_protocols.reports.messages import Report, Sealed, Tag
 from tests.ensembles import HELPER, LEADER, Setting, other, params_of, told
 from tests.networks import PAYLOAD, inputs_of
 

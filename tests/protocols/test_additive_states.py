@@ -19,13 +19,13 @@ from secagg.errors import Aborted, LocalProtocolError, RemoteProtocolError
 from secagg.sansio import Dropped, Ignored, Outgoing
 from secagg.types import COLLECTOR, AbortReason, Fault, PartyId, server_id
 from secagg.wire.header import write_header
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.helper import Helper
-from secagg_protocols.additive.leader import Leader
-from secagg_protocols.additive.messages import NAMES, Head, Tag
-from secagg_protocols.additive.states import HELPER as HELPER_TABLE
-from secagg_protocols.additive.states import LEADER as LEADER_TABLE
-from secagg_protocols.additive.states import ClientState, Role, Stage
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.helper import Helper
+from secagg_protocols.reports.leader import Leader
+from secagg_protocols.reports.messages import NAMES, Head, Tag
+from secagg_protocols.reports.states import HELPER as HELPER_TABLE
+from secagg_protocols.reports.states import LEADER as LEADER_TABLE
+from secagg_protocols.reports.states import ClientState, Role, Stage
 from tests.deployment import Deployment
 from tests.ensembles import (
     HELPER,

@@ -28,9 +28,9 @@ from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema
 from secagg.wire.vector import read_vector, write_vector
-from secagg_protocols.additive.messages import Head, Included, Receipt, Total, front
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import Context
+from secagg_protocols.reports.messages import Head, Included, Receipt, Total, front
 from secagg_protocols.secagg import binding, keys
 from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import AdvertiseKeys

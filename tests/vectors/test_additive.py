@@ -34,7 +34,7 @@ from blocks import Cursor
 from model_additive import Common
 from model_additive_server import Helper, Leader
 
-from secagg_protocols.additive import states
+from secagg_protocols.reports import states
 
 TASKS = {
     "a3": make_task("a3"),

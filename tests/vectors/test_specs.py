@@ -20,7 +20,7 @@ RULES = {
 }
 ROWS = {*range(1, 66), *range(80, 90)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
-FOLDERS = {"p": "protocols/secagg_protocols/secagg", "a": "protocols/secagg_protocols/additive"}
+FOLDERS = {"p": "protocols/secagg_protocols/secagg", "r": "protocols/secagg_protocols/reports"}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_validation_lists_tests_that_exist():
 
 def test_validation_names_places_that_exist():
     for row, (where, _) in {r: (w, t) for r, w, t in validation.table(_validation())}.items():
-        for prefix, path in re.findall(r"`(?:([pa]):)?([\w/]+\.py)`", where):
+        for prefix, path in re.findall(r"`(?:([pr]):)?([\w/]+\.py)`", where):
             assert (ROOT / FOLDERS.get(prefix, "secagg") / path).exists(), f"row {row}: {path}"
 
 

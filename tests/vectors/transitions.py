@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from secagg_protocols.additive import messages as additive_messages
-from secagg_protocols.additive import states as additive
+from secagg_protocols.reports import messages as additive_messages
+from secagg_protocols.reports import states as additive
 from secagg_protocols.secagg.messages import NAMES, Tag
 from secagg_protocols.secagg.states import CLIENT, SERVER, Input
 

@@ -20,15 +20,15 @@ from secagg.sansio import (
 from secagg.types import PartyId, Seed
 from secagg_protocols.additive import guarantee as promise
 from secagg_protocols.additive import params as parameters
-from secagg_protocols.additive.messages import NAMES
-from secagg_protocols.additive.states import PHASES
+from secagg_protocols.reports.messages import NAMES
+from secagg_protocols.reports.states import PHASES
 
 
 # The machines load numba, so they are imported when the first one is made.
 def _client(
     session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
 ) -> ClientMachine:
-    from secagg_protocols.additive.client import AdditiveClient
+    from secagg_protocols.reports.client import AdditiveClient
 
     return AdditiveClient(session, randomness=randomness, expander=expander)
 
@@ -36,8 +36,8 @@ def _client(
 def _member(
     session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
 ) -> MemberMachine:
-    from secagg_protocols.additive.helper import Helper
-    from secagg_protocols.additive.leader import Leader
+    from secagg_protocols.reports.helper import Helper
+    from secagg_protocols.reports.leader import Leader
 
     if index == 0:
         return Leader(session, secrets, expander=expander)
@@ -45,7 +45,7 @@ def _member(
 
 
 def _collector(session: Session, secret: Seed) -> CollectorMachine:
-    from secagg_protocols.additive.collector import Collector
+    from secagg_protocols.reports.collector import Collector
 
     return Collector(session, secret)
 

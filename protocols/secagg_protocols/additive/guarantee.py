@@ -6,8 +6,8 @@ from secagg.errors import ParameterError
 from secagg.ring import Layout
 from secagg.sansio import Cost, Params
 from secagg.types import Threat
-from secagg_protocols.additive.messages import RECEIPT_SIZE, Shape, total_size
 from secagg_protocols.additive.params import AdditiveParams
+from secagg_protocols.reports.messages import RECEIPT_SIZE, Shape, total_size
 
 
 def cost(threat: Threat, params: Params, layout: Layout) -> Cost:

@@ -18,8 +18,8 @@ from secagg.types import Randomness, Seed
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import SUITE, VERSION
 from secagg.wire.vector import PackedVector, read_vector, write_vector
-from secagg_protocols.additive.messages import ID_SIZE, Included, Receipt, Report, front
 from secagg_protocols.additive.params import AdditiveParams
+from secagg_protocols.reports.messages import ID_SIZE, Included, Receipt, Report, front
 
 NAME = "additive"
 _SERVER, _COLLECTOR = b"server", b"collector"

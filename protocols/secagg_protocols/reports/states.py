@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import enum
 
-from secagg_protocols.additive.messages import Tag
+from secagg_protocols.reports.messages import Tag
 
 PHASES = ("upload",)
 """Of a client; a server's stages have names of their own."""

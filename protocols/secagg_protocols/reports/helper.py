@@ -10,12 +10,12 @@ from secagg.sansio import Dropped, Expander, Ignored, Session
 from secagg.types import AbortReason, Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.book import MOST, Pending, Row
-from secagg_protocols.additive.faults import refuse
-from secagg_protocols.additive.member import Member
-from secagg_protocols.additive.messages import Ruling, Sealed, Statement, Tag, Verdict
-from secagg_protocols.additive.states import HELPER, Stage
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.book import MOST, Pending, Row
+from secagg_protocols.reports.faults import refuse
+from secagg_protocols.reports.member import Member
+from secagg_protocols.reports.messages import Ruling, Sealed, Statement, Tag, Verdict
+from secagg_protocols.reports.states import HELPER, Stage
 
 _LEADER = server_id(0)
 

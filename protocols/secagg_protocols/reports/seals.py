@@ -9,8 +9,8 @@ from secagg.errors import LocalProtocolError
 from secagg.ring import Expander, RingVector
 from secagg.wire.codec import Writer
 from secagg.wire.vector import write_vector
-from secagg_protocols.additive.messages import Included, Receipt, Sealed, Statement, Total
 from secagg_protocols.additive.sharing import Context, SeedShare, Share, read_packed, read_seed
+from secagg_protocols.reports.messages import Included, Receipt, Sealed, Statement, Total
 
 
 class Seals:

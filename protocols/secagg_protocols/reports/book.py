@@ -15,8 +15,8 @@ from secagg.errors import StorageError, WireError
 from secagg.types import Buffer, PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import DIGEST_SIZE
-from secagg_protocols.additive.messages import ID_SIZE, Included, Sealed
 from secagg_protocols.additive.sharing import Share
+from secagg_protocols.reports.messages import ID_SIZE, Included, Sealed
 
 _ROW = b"r"
 

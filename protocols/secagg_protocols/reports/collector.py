@@ -32,10 +32,10 @@ from secagg.sansio import (
 from secagg.types import COLLECTOR, AbortReason, Buffer, Fault, PartyId, Seed, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.faults import reason_of
-from secagg_protocols.additive.messages import Included, Tag, Total
 from secagg_protocols.additive.sharing import Context, read_packed
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.faults import reason_of
+from secagg_protocols.reports.messages import Included, Tag, Total
 
 _ALL_DISAGREE = (
     "totals of two sets of reports, and every server has signed both: none is to be believed, "

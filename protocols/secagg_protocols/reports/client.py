@@ -27,10 +27,10 @@ from secagg.sansio import (
 from secagg.types import AbortReason, Buffer, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.messages import Receipt, Report, Tag
 from secagg_protocols.additive.sharing import Context, make_report
-from secagg_protocols.additive.states import ClientState
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.messages import Receipt, Report, Tag
+from secagg_protocols.reports.states import ClientState
 
 
 class AdditiveClient(Mailbox):

@@ -12,10 +12,10 @@ from secagg.ring import Layout, RingVector
 from secagg.types import AbortReason
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive.book import Book, Row
-from secagg_protocols.additive.messages import Included, Statement, Tag, Total
 from secagg_protocols.additive.sharing import Context
-from secagg_protocols.additive.states import Stage
+from secagg_protocols.reports.book import Book, Row
+from secagg_protocols.reports.messages import Included, Statement, Tag, Total
+from secagg_protocols.reports.states import Stage
 
 SUM, BATCH, AGREEMENT = b"s", b"b", b"a"
 """Before the number of the batch; a report's row begins with r."""

@@ -34,10 +34,11 @@ from secagg.sansio import (
 from secagg.types import COLLECTOR, FIRST_RESERVED, AbortReason, Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive import messages, rows
-from secagg_protocols.additive.book import Book, Row, State
-from secagg_protocols.additive.faults import PeerFault, reason_of, refuse
-from secagg_protocols.additive.messages import (
+from secagg_protocols.additive.sharing import Context
+from secagg_protocols.reports import messages, rows
+from secagg_protocols.reports.book import Book, Row, State
+from secagg_protocols.reports.faults import PeerFault, reason_of, refuse
+from secagg_protocols.reports.messages import (
     Head,
     Included,
     Receipt,
@@ -45,10 +46,9 @@ from secagg_protocols.additive.messages import (
     Statement,
     Tag,
 )
-from secagg_protocols.additive.rows import BatchRows
-from secagg_protocols.additive.seals import Seals
-from secagg_protocols.additive.sharing import Context
-from secagg_protocols.additive.states import Role, Stage
+from secagg_protocols.reports.rows import BatchRows
+from secagg_protocols.reports.seals import Seals
+from secagg_protocols.reports.states import Role, Stage
 
 
 class Member(Mailbox):

@@ -12,11 +12,11 @@ from secagg.sansio import Dropped, Expander, Ignored, QuorumReached, Session
 from secagg.types import Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive import messages
-from secagg_protocols.additive.book import MOST, Pending, Row
-from secagg_protocols.additive.faults import refuse
-from secagg_protocols.additive.member import Member
-from secagg_protocols.additive.messages import (
+from secagg_protocols.reports import messages
+from secagg_protocols.reports.book import MOST, Pending, Row
+from secagg_protocols.reports.faults import refuse
+from secagg_protocols.reports.member import Member
+from secagg_protocols.reports.messages import (
     ID_SIZE,
     Head,
     Receipt,
@@ -27,7 +27,7 @@ from secagg_protocols.additive.messages import (
     Tag,
     Verdict,
 )
-from secagg_protocols.additive.states import LEADER, Stage
+from secagg_protocols.reports.states import LEADER, Stage
 
 
 class Leader(Member):
