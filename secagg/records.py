@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import CLIPPED, FixedPoint, Integer, Schema, Slot
-from secagg.quantize import as_array, brought, dequantize, flatten, quantize_into
+from secagg.quantize import CHUNK, as_array, brought, dequantize, flatten, quantize_into
 from secagg.ring import Lane, Ring, RingVector
 from secagg.types import Randomness
 
@@ -140,15 +140,30 @@ def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
     decoded = Decoded({}, {}, {}, weight)
     for (name, field), slot in zip(schema.fields, schema.slots, strict=True):
         ring = schema.layout.segments[slot.segment].ring
-        levels = decoded.levels[name] = _signed(_part(vector, slot), ring)
+        part = _part(vector, slot)
         if isinstance(field, FixedPoint):
-            decoded.sum[name] = dequantize(levels, field.step)
-            decoded.mean[name] = levels / np.float64(weight)
-            decoded.mean[name] *= field.step
+            levels, sums, means = _reals(part, ring, field.step, weight)
+            decoded.levels[name], decoded.sum[name], decoded.mean[name] = levels, sums, means
         else:
-            decoded.sum[name] = levels
+            levels = np.empty(part.size, np.int64)
+            _signed(part, ring, levels)
+            decoded.levels[name] = decoded.sum[name] = levels
             decoded.mean[name] = levels / np.float64(contributors)
     return decoded
+
+
+def _reals(part: Lane, ring: Ring, step: float, weight: int) -> tuple[Int64s, Float64s, Float64s]:
+    """Levels, sums and means, a chunk at a time: what the next line reads is still in the cache."""
+    levels = np.empty(part.size, np.int64)
+    sums, means = np.empty(part.size), np.empty(part.size)
+    for start in range(0, part.size, CHUNK):
+        end = start + CHUNK
+        some, mean = levels[start:end], means[start:end]
+        _signed(part[start:end], ring, some)
+        sums[start:end] = dequantize(some, step)
+        np.divide(some, np.float64(weight), out=mean)
+        mean *= step
+    return levels, sums, means
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +311,11 @@ def _store(part: Lane, integers: Int64s, ring: Ring) -> None:
     part[:] = bits
 
 
-def _signed(lane: Lane, ring: Ring) -> Int64s:
+def _signed(lane: Lane, ring: Ring, out: Int64s) -> None:
     """The ring's top bit becomes its lane's sign, and comes back with it."""
     shift = ring.lane_bits - ring.width
-    shifted = lane << lane.dtype.type(shift)
-    signed = shifted.view(f"i{lane.itemsize}")
-    signed >>= signed.dtype.type(shift)
-    return signed.astype(np.int64, copy=False)
+    signed = (lane << lane.dtype.type(shift)).view(f"i{lane.itemsize}")
+    np.right_shift(signed, signed.dtype.type(shift), out=out)
 
 
 def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:
