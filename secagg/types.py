@@ -111,7 +111,7 @@ class Role(enum.IntEnum):
 
 
 class Fault(enum.Enum):
-    """Why a party was dropped."""
+    """Why a party was dropped. The wire carries `code` (specs/01-wire.md §6)."""
 
     LOST = "lost"  # the transport gave up on it
     LATE = "late"  # its phase closed before its message came
@@ -126,6 +126,14 @@ class Fault(enum.Enum):
     REJECTED = "rejected"  # a server could not open or verify its share of the report
     INVALID_SIGNATURE = "invalid-signature"  # not signed by the server that it comes from
     DISAGREEMENT = "disagreement"  # a server that sums another set of reports
+
+    @property
+    def code(self) -> int:
+        return _FAULT_CODES[self]
+
+    @classmethod
+    def from_code(cls, code: int) -> Fault | None:
+        return next((fault for fault, c in _FAULT_CODES.items() if c == code), None)
 
 
 class AbortReason(enum.Enum):
@@ -154,6 +162,7 @@ class AbortReason(enum.Enum):
 
 
 _ABORT_CODES = {reason: code for code, reason in enumerate(AbortReason, start=1)}
+_FAULT_CODES = {fault: code for code, fault in enumerate(Fault, start=1)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ def _frame_body(frame: Frame) -> Found:
             "outcome": frame.reason.value if frame.reason else "done",
             "contributors": frame.contributors,
             "dropped": frame.dropped,
+            "standing": frame.standing.value if frame.standing else None,
         }
     return {"frame": "message", "message": _message(frame.data)}
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from secagg.crypto import labels
 from secagg.errors import BadTag, ParameterError, TooLarge, UnknownVersion, WireError
-from secagg.types import FIRST_RESERVED, AbortReason, Buffer, PartyId
+from secagg.types import FIRST_RESERVED, AbortReason, Buffer, Fault, PartyId
 from secagg.wire.codec import Reader, Writer
 
 VERSION = 1
@@ -25,6 +25,8 @@ HEAD_SIZE = 2 + NONCE_SIZE
 ANNOUNCE, MESSAGE, OVER = 1, 2, 3
 _INLINE, _DIGEST_ONLY = 0, 1
 _DONE = 0
+_INCLUDED = 0
+_OVER_SIZE = HEAD_SIZE + 1 + 4 + 4 + 1
 
 
 def payload_digest(payload: Buffer) -> bytes:
@@ -73,6 +75,12 @@ class Announce:
             return writer.u8(_DIGEST_ONLY).raw(self.payload.digest).finish()
         return writer.u8(_INLINE).prefixed(self.payload).finish()
 
+    @property
+    def size(self) -> int:
+        """Bytes of `encode()`, without making them: a task may be large."""
+        task = DIGEST_SIZE if isinstance(self.payload, DigestOnly) else 4 + len(self.payload)
+        return HEAD_SIZE + 4 + 1 + 4 * len(self.deadlines) + 4 + len(self.plan) + 1 + task
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -84,19 +92,40 @@ class Message:
     def encode(self) -> bytes:
         return _head(MESSAGE, self.nonce).raw(self.data).finish()
 
+    @property
+    def size(self) -> int:
+        """Bytes of `encode()`."""
+        return HEAD_SIZE + len(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The server's last word on a round: done (reason None) or aborted, and the two counts."""
+    """The server's last word on a round: done (reason None) or aborted, and the two counts.
+
+    standing: why the receiver was dropped, or None. Of a round that is done, None says that its
+    input is in the sum; of one that is not, that no fault of its own is known.
+    """
 
     nonce: bytes
     reason: AbortReason | None
     contributors: int
     dropped: int
+    standing: Fault | None = None
+
+    @property
+    def included(self) -> bool:
+        """Whether the receiver's input is in a sum that the server has."""
+        return self.reason is None and self.standing is None
 
     def encode(self) -> bytes:
         writer = _head(OVER, self.nonce).u8(self.reason.code if self.reason else _DONE)
-        return writer.u32(self.contributors).u32(self.dropped).finish()
+        writer.u32(self.contributors).u32(self.dropped)
+        return writer.u8(self.standing.code if self.standing else _INCLUDED).finish()
+
+    @property
+    def size(self) -> int:
+        """Bytes of `encode()`."""
+        return _OVER_SIZE
 
 
 Frame: TypeAlias = Announce | Message | Over
@@ -153,7 +182,12 @@ def _over(reader: Reader, nonce: bytes) -> Over:
     reason = AbortReason.from_code(code)
     if code != _DONE and reason is None:
         raise WireError(f"outcome {code} is unknown")
-    return Over(nonce, reason, reader.u32("contributors"), reader.u32("dropped"))
+    contributors, dropped = reader.u32("contributors"), reader.u32("dropped")
+    code = reader.u8("standing")
+    standing = Fault.from_code(code)
+    if code != _INCLUDED and standing is None:
+        raise WireError(f"standing {code} is unknown")
+    return Over(nonce, reason, contributors, dropped, standing)
 
 
 _DECODERS: dict[int, Callable[[Reader, bytes], Frame]] = {

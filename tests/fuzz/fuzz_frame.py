@@ -6,7 +6,7 @@ What is accepted is written again to the same bytes: there is one encoding only.
 from __future__ import annotations
 
 from secagg.errors import SecAggError
-from secagg.types import AbortReason, PartyId
+from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import Announce, DigestOnly, Message, Over
 from tests import decoders
 from tests.fuzz.engine import main
@@ -17,6 +17,7 @@ FRAMES = [
     Message(bytes(16), b"message"),
     Over(bytes(16), None, 5, 1),
     Over(bytes(16), AbortReason.CANCELLED, 0, 6),
+    Over(bytes(16), None, 5, 1, Fault.LATE),
 ]
 
 CORPUS = [frame.encode() for frame in FRAMES]

@@ -11,7 +11,7 @@ from operations import OUTPUTS, Data, perform
 
 from secagg.fields import Field, FixedPoint, Integer, Schema
 from secagg.plans.choose import plan
-from secagg.types import AbortReason, PartyId
+from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire import frame
 from secagg.wire.codec import Writer
 from secagg.wire.schema import write_schema
@@ -385,6 +385,7 @@ def _frames(shake: Shake) -> Steps:
     done = frame.Over(nonce, None, 9, 1).encode()
     good = [announced.encode(), by_digest.encode(), message, frame.Message(nonce, b"").encode()]
     good += [done, *(frame.Over(nonce, reason, 0, 10).encode() for reason in AbortReason)]
+    good += [frame.Over(nonce, None, 9, 1, fault).encode() for fault in Fault]
     whole = announced.encode()
     bad = [
         b"",
@@ -396,7 +397,9 @@ def _frames(shake: Shake) -> Steps:
         whole[:18] + b"\xff\xff\xff\0" + whole[22:],
         whole[:31] + b"\xff" * 4 + whole[35:],
         whole[:41] + b"\2" + whole[42:],
-        done[:18] + b"\7" + done[19:],
+        done[:18] + bytes([len(AbortReason) + 1]) + done[19:],
+        done[:27] + bytes([len(Fault) + 1]),
+        done[:27],
         message + bytes(1000),
     ]
     return [("decode_frame", {"frame_bytes": one.hex(), "limit": 500}) for one in good + bad]

@@ -36,6 +36,21 @@ REASONS = (
     "lost",
     "bad-input",
 )
+FAULTS = (
+    "lost",
+    "late",
+    "quit",
+    "bad-input",
+    "malformed",
+    "wrong-phase",
+    "equivocation",
+    "invalid-key",
+    "invalid-share",
+    "too-few-holders",
+    "rejected",
+    "invalid-signature",
+    "disagreement",
+)
 """Of an abort, by code from 1 (10-secagg.md §7)."""
 
 

@@ -15,7 +15,7 @@ import model_rebuilding
 import planning
 import rfc8032
 import rfc9180
-from blocks import REASONS, Cursor, Refused
+from blocks import FAULTS, REASONS, Cursor, Refused
 
 Data = dict[str, Any]
 
@@ -281,7 +281,11 @@ def _over(cursor: Cursor) -> Data:
         raise Refused("WireError")
     reason = REASONS[code - 1] if code else None
     counts = {"contributors": cursor.int(4), "dropped": cursor.int(4)}
-    return {"kind": "over", "reason": reason, **counts}
+    fault = cursor.int(1)
+    if fault > len(FAULTS):
+        raise Refused("WireError")
+    standing = FAULTS[fault - 1] if fault else None
+    return {"kind": "over", "reason": reason, **counts, "standing": standing}
 
 
 # 20-additive.md

@@ -375,13 +375,14 @@ def _decode_frame(frame_bytes: str, limit: int) -> Data:
             }
         case frame.Message(nonce, data):
             return {"kind": "message", "nonce": nonce.hex(), "data": data.hex()}
-        case frame.Over(nonce, reason, contributors, dropped):
+        case frame.Over(nonce, reason, contributors, dropped, standing):
             return {
                 "kind": "over",
                 "nonce": nonce.hex(),
                 "reason": reason.value if reason else None,
                 "contributors": contributors,
                 "dropped": dropped,
+                "standing": standing.value if standing else None,
             }
     raise ValueError("a kind of frame that no vector file knows")
 

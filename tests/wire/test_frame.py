@@ -16,7 +16,7 @@ from secagg.errors import (
     UnknownVersion,
     WireError,
 )
-from secagg.types import FIRST_RESERVED, AbortReason, PartyId
+from secagg.types import FIRST_RESERVED, AbortReason, Fault, PartyId
 from secagg.wire.frame import (
     HEAD_SIZE,
     Announce,
@@ -44,7 +44,14 @@ frames: st.SearchStrategy[Frame] = st.one_of(
         st.binary(max_size=64) | digests,
     ),
     st.builds(Message, nonces, st.binary(max_size=64)),
-    st.builds(Over, nonces, st.none() | st.sampled_from(AbortReason), u32, u32),
+    st.builds(
+        Over,
+        nonces,
+        st.none() | st.sampled_from(AbortReason),
+        u32,
+        u32,
+        st.none() | st.sampled_from(Fault),
+    ),
 )
 
 ANNOUNCE = Announce(NONCE, PartyId(7), (1500, 60_000), b"plan", b"task")
@@ -57,6 +64,7 @@ EXAMPLES = [ANNOUNCE, Message(NONCE, b"hello"), OVER]
 def test_decode_of_encode_is_identity(frame: Frame) -> None:
     """Row 23, one way."""
     assert decode_frame(frame.encode(), limit=LIMIT) == frame
+    assert frame.size == len(frame.encode())
 
 
 @given(frames, st.data())
@@ -91,8 +99,17 @@ def test_the_bytes_of_each_kind() -> None:
     absent = Announce(NONCE, PartyId(0), (), b"", DigestOnly(b"d" * 32))
     assert absent.encode() == b"\x01\x01" + NONCE + bytes(4 + 1 + 4) + b"\x01" + b"d" * 32
     assert Message(NONCE, b"hello").encode() == b"\x01\x02" + NONCE + b"hello"
-    assert OVER.encode() == b"\x01\x03" + NONCE + b"\x01\0\0\0\0\0\0\0\x03"
-    assert Over(NONCE, None, 5, 1).encode()[HEAD_SIZE:] == b"\0\0\0\0\x05\0\0\0\x01"
+    assert OVER.encode() == b"\x01\x03" + NONCE + b"\x01\0\0\0\0\0\0\0\x03\0"
+    assert Over(NONCE, None, 5, 1).encode()[HEAD_SIZE:] == b"\0\0\0\0\x05\0\0\0\x01\0"
+    assert Over(NONCE, None, 5, 1, Fault.LATE).encode()[-1:] == b"\x02"
+
+
+def test_the_standing_of_whoever_is_told() -> None:
+    """specs/01-wire.md §6: in the sum only where there is one and no fault."""
+    assert Over(NONCE, None, 5, 1).included
+    assert not Over(NONCE, None, 5, 1, Fault.LATE).included
+    assert not Over(NONCE, AbortReason.BELOW_THRESHOLD, 0, 6).included
+    assert [Fault.from_code(fault.code) for fault in Fault] == list(Fault)
 
 
 @pytest.mark.parametrize("frame", [ANNOUNCE, OVER], ids=["announce", "over"])
@@ -152,7 +169,10 @@ def test_a_reserved_party_an_unknown_mode_and_an_unknown_outcome() -> None:
         decode_frame(raw.replace(b"plan\0", b"plan\x02"), limit=LIMIT)
     for code in (len(AbortReason) + 1, 255):
         with pytest.raises(WireError, match=f"outcome {code}"):
-            decode_frame(b"\x01\x03" + NONCE + bytes([code]) + bytes(8), limit=LIMIT)
+            decode_frame(b"\x01\x03" + NONCE + bytes([code]) + bytes(9), limit=LIMIT)
+    for code in (len(Fault) + 1, 255):
+        with pytest.raises(WireError, match=f"standing {code}"):
+            decode_frame(b"\x01\x03" + NONCE + bytes(9) + bytes([code]), limit=LIMIT)
 
 
 @pytest.mark.parametrize("frame", EXAMPLES, ids=["announce", "message", "over"])
