@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from secagg.costs import Glue, Rates, predict
 from secagg.mask import add_streams
+from secagg.protocol import Session
 from secagg.ring import Layout, Ring, Segment
-from secagg.sansio import Session
 from secagg.types import SERVER, PartyId
 from secagg_protocols.secagg.client import SecAggClient
 from secagg_protocols.secagg.params import SecAggParams

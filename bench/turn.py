@@ -23,8 +23,8 @@ import numpy.typing as npt
 from secagg import records
 from secagg.fields import FixedPoint, Schema
 from secagg.mask import add_streams
-from secagg.sansio import Session, system_randomness
-from secagg.types import SERVER, PartyId
+from secagg.protocol import Session
+from secagg.types import SERVER, PartyId, system_randomness
 from secagg_protocols.secagg.client import SecAggClient
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.server import SecAggServer

@@ -16,8 +16,8 @@ import numpy as np
 
 from secagg.drive.ensemble import Ensemble, Keys
 from secagg.mask import add_streams
+from secagg.protocol import Session
 from secagg.ring import Layout, Ring, RingVector, Segment
-from secagg.sansio import Session
 from secagg.types import PartyId
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secagg.errors import ParameterError
+from secagg.protocol import Params
 from secagg.ring import Layout
-from secagg.sansio import Params
 
 LIMBS = 5
 """Field elements of a shared secret (specs/10-secagg.md §6)."""

@@ -52,7 +52,7 @@ def add_streams(
     threads: int = 1,
     backend: str | None = None,
 ) -> None:
-    """accumulator[i] ± stream(key)[first + i] for every key, modulo the lane: a sansio.Expander.
+    """accumulator[i] ± stream(key)[first + i] for every key, modulo the lane: a ring.Expander.
 
     Blocks of the accumulator outside, keys inside: one call with many keys is faster than many
     calls, and holds no buffer that grows with either.

@@ -22,8 +22,8 @@ from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.ring import Lane
-from secagg.sansio import Job, Outgoing, Randomness, RingTotal
-from secagg.types import SERVER, Buffer, PartyId
+from secagg.sansio import Job, Outgoing, RingTotal
+from secagg.types import SERVER, Buffer, PartyId, Randomness
 
 Given: TypeAlias = Mapping[str, Any] | Contribution
 """What a client adds: its fields by name or, with a weight other than 1, a Contribution."""

@@ -7,7 +7,7 @@ them from it. The count lane is checked here, for every protocol.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,25 +17,36 @@ import numpy.typing as npt
 from secagg import records, selftest
 from secagg.arguments import integer
 from secagg.committee import Committee
+from secagg.effects import Write
 from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
+from secagg.ring import Expander
 from secagg.sansio import (
+    Aborted,
     ClientMachine,
     CollectorMachine,
     Disputed,
     Dropped,
     Event,
-    Expander,
     Job,
+    Need,
     Outgoing,
-    Randomness,
     RingTotal,
     ServerMachine,
+)
+from secagg.types import (
+    FIRST_RESERVED,
+    AbortReason,
+    Buffer,
+    Fault,
+    NonCopyable,
+    PartyId,
+    Randomness,
+    Seed,
     system_randomness,
 )
-from secagg.types import FIRST_RESERVED, AbortReason, Buffer, Fault, NonCopyable, PartyId, Seed
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,14 @@ class Client(NonCopyable):
     def done(self) -> bool:
         return self.machine.done
 
+    @property
+    def ended(self) -> Aborted | None:
+        return self.machine.ended
+
+    @property
+    def owes_input(self) -> bool:
+        return self.machine.owes_input
+
     def set_input(
         self, values: Mapping[str, Any], *, payload_digest: bytes, weight: int = 1
     ) -> None:
@@ -154,6 +173,15 @@ class Client(NonCopyable):
 
     def acknowledged(self) -> None:
         self.machine.acknowledged()
+
+    def reconnected(self, party: PartyId, /) -> None:
+        self.machine.reconnected(party)
+
+    def writes(self) -> list[Write]:
+        return self.machine.writes()
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        self.machine.restore(rows)
 
 
 class Summed(NonCopyable):
@@ -208,6 +236,22 @@ class Summed(NonCopyable):
         return self._summing.done
 
     @property
+    def ended(self) -> Aborted | None:
+        return self._summing.ended
+
+    @property
+    def need(self) -> Need:
+        return self._summing.need
+
+    @property
+    def alive(self) -> frozenset[PartyId]:
+        return self._summing.alive
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        return self._summing.contributors
+
+    @property
     def waiting_for(self) -> frozenset[PartyId]:
         return self._summing.waiting_for
 
@@ -242,6 +286,15 @@ class Summed(NonCopyable):
     def acknowledged(self) -> None:
         self._summing.acknowledged()
 
+    def reconnected(self, party: PartyId, /) -> None:
+        self._summing.reconnected(party)
+
+    def writes(self) -> list[Write]:
+        return self._summing.writes()
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        self._summing.restore(rows)
+
     def events(self) -> list[Event]:
         events = self._summing.events()
         self._faults |= {e.party: e.fault for e in events if isinstance(e, Dropped)}
@@ -270,10 +323,6 @@ class Server(Summed):
         self.machine = machine or _one_server(plan, nonce, payload_digest, expander)
         super().__init__(plan, self.machine)
 
-    @property
-    def alive(self) -> frozenset[PartyId]:
-        return self.machine.alive
-
 
 class Collector(Summed):
     """Who adds the totals of several servers: a CollectorMachine with `aggregate()`.
@@ -298,9 +347,6 @@ class Collector(Summed):
         session = plan.session(b"", payload_digest, committee, batch)
         self.machine = plan.info.collector(session, secret)
         super().__init__(plan, self.machine)
-
-    def reconnected(self, party: PartyId, /) -> None:
-        self.machine.reconnected(party)
 
 
 def _with_faults(ended: BelowThreshold, faults: Mapping[PartyId, Fault]) -> BelowThreshold:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from secagg.errors import ParameterError
-from secagg.sansio import ProtocolInfo
+from secagg.protocol import ProtocolInfo
 
 GROUP = "secagg.protocols"
 _BUILT_IN = "secagg_protocols"

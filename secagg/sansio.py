@@ -7,31 +7,22 @@ One machine object is one party in one session. It is used once. The driver feed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import enum
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from secagg.committee import Committee, ServerSecrets
-from secagg.crypto import labels
-from secagg.effects import Write as Write
-from secagg.errors import ParameterError
-from secagg.ring import Expander as Expander
-from secagg.ring import Layout, RingVector
+from secagg.effects import Write
+from secagg.errors import LocalProtocolError
+from secagg.ring import RingVector
 from secagg.types import (
     SERVER,
     AbortReason,
-    Adversary,
     Buffer,
     Fault,
     NonCopyable,
     PartyId,
-    Seed,
-    Threat,
-    smallest_sum,
 )
-from secagg.types import Randomness as Randomness
-from secagg.types import system_randomness as system_randomness
-from secagg.wire.header import SUITE, VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +111,39 @@ class Job(Protocol):
     def __call__(self) -> Any: ...
 
 
+class Need(enum.Enum):
+    """What moves a phased machine on; the names of its phases do not tell.
+
+    MESSAGES: somebody is waited for: the message, or close_phase() once its deadline is over.
+    CLOSE: everything has come, and close_phase() is due. JOBS: finish() of a job that it has handed
+    out or will. NOTHING: it has not been started, or is over.
+    """
+
+    MESSAGES = "messages"
+    CLOSE = "close"
+    JOBS = "jobs"
+    NOTHING = "nothing"
+
+
 class Mailbox(NonCopyable):
     """The half of every machine that only collects: messages to send and events to report."""
 
     def __init__(self) -> None:
         self._outgoing: list[Outgoing] = []
         self._events: list[Event] = []
+        self._why: Aborted | None = None
+
+    @property
+    def ended(self) -> Aborted | None:
+        """From what it has said, read or not; `_why` says it also where nobody was told."""
+        return self._why or _abort_among(self._events)
 
     def outgoing(self) -> list[Outgoing]:
         drained, self._outgoing = self._outgoing, []
         return drained
 
     def events(self) -> list[Event]:
+        self._why = self.ended
         drained, self._events = self._events, []
         return drained
 
@@ -141,6 +153,45 @@ class Mailbox(NonCopyable):
     def reconnected(self, party: PartyId, /) -> None:
         """Nothing is said again, unless a machine says otherwise."""
 
+    def writes(self) -> list[Write]:
+        """Nothing outlives the process, unless a machine says otherwise."""
+        return []
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        """Raises LocalProtocolError for any row: it has never written one."""
+        for _ in rows:
+            raise LocalProtocolError(f"a {type(self).__name__} writes no rows, and takes none up")
+
+
+def _abort_among(events: Iterable[Event]) -> Aborted | None:
+    return next((event for event in events if isinstance(event, Aborted)), None)
+
+
+class _Waiting(Protocol):
+    @property
+    def phase(self) -> str: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def waiting_for(self) -> frozenset[PartyId]: ...
+
+
+class PhasedMailbox(Mailbox):
+    """The same of a machine that waits for many and hands out no jobs, unless it says otherwise."""
+
+    @property
+    def need(self: _Waiting) -> Need:
+        """Of a machine whose phase is empty until it is started."""
+        if self.done or not self.phase:
+            return Need.NOTHING
+        return Need.MESSAGES if self.waiting_for else Need.CLOSE
+
+    def jobs(self) -> Sequence[Job]:
+        return ()
+
+    def finish(self, job: Job, value: Any, /) -> None:
+        raise LocalProtocolError(f"a {type(self).__name__} hands out no jobs")
+
 
 class Machine(Protocol):
     """One party in one session."""
@@ -149,12 +200,19 @@ class Machine(Protocol):
     def phase(self) -> str: ...
     @property
     def done(self) -> bool: ...
+    @property
+    def ended(self) -> Aborted | None:
+        """Why, if it ended without success. A client that was done may learn it later."""
+
     def start(self) -> None: ...
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
         """sender: what the transport authenticated, never a field of the message."""
 
     def lost(self, party: PartyId, /) -> None:
         """The transport gave up on the party, or its last deadline passed."""
+
+    def reconnected(self, party: PartyId, /) -> None:
+        """A new link leads to the party: what it has not acknowledged is said again."""
 
     def abort(self, why: AbortReason, /) -> None: ...
     def outgoing(self) -> list[Outgoing]: ...
@@ -164,13 +222,23 @@ class Machine(Protocol):
         Optional to call. What is kept only to answer a repeat, a masked vector above all, is
         forgotten; a repeat is then ignored."""
 
+    def writes(self) -> list[Write]:
+        """The rows that changed since the last call: to be stored before what was drained with
+        them is sent. Keys are the machine's own, and it sees no others."""
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        """Before start(): every row that a machine of this session has written, in any order.
+        start() goes on from them: it says what the old one would have said, or nothing.
+
+        Raises StorageError for rows that are none of its own."""
+
 
 class ClientMachine(Machine, Protocol):
     """A server's fault raises RemoteProtocolError and ends the session."""
 
-    def reconnected(self, party: PartyId, /) -> None:
-        """A new link leads to the server: what it has not acknowledged is said again. Only a
-        client of several servers lives longer than its link."""
+    @property
+    def owes_input(self) -> bool:
+        """Whether it can go no further without its input."""
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
         """Ring elements; once; any time before they are needed. payload_digest: of the task bytes
@@ -181,7 +249,17 @@ class PhasedMachine(Machine, Protocol):
     """Whoever waits for many. Never raises for a peer's fault: drops it with its Fault."""
 
     @property
+    def need(self) -> Need: ...
+    @property
     def waiting_for(self) -> frozenset[PartyId]: ...
+    @property
+    def alive(self) -> frozenset[PartyId]:
+        """The parties that have a part in the session and have not been dropped."""
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        """The clients, as this party's transport knows them, whose inputs it has summed so far."""
+
     @property
     def quorum(self) -> bool: ...
     def close_phase(self) -> None:
@@ -193,14 +271,16 @@ class PhasedMachine(Machine, Protocol):
     def finish(self, job: Job, value: Any, /) -> None: ...
 
 
-class ServerMachine(PhasedMachine, Protocol):
-    @property
-    def alive(self) -> frozenset[PartyId]: ...
+class HasResult(Protocol):
     def result(self) -> RingTotal:
         """Once done: the total, or raises the errors.Aborted that ended the session."""
 
 
-class MemberMachine(ServerMachine, Protocol):
+class ServerMachine(PhasedMachine, HasResult, Protocol):
+    """The one server of a session."""
+
+
+class MemberMachine(PhasedMachine, HasResult, Protocol):
     """One of several servers that hold shares. It never has a result: a collector has.
 
     It loses no report that it acknowledged, if its driver stores `writes()` before it sends what
@@ -208,185 +288,15 @@ class MemberMachine(ServerMachine, Protocol):
     """
 
     @property
-    def contributors(self) -> frozenset[PartyId]:
-        """The clients, as this server's transport knows them, whose reports it has summed."""
-
-    @property
     def pending(self) -> int:
         """Reports that are stored here and that no batch has decided on yet."""
 
-    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
-        """Before start(): every row of the store, in any order."""
-
-    def writes(self) -> list[Write]: ...
     def retire(self) -> None:
         """A later batch runs: what is known of other batches' reports is forgotten."""
 
     def closing(self) -> list[Write]:
         """The epoch closes: deletes the reports that no batch has decided on."""
 
-    def reconnected(self, party: PartyId, /) -> None:
-        """A new link leads to the party: what it has not acknowledged is said again."""
 
-
-class CollectorMachine(PhasedMachine, Protocol):
+class CollectorMachine(PhasedMachine, HasResult, Protocol):
     """Adds the totals of several servers."""
-
-    def result(self) -> RingTotal: ...
-    def reconnected(self, party: PartyId, /) -> None:
-        """A new link leads to the server: it is asked again, unless it has answered."""
-
-
-class Params(Protocol):
-    """What every protocol's parameters can answer. A frozen dataclass of ints."""
-
-    @property
-    def clients(self) -> int: ...
-    @property
-    def degree(self) -> int:
-        """Neighbours of a client, itself not counted; clients - 1 is the complete graph."""
-
-    @property
-    def threshold(self) -> int: ...
-    @property
-    def servers(self) -> int: ...
-    @property
-    def direct(self) -> bool:
-        """Whether a client of several servers reaches each of them itself."""
-
-    @property
-    def min_clients(self) -> int:
-        """The smallest |U1| that a client and the server accept."""
-
-    @property
-    def min_survivors(self) -> int:
-        """The smallest |U3| that a client and the server accept."""
-
-    def encode(self) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Infeasible:
-    """No parameters exist for this threat; `rule` says which inequality cannot be met.
-
-    instead: a sentence of what would do, tried before it is named; empty where nothing near does.
-    """
-
-    rule: str
-    instead: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a round without drops costs, exactly where bytes are concerned."""
-
-    upload_bytes: int  # of one client over the whole round, framing of the transport excluded
-    download_bytes: int
-    client_prg_bytes: int
-    client_agreements: int
-    server_prg_bytes: int  # with the planned number of clients dropped after share-keys
-    server_agreements: int
-    largest_message: int
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What the driver announces and a machine is made from.
-
-    nonce: 16 bytes, routing only. plan_digest, payload_digest: 32 bytes, bound by the offer.
-    committee: the servers, where there are several. batch: which sum of the committee's epoch; its
-    clients neither know nor bind it. corrupted: how many clients may collude, by the plan.
-    """
-
-    nonce: bytes
-    plan_digest: bytes
-    payload_digest: bytes
-    params: Params
-    layout: Layout
-    committee: Committee | None = None
-    batch: int = 0
-    corrupted: int = 0
-
-    def check_smallest_sum(self) -> None:
-        """For a machine of a protocol with a threat model, before it is one: no sum of so few
-        inputs that those who collude could subtract their own and have another's.
-
-        Raises ParameterError.
-        """
-        needed = smallest_sum(self.corrupted)
-        if self.params.min_survivors < needed:
-            raise ParameterError(
-                f"min_survivors is {self.params.min_survivors}, and with {self.corrupted} corrupt "
-                f"clients no sum of fewer than {needed} inputs protects one: {needed} would do"
-            )
-
-    def offer(self, protocol: str) -> bytes:
-        """What a client's first message binds (specs/10-secagg.md §3). 32 bytes.
-
-        Of one server the roster digest is the empty string and the epoch 0.
-        """
-        return labels.digest(
-            labels.OFFER,
-            protocol.encode("ascii"),
-            VERSION,
-            SUITE,
-            self.plan_digest,
-            self.payload_digest,
-            self.committee.digest if self.committee else b"",
-            self.committee.epoch if self.committee else 0,
-        )
-
-
-class ClientFactory(Protocol):
-    def __call__(
-        self, session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
-    ) -> ClientMachine: ...
-
-
-class ServerFactory(Protocol):
-    def __call__(self, session: Session, *, expander: Expander) -> ServerMachine: ...
-
-
-class MemberFactory(Protocol):
-    def __call__(
-        self, session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
-    ) -> MemberMachine: ...
-
-
-class CollectorFactory(Protocol):
-    def __call__(self, session: Session, secret: Seed) -> CollectorMachine:
-        """secret: the X25519 scalar of the committee's collector key."""
-
-
-@dataclass(frozen=True)
-class ProtocolInfo:
-    """A protocol as the registry, the planner and the drivers see it.
-
-    Either one server has the sum (`server`), or several members hold shares of it and a collector
-    adds their totals (`member` and `collector`).
-    """
-
-    name: str
-    spec: str
-    status: str
-    threat_models: tuple[Adversary, ...]
-    phases: tuple[str, ...]
-    client: ClientFactory
-    server: ServerFactory | None
-    parameters: Callable[[Threat], Params | Infeasible]
-    check: Callable[[Threat, Params], str | None]
-    """The rule that given parameters break, or None: how a client judges an announced plan."""
-    decode_params: Callable[[bytes], Params]
-    cost: Callable[[Threat, Params, Layout], Cost]
-    caveats: Callable[[Threat, Params, Layout], Sequence[str]]
-    """Sentences for explain(): what the guarantee is worth and where it ends."""
-    guarantee: Callable[[Threat, Params], str]
-    messages: Mapping[int, str]
-    """Wire tag -> name, for `secagg inspect`."""
-    member: MemberFactory | None = None
-    collector: CollectorFactory | None = None
-    preferred: Callable[[Threat], str | None] = lambda threat: None
-    """Why `plan()` takes it before protocols that cost a client less, or None."""
-    repeats: bool = True
-    """Whether the same injected randomness gives the same bytes: not where a library that seals
-    draws its own."""

@@ -26,8 +26,7 @@ from secagg.metered import Desk, Given, MeteredClient, MeteredServer, Progress, 
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.records import clipping
-from secagg.sansio import Randomness
-from secagg.types import MAX_CLIENTS, PartyId
+from secagg.types import MAX_CLIENTS, PartyId, Randomness
 from secagg.wire.frame import NONCE_SIZE, payload_digest
 
 log = logging.getLogger(__name__)

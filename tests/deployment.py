@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 
-from secagg.sansio import Dropped, Write
+from secagg.effects import Write
+from secagg.sansio import Dropped
 from secagg.store.memory import MemoryStore
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
 from secagg_protocols.reports import messages

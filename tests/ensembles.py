@@ -13,8 +13,9 @@ from secagg.crypto import sign
 from secagg.drive.ensemble import Ensemble, Keys, Wire
 from secagg.errors import Aborted
 from secagg.mask import add_streams
-from secagg.ring import Layout, Ring, RingVector, Segment
-from secagg.sansio import Expander, Outgoing, RingTotal, Session
+from secagg.protocol import Session
+from secagg.ring import Expander, Layout, Ring, RingVector, Segment
+from secagg.sansio import Outgoing, RingTotal
 from secagg.testing import Carried, Network, Schedule, counter_randomness, plain_sum
 from secagg.testing import Wire as ClientWire
 from secagg.types import PartyId, Seed, server_id

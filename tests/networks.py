@@ -9,16 +9,9 @@ import numpy as np
 
 from secagg.errors import Aborted
 from secagg.mask import add_streams
+from secagg.protocol import Params, ProtocolInfo, Session
 from secagg.ring import Layout, Ring, RingVector, Segment
-from secagg.sansio import (
-    ClientMachine,
-    Dropped,
-    Params,
-    ProtocolInfo,
-    RingTotal,
-    ServerMachine,
-    Session,
-)
+from secagg.sansio import ClientMachine, Dropped, RingTotal, ServerMachine
 from secagg.testing import Carried, Network, Schedule, Wire, counter_randomness, plain_sum
 from secagg.types import SERVER, Fault, PartyId
 from secagg.wire.codec import Reader

@@ -21,7 +21,7 @@ from secagg.drive.aio import Contribution, Offer, Outcome, connect, participate
 from secagg.errors import ParameterError, PolicyRefused, TransportError
 from secagg.footprint import peak_rss
 from secagg.plans.plan import Plan
-from secagg.sansio import system_randomness
+from secagg.types import system_randomness
 
 _OF_A_TASK = ("task_digest", "payload", "timeout")
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from secagg.plans.plan import Plan
-from secagg.sansio import Params
+from secagg.protocol import Params
 
 Schedule: TypeAlias = Mapping[int, Mapping[int, str]]
 """round -> client -> the phase whose message it dies before."""

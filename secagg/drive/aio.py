@@ -19,9 +19,9 @@ from secagg.drive.clock import RoundReport
 from secagg.drive.participant import Contribution, Inputs, Offer, Outcome, participate
 from secagg.drive.service import Deadlines, Observer, Service
 from secagg.plans.plan import Plan
-from secagg.sansio import Randomness, system_randomness
 from secagg.transport import websocket
 from secagg.transport.base import DEFAULT_MAX_SIZE, Link
+from secagg.types import Randomness, system_randomness
 from secagg.wire.frame import HEAD_SIZE
 
 __all__ = [

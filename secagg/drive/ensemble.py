@@ -6,25 +6,26 @@ Clients reach the leader through `receive`, and every server through `deliver`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
 from secagg.committee import Committee, ServerSecrets, opening_secret
+from secagg.effects import Write
 from secagg.errors import Aborted, LocalProtocolError, ParameterError
+from secagg.protocol import ProtocolInfo, Session
+from secagg.ring import Expander
 from secagg.sansio import Aborted as AbortedEvent
 from secagg.sansio import (
     CollectorMachine,
     Event,
-    Expander,
     Finished,
     Job,
     MemberMachine,
+    Need,
     Outgoing,
-    ProtocolInfo,
     RingTotal,
-    Session,
 )
 from secagg.types import (
     COLLECTOR,
@@ -111,8 +112,23 @@ class Ensemble(Several):
         return self.collector.done or self._failure() is not None
 
     @property
+    def ended(self) -> AbortedEvent | None:
+        return self._leader.ended or self.collector.ended
+
+    @property
+    def need(self) -> Need:
+        """Until the batch is summed and collected."""
+        if self.done or not self.phase:
+            return Need.NOTHING
+        return Need.MESSAGES if self.waiting_for else Need.CLOSE
+
+    @property
     def alive(self) -> frozenset[PartyId]:
         return self._leader.alive
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        return self._leader.contributors
 
     @property
     def waiting_for(self) -> frozenset[PartyId]:
@@ -173,6 +189,15 @@ class Ensemble(Several):
 
     def acknowledged(self) -> None:
         """Nothing is kept here for repeats."""
+
+    def reconnected(self, party: PartyId, /) -> None:
+        """Nothing is lost within a process."""
+
+    def writes(self) -> list[Write]:
+        return []
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        raise LocalProtocolError("what stands for several servers takes no rows up")
 
     def _failure(self) -> Aborted | None:
         """What ended the batch at the leader, without whom there is none."""

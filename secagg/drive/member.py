@@ -28,6 +28,7 @@ from secagg.drive.peers import Arrived, Gone, Lane, Linked, Peer
 from secagg.drive.reporting import message_limit
 from secagg.drive.service import MAX_FRAMES, MAX_LINKS, MAX_OUTBOX, Observer
 from secagg.drive.turns import MAX_WAITING, Turns
+from secagg.effects import Write
 from secagg.errors import (
     CryptoError,
     LocalProtocolError,
@@ -38,7 +39,6 @@ from secagg.errors import (
     WireError,
 )
 from secagg.plans.task import Task
-from secagg.sansio import Randomness, Write, system_randomness
 from secagg.store.base import Store
 from secagg.transport import websocket
 from secagg.transport.base import Link
@@ -51,7 +51,7 @@ from secagg.transport.router import (
     Received,
     Router,
 )
-from secagg.types import MAX_CLIENTS, PartyId, server_id
+from secagg.types import MAX_CLIENTS, PartyId, Randomness, server_id, system_randomness
 from secagg.wire.frame import Frame, Message, Over, decode_frame
 
 __all__ = ["BatchReport", "MemberService"]

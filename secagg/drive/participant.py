@@ -22,9 +22,8 @@ from secagg.errors import (
 )
 from secagg.plans.plan import Plan
 from secagg.records import clipping
-from secagg.sansio import Randomness, system_randomness
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link
-from secagg.types import SERVER, AbortReason, PartyId
+from secagg.types import SERVER, AbortReason, PartyId, Randomness, system_randomness
 from secagg.wire.frame import (
     Announce,
     DigestOnly,

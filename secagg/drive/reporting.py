@@ -21,11 +21,11 @@ from secagg.drive.handshake import Role, anonymous
 from secagg.errors import LinkTimeout, ParameterError, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.records import clipping
-from secagg.sansio import Aborted, Randomness, system_randomness
+from secagg.sansio import Aborted
 from secagg.transport import websocket
 from secagg.transport.base import Link
 from secagg.transport.router import Backoff, Connected, News, Opener, Received, Router
-from secagg.types import AbortReason, PartyId, server_id
+from secagg.types import AbortReason, PartyId, Randomness, server_id, system_randomness
 from secagg.wire.frame import HEAD_SIZE, Message, decode_frame, payload_digest
 
 log = logging.getLogger(__name__)

@@ -31,9 +31,9 @@ from secagg.errors import (
     WireError,
 )
 from secagg.plans.plan import Plan
-from secagg.sansio import Disputed, Dropped, Event, Job, Randomness, system_randomness
+from secagg.sansio import Disputed, Dropped, Event, Job
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link
-from secagg.types import MAX_CLIENTS, AbortReason, Fault, PartyId
+from secagg.types import MAX_CLIENTS, AbortReason, Fault, PartyId, Randomness, system_randomness
 from secagg.wire.frame import (
     NONCE_SIZE,
     Announce,

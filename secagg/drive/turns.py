@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from secagg.drive.batches import Batches, Said, servers_of
 from secagg.drive.handshake import Role
 from secagg.drive.peers import Arrived, Gone, Item, Lane, Linked, Peer
+from secagg.effects import Write
 from secagg.plans.task import Task
-from secagg.sansio import MemberMachine, Write
+from secagg.sansio import MemberMachine
 from secagg.store.base import Store
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
 from secagg.wire.frame import Frame, Message, Over

@@ -11,8 +11,8 @@ from secagg.fields import Field, Schema
 from secagg.plans.explain import client_seconds
 from secagg.plans.plan import Plan
 from secagg.plans.threat import Exact, threat_of, with_servers
+from secagg.protocol import Infeasible, Params, ProtocolInfo
 from secagg.ring import Layout
-from secagg.sansio import Infeasible, Params, ProtocolInfo
 from secagg.types import Adversary, Threat
 
 

@@ -12,7 +12,7 @@ from decimal import ROUND_UP, Context, Decimal
 
 from secagg import registry
 from secagg.fields import CLIPPED, Field, FixedPoint, Schema
-from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo
+from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
 from secagg.types import Adversary, Threat
 
 MASK_BYTES_PER_SECOND = 1e10

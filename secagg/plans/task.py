@@ -13,7 +13,7 @@ from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, TooLarge, UnknownVersion
 from secagg.plans.plan import MAX_ENCODED, Plan
-from secagg.sansio import Session
+from secagg.protocol import Session
 from secagg.types import MAX_SERVERS, Buffer
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, payload_digest

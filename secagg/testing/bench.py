@@ -11,8 +11,9 @@ import numpy as np
 
 from secagg import sansio
 from secagg.errors import Aborted, SecAggError
+from secagg.protocol import Infeasible, Params, ProtocolInfo, Session
 from secagg.ring import Layout, Ring, RingVector, Segment
-from secagg.sansio import Infeasible, Params, ProtocolInfo, RingTotal, Session
+from secagg.sansio import RingTotal
 from secagg.testing.network import (
     Act,
     Network,

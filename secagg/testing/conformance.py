@@ -14,7 +14,8 @@ from functools import partial
 
 from secagg import sansio
 from secagg.errors import Aborted, InputError, LocalProtocolError, SecAggError
-from secagg.sansio import Outgoing, ProtocolInfo
+from secagg.protocol import ProtocolInfo
+from secagg.sansio import Outgoing
 from secagg.testing.bench import (
     SEED,
     THREATS,

@@ -18,19 +18,9 @@ from secagg.drive.ensemble import Ensemble, Keys
 from secagg.drive.pump import deliver
 from secagg.errors import RemoteProtocolError
 from secagg.mask import add_streams
-from secagg.ring import Layout, RingVector
-from secagg.sansio import (
-    ClientMachine,
-    Event,
-    Expander,
-    Machine,
-    Outgoing,
-    Params,
-    ProtocolInfo,
-    RingTotal,
-    ServerMachine,
-    Session,
-)
+from secagg.protocol import Params, ProtocolInfo, Session
+from secagg.ring import Expander, Layout, RingVector
+from secagg.sansio import ClientMachine, Event, Machine, Outgoing, RingTotal, ServerMachine
 from secagg.types import SERVER, PartyId, Randomness
 
 

@@ -17,8 +17,7 @@ import pytest
 
 from secagg.crypto import hpke
 from secagg.mask import KEY_SIZE, add_streams
-from secagg.ring import Lane, Layout, Ring, RingVector, Segment
-from secagg.sansio import Expander
+from secagg.ring import Expander, Lane, Layout, Ring, RingVector, Segment
 from secagg.testing import counter_randomness
 from secagg.types import Seed
 from secagg.wire.codec import Reader

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from secagg.errors import Aborted, LocalProtocolError, RemoteProtocolError
-from secagg.sansio import Session
+from secagg.protocol import Session
 from secagg.testing import Act, Carried, Network, Schedule, counter_randomness
 from secagg.types import SERVER, AbortReason, PartyId, Seed
 from secagg.wire.header import HEADER_SIZE

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from secagg.mask import KEY_SIZE, add_stream, add_streams
-from secagg.ring import Lane, Layout, Ring, Segment
-from secagg.sansio import Expander
+from secagg.ring import Expander, Lane, Layout, Ring, Segment
 from secagg.testing import Network
 from secagg.types import PartyId
 from secagg.wire.codec import Reader

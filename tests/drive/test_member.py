@@ -19,6 +19,7 @@ from secagg.drive.handshake import CHALLENGE_SIZE, Greeter, Hello, Role
 from secagg.drive.member import CLOSED, MemberService
 from secagg.drive.peers import Arrived, Gone, Peer
 from secagg.drive.reporting import Reporter, openers, report
+from secagg.effects import Write
 from secagg.errors import (
     Aborted,
     InputError,
@@ -30,7 +31,7 @@ from secagg.errors import (
     StorageError,
 )
 from secagg.plans.task import Task
-from secagg.sansio import Dropped, Event, PhaseEntered, Write
+from secagg.sansio import Dropped, Event, PhaseEntered
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.store.sqlite import SqliteStore

@@ -9,7 +9,8 @@ import pytest
 from secagg.drive import pump
 from secagg.errors import Aborted, BelowThreshold
 from secagg.mask import add_streams
-from secagg.sansio import ClientMachine, Dropped, Params, ProtocolInfo, ServerMachine
+from secagg.protocol import Params, ProtocolInfo
+from secagg.sansio import ClientMachine, Dropped, ServerMachine
 from secagg.testing import counter_randomness, plain_sum
 from secagg.types import AbortReason, Fault, PartyId
 from secagg_protocols.plainsum import PROTOCOL, PlainSumParams

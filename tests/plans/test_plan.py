@@ -29,8 +29,8 @@ from secagg.errors import (
 from secagg.fields import Field, FixedPoint, Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
+from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
 from secagg.ring import Layout
-from secagg.sansio import Cost, Infeasible, Params, ProtocolInfo
 from secagg.types import Adversary, Threat
 from secagg.wire.codec import Reader, Writer
 

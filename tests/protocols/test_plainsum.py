@@ -10,14 +10,8 @@ import pytest
 
 from secagg import registry
 from secagg.errors import RemoteProtocolError, Truncated, WireError
-from secagg.sansio import (
-    Aborted,
-    Finished,
-    Ignored,
-    Infeasible,
-    ProtocolInfo,
-    RingTotal,
-)
+from secagg.protocol import Infeasible, ProtocolInfo
+from secagg.sansio import Aborted, Finished, Ignored, RingTotal
 from secagg.testing import ConformanceError, Network, Schedule, check_protocol
 from secagg.types import SERVER, AbortReason, Buffer, Fault, PartyId
 from secagg.wire.codec import Reader

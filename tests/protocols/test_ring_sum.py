@@ -25,8 +25,9 @@ from secagg.errors import (
     ParameterError,
     RemoteProtocolError,
 )
+from secagg.protocol import Session
 from secagg.ring import Layout, Ring, RingVector, Segment
-from secagg.sansio import Aborted, Finished, Ignored, PhaseEntered, Session
+from secagg.sansio import Aborted, Finished, Ignored, PhaseEntered
 from secagg.testing import plain_sum
 from secagg.types import SERVER, AbortReason, PartyId
 from secagg_protocols.ring import RingParams, RingParty, collude, messages, run

@@ -15,7 +15,7 @@ from secagg.errors import ParameterError
 from secagg.fields import Integer
 from secagg.mask import add_streams
 from secagg.plans.choose import plan
-from secagg.sansio import ProtocolInfo, Session
+from secagg.protocol import ProtocolInfo, Session
 from secagg.testing import counter_randomness
 from secagg.types import PartyId, smallest_sum
 from secagg_protocols.additive.params import AdditiveParams

@@ -21,8 +21,9 @@ from secagg.errors import CryptoError, InvalidShare, RemoteProtocolError, SecAgg
 from secagg.fields import FixedPoint, Schema
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.protocol import Session
 from secagg.ring import Layout, Ring, Segment
-from secagg.sansio import Aborted, Disputed, Dropped, Event, Finished, Ignored, RingTotal, Session
+from secagg.sansio import Aborted, Disputed, Dropped, Event, Finished, Ignored, RingTotal
 from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer

@@ -8,16 +8,10 @@ the collector, who adds them (specs/20-additive.md).
 from __future__ import annotations
 
 from secagg.committee import ServerSecrets
-from secagg.sansio import (
-    ClientMachine,
-    CollectorMachine,
-    Expander,
-    MemberMachine,
-    ProtocolInfo,
-    Randomness,
-    Session,
-)
-from secagg.types import PartyId, Seed
+from secagg.protocol import ProtocolInfo, Session
+from secagg.ring import Expander
+from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine
+from secagg.types import PartyId, Randomness, Seed
 from secagg_protocols.additive import guarantee as promise
 from secagg_protocols.additive import params as parameters
 from secagg_protocols.reports.messages import NAMES

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from secagg.errors import ParameterError
+from secagg.protocol import Cost, Params
 from secagg.ring import Layout
-from secagg.sansio import Cost, Params
 from secagg.types import Threat
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.reports.messages import RECEIPT_SIZE, Shape, total_size

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from secagg.committee import MIN_SERVERS
 from secagg.errors import ParameterError, WireError
+from secagg.protocol import Infeasible, Params
 from secagg.remedies import remedy
-from secagg.sansio import Infeasible, Params
 from secagg.types import MAX_CLIENTS, MAX_SERVERS, MIN_COHORT, Threat, smallest_sum
 from secagg.wire.codec import Reader, Writer
 

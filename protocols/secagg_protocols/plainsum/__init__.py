@@ -5,19 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secagg.errors import ParameterError
-from secagg.ring import Layout
-from secagg.sansio import (
-    ClientMachine,
-    Cost,
-    Expander,
-    Infeasible,
-    Params,
-    ProtocolInfo,
-    Randomness,
-    ServerMachine,
-    Session,
-)
-from secagg.types import PartyId, Threat
+from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo, Session
+from secagg.ring import Expander, Layout
+from secagg.sansio import ClientMachine, ServerMachine
+from secagg.types import PartyId, Randomness, Threat
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.plainsum.messages import NAMES, SMALLEST

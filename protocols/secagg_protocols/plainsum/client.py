@@ -5,19 +5,10 @@ from __future__ import annotations
 from typing import NoReturn
 
 from secagg.errors import InputError, LocalProtocolError, RemoteProtocolError, WireError
-from secagg.ring import RingVector
-from secagg.sansio import (
-    Aborted,
-    Expander,
-    Finished,
-    Ignored,
-    Mailbox,
-    Outgoing,
-    PhaseEntered,
-    Randomness,
-    Session,
-)
-from secagg.types import SERVER, AbortReason, Buffer, PartyId
+from secagg.protocol import Session
+from secagg.ring import Expander, RingVector
+from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
+from secagg.types import SERVER, AbortReason, Buffer, PartyId, Randomness
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header, write_header
 from secagg.wire.vector import write_vector
@@ -37,6 +28,10 @@ class PlainSumClient(Mailbox):
         self._vector: RingVector | None = None
         self.phase = ""
         self.done = False
+
+    @property
+    def owes_input(self) -> bool:
+        return self._started and not self.done
 
     def start(self) -> None:
         if self._started or self.done:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from secagg import errors
 from secagg.crypto.fingerprint import Fingerprints
 from secagg.crypto.randomness import checked
 from secagg.errors import LocalProtocolError, WireError
+from secagg.protocol import Session
+from secagg.ring import Expander
 from secagg.sansio import (
     Aborted,
     Dropped,
-    Expander,
     Finished,
     Ignored,
-    Job,
-    Mailbox,
     Outgoing,
+    PhasedMailbox,
     PhaseEntered,
     QuorumReached,
-    Randomness,
     RingTotal,
-    Session,
-    system_randomness,
 )
-from secagg.types import AbortReason, Buffer, Fault, PartyId
+from secagg.types import AbortReason, Buffer, Fault, PartyId, Randomness, system_randomness
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg.wire.vector import read_vector
 from secagg_protocols.plainsum import messages
 
 
-class PlainSumServer(Mailbox):
+class PlainSumServer(PhasedMailbox):
     """One phase, upload; memory is one vector and a fingerprint per client."""
 
     def __init__(
@@ -49,13 +43,16 @@ class PlainSumServer(Mailbox):
         self._fingerprints = Fingerprints(checked(randomness))
         self._added: dict[PartyId, bytes] = {}
         self._sum = session.layout.zeros()
-        self._ended: AbortReason | None = None
         self.phase = ""
         self.done = False
 
     @property
     def alive(self) -> frozenset[PartyId]:
         return frozenset(self._alive)
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        return frozenset(self._added)
 
     @property
     def waiting_for(self) -> frozenset[PartyId]:
@@ -96,7 +93,7 @@ class PlainSumServer(Mailbox):
             return
         for party in sorted(self._alive):
             self._outgoing.append(Outgoing(party, messages.abort(self._offer, why.code)))
-        self._ended, self.done, self._sum = why, True, ()
+        self.done, self._sum = True, ()
         self._events.append(Aborted(why))
 
     def close_phase(self) -> None:
@@ -110,20 +107,14 @@ class PlainSumServer(Mailbox):
         self.done = True
         self._events.append(Finished())
 
-    def jobs(self) -> Sequence[Job]:
-        return ()
-
-    def finish(self, job: Job, value: Any, /) -> None:
-        raise LocalProtocolError("plainsum hands out no jobs")
-
     def result(self) -> RingTotal:
         if not self.done:
             raise LocalProtocolError("the session is still running")
-        if self._ended is AbortReason.BELOW_THRESHOLD:
+        if (ended := self.ended) is not None:
             needed = self._session.params.min_survivors
-            raise errors.BelowThreshold(f"{len(self._added)} uploads, and {needed} are needed")
-        if self._ended is not None:
-            raise errors.Aborted(self._ended)
+            detail = f"{len(self._added)} uploads, and {needed} are needed"
+            short = ended.reason is AbortReason.BELOW_THRESHOLD
+            raise errors.aborted(ended.reason, detail if short else "")
         everyone = frozenset(map(PartyId, range(self._session.params.clients)))
         contributors = frozenset(self._added)
         vector = tuple(

@@ -12,19 +12,10 @@ from secagg.errors import (
     RemoteProtocolError,
     WireError,
 )
-from secagg.ring import RingVector
-from secagg.sansio import (
-    Aborted,
-    Expander,
-    Finished,
-    Ignored,
-    Mailbox,
-    Outgoing,
-    PhaseEntered,
-    Randomness,
-    Session,
-)
-from secagg.types import AbortReason, Buffer, PartyId, server_id
+from secagg.protocol import Session
+from secagg.ring import Expander, RingVector
+from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
+from secagg.types import AbortReason, Buffer, PartyId, Randomness, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive.sharing import Context, make_report
@@ -59,6 +50,10 @@ class AdditiveClient(Mailbox):
     @property
     def done(self) -> bool:
         return self._state in (ClientState.STORED, ClientState.ENDED)
+
+    @property
+    def owes_input(self) -> bool:
+        return self._state is ClientState.WANT_INPUT
 
     @property
     def _unheard(self) -> set[PartyId]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from secagg import errors
 from secagg.crypto import agree
 from secagg.crypto.hpke import OpeningKey
@@ -15,19 +12,18 @@ from secagg.errors import (
     ParameterError,
     WireError,
 )
+from secagg.protocol import Session
 from secagg.ring import RingVector
 from secagg.sansio import (
     Aborted,
     Dropped,
     Finished,
     Ignored,
-    Job,
-    Mailbox,
     Outgoing,
+    PhasedMailbox,
     PhaseEntered,
     QuorumReached,
     RingTotal,
-    Session,
 )
 from secagg.types import COLLECTOR, AbortReason, Buffer, Fault, PartyId, Seed, server_id
 from secagg.wire.codec import Reader
@@ -43,7 +39,7 @@ _ALL_DISAGREE = (
 )
 
 
-class Collector(Mailbox):
+class Collector(PhasedMailbox):
     """One batch. It believes in a sum of the one set that every server has signed, or in none."""
 
     def __init__(self, session: Session, secret: Seed) -> None:
@@ -63,6 +59,16 @@ class Collector(Mailbox):
 
     def __repr__(self) -> str:
         return f"Collector(phase={self.phase!r}, missing={len(self._missing)})"
+
+    @property
+    def alive(self) -> frozenset[PartyId]:
+        """Every server: the fault of one ends the collection."""
+        return frozenset(map(server_id, range(self._context.params.servers)))
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        """It is told how many there are, and not who."""
+        return frozenset()
 
     @property
     def waiting_for(self) -> frozenset[PartyId]:
@@ -109,12 +115,6 @@ class Collector(Mailbox):
         if not self.waiting_for:
             raise LocalProtocolError("no phase is open")
         self._blame(max(self._missing), Fault.LATE, "its total has not come")
-
-    def jobs(self) -> Sequence[Job]:
-        return ()
-
-    def finish(self, job: Job, value: Any, /) -> None:
-        raise LocalProtocolError("a collector hands out no jobs")
 
     def result(self) -> RingTotal:
         """contributors and dropped are empty: a collector learns how many there are, not who."""

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from secagg import errors
 from secagg.committee import ServerSecrets
+from secagg.effects import Write
 from secagg.errors import (
     BadTag,
     InvalidSignature,
@@ -17,19 +17,18 @@ from secagg.errors import (
     StorageError,
     WireError,
 )
+from secagg.protocol import Session
+from secagg.ring import Expander
 from secagg.sansio import (
     Aborted,
     Dropped,
-    Expander,
     Finished,
     Ignored,
-    Job,
-    Mailbox,
+    Need,
     Outgoing,
+    PhasedMailbox,
     PhaseEntered,
     RingTotal,
-    Session,
-    Write,
 )
 from secagg.types import COLLECTOR, FIRST_RESERVED, AbortReason, Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
@@ -51,7 +50,7 @@ from secagg_protocols.reports.seals import Seals
 from secagg_protocols.reports.states import Role, Stage
 
 
-class Member(Mailbox):
+class Member(PhasedMailbox):
     """One server in one batch. Subclasses say what each message does; a table says who may send it.
 
     Clients are dropped for their faults. Another server cannot be: its fault ends the batch, before
@@ -91,6 +90,15 @@ class Member(Mailbox):
     @property
     def phase(self) -> str:
         return self._stage.phase
+
+    @property
+    def need(self) -> Need:
+        """Rows that were taken up say in which stage it is before it has been started."""
+        return super().need if self._started else Need.NOTHING
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]:
+        raise NotImplementedError
 
     @property
     def quorum(self) -> bool:
@@ -147,12 +155,6 @@ class Member(Mailbox):
         else:
             self._abort(errors.Aborted(why, f"in {self.phase or 'idle'}"))
 
-    def jobs(self) -> Sequence[Job]:
-        return ()
-
-    def finish(self, job: Job, value: Any, /) -> None:
-        raise LocalProtocolError("servers of additive sums hand out no jobs")
-
     def result(self) -> RingTotal:
         if self._ended is not None:
             raise self._ended.again()
@@ -183,7 +185,8 @@ class Member(Mailbox):
         batch = BatchRows.read(stored, self._context, self._number)
         self._stage, self._total, self._agreement = batch.stage, batch.total, batch.agreement
         if batch.reason is not None:
-            self._ended, self.done = errors.aborted(batch.reason, "before a restart"), True
+            self._why = Aborted(batch.reason, "before a restart")
+            self._ended, self.done = errors.aborted(batch.reason, self._why.detail), True
         if batch.sum is not None:
             self._sum = batch.sum
         for row in (Row.decode(key, value) for key, value in stored.items() if Row.owns(key)):

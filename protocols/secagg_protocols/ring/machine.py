@@ -18,17 +18,9 @@ from secagg.errors import (
     RemoteProtocolError,
     WireError,
 )
+from secagg.protocol import Session
 from secagg.ring import RingVector
-from secagg.sansio import (
-    Aborted,
-    Finished,
-    Ignored,
-    Mailbox,
-    Outgoing,
-    PhaseEntered,
-    RingTotal,
-    Session,
-)
+from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered, RingTotal
 from secagg.types import AbortReason, Buffer, PartyId, Randomness, system_randomness
 from secagg_protocols.ring import messages
 from secagg_protocols.ring.params import RingParams
@@ -60,7 +52,6 @@ class RingParty(Mailbox):
         self._partial: RingVector | None = self._offset  # what the input is added to
         self._seen = b""
         self._total: RingVector | None = None
-        self._ended: AbortReason | None = None
         self.phase = ""
         self.done = False
 
@@ -109,8 +100,8 @@ class RingParty(Mailbox):
 
     def result(self) -> RingTotal:
         """Once done: the sum of all; raises the errors.Aborted that ended the session."""
-        if self._ended is not None:
-            raise errors.Aborted(self._ended)
+        if self.ended is not None:
+            raise errors.aborted(self.ended.reason, self.ended.detail)
         if self._total is None:
             raise LocalProtocolError("the round is still running, or the initiator keeps the sum")
         return RingTotal(self._total, self._everybody, frozenset())
@@ -166,7 +157,6 @@ class RingParty(Mailbox):
 
     def _end(self, event: Aborted | Finished) -> None:
         self._events.append(event)
-        self._ended = event.reason if isinstance(event, Aborted) else None
         self.done = True
         self._input = self._partial = self._offset = None
         self._seen = b""

@@ -8,17 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from secagg.errors import ParameterError
-from secagg.sansio import (
-    ClientMachine,
-    Expander,
-    Infeasible,
-    Params,
-    ProtocolInfo,
-    Randomness,
-    ServerMachine,
-    Session,
-)
-from secagg.types import PartyId, Threat
+from secagg.protocol import Infeasible, Params, ProtocolInfo, Session
+from secagg.ring import Expander
+from secagg.sansio import ClientMachine, ServerMachine
+from secagg.types import PartyId, Randomness, Threat
 from secagg_protocols.secagg import guarantee as promise
 from secagg_protocols.secagg import params as parameters
 from secagg_protocols.secagg.check import check_complete, check_regular

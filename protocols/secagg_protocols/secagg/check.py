@@ -6,7 +6,7 @@ announced plan cheaply, however large the numbers in it are.
 
 from __future__ import annotations
 
-from secagg.sansio import Params
+from secagg.protocol import Params
 from secagg.types import Threat, smallest_sum
 from secagg_protocols.secagg.params import (
     MAX_DEGREE,

@@ -18,19 +18,10 @@ from secagg.errors import (
     SecAggError,
     WireError,
 )
-from secagg.ring import RingVector
-from secagg.sansio import (
-    Aborted,
-    Expander,
-    Finished,
-    Ignored,
-    Mailbox,
-    Outgoing,
-    PhaseEntered,
-    Randomness,
-    Session,
-)
-from secagg.types import SERVER, AbortReason, Buffer, PartyId
+from secagg.protocol import Session
+from secagg.ring import Expander, RingVector
+from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
+from secagg.types import SERVER, AbortReason, Buffer, PartyId, Randomness
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.secagg import messages
@@ -98,6 +89,10 @@ class SecAggClient(Mailbox):
     @property
     def done(self) -> bool:
         return self._state in (ClientState.ANSWERED, ClientState.ENDED)
+
+    @property
+    def owes_input(self) -> bool:
+        return self._state is ClientState.WANT_INPUT
 
     def start(self) -> None:
         if (self._state, Input.START) not in CLIENT:

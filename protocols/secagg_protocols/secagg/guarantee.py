@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from secagg.errors import ParameterError
+from secagg.protocol import Cost, Params
 from secagg.ring import Layout
-from secagg.sansio import Cost, Params
 from secagg.types import Threat
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
 from secagg_protocols.secagg.params import SecAggParams, is_active, tolerated, without_majority

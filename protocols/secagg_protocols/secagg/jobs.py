@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from secagg.mask import MaskJob
-from secagg.ring import Layout
-from secagg.sansio import Expander
+from secagg.ring import Expander, Layout
 from secagg.types import Seed, SessionId
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.keys import Endpoint

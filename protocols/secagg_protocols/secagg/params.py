@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 
 from secagg.arguments import fraction, integer, real
 from secagg.errors import ParameterError
+from secagg.protocol import Infeasible
 from secagg.remedies import remedy
-from secagg.sansio import Infeasible
 from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, Threat, smallest_sum
 from secagg.wire.codec import Reader, Writer
 from secagg_protocols.secagg.tails import ETA, MAX_EXPONENT, SIGMA, Tails

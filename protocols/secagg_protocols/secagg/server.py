@@ -7,30 +7,29 @@ sum is never subtracted; the memory is O(d + n k).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from secagg import errors, shamir
 from secagg.crypto.fingerprint import Fingerprints
 from secagg.crypto.randomness import checked
 from secagg.errors import BadTag, InvalidKey, InvalidShare, LocalProtocolError
+from secagg.protocol import Session
+from secagg.ring import Expander
 from secagg.sansio import (
     Aborted,
     Dropped,
-    Expander,
     Finished,
     Ignored,
     Job,
-    Mailbox,
+    Need,
     Outgoing,
+    PhasedMailbox,
     PhaseEntered,
     QuorumReached,
-    Randomness,
     RingTotal,
-    Session,
-    system_randomness,
 )
-from secagg.types import AbortReason, Buffer, Fault, PartyId
+from secagg.types import AbortReason, Buffer, Fault, PartyId, Randomness, system_randomness
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.secagg import messages
@@ -43,7 +42,7 @@ from secagg_protocols.secagg.states import EXPECTED, SERVER, Input, ServerState
 from secagg_protocols.secagg.unmasking import Recovery, Survival, check_recoverable, reduced, wanted
 
 
-class SecAggServer(Mailbox):
+class SecAggServer(PhasedMailbox):
     """The server of one session. U1, U2, U3 are fixed by close_phase() and never change again.
 
     randomness: of the key by which it knows a message again; nothing that leaves depends on it.
@@ -99,8 +98,15 @@ class SecAggServer(Mailbox):
         return frozenset(self._alive)
 
     @property
+    def contributors(self) -> frozenset[PartyId]:
+        return frozenset(self._joined.ids[index] for index in self._failed)
+
+    @property
+    def need(self) -> Need:
+        return Need.JOBS if self._state is ServerState.RECOVER else super().need
+
+    @property
     def waiting_for(self) -> frozenset[PartyId]:
-        """The live clients whose message of this phase is still to come."""
         return frozenset(self._waiting)
 
     @property
@@ -320,10 +326,9 @@ class SecAggServer(Mailbox):
             self._finish()
 
     def _finish(self) -> None:
-        contributors = frozenset(self._ids(self._survived.survivors))
-        everyone = frozenset(map(PartyId, range(self._params.clients)))
+        dropped = frozenset(map(PartyId, range(self._params.clients))) - self.contributors
         vector = reduced(self._session.layout, self._sum)
-        self._total = RingTotal(vector, contributors, everyone - contributors)
+        self._total = RingTotal(vector, self.contributors, dropped)
         self._report_complaints()
         self._forget()
         self._move(Input.RECOVERED)
@@ -359,11 +364,7 @@ class SecAggServer(Mailbox):
         return self._survival
 
     def _binding(self, tag: Tag) -> bytes:
-        unbound = tag in (Tag.ADVERTISE_KEYS, Tag.ABORT)
-        return self._offer if unbound else self._joined.session
-
-    def _ids(self, indices: Iterable[int]) -> list[PartyId]:
-        return [self._joined.ids[index] for index in indices]
+        return self._offer if tag in (Tag.ADVERTISE_KEYS, Tag.ABORT) else self._joined.session
 
     def _send(self, party: PartyId, data: bytes) -> None:
         """Rule S8: all that a server says after `start` reveals U1, U2 or U3: durable first."""

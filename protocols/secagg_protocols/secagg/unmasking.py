@@ -11,8 +11,8 @@ from typing import Any
 from secagg.decoding import Answers
 from secagg.errors import Aborted, LocalProtocolError
 from secagg.mask import MaskJob
-from secagg.ring import Layout, RingVector
-from secagg.sansio import Expander, Job
+from secagg.ring import Expander, Layout, RingVector
+from secagg.sansio import Job
 from secagg.types import AbortReason, PartyId, Seed
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.cohort import ServerCohort, at_least

@@ -1,0 +1,171 @@
+"""What a protocol is: its parameters and costs, the sessions that its machines are made from, and
+the factories that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from secagg.committee import Committee, ServerSecrets
+from secagg.crypto import labels
+from secagg.errors import ParameterError
+from secagg.ring import Expander, Layout
+from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
+from secagg.types import Adversary, PartyId, Randomness, Seed, Threat, smallest_sum
+from secagg.wire.header import SUITE, VERSION
+
+
+class Params(Protocol):
+    """What every protocol's parameters can answer. A frozen dataclass of ints."""
+
+    @property
+    def clients(self) -> int: ...
+    @property
+    def degree(self) -> int:
+        """Neighbours of a client, itself not counted; clients - 1 is the complete graph."""
+
+    @property
+    def threshold(self) -> int: ...
+    @property
+    def servers(self) -> int: ...
+    @property
+    def direct(self) -> bool:
+        """Whether a client of several servers reaches each of them itself."""
+
+    @property
+    def min_clients(self) -> int:
+        """The smallest |U1| that a client and the server accept."""
+
+    @property
+    def min_survivors(self) -> int:
+        """The smallest |U3| that a client and the server accept."""
+
+    def encode(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """No parameters exist for this threat; `rule` says which inequality cannot be met.
+
+    instead: a sentence of what would do, tried before it is named; empty where nothing near does.
+    """
+
+    rule: str
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a round without drops costs, exactly where bytes are concerned."""
+
+    upload_bytes: int  # of one client over the whole round, framing of the transport excluded
+    download_bytes: int
+    client_prg_bytes: int
+    client_agreements: int
+    server_prg_bytes: int  # with the planned number of clients dropped after share-keys
+    server_agreements: int
+    largest_message: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the driver announces and a machine is made from.
+
+    nonce: 16 bytes, routing only. plan_digest, payload_digest: 32 bytes, bound by the offer.
+    committee: the servers, where there are several. batch: which sum of the committee's epoch; its
+    clients neither know nor bind it. corrupted: how many clients may collude, by the plan.
+    """
+
+    nonce: bytes
+    plan_digest: bytes
+    payload_digest: bytes
+    params: Params
+    layout: Layout
+    committee: Committee | None = None
+    batch: int = 0
+    corrupted: int = 0
+
+    def check_smallest_sum(self) -> None:
+        """For a machine of a protocol with a threat model, before it is one: no sum of so few
+        inputs that those who collude could subtract their own and have another's.
+
+        Raises ParameterError.
+        """
+        needed = smallest_sum(self.corrupted)
+        if self.params.min_survivors < needed:
+            raise ParameterError(
+                f"min_survivors is {self.params.min_survivors}, and with {self.corrupted} corrupt "
+                f"clients no sum of fewer than {needed} inputs protects one: {needed} would do"
+            )
+
+    def offer(self, protocol: str) -> bytes:
+        """What a client's first message binds (specs/10-secagg.md §3). 32 bytes.
+
+        Of one server the roster digest is the empty string and the epoch 0.
+        """
+        return labels.digest(
+            labels.OFFER,
+            protocol.encode("ascii"),
+            VERSION,
+            SUITE,
+            self.plan_digest,
+            self.payload_digest,
+            self.committee.digest if self.committee else b"",
+            self.committee.epoch if self.committee else 0,
+        )
+
+
+class ClientFactory(Protocol):
+    def __call__(
+        self, session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+    ) -> ClientMachine: ...
+
+
+class ServerFactory(Protocol):
+    def __call__(self, session: Session, *, expander: Expander) -> ServerMachine: ...
+
+
+class MemberFactory(Protocol):
+    def __call__(
+        self, session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
+    ) -> MemberMachine: ...
+
+
+class CollectorFactory(Protocol):
+    def __call__(self, session: Session, secret: Seed) -> CollectorMachine:
+        """secret: the X25519 scalar of the committee's collector key."""
+
+
+@dataclass(frozen=True)
+class ProtocolInfo:
+    """A protocol as the registry, the planner and the drivers see it.
+
+    Either one server has the sum (`server`), or several members hold shares of it and a collector
+    adds their totals (`member` and `collector`).
+    """
+
+    name: str
+    spec: str
+    status: str
+    threat_models: tuple[Adversary, ...]
+    phases: tuple[str, ...]
+    client: ClientFactory
+    server: ServerFactory | None
+    parameters: Callable[[Threat], Params | Infeasible]
+    check: Callable[[Threat, Params], str | None]
+    """The rule that given parameters break, or None: how a client judges an announced plan."""
+    decode_params: Callable[[bytes], Params]
+    cost: Callable[[Threat, Params, Layout], Cost]
+    caveats: Callable[[Threat, Params, Layout], Sequence[str]]
+    """Sentences for explain(): what the guarantee is worth and where it ends."""
+    guarantee: Callable[[Threat, Params], str]
+    messages: Mapping[int, str]
+    """Wire tag -> name, for `secagg inspect`."""
+    member: MemberFactory | None = None
+    collector: CollectorFactory | None = None
+    preferred: Callable[[Threat], str | None] = lambda threat: None
+    """Why `plan()` takes it before protocols that cost a client less, or None."""
+    repeats: bool = True
+    """Whether the same injected randomness gives the same bytes: not where a library that seals
+    draws its own."""
