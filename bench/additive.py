@@ -58,8 +58,9 @@ from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.ring import Layout, RingVector
 from secagg.sansio import MemberMachine, Outgoing
-from secagg.store.base import Store
+from secagg.store.base import MACHINE, Store
 from secagg.store.memory import MemoryStore
+from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore
 from secagg.types import SERVER, PartyId, server_id
 from secagg.wire.codec import Reader, Writer
@@ -130,7 +131,7 @@ class _Server:
 
     def __init__(self, machine: MemberMachine, store: Store, meter: Meter, name: str) -> None:
         self.machine, self.commits, self.waits = machine, 0, True
-        self._store, self._meter, self._name = store, meter, name
+        self._rows, self._meter, self._name = Space(store, bytes(16), MACHINE), meter, name
 
     def start(self) -> list[Outgoing]:
         with self._meter.running(lambda: self._name):
@@ -151,7 +152,7 @@ class _Server:
     def _answers(self) -> list[Outgoing]:
         writes = self.machine.writes()
         if writes:
-            self._store.commit(writes)
+            self._rows.commit(writes)
             self.commits += 1
         self.machine.events()
         self.waits = bool(self.machine.waiting_for)  # drivers ask between turns

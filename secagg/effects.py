@@ -32,7 +32,8 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A row to store before any message that was drained with it leaves. None deletes the row."""
+    """A row to store before any message that was drained with it leaves. None deletes the row, or
+    every row of a namespace whose 16 bytes are the whole key (specs/03-storage.md §1)."""
 
     key: bytes
     value: bytes | None = field(repr=False)

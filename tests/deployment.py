@@ -13,7 +13,9 @@ from functools import partial
 
 from secagg.effects import Write
 from secagg.sansio import Dropped
+from secagg.store.base import MACHINE
 from secagg.store.memory import MemoryStore
+from secagg.store.space import Space
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
 from secagg_protocols.reports import messages
 from secagg_protocols.reports.messages import Tag
@@ -37,7 +39,7 @@ class Deployment:
         self.restarts = 0
         self.drops: list[Dropped] = []
         self.servers = {server_id(i): setting.member(i) for i in range(setting.params.servers)}
-        self.stores = {party: MemoryStore() for party in self.servers}
+        self.stores = {party: _fresh() for party in self.servers}
         self.history: dict[PartyId, list[Rows]] = {party: [] for party in self.servers}
         self.released: dict[PartyId, set[bytes]] = {party: set() for party in self.servers}
         inputs = inputs_of(setting.params.clients, setting.layout)
@@ -84,7 +86,7 @@ class Deployment:
         machine = self.setting.member(server_id(0) - party)
         machine.restore(rows)
         self.servers[party] = machine
-        self.stores[party] = MemoryStore()
+        self.stores[party] = _fresh()
         self._step(party, partial(self._begin, party, rows))
         self._reconnect(party)
 
@@ -180,3 +182,7 @@ class Deployment:
     def _drain_collector(self) -> None:
         for message in self.collector.outgoing():
             self._queue.append((COLLECTOR, message.to, message.data))
+
+
+def _fresh() -> Space:
+    return Space(MemoryStore(), bytes(16), MACHINE)

@@ -39,7 +39,8 @@ from secagg.errors import (
     WireError,
 )
 from secagg.plans.task import Task
-from secagg.store.base import Store
+from secagg.store.base import MACHINE, ROUNDS, Store
+from secagg.store.space import Space
 from secagg.transport import websocket
 from secagg.transport.base import Link
 from secagg.transport.router import (
@@ -62,7 +63,7 @@ DEADLINE, PATIENCE = 60.0, 30.0
 RESERVE = 16
 """Links beyond the clients' that may be open: for servers, collectors, and whoever says hello."""
 CLOSED = b"closed"
-"""The row that ends an epoch; no row of a machine begins with c."""
+"""The row that ends an epoch, beside those of its machines."""
 
 _REFUSED = (WireError, CryptoError, RemoteProtocolError, TransportError)
 
@@ -118,7 +119,9 @@ class MemberService:
         if secrets.public != task.committee.servers[index]:
             raise ParameterError(f"these are not the secret keys of server {index} of the task")
         self.max_size = message_limit(task)
-        self._task, self._index, self._store = task, index, store
+        self._task, self._index = task, index
+        self._own = Space(store, task.nonce(), ROUNDS)
+        self._rows = Space(store, task.nonce(), MACHINE)
         self._patience, self._linger = patience, linger
         self._collect_only, self._max_links = collect_only, max_links
         self._greeter = Greeter(task, index, secrets.signing, randomness=randomness)
@@ -129,7 +132,7 @@ class MemberService:
         self._turns = Turns(
             task,
             index,
-            store,
+            self._rows,
             self._batches,
             [task.nonce(number) for number in range(batches)],
             deadline=deadline,
@@ -263,8 +266,8 @@ class MemberService:
     # The epoch
 
     async def _open(self) -> None:
-        rows = await asyncio.to_thread(lambda: list(self._store.rows()))
-        closed = any(key == CLOSED for key, _ in rows)
+        rows = await asyncio.to_thread(lambda: list(self._rows.rows()))
+        closed = any(key == CLOSED for key, _ in self._own.rows())
         if closed and not self._collect_only:
             raise PolicyRefused(
                 f"epoch {self._task.committee.epoch} is closed, and takes no more reports: make a "
@@ -286,7 +289,8 @@ class MemberService:
             if self._batches.finished and over == math.inf:
                 over = time.monotonic()
         if not self._collect_only and self._batches.finished and self._all_fetched():
-            await self._turns.commit([*self._batches.closing(), Write(CLOSED, b"")])
+            closed = self._own.under([Write(CLOSED, b"")])
+            await self._turns.commit(self._batches.closing(), closed)
 
     def _may_go(self, over: float) -> bool:
         """over: since when no batch is left. A leader stays until it has told every helper how the

@@ -21,7 +21,7 @@ from secagg.drive.peers import Arrived, Gone, Item, Lane, Linked, Peer
 from secagg.effects import Write
 from secagg.plans.task import Task
 from secagg.sansio import MemberMachine
-from secagg.store.base import Store
+from secagg.store.space import Space
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
 from secagg.wire.frame import Frame, Message, Over
 
@@ -48,7 +48,7 @@ class Turns:
         self,
         task: Task,
         index: int,
-        store: Store,
+        store: Space,
         batches: Batches,
         nonces: Sequence[bytes],
         *,
@@ -100,10 +100,10 @@ class Turns:
         except TimeoutError:
             return
 
-    async def commit(self, writes: Sequence[Write]) -> None:
-        """In a thread, so that links are read meanwhile. Never left half-way: whoever cancels this
-        may open the same store next."""
-        committing = asyncio.create_task(asyncio.to_thread(self._store.commit, writes))
+    async def commit(self, writes: Sequence[Write], besides: Sequence[Write] = ()) -> None:
+        """As of a Space; in a thread, so that links are read meanwhile. Never left half-way:
+        whoever cancels this may open the same store next."""
+        committing = asyncio.create_task(asyncio.to_thread(self._store.commit, writes, besides))
         try:
             await asyncio.shield(committing)
         except asyncio.CancelledError:

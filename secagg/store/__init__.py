@@ -2,5 +2,5 @@
 
 `base` is what a driver asks of a store, `memory` keeps rows as long as the process lives,
 `sqlite` as long as the disk does; `database` is the file of the latter, `files` what platforms do
-differently.
+differently. `space` is one owner's rows in one namespace.
 """

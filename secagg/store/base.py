@@ -1,7 +1,9 @@
 """What a driver asks of a store: rows of bytes, changed in batches that hold whole or not at all.
 
-A machine emits Writes; the driver commits all that were drained together with messages before it
-sends any of those messages. A message whose batch is not acknowledged is never sent.
+A row's key is a namespace, an owner byte and its owner's own key (specs/03-storage.md §1), so that
+several sessions share a file and none sees, or names, a row of another. The driver commits all
+writes that were drained together with messages before it sends any of those messages. A message
+whose batch is not acknowledged is never sent.
 """
 
 from __future__ import annotations
@@ -11,24 +13,34 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from secagg.effects import Write
+from secagg.errors import ParameterError
+
+NAMESPACE_SIZE = 16
+"""Bytes of a namespace: a session's nonce, or as much of a digest."""
+OWNER_SIZE = 1
+ROUNDS, MACHINE = 0, 1
+"""Owners: whoever runs sessions, and the machine of one."""
 
 
 class Store(Protocol):
     """Rows in the order of their keys. One owner, one writer; a failure ends it (fail-stop)."""
 
-    def rows(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """(key, value) of every row whose key begins with `prefix`, by ascending key.
+    def rows(self, namespace: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) of every row in `namespace`, or of all there are, by ascending key.
 
         Rows that a commit changes while the iteration runs may come in their old or new state.
-        Raises StorageError when a row is not what was written.
+        Raises StorageError when a row is not what was written, ParameterError for what is no
+        namespace.
         """
 
     def commit(self, writes: Sequence[Write]) -> None:
-        """All of them or none; of two writes of one key the later holds.
+        """All of them or none, as if one after the other: of two writes of one key the later holds.
 
-        When it returns, the rows survive kill -9 and loss of power, as far as the kind of store
-        promises. When it raises StorageError, the batch is unacknowledged: after the next opening
-        it is there whole or not at all, and this object refuses everything but `close`.
+        A write of None to a namespace itself, without owner and key, deletes every row that is in
+        it (`forget`). When this returns, the rows survive kill -9 and loss of power, as far as the
+        kind of store promises. When it raises StorageError, the batch is unacknowledged: after the
+        next opening it is there whole or not at all, and this object refuses everything but
+        `close`. A key that no row can have is a ParameterError, and nothing is changed.
         """
 
     def close(self) -> None:
@@ -44,3 +56,37 @@ class Store(Protocol):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def forget(namespace: bytes) -> Write:
+    """Deletes every row of a namespace, together with what else is in the same commit."""
+    check_namespace(namespace)
+    return Write(namespace, None)
+
+
+def check_namespace(namespace: bytes) -> None:
+    """Raises ParameterError for another size."""
+    if len(namespace) != NAMESPACE_SIZE:
+        raise ParameterError(f"a namespace has {NAMESPACE_SIZE} bytes, not {len(namespace)}")
+
+
+def outcome(writes: Sequence[Write]) -> tuple[set[bytes], dict[bytes, bytes | None]]:
+    """What a batch comes to: the namespaces that are emptied first, then the value of each row.
+
+    Raises ParameterError for a key that is neither a row's nor a namespace to forget: a row
+    outside every namespace would never be deleted.
+    """
+    forgotten: set[bytes] = set()
+    latest: dict[bytes, bytes | None] = {}
+    for write in writes:
+        if len(write.key) > NAMESPACE_SIZE:
+            latest[write.key] = write.value
+        elif len(write.key) == NAMESPACE_SIZE and write.value is None:
+            forgotten.add(write.key)
+            latest = {k: v for k, v in latest.items() if not k.startswith(write.key)}
+        else:
+            raise ParameterError(
+                f"a row's key is {NAMESPACE_SIZE} bytes of namespace, a byte of its owner and the "
+                f"owner's own, and not {len(write.key)} bytes in all"
+            )
+    return forgotten, latest

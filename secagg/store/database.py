@@ -34,12 +34,13 @@ from secagg.store import files
 MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x5ECA667
 """SQLite's application_id: tells a store from any other database."""
-VERSION = 1
-"""Of the tables below (user_version); another one is refused."""
+VERSION = 2
+"""Of the tables below (user_version); another one is refused. Version 1 had no namespaces."""
 
 SCHEMA = (
     "CREATE TABLE head (owner BLOB NOT NULL, total BLOB NOT NULL)",
-    "CREATE TABLE rows (key BLOB NOT NULL UNIQUE, checksum BLOB NOT NULL, value BLOB NOT NULL)",
+    "CREATE TABLE rows (key BLOB NOT NULL UNIQUE CHECK (length(key) > 16), "
+    "checksum BLOB NOT NULL, value BLOB NOT NULL)",
 )
 """`rows` has a rowid on purpose: a value of the same size is then overwritten in place, which
 halves the time of a commit that rewrites a total of 400 KB (WITHOUT ROWID deletes and inserts)."""

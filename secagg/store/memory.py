@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from secagg.effects import Write
 from secagg.errors import StorageError
-from secagg.store.base import Store
+from secagg.store.base import Store, check_namespace, outcome
 
 
 class MemoryStore(Store):
@@ -16,17 +16,22 @@ class MemoryStore(Store):
         self._rows: dict[bytes, bytes] = {}
         self._closed = False
 
-    def rows(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def rows(self, namespace: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         self._require_open()
-        yield from sorted(row for row in self._rows.items() if row[0].startswith(prefix))
+        if namespace:
+            check_namespace(namespace)
+        return iter(sorted(row for row in self._rows.items() if row[0].startswith(namespace)))
 
     def commit(self, writes: Sequence[Write]) -> None:
         self._require_open()
-        for write in writes:
-            if write.value is None:
-                self._rows.pop(write.key, None)
+        forgotten, latest = outcome(writes)
+        for namespace in forgotten:
+            latest = dict.fromkeys(k for k in self._rows if k.startswith(namespace)) | latest
+        for key, value in latest.items():
+            if value is None:
+                self._rows.pop(key, None)
             else:
-                self._rows[write.key] = write.value
+                self._rows[key] = value
 
     def close(self) -> None:
         self._closed = True

@@ -6,13 +6,14 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from secagg.effects import Write
 from secagg.errors import StorageError
 from secagg.store import database as files
-from secagg.store.base import Store
+from secagg.store.base import Store, check_namespace, outcome
 
 LOG_LIMIT = 32 << 20
 """Bytes of log that start a checkpoint. A total that every batch rewrites is then copied once for
@@ -49,9 +50,14 @@ class SqliteStore(Store):
             otherwise.pop_all()
             return store
 
-    def rows(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def rows(self, namespace: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        if namespace:
+            check_namespace(namespace)
+        return self._rows(namespace)
+
+    def _rows(self, namespace: bytes) -> Iterator[tuple[bytes, bytes]]:
         # One query a row: a cursor left open would hold back the checkpoints.
-        after = prefix
+        after = namespace
         while True:
             with self._stopping("reading failed"):
                 row = self._database.execute(
@@ -61,17 +67,20 @@ class SqliteStore(Store):
                 if row is None:
                     return
                 key, value = files.checked(row)
-            if not key.startswith(prefix):
+            if not key.startswith(namespace):
                 return
             yield key, value
             after = key + b"\0"  # the next key that there can be
 
     def commit(self, writes: Sequence[Write]) -> None:
+        forgotten, latest = outcome(writes)
         with self._stopping("the batch was not stored"):
             if writes:
                 with self._database:  # commits, or rolls back
                     self._database.execute("BEGIN IMMEDIATE")
-                    self._write({write.key: write.value for write in writes})
+                    for namespace in forgotten:
+                        latest = dict.fromkeys(self._keys(namespace)) | latest
+                    self._write(latest)
             if files.log_of(self._path).stat().st_size > LOG_LIMIT:
                 files.checkpoint(self._database)
 
@@ -86,6 +95,11 @@ class SqliteStore(Store):
                     self._database.close()
             finally:
                 os.close(lock)
+
+    def _keys(self, namespace: bytes) -> list[bytes]:
+        query = "SELECT key FROM rows WHERE key >= ? ORDER BY key"
+        with closing(self._database.execute(query, (namespace,))) as found:
+            return list(takewhile(lambda key: key.startswith(namespace), (row[0] for row in found)))
 
     def _write(self, latest: dict[bytes, bytes | None]) -> None:
         find = "SELECT checksum FROM rows WHERE key = ?"

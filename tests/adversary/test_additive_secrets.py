@@ -53,7 +53,7 @@ def shown(run: Deployment) -> Iterator[object]:
         member: Any = machine
         yield from (member, member._book, *member._book.pending.values(), *member.events())
         yield from (member._seals, member._seals._opening, member._seals._signing)
-        yield from (Row.decode(*row) for row in run.stores[party].rows(b"r"))
+        yield from (Row.decode(*row) for row in run.stores[party].rows() if Row.owns(row[0]))
         yield from (Write(*row) for row in run.stores[party].rows())
 
 

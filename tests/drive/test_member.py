@@ -32,8 +32,9 @@ from secagg.errors import (
 )
 from secagg.plans.task import Task
 from secagg.sansio import Dropped, Event, PhaseEntered
-from secagg.store.base import Store
+from secagg.store.base import MACHINE, ROUNDS, Store
 from secagg.store.memory import MemoryStore
+from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory, websocket
@@ -364,19 +365,25 @@ async def test_a_closed_epoch_keeps_no_report_that_is_in_no_sum() -> None:
     helper = Batches(fleet.task, 1, fleet.keys.servers[1], 1)
     helper.open([])
     helper.receive(SERVER, 0, _relayed(fleet, message.data)[0])
-    fleet.stores[1].commit(helper.take_writes())
-    assert _pending(fleet.stores[1]) == 1
+    _rows(fleet, 1).commit(helper.take_writes())
+    assert _pending(fleet, 1) == 1
     async with fleet:
         for batch in range(2):
             await fleet.report_all(range(3))
             check(await fleet.collect(batch), range(3))
         await fleet.ends()
-    assert [_pending(store) for store in fleet.stores] == [0, 0]
-    assert all(any(key == CLOSED for key, _ in store.rows()) for store in fleet.stores)
+    assert [_pending(fleet, index) for index in range(2)] == [0, 0]
+    closed = [dict(_rows(fleet, index, ROUNDS).rows()) for index in range(2)]
+    assert closed == [{CLOSED: b""}] * 2
 
 
-def _pending(store: Store) -> int:
-    return sum(key[:1] == b"r" and value[0] == 1 for key, value in store.rows())
+def _rows(fleet: Fleet, index: int, owner: int = MACHINE) -> Space:
+    return Space(fleet.stores[index], fleet.task.nonce(), owner)
+
+
+def _pending(fleet: Fleet, index: int) -> int:
+    rows = _rows(fleet, index).rows()
+    return sum(key[:1] == b"r" and value[0] == 1 for key, value in rows)
 
 
 async def test_batches_that_are_over_keep_their_own_reports_only() -> None:

@@ -21,6 +21,8 @@ from secagg.store import database, sqlite
 from secagg.store.sqlite import SqliteStore
 
 OWNER = bytes(range(32))
+SPACE = bytes(17)
+"""A namespace and the byte of an owner."""
 ROWS_A_BATCH = 12
 
 CHILD = """
@@ -28,7 +30,7 @@ import sys
 from secagg.errors import StorageError
 from secagg.effects import Write
 from secagg.store.sqlite import SqliteStore
-path, owner = sys.argv[1], bytes(range(32))
+path, owner, space = sys.argv[1], bytes(range(32)), bytes(17)
 """
 
 COMMITTING = """
@@ -36,10 +38,10 @@ from secagg.store import sqlite
 sqlite.LOG_LIMIT = 400_000  # checkpoints too are killed
 def batch(number):
     value = number.to_bytes(4) * 500
-    fresh = [Write(b"batch/%08d/%d" % (number, i), value) for i in range(11)]
-    return [Write(b"total", number.to_bytes(4) * 20_000), *fresh]
+    fresh = [Write(space + b"batch/%08d/%d" % (number, i), value) for i in range(11)]
+    return [Write(space + b"total", number.to_bytes(4) * 20_000), *fresh]
 with SqliteStore.open(path, owner=owner) as store:
-    number = int.from_bytes(dict(store.rows(b"total")).get(b"total", bytes(4))[:4])
+    number = int.from_bytes(dict(store.rows()).get(space + b"total", bytes(4))[:4])
     while True:
         number += 1
         store.commit(batch(number))
@@ -61,11 +63,11 @@ def _last_batch(rows: dict[bytes, bytes]) -> int:
     """The number of the last batch, after a check that all up to it are there, whole."""
     if not rows:
         return 0
-    last = int.from_bytes(rows[b"total"][:4])
-    expected = {b"total": last.to_bytes(4) * 20_000}
+    last = int.from_bytes(rows[SPACE + b"total"][:4])
+    expected = {SPACE + b"total": last.to_bytes(4) * 20_000}
     for number in range(1, last + 1):
         for i in range(11):
-            expected[b"batch/%08d/%d" % (number, i)] = number.to_bytes(4) * 500
+            expected[SPACE + b"batch/%08d/%d" % (number, i)] = number.to_bytes(4) * 500
     assert rows == expected
     return last
 
@@ -102,9 +104,9 @@ def test_two_processes_and_two_objects(tmp_path: Path) -> None:
         path.read_bytes()  # closing this descriptor takes SQLite's own locks away, not ours
         with _child(other, path) as child:
             assert "in use" in child.communicate()[0]
-        store.commit([Write(b"k", b"v")])
+        store.commit([Write(SPACE + b"k", b"v")])
     with _open(path) as store:
-        assert list(store.rows()) == [(b"k", b"v")]
+        assert list(store.rows()) == [(SPACE + b"k", b"v")]
 
 
 def test_a_link_is_the_same_store(tmp_path: Path) -> None:
@@ -129,16 +131,16 @@ def test_another_owner_and_another_version(tmp_path: Path) -> None:
     """Row 102: each is refused with what to do, and the file is as before."""
     path = tmp_path / "store.db"
     with _open(path) as store:
-        store.commit([Write(b"k", b"v")])
+        store.commit([Write(SPACE + b"k", b"v")])
     with pytest.raises(StorageError, match="another task"):
         SqliteStore.open(path, owner=OWNER[:-1] + b"x")
-    for version in (0, 2):
+    for version in (0, 1, 3):
         _execute(path, f"PRAGMA user_version = {version}")
         with pytest.raises(StorageError, match=f"version {version}.*finish its tasks"):
             _open(path)
-    _execute(path, "PRAGMA user_version = 1")
+    _execute(path, "PRAGMA user_version = 2")
     with _open(path) as store:
-        assert list(store.rows()) == [(b"k", b"v")]
+        assert list(store.rows()) == [(SPACE + b"k", b"v")]
 
 
 @pytest.mark.parametrize(
@@ -148,10 +150,10 @@ def test_another_owner_and_another_version(tmp_path: Path) -> None:
         ("CREATE TABLE more (x)", "other tables"),
         ("CREATE TRIGGER t AFTER UPDATE ON head BEGIN DELETE FROM rows; END", "other tables"),
         ("DELETE FROM head", "another task"),
-        ("DELETE FROM rows WHERE key = x'01'", "not those of one batch"),
-        ("UPDATE rows SET value = x'00' WHERE key = x'01'", "checksum"),
-        ("UPDATE rows SET value = 'text' WHERE key = x'01'", "other types"),
-        ("UPDATE rows SET key = x'07' WHERE key = x'01'", "checksum"),
+        ("DELETE FROM rows WHERE key = x'{SPACE}01'", "not those of one batch"),
+        ("UPDATE rows SET value = x'00' WHERE key = x'{SPACE}01'", "checksum"),
+        ("UPDATE rows SET value = 'text' WHERE key = x'{SPACE}01'", "other types"),
+        ("UPDATE rows SET key = x'{SPACE}07' WHERE key = x'{SPACE}01'", "checksum"),
         ("UPDATE head SET total = x'00'", "not those of one batch"),
     ],
 )
@@ -159,8 +161,8 @@ def test_what_was_changed_behind_its_back(tmp_path: Path, statement: str, messag
     """Row 97: rows lost, changed or moved are noticed when the file is opened."""
     path = tmp_path / "store.db"
     with _open(path) as store:
-        store.commit([Write(b"\x01", b"one"), Write(b"\x02", b"two")])
-    _execute(path, statement)
+        store.commit([Write(SPACE + b"\x01", b"one"), Write(SPACE + b"\x02", b"two")])
+    _execute(path, statement.replace("{SPACE}", SPACE.hex()))
     with pytest.raises(StorageError, match=message):
         _open(path)
 
@@ -168,12 +170,12 @@ def test_what_was_changed_behind_its_back(tmp_path: Path, statement: str, messag
 def test_a_row_damaged_while_the_store_is_open(tmp_path: Path) -> None:
     """Row 97: every reading checks, and after damage nothing is written on top of it."""
     with _open(tmp_path / "store.db") as store:
-        store.commit([Write(b"k", b"v")])
+        store.commit([Write(SPACE + b"k", b"v")])
         store._database.execute("UPDATE rows SET value = x'00'")
         with pytest.raises(StorageError, match="checksum"):
             list(store.rows())
         with pytest.raises(StorageError, match="refused: reading failed"):
-            store.commit([Write(b"k", b"v")])
+            store.commit([Write(SPACE + b"k", b"v")])
 
 
 def _execute(path: Path, statement: str) -> None:
@@ -190,11 +192,12 @@ def _batches(count: int) -> list[dict[bytes, bytes]]:
 
     A part is nearly a page, so that a batch leaves pages alone which the next one changes.
     """
-    states = [{b"part%d" % n: bytes(6_000) for n in range(6)}]
+    states = [{SPACE + b"part%d" % n: bytes(6_000) for n in range(6)}]
     for n in range(1, count + 1):
-        rows = states[-1] | {b"row%d" % n: bytes([n]) * 300, b"total": bytes([n]) * 20_000}
-        rows.pop(b"row%d" % (n - 3), None)
-        rows[b"part%d" % (n % 6)] = bytes([n]) * 6_000
+        total = bytes([n]) * 20_000
+        rows = states[-1] | {SPACE + b"row%d" % n: total[:300], SPACE + b"total": total}
+        rows.pop(SPACE + b"row%d" % (n - 3), None)
+        rows[SPACE + b"part%d" % (n % 6)] = bytes([n]) * 6_000
         states.append(rows)
     return states
 
@@ -357,16 +360,16 @@ def test_a_creation_that_was_cut_short(tmp_path: Path) -> None:
 FULL = """
 import resource
 store = SqliteStore.open(path, owner=owner)
-store.commit([Write(b"kept", b"v")])
+store.commit([Write(space + b"kept", b"v")])
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 for number in range(100):
     try:
-        store.commit([Write(b"%d" % number, bytes(30_000))])
+        store.commit([Write(space + b"%d" % number, bytes(30_000))])
     except StorageError as error:
         break
     print(number)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-for refused in (lambda: store.commit([Write(b"late", b"")]), lambda: list(store.rows())):
+for refused in (lambda: store.commit([Write(space + b"late", b"")]), lambda: list(store.rows())):
     try:
         refused()
         print("accepted after a failure")
@@ -382,18 +385,19 @@ def test_a_full_disk_stops_the_store(tmp_path: Path) -> None:
         said = child.communicate()[0].split()
     assert child.returncode == 0 and said and said == [str(i) for i in range(len(said))]
     with _open(tmp_path / "store.db") as store:
-        kept = {key for key, _ in store.rows()} - {str(len(said)).encode()}
-    assert kept == {b"kept", *(name.encode() for name in said)}
+        kept = {key for key, _ in store.rows()} - {SPACE + str(len(said)).encode()}
+    assert kept == {SPACE + b"kept", *(SPACE + name.encode() for name in said)}
 
 
 SYNCED = """
 import os
 store = SqliteStore.open(path, owner=owner)
-store.commit([Write(b"first", os.urandom(8))])  # its sync is of the log's head, whatever the mode
+# its sync is of the log's head, whatever the mode
+store.commit([Write(space + b"first", os.urandom(8))])
 print("opened", flush=True)
 for number in range(3):
     try:
-        store.commit([Write(b"%d" % number, os.urandom(8))])
+        store.commit([Write(space + b"%d" % number, os.urandom(8))])
         print("acknowledged", flush=True)
     except StorageError:
         print("stopped", flush=True)
@@ -439,12 +443,12 @@ def test_a_failed_checkpoint_stops_the_store(
         monkeypatch.setattr(sqlite, "LOG_LIMIT", 0)
         monkeypatch.setattr(database, "checkpoint", fails)
         with pytest.raises(StorageError, match="disk I/O error"):
-            store.commit([Write(b"k", b"v")])
+            store.commit([Write(SPACE + b"k", b"v")])
         with pytest.raises(StorageError, match="refused"):
-            store.commit([Write(b"k", b"v")])
+            store.commit([Write(SPACE + b"k", b"v")])
     monkeypatch.undo()
     with _open(tmp_path / "store.db") as store:
-        assert list(store.rows()) == [(b"k", b"v")]
+        assert list(store.rows()) == [(SPACE + b"k", b"v")]
 
 
 def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +456,7 @@ def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sqlite, "LOG_LIMIT", 1 << 20)
     with _open(tmp_path / "store.db") as store:
         for number in range(40):
-            store.commit([Write(b"total", bytes([number]) * 100_000)])
+            store.commit([Write(SPACE + b"total", bytes([number]) * 100_000)])
             assert (tmp_path / "store.db-wal").stat().st_size < (1 << 20) + 200_000
     assert (tmp_path / "store.db").stat().st_size < 200_000
 
@@ -477,7 +481,7 @@ def test_only_the_owner_may_read(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         with _open(tmp_path / "store.db") as store:
-            store.commit([Write(b"k", b"v")])
+            store.commit([Write(SPACE + b"k", b"v")])
             modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()}
     finally:
         os.umask(before)
@@ -527,7 +531,7 @@ def test_several_threads_commit_at_once(tmp_path: Path) -> None:
         def work(worker: int) -> None:
             for number in range(20):
                 store.commit(
-                    [Write(b"%d/%d" % (worker, number), b""), Write(b"last", b"%d" % worker)]
+                    [Write(SPACE + b"%d/%d" % (worker, number), b""), Write(SPACE + b"last", b"")]
                 )
 
         threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]

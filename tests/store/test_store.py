@@ -11,15 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.effects import Write
-from secagg.errors import SecAggError, StorageError
-from secagg.store.base import Store
+from secagg.errors import ParameterError, SecAggError, StorageError
+from secagg.store.base import MACHINE, ROUNDS, Store, forget
 from secagg.store.memory import MemoryStore
+from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore
 
 OWNER = bytes(32)
-KEYS = st.binary(max_size=3) | st.sampled_from([b"a", b"a\x00", b"a\xff", b"\xff", b"\xff\xff"])
+SPACES = st.sampled_from([bytes(16), bytes(15) + b"\x01", b"\xff" * 15 + b"\xfe", b"\xff" * 16])
+OWN = st.binary(max_size=2) | st.sampled_from([b"a", b"a\x00", b"a\xff", b"\xff", b"\xff\xff"])
+KEYS = st.builds(lambda *parts: b"".join(parts), SPACES, st.sampled_from([b"\0", b"\xff"]), OWN)
 VALUES = st.binary(max_size=40) | st.sampled_from([bytes(9_000), b"\x01" * 9_000, bytes(40_000)])
-BATCHES = st.lists(st.lists(st.builds(Write, KEYS, VALUES | st.none()), max_size=6), max_size=8)
+WRITES = st.builds(Write, KEYS, VALUES | st.none()) | st.builds(forget, SPACES)
+BATCHES = st.lists(st.lists(WRITES, max_size=6), max_size=8)
+NAMESPACE = bytes(range(16))
+K = NAMESPACE + b"\x01k"
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -33,18 +39,21 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def _apply(model: dict[bytes, bytes], batch: list[Write]) -> None:
     for write in batch:
-        if write.value is None:
+        if len(write.key) == 16:
+            for key in [key for key in model if key[:16] == write.key]:
+                del model[key]
+        elif write.value is None:
             model.pop(write.key, None)
         else:
             model[write.key] = write.value
 
 
 @settings(max_examples=40, deadline=None)
-@given(batches=BATCHES, prefix=KEYS, reopen_after=st.integers(0, 8))
+@given(batches=BATCHES, namespace=SPACES, reopen_after=st.integers(0, 8))
 def test_rows_are_those_of_a_dictionary(
-    batches: list[list[Write]], prefix: bytes, reopen_after: int
+    batches: list[list[Write]], namespace: bytes, reopen_after: int
 ) -> None:
-    """Deletions, repeated keys, empty keys and values, prefixes of 0xff; also after reopening."""
+    """Deletions, repeated keys, namespaces that end, of 0xff too; also after reopening (03 §1)."""
     model: dict[bytes, bytes] = {}
     memory = MemoryStore()
     with TemporaryDirectory() as folder:
@@ -56,26 +65,28 @@ def test_rows_are_those_of_a_dictionary(
             _apply(model, batch)
             memory.commit(batch)
             store.commit(batch)
-            expected = sorted(row for row in model.items() if row[0].startswith(prefix))
-            assert list(store.rows(prefix)) == list(memory.rows(prefix)) == expected
+            expected = sorted(row for row in model.items() if row[0].startswith(namespace))
+            assert list(store.rows(namespace)) == list(memory.rows(namespace)) == expected
+            assert list(store.rows()) == list(memory.rows()) == sorted(model.items())
         store.close()
         with SqliteStore.open(Path(folder, "store.db"), owner=OWNER) as again:
             assert list(again.rows()) == sorted(model.items())
 
 
 def test_a_commit_may_come_while_rows_are_read(store: Store) -> None:
-    store.commit([Write(bytes([i]), b"old") for i in range(4)])
+    keys = [K + bytes([i]) for i in range(4)]
+    store.commit([Write(key, b"old") for key in keys])
     seen = []
     for key, _ in store.rows():
         seen.append(key)
         store.commit([Write(key, None)])
-    assert seen == [bytes([i]) for i in range(4)]
+    assert seen == keys
     assert list(store.rows()) == []
 
 
 @pytest.mark.parametrize(
     "use",
-    [lambda s: list(s.rows()), lambda s: s.commit([Write(b"k", b"v")]), lambda s: s.commit([])],
+    [lambda s: list(s.rows()), lambda s: s.commit([Write(K, b"v")]), lambda s: s.commit([])],
 )
 def test_a_closed_store_refuses_and_closes_twice(
     store: Store, use: Callable[[Store], object]
@@ -93,3 +104,41 @@ def test_the_error_is_one_of_ours() -> None:
 def test_a_value_is_not_in_the_repr() -> None:
     """A row can hold a share, and an error may be logged anywhere."""
     assert "secret" not in repr(Write(b"k", b"secret"))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [Write(b"", b"v"), Write(b"short", None), Write(NAMESPACE, b"v"), Write(NAMESPACE[:-1], None)],
+)
+def test_a_key_of_no_namespace_changes_nothing(store: Store, write: Write) -> None:
+    """03 §1.1: such a row would outlive every session. The store goes on: nothing has failed."""
+    with pytest.raises(ParameterError, match="16 bytes of namespace"):
+        store.commit([Write(K, b"v"), write])
+    assert list(store.rows()) == []
+    store.commit([Write(K, b"v")])
+    for namespace in (b"k", NAMESPACE + b"\x01"):
+        with pytest.raises(ParameterError, match="a namespace has 16 bytes"):
+            store.rows(namespace)
+        with pytest.raises(ParameterError, match="a namespace has 16 bytes"):
+            forget(namespace)
+    assert list(store.rows()) == [(K, b"v")]
+
+
+def test_a_namespace_ends_within_the_batch_that_says_how(store: Store) -> None:
+    """03 §1.4: what a session leaves is its end, and nobody else's rows are touched."""
+    other, end = b"\xff" * 16 + b"\x00k", NAMESPACE + b"\x00end"
+    store.commit([Write(K + b"%d" % i, b"v") for i in range(20)] + [Write(other, b"v")])
+    store.commit([Write(K + b"late", b"v"), forget(NAMESPACE), Write(end, b"done")])
+    assert list(store.rows()) == [(end, b"done"), (other, b"v")]
+    store.commit([forget(other[:16]), forget(b"never there, so.")])
+    assert list(store.rows(NAMESPACE)) == [(end, b"done")] == list(store.rows())
+
+
+def test_an_owner_sees_its_own_rows_under_its_own_keys(store: Store) -> None:
+    """03 §1.2, 1.3."""
+    spaces = [Space(store, n, owner) for n in (bytes(16), NAMESPACE) for owner in (ROUNDS, MACHINE)]
+    for number, space in enumerate(spaces):
+        space.commit([Write(b"k", b"%d" % number), Write(b"", b"empty")])
+    spaces[0].commit([Write(b"k", None)], besides=spaces[1].under([Write(b"k", b"changed")]))
+    assert [dict(space.rows()).get(b"k") for space in spaces] == [None, b"changed", b"2", b"3"]
+    assert len(list(store.rows())) == 7
