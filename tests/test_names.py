@@ -74,8 +74,8 @@ def _arguments(value: Any) -> list[str]:
             continue
         if one.kind is one.KEYWORD_ONLY and not any(line.startswith("*") for line in lines):
             lines.append("*")
-        stars = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
-        lines.append(stars + one.name + ("" if one.default is _NONE else "="))
+        stars = 2 if one.kind is one.VAR_KEYWORD else 1 if one.kind is one.VAR_POSITIONAL else 0
+        lines.append("*" * stars + one.name + ("" if one.default is _NONE else "="))
     return lines
 
 

@@ -30,6 +30,7 @@ from secagg.plans.plan import Plan
 from secagg.types import AbortReason, PartyId
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
 from secagg.wire.header import write_header
+from tests.cli import contract
 
 ROOT = Path(__file__).parents[2]
 PLAN_KEYS = {
@@ -71,6 +72,9 @@ def answer(*arguments: str) -> dict[str, Any]:
     assert result.stdout.count("\n") == 1
     data = json.loads(result.stdout)
     assert isinstance(data, dict)
+    kind = f", {data['kind']}" if arguments[0] == "inspect" else ""
+    if (name := arguments[0] + kind) in contract.KEPT["json"]:
+        contract.check(name, data)
     return data
 
 

@@ -22,6 +22,7 @@ from secagg.plans import choose
 from secagg.plans.task import Task
 from secagg.types import Seed
 from secagg.wire.frame import payload_digest
+from tests.cli import contract
 
 SIZES = ["--clients", "5", "--length", "30", "--bits", "12", "--dropout", "0.4"]
 
@@ -35,6 +36,8 @@ def told(*arguments: object) -> dict[str, object]:
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
     assert isinstance(data, dict)
+    if (name := str(arguments[0])) in contract.KEPT["json"]:
+        contract.check(name, data)
     return data
 
 

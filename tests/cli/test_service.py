@@ -22,6 +22,7 @@ from secagg.cli.join import join
 from secagg.cli.serve import serve
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
+from tests.cli import contract
 
 ROOT = Path(__file__).parents[2]
 LENGTH = 30
@@ -114,6 +115,7 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
         for i, pin in enumerate(pins)
     ]
     told, err = answer(server)
+    contract.check("serve", told)
     assert told.keys() >= KEYS and told["exact"] is None and told["client_seconds"] is None
     assert (told["contributors"], told["dropped"], len(told["rounds"])) == (3, 0, 2)
     assert told["phases"].keys() == PHASES
@@ -128,6 +130,7 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
 
     for i, process in enumerate(clients):
         data, err = answer(process)
+        contract.check("join", data)
         assert data.keys() >= KEYS and data["exact"] is None and data["server_seconds"] is None
         assert (data["contributors"], data["dropped"], len(data["rounds"])) == (3, 0, 2)
         assert data["bytes_up"] == agreed.upload_bytes and data["client_seconds"] > 0

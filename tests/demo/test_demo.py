@@ -22,6 +22,7 @@ from secagg.demo import run as run_module
 from secagg.demo.fleet import ClientFailed
 from secagg.demo.result import Progress, Result
 from secagg.demo.run import Settings, run
+from tests.cli import contract
 from tests.demo.test_view import RESULT, ROW
 
 SMALL = ["--clients", "6", "--rounds", "2", "--seed", "3", "--protocol", "secagg"]
@@ -43,6 +44,7 @@ def test_two_rounds_with_a_death_in_each(private: Path) -> None:
     done = CliRunner().invoke(app, ["demo", "--json", *SMALL])
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
+    contract.check("demo", figures)
     assert figures["exact"] is True and figures["clipped"] == 0
     assert 0 < figures["max_abs_error"] <= figures["error_bound"]
     assert (figures["clients"], figures["rounds"], figures["dropped"]) == (6, 2, 3)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from secagg.cli import app
 from secagg.plans.task import Task
+from tests.cli import contract
 from tests.processes.fleet import LENGTH, LIMIT, ROOT, Fleet, Nursery, free_ports, plain_sum
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -103,10 +104,12 @@ def test_files_in_and_a_mean_out(start: Start, tmp_path: Path) -> None:
     for process in [client(i, "--task-digest", made["digest"]) for i in (1, 2)]:
         data, err = answer(process)
         assert data["stored"] and err == ""
+        contract.check("join --task", data)
 
     files = ["--out", tmp_path / "mean.npy", "--sum", tmp_path / "sum.npy"]
     key = ["--task", task, "--key", tmp_path / "c.key"]
     got, _ = answer(start("collect", *urls, *key, *files, "--json"))
+    contract.check("collect", got)
     assert got["contributors"] == 3 and got["exact"] is None and got["weight"] == 3
     bound = got["error_bounds"]["update"]
     mean = np.load(tmp_path / "mean.npy", allow_pickle=False)
@@ -114,6 +117,7 @@ def test_files_in_and_a_mean_out(start: Start, tmp_path: Path) -> None:
     assert np.allclose(np.load(tmp_path / "sum.npy", allow_pickle=False), mean * 3)
     for index, process in enumerate(servers):
         data, _ = answer(process)
+        contract.check("serve --role", data)
         assert data["server"] == index and [b["error"] for b in data["batches"]] == [None]
         assert data["task_digest"] == made["digest"]
     assert (data["exact"], data["client_seconds"]) == (None, None)
