@@ -63,10 +63,12 @@ class Encodable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A frame for a peer; in order, for each of them."""
+    """A frame for a peer; in order, for each of them. needs: keys of claims, without any of which
+    it must not leave."""
 
     peer: Peer
     frame: Encodable = field(repr=False)
+    needs: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,8 @@ class Aggregate:
     sum, mean: by field; of the weighted inputs and divided by `weight`, float64, for a
     fixed-point field; int64 and float64, unweighted, for an integer field. levels: the exact
     signed integer sums that these were computed from, int64. contributors, dropped: empty where
-    nobody is told who they are; `count` is how many contributed.
+    nobody is told who they are; `count` is how many contributed. members: of those contributors
+    whose link proved it, the identity.
     """
 
     sum: Mapping[str, npt.NDArray[Any]] = field(repr=False)
@@ -85,6 +86,7 @@ class Aggregate:
     dropped: frozenset[PartyId]
     report: Report
     reports: int | None = None
+    members: Mapping[PartyId, bytes] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-DEFAULT_MAX_SIZE = 64 << 20
-"""Bytes of one message where no plan says less: 64 MiB, a model of sixteen million float32."""
-
-MAX_SIZE = (1 << 63) - 1
-"""What a caller can ask for: no limit at all, in practice."""
+from secagg.wire.frame import DEFAULT_MAX_SIZE as DEFAULT_MAX_SIZE
+from secagg.wire.frame import MAX_SIZE as MAX_SIZE
 
 
 class Link(Protocol):

@@ -22,6 +22,11 @@ DIGEST_SIZE = 32
 HEAD_SIZE = 2 + NONCE_SIZE
 """Bytes that a frame adds to a protocol message."""
 
+DEFAULT_MAX_SIZE = 64 << 20
+"""Bytes of one frame where no plan says less: 64 MiB, a model of sixteen million float32."""
+MAX_SIZE = (1 << 63) - 1
+"""What a caller can ask for: no limit at all, in practice."""
+
 ANNOUNCE, MESSAGE, OVER = 1, 2, 3
 _INLINE, _DIGEST_ONLY = 0, 1
 _DONE = 0

@@ -1,0 +1,134 @@
+"""The contract between rounds and whoever drives them, and what all rounds share.
+
+Theory of operation. A machine is one party in one session and knows neither who is there nor what
+time it is. A driver has links, a clock, a store and threads, and should decide nothing, because a
+second driver would then have to decide it again. What lies between is rounds: it turns news of
+links and of time into calls of machines, and what machines say into effects.
+
+Every call takes the time, in monotonic seconds, as an argument, and none waits, so that a test
+plays an hour in a millisecond. A call changes the state of the rounds at once and leaves what
+follows from it in an outbox; `take` empties that. A driver may take after each call, or let several
+calls come together, as it does while a transaction is under way: the rows of all of them are then
+committed at once, which is what makes a store affordable. What must not happen is that anything
+leaves whose rows or claims are not safe yet, and the order in `secagg.effects` sees to that: a
+driver that died between two steps has stored more than it said, never the reverse.
+
+Nothing that a peer sends raises here. A peer that breaks the framing, floods, or does not read is
+let go of, which is an effect like any other, and its rounds go on without it. The one exception is
+a client's rounds, whose only peer is the server: what that does wrong its application must hear of.
+An exception out of a server's rounds is therefore a bug, and the round it showed in is over.
+
+A link may end and a new one of the same identity begin; who has none is, after its link, gone for
+good, because anybody could say to be it. Restored rounds know nobody, and wait for identities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeAlias
+
+from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
+
+NAMESPACE_SIZE = 16
+"""Bytes that begin the key of each row: the nonce of its round, or a digest."""
+ROUNDS, MACHINE = b"\0", b"\1"
+"""Who owns a row: the byte after the namespace. A machine sees its own rows only."""
+ROUND, LEFT, END, NAME = b"r", b"l", b"e", b"n"
+"""What a row of the rounds themselves is about: how its own key begins."""
+
+
+class Rounds(Protocol):
+    """What every driver drives. now: monotonic seconds, never less than before."""
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """First, once: all that the store has."""
+
+    def joined(self, peer: Peer, now: float) -> None:
+        """A link leads to the peer."""
+
+    def left(self, peer: Peer, now: float) -> None:
+        """It is gone. Also said of a peer that these rounds have let go."""
+
+    def received(self, peer: Peer, frame: bytes, now: float) -> None:
+        """One whole frame, of any bytes."""
+
+    def flushed(self, peer: Peer, size: int, now: float) -> None:
+        """So many bytes of what was posted to the peer have left."""
+
+    def finished(self, work: Work, value: Any, now: float) -> None:
+        """A job has returned."""
+
+    def failed(self, work: Work, error: Exception, now: float) -> None:
+        """A job could not be done: it raised, or its executor has lost it."""
+
+    def refused(self, claim: Claim, now: float) -> None:
+        """The ledger knows another digest by this key. Posts that name it were not sent."""
+
+    def tick(self, now: float) -> None:
+        """The time that `due` named has come; harmless at any other."""
+
+    def ready(self, peer: Peer) -> bool:
+        """Whether another frame of this peer may be read now; else after a later call."""
+
+    def take(self) -> Effects:
+        """All that is to be done, once: after each call, or after a group of them."""
+
+
+class Outbox:
+    """Effects on their way out, in the order in which they were decided."""
+
+    def __init__(self) -> None:
+        self._writes: list[Write] = []
+        self._claims: list[Claim] = []
+        self._posts: list[Post] = []
+        self._let_go: dict[Peer, None] = {}
+        self._work: list[Work] = []
+
+    def write(self, namespace: bytes, owner: bytes, writes: Iterable[Write]) -> None:
+        """Rows as their owner names them, under the namespace of its round."""
+        self._writes += [Write(namespace + owner + w.key, w.value) for w in writes]
+
+    def forget(self, namespace: bytes) -> None:
+        """Every row of the namespace goes, also those written a moment ago."""
+        self._writes.append(Write(namespace, None))
+
+    def claim(self, claim: Claim) -> None:
+        self._claims.append(claim)
+
+    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim] = ()) -> None:
+        self._posts.append(Post(peer, frame, frozenset(claim.key for claim in needs)))
+
+    def let_go(self, peer: Peer) -> None:
+        self._let_go[peer] = None
+
+    def work(self, work: Work) -> None:
+        self._work.append(work)
+
+    def take(self, due: float = math.inf) -> Effects:
+        """Everything, and an empty outbox. due: when the rounds want to be asked again."""
+        taken = Effects(
+            tuple(self._writes),
+            tuple(self._claims),
+            tuple(self._posts),
+            tuple(self._let_go),
+            tuple(self._work),
+            due,
+        )
+        self._writes, self._claims, self._posts, self._work = [], [], [], []
+        self._let_go = {}
+        return taken
+
+
+Rows: TypeAlias = dict[bytes, bytes]
+"""Value by key."""
+
+
+def sorted_out(rows: Iterable[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], Rows]:
+    """Rows by namespace and owner, under the owner's own keys."""
+    found: defaultdict[tuple[bytes, bytes], Rows] = defaultdict(dict)
+    at = NAMESPACE_SIZE
+    for key, value in rows:
+        found[key[:at], key[at : at + 1]][key[at + 1 :]] = value
+    return dict(found)

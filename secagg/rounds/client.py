@@ -1,0 +1,262 @@
+"""A client's rounds: what it is asked, what it gives, and how each round ended for it.
+
+Theory of operation. A client has one server and any number of rounds with it at once, each with a
+machine of its own. A round begins with an announcement, which is judged by what the client has
+consented to before anything is revealed, and becomes an offer. The application reads offers with
+`asked`, and answers each in its own time with `contribute` or `decline`; the phases before the one
+that needs the input go on meanwhile, and `owed` says which rounds still wait for one. A round ends
+with the server's word, and then there is an outcome.
+
+Three things are decided here and nowhere else. What may leave: every message that must have one
+wording is a claim first, and so is the input that a message carries (`secagg.rounds.claims`); a
+refused claim takes this client out of the round, for the ledger knows of a session that these rows
+have forgotten. How long to wait: the deadlines of an announcement bind the server too; one that has
+not ended a round within their sum, and patience on top for work that has no deadline, is let go,
+because a client that waits for ever cannot be told from one that is lost. What survives a link:
+nothing, unless these rounds are durable: a server knows nobody again who has not proved who he is,
+so the rounds of a lost link are lost, and what has left in them is spent.
+
+Impossible here: two parts of one nonce, for a nonce is announced once; an input in two sessions at
+once under one name; an outcome before an offer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from secagg.effects import Claim, Effects, Peer, Work
+from secagg.errors import (
+    InputError,
+    LocalProtocolError,
+    PolicyRefused,
+    RemoteProtocolError,
+    Spent,
+    WireError,
+)
+from secagg.rounds.base import LEFT, MACHINE, NAME, ROUND, ROUNDS, Outbox, Rows, sorted_out
+from secagg.rounds.claims import Names
+from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
+from secagg.rounds.part import BUSY, SPENT, Part, Place
+from secagg.rounds.quota import Limits
+from secagg.types import SERVER, AbortReason, Randomness, system_randomness
+from secagg.wire.frame import Announce, Over, decode_frame
+
+PATIENCE = 300.0
+"""Seconds beyond a round's deadlines: what a server computes has none."""
+
+
+class ClientRounds:
+    """The rounds of one client with one server (`secagg.rounds.base.Rounds`).
+
+    `received` raises what the application must hear of its server: WireError and
+    RemoteProtocolError for announcements that are none, PolicyRefused for those that it has not
+    consented to. A server's fault inside a round ends that round only.
+    """
+
+    def __init__(
+        self,
+        consent: Consent,
+        *,
+        limits: Limits | None = None,
+        durable: bool = False,
+        patience: float = PATIENCE,
+        randomness: Randomness = system_randomness,
+    ) -> None:
+        """durable: the driver has a store, and its links prove who it is: rounds outlive both."""
+        self._consent, self._limits, self._patience = consent, limits or Limits(), patience
+        self._outbox = Outbox()
+        names = Names(self._outbox if durable else None)
+        self._place = Place(self._outbox, names, durable, randomness)
+        self._server: Peer | None = None
+        self._parts: dict[bytes, Part] = {}
+        self._due: dict[bytes, float] = {}
+        self._nonces: set[bytes] = set()
+        self._asked: list[Offer] = []
+        self._outcomes: list[Outcome] = []
+
+    # What the application sees
+
+    def asked(self) -> list[Offer]:
+        """Offers that were announced since the last call, each once."""
+        asked, self._asked = self._asked, []
+        return asked
+
+    def owed(self) -> list[Offer]:
+        """Offers of running rounds whose input was neither given nor declined."""
+        return [part.offer for part in self._parts.values() if part.owes]
+
+    def outcomes(self) -> list[Outcome]:
+        """Of the rounds that ended since the last call, in that order."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def clipped(self, offer: Offer) -> dict[str, int]:
+        """By field, of the input that was given; empty before, and after the round."""
+        part = self._parts.get(offer.nonce)
+        return dict(part.machine.clipped) if part is not None else {}
+
+    def contribute(self, offer: Offer, given: Contribution, now: float) -> None:
+        """The input of a round; without effect where that has ended or has no use for it.
+
+        Raises InputError for an input that does not fit: this client is then out of the round, and
+        the server hears that its input is the reason. An input whose name is spent, or in another
+        round, takes it out as well; the outcome says so.
+        """
+        part = self._parts.get(offer.nonce)
+        if part is None or not part.owes:
+            return
+        try:
+            part.contribute(given, self._server, now)
+        except InputError as bad:
+            part.detail = str(bad)
+            self.decline(offer, now, AbortReason.BAD_INPUT)
+            raise
+        except (Spent, PolicyRefused) as refused:
+            part.detail = str(refused)
+            why = SPENT if isinstance(refused, Spent) else BUSY
+            part.leave(AbortReason.CANCELLED, why, self._server, now)
+
+    def decline(
+        self, offer: Offer, now: float, reason: AbortReason = AbortReason.CANCELLED
+    ) -> None:
+        """Not this round: the link stays for the next. The server hears the reason alone."""
+        part = self._parts.get(offer.nonce)
+        if part is not None:
+            part.leave(reason, reason.fault.value, self._server, now)
+
+    def withdraw(self, now: float, reason: AbortReason = AbortReason.CANCELLED) -> None:
+        """Out of every running round, as before the link is closed."""
+        for part in self._parts.values():
+            part.leave(reason, part.why or reason.fault.value, self._server, now)
+
+    # What the driver says
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """Rounds that were running go on once a link leads to the server; `asked` names again
+        those whose input has not left. One whose machine has no rows, because its suite does not
+        resume, is lost."""
+        found = sorted_out(rows)
+        for (nonce, owner), own in found.items():
+            if owner == ROUNDS and ROUND in own:
+                self._take_up(nonce, own, found.get((nonce, MACHINE), {}), now)
+        held = {
+            namespace + key[len(NAME) :]: value
+            for (namespace, owner), own in found.items()
+            if owner == ROUNDS
+            for key, value in own.items()
+            if key.startswith(NAME)
+        }
+        self._place.names.restore(held.items(), self._parts)
+
+    def joined(self, peer: Peer, now: float) -> None:
+        """A link leads to the server: what it may not have heard is said again."""
+        if self._server is not None:
+            raise LocalProtocolError("a client has one link to its server")
+        self._server = peer
+        for part in self._parts.values():
+            part.call(lambda part=part: part.machine.reconnected(SERVER), peer, now)  # type: ignore[misc]
+
+    def left(self, peer: Peer, now: float) -> None:
+        self._server = None
+        if not self._place.durable:
+            for nonce in tuple(self._parts):
+                self._lose(nonce, AbortReason.LOST, "the link is gone", now)
+
+    def received(self, peer: Peer, frame: bytes, now: float) -> None:
+        decoded = decode_frame(frame, limit=self._limits.frame)
+        if isinstance(decoded, Announce):
+            self._announced(decoded, now)
+        elif (part := self._parts.get(decoded.nonce)) is None:
+            return  # of a round that this client has left
+        elif isinstance(decoded, Over):
+            self._end(decoded.nonce, part.over(decoded, now))
+        elif (broken := part.received(decoded.data, peer, now)) is not None:
+            self._lose(decoded.nonce, AbortReason.PEER_FAULT, broken, now)
+
+    def flushed(self, peer: Peer, size: int, now: float) -> None:
+        """A client says little, and only when asked: nothing is counted."""
+
+    def finished(self, work: Work, value: Any, now: float) -> None:
+        """A client hands out no work."""
+
+    def failed(self, work: Work, error: Exception, now: float) -> None:
+        """A client hands out no work."""
+
+    def refused(self, claim: Claim, now: float) -> None:
+        for part in self._parts.values():
+            if part.claims(claim):
+                part.detail = (
+                    "another wording of this answer, or another use of this input, is claimed "
+                    "already: its rows were put back, or it runs twice"
+                )
+                part.leave(AbortReason.CANCELLED, SPENT, self._server, now)
+
+    def tick(self, now: float) -> None:
+        for nonce, due in tuple(self._due.items()):
+            if now >= due:
+                limit = due - self._patience
+                self._lose(
+                    nonce,
+                    AbortReason.LOST,
+                    f"the server has not ended the round {now - limit:.0f} seconds after the last "
+                    "of its own deadlines",
+                    now,
+                )
+                if self._server is not None:
+                    self._outbox.let_go(self._server)
+
+    def ready(self, peer: Peer) -> bool:
+        return True
+
+    def take(self) -> Effects:
+        return self._outbox.take(min(self._due.values(), default=math.inf))
+
+    # Inside
+
+    def _announced(self, frame: Announce, now: float) -> None:
+        if (part := self._parts.get(frame.nonce)) is not None and self._same(part.offer, frame):
+            return  # the link is new, and the round is the one that runs
+        if frame.nonce in self._nonces:
+            raise RemoteProtocolError("the server announced one round nonce twice")
+        if len(self._parts) >= self._limits.rounds:
+            raise RemoteProtocolError(f"more than {self._limits.rounds} rounds at once")
+        offer = self._consent.judge(frame, len(self._nonces) + 1)
+        self._add(Part(offer, self._place, now), now)
+        self._parts[offer.nonce].begin(self._server, now)
+        self._asked.append(offer)
+
+    def _same(self, offer: Offer, frame: Announce) -> bool:
+        """Only durable rounds see a second link."""
+        known = (offer.party, offer.plan.encode(), offer.payload_digest)
+        return self._place.durable and known == (frame.party, frame.plan, frame.payload_digest)
+
+    def _add(self, part: Part, now: float) -> None:
+        offer = part.offer
+        self._nonces.add(offer.nonce)
+        self._parts[offer.nonce] = part
+        self._due[offer.nonce] = now + sum(offer.deadlines.values()) + self._patience
+
+    def _take_up(self, nonce: bytes, own: Rows, rows: Rows, now: float) -> None:
+        row = own[ROUND]
+        frame = decode_frame(row[4:], limit=len(row))
+        if not isinstance(frame, Announce):
+            raise WireError("the row of a round is its announcement")
+        offer = self._consent.judge(frame, int.from_bytes(row[:4]))
+        part = Part(offer, self._place, now)
+        self._add(part, now)
+        if not rows:
+            part.left = LEFT in own
+            self._lose(nonce, AbortReason.LOST, "what this client was in the round is lost", now)
+            return
+        part.restore(rows.items(), left=LEFT in own, now=now)
+        if part.owes:
+            self._asked.append(offer)
+
+    def _lose(self, nonce: bytes, reason: AbortReason, detail: str, now: float) -> None:
+        self._end(nonce, self._parts[nonce].lost(reason, detail, now))
+
+    def _end(self, nonce: bytes, outcome: Outcome) -> None:
+        del self._parts[nonce], self._due[nonce]
+        self._outcomes.append(outcome)

@@ -1,0 +1,153 @@
+"""What a round asks of a client, what the client answers, and how it ended for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
+from secagg.plans.plan import Plan
+from secagg.rounds.clock import RoundReport
+from secagg.types import AbortReason, PartyId
+from secagg.wire.frame import Announce, DigestOnly, payload_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a round asks of this client, before anything of it is revealed.
+
+    round: counts from 1 on these rounds. plan: decoded strictly and checked. payload: the task, or
+    None where only its digest was announced. deadlines: seconds of each phase. nonce: 16 bytes that
+    name the round.
+    """
+
+    round: int
+    party: PartyId
+    plan: Plan
+    payload: bytes | None = field(repr=False)
+    payload_digest: bytes
+    deadlines: Mapping[str, float]
+    nonce: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A client's answer to an offer.
+
+    fields: name -> array, as the plan's fields have it. payload: the task as this client fetched
+    it, where the offer brought only its digest: the digest is computed over what was really used.
+    name: what the application calls this input. An input is summed at most once under its name, so
+    that no two sums differ by it: whoever gives the same values again gives the same name. Without
+    one it is named after a payload that is not empty, as the answer to it; else it has no name, and
+    nothing compares it with the inputs of other rounds.
+    """
+
+    fields: Mapping[str, Any] = field(repr=False)
+    weight: int = field(default=1, repr=False)
+    payload: bytes | None = field(default=None, repr=False)
+    name: str | bytes | None = None
+
+    def digest(self, offer: Offer) -> bytes:
+        """Of the payload that this input answers; InputError where the caller must have it."""
+        if offer.payload is not None:
+            return offer.payload_digest
+        if self.payload is None:
+            raise InputError(
+                "only the task's digest was announced: give the Contribution its payload"
+            )
+        return payload_digest(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a round ended for this client.
+
+    reason: None when the server has its sum. contributors, dropped: as the server says, 0 where it
+    said nothing. detail: why this client left, where it did, or was left out. clipped: by field,
+    how many elements of this client's input lay beyond the plan's clip; it stays on this side, but
+    for its sum in a plan with the lane `clipped`. included: whether this input is in the sum, as
+    the server says; None where it said nothing and the input has left. why: the fault for which it
+    is not, or "spent"; empty where none is known. spent: no further attempt with this input is
+    allowed: it is in a sum, or may be.
+    """
+
+    round: int
+    party: PartyId
+    reason: AbortReason | None
+    contributors: int
+    dropped: int
+    report: RoundReport
+    detail: str = ""
+    clipped: Mapping[str, int] = field(default_factory=dict)
+    included: bool | None = False
+    why: str = ""
+    spent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a client agrees to take part in, before it has heard of it.
+
+    plan, plan_digest: exactly this plan. Without either: floors that any announced plan must keep,
+    besides its own rules. min_clients: the fewest clients whose sum may be revealed. protocols:
+    by name, None for all. unprotected: also a protocol without a threat model.
+    Raises ParameterError for a plan and a digest of another.
+    """
+
+    plan: Plan | None = None
+    plan_digest: bytes | None = None
+    min_clients: int = 0
+    protocols: Collection[str] | None = None
+    unprotected: bool = False
+
+    def __post_init__(self) -> None:
+        if self.plan is not None and self.plan_digest not in (None, self.plan.digest()):
+            raise ParameterError("plan and plan_digest are not of the same plan: give one of them")
+
+    @property
+    def pinned(self) -> bytes | None:
+        """The digest of the one plan that will do, or None."""
+        return self.plan_digest if self.plan is None else self.plan.digest()
+
+    def judge(self, frame: Announce, number: int) -> Offer:
+        """The announcement as an offer: its plan against the pin or the floors, then itself.
+
+        Raises PolicyRefused for a plan that is not agreed to, ParameterError and WireError for one
+        that is none, RemoteProtocolError for a place or deadlines that do not fit it.
+        """
+        pinned = self.pinned
+        plan = Plan.decode(frame.plan, allow_unprotected=pinned is not None or self.unprotected)
+        if pinned is not None and plan.digest() != pinned:
+            raise PolicyRefused(
+                f"the server announced the plan {plan.digest().hex()}, and pinned is "
+                f"{pinned.hex()}: ask its operator which plan is meant"
+            )
+        self._check_floors(plan)
+        phases = plan.info.phases
+        if frame.party >= plan.threat.clients or len(frame.deadlines) != len(phases):
+            raise RemoteProtocolError(
+                f"the plan has {plan.threat.clients} clients and {len(phases)} phases; announced "
+                f"were party {frame.party} and {len(frame.deadlines)} deadlines"
+            )
+        return Offer(
+            round=number,
+            party=frame.party,
+            plan=plan,
+            payload=None if isinstance(frame.payload, DigestOnly) else frame.payload,
+            payload_digest=frame.payload_digest,
+            deadlines={p: ms / 1000 for p, ms in zip(phases, frame.deadlines, strict=True)},
+            nonce=frame.nonce,
+        )
+
+    def _check_floors(self, plan: Plan) -> None:
+        if self.protocols is not None and plan.protocol not in self.protocols:
+            raise PolicyRefused(
+                f"the server announced {plan.protocol}, and agreed to is only "
+                f"{', '.join(sorted(self.protocols))}"
+            )
+        if plan.params.min_survivors < self.min_clients:
+            raise PolicyRefused(
+                f"the announced plan reveals sums of {plan.params.min_survivors} clients, and "
+                f"agreed to are no fewer than {self.min_clients}"
+            )

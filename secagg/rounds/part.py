@@ -1,0 +1,212 @@
+"""One client's part in one round: its machine, what it claims, and what is known of the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from secagg import party
+from secagg.effects import Claim, Peer, Write
+from secagg.errors import RemoteProtocolError
+from secagg.rounds.base import LEFT, MACHINE, ROUND, ROUNDS, Outbox
+from secagg.rounds.claims import Names, message_claim, name_of, use_digest
+from secagg.rounds.clock import PhaseClock, RoundReport
+from secagg.rounds.offer import Contribution, Offer, Outcome
+from secagg.sansio import Outgoing
+from secagg.types import SERVER, AbortReason, Randomness
+from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
+
+_CARRIES_INPUT = ("masked-input", "upload")
+"""Messages that an input leaves in, masked or not."""
+_TAG_AT = 2
+SPENT, BUSY = "spent", "in-use"
+"""Why an input was not given: it may never be again, or not while another round has it."""
+_NO_PAYLOAD = payload_digest(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What all of a client's parts share. post: to the server, if a link leads to it."""
+
+    outbox: Outbox
+    names: Names
+    durable: bool
+    randomness: Randomness
+
+
+class Part:
+    """What a round asks for leaves here, and only here: each message behind its claims.
+
+    A part ends when the server says that the round is over, whoever left first: a client that has
+    declined, or whose input is spent, still wants to know whether there is a sum without it. It
+    ends early where nothing that the server says can be believed any more, or heard.
+    """
+
+    def __init__(self, offer: Offer, place: Place, now: float) -> None:
+        self.offer, self._place = offer, place
+        self._session = offer.plan.session(offer.nonce, offer.payload_digest)
+        self.machine = party.Client(
+            offer.plan,
+            offer.party,
+            nonce=offer.nonce,
+            payload_digest=offer.payload_digest,
+            randomness=place.randomness,
+        )
+        self.clock = PhaseClock(now)
+        self.bytes_up = self.bytes_down = 0
+        self.given = self.left = False
+        """Whether its input was given; whether it has left, masked."""
+        self.why = self.detail = ""
+        """Why this client is out of its own accord; the fault, and in words."""
+        self._use: Claim | None = None
+        self._claimed: set[bytes] = set()
+
+    @property
+    def owes(self) -> bool:
+        """Whether its input is awaited."""
+        return not (self.given or self.machine.done)
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has said all that a sum needs of it."""
+        return self.machine.done and self.machine.ended is None
+
+    def begin(self, server: Peer | None, now: float) -> None:
+        """Announced: its row, and its first message."""
+        offer = self.offer
+        if self._place.durable:
+            row = offer.round.to_bytes(4) + _announcement(offer)
+            self._place.outbox.write(offer.nonce, ROUNDS, [Write(ROUND, row)])
+        self.call(self.machine.start, server, now)
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], *, left: bool, now: float) -> None:
+        """What has left before the restart may leave again: the same bytes, under their claim.
+        left: whether the input has."""
+        self.left = self.given = left
+        self.machine.restore(rows)
+        self.call(self.machine.start, None, now)
+
+    def call(self, call: Callable[[], None], server: Peer | None, now: float) -> None:
+        """Any call of the machine, and whatever it then says, also after an error."""
+        try:
+            call()
+        finally:
+            self._drain(server, now)
+
+    def received(self, data: bytes, server: Peer, now: float) -> str | None:
+        """How the server broke the protocol, if it did."""
+        self.bytes_down += len(data)
+        try:
+            self.call(lambda: self.machine.receive(SERVER, data), server, now)
+        except RemoteProtocolError as fault:
+            return str(fault)
+        return None
+
+    def contribute(self, given: Contribution, server: Peer | None, now: float) -> None:
+        """Raises InputError for what does not fit, Spent and PolicyRefused as Names.take does."""
+        digest = given.digest(self.offer)
+        name = self._name(given)
+        if name is not None:
+            use = use_digest(self._offer_digest(), self.offer.nonce, self.offer.party)
+            self._use = self._place.names.take(name, self.offer.nonce, use)
+        self.given = True
+        values, weight = given.fields, given.weight
+        self.call(
+            lambda: self.machine.set_input(values, weight=weight, payload_digest=digest),
+            server,
+            now,
+        )
+
+    def leave(self, reason: AbortReason, why: str, server: Peer | None, now: float) -> None:
+        """Of its own accord; the server hears that it does, and nothing of why but the reason."""
+        self.why, self.given = why, True
+        self.call(lambda: self.machine.abort(reason), server, now)
+
+    def claims(self, claim: Claim) -> bool:
+        return claim.key in self._claimed
+
+    def over(self, frame: Over, now: float) -> Outcome:
+        """As the server says. What it says of an input that this client has refused to give a
+        second time changes nothing."""
+        again = not (frame.included or self.answered or self.why == SPENT)
+        why = self.why or (frame.standing.value if frame.standing else "")
+        detail = self.detail
+        if frame.reason is None and not frame.included and not detail:
+            detail = f"left out of the sum: {why}"
+        counts = frame.contributors, frame.dropped
+        return self._ended(frame.reason, *counts, detail, frame.included, why, now, again=again)
+
+    def lost(self, reason: AbortReason, detail: str, now: float) -> Outcome:
+        """As this client has to suppose, because it will hear nothing any more."""
+        included = None if self.left else False
+        why = self.why or reason.value
+        return self._ended(reason, 0, 0, self.detail or detail, included, why, now, again=False)
+
+    def _ended(
+        self,
+        reason: AbortReason | None,
+        contributors: int,
+        dropped: int,
+        detail: str,
+        included: bool | None,
+        why: str,
+        now: float,
+        *,
+        again: bool,
+    ) -> Outcome:
+        offer = self.offer
+        self._place.names.release(offer.nonce, left=self.left, again=again)
+        if self._place.durable:
+            self._place.outbox.forget(offer.nonce)
+        return Outcome(
+            offer.round,
+            offer.party,
+            reason,
+            contributors,
+            dropped,
+            RoundReport(self.clock.stop(now), self.bytes_up, self.bytes_down),
+            detail,
+            dict(self.machine.clipped),
+            included,
+            "" if included else why,
+            (self.left and not again) or self.why == SPENT,
+        )
+
+    def _drain(self, server: Peer | None, now: float) -> None:
+        self.machine.events()
+        self.clock.enter("" if self.machine.done else self.machine.phase, now)
+        if self._place.durable:
+            self._place.outbox.write(self.offer.nonce, MACHINE, self.machine.writes())
+        for out in self.machine.outgoing():
+            claims = self._claims(out) if out.commit else ()
+            for claim in claims:
+                self._claimed.add(claim.key)
+                self._place.outbox.claim(claim)
+            self.bytes_up += len(out.data)
+            if server is not None:
+                self._place.outbox.post(server, Message(self.offer.nonce, out.data), claims)
+
+    def _claims(self, out: Outgoing) -> tuple[Claim, ...]:
+        offer = self.offer
+        wording = message_claim(self._offer_digest(), offer.nonce, offer.party, out.data)
+        carried = offer.plan.info.messages.get(out.data[_TAG_AT])
+        if carried not in _CARRIES_INPUT:
+            return (wording,)
+        self.left = True
+        if self._place.durable:
+            self._place.outbox.write(offer.nonce, ROUNDS, [Write(LEFT, b"")])
+        return (wording,) if self._use is None else (self._use, wording)
+
+    def _name(self, given: Contribution) -> bytes | None:
+        named_by_payload = self.offer.payload_digest != _NO_PAYLOAD
+        return name_of(given.name, self._session, named_by_payload)
+
+    def _offer_digest(self) -> bytes:
+        return self._session.offer(self.offer.plan.protocol)
+
+
+def _announcement(offer: Offer) -> bytes:
+    """As it was heard, but for the payload: a row that is carried about stays small."""
+    milliseconds = tuple(round(s * 1000) for s in offer.deadlines.values())
+    digest = DigestOnly(offer.payload_digest)
+    return Announce(offer.nonce, offer.party, milliseconds, offer.plan.encode(), digest).encode()

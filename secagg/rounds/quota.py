@@ -1,0 +1,104 @@
+"""How much anybody may send, and how much may wait for anybody: the last numbers that are allowed.
+
+Every limit is per link, so that whoever passes one costs itself and nobody else, and is judged
+before anything is allocated for what passed it. A round gives each of its clients a new allowance
+of frames and bytes: a protocol has at most a message a phase, and a late one of the round before,
+so whoever sends many more is flooding. What waits for a client that does not read is bounded too,
+in frames and in bytes; past that it is gone. An announcement alone may be larger than the bytes: a
+link that has nothing else to read is not slow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from secagg.arguments import integer, seconds
+from secagg.types import MAX_CLIENTS
+from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """frame: bytes of one. links: in all; links_each: of one identity, of which the newest counts.
+    frames, volume: of one peer between two announcements; volume in bytes, None for four frames of
+    the largest size. outbox, backlog: frames and bytes that may wait for one peer. rounds: that one
+    client is asked to be in at once. silence: rounds
+    missed in a row after which a peer is let go. handshake: seconds until a link must have said
+    who it is, where links do.
+
+    Raises ParameterError.
+    """
+
+    frame: int = DEFAULT_MAX_SIZE
+    links: int = 10_000
+    links_each: int = 1
+    frames: int = 64
+    volume: int | None = None
+    outbox: int = 64
+    backlog: int = 64 << 20
+    rounds: int = 64
+    silence: int = 3
+    handshake: float = 10.0
+
+    def __post_init__(self) -> None:
+        integer("max_size", self.frame, 1, MAX_SIZE)
+        integer("max_links", self.links, 1, MAX_CLIENTS)
+        for name in ("links_each", "frames", "outbox", "backlog", "rounds", "silence"):
+            integer(name, getattr(self, name), 1, MAX_SIZE)
+        if self.volume is not None:
+            integer("volume", self.volume, 1, MAX_SIZE)
+        seconds("handshake", self.handshake)
+
+    @property
+    def bytes_between(self) -> int:
+        """Bytes of one peer between two announcements."""
+        return 4 * self.frame if self.volume is None else self.volume
+
+
+class Quota:
+    """What one peer has used up of its limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._frames = self._bytes = 0
+        self._waiting: deque[int] = deque()  # bytes of each frame that has not wholly left
+        self._backlog = 0
+
+    def renew(self) -> None:
+        """A round was announced to it."""
+        self._frames = self._bytes = 0
+
+    def received(self, size: int) -> str | None:
+        """Why a frame of this size is one too many, or None."""
+        self._frames += 1
+        self._bytes += size
+        if self._frames > self._limits.frames:
+            return f"more than {self._limits.frames} frames since the last announcement"
+        if self._bytes > self._limits.bytes_between:
+            return f"more than {self._limits.bytes_between} bytes since the last announcement"
+        return None
+
+    def posted(self, size: int) -> str | None:
+        """Why a frame of this size cannot wait for it any more, or None."""
+        alone = not self._waiting
+        self._waiting.append(size)
+        self._backlog += size
+        if len(self._waiting) > self._limits.outbox:
+            return f"more than {self._limits.outbox} frames wait for it"
+        if self._backlog > self._limits.backlog and not alone:
+            return f"more than {self._limits.backlog} bytes wait for it"
+        return None
+
+    def flushed(self, size: int) -> None:
+        """size: of what has left, which may be part of a frame or several."""
+        self._backlog -= min(size, self._backlog)
+        while self._waiting and size >= self._waiting[0]:
+            size -= self._waiting.popleft()
+        if self._waiting:
+            self._waiting[0] -= size
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for it."""
+        return self._backlog

@@ -1,0 +1,300 @@
+"""One round at its server: a machine, the seats of its clients, and its clock.
+
+Theory of operation. The machine knows parties; a round knows which peer sits on which party's seat,
+if any does. Seats without a peer are lost to the machine when the round opens, so nobody waits for
+those that never came. A peer that leaves is lost too, unless it has proved who it is: then its seat
+waits for it until the phase closes, which is what the machine's deadline is for, and a new link of
+the same identity takes the seat again.
+
+After every call the round settles: what the machine wants stored and said goes to the outbox, jobs
+it has go out as work, and a phase that waits for nobody is closed, until nothing moves. A phase
+also closes at its deadline. Work has none: only the server's own processors can be late with it.
+
+The end is one of four: a sum, an abort that the machine decided, a cancellation, or a bug, whose
+exception goes on to the driver after the round has been made to end, because nothing that a broken
+machine holds is used. Each client is then told how the round ended and where it stands: in the sum,
+or out of it with a fault. Whoever opens a round with `hold` has the result first, and says when
+they may be told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from secagg import errors, party
+from secagg.effects import Peer, Work, Write
+from secagg.errors import IntegrityError, LocalProtocolError, WireError
+from secagg.plans.plan import Plan
+from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Outbox
+from secagg.rounds.clock import PhaseClock, RoundReport, why
+from secagg.sansio import Disputed, Dropped, Event
+from secagg.types import AbortReason, Fault, PartyId
+from secagg.wire.codec import Reader, Writer
+from secagg.wire.frame import Announce, DigestOnly, Message, Over, decode_frame
+
+log = logging.getLogger(__name__)
+
+Observer = Callable[[Event], None]
+_MAX_IDENTITY = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a round is opened with. payload: the task, or its digest alone. limits: seconds by
+    phase. hold: nobody is told of the end before `tell`."""
+
+    nonce: bytes
+    plan: Plan
+    payload: bytes | DigestOnly
+    limits: Mapping[str, float]
+    hold: bool = False
+
+    def announce(self, who: PartyId) -> Announce:
+        milliseconds = tuple(-int(-s * 1000 // 1) for s in self.limits.values())
+        return Announce(self.nonce, who, milliseconds, self.plan.encode(), self.payload)
+
+    def row(self, cohort: Sequence[bytes | None]) -> bytes:
+        """Of the round itself: how it was announced, whether it holds, and who sits where."""
+        writer = Writer().u8(self.hold).prefixed(self.announce(PartyId(0)).encode())
+        writer.u32(len(cohort))
+        for identity in cohort:
+            writer.prefixed(identity or b"")
+        return writer.finish()
+
+    @classmethod
+    def of_row(cls, row: bytes) -> tuple[Opening, list[bytes | None]]:
+        reader = Reader(row)
+        hold = bool(reader.u8("hold"))
+        frame = decode_frame(reader.prefixed(len(row), "announcement"), limit=len(row))
+        if not isinstance(frame, Announce):
+            raise WireError("the row of a round holds its announcement")
+        cohort = [reader.prefixed(_MAX_IDENTITY, "identity") for _ in range(reader.u32("cohort"))]
+        reader.finish()
+        plan = Plan.decode(frame.plan, allow_unprotected=True)
+        limits = zip(plan.info.phases, (ms / 1000 for ms in frame.deadlines), strict=True)
+        opening = cls(frame.nonce, plan, frame.payload, dict(limits), hold)
+        return opening, [identity or None for identity in cohort]
+
+
+@dataclass(frozen=True)
+class End:
+    """How a round ended for its server: a result, or why there is none."""
+
+    nonce: bytes
+    result: party.Aggregate | None
+    error: Exception | None
+    report: RoundReport
+
+
+class Round:
+    """One session at its server. Ended once `end` is there; told once everybody was."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        cohort: Sequence[bytes | None],
+        outbox: Outbox,
+        now: float,
+        *,
+        durable: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
+        """cohort: the identities of those who sit on the first seats, None where there is none."""
+        self.opening, self.cohort, self._outbox, self._durable = opening, cohort, outbox, durable
+        digest = opening.announce(PartyId(0)).payload_digest
+        self.machine = party.Server(opening.plan, nonce=opening.nonce, payload_digest=digest)
+        self.seats: dict[PartyId, Peer] = {}
+        self.clock = PhaseClock(now, opening.limits)
+        self._observer = observer
+        self.faults: dict[PartyId, Fault] = {}
+        self._disputed: set[tuple[PartyId, PartyId]] = set()
+        self._traffic = [0, 0]
+        self._working: dict[int, Work] = {}
+        self._worked = 0
+        self.end: End | None = None
+
+    # Who is there
+
+    def begin(self, peers: Sequence[Peer], now: float) -> None:
+        """Opened: the seats are taken in this order, and every other one is lost."""
+        if self._durable:
+            row = Write(ROUND, self.opening.row(self.cohort))
+            self._outbox.write(self.opening.nonce, ROUNDS, [row])
+        self.seats = {PartyId(i): peer for i, peer in enumerate(peers)}
+        self._start((), now)
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """Its phase has its deadline anew: the time when nobody could come does not count."""
+        self._start(rows, now)
+
+    def free_seat(self, identity: bytes) -> PartyId | None:
+        """That of somebody who has proved to be this, and is not there now."""
+        alive = self.machine.alive - self.seats.keys()
+        return next((i for i in sorted(alive) if self._identity(i) == identity), None)
+
+    def returned(self, peer: Peer, seat: PartyId, now: float) -> None:
+        """What it may not have heard is said again, the announcement first."""
+        self.seats[seat] = peer
+        self._outbox.post(peer, self.opening.announce(seat))
+        self.call(lambda: self.machine.reconnected(seat), now)
+
+    def left(self, seat: PartyId, now: float) -> None:
+        del self.seats[seat]
+        if self._identity(seat) is None:
+            self.call(lambda: self.machine.lost(seat), now)
+
+    # What happens
+
+    def receive(self, seat: PartyId, data: bytes, now: float) -> None:
+        self._traffic[0] += len(data)
+        self.call(lambda: self.machine.receive(seat, data), now)
+
+    def finished(self, number: int, value: Any, now: float) -> None:
+        if (work := self._working.pop(number, None)) is not None:
+            self.call(lambda: self.machine.finish(work.job, value), now)
+
+    def failed(self, error: Exception, now: float) -> None:
+        """Of a job, or a bug: nothing that the machine holds is used any more."""
+        if self.end is None:
+            self.end = End(self.opening.nonce, None, error, self.report(now))
+            self._working.clear()
+            self.machine.abort(_reason(error))
+            self._drain(now)
+
+    def cancel(self, now: float) -> None:
+        self.failed(errors.Aborted(AbortReason.CANCELLED), now)
+
+    def tick(self, now: float) -> None:
+        if self.end is None and not self._working and now >= self.clock.due:
+            self.call(self.machine.close_phase, now)
+
+    @property
+    def due(self) -> float:
+        """When its phase must close; never while it works, or after its end."""
+        return float("inf") if self.end is not None or self._working else self.clock.due
+
+    def call(self, call: Callable[[], None], now: float) -> None:
+        """Any call of the machine, and whatever follows from it until nothing moves."""
+        if self.end is not None:
+            return
+        try:
+            call()
+            self._settle(now)
+        except Exception as bug:  # passed on: but first nobody waits for a round that is broken
+            self.failed(bug, now)
+            raise
+
+    def tell(self, standings: Callable[[PartyId, Over], None]) -> None:
+        """How it ended, to every seat; and its rows go, but for the end."""
+        if self.end is None:
+            raise LocalProtocolError("the round is still running")
+        over = self._last_word(self.end)
+        included = self.end.result.contributors if self.end.result else frozenset()
+        for i in range(len(self.cohort)):
+            seat = PartyId(i)
+            standing = None if seat in included else self._fault(seat)
+            standings(seat, replace(over, standing=standing))
+        if self._durable:
+            self._outbox.forget(self.opening.nonce)
+            self._outbox.write(self.opening.nonce, ROUNDS, [Write(END, over.encode())])
+
+    # Inside
+
+    def _start(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        for seat, peer in self.seats.items():
+            self._outbox.post(peer, self.opening.announce(seat))
+        if rows:
+            self.machine.restore(rows)
+        self.call(self._begin_machine, now)
+
+    def _begin_machine(self) -> None:
+        self.machine.start()
+        for i in range(len(self.cohort), self.opening.plan.threat.clients):
+            self.machine.lost(PartyId(i))
+
+    def _settle(self, now: float) -> None:
+        while True:
+            self._drain(now)
+            if self.machine.done:
+                self._conclude(now)
+                return
+            if self._working:
+                return
+            if jobs := self.machine.jobs():
+                for job in jobs:
+                    self._hand_out(job)
+                return
+            if self.machine.waiting_for:
+                return
+            self.machine.close_phase()
+
+    def _hand_out(self, job: Callable[[], Any]) -> None:
+        self._worked += 1
+        work = self._working[self._worked] = Work(job, (self.opening.nonce, self._worked))
+        self._outbox.work(work)
+
+    def _conclude(self, now: float) -> None:
+        try:
+            total = self.machine.aggregate()
+        except (errors.Aborted, IntegrityError) as without:
+            self.end = End(self.opening.nonce, None, without, self.report(now))
+            return
+        known = {i: self._identity(i) for i in total.contributors}
+        members = {i: identity for i, identity in known.items() if identity is not None}
+        named = replace(total, members=members)
+        self.end = End(self.opening.nonce, named, None, self.report(now))
+
+    def _identity(self, seat: PartyId) -> bytes | None:
+        return self.cohort[seat] if seat < len(self.cohort) else None
+
+    def _fault(self, seat: PartyId) -> Fault | None:
+        """As far as this process has seen it: one before it was restored has forgotten which."""
+        gone = self.end is not None and self.end.result is not None
+        gone |= seat not in self.machine.alive
+        return self.faults.get(seat, Fault.LOST) if gone else None
+
+    def report(self, now: float) -> RoundReport:
+        number = max(1, len(self.cohort))
+        up, down = (size / number for size in self._traffic)
+        return RoundReport(
+            self.clock.stop(now), up, down, dict(self.faults), frozenset(self._disputed)
+        )
+
+    def _last_word(self, end: End) -> Over:
+        nonce, total = end.nonce, end.result
+        if total is not None:
+            return Over(nonce, None, len(total.contributors), len(total.dropped))
+        dropped = self.opening.plan.threat.clients - len(self.machine.alive)
+        return Over(nonce, _reason(end.error), 0, dropped)
+
+    def _drain(self, now: float) -> None:
+        machine, nonce = self.machine, self.opening.nonce
+        if self._durable:
+            self._outbox.write(nonce, MACHINE, machine.writes())
+        for out in machine.outgoing():
+            if out.to in self.seats:
+                self._traffic[1] += len(out.data)
+                self._outbox.post(self.seats[out.to], Message(nonce, out.data))
+        for event in machine.events():
+            self._heard(event)
+        self.clock.enter("" if machine.done else machine.phase, now)
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, Dropped):
+            self.faults[event.party] = event.fault
+            log.info("party %d was dropped in %s: %s", event.party, self.machine.phase, why(event))
+        elif isinstance(event, Disputed):
+            self._disputed.add((event.dealer, event.holder))
+            log.debug("a share of party %d at %d is unusable", event.dealer, event.holder)
+        if self._observer is not None:
+            self._observer(event)
+
+
+def _reason(error: Exception | None) -> AbortReason:
+    """What clients hear of it: a bug of ours is none of their business."""
+    if isinstance(error, errors.Aborted):
+        return error.reason
+    return AbortReason.INTEGRITY if isinstance(error, IntegrityError) else AbortReason.CANCELLED

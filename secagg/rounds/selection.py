@@ -1,0 +1,73 @@
+"""Who takes part in a round: by arrival, by lot, or as the application says.
+
+Theory of operation. A place belongs to nobody: a peer that has missed its last rounds comes after
+all that have not, so one silent phone costs its round a deadline once, and the next round only
+where nobody else is there. Who says how many of the candidates may be corrupt is the plan, and it
+counts them among all who may be picked: a service that picks n of N plans for N, or its A is an
+assumption about the n that were picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from secagg.effects import Peer
+from secagg.plans.plan import Plan
+from secagg.types import Fault, Randomness, system_randomness
+
+_LOT = 8
+"""Bytes of one lot: two of 2^20 peers draw the same with a chance below 2^-24, and tie then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A peer that a round may pick. place: its order of arrival. heard: when it last said anything,
+    or came. rounds: in how many it was. missed: how many of the last in a row it was silent in.
+    fault: of its last round, None where it was in the sum.
+    """
+
+    peer: Peer
+    place: int
+    heard: float
+    rounds: int = 0
+    missed: int = 0
+    fault: Fault | None = None
+
+    @property
+    def identity(self) -> bytes | None:
+        """What its link has proved."""
+        return self.peer.identity
+
+
+Select: TypeAlias = Callable[[Plan, Sequence[Candidate]], Sequence[Candidate]]
+"""(plan, all candidates by arrival) -> whom the round takes, at most the plan's clients."""
+
+
+def arrival(plan: Plan, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Those that came first, and among them those that were not silent."""
+    reliable = sorted(candidates, key=lambda one: (one.missed, one.place))
+    return reliable[: plan.threat.clients]
+
+
+def sample(randomness: Randomness = system_randomness) -> Select:
+    """By lot, each set of them as likely as another, among those that were not silent first."""
+
+    def select(plan: Plan, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        drawn = sorted(candidates, key=lambda one: (one.missed, randomness(_LOT)))
+        return drawn[: plan.threat.clients]
+
+    return select
+
+
+def chosen(peers: Sequence[Peer | bytes]) -> Select:
+    """Exactly these, by peer or by identity, as far as they are there; the application's word."""
+
+    def select(plan: Plan, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        known = {one.peer: one for one in candidates}
+        known_ids = {one.identity: one for one in candidates if one.identity is not None}
+        found = [known_ids.get(p) if isinstance(p, bytes) else known.get(p) for p in peers]
+        return list(dict.fromkeys(one for one in found if one is not None))
+
+    return select

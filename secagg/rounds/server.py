@@ -1,0 +1,354 @@
+"""A server's rounds: any number at once, of any tasks, over the links of whoever is there.
+
+Theory of operation. Peers come and go by themselves; rounds are opened by the application. A link
+has what belongs to a peer whatever round it is in: its limits, its place among those who came, and
+how it did in its last rounds, which is what the next selection goes by. A round has what belongs to
+a session (`secagg.rounds.round`). Between them is a seat: which party of which round the peer is.
+A frame finds its round by its nonce and its party by its link, and by nothing that it says.
+
+Whatever a peer does wrong ends its link: a frame that is none, too many or too much of them, what
+waits for it unread, one round after another missed in silence. Its rounds hear that it is lost, and
+no other peer notices. A link of a known identity takes that peer's seats again, wherever they are
+still kept, and pushes out the link that had them, which may be half open.
+
+With a store, a round that was interrupted is taken up by the next process, if there are identities
+that can come back to it and rows to go on from; else it ends as lost, so that the application hears
+of every round that it ever opened. Each round is told to its clients when it ends, or where the
+application holds it, when that says so: after it has the result in a safe place.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from secagg.arguments import flag
+from secagg.effects import Claim, Effects, Encodable, Peer, Work, Write
+from secagg.errors import Aborted, LocalProtocolError, ParameterError, WireError
+from secagg.plans.plan import Plan
+from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Outbox, Rows, sorted_out
+from secagg.rounds.clock import Deadlines, RoundReport, phase_limits
+from secagg.rounds.quota import Limits, Quota
+from secagg.rounds.round import End, Observer, Opening, Round
+from secagg.rounds.selection import Candidate, Select, arrival
+from secagg.types import AbortReason, Fault, PartyId, Randomness, system_randomness
+from secagg.wire.frame import (
+    HEAD_SIZE,
+    NONCE_SIZE,
+    Announce,
+    DigestOnly,
+    Message,
+    Over,
+    decode_frame,
+    payload_digest,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Linked:
+    """What is known of a peer as long as its link lasts. seats: by the nonce of the round."""
+
+    place: int
+    heard: float
+    quota: Quota
+    rounds: int = 0
+    missed: int = 0
+    fault: Fault | None = None
+    seats: dict[bytes, PartyId] = field(default_factory=dict)
+
+
+class ServerRounds:
+    """The rounds of one server, alone (`secagg.rounds.base.Rounds`)."""
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        select: Select = arrival,
+        durable: bool = False,
+        randomness: Randomness = system_randomness,
+    ) -> None:
+        """select: whom a round takes, unless it says otherwise. durable: the driver has a store."""
+        self._limits = limits or Limits()
+        self._select, self._durable, self._randomness = select, durable, randomness
+        self._outbox = _Counted(self._count)
+        self._links: dict[Peer, _Linked] = {}  # in order of arrival
+        self._arrived = 0
+        self._rounds: dict[bytes, Round] = {}
+        self._ends: list[End] = []
+        self._ended: set[bytes] = set()  # of the rounds here, those whose end was given out
+        self._slow: dict[Peer, str] = {}
+        self._untold: dict[bytes, list[Over]] = {}
+
+    # What the application sees
+
+    @property
+    def here(self) -> tuple[Candidate, ...]:
+        """Everybody with a link, by arrival."""
+        return tuple(
+            Candidate(peer, one.place, one.heard, one.rounds, one.missed, one.fault)
+            for peer, one in self._links.items()
+        )
+
+    @property
+    def running(self) -> frozenset[bytes]:
+        """The nonces of rounds that have not ended, or that nobody was told of yet."""
+        return frozenset(self._rounds)
+
+    def open(
+        self,
+        plan: Plan,
+        payload: bytes = b"",
+        *,
+        deadlines: Deadlines,
+        now: float,
+        inline: bool = True,
+        select: Select | None = None,
+        hold: bool = False,
+        observer: Observer | None = None,
+    ) -> bytes:
+        """A round, announced to those whom `select` picks; returns its nonce.
+
+        deadlines: seconds from the moment a phase is entered; one also ends as soon as it waits for
+        nobody. inline: every client gets the payload itself, else its digest. hold: clients hear of
+        the end only after `tell`. observer: is called with every event of the machine; it must not
+        raise. Raises ParameterError for deadlines that do not fit, and for a plan whose messages
+        are larger than what this server reads.
+        """
+        opening = Opening(
+            self._randomness(NONCE_SIZE),
+            plan,
+            payload if flag("inline", inline) else DigestOnly(payload_digest(payload)),
+            phase_limits(plan.info.phases, deadlines),
+            flag("hold", hold),
+        )
+        needed = HEAD_SIZE + plan.cost.largest_message
+        if needed > self._limits.frame:
+            raise ParameterError(
+                f"clients of this plan send frames of {needed} bytes, and this server reads no "
+                f"more than {self._limits.frame}: its max_size must be at least the former"
+            )
+        picked = (select or self._select)(plan, self.here)
+        peers = _checked(picked, plan, self._links)
+        running = self._round(opening, [peer.identity for peer in peers], now, observer)
+        for seat, peer in enumerate(peers):
+            self._links[peer].seats[opening.nonce] = PartyId(seat)
+            self._links[peer].rounds += 1
+        self._after(running, lambda: running.begin(peers, now), now)
+        return opening.nonce
+
+    def cancel(self, nonce: bytes, now: float) -> None:
+        """Ends a round without a result; one that has ended stays as it is."""
+        if (running := self._rounds.get(nonce)) is not None:
+            self._after(running, lambda: running.cancel(now), now)
+
+    def ends(self) -> list[End]:
+        """Of the rounds that ended since the last call."""
+        ends, self._ends = self._ends, []
+        return ends
+
+    def tell(self, nonce: bytes, now: float) -> None:
+        """Lets the clients of a held round know how it ended, and where each stands."""
+        running = self._rounds[nonce]
+        running.tell(lambda seat, over: self._told(running, seat, over))
+        del self._rounds[nonce]
+        self._ended.discard(nonce)
+        self._sweep(now)
+
+    # What the driver says
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        found = sorted_out(rows)
+        for (nonce, owner), own in found.items():
+            if owner == ROUNDS and ROUND in own:
+                self._take_up(own[ROUND], found.get((nonce, MACHINE), {}), now)
+
+    def joined(self, peer: Peer, now: float) -> None:
+        same = [one for one in self._links if one.identity is not None]
+        same = [one for one in same if one.identity == peer.identity]
+        for old in same[: max(0, len(same) + 1 - self._limits.links_each)]:
+            self._drop(old, "a newer link has proved the same identity", now)
+        if len(self._links) >= self._limits.links:
+            log.warning("a client was turned away: %d links are open", len(self._links))
+            self._outbox.let_go(peer)
+            return
+        self._links[peer] = _Linked(self._arrived, now, Quota(self._limits))
+        self._arrived += 1
+        if peer.identity is not None:
+            self._returned(peer, peer.identity, now)
+        self._sweep(now)
+
+    def left(self, peer: Peer, now: float) -> None:
+        linked = self._links.pop(peer, None)
+        for nonce, seat in linked.seats.items() if linked is not None else ():
+            if (running := self._rounds.get(nonce)) is not None:
+                self._after(running, lambda r=running, s=seat: r.left(s, now), now)  # type: ignore[misc]
+
+    def received(self, peer: Peer, frame: bytes, now: float) -> None:
+        if (linked := self._links.get(peer)) is None:
+            return  # let go, and still talking
+        linked.heard = now
+        broken = linked.quota.received(len(frame))
+        if broken is not None:
+            self._drop(peer, broken, now)
+            return
+        try:
+            decoded = decode_frame(frame, limit=self._limits.frame)
+            if not isinstance(decoded, Message):
+                raise WireError("a client sends messages; it neither announces nor ends a round")
+        except WireError as error:
+            self._drop(peer, str(error), now)
+            return
+        running, seat = self._rounds.get(decoded.nonce), linked.seats.get(decoded.nonce)
+        if running is not None and seat is not None:  # else of another round: late, or for nobody
+            self._after(running, lambda: running.receive(seat, decoded.data, now), now)
+
+    def flushed(self, peer: Peer, size: int, now: float) -> None:
+        if (linked := self._links.get(peer)) is not None:
+            linked.quota.flushed(size)
+
+    def finished(self, work: Work, value: Any, now: float) -> None:
+        nonce, number = _ticket(work)
+        if (running := self._rounds.get(nonce)) is not None:
+            self._after(running, lambda: running.finished(number, value, now), now)
+
+    def failed(self, work: Work, error: Exception, now: float) -> None:
+        nonce, _ = _ticket(work)
+        if (running := self._rounds.get(nonce)) is not None:
+            self._after(running, lambda: running.failed(error, now), now)
+
+    def refused(self, claim: Claim, now: float) -> None:
+        """A server makes no claims: its store's lock is its fence."""
+
+    def tick(self, now: float) -> None:
+        for running in tuple(self._rounds.values()):
+            self._after(running, lambda r=running: r.tick(now), now)  # type: ignore[misc]
+
+    def ready(self, peer: Peer) -> bool:
+        return peer in self._links
+
+    def take(self) -> Effects:
+        due = (running.due for running in self._rounds.values())
+        return self._outbox.take(min(due, default=math.inf))
+
+    # Inside
+
+    def _round(
+        self,
+        opening: Opening,
+        cohort: list[bytes | None],
+        now: float,
+        observer: Observer | None = None,
+    ) -> Round:
+        made = Round(opening, cohort, self._outbox, now, durable=self._durable, observer=observer)
+        self._rounds[opening.nonce] = made
+        return made
+
+    def _take_up(self, row: bytes, rows: Rows, now: float) -> None:
+        opening, cohort = Opening.of_row(row)
+        if rows and any(identity is not None for identity in cohort):
+            running = self._round(opening, cohort, now)
+            self._after(running, lambda: running.restore(rows.items(), now), now)
+            return
+        why = "the server was started again, and nobody of this round can come back to it"
+        report = RoundReport({}, 0.0, 0.0)
+        self._ends.append(End(opening.nonce, None, Aborted(AbortReason.LOST, why), report))
+        over = Over(opening.nonce, AbortReason.LOST, 0, opening.plan.threat.clients)
+        self._outbox.forget(opening.nonce)
+        self._outbox.write(opening.nonce, ROUNDS, [Write(END, over.encode())])
+
+    def _returned(self, peer: Peer, identity: bytes, now: float) -> None:
+        for over in self._untold.pop(identity, ()):
+            self._outbox.post(peer, over)
+        for nonce, running in tuple(self._rounds.items()):
+            if running.end is None and (seat := running.free_seat(identity)) is not None:
+                self._links[peer].seats[nonce] = seat
+                self._after(running, lambda r=running, s=seat: r.returned(peer, s, now), now)  # type: ignore[misc]
+
+    def _after(self, running: Round, call: Callable[[], None], now: float) -> None:
+        """A call of a round, and what may follow from it for others: its end, and slow peers."""
+        try:
+            call()
+        finally:
+            nonce = running.opening.nonce
+            if running.end is not None and nonce not in self._ended and nonce in self._rounds:
+                self._ended.add(nonce)
+                self._ends.append(running.end)
+                if not running.opening.hold:
+                    self.tell(nonce, now)
+            self._sweep(now)
+
+    def _told(self, running: Round, seat: PartyId, over: Over) -> None:
+        peer, identity = running.seats.get(seat), running.cohort[seat]
+        if peer is None:
+            if identity is not None:
+                untold = self._untold.setdefault(identity, [])
+                untold.append(over)
+                del untold[: -self._limits.rounds]
+            return
+        self._outbox.post(peer, over)
+        linked = self._links[peer]
+        linked.seats.pop(over.nonce, None)
+        linked.fault = over.standing
+        linked.missed = linked.missed + 1 if over.standing is Fault.LATE else 0
+        if linked.missed >= self._limits.silence:
+            self._slow[peer] = f"it was silent in {linked.missed} rounds, one after the other"
+
+    def _count(self, peer: Peer, frame: Encodable) -> None:
+        linked = self._links.get(peer)
+        if linked is None:
+            return
+        if isinstance(frame, Announce):
+            linked.quota.renew()
+        if (full := linked.quota.posted(frame.size)) is not None:
+            self._slow[peer] = full
+
+    def _sweep(self, now: float) -> None:
+        """Not at once: a machine is never called out of its own call."""
+        while self._slow:
+            peer, why = self._slow.popitem()
+            self._drop(peer, why, now)
+
+    def _drop(self, peer: Peer, why: str, now: float) -> None:
+        if (linked := self._links.get(peer)) is None:
+            return
+        where = ", ".join(
+            f"party {seat} of round {nonce.hex()[:8]} in {self._rounds[nonce].machine.phase}"
+            for nonce, seat in linked.seats.items()
+            if nonce in self._rounds
+        )
+        log.warning("a client was dropped (%s): %s", where or "in no round", why)
+        self._outbox.let_go(peer)
+        self.left(peer, now)
+
+
+class _Counted(Outbox):
+    """Tells of each frame that will wait for a peer."""
+
+    def __init__(self, count: Callable[[Peer, Encodable], None]) -> None:
+        super().__init__()
+        self._counter = count
+
+    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim] = ()) -> None:
+        self._counter(peer, frame)
+        super().post(peer, frame, needs)
+
+
+def _ticket(work: Work) -> tuple[bytes, int]:
+    if not isinstance(work.ticket, tuple):
+        raise LocalProtocolError("this work was not handed out here")
+    nonce, number = work.ticket
+    return nonce, number
+
+
+def _checked(picked: Iterable[Candidate], plan: Plan, links: Mapping[Peer, _Linked]) -> list[Peer]:
+    """By arrival, which is what parties are numbered by; ParameterError for more than fit."""
+    peers = sorted((one.peer for one in picked), key=lambda peer: links[peer].place)
+    if len(peers) > plan.threat.clients:
+        raise ParameterError(f"{len(peers)} were picked, for a plan of {plan.threat.clients}")
+    return peers
