@@ -50,13 +50,13 @@ from secagg.drive.ensemble import Keys
 from secagg.errors import IntegrityError, ParameterError
 from secagg.fields import FixedPoint
 from secagg.footprint import peak_rss
+from secagg.layout import Layout, RingVector
 from secagg.mask import add_streams
 from secagg.metered import Meter
 from secagg.party import Aggregate, Client, Collector
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
-from secagg.ring import Layout, RingVector
 from secagg.sansio import MemberMachine, Outgoing
 from secagg.store.base import MACHINE, Store
 from secagg.store.memory import MemoryStore
@@ -291,7 +291,7 @@ class _Reference:
     def equals(self, vector: RingVector) -> bool:
         """vector: reduced modulo its rings."""
         return all(
-            np.array_equal(mine & mine.dtype.type(segment.ring.mask), theirs)
+            np.array_equal(segment.group.reduce(mine), theirs)
             for mine, segment, theirs in zip(self._sum, self._layout.segments, vector, strict=True)
         )
 

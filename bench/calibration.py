@@ -25,9 +25,10 @@ from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Schema
 from secagg.kernels import field
 from secagg.kernels.pack import pack, unpack_add
+from secagg.layout import Layout, Segment
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
-from secagg.ring import Layout, Ring, Segment
+from secagg.ring import Ring
 from secagg.types import PartyId, Seed, SessionId
 from secagg.wire.codec import Reader, Writer, encode_bitmap
 from secagg.wire.vector import write_vector
@@ -63,7 +64,7 @@ def calibrate(plan: Plan, threads: int) -> Rates:
     params, layout, schema = plan.params, plan.layout, plan.schema
     if not isinstance(params, SecAggParams):
         raise ParameterError(f"there is a model of SecAgg and SecAgg+, not of {plan.protocol}")
-    lanes = {segment.ring.lane_bits: segment for segment in layout.segments}
+    lanes = {segment.group.lane_bits: segment for segment in layout.segments}
     data = os.urandom(layout.packed_size)  # zeros would all be one page of memory
     known = Fingerprints(os.urandom)
     bare = Rates(
@@ -166,7 +167,7 @@ def _vectors(schema: Schema) -> Seconds:
     layout = schema.layout
     values = {name: _values(f) for name, f in schema.fields}
     vector = records.encode(schema, values, 1, os.urandom).vector
-    widths = [segment.ring.width for segment in layout.segments]
+    widths = [segment.group.width for segment in layout.segments]
     messages = [pack(lane, w) for lane, w in zip(vector, widths, strict=True)]
     total = layout.zeros()
 
@@ -197,7 +198,7 @@ def _values(given: Any) -> Any:
 
 def _masking(segment: Segment, streams: int) -> float:
     """A client's way: all keys in one call."""
-    lane = np.zeros(segment.length, segment.ring.dtype)
+    lane = np.zeros(segment.length, segment.group.dtype)
     number = min(streams, max(2, STREAM // lane.nbytes))
     many, signs = os.urandom(32 * number), bytes(number)
     return _best(lambda: add_streams(lane, many, signs)) / (number * lane.nbytes)
@@ -205,7 +206,7 @@ def _masking(segment: Segment, streams: int) -> float:
 
 def _mask_job(segment: Segment, threads: int) -> float:
     """The server's way, and enough keys to give every thread the same to do."""
-    size = segment.length * segment.ring.lane_bits // 8
+    size = segment.length * segment.group.lane_bits // 8
     number = max(8, STREAM // size)
     signed = [[SignedKey(os.urandom(32), 1) for _ in range(number)]]
     jobs = [job for _, job in mask_jobs(Layout((segment,)), signed, add_streams)]

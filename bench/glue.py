@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from secagg.costs import Glue, Rates, predict
+from secagg.layout import Layout, Segment
 from secagg.mask import add_streams
 from secagg.protocol import Session
-from secagg.ring import Layout, Ring, Segment
+from secagg.ring import Ring
 from secagg.types import SERVER, PartyId
 from secagg_protocols.secagg.client import SecAggClient
 from secagg_protocols.secagg.params import SecAggParams

@@ -34,7 +34,8 @@ from bench.common import (
     pick,
 )
 from secagg import mask
-from secagg.ring import LANES, Lane
+from secagg.layout import Lane
+from secagg.ring import LANES
 
 NAME = "mask"
 

@@ -15,9 +15,10 @@ from itertools import combinations
 import numpy as np
 
 from secagg.drive.ensemble import Ensemble, Keys
+from secagg.layout import Layout, RingVector, Segment
 from secagg.mask import add_streams
 from secagg.protocol import Session
-from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.ring import Ring
 from secagg.types import PartyId
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header

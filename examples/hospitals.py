@@ -192,10 +192,7 @@ def views_are_noise(plan: secagg.Plan, answers: Mapping[int, Mapping[str, Any]])
     total = servers.result().vector
     print(f"\n{'view of':<10} {'ones among its bits':>20}")
     noise = [_looks_like_noise(f"server {i}", view, plan) for i, view in enumerate(views)]
-    rings = [segment.ring for segment in plan.layout.segments]
-    together = [
-        sum(lanes) & ring.mask for lanes, ring in zip(zip(*views, strict=True), rings, strict=True)
-    ]
+    together = plan.layout.reduce(tuple(sum(lanes) for lanes in zip(*views, strict=True)))
     _looks_like_noise("together", together, plan)
     same = all(np.array_equal(a, b) for a, b in zip(together, total, strict=True))
     return all(noise) and same
@@ -210,9 +207,9 @@ def _stored_sum(member: MemberMachine, plan: secagg.Plan) -> list[Any]:
     [stored] = [w.value for w in member.writes() if w.key.startswith(b"s") and w.value]
     lanes, at = [], 4  # after how many reports it sums
     for segment in plan.layout.segments:
-        dtype = segment.ring.dtype.newbyteorder("<")
+        dtype = segment.group.dtype.newbyteorder("<")
         lane = np.frombuffer(stored, dtype, segment.length, at)
-        lanes.append(lane & dtype.type(segment.ring.mask))
+        lanes.append(segment.group.reduce(lane))
         at += lane.nbytes
     return lanes
 
@@ -220,7 +217,7 @@ def _stored_sum(member: MemberMachine, plan: secagg.Plan) -> list[Any]:
 def _looks_like_noise(name: str, lanes: list[Any], plan: secagg.Plan) -> bool:
     """Half of all bits are ones, within five standard deviations."""
     ones = sum(int(np.bitwise_count(lane).sum()) for lane in lanes)
-    bits = sum(segment.length * segment.ring.width for segment in plan.layout.segments)
+    bits = sum(segment.length * segment.group.width for segment in plan.layout.segments)
     away = abs(ones - bits / 2) / np.sqrt(bits / 4)
     print(f"{name:<10} {ones / bits:>19.1%}  {away:.1f} standard deviations from a half")
     return bool(away < 5)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secagg.errors import ParameterError
+from secagg.layout import Layout
 from secagg.protocol import Params
-from secagg.ring import Layout
 
 LIMBS = 5
 """Field elements of a shared secret (specs/10-secagg.md §6)."""
@@ -162,6 +162,6 @@ def _removing(params: Params, layout: Layout, rates: Rates, survivors: int) -> f
 def _stream(layout: Layout, by_lane: Mapping[int, float]) -> float:
     """Seconds of one key's stream over the whole vector."""
     return sum(
-        segment.length * segment.ring.lane_bits // 8 * by_lane[segment.ring.lane_bits]
+        segment.length * segment.group.lane_bits // 8 * by_lane[segment.group.lane_bits]
         for segment in layout.segments
     )

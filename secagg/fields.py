@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 from secagg.arguments import choice, integer, real
 from secagg.errors import HeadroomError, ParameterError
-from secagg.ring import Layout, Ring, Segment
+from secagg.layout import Layout, Segment
+from secagg.ring import Ring
 from secagg.types import MAX_CLIENTS
 
 Rounding = Literal["nearest", "stochastic"]
@@ -200,6 +201,9 @@ class Schema:
     @cached_property
     def _widths(self) -> tuple[int, ...]:
         return tuple(sorted({ring.width for ring in self._rings}))
+
+    def ring_of(self, slot: Slot) -> Ring:
+        return Ring(self._widths[slot.segment])
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:

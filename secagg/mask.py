@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from secagg.errors import InputError, InvalidKey, ParameterError
 from secagg.kernels import aes
 from secagg.kernels.aes import AES_BLOCK, BATCH, Bytes, Kernel
-from secagg.ring import LANES, Expander, Lane
+from secagg.layout import Expander, Lane
+from secagg.ring import LANES
 from secagg.types import Seed
 
 KEY_SIZE = Seed.SIZE
@@ -52,7 +53,7 @@ def add_streams(
     threads: int = 1,
     backend: str | None = None,
 ) -> None:
-    """accumulator[i] ± stream(key)[first + i] for every key, modulo the lane: a ring.Expander.
+    """accumulator[i] ± stream(key)[first + i] for every key, modulo the lane: a layout.Expander.
 
     Blocks of the accumulator outside, keys inside: one call with many keys is faster than many
     calls, and holds no buffer that grows with either.

@@ -18,10 +18,10 @@ from secagg.drive.participant import Contribution
 from secagg.errors import InputError
 from secagg.fields import Schema
 from secagg.footprint import deep_size
+from secagg.layout import Lane
 from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
-from secagg.ring import Lane
 from secagg.sansio import Job, Outgoing, RingTotal
 from secagg.types import SERVER, Buffer, PartyId, Randomness
 
@@ -284,18 +284,15 @@ class Tally:
             total += lane
         for slot in self._schema.slots:
             part = vector[slot.segment][slot.start : slot.start + slot.length]
-            width = self._schema.layout.segments[slot.segment].ring.width
+            width = self._schema.ring_of(slot).width
             self._levels[slot.name] += _signed(part, width)
 
     def equals(self, total: RingTotal, aggregate: Aggregate) -> bool:
         """total must be reduced modulo its rings, as every machine gives it."""
-        segments = self._schema.layout.segments
+        sums = zip(self._schema.layout.reduce(self._ring), total.vector, strict=True)
         return (
             self._members == aggregate.contributors == total.contributors
-            and all(
-                np.array_equal(mine & mine.dtype.type(segment.ring.mask), theirs)
-                for mine, segment, theirs in zip(self._ring, segments, total.vector, strict=True)
-            )
+            and all(np.array_equal(mine, theirs) for mine, theirs in sums)
             and all(np.array_equal(mine, aggregate.levels[n]) for n, mine in self._levels.items())
         )
 

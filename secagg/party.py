@@ -20,9 +20,9 @@ from secagg.committee import Committee
 from secagg.effects import Write
 from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
+from secagg.layout import Expander
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
-from secagg.ring import Expander
 from secagg.sansio import (
     Aborted,
     ClientMachine,

@@ -10,7 +10,7 @@ from typing import Protocol
 from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import labels
 from secagg.errors import ParameterError
-from secagg.ring import Expander, Layout
+from secagg.layout import Expander, Layout
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
 from secagg.types import Adversary, PartyId, Randomness, Seed, Threat, smallest_sum
 from secagg.wire.header import SUITE, VERSION

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from secagg.errors import CryptoError, InputError, RangeError
 from secagg.fields import FixedPoint
 from secagg.kernels import quantize as kernels
+from secagg.layout import Lane
 from secagg.mask import KEY_SIZE, add_stream
-from secagg.ring import Lane, Ring
+from secagg.ring import Ring
 from secagg.types import Randomness
 
 CHUNK = 1 << 16

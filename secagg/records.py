@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import CLIPPED, FixedPoint, Integer, Schema, Slot
+from secagg.layout import Lane, RingVector
 from secagg.quantize import CHUNK, as_array, brought, dequantize, flatten, quantize_into
-from secagg.ring import Lane, Ring, RingVector
+from secagg.ring import Ring
 from secagg.types import Randomness
 
 Values: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike]
@@ -73,7 +74,7 @@ def encode(
     vector = schema.layout.zeros()
     clipped = {}
     for (name, field), slot in zip(schema.given, schema.slots, strict=False):
-        ring, part = schema.layout.segments[slot.segment].ring, _part(vector, slot)
+        ring, part = schema.ring_of(slot), _part(vector, slot)
         if isinstance(field, FixedPoint):
             clipped[name] = quantize_into(
                 part,
@@ -116,7 +117,7 @@ def check_counts(schema: Schema, vector: RingVector, contributors: int) -> None:
     """
     schema.layout.require(vector)
     for slot in schema.count_slots:
-        ring = schema.layout.segments[slot.segment].ring
+        ring = schema.ring_of(slot)
         if any(int(count) & ring.mask != contributors for count in _part(vector, slot)):
             raise IntegrityError(
                 f"segment {slot.segment}: the count lane disagrees with the set of contributors; "
@@ -139,7 +140,7 @@ def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
     weight = _total_weight(schema, vector, contributors)
     decoded = Decoded({}, {}, {}, weight)
     for (name, field), slot in zip(schema.fields, schema.slots, strict=True):
-        ring = schema.layout.segments[slot.segment].ring
+        ring = schema.ring_of(slot)
         part = _part(vector, slot)
         if isinstance(field, FixedPoint):
             levels, sums, means = _reals(part, ring, field.step, weight)
@@ -322,7 +323,7 @@ def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:
     slot = schema.weight_slot
     if slot is None:
         return contributors
-    total = int(_part(vector, slot)[0]) & schema.layout.segments[slot.segment].ring.mask
+    total = int(_part(vector, slot)[0]) & schema.ring_of(slot).mask
     if not contributors <= total <= contributors * schema.max_weight:
         raise IntegrityError(
             f"the total weight is not one that {contributors} clients of weight 1 to "

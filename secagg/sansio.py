@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from secagg.effects import Write
 from secagg.errors import LocalProtocolError
-from secagg.ring import RingVector
+from secagg.layout import RingVector
 from secagg.types import (
     SERVER,
     AbortReason,

@@ -12,9 +12,10 @@ from secagg.committee import Committee
 from secagg.crypto import sign
 from secagg.drive.ensemble import Ensemble, Keys, Wire
 from secagg.errors import Aborted
+from secagg.layout import Expander, Layout, RingVector, Segment
 from secagg.mask import add_streams
 from secagg.protocol import Session
-from secagg.ring import Expander, Layout, Ring, RingVector, Segment
+from secagg.ring import Ring
 from secagg.sansio import Outgoing, RingTotal
 from secagg.testing import Carried, Network, Schedule, counter_randomness, plain_sum
 from secagg.testing import Wire as ClientWire

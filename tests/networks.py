@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from secagg.errors import Aborted
+from secagg.layout import Layout, RingVector, Segment
 from secagg.mask import add_streams
 from secagg.protocol import Params, ProtocolInfo, Session
-from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.ring import Ring
 from secagg.sansio import ClientMachine, Dropped, RingTotal, ServerMachine
 from secagg.testing import Carried, Network, Schedule, Wire, counter_randomness, plain_sum
 from secagg.types import SERVER, Fault, PartyId
@@ -37,8 +38,8 @@ def inputs_of(
     draw = counter_randomness(b"inputs" + seed)
     return {
         PartyId(i): tuple(
-            np.frombuffer(draw(s.length * s.ring.dtype.itemsize), s.ring.dtype)
-            & s.ring.dtype.type(s.ring.mask)
+            np.frombuffer(draw(s.length * s.group.dtype.itemsize), s.group.dtype)
+            & s.group.dtype.type(s.group.mask)
             for s in layout.segments
         )
         for i in range(clients)

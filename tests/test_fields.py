@@ -40,8 +40,8 @@ def test_every_element_has_one_place(schema: Schema) -> None:
             at += slot.length
         assert at == segment.length
         assert slots[-1].name == "count"
-        assert slots[-1].length == math.ceil(COUNT_BITS / segment.ring.width)
-    widths = [segment.ring.width for segment in layout.segments]
+        assert slots[-1].length == math.ceil(COUNT_BITS / segment.group.width)
+    widths = [segment.group.width for segment in layout.segments]
     assert widths == sorted(set(widths))
 
 
@@ -51,10 +51,10 @@ def test_every_field_lies_in_a_ring_that_holds_its_sum(schema: Schema) -> None:
     """§3: row 83. And the counts of all clients fit every ring, the weights the widest."""
     for (_, field), slot in zip(schema.fields, schema.slots, strict=True):
         each = field.max if isinstance(field, Integer) else field.levels * schema.max_weight
-        width = schema.layout.segments[slot.segment].ring.width
+        width = schema.layout.segments[slot.segment].group.width
         assert 2 ** (width - 1) > schema.clients * each >= 2 ** (width - 2)
     for segment in schema.layout.segments:
-        assert schema.clients < 2 ** (segment.ring.width - 1)
+        assert schema.clients < 2 ** (segment.group.width - 1)
     assert schema.clients * schema.max_weight < 2 ** (schema.layout.ring_bits - 1)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types effects arguments remedies | ring | fields | kernels |
+LAYERS = """errors types effects arguments remedies | layout | ring | fields | kernels |
 crypto shamir decoding | mask quantize | records | wire | committee | sansio protocol | registry |
 costs | plans | transport store | selftest party | rounds | drive |
 footprint metered sim testing | analytics | demo | cli""".split("|")

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from secagg import mask
 from secagg.errors import InputError, InvalidKey, ParameterError
 from secagg.kernels.aes import BATCH
+from secagg.layout import Lane
 from secagg.mask import MaskJob, add_stream, add_streams, backends
-from secagg.ring import Lane
 
 KEY = bytes(range(32))
 OTHER = bytes(range(32, 64))

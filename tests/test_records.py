@@ -20,8 +20,8 @@ from secagg.errors import (
     RangeError,
 )
 from secagg.fields import Field, FixedPoint, Integer, Schema
+from secagg.layout import RingVector
 from secagg.records import Decoded, Encoded, Structure, check_counts, clipping, decode, encode
-from secagg.ring import RingVector
 
 
 def total_of(schema: Schema, vectors: list[RingVector]) -> RingVector:
@@ -31,7 +31,7 @@ def total_of(schema: Schema, vectors: list[RingVector]) -> RingVector:
         for accumulator, lane in zip(total, vector, strict=True):
             accumulator += lane
     for accumulator, segment in zip(total, schema.layout.segments, strict=True):
-        accumulator &= accumulator.dtype.type(segment.ring.mask)
+        accumulator &= accumulator.dtype.type(segment.group.mask)
     return total
 
 
@@ -121,7 +121,9 @@ def test_extremes_are_exact_at_the_head_room_limit(
     vector = encode(schema, {"u": [sign * 1.0, -sign * 1.0]}, max_weight, os.urandom).vector
     [segment] = schema.layout.segments
     total = (
-        np.array([int(e) * clients % segment.ring.modulus for e in vector[0]], segment.ring.dtype),
+        np.array(
+            [int(e) * clients % segment.group.modulus for e in vector[0]], segment.group.dtype
+        ),
     )
     check_counts(schema, total, clients)
     result = decode(schema, total, clients)
@@ -162,7 +164,7 @@ def encoded(weight: Any = 1, **changes: Any) -> Encoded:
 
 def test_the_encoding_is_as_specified() -> None:
     """§5: v has width 10, h 8, u 23; each at its slot, weight and counts after it."""
-    assert [s.ring.width for s in SCHEMA.layout.segments] == [8, 10, 23]
+    assert [s.group.width for s in SCHEMA.layout.segments] == [8, 10, 23]
     h, v, u = encoded(weight=3).vector
     assert h.tolist() == [9, 2**8 - 9] + [1] * 4
     assert v.tolist() == [21] + [1] * 4
@@ -260,7 +262,7 @@ def test_lanes_are_read_modulo_their_ring() -> None:
     """§1.3: a sum that was not reduced yet decodes to the same."""
     plain = sum_of_three()
     unreduced = tuple(
-        lane + lane.dtype.type(s.ring.modulus) if s.ring.width < s.ring.lane_bits else lane
+        lane + lane.dtype.type(s.group.modulus) if s.group.width < s.group.lane_bits else lane
         for lane, s in zip(plain, SCHEMA.layout.segments, strict=True)
     )
     check_counts(SCHEMA, unreduced, 3)

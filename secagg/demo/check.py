@@ -14,9 +14,9 @@ from secagg.demo.client import FIELD
 from secagg.demo.model import Flat
 from secagg.fields import FixedPoint
 from secagg.kernels import reference
+from secagg.layout import RingVector
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
-from secagg.ring import RingVector
 from secagg.wire.codec import Reader
 from secagg.wire.vector import read_vector
 
@@ -119,6 +119,6 @@ def _levels(fixed: FixedPoint, values: list[float]) -> list[int]:
 def _signed(plan: Plan, vector: RingVector) -> list[int]:
     """The field's elements, from 0..2^w - 1 to two's complement."""
     (slot,) = plan.schema.slots
-    ring = plan.layout.segments[slot.segment].ring
+    ring = plan.layout.segments[slot.segment].group
     elements = vector[slot.segment][slot.start : slot.start + slot.length].tolist()
     return [e - ring.modulus if e >= ring.modulus // 2 else e for e in elements]

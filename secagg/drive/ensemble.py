@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 from secagg.committee import Committee, ServerSecrets, opening_secret
 from secagg.effects import Write
 from secagg.errors import Aborted, LocalProtocolError, ParameterError
+from secagg.layout import Expander
 from secagg.protocol import ProtocolInfo, Session
-from secagg.ring import Expander
 from secagg.sansio import Aborted as AbortedEvent
 from secagg.sansio import (
     CollectorMachine,

@@ -34,7 +34,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from secagg.kernels.jit import kernel
-from secagg.ring import Lane
+from secagg.layout import Lane
 
 Bytes = npt.NDArray[np.uint8]
 Kernel = Callable[[Lane, Bytes, Bytes, np.uint64], None]

@@ -23,7 +23,8 @@ from numba.extending import intrinsic
 
 from secagg.errors import InputError
 from secagg.kernels.jit import kernel
-from secagg.ring import Lane, Ring
+from secagg.layout import Lane
+from secagg.ring import Ring
 from secagg.types import Buffer
 
 Bytes = npt.NDArray[np.uint8]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.kernels.jit import kernel
-from secagg.ring import Lane
+from secagg.layout import Lane
 
 Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64] | npt.NDArray[np.float32]

@@ -8,11 +8,11 @@ from secagg import registry
 from secagg.arguments import flag, text
 from secagg.errors import ParameterError
 from secagg.fields import Field, Schema
+from secagg.layout import Layout
 from secagg.plans.explain import client_seconds
 from secagg.plans.plan import Plan
 from secagg.plans.threat import Exact, threat_of, with_servers
 from secagg.protocol import Infeasible, Params, ProtocolInfo
-from secagg.ring import Layout
 from secagg.types import Adversary, Threat
 
 

@@ -16,10 +16,10 @@ from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion, WireError
 from secagg.fields import FixedPoint, Schema
+from secagg.layout import Layout
 from secagg.plans.explain import expansion, explanation
 from secagg.plans.threat import threat_of, with_servers
 from secagg.protocol import Cost, Params, ProtocolInfo, Session
-from secagg.ring import Layout
 from secagg.types import ADVERSARIES, Buffer, Threat
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema, write_schema

@@ -11,8 +11,9 @@ import numpy as np
 
 from secagg import sansio
 from secagg.errors import Aborted, SecAggError
+from secagg.layout import Layout, RingVector, Segment
 from secagg.protocol import Infeasible, Params, ProtocolInfo, Session
-from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.ring import Ring
 from secagg.sansio import RingTotal
 from secagg.testing.network import (
     Act,
@@ -143,8 +144,7 @@ def input_of(number: int) -> RingVector:
     """Uniform and different for every client, from a fixed seed."""
     draw = counter_randomness(b"input" + number.to_bytes(4))
     return tuple(
-        np.frombuffer(draw(s.length * s.ring.dtype.itemsize), s.ring.dtype)
-        & s.ring.dtype.type(s.ring.mask)
+        s.group.reduce(np.frombuffer(draw(s.length * s.group.dtype.itemsize), s.group.dtype))
         for s in _LAYOUT.segments
     )
 

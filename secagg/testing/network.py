@@ -17,9 +17,9 @@ from typing import TypeAlias
 from secagg.drive.ensemble import Ensemble, Keys
 from secagg.drive.pump import deliver
 from secagg.errors import RemoteProtocolError
+from secagg.layout import Expander, Layout, RingVector
 from secagg.mask import add_streams
 from secagg.protocol import Params, ProtocolInfo, Session
-from secagg.ring import Expander, Layout, RingVector
 from secagg.sansio import ClientMachine, Event, Machine, Outgoing, RingTotal, ServerMachine
 from secagg.types import SERVER, PartyId, Randomness
 
@@ -50,7 +50,7 @@ def plain_sum(
     """The oracle: the sum over the contributors in Python integers, modulo each segment's ring."""
     return [
         [
-            sum(int(inputs[party][number][i]) for party in contributors) % segment.ring.modulus
+            sum(int(inputs[party][number][i]) for party in contributors) % segment.group.modulus
             for i in range(segment.length)
         ]
         for number, segment in enumerate(layout.segments)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from secagg.errors import WireError
-from secagg.ring import Layout, RingVector, Segment
+from secagg.layout import Lane, Layout, RingVector, Segment
 from secagg.wire.codec import Reader, Writer
 
 
@@ -24,16 +24,16 @@ def write_vector(writer: Writer, layout: Layout, vector: RingVector) -> Writer:
 
     layout.require(vector)
     for segment, lane in zip(layout.segments, vector, strict=True):
-        fill = partial(pack_into, lane, segment.ring.width)
-        writer.room(segment.ring.packed_size(segment.length), SLACK, fill)
+        fill = partial(pack_into, lane, segment.group.width)
+        writer.room(segment.group.packed_size(segment.length), SLACK, fill)
     return writer
 
 
 def read_vector(reader: Reader, layout: Layout) -> PackedVector:
     """Takes exactly layout.packed_size bytes, as views; the vector is then valid as a whole.
 
-    Raises Truncated, or WireError for a padding bit that is set. Every other bit pattern is an
-    element of its ring, so nothing can fail once the adding has begun.
+    Raises Truncated, or WireError for a padding bit that is set, and for a number that is no
+    element: of a ring every bit pattern is one. Nothing can fail once the adding has begun.
     """
     segments = tuple(
         _read_segment(reader, number, segment) for number, segment in enumerate(layout.segments)
@@ -42,12 +42,25 @@ def read_vector(reader: Reader, layout: Layout) -> PackedVector:
 
 
 def _read_segment(reader: Reader, number: int, segment: Segment) -> memoryview:
-    size = segment.ring.packed_size(segment.length)
+    size = segment.group.packed_size(segment.length)
     data = reader.take(size, f"segment {number}")
-    padding = 8 * size - segment.ring.width * segment.length
+    padding = 8 * size - segment.group.width * segment.length
     if padding and data[-1] >> (8 - padding):
         raise WireError(f"segment {number}: a bit of the padding is set")
+    if not _wraps(segment) and bool((_unpack(data, segment) >= segment.group.modulus).any()):
+        raise WireError(f"segment {number}: a number is not below {segment.group.modulus}")
     return data
+
+
+def _wraps(segment: Segment) -> bool:
+    """Whether a sum is right whenever its lanes are: the modulus divides theirs."""
+    return segment.group.modulus == 1 << segment.group.width
+
+
+def _unpack(data: memoryview, segment: Segment) -> Lane:
+    from secagg.kernels.pack import unpack
+
+    return unpack(data, segment.group.width, segment.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +74,20 @@ class PackedVector:
     segments: tuple[memoryview, ...] = field(repr=False)
 
     def add_to(self, accumulators: RingVector) -> None:
-        """Adds to lanes of this layout, modulo the lane and not the ring: reduce at the end."""
+        """Adds to lanes of this layout; in a ring modulo the lane only: reduce at the end."""
         from secagg.kernels.pack import unpack_add
 
         self.layout.require(accumulators)
         for segment, data, lane in zip(
             self.layout.segments, self.segments, accumulators, strict=True
         ):
-            unpack_add(data, segment.ring.width, lane)
+            if _wraps(segment):
+                unpack_add(data, segment.group.width, lane)
+            else:
+                segment.group.add(lane, _unpack(data, segment))
 
     def unpack(self) -> RingVector:
-        from secagg.kernels.pack import unpack
-
         return tuple(
-            unpack(data, segment.ring.width, segment.length)
+            _unpack(data, segment)
             for segment, data in zip(self.layout.segments, self.segments, strict=True)
         )

@@ -96,7 +96,9 @@ def test_a_made_report_is_like_a_real_one(setting: Setting) -> None:
     for lane, segment, number in zip(expected, LAYOUT.segments, range(2), strict=True):
         for party in set(range(5)) - {LIAR}:
             lane += inputs[PartyId(party)][number]
-        assert (lane & lane.dtype.type(segment.ring.mask)).tolist() == total.vector[number].tolist()
+        assert (lane & lane.dtype.type(segment.group.mask)).tolist() == total.vector[
+            number
+        ].tolist()
 
 
 @MODES

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from secagg.crypto import hpke
+from secagg.layout import Expander, Lane, Layout, RingVector, Segment
 from secagg.mask import KEY_SIZE, add_streams
-from secagg.ring import Expander, Lane, Layout, Ring, RingVector, Segment
+from secagg.ring import Ring
 from secagg.testing import counter_randomness
 from secagg.types import Seed
 from secagg.wire.codec import Reader

@@ -17,7 +17,8 @@ import pytest
 from secagg.crypto.hpke import OpeningKey
 from secagg.effects import Write
 from secagg.errors import SecAggError
-from secagg.ring import Layout, Ring, Segment
+from secagg.layout import Layout, Segment
+from secagg.ring import Ring
 from secagg.types import AbortReason, PartyId, Seed
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header

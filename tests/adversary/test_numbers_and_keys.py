@@ -19,10 +19,10 @@ from secagg.errors import (
     RemoteProtocolError,
 )
 from secagg.fields import FixedPoint
+from secagg.layout import Lane
 from secagg.mask import KEY_SIZE, MAX_BLOCKS, add_stream, add_streams
 from secagg.party import Client, Server
 from secagg.plans.choose import plan
-from secagg.ring import Lane
 from secagg.sansio import ClientMachine
 from secagg.testing import counter_randomness
 from secagg.types import SERVER, PartyId, Seed, system_randomness

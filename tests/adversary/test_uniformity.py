@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from secagg.layout import Expander, Lane, Layout, Segment
 from secagg.mask import KEY_SIZE, add_stream, add_streams
-from secagg.ring import Expander, Lane, Layout, Ring, Segment
+from secagg.ring import Ring
 from secagg.testing import Network
 from secagg.types import PartyId
 from secagg.wire.codec import Reader

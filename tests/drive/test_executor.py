@@ -26,9 +26,10 @@ from secagg.drive.aio import Contribution, Offer, Service, participate
 from secagg.drive.executor import check_executor, run_jobs, run_jobs_async
 from secagg.errors import Aborted, InvalidKey, PolicyRefused
 from secagg.fields import Integer
+from secagg.layout import Layout, RingVector, Segment
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
-from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.ring import Ring
 from secagg.sansio import Event, Job, PhaseEntered
 from secagg.testing import Act, Carried, Network, Schedule
 from secagg.transport import memory
@@ -114,7 +115,7 @@ def plain(layout: Layout, without: PartyId) -> RingVector:
         for lane, one in zip(total, vector, strict=True):
             lane += one * (who != without)
     return tuple(
-        lane & segment.ring.dtype.type(segment.ring.mask)
+        lane & segment.group.dtype.type(segment.group.mask)
         for lane, segment in zip(total, layout.segments, strict=True)
     )
 

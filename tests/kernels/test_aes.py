@@ -27,7 +27,7 @@ from numba import config
 from numba.core.registry import cpu_target
 
 from secagg.kernels import aes
-from secagg.ring import Lane
+from secagg.layout import Lane
 
 ROOT = Path(__file__).parent.parent.parent
 LANES = [8, 16, 32, 64]

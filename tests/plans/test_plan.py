@@ -27,10 +27,10 @@ from secagg.errors import (
     WireError,
 )
 from secagg.fields import Field, FixedPoint, Integer
+from secagg.layout import Layout
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
-from secagg.ring import Layout
 from secagg.types import Adversary, Threat
 from secagg.wire.codec import Reader, Writer
 

@@ -6,7 +6,8 @@ import os
 
 from hypothesis import strategies as st
 
-from secagg.ring import Layout, Ring, Segment
+from secagg.layout import Layout, Segment
+from secagg.ring import Ring
 from secagg.testing import Act, Schedule
 from secagg.types import MIN_COHORT, PartyId
 from secagg.wire.header import HEADER_SIZE

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from secagg.errors import Aborted, BelowThreshold, LocalProtocolError, RemoteProtocolError
 from secagg.footprint import deep_size
-from secagg.ring import Layout, Ring, Segment
+from secagg.layout import Layout, Segment
+from secagg.ring import Ring
 from secagg.testing import Act, Schedule
 from secagg.types import SERVER, PartyId, system_randomness
 from secagg_protocols.secagg import SECAGG

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import Aborted, BelowThreshold
-from secagg.ring import Layout
+from secagg.layout import Layout
 from secagg.sansio import RingTotal
 from secagg.testing import Act, Carried, Network, Schedule, plain_sum
 from secagg.types import SERVER, AbortReason, PartyId

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from nacl.signing import SigningKey, VerifyKey
 
 from secagg.errors import InputError, WireError
+from secagg.layout import Layout, Segment
 from secagg.mask import add_streams
-from secagg.ring import Layout, Ring, Segment
+from secagg.ring import Ring
 from secagg.testing import counter_randomness
 from secagg.types import Seed
 from secagg_protocols.additive.sharing import make_report, read_packed, read_seed

@@ -14,8 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import ParameterError, TrailingBytes, Truncated
+from secagg.layout import Layout, Segment
 from secagg.protocol import Infeasible
-from secagg.ring import Layout, Ring, Segment
+from secagg.ring import Ring
 from secagg.types import Adversary, Threat
 from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.check import check_complete, check_regular

@@ -25,8 +25,9 @@ from secagg.errors import (
     ParameterError,
     RemoteProtocolError,
 )
+from secagg.layout import Layout, RingVector, Segment
 from secagg.protocol import Session
-from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.ring import Ring
 from secagg.sansio import Aborted, Finished, Ignored, PhaseEntered
 from secagg.testing import plain_sum
 from secagg.types import SERVER, AbortReason, PartyId
@@ -82,7 +83,7 @@ def test_the_sum_is_exact(clients: int, layout: Layout, tell: bool, seed: bytes)
         total = party.result()
         assert _ints(total.vector) == expected
         assert (total.contributors, total.dropped) == (everybody, frozenset())
-        assert [lane.dtype for lane in total.vector] == [s.ring.dtype for s in layout.segments]
+        assert [lane.dtype for lane in total.vector] == [s.group.dtype for s in layout.segments]
     assert all(party.done for party in parties)
     assert len(sent) == clients + (clients - 1) * tell
     if not tell:
@@ -113,7 +114,7 @@ def test_two_neighbours_recover_the_value_between_them(
     if victim == 0:  # the difference lacks the sum, which everybody is told
         total = parties[1].result().vector
         found = tuple(
-            (a + b) & s.ring.mask for a, b, s in zip(found, total, layout.segments, strict=True)
+            (a + b) & s.group.mask for a, b, s in zip(found, total, layout.segments, strict=True)
         )
     assert _ints(found) == _ints(inputs[victim])
 

@@ -132,7 +132,7 @@ def test_masks_cancel_in_the_sum_of_all_and_no_sooner() -> None:
             known._expander(stream, own[number], b"\1")
             total[number] += lane.astype(np.uint64) - stream.astype(np.uint64)
     inputs = inputs_of(6)
-    masks = [np.uint64(s.ring.mask) for s in LAYOUT.segments]
+    masks = [np.uint64(s.group.mask) for s in LAYOUT.segments]
     got = [(lane & mask).tolist() for lane, mask in zip(total, masks, strict=True)]
     assert got == plain_sum(LAYOUT, inputs, inputs)
 

@@ -14,8 +14,9 @@ import pytest
 from secagg import errors
 from secagg.crypto.agree import public_key
 from secagg.errors import BelowThreshold, LocalProtocolError, ParameterError
+from secagg.layout import Layout, Segment
 from secagg.mask import MaskJob, add_streams
-from secagg.ring import Layout, Ring, Segment
+from secagg.ring import Ring
 from secagg.sansio import QuorumReached
 from secagg.testing import Act, Network, Schedule, plain_sum
 from secagg.types import SERVER, AbortReason, Fault, PartyId, Seed
@@ -95,7 +96,7 @@ def test_every_width(name: str) -> None:
 def test_extreme_elements() -> None:
     """All ones in every ring: what overflows is the lane's business and nobody's loss."""
     layout = Layout(tuple(Segment(Ring(w), 3) for w in (1, 8, 31, 64)))
-    full = tuple(np.full(3, s.ring.mask, s.ring.dtype) for s in layout.segments)
+    full = tuple(np.full(3, s.group.mask, s.group.dtype) for s in layout.segments)
     inputs = {PartyId(i): full for i in range(6)}
     total = network_of(COMPLETE, layout=layout, inputs=inputs).run()
     assert [lane.tolist() for lane in total.vector] == plain_sum(layout, inputs, inputs)
@@ -217,7 +218,7 @@ def test_blocks_of_a_long_vector_concatenate(monkeypatch: pytest.MonkeyPatch) ->
     total, inputs = network.server.result(), inputs_of(6, layout)
     for number, segment in enumerate(layout.segments):
         wide = sum(inputs[p][number].astype(np.uint64) for p in total.contributors)
-        assert np.array_equal(total.vector[number], wide & np.uint64(segment.ring.mask))
+        assert np.array_equal(total.vector[number], wide & np.uint64(segment.group.mask))
 
 
 def test_a_job_that_is_not_open() -> None:

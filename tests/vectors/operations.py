@@ -19,10 +19,11 @@ from secagg.crypto import agree, labels, sign
 from secagg.crypto.hpke import OpeningKey
 from secagg.errors import CryptoError, InvalidShare, RemoteProtocolError, SecAggError, WireError
 from secagg.fields import FixedPoint, Schema
+from secagg.layout import Layout, Segment
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.protocol import Session
-from secagg.ring import Layout, Ring, Segment
+from secagg.ring import Ring
 from secagg.sansio import Aborted, Disputed, Dropped, Event, Finished, Ignored, RingTotal
 from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
@@ -170,7 +171,7 @@ def _total(total: RingTotal) -> Data:
 
 def to_vector(lanes: list[list[int]], layout: Layout) -> tuple[Any, ...]:
     return tuple(
-        np.array(lane, segment.ring.dtype)
+        np.array(lane, segment.group.dtype)
         for lane, segment in zip(lanes, layout.segments, strict=True)
     )
 
@@ -351,7 +352,7 @@ def _decode_plan(plan: str, pinned: bool = False) -> Data:
     return {
         "protocol": decoded.protocol,
         "digest": decoded.digest().hex(),
-        "segments": [[s.ring.width, s.length] for s in decoded.layout.segments],
+        "segments": [[s.group.width, s.length] for s in decoded.layout.segments],
         "encoded": decoded.encode().hex(),
     }
 

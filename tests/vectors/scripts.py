@@ -148,7 +148,7 @@ def ring_input(plan: Plan, party: int) -> list[list[int]]:
     lanes = []
     for number, segment in enumerate(plan.layout.segments):
         raw = shake(f"input/{party}/{number}", 8 * segment.length)
-        mask = segment.ring.mask
+        mask = segment.group.mask
         lanes.append([int.from_bytes(raw[8 * i : 8 * i + 8]) & mask for i in range(segment.length)])
     for slot in plan.schema.count_slots:
         lanes[slot.segment][slot.start : slot.start + slot.length] = [1] * slot.length

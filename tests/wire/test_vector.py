@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from secagg.errors import InputError, TrailingBytes, Truncated, WireError
 from secagg.kernels import reference
-from secagg.ring import Layout, Ring, RingVector, Segment
+from secagg.layout import Layout, RingVector, Segment
+from secagg.ring import Ring
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.vector import read_vector, write_vector
 
@@ -26,7 +27,7 @@ def filled(layout: Layout, seed: int) -> RingVector:
     vector = layout.zeros()
     for lane, segment in zip(vector, layout.segments, strict=True):
         raw = rng.integers(0, 2**64, segment.length, np.uint64)
-        lane[:] = raw & np.uint64(segment.ring.mask)
+        lane[:] = raw & np.uint64(segment.group.mask)
     return vector
 
 
@@ -44,7 +45,7 @@ def test_a_vector_is_its_packed_segments(layout: Layout, seed: int) -> None:
     vector = filled(layout, seed)
     data = encoded(layout, vector)
     expected = [
-        reference.pack(lane.tolist(), segment.ring.width)
+        reference.pack(lane.tolist(), segment.group.width)
         for lane, segment in zip(vector, layout.segments, strict=True)
     ]
     assert data == b"".join(expected)
@@ -79,8 +80,8 @@ def test_order_of_arrival_changes_nothing(layout: Layout, order: list[int]) -> N
         read_vector(Reader(messages[i]), layout).add_to(accumulators)
     for k, segment in enumerate(layout.segments):
         columns = zip(*(filled(layout, seed)[k].tolist() for seed in range(4)), strict=True)
-        expected = [sum(column) % segment.ring.modulus for column in columns]
-        assert [int(e) & segment.ring.mask for e in accumulators[k]] == expected
+        expected = [sum(column) % segment.group.modulus for column in columns]
+        assert [int(e) & segment.group.mask for e in accumulators[k]] == expected
 
 
 LAYOUT = Layout((Segment(Ring(3), 3), Segment(Ring(8), 2), Segment(Ring(20), 3)))

@@ -8,8 +8,8 @@ the collector, who adds them (specs/20-additive.md).
 from __future__ import annotations
 
 from secagg.committee import ServerSecrets
+from secagg.layout import Expander
 from secagg.protocol import ProtocolInfo, Session
-from secagg.ring import Expander
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine
 from secagg.types import PartyId, Randomness, Seed
 from secagg_protocols.additive import guarantee as promise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from secagg.errors import ParameterError
+from secagg.layout import Layout
 from secagg.protocol import Cost, Params
-from secagg.ring import Layout
 from secagg.types import Threat
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.reports.messages import RECEIPT_SIZE, Shape, total_size
@@ -18,7 +18,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     """
     ours = _ours(params)
     shape = Shape.of(layout, ours.servers)
-    stream = sum(s.length * s.ring.lane_bits // 8 for s in layout.segments)
+    stream = sum(s.length * s.group.lane_bits // 8 for s in layout.segments)
     messages = [shape.report]
     if ours.direct:
         messages = [shape.report_share(index) for index in range(ours.servers)]

@@ -12,8 +12,8 @@ from typing import Protocol
 from secagg.committee import Committee
 from secagg.crypto import hpke, labels, sign
 from secagg.errors import InvalidSignature, ParameterError, WireError
+from secagg.layout import Expander, Layout, RingVector
 from secagg.protocol import Session
-from secagg.ring import Expander, Layout, RingVector
 from secagg.types import Randomness, Seed
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import SUITE, VERSION

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secagg.errors import ParameterError
+from secagg.layout import Expander, Layout
 from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo, Session
-from secagg.ring import Expander, Layout
 from secagg.sansio import ClientMachine, ServerMachine
 from secagg.types import PartyId, Randomness, Threat
 from secagg.wire.codec import Reader, Writer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NoReturn
 
 from secagg.errors import InputError, LocalProtocolError, RemoteProtocolError, WireError
+from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
-from secagg.ring import Expander, RingVector
 from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
 from secagg.types import SERVER, AbortReason, Buffer, PartyId, Randomness
 from secagg.wire.codec import Reader

@@ -6,8 +6,8 @@ from secagg import errors
 from secagg.crypto.fingerprint import Fingerprints
 from secagg.crypto.randomness import checked
 from secagg.errors import LocalProtocolError, WireError
+from secagg.layout import Expander
 from secagg.protocol import Session
-from secagg.ring import Expander
 from secagg.sansio import (
     Aborted,
     Dropped,
@@ -117,10 +117,7 @@ class PlainSumServer(PhasedMailbox):
             raise errors.aborted(ended.reason, detail if short else "")
         everyone = frozenset(map(PartyId, range(self._session.params.clients)))
         contributors = frozenset(self._added)
-        vector = tuple(
-            lane & lane.dtype.type(segment.ring.mask)
-            for lane, segment in zip(self._sum, self._session.layout.segments, strict=True)
-        )
+        vector = self._session.layout.reduce(self._sum)
         return RingTotal(vector, contributors, everyone - contributors)
 
     def _add(self, sender: PartyId, reader: Reader, message: Buffer) -> None:

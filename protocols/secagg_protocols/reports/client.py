@@ -12,8 +12,8 @@ from secagg.errors import (
     RemoteProtocolError,
     WireError,
 )
+from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
-from secagg.ring import Expander, RingVector
 from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
 from secagg.types import AbortReason, Buffer, PartyId, Randomness, server_id
 from secagg.wire.codec import Reader

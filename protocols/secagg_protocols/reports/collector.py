@@ -13,7 +13,6 @@ from secagg.errors import (
     WireError,
 )
 from secagg.protocol import Session
-from secagg.ring import RingVector
 from secagg.sansio import (
     Aborted,
     Dropped,
@@ -122,10 +121,7 @@ class Collector(PhasedMailbox):
             raise self._ended.again()
         if not self.done or self._included is None:
             raise LocalProtocolError("the session is still running")
-        vector: RingVector = tuple(
-            lane & lane.dtype.type(segment.ring.mask)
-            for lane, segment in zip(self._sum, self._context.layout.segments, strict=True)
-        )
+        vector = self._context.layout.reduce(self._sum)
         return RingTotal(vector, frozenset(), frozenset(), self._included.count)
 
     def _ask(self, party: PartyId) -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from secagg import errors
 from secagg.committee import ServerSecrets
 from secagg.errors import InvalidTag, LocalProtocolError, WireError
+from secagg.layout import Expander
 from secagg.protocol import Session
-from secagg.ring import Expander
 from secagg.sansio import Dropped, Ignored
 from secagg.types import AbortReason, Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from secagg import errors
 from secagg.committee import ServerSecrets
 from secagg.errors import InvalidTag, LocalProtocolError, WireError
+from secagg.layout import Expander
 from secagg.protocol import Session
-from secagg.ring import Expander
 from secagg.sansio import Dropped, Ignored, QuorumReached
 from secagg.types import Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader

@@ -17,8 +17,8 @@ from secagg.errors import (
     StorageError,
     WireError,
 )
+from secagg.layout import Expander
 from secagg.protocol import Session
-from secagg.ring import Expander
 from secagg.sansio import (
     Aborted,
     Dropped,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from secagg.crypto import hpke, labels, sign
 from secagg.crypto.sign import KEY_SIZE, SIGNATURE_SIZE
 from secagg.errors import WireError
-from secagg.ring import Layout
+from secagg.layout import Layout
 from secagg.types import AbortReason, Buffer, Seed
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE, read_header, write_header

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from secagg.errors import StorageError, WireError
-from secagg.ring import Layout, RingVector
+from secagg.layout import Layout, RingVector
 from secagg.types import AbortReason
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header

@@ -6,7 +6,7 @@ from secagg.committee import ServerSecrets
 from secagg.crypto import hpke, sign
 from secagg.crypto.hpke import OpeningKey
 from secagg.errors import LocalProtocolError
-from secagg.ring import Expander, RingVector
+from secagg.layout import Expander, RingVector
 from secagg.wire.codec import Writer
 from secagg.wire.vector import write_vector
 from secagg_protocols.additive.sharing import Context, SeedShare, Share, read_packed, read_seed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from secagg.errors import WireError
+from secagg.layout import RingVector
 from secagg.protocol import Session
-from secagg.ring import RingVector
 from secagg.types import AbortReason, Buffer
 from secagg_protocols.ring.messages import decode
 from secagg_protocols.ring.vectors import minus

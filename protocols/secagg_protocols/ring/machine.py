@@ -18,8 +18,8 @@ from secagg.errors import (
     RemoteProtocolError,
     WireError,
 )
+from secagg.layout import RingVector
 from secagg.protocol import Session
-from secagg.ring import RingVector
 from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered, RingTotal
 from secagg.types import AbortReason, Buffer, PartyId, Randomness, system_randomness
 from secagg_protocols.ring import messages

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from secagg.crypto import labels
 from secagg.errors import BadTag, WireError
+from secagg.layout import Layout, RingVector
 from secagg.protocol import Session
-from secagg.ring import Layout, RingVector
 from secagg.types import AbortReason, Buffer
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header, write_header

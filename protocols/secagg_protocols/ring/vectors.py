@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secagg.ring import Layout, RingVector
+from secagg.layout import Layout, RingVector
 from secagg.types import Randomness
 
 
@@ -18,15 +18,14 @@ def minus(layout: Layout, a: RingVector, b: RingVector) -> RingVector:
 
 def uniform(layout: Layout, randomness: Randomness) -> RingVector:
     """One draw a segment, of a little-endian lane an element: uniform mod 2^lane and so mod 2^w."""
+    dtypes = (s.group.dtype.newbyteorder("<") for s in layout.segments)
     drawn = tuple(
-        np.frombuffer(randomness(s.length * s.ring.dtype.itemsize), s.ring.dtype.newbyteorder("<"))
-        for s in layout.segments
+        np.frombuffer(randomness(s.length * dtype.itemsize), dtype)
+        for s, dtype in zip(layout.segments, dtypes, strict=True)
     )
     return _reduced(layout, drawn)
 
 
 def _reduced(layout: Layout, vector: RingVector) -> RingVector:
-    return tuple(
-        (lane & segment.ring.mask).astype(segment.ring.dtype)
-        for lane, segment in zip(vector, layout.segments, strict=True)
-    )
+    native = (lane.astype(s.group.dtype) for lane, s in zip(vector, layout.segments, strict=True))
+    return layout.reduce(tuple(native))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from secagg.errors import ParameterError
+from secagg.layout import Expander
 from secagg.protocol import Infeasible, Params, ProtocolInfo, Session
-from secagg.ring import Expander
 from secagg.sansio import ClientMachine, ServerMachine
 from secagg.types import PartyId, Randomness, Threat
 from secagg_protocols.secagg import guarantee as promise

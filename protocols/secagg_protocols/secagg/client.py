@@ -18,8 +18,8 @@ from secagg.errors import (
     SecAggError,
     WireError,
 )
+from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
-from secagg.ring import Expander, RingVector
 from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
 from secagg.types import SERVER, AbortReason, Buffer, PartyId, Randomness
 from secagg.wire.codec import Reader

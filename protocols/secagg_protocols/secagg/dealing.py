@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from secagg import shamir
 from secagg.crypto.agree import KeyPair, check_public, shared_secret
 from secagg.errors import InvalidKey, InvalidShare, InvalidTag, RemoteProtocolError, WireError
-from secagg.ring import Expander, RingVector
+from secagg.layout import Expander, RingVector
 from secagg.types import PartyId, Randomness, Seed, SessionId
 from secagg.wire.codec import encode_bitmap
 from secagg_protocols.secagg import binding, keys

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from secagg.errors import ParameterError
+from secagg.layout import Layout
 from secagg.protocol import Cost, Params
-from secagg.ring import Layout
 from secagg.types import Threat
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
 from secagg_protocols.secagg.params import SecAggParams, is_active, tolerated, without_majority
@@ -20,7 +20,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     with its neighbours that survived; each of these takes an agreement.
     """
     up, down = upload_sizes(params, layout), download_sizes(params, layout)
-    stream = sum(s.length * s.ring.lane_bits // 8 for s in layout.segments)
+    stream = sum(s.length * s.group.lane_bits // 8 for s in layout.segments)
     survivors = threat.clients - threat.dropped
     pairs = threat.dropped * _surviving_neighbours(threat, _ours(params))
     return Cost(

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from secagg.layout import Expander, Layout
 from secagg.mask import MaskJob
-from secagg.ring import Expander, Layout
 from secagg.types import Seed, SessionId
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.keys import Endpoint
@@ -67,7 +67,7 @@ def mask_jobs(
 ) -> Iterator[tuple[int, MaskJob]]:
     """(segment, job) pairs that together compute minus the sum of all masks, block by block."""
     for number, (segment, keyed) in enumerate(zip(layout.segments, by_segment, strict=True)):
-        lane = segment.ring.lane_bits // 8
+        lane = segment.group.lane_bits // 8
         for start in range(0, len(keyed), _KEYS_PER_JOB):
             signed = keyed[start : start + _KEYS_PER_JOB]
             key_bytes = b"".join(one.key for one in signed)
@@ -78,5 +78,5 @@ def mask_jobs(
                 count = min(step, segment.length - first)
                 yield (
                     number,
-                    MaskJob(segment.ring.lane_bits, first, count, key_bytes, signs, expander),
+                    MaskJob(segment.group.lane_bits, first, count, key_bytes, signs, expander),
                 )

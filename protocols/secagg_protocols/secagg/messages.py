@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from secagg.crypto.agree import KEY_SIZE
 from secagg.crypto.seal import TAG_SIZE
 from secagg.errors import WireError
+from secagg.layout import Layout, RingVector
 from secagg.protocol import Params
-from secagg.ring import Layout, RingVector
 from secagg.types import AbortReason
 from secagg.wire.codec import Reader
 from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE, write_header

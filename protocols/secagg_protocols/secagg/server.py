@@ -14,8 +14,8 @@ from secagg import errors, shamir
 from secagg.crypto.fingerprint import Fingerprints
 from secagg.crypto.randomness import checked
 from secagg.errors import BadTag, InvalidKey, InvalidShare, LocalProtocolError
+from secagg.layout import Expander
 from secagg.protocol import Session
-from secagg.ring import Expander
 from secagg.sansio import (
     Aborted,
     Dropped,
@@ -39,7 +39,7 @@ from secagg_protocols.secagg.dealing import check_advertised
 from secagg_protocols.secagg.messages import AdvertiseKeys, ShareKeys, Tag
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.states import EXPECTED, SERVER, Input, ServerState
-from secagg_protocols.secagg.unmasking import Recovery, Survival, check_recoverable, reduced, wanted
+from secagg_protocols.secagg.unmasking import Recovery, Survival, check_recoverable, wanted
 
 
 class SecAggServer(PhasedMailbox):
@@ -327,7 +327,7 @@ class SecAggServer(PhasedMailbox):
 
     def _finish(self) -> None:
         dropped = frozenset(map(PartyId, range(self._params.clients))) - self.contributors
-        vector = reduced(self._session.layout, self._sum)
+        vector = self._session.layout.reduce(self._sum)
         self._total = RingTotal(vector, self.contributors, dropped)
         self._report_complaints()
         self._forget()

@@ -10,8 +10,8 @@ from typing import Any
 
 from secagg.decoding import Answers
 from secagg.errors import Aborted, LocalProtocolError
+from secagg.layout import Expander, Layout, RingVector
 from secagg.mask import MaskJob
-from secagg.ring import Expander, Layout, RingVector
 from secagg.sansio import Job
 from secagg.types import AbortReason, PartyId, Seed
 from secagg_protocols.secagg import keys
@@ -197,11 +197,3 @@ class Unmasking:
                 (job, segment)
                 for segment, job in mask_jobs(self._layout, self._signed, self._expander)
             ]
-
-
-def reduced(layout: Layout, total: RingVector) -> RingVector:
-    """The accumulators modulo each segment's ring."""
-    return tuple(
-        lane & lane.dtype.type(segment.ring.mask)
-        for lane, segment in zip(total, layout.segments, strict=True)
-    )
