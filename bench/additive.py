@@ -49,15 +49,15 @@ from secagg.cli.simulate import warm_up
 from secagg.drive.ensemble import Keys
 from secagg.errors import IntegrityError, ParameterError
 from secagg.fields import FixedPoint
-from secagg.footprint import peak_rss
 from secagg.layout import Layout, RingVector
 from secagg.mask import add_streams
-from secagg.metered import Meter
 from secagg.party import Aggregate, Client, Collector
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.sansio import MemberMachine, Outgoing
+from secagg.sim.footprint import peak_rss
+from secagg.sim.metered import Meter
 from secagg.store.base import MACHINE, Store
 from secagg.store.memory import MemoryStore
 from secagg.store.space import Space

@@ -16,9 +16,9 @@ from secagg.cli.service import UNKNOWN, leave, revealed, run_until_stopped
 from secagg.cli.targets import ARRAY, array_bytes, check_distinct, check_target, save_somewhere
 from secagg.drive.collecting import collect as collect_totals
 from secagg.errors import SecAggError
-from secagg.footprint import peak_rss
 from secagg.party import Aggregate
 from secagg.plans.task import Task
+from secagg.sim.footprint import peak_rss
 from secagg.types import Seed
 
 

@@ -19,8 +19,8 @@ from secagg.cli.reporting import Reporting, prepare
 from secagg.cli.service import UNKNOWN, leave, run_until_stopped
 from secagg.drive.aio import Contribution, Offer, Outcome, connect, participate
 from secagg.errors import ParameterError, PolicyRefused, TransportError
-from secagg.footprint import peak_rss
 from secagg.plans.plan import Plan
+from secagg.sim.footprint import peak_rss
 from secagg.types import system_randomness
 
 _OF_A_TASK = ("task_digest", "payload", "timeout")

@@ -19,8 +19,8 @@ from secagg.committee import ServerSecrets
 from secagg.drive.batches import BatchReport
 from secagg.drive.member import MemberService
 from secagg.errors import ParameterError
-from secagg.footprint import peak_rss
 from secagg.plans.task import Task
+from secagg.sim.footprint import peak_rss
 from secagg.store.sqlite import SqliteStore
 from secagg.transport import websocket
 

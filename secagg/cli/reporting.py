@@ -16,8 +16,8 @@ from secagg.cli.output import notice, warn
 from secagg.cli.service import UNKNOWN
 from secagg.drive.reporting import ReportOutcome
 from secagg.drive.reporting import report as send_report
-from secagg.footprint import peak_rss
 from secagg.plans.task import Task
+from secagg.sim.footprint import peak_rss
 
 
 @dataclass

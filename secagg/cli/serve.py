@@ -30,10 +30,10 @@ from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
 from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError
 from secagg.fields import FixedPoint
-from secagg.footprint import peak_rss
 from secagg.party import Aggregate
 from secagg.plans import choose
 from secagg.plans.plan import Plan
+from secagg.sim.footprint import peak_rss
 from secagg.types import AbortReason
 
 

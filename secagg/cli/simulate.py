@@ -16,8 +16,8 @@ from secagg.plans import choose
 from secagg.plans.plan import Plan
 
 if TYPE_CHECKING:
-    from secagg.metered import Source
     from secagg.sim import Drop, Simulation
+    from secagg.sim.metered import Source
 
 WRONG_SUM = 1
 """The exit code of a round whose sum is not the plain one."""

@@ -18,7 +18,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 import secagg
-from secagg import cli, metered, registry
+from secagg import cli, registry
 from secagg.cli import inspect as inspecting
 from secagg.cli import output
 from secagg.cli.inspect import recognise
@@ -27,6 +27,7 @@ from secagg.errors import InputError, SecAggError, TrailingBytes, Truncated, Wir
 from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
+from secagg.sim import metered
 from secagg.types import AbortReason, PartyId
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
 from secagg.wire.header import write_header

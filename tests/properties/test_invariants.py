@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import Aborted, BelowThreshold, LocalProtocolError, RemoteProtocolError
-from secagg.footprint import deep_size
 from secagg.layout import Layout, Segment
 from secagg.ring import Ring
+from secagg.sim.footprint import deep_size
 from secagg.testing import Act, Schedule
 from secagg.types import SERVER, PartyId, system_randomness
 from secagg_protocols.secagg import SECAGG

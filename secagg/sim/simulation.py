@@ -21,11 +21,11 @@ from secagg.arguments import fraction, integer
 from secagg.drive import pump
 from secagg.drive.ensemble import Keys
 from secagg.errors import InputError, IntegrityError, ParameterError
-from secagg.footprint import peak_rss
-from secagg.metered import Desk, Given, MeteredClient, MeteredServer, Progress, Source
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.records import clipping
+from secagg.sim.footprint import peak_rss
+from secagg.sim.metered import Desk, Given, MeteredClient, MeteredServer, Progress, Source
 from secagg.types import MAX_CLIENTS, PartyId, Randomness
 from secagg.wire.frame import NONCE_SIZE, payload_digest
 

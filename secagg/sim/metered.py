@@ -17,12 +17,12 @@ from secagg.drive.ensemble import Ensemble, Keys, Several
 from secagg.drive.participant import Contribution
 from secagg.errors import InputError
 from secagg.fields import Schema
-from secagg.footprint import deep_size
 from secagg.layout import Lane
 from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.sansio import Job, Outgoing, RingTotal
+from secagg.sim.footprint import deep_size
 from secagg.types import SERVER, Buffer, PartyId, Randomness
 
 Given: TypeAlias = Mapping[str, Any] | Contribution

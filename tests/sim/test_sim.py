@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import secagg
-from secagg import metered, sim
 from secagg.drive.aio import Contribution
 from secagg.errors import (
     BelowThreshold,
@@ -28,12 +27,12 @@ from secagg.errors import (
     RangeError,
 )
 from secagg.fields import FixedPoint, Integer
-from secagg.footprint import deep_size
 from secagg.mask import MaskJob
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.sansio import RingTotal
-from secagg.sim import Drop, drop_at, run, simulate
+from secagg.sim import Drop, drop_at, metered, run, simulate, simulation
+from secagg.sim.footprint import deep_size
 from secagg.types import Fault, PartyId
 
 PHASES = ("advertise-keys", "share-keys", "masked-input", "unmask")
@@ -168,9 +167,9 @@ def test_widths_up_to_64_bits_are_signed_right() -> None:
 def test_rates_are_decimals_of_n_and_phases_are_disjoint() -> None:
     made = plan(clients=50, fields={"update": FIELD}, protocol="secagg", dropout=0.4)
     drops = [drop_at("masked-input", 0.1), drop_at("share-keys", "0.14"), drop_at("unmask", 0)]
-    leaving = sim._schedule(made, drops, seed=1)
+    leaving = simulation._schedule(made, drops, seed=1)
     assert sorted(leaving.values()) == ["masked-input"] * 5 + ["share-keys"] * 7
-    assert leaving != sim._schedule(made, drops, seed=2)
+    assert leaving != simulation._schedule(made, drops, seed=2)
     # 0.29 * 100 is 28.999999999999996 in binary
     assert drop_at("unmask", 0.29).number(100) == 29
 
