@@ -1,4 +1,5 @@
-"""The rates of secagg.costs on this machine: the library's own functions, timed one by one.
+"""The rates that secagg_protocols.secagg.costs takes, on this machine: the library's own functions,
+timed one by one.
 
 At the sizes that are asked about where they matter. What is left to the machines, parsing and
 look-ups, has no function to time: see bench.glue.
@@ -17,7 +18,6 @@ import numpy as np
 
 from bench.glue import Seconds, with_glue
 from secagg import records, shamir
-from secagg.costs import Glue, Rates
 from secagg.crypto import labels
 from secagg.crypto.agree import KeyPair, shared_secret
 from secagg.crypto.fingerprint import Fingerprints
@@ -33,6 +33,7 @@ from secagg.types import PartyId, Seed, SessionId
 from secagg.wire.codec import Reader, Writer, encode_bitmap
 from secagg.wire.vector import write_vector
 from secagg_protocols.secagg import binding, keys
+from secagg_protocols.secagg.costs import Glue, Rates
 from secagg_protocols.secagg.jobs import (
     PEERS_PER_JOB,
     SignedKey,

@@ -4,7 +4,7 @@
 their keys: the published figures (Bonawitz et al., CCS 2017, table of running times; Java, one
 thread, Xeon E5-1650 v3) beside ours on the complete graph and, at the same sizes, on the graph of
 SecAgg+. The server's jobs have two threads. The plans are made for 10 % corrupt and 30 % dropped.
-Every row also has what secagg.costs predicts from rates that were measured in the same run.
+Every row also has what secagg_protocols.secagg.costs predicts from rates measured in the same run.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench import rounds
 from bench.common import Missing, Ratio, Row, Selection, main
-from secagg.costs import Rates
 from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.ring import Ring
+from secagg_protocols.secagg.costs import Rates
 
 NAME = "ccs17"
 

@@ -1,4 +1,5 @@
-"""What the machines spend besides what secagg.costs counts one by one: parsing and look-ups.
+"""What the machines spend besides what secagg_protocols.secagg.costs counts one by one: parsing and
+look-ups.
 
 Small rounds of the real machines, of one element and threshold 1, so that little else is in them,
 with few and with many neighbours. What remains of them after everything that is counted alone is
@@ -12,13 +13,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from secagg.costs import Glue, Rates, predict
 from secagg.layout import Layout, Segment
 from secagg.mask import add_streams
 from secagg.protocol import Session
 from secagg.ring import Ring
 from secagg.types import SERVER, PartyId
 from secagg_protocols.secagg.client import SecAggClient
+from secagg_protocols.secagg.costs import Glue, Rates, predict
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.server import SecAggServer
 from secagg_protocols.secagg.states import PHASES

@@ -12,8 +12,8 @@ from bench.calibration import calibrate
 from bench.common import Row, progress
 from secagg import sim
 from secagg.cli.simulate import generated, warm_up
-from secagg.costs import Rates, predict
 from secagg.plans.plan import Plan
+from secagg_protocols.secagg.costs import Rates, predict
 
 THREADS = 2
 """For the server's jobs. Clients compute one after the other, on one."""

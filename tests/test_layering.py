@@ -9,7 +9,7 @@ from pathlib import Path
 
 LAYERS = """errors types effects arguments remedies | layout | ring | fields | kernels |
 crypto shamir decoding | mask quantize | records | wire | committee | sansio protocol | registry |
-costs | plans | transport store | selftest party | rounds | drive |
+plans | transport store | selftest party | rounds | drive |
 sim testing | analytics | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}

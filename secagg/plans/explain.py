@@ -18,8 +18,8 @@ from secagg.types import Adversary, Threat
 MASK_BYTES_PER_SECOND = 1e10
 AGREEMENTS_PER_SECOND = 15_000
 """Orders of magnitude on one core of a laptop or small server with vector AES, an agreement with
-the key derived from it, for the words below and for ties between plans: secagg.costs counts
-everything, from rates of the machine. A plan's digest never depends on them."""
+the key derived from it, for the words below and for ties between plans: a cost model of SecAgg
+counts everything, from rates of the machine. A plan's digest never depends on them."""
 
 _MEANING: dict[Adversary, str] = {
     "semi-honest": "a server that follows the protocol, but keeps and studies all that it sees",

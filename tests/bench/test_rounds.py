@@ -13,10 +13,10 @@ import pytest
 
 from bench import calibration, ccs17, common, dropout, glue, rounds, scale
 from bench.common import Missing, Row, Selection
-from secagg.costs import Rates
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
+from secagg_protocols.secagg.costs import Rates
 
 PHASES = {"advertise-keys", "share-keys", "masked-input", "unmask"}
 

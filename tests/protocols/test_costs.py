@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from secagg import mask, selftest, sim
-from secagg.costs import Glue, Prediction, Rates, predict
 from secagg.crypto import agree, labels
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg_protocols.secagg import dealing, keys
+from secagg_protocols.secagg.costs import Glue, Prediction, Rates, predict
 
 NONE = Glue({}, {})
 LANES = (8, 16, 32, 64)
