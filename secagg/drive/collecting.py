@@ -11,12 +11,11 @@ from typing import TypeAlias
 from secagg import party
 from secagg.arguments import seconds
 from secagg.drive.clock import FLUSH_TIMEOUT
-from secagg.drive.handshake import Role
 from secagg.drive.reporting import message_limit, message_of, openers
 from secagg.party import Aggregate
 from secagg.plans.task import Task
 from secagg.transport.router import Backoff, Connected, News, Opener, Received, Router
-from secagg.types import PartyId, Seed
+from secagg.types import PartyId, Role, Seed
 from secagg.wire.frame import Message, Over
 
 log = logging.getLogger(__name__)

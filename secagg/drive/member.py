@@ -23,7 +23,7 @@ from secagg.arguments import integer, seconds
 from secagg.committee import ServerSecrets
 from secagg.drive.batches import Batches, BatchReport
 from secagg.drive.clock import FLUSH_TIMEOUT
-from secagg.drive.handshake import Greeter, Role
+from secagg.drive.handshake import Greeter
 from secagg.drive.peers import Arrived, Gone, Lane, Linked, Peer
 from secagg.drive.reporting import message_limit
 from secagg.drive.service import MAX_FRAMES, MAX_LINKS, MAX_OUTBOX, Observer
@@ -52,7 +52,7 @@ from secagg.transport.router import (
     Received,
     Router,
 )
-from secagg.types import MAX_CLIENTS, PartyId, Randomness, server_id, system_randomness
+from secagg.types import MAX_CLIENTS, PartyId, Randomness, Role, server_id, system_randomness
 from secagg.wire.frame import Frame, Message, Over, decode_frame
 
 __all__ = ["BatchReport", "MemberService"]

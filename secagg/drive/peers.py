@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from secagg.drive.handshake import Role
 from secagg.transport.router import Channel
-from secagg.types import PartyId
+from secagg.types import PartyId, Role
 from secagg.wire.frame import Frame
 
 

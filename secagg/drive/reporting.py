@@ -17,7 +17,7 @@ from typing import Any
 from secagg import party
 from secagg.arguments import seconds
 from secagg.drive.clock import FLUSH_TIMEOUT
-from secagg.drive.handshake import Role, anonymous
+from secagg.drive.handshake import anonymous
 from secagg.errors import LinkTimeout, ParameterError, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.records import clipping
@@ -25,7 +25,7 @@ from secagg.sansio import Aborted
 from secagg.transport import websocket
 from secagg.transport.base import Link
 from secagg.transport.router import Backoff, Connected, News, Opener, Received, Router
-from secagg.types import AbortReason, PartyId, Randomness, server_id, system_randomness
+from secagg.types import AbortReason, PartyId, Randomness, Role, server_id, system_randomness
 from secagg.wire.frame import HEAD_SIZE, Message, decode_frame, payload_digest
 
 log = logging.getLogger(__name__)

@@ -16,13 +16,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from secagg.drive.batches import Batches, Said, servers_of
-from secagg.drive.handshake import Role
 from secagg.drive.peers import Arrived, Gone, Item, Lane, Linked, Peer
 from secagg.effects import Write
 from secagg.plans.task import Task
 from secagg.sansio import MemberMachine
 from secagg.store.space import Space
-from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
+from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, Role, server_id
 from secagg.wire.frame import Frame, Message, Over
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import numpy as np
 
 from secagg.drive.collecting import collect_over
 from secagg.drive.ensemble import Keys
-from secagg.drive.handshake import Role, anonymous
+from secagg.drive.handshake import anonymous
 from secagg.drive.member import BatchReport, MemberService
 from secagg.drive.reporting import Reporter, ReportOutcome, greeted
 from secagg.errors import LinkClosed
@@ -28,7 +28,7 @@ from secagg.testing.network import counter_randomness
 from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.transport.router import Backoff, Opener
-from secagg.types import PartyId, server_id
+from secagg.types import PartyId, Role, server_id
 
 LENGTH = 5
 SOON = 20.0

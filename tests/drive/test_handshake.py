@@ -11,17 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.crypto import labels, sign
-from secagg.drive.handshake import (
-    CHALLENGE_SIZE,
-    LARGEST,
-    PROOF,
-    Greeter,
-    Hello,
-    Role,
-    anonymous,
-    decode_hello,
-    decode_proof,
-)
+from secagg.drive.handshake import Greeter, anonymous
 from secagg.errors import (
     BadTag,
     InvalidSignature,
@@ -36,9 +26,10 @@ from secagg.errors import (
 from secagg.plans.task import Task
 from secagg.transport import memory
 from secagg.transport.base import Link
-from secagg.types import SERVER, PartyId
+from secagg.types import SERVER, PartyId, Role
 from secagg.wire.codec import Writer
 from secagg.wire.frame import VERSION
+from secagg.wire.hello import CHALLENGE_SIZE, LARGEST, PROOF, Hello, decode_hello, decode_proof
 from tests.drive.members import Fleet
 
 FLEET = Fleet(3, 3)

@@ -15,7 +15,7 @@ import pytest
 from secagg.drive.batches import Batches
 from secagg.drive.collecting import collect, collect_over
 from secagg.drive.ensemble import Keys
-from secagg.drive.handshake import CHALLENGE_SIZE, Greeter, Hello, Role
+from secagg.drive.handshake import Greeter
 from secagg.drive.member import CLOSED, MemberService
 from secagg.drive.peers import Arrived, Gone, Peer
 from secagg.drive.reporting import Reporter, openers, report
@@ -40,8 +40,9 @@ from secagg.testing.network import counter_randomness
 from secagg.transport import memory, websocket
 from secagg.transport.base import Link
 from secagg.transport.router import Channel, Router
-from secagg.types import SERVER, AbortReason, PartyId, server_id
+from secagg.types import SERVER, AbortReason, PartyId, Role, server_id
 from secagg.wire.frame import Message, decode_frame
+from secagg.wire.hello import CHALLENGE_SIZE, Hello
 from secagg_protocols.reports.messages import Tag
 from tests.drive.members import (
     LENGTH,

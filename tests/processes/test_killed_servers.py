@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secagg.drive.handshake import Role
 from secagg.drive.reporting import Reporter, openers
+from secagg.types import Role
 from tests.processes.fleet import LIMIT, Child, Fault, Fleet, Nursery, plain_sum, vector
 
 AT_A_TIME = 2

@@ -1,0 +1,75 @@
+"""The first frames on a server's link: who speaks, for which task (specs/01-wire.md §7).
+
+Clients and the collector are nobody in particular: what a client says is sealed, and what a
+collector gets is sealed to its key. Servers prove to each other who they are, by the signature keys
+of the committee. The proof is not bound to the channel: whoever can change what a link carries can
+let two servers greet each other and then speak for either, so links are loopback or TLS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secagg.crypto import sign
+from secagg.errors import BadTag, RemoteProtocolError, TooLarge, UnknownVersion, WireError
+from secagg.types import Buffer, Role
+from secagg.wire.codec import Reader, Writer
+from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, VERSION
+
+HELLO, PROOF = 4, 5
+CHALLENGE_SIZE = 32
+LARGEST = 2 + NONCE_SIZE + DIGEST_SIZE + 2 + CHALLENGE_SIZE
+"""Bytes of a hello; nothing larger is read before it is known who speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who opens or answers a link. index: of a server; 0 of anybody else."""
+
+    task: bytes
+    role: Role
+    index: int
+    challenge: bytes
+
+    def encode(self, nonce: bytes) -> bytes:
+        writer = Writer().u8(VERSION).u8(HELLO).raw(nonce).raw(self.task)
+        return writer.u8(self.role).u8(self.index).raw(self.challenge).finish()
+
+
+def decode_hello(data: Buffer, nonce: bytes) -> Hello:
+    """WireError for what is none, RemoteProtocolError for another task's nonce."""
+    reader = _body(data, HELLO, nonce)
+    digest = reader.fixed(DIGEST_SIZE, "task digest")
+    role, index = reader.u8("role"), reader.u8("index")
+    challenge = reader.fixed(CHALLENGE_SIZE, "challenge")
+    reader.finish()
+    if role not in set(Role):
+        raise WireError(f"role {role} is unknown")
+    if index and role != Role.SERVER:
+        raise WireError("only servers have an index")
+    return Hello(digest, Role(role), index, challenge)
+
+
+def encode_proof(signature: bytes, nonce: bytes) -> bytes:
+    return Writer().u8(VERSION).u8(PROOF).raw(nonce).raw(signature).finish()
+
+
+def decode_proof(data: Buffer, nonce: bytes) -> bytes:
+    reader = _body(data, PROOF, nonce)
+    signature = reader.fixed(sign.SIGNATURE_SIZE, "signature")
+    reader.finish()
+    return signature
+
+
+def _body(data: Buffer, kind: int, nonce: bytes) -> Reader:
+    """The reader behind a checked head."""
+    if len(data) > LARGEST:
+        raise TooLarge(f"a frame of {len(data)} bytes in a handshake, and the limit is {LARGEST}")
+    reader = Reader(data)
+    if (version := reader.u8("version")) != VERSION:
+        raise UnknownVersion(f"frame version {version}; this side speaks version {VERSION} only")
+    if (found := reader.u8("kind")) != kind:
+        raise BadTag(f"frame kind {found} where kind {kind} is due")
+    if reader.fixed(NONCE_SIZE, "task nonce") != nonce:
+        raise RemoteProtocolError("the hello is of another task")
+    return reader
