@@ -21,6 +21,9 @@ Label: TypeAlias = str | int
 
 MAX_LABELS = 1 << 20
 
+ROWS = "rows"
+"""The field that counts rows. The names of a measure's fields have a dot, so none is this one."""
+
 
 def settle(frozen: object, **values: object) -> None:
     """Sets attributes of a frozen dataclass while it is made."""

@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from secagg.analytics.checks import Label, check_labels, check_name, field_name, settle
+from secagg.analytics.checks import ROWS, Label, check_labels, check_name, field_name, settle
 from secagg.analytics.columns import Columns, Int64s, read_columns
 from secagg.analytics.measures import COUNTING, LINEAR, Measure, Part
+from secagg.analytics.table import Table
 from secagg.arguments import flag, integer, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
 from secagg.fields import Field, Integer
 
 if TYPE_CHECKING:
-    from secagg.analytics.table import Table
     from secagg.party import Aggregate
-
-ROWS = "rows"
-"""The field that counts rows. The names of a measure's fields have a dot, so none is this one."""
 
 MAX_ROWS = (1 << 63) - 1
 
@@ -172,8 +169,6 @@ class Query:
         Raises InputError for an aggregate of other fields, IntegrityError for sums that no rows
         can have.
         """
-        from secagg.analytics.table import Table  # which knows queries
-
         return Table.of(self, aggregate.levels, aggregate.count)
 
     def first_round(self) -> Query:

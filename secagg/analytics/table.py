@@ -5,19 +5,43 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from secagg.analytics.checks import Label, field_name
+from secagg.analytics.checks import ROWS, Label, field_name
 from secagg.analytics.columns import Int64s
-from secagg.analytics.measures import Measure, Sums
-from secagg.analytics.query import ROWS, Query
+from secagg.analytics.measures import Measure, Part, Sums
 from secagg.analytics.results import SUPPRESSED, Result
 from secagg.analytics.suppression import withheld
 from secagg.errors import InputError, IntegrityError
+from secagg.fields import Field
 
 Bins = Mapping[str, frozenset[int]]
 """By measure: which of its counts are withheld."""
+
+
+class Asked(Protocol):
+    """What a table must know of the query that it answers: a `Query`, which makes tables."""
+
+    @property
+    def by(self) -> str | None: ...
+    @property
+    def groups(self) -> tuple[Label, ...]: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def min_group(self) -> int: ...
+    @property
+    def total(self) -> bool: ...
+    @property
+    def published(self) -> tuple[tuple[Label, int | None], ...]: ...
+    @property
+    def named(self) -> Mapping[str, Measure]: ...
+    @property
+    def fields(self) -> Mapping[str, Field]: ...
+    @property
+    def parts(self) -> Mapping[str, Part]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +69,13 @@ class Table:
     every group: against the collector, use two rounds (specs/30-analytics.md §6, §7).
     """
 
-    query: Query
+    query: Asked
     clients: int
     groups: Mapping[Label, Line]
     total: Line | None
 
     @classmethod
-    def of(cls, query: Query, levels: Mapping[str, Int64s], clients: int) -> Table:
+    def of(cls, query: Asked, levels: Mapping[str, Int64s], clients: int) -> Table:
         """levels: the exact sums of the query's fields, over `clients` clients.
 
         Raises as `Query.table`.
@@ -122,7 +146,7 @@ class Table:
                     yield name, f"{measure} {label}".strip(), text
 
 
-def _by_group(query: Query, levels: Mapping[str, Int64s]) -> Mapping[str, Int64s]:
+def _by_group(query: Asked, levels: Mapping[str, Int64s]) -> Mapping[str, Int64s]:
     """Each field as groups x width."""
     sizes = {name: field.length for name, field in query.fields.items()}
     if {name: array.size for name, array in levels.items()} != sizes:
@@ -132,7 +156,7 @@ def _by_group(query: Query, levels: Mapping[str, Int64s]) -> Mapping[str, Int64s
     return {name: levels[name].reshape(-1, part.width) for name, part in query.parts.items()}
 
 
-def _hidden_groups(query: Query, counts: Sequence[int]) -> frozenset[int]:
+def _hidden_groups(query: Asked, counts: Sequence[int]) -> frozenset[int]:
     """The places of the groups to suppress (specs/30-analytics.md §6.2, §6.6, §7.5).
 
     With or without a total: the number of all rows may be known from elsewhere, another table of
@@ -148,7 +172,7 @@ def _hidden_groups(query: Query, counts: Sequence[int]) -> frozenset[int]:
 
 
 def _total(
-    query: Query, sums: Mapping[str, Int64s], hidden: frozenset[int], shown: Sequence[Bins | None]
+    query: Asked, sums: Mapping[str, Int64s], hidden: frozenset[int], shown: Sequence[Bins | None]
 ) -> Line:
     """All groups together. Minus the shown ones it is the hidden ones together: so what is
     withheld of either is withheld of all (§6.7). After published counts it would say by how much
@@ -175,7 +199,7 @@ def _of(summed: Sums, name: str, measure: Measure) -> Sums:
     return {kind: summed[field_name(name, kind)] for kind in measure.parts()}
 
 
-def _bins(query: Query, summed: Sums) -> Bins:
+def _bins(query: Asked, summed: Sums) -> Bins:
     """Of each measure's counts, those to withhold from a reader who has the number of rows."""
     [rows] = summed[ROWS]
     return {
@@ -184,7 +208,7 @@ def _bins(query: Query, summed: Sums) -> Bins:
     }
 
 
-def _line(query: Query, summed: Sums, bins: Bins | None) -> Line:
+def _line(query: Asked, summed: Sums, bins: Bins | None) -> Line:
     """bins: None for a suppressed line."""
     rows = None if bins is None else summed[ROWS][0]
     results = {
