@@ -43,6 +43,7 @@ LINK = PREFIX + b"link"
 CLAIM = PREFIX + b"claim"
 INPUT = PREFIX + b"input"
 INPUT_USE = PREFIX + b"input-use"
+ROWS = PREFIX + b"rows"
 
 LEAF = b"\x00"
 NODE = b"\x01"

@@ -13,13 +13,17 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from secagg.effects import Write
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, Spent
+from secagg.types import Seed
 
 NAMESPACE_SIZE = 16
 """Bytes of a namespace: a session's nonce, or as much of a digest."""
 OWNER_SIZE = 1
 ROUNDS, MACHINE = 0, 1
 """Owners: whoever runs sessions, and the machine of one."""
+
+CLAIM_SIZE = 32
+MAX_SESSION = 64
 
 
 class Store(Protocol):
@@ -56,6 +60,62 @@ class Store(Protocol):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Ledger(Protocol):
+    """What must not be forgotten when rows are put back: claims, and the keys that seal rows.
+
+    A client that is carried, in sealed rows by a framework or on a disk of its own, can be set back
+    to what it was before it answered, and be asked again in other words. So each answer is claimed
+    before it leaves (specs/03-storage.md §3). A ledger must not live where rows or blobs are copied
+    and restored: set back together with them, it knows no better than they do.
+    """
+
+    def key(self, session: bytes) -> Seed:
+        """32 random bytes that seal the rows of a session; made once, durable on return.
+
+        session: any name of 1 to 64 bytes that is the session's alone, such as the nonce of its frames.
+        Raises Spent once the session has ended, and StorageError where the ledger fails.
+        """
+
+    def claim(self, key: bytes, digest: bytes) -> None:
+        """Written once, durable on return; 32 bytes each. The same digest again is fine.
+
+        Raises Spent for another digest of a known key, and StorageError where the ledger fails:
+        then nothing of what is claimed may leave.
+        """
+
+    def end(self, session: bytes) -> None:
+        """Destroys the session's key, durably, and leaves a tombstone: `key` raises Spent from then
+        on, also where there was none. Idempotent; claims stay."""
+
+
+def check_session(session: bytes) -> None:
+    """Raises ParameterError for a name of no or more than 64 bytes."""
+    if not 1 <= len(session) <= MAX_SESSION:
+        raise ParameterError(f"a session's name has 1 to {MAX_SESSION} bytes, not {len(session)}")
+
+
+def check_claim(key: bytes, digest: bytes) -> None:
+    """Raises ParameterError unless both have 32 bytes."""
+    if len(key) != CLAIM_SIZE or len(digest) != CLAIM_SIZE:
+        raise ParameterError(
+            f"a claim is of two digests of {CLAIM_SIZE} bytes, not {len(key)} and {len(digest)}"
+        )
+
+
+def spent_claim() -> Spent:
+    return Spent(
+        "this was said before, or its input used, in another wording, and may have no second one: "
+        "leave the session; the next one may be joined, with an input that is not spent"
+    )
+
+
+def spent_session() -> Spent:
+    return Spent(
+        "this session has ended and the key of its rows is destroyed: drop the rows, and join the "
+        "next session instead"
+    )
 
 
 def forget(namespace: bytes) -> Write:

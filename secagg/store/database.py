@@ -191,16 +191,16 @@ def reported(path: Path, what: str) -> Iterator[None]:
 def _configure(database: sqlite3.Connection) -> None:
     for setting in SETTINGS:
         database.execute(f"PRAGMA {setting}").fetchall()
-    mode = _pragma(database, "journal_mode = WAL")
+    mode = pragma(database, "journal_mode = WAL")
     if mode != "wal":
         raise sqlite3.OperationalError(f"this file system allows no log, only mode {mode}")
 
 
 def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
     """Raises StorageError unless this is our file and its rows are those of one batch."""
-    if _pragma(database, "application_id") != APPLICATION:
+    if pragma(database, "application_id") != APPLICATION:
         raise StorageError(f"{path} is a database, but no store of this package")
-    version = _pragma(database, "user_version")
+    version = pragma(database, "user_version")
     if version != VERSION:
         raise StorageError(
             f"{path} is a store of version {version}, and this code keeps version {VERSION}: "
@@ -209,7 +209,7 @@ def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
     tables = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")
     if [sql for (sql,) in tables] != sorted(SCHEMA):
         raise StorageError(f"{path} holds other tables than a store's: damaged or foreign")
-    if _pragma(database, "quick_check(1)") != "ok":
+    if pragma(database, "quick_check(1)") != "ok":
         raise StorageError(f"{path}: SQLite finds its pages damaged; restore a copy")
     heads = database.execute("SELECT owner, total FROM head").fetchall()
     if len(heads) != 1 or heads[0][0] != owner:
@@ -222,5 +222,5 @@ def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
         raise StorageError(f"{path}: its rows are not those of one batch: damaged; restore a copy")
 
 
-def _pragma(database: sqlite3.Connection, name: str) -> object:
+def pragma(database: sqlite3.Connection, name: str) -> object:
     return database.execute(f"PRAGMA {name}").fetchone()[0]

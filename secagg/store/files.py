@@ -13,20 +13,21 @@ from typing import Any
 from secagg.errors import StorageError
 
 
-def lock(descriptor: int) -> None:
+def lock(descriptor: int, *, wait: bool = False) -> None:
     """Locks the whole file for this descriptor, until it is closed; BlockingIOError if it is taken.
 
-    By flock, or on Windows by a lock on the file's first byte; StorageError where there is neither.
+    wait: until it is free; on Windows for ten seconds. By flock, or on Windows by a lock on the
+    file's first byte; StorageError where there is neither.
     """
     try:
         import fcntl
     except ImportError:
-        _lock_first_byte(descriptor)
+        _lock_first_byte(descriptor, wait)
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
-def _lock_first_byte(descriptor: int) -> None:
+def _lock_first_byte(descriptor: int, wait: bool) -> None:
     """Also beyond the end of an empty file. Both are exclusive between handles of one process."""
     try:
         msvcrt: Any = import_module("msvcrt")
@@ -35,8 +36,8 @@ def _lock_first_byte(descriptor: int) -> None:
             "this platform has no file locks: a store could have two owners"
         ) from None
     try:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    except PermissionError as taken:  # EACCES is its word for a lock of somebody else
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+    except OSError as taken:  # EACCES at once, EDEADLOCK after ten tries: somebody else has it
         raise BlockingIOError(*taken.args) from None
 
 

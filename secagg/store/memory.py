@@ -1,4 +1,5 @@
-"""Rows in a dictionary: for simulations and benchmarks, and wherever nothing may touch a disk."""
+"""Rows and claims in dictionaries: for simulations and benchmarks, and where nothing may touch a
+disk."""
 
 from __future__ import annotations
 
@@ -6,7 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from secagg.effects import Write
 from secagg.errors import StorageError
-from secagg.store.base import Store, check_namespace, outcome
+from secagg.store.base import (
+    Ledger,
+    Store,
+    check_claim,
+    check_namespace,
+    check_session,
+    outcome,
+    spent_claim,
+    spent_session,
+)
+from secagg.types import Randomness, Seed, system_randomness
 
 
 class MemoryStore(Store):
@@ -39,3 +50,30 @@ class MemoryStore(Store):
     def _require_open(self) -> None:
         if self._closed:
             raise StorageError("the store in memory is closed")
+
+
+class MemoryLedger(Ledger):
+    """Of one process. A client that is to outlive its process needs one that does."""
+
+    def __init__(self, randomness: Randomness = system_randomness) -> None:
+        self._randomness = randomness
+        self._claims: dict[bytes, bytes] = {}
+        self._keys: dict[bytes, Seed | None] = {}
+
+    def key(self, session: bytes) -> Seed:
+        check_session(session)
+        if session not in self._keys:
+            self._keys[session] = Seed(self._randomness(Seed.SIZE))
+        key = self._keys[session]
+        if key is None:
+            raise spent_session()
+        return key
+
+    def claim(self, key: bytes, digest: bytes) -> None:
+        check_claim(key, digest)
+        if self._claims.setdefault(key, digest) != digest:
+            raise spent_claim()
+
+    def end(self, session: bytes) -> None:
+        check_session(session)
+        self._keys[session] = None

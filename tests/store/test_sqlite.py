@@ -439,7 +439,7 @@ def test_a_failed_checkpoint_stops_the_store(
         raise sqlite3.OperationalError("disk I/O error")
 
     with _open(tmp_path / "store.db") as store:
-        assert database._pragma(store._database, "wal_autocheckpoint") == 0
+        assert database.pragma(store._database, "wal_autocheckpoint") == 0
         monkeypatch.setattr(sqlite, "LOG_LIMIT", 0)
         monkeypatch.setattr(database, "checkpoint", fails)
         with pytest.raises(StorageError, match="disk I/O error"):
@@ -464,7 +464,7 @@ def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_settings_that_durability_rests_on(tmp_path: Path) -> None:
     with _open(tmp_path / "store.db") as store:
         found = {
-            name: database._pragma(store._database, name)
+            name: database.pragma(store._database, name)
             for name in ("journal_mode", "synchronous", "locking_mode", "page_size")
         }
     assert found == {

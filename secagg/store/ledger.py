@@ -1,0 +1,137 @@
+"""Claims and keys in one SQLite file that several processes may share (specs/03-storage.md §4).
+
+A store's file has one owner, who locks it; a ledger's has not: every message of a carried client
+may be handled by a process of its own, and two may race. SQLite's own locks keep them apart.
+
+Each call is a transaction that writes, also one that only finds what it claims: a process that died
+between its commit and its sync has left a claim that others can read and that a loss of power can
+still take away. Whoever relies on it syncs it first.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from secagg import arguments
+from secagg.errors import StorageError
+from secagg.store import tables
+from secagg.store.base import Ledger, check_claim, check_session, spent_claim, spent_session
+from secagg.store.database import checksum_sum, reported
+from secagg.types import Randomness, Seed, system_randomness
+
+PATIENCE = 10.0
+"""Seconds that a call waits for those of other processes."""
+
+
+class SqliteLedger(Ledger):
+    """Made by `open`. Threads and processes may share the file; each process opens its own."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection, randomness: Randomness) -> None:
+        self._path, self._database, self._randomness = path, database, randomness
+        self._guard, self._process = threading.Lock(), os.getpid()
+        self._ended: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        moved: bool = False,
+        patience: float = PATIENCE,
+        randomness: Randomness = system_randomness,
+    ) -> SqliteLedger:
+        """The ledger at `path`, made with mode 0600 if there is none; its folder must exist.
+
+        moved: it was moved here, and what it was moved from is gone; without that a file that was
+        copied or restored is refused. patience: seconds that a call waits for other processes.
+        Raises StorageError for a ledger that is damaged, a copy, of another version, or open to
+        other users, and where the disk or the folder refuses.
+        """
+        path, patience = Path(path).resolve(), arguments.seconds("patience", patience)
+        with reported(path, "it cannot be opened"):
+            if not path.exists():
+                tables.create(path)
+            return cls(path, tables.connect(path, patience, moved), randomness)
+
+    def key(self, session: bytes) -> Seed:
+        check_session(session)
+        with self._turn("the key was not stored"):
+            found = self._find("sessions", session)
+            if found is None:
+                found = self._randomness(Seed.SIZE)
+                self._put("sessions", session, found)
+            if not found:
+                raise spent_session()
+        return Seed(found)
+
+    def claim(self, key: bytes, digest: bytes) -> None:
+        check_claim(key, digest)
+        with self._turn("the claim was not stored"):
+            found = self._find("claims", key)
+            if found is None:
+                self._put("claims", key, digest)
+            elif found != digest:
+                raise spent_claim()
+
+    def end(self, session: bytes) -> None:
+        check_session(session)
+        with self._turn("the key was not destroyed"):
+            self._put("sessions", session, b"", self._find("sessions", session))
+
+    def close(self) -> None:
+        """Idempotent. Whatever else is asked of a closed ledger is refused with StorageError."""
+        with self._guard:
+            self._ended = "it is closed"
+            with reported(self._path, "it cannot be closed"):
+                self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _find(self, table: str, name: bytes) -> bytes | None:
+        columns = tables.COLUMNS[table]
+        query = f"SELECT {columns}, checksum FROM {table} WHERE {columns.split(',')[0]} = ?"
+        row = self._database.execute(query, (name,)).fetchone()
+        return None if row is None else tables.checked(table, *row)[1]
+
+    def _put(self, table: str, name: bytes, value: bytes, before: bytes | None = None) -> None:
+        """before: the value that it replaces."""
+        sum_ = tables.checksum_of(table, name, value)
+        self._database.execute(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (name, value, sum_)
+        )
+        (total,) = self._database.execute("SELECT total FROM head").fetchone()
+        removed = [] if before is None else [tables.checksum_of(table, name, before)]
+        after = checksum_sum([total, sum_], removed)
+        self._database.execute("UPDATE head SET total = ?", (after,))
+
+    @contextmanager
+    def _turn(self, what: str) -> Iterator[None]:
+        """A transaction that writes and syncs, of one caller at a time; none after a failure.
+
+        Spent is no failure of the ledger: it changes nothing, and needs no sync to be true.
+        """
+        with self._guard:
+            if self._process != os.getpid():
+                raise StorageError(
+                    f"{self._path} was opened before a fork: open it in each process"
+                )
+            if self._ended is not None:
+                raise StorageError(f"{self._path}: refused: {self._ended}")
+            try:
+                with reported(self._path, what), self._database:
+                    self._database.execute("BEGIN IMMEDIATE")
+                    yield
+                    self._database.execute("UPDATE head SET calls = calls + 1")
+            except StorageError:
+                self._ended = f"{what} before; close it, mend the cause and open it again"
+                raise

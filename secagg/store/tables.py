@@ -1,0 +1,174 @@
+"""The file of a SqliteLedger: made, opened and checked.
+
+What makes a claim durable is a rollback journal that is truncated and synced (TRUNCATE, FULL):
+once a commit has returned, no loss of power rolls it back, and of a destroyed key nothing stays in
+a log, as it would in a write-ahead log until the next checkpoint. Blocks that a file system has
+freed, and what a disk keeps for itself, are beyond us.
+
+A ledger that was set back, with its disk or within its file, cannot be noticed. What can be:
+
+- A copy, also one that was put back: the file remembers its number in its file system.
+- One that is set back to before a session began: it makes another key, and the rows do not open.
+- Damage: every row has a checksum, and the head their sum, as in secagg.store.database.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from secagg.errors import StorageError
+from secagg.store import files
+from secagg.store.database import checksum, checksum_sum, pragma
+
+APPLICATION = 0x5ECA66C
+"""SQLite's application_id: tells a ledger from a store and any other database."""
+VERSION = 1
+"""Of the tables below (user_version); another one is refused."""
+
+SCHEMA = (
+    "CREATE TABLE head (inode INTEGER NOT NULL, calls INTEGER NOT NULL, total BLOB NOT NULL)",
+    "CREATE TABLE claims (key BLOB PRIMARY KEY, digest BLOB NOT NULL, checksum BLOB NOT NULL) "
+    "WITHOUT ROWID",
+    "CREATE TABLE sessions (name BLOB PRIMARY KEY, key BLOB NOT NULL, checksum BLOB NOT NULL) "
+    "WITHOUT ROWID",
+)
+"""calls: how many there were, so that each changes something. key: empty once it is destroyed."""
+
+SETTINGS = (
+    "journal_mode = TRUNCATE",
+    "synchronous = FULL",
+    "fullfsync = ON",  # where fsync alone leaves data in the drive's cache (macOS)
+    "secure_delete = ON",  # a destroyed key is overwritten in the file
+    "cell_size_check = ON",
+    "trusted_schema = OFF",
+)
+
+COLUMNS = {"claims": "key, digest", "sessions": "name, key"}
+
+
+def checksum_of(table: str, name: bytes, value: bytes) -> bytes:
+    return checksum(table.encode() + name, value)
+
+
+def checked(table: str, name: object, value: object, stored: object) -> tuple[bytes, bytes]:
+    """(name, value), or sqlite3.DatabaseError."""
+    if not isinstance(name, bytes) or not isinstance(value, bytes):
+        raise sqlite3.DatabaseError("damaged: a row holds other types than were written")
+    if stored != checksum_of(table, name, value):
+        raise sqlite3.DatabaseError("damaged: a row does not match its checksum")
+    return name, value
+
+
+def create(path: Path) -> None:
+    """An empty ledger at `path`, whole or not at all, whoever else makes it at the same moment."""
+    lock = os.open(path.with_name(path.name + "-lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        files.lock(lock, wait=True)
+        if not path.exists():
+            _make(path, path.with_name(path.name + "-new"))
+    finally:
+        os.close(lock)
+
+
+def _make(path: Path, draft: Path) -> None:
+    """A journal that is left alone is the end of a ledger that is missing, not of a draft."""
+    journal = path.with_name(path.name + "-journal")
+    if journal.exists() and journal.stat().st_size:
+        raise StorageError(
+            f"{path} is missing, but its journal {journal.name} is there: restore both; an empty "
+            "ledger would forget what was claimed"
+        )
+    for leftover in (draft, draft.with_name(draft.name + "-journal")):  # of one that was cut short
+        leftover.unlink(missing_ok=True)
+    made = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        files.make_private(made)
+        inode = os.fstat(made).st_ino
+    finally:
+        os.close(made)
+    with closing(sqlite3.connect(draft, isolation_level=None)) as database:
+        _configure(database)
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA:
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {APPLICATION}")
+            database.execute(f"PRAGMA user_version = {VERSION}")
+            head = (_signed(inode), 0, checksum_sum([]))
+            database.execute("INSERT INTO head VALUES (?, ?, ?)", head)
+    draft.with_name(draft.name + "-journal").unlink(missing_ok=True)
+    os.rename(draft, path)
+    files.sync_folder(path.parent)
+
+
+def connect(path: Path, patience: float, moved: bool) -> sqlite3.Connection:
+    """A connection that has read and checked everything.
+
+    The file is opened by SQLite alone: its locks belong to the process, which would lose them as
+    soon as it closed a descriptor of its own, in the middle of another thread's call.
+    """
+    status = path.stat()
+    if files.open_to_others(status):
+        raise StorageError(
+            f"{path} is open to other users (mode {status.st_mode & 0o777:04o}); chmod it to 600"
+        )
+    with ExitStack() as otherwise:
+        where = f"{path.as_uri()}?mode=rw"
+        database = sqlite3.connect(
+            where,
+            uri=True,
+            timeout=min(patience, 1e6),
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        otherwise.callback(database.close)
+        _configure(database)
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            _verify(path, database, moved)
+        otherwise.pop_all()
+        return database
+
+
+def _configure(database: sqlite3.Connection) -> None:
+    for setting in SETTINGS:
+        database.execute(f"PRAGMA {setting}").fetchall()
+
+
+def _verify(path: Path, database: sqlite3.Connection, moved: bool) -> None:
+    """Raises StorageError unless this is a ledger at home, whose rows are those of one call."""
+    if pragma(database, "application_id") != APPLICATION:
+        raise StorageError(f"{path} is no ledger of this package, or was cut short")
+    if (version := pragma(database, "user_version")) != VERSION:
+        raise StorageError(
+            f"{path} is a ledger of version {version}, and this code keeps version {VERSION}: use "
+            "the release that made it until its sessions have ended"
+        )
+    tables = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")
+    if [sql for (sql,) in tables] != sorted(SCHEMA) or pragma(database, "quick_check(1)") != "ok":
+        raise StorageError(f"{path}: its pages are damaged: what was claimed is not known")
+    heads = database.execute("SELECT inode, total FROM head").fetchall()
+    sums = [sum_ for table in COLUMNS for sum_ in _checksums(database, table)]
+    if len(heads) != 1 or heads[0][1] != checksum_sum(sums):
+        raise StorageError(f"{path}: its rows are damaged: what was claimed is not known")
+    if heads[0][0] != (here := _signed(path.stat().st_ino)):
+        if not moved:
+            raise StorageError(
+                f"{path} is a copy, or was moved: claims that were made since in the other may be "
+                "missing here. Where it was moved and no other is left, open it with moved=True"
+            )
+        database.execute("UPDATE head SET inode = ?", (here,))
+
+
+def _checksums(database: sqlite3.Connection, table: str) -> Iterator[bytes]:
+    rows = database.execute(f"SELECT {COLUMNS[table]}, checksum FROM {table}")
+    return (checksum_of(table, *checked(table, *row)) for row in rows)
+
+
+def _signed(inode: int) -> int:
+    """SQLite's integers have a sign, and some file systems use all 64 bits."""
+    return inode - (1 << 64) if inode >> 63 else inode

@@ -1,0 +1,563 @@
+"""Claims and keys: one wording for ever, whoever races, dies, or fills the disk (03 §4)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secagg.errors import ParameterError, Spent, StorageError
+from secagg.store import ledger as ledgers
+from secagg.store import tables
+from secagg.store.base import Ledger
+from secagg.store.ledger import SqliteLedger
+from secagg.store.memory import MemoryLedger
+
+KEY, ONE, OTHER = bytes(32), b"1" * 32, b"2" * 32
+SESSION = b"session"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    if request.param == "memory":
+        yield MemoryLedger()
+    else:
+        with SqliteLedger.open(tmp_path / "ledger.db") as made:
+            yield made
+
+
+def test_a_claim_has_one_digest(ledger: Ledger) -> None:
+    """03 §4.1."""
+    for _ in range(2):
+        ledger.claim(KEY, ONE)
+        with pytest.raises(Spent, match="another wording") as refused:
+            ledger.claim(KEY, OTHER)
+        assert ONE.hex() not in str(refused.value) and KEY.hex() not in str(refused.value)
+    ledger.claim(OTHER, OTHER)
+    ledger.claim(KEY, ONE)
+
+
+def test_a_key_is_made_once_and_dies_with_its_session(ledger: Ledger) -> None:
+    """03 §4.2, 4.3."""
+    key = ledger.key(SESSION)
+    assert key == ledger.key(SESSION) != ledger.key(b"another")
+    assert len(key.expose()) == 32 and len(set(key.expose())) > 8
+    for _ in range(2):
+        ledger.end(SESSION)
+        with pytest.raises(Spent, match="session has ended"):
+            ledger.key(SESSION)
+    assert ledger.key(b"another") == ledger.key(b"another")
+
+
+def test_a_session_may_end_before_it_begins(ledger: Ledger) -> None:
+    """03 §4.3: nobody begins it later."""
+    ledger.end(SESSION)
+    with pytest.raises(Spent):
+        ledger.key(SESSION)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda ledger: ledger.claim(KEY[:-1], ONE),
+        lambda ledger: ledger.claim(KEY, ONE + b"1"),
+        lambda ledger: ledger.key(b""),
+        lambda ledger: ledger.key(bytes(65)),
+        lambda ledger: ledger.end(b""),
+    ],
+)
+def test_other_sizes_are_refused_and_the_ledger_goes_on(
+    ledger: Ledger, use: Callable[[Ledger], object]
+) -> None:
+    with pytest.raises(ParameterError, match="bytes, not"):
+        use(ledger)
+    ledger.claim(KEY, ONE)
+
+
+CALLS = st.lists(
+    st.tuples(st.sampled_from(["claim", "key", "end", "reopen"]), st.integers(0, 3), st.booleans()),
+    max_size=12,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(calls=CALLS)
+def test_the_file_is_the_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[str, int, bool]]
+) -> None:
+    """Every order of calls, with reopenings; keys are drawn alike."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    memory = MemoryLedger(Counting())
+    ledger, randomness = None, Counting()
+    for call, which, flag in calls:
+        if ledger is None or call == "reopen":
+            if ledger is not None:
+                ledger.close()
+            ledger = SqliteLedger.open(path, randomness=randomness)
+        name = bytes([which]) * 32
+        if call == "claim":
+            both = [_outcome(one.claim, name, bytes([flag]) * 32) for one in (memory, ledger)]
+        elif call == "key":
+            both = [_outcome(one.key, name) for one in (memory, ledger)]
+        else:
+            both = [_outcome(one.end, name) if call == "end" else None for one in (memory, ledger)]
+        assert both[0] == both[1]
+    if ledger is not None:
+        ledger.close()
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def __call__(self, size: int) -> bytes:
+        self.drawn += 1
+        return bytes([self.drawn]) * size
+
+
+def _outcome(call: Callable[..., object], *arguments: bytes) -> object:
+    try:
+        return call(*arguments)
+    except Spent:
+        return Spent
+
+
+# Processes
+
+CHILD = """
+import sys
+from secagg.errors import Spent, StorageError
+from secagg.store.ledger import SqliteLedger
+path = sys.argv[1]
+def name(number):
+    return number.to_bytes(32)
+"""
+
+
+def _child(code: str, path: Path, *before: str, **options: object) -> subprocess.Popen[str]:
+    command = [*before, sys.executable, "-c", CHILD + code, str(path), *options.pop("args", ())]  # type: ignore[misc]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=root, **options
+    )  # type: ignore[call-overload, no-any-return]
+
+
+RACING = """
+me = name(int(sys.argv[2]))
+with SqliteLedger.open(path) as ledger:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(60):
+        try:
+            ledger.claim(name(number), me)
+            print(number)
+        except Spent:
+            pass
+    print("key", ledger.key(b"session").expose().hex())
+"""
+
+
+def test_of_two_processes_that_claim_the_same_exactly_one_wins(tmp_path: Path) -> None:
+    """Row 94, 03 §4.1: whoever comes second is told, and both have the same key of a session."""
+    path = tmp_path / "ledger.db"
+    children = [_child(RACING, path, args=[str(number)]) for number in (1, 2)]
+    for child in children:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    said = []
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+    for child in children:
+        said.append(child.communicate()[0].splitlines())
+        assert child.returncode == 0
+    keys = {one.pop() for one in said}
+    assert len(keys) == 1
+    won = [{int(line) for line in one} for one in said]
+    assert won[0] | won[1] == set(range(60)) and not won[0] & won[1]
+    with SqliteLedger.open(path) as ledger:
+        for winner, numbers in enumerate(won, start=1):
+            for number in numbers:
+                ledger.claim(number.to_bytes(32), winner.to_bytes(32))
+                with pytest.raises(Spent):
+                    ledger.claim(number.to_bytes(32), (3 - winner).to_bytes(32))
+
+
+def test_two_processes_make_one_ledger(tmp_path: Path) -> None:
+    """Neither puts its own in place of the other's, with a claim in it."""
+    code = """
+for number in range(40):
+    sys.stdin.readline()
+    with SqliteLedger.open(f"{path}-{number}") as ledger:
+        try:
+            ledger.claim(name(0), name(int(sys.argv[2])))
+            print("won", flush=True)
+        except Spent:
+            print("spent", flush=True)
+"""
+    children = [_child(code, tmp_path / "ledger.db", args=[str(number)]) for number in (1, 2)]
+    for _ in range(40):
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+        said = [child.stdout.readline() for child in children if child.stdout is not None]
+        assert sorted(said) == ["spent\n", "won\n"]
+    for child in children:
+        child.communicate()
+
+
+def test_two_objects_and_threads_of_one_process(tmp_path: Path) -> None:
+    """SQLite's locks belong to the process: no object may take away those of another."""
+    ledgers = [SqliteLedger.open(tmp_path / "ledger.db") for _ in range(2)]
+    won: list[set[int]] = [set(), set(), set(), set()]
+
+    def work(worker: int) -> None:
+        for number in range(30):
+            if (
+                _outcome(ledgers[worker % 2].claim, bytes([number]) * 32, bytes([worker]) * 32)
+                is None
+            ):
+                won[worker].add(number)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(n for one in won for n in one) == list(range(30))
+    for ledger in ledgers:
+        ledger.close()
+
+
+def test_a_ledger_that_is_busy_for_too_long(tmp_path: Path) -> None:
+    """A process that is stopped in the middle of a call: nothing is claimed, and nothing lost."""
+    path = tmp_path / "ledger.db"
+    with SqliteLedger.open(path) as first, SqliteLedger.open(path, patience=0.01) as second:
+        first._database.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match=r"ledger\.db: the claim was not stored.*locked"):
+            second.claim(KEY, ONE)
+        first._database.execute("ROLLBACK")
+        first.claim(KEY, OTHER)
+        with pytest.raises(StorageError, match="refused"):
+            second.claim(KEY, ONE)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_ledger_is_not_carried_across_a_fork(tmp_path: Path) -> None:
+    """Row 63: the child would hold the parent's locks, or believe so."""
+    with SqliteLedger.open(tmp_path / "ledger.db") as ledger:
+        child = os.fork()
+        if not child:
+            try:
+                ledger.claim(KEY, ONE)
+            except StorageError:
+                os._exit(7)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        ledger.claim(KEY, OTHER)
+
+
+# Rows 90, 95, 96: dying and failing at every system call
+
+CLAIMING = """
+print("opening", flush=True)
+try:
+    with SqliteLedger.open(path) as ledger:
+        for number in range(2):
+            ledger.claim(name(number), name(number))
+            print("claimed", flush=True)
+        ledger.key(b"session")
+        print("key", flush=True)
+        ledger.end(b"session")
+        print("ended", flush=True)
+        ledger.claim(name(0), name(0))  # known already, and synced all the same
+        print("known", flush=True)
+except StorageError:
+    print("stopped", flush=True)
+    try:
+        ledger.claim(name(9), name(9))
+        print("accepted after a failure")
+    except (StorageError, NameError):
+        pass
+"""
+SAID = ["opening", "claimed", "claimed", "key", "ended", "known"]
+WATCHED = ("fsync", "fdatasync", "ftruncate", "pwrite64", "rename", "unlink")
+STRIDES = {} if "SECAGG_SOAK" in os.environ else {"pwrite64": 7, "fdatasync": 3, "unlink": 3}
+"""Of these there are many in each call, and what lies between two of them is alike."""
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+
+
+def _traced(path: Path, *arguments: str) -> tuple[list[str], int, list[str]]:
+    """What the child said, its return code, and its calls of `WATCHED` and write."""
+    trace = path.with_name("trace")
+    watched = ",".join([*WATCHED, "write", "rename", "unlink"])
+    strace = ["strace", "-f", "-y", "-o", str(trace), "-e", f"trace={watched}", *arguments]
+    with _child(CLAIMING, path, *strace) as child:
+        said = child.communicate()[0].split()
+    return (
+        said,
+        child.returncode,
+        [line.split(" ", 1)[1] for line in trace.read_text().splitlines()],
+    )
+
+
+def _counts(calls: list[str]) -> dict[str, int]:
+    return {name: sum(call.strip().startswith(name + "(") for call in calls) for name in WATCHED}
+
+
+def _nothing_acknowledged_is_lost(path: Path, said: list[str]) -> None:
+    assert "after" not in said
+    with SqliteLedger.open(path) as ledger:
+        for number in range(said.count("claimed")):
+            with pytest.raises(Spent):
+                ledger.claim(number.to_bytes(32), OTHER)
+        if "ended" in said:
+            with pytest.raises(Spent):
+                ledger.key(SESSION)
+        ledger.claim((9).to_bytes(32), OTHER)  # nothing that was refused was claimed
+
+
+@needs_strace
+def test_killed_at_every_call_of_the_system_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    """Row 90: SIGKILL before each write, sync, truncation and rename, from the file's making on."""
+    said, code, calls = _traced(tmp_path / "whole.db")
+    if not said or code:
+        pytest.skip("strace may not trace here")
+    assert said == SAID
+    seen = set()
+    for name, count in _counts(calls).items():
+        for nth in range(1, count + 1, STRIDES.get(name, 1)):
+            path = tmp_path / f"{name}-{nth}" / "ledger.db"
+            path.parent.mkdir()
+            said, code, _ = _traced(path, "-e", f"inject={name}:signal=KILL:when={nth}")
+            assert code == -signal.SIGKILL and said == SAID[: len(said)]
+            _nothing_acknowledged_is_lost(path, said)
+            seen.add(len(said))
+    assert seen >= set(range(1, len(SAID))), "every stage died once"
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        ("ENOSPC", ["pwrite64"]),
+        ("EROFS", ["pwrite64"]),
+        ("EIO", ["fdatasync", "fsync", "ftruncate"]),
+    ],
+)
+def test_a_disk_that_is_full_or_fails_stops_the_ledger(
+    tmp_path: Path, error: str, names: list[str]
+) -> None:
+    """Rows 95 and 96: at one write or sync; the next would succeed, and is not asked.
+
+    SQLite passes over an error of syncing the folder, for the name of its journal. That name was
+    made when the ledger was, and stays.
+    """
+    said, code, calls = _traced(tmp_path / "whole.db")
+    if not said or code:
+        pytest.skip("strace may not trace here")
+    for name in names:
+        own = [call for call in calls if call.strip().startswith(name + "(")]
+        nths = [i for i, call in enumerate(own, start=1) if f"<{tmp_path}>" not in call]
+        for nth in nths[:: STRIDES.get(name, 1)]:
+            path = tmp_path / f"{name}-{nth}" / "ledger.db"
+            path.parent.mkdir()
+            said, code, _ = _traced(path, "-e", f"inject={name}:error={error}:when={nth}")
+            assert code == 0 and said[-1] == "stopped" and said[:-1] == SAID[: len(said) - 1]
+            _nothing_acknowledged_is_lost(path, said)
+
+
+@needs_strace
+def test_what_is_acknowledged_was_synced(tmp_path: Path) -> None:
+    """Row 96: after the last write or truncation of each call comes a sync of that file, also where
+    the claim is known already: it may be somebody's who died before the sync."""
+    said, code, calls = _traced(tmp_path / "ledger.db")
+    if not said or code:
+        pytest.skip("strace may not trace here")
+    dirty: set[str] = set()
+    syncs = 0
+    for call in calls:
+        name, _, rest = call.strip().partition("(")
+        file = rest.partition("<")[2].partition(">")[0]
+        if name in ("pwrite64", "ftruncate"):
+            dirty.add(file)
+        elif name in ("fsync", "fdatasync"):
+            dirty.discard(file)
+            syncs += 1
+        elif name == "write" and any(f'"{word}' in rest for word in SAID):
+            assert not {f for f in dirty if not f.endswith("-new")}, call
+            assert syncs or "opening" in rest
+            syncs = 0
+
+
+def test_no_room_and_no_permission(tmp_path: Path) -> None:
+    """Row 101: folders that are missing or refuse, and a file that is open to others."""
+    (tmp_path / "file").touch()
+    folders = [tmp_path / "missing", tmp_path / "file"]
+    if Path("/proc/self").is_dir():  # read-only even for root
+        folders.append(Path("/proc/self"))
+    for folder in folders:
+        with pytest.raises(StorageError, match=r"ledger\.db: it cannot be opened"):
+            SqliteLedger.open(folder / "ledger.db")
+    path = tmp_path / "ledger.db"
+    SqliteLedger.open(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    with pytest.raises(StorageError, match="chmod"):
+        SqliteLedger.open(path)
+
+
+# Damage, copies, and what is left of a key
+
+
+def _filled(path: Path) -> Path:
+    with SqliteLedger.open(path) as ledger:
+        for number in range(200):
+            ledger.claim(number.to_bytes(32), number.to_bytes(32))
+        for number in range(20):
+            ledger.key(b"%d" % number)
+    return path
+
+
+def _damaged(path: Path, change: Callable[[bytearray], None]) -> str:
+    """In place: a copy would be refused for being one."""
+    before = path.read_bytes()
+    data = bytearray(before)
+    change(data)
+    path.write_bytes(data)
+    try:
+        with SqliteLedger.open(path) as ledger:
+            for number in range(0, 200, 20):
+                with pytest.raises(Spent):
+                    ledger.claim(number.to_bytes(32), OTHER)
+        return "whole"
+    except StorageError:
+        return "refused"
+    finally:
+        path.write_bytes(before)
+
+
+def test_flipped_bytes_and_cut_files_are_refused(tmp_path: Path) -> None:
+    """Row 97: no claim is forgotten in silence, and an empty file is not a new ledger."""
+    path = _filled(tmp_path / "ledger.db")
+    size = path.stat().st_size
+
+    def flip(position: int) -> Callable[[bytearray], None]:
+        def change(data: bytearray) -> None:
+            data[position] ^= 0x41
+
+        return change
+
+    def cut(length: int) -> Callable[[bytearray], None]:
+        return lambda data: data.__delitem__(slice(length, None))
+
+    flipped = [_damaged(path, flip(p)) for p in [*range(0, 100, 3), *range(100, size, size // 70)]]
+    assert flipped.count("refused") > len(flipped) // 2
+    lengths = [0, 1, 15, 16, 99, 100, *range(512, size, size // 20)]
+    assert {_damaged(path, cut(length)) for length in lengths} == {"refused"}
+    assert _damaged(path, lambda data: None) == "whole"
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("PRAGMA application_id = 7", "no ledger"),
+        ("PRAGMA user_version = 2", "version 2.*until its sessions have ended"),
+        ("CREATE TABLE more (x)", "damaged"),
+        ("DELETE FROM head", "damaged"),
+        ("DELETE FROM claims WHERE rowid IN (SELECT 1) OR key = zeroblob(32)", "damaged"),
+        ("UPDATE claims SET digest = zeroblob(32)", "checksum"),
+        ("UPDATE claims SET digest = 'text'", "other types"),
+        ("UPDATE sessions SET key = x''", "checksum"),
+    ],
+)
+def test_what_was_changed_behind_its_back(tmp_path: Path, statement: str, message: str) -> None:
+    """Rows 97 and 102."""
+    path = tmp_path / "ledger.db"
+    with SqliteLedger.open(path) as ledger:
+        ledger.claim(KEY, ONE)
+        ledger.key(SESSION)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(statement.replace("rowid IN (SELECT 1) OR ", ""))
+    connection.close()
+    with pytest.raises(StorageError, match=message):
+        SqliteLedger.open(path)
+
+
+def test_a_copy_is_refused_and_a_ledger_that_was_moved_is_not(tmp_path: Path) -> None:
+    """Row 98: a file that was restored from a backup lacks claims. Its number gives it away."""
+    path, backup = tmp_path / "ledger.db", tmp_path / "backup"
+    SqliteLedger.open(path).close()
+    shutil.copy(path, backup)
+    with SqliteLedger.open(path) as ledger:
+        ledger.claim(KEY, ONE)
+    path.rename(tmp_path / "kept")  # so that its number is not given to the copy
+    shutil.copy(backup, path)
+    with pytest.raises(StorageError, match=r"is a copy, or was moved.*moved=True"):
+        SqliteLedger.open(path)
+    with SqliteLedger.open(path, moved=True) as ledger:
+        ledger.claim(KEY, OTHER)
+    SqliteLedger.open(path).close()  # at home from then on
+
+
+def test_a_journal_without_its_ledger(tmp_path: Path) -> None:
+    """Row 97: an empty ledger in its place would forget."""
+    (tmp_path / "ledger.db-journal").write_bytes(b"torn")
+    with pytest.raises(StorageError, match="is missing, but its journal"):
+        SqliteLedger.open(tmp_path / "ledger.db")
+
+
+def test_a_creation_that_was_cut_short(tmp_path: Path) -> None:
+    """Row 90."""
+    for name in ("ledger.db-new", "ledger.db-new-journal"):
+        (tmp_path / name).write_bytes(b"half")
+    with SqliteLedger.open(tmp_path / "ledger.db") as ledger:
+        ledger.claim(KEY, ONE)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names <= {"ledger.db", "ledger.db-lock", "ledger.db-journal"}
+
+
+def test_of_a_destroyed_key_no_byte_is_left(tmp_path: Path) -> None:
+    """03 §4.3: in no file of the ledger, while it is open and after."""
+    with SqliteLedger.open(tmp_path / "ledger.db") as ledger:
+        keys = [ledger.key(b"%d" % number).expose() for number in range(100)]
+        assert keys[50][:8] in (tmp_path / "ledger.db").read_bytes()
+        for number in range(0, 100, 2):
+            ledger.end(b"%d" % number)
+        left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [key[:8] in left for key in keys] == [False, True] * 50
+
+
+def test_nothing_secret_is_shown(ledger: Ledger) -> None:
+    key = ledger.key(SESSION)
+    assert key.expose().hex() not in repr((ledger, vars(ledger), key))
+
+
+@pytest.mark.parametrize("use", [lambda led: led.claim(KEY, ONE), lambda led: led.key(SESSION)])
+def test_a_closed_ledger_refuses(tmp_path: Path, use: Callable[[Ledger], object]) -> None:
+    ledger = SqliteLedger.open(tmp_path / "ledger.db")
+    ledger.close()
+    ledger.close()
+    with pytest.raises(StorageError, match="closed"):
+        use(ledger)
+
+
+def test_the_settings_that_durability_rests_on(tmp_path: Path) -> None:
+    with SqliteLedger.open(tmp_path / "ledger.db") as ledger:
+        found = {
+            name: tables.pragma(ledger._database, name)
+            for name in ("journal_mode", "synchronous", "secure_delete")
+        }
+    assert found == {"journal_mode": "truncate", "synchronous": 2, "secure_delete": 1}
+    assert ledgers.PATIENCE > 1
