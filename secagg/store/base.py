@@ -74,8 +74,8 @@ class Ledger(Protocol):
     def key(self, session: bytes) -> Seed:
         """32 random bytes that seal the rows of a session; made once, durable on return.
 
-        session: any name of 1 to 64 bytes that is the session's alone, such as the nonce of its frames.
-        Raises Spent once the session has ended, and StorageError where the ledger fails.
+        session: any name of 1 to 64 bytes that is the session's alone, such as the nonce of its
+        frames. Raises Spent once the session has ended, and StorageError where the ledger fails.
         """
 
     def claim(self, key: bytes, digest: bytes) -> None:
