@@ -1,0 +1,434 @@
+"""Every limit once broken: a test must see it.
+
+    python -m tests.mutants             # all, in a temporary copy of the tree
+    python -m tests.mutants router      # those in whose name that word occurs
+
+A limit that no test misses is a comment. What is listed here is the limit, as it stands in the
+code, and what would be there if it were forgotten; the tests are those that should fail then.
+A text that is no longer found fails at once: who moves a limit moves its mutant.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 600.0
+"""Seconds for the tests of one mutant; whoever waits longer waits for ever, and so has seen it."""
+_IN = ("secagg", "protocols", "tests", "specs", "bench", "examples", "docs")
+_AT = ("pyproject.toml", "README.md", "CHANGELOG.md", "Makefile")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """name: the limit. path: from the root. text: once in that file. tests: as pytest takes them.
+
+    text and instead are on one line or several, without what stands before them on the first.
+    """
+
+    name: str
+    path: str
+    text: str
+    instead: str
+    tests: tuple[str, ...]
+
+    def in_place(self, root: Path) -> None:
+        """Rewrites its file in that tree, in which it must be found once."""
+        file = root / self.path
+        source = file.read_text()
+        if (times := source.count(self.text)) != 1:
+            raise LookupError(f"{self.name}: {self.text!r} occurs {times} times in {self.path}")
+        file.write_text(source.replace(self.text, self.instead))
+
+
+def _of(path: str, tests: str, *mutants: tuple[str, str, str]) -> tuple[Mutant, ...]:
+    return tuple(
+        Mutant(*(name, path, text, new), tuple(tests.split())) for name, text, new in mutants
+    )
+
+
+SERVICE = _of(
+    "secagg/drive/service.py",
+    "tests/drive/test_aio.py",
+    ("service: frames a client may send", "if self._frames > MAX_FRAMES:", "if False:"),
+    ("service: one frame fewer", "if self._frames > MAX_FRAMES:", "if self._frames >= MAX_FRAMES:"),
+    (
+        "service: the count of frames begins anew",
+        "            self._frames = 0\n",
+        "            pass\n",
+    ),
+    ("service: frames for a slow client", "asyncio.Queue(MAX_OUTBOX)", "asyncio.Queue()"),
+    ("service: links", "len(self._members) >= self._max_links", "False"),
+    (
+        "service: links, one too many",
+        "len(self._members) >= self._max_links",
+        "len(self._members) > self._max_links",
+    ),
+    ("service: deadlines", "if limit >= MAX_DEADLINE:", "if False:"),
+    ("service: deadlines, the largest", "if limit >= MAX_DEADLINE:", "if limit > MAX_DEADLINE:"),
+    ("service: size of a frame", "limit=self._max_size)", "limit=1 << 60)"),
+    ("service: seconds of goodbye", "timeout=FLUSH_TIMEOUT)", "timeout=None)"),
+)
+PARTICIPANT = _of(
+    "secagg/drive/participant.py",
+    "tests/drive/test_aio.py",
+    ("participant: a nonce twice", "if frame.nonce in self._nonces:", "if False:"),
+    ("participant: size of a frame", "limit=self._max_size)", "limit=1 << 60)"),
+    ("participant: its own number", "frame.party >= plan.threat.clients or ", ""),
+    (
+        "participant: its own number, one too many",
+        "frame.party >= plan.threat.clients",
+        "frame.party > plan.threat.clients",
+    ),
+    ("participant: a deadline for each phase", " or len(frame.deadlines) != len(phases)", ""),
+    ("participant: seconds of goodbye", "asyncio.timeout(FLUSH_TIMEOUT)", "asyncio.timeout(None)"),
+)
+MEMBER = _of(
+    "secagg/drive/member.py",
+    "tests/drive/test_member.py",
+    (
+        "member: links in all",
+        "len(self._peers) + self._greeting >= self._max_links + RESERVE",
+        "False",
+    ),
+    ("member: links before a hello", "len(self._peers) + self._greeting >=", "len(self._peers) >="),
+    ("member: links kept for servers", "self._max_links + RESERVE", "self._max_links"),
+    ("member: links of clients", "if len(self._peers) >= self._max_links:", "if False:"),
+    ("member: frames for one report", "number > MAX_FRAMES", "False"),
+    ("member: frames for a slow peer", "else MAX_OUTBOX", "else None"),
+    ("member: room for what waits", "max(2, MAX_WAITING // self.max_size)", "1 << 30"),
+    (
+        "member: size of a frame of a client",
+        "decode_frame(await peer.channel.receive(), limit=self.max_size)",
+        "decode_frame(await peer.channel.receive(), limit=1 << 60)",
+    ),
+    (
+        "member: size of a frame of a helper",
+        "decode_frame(news.data, limit=self.max_size)",
+        "decode_frame(news.data, limit=1 << 60)",
+    ),
+)
+TURNS = _of(
+    "secagg/drive/turns.py",
+    "tests/drive/test_member.py",
+    (
+        "turns: messages of a transaction",
+        "for number in range(MAX_GROUP):",
+        "for number in itertools.count():",
+    ),
+    ("turns: bytes that wait for a server", "default=0) > MAX_BACKLOG", "default=0) > 1 << 60"),
+    ("turns: reports held for the next batch", "len(self._held) < self._room", "True"),
+    (
+        "turns: clients wait while a leader decides",
+        "return not (self._leads and self._collects() and time.monotonic() >= self._late)",
+        "return True",
+    ),
+    (
+        "turns: a collector that reads late",
+        "isinstance(frame, Message) and not peer.channel.queued:",
+        "isinstance(frame, Message):",
+    ),
+    ("turns: patience with a server", "if time.monotonic() >= self._given_up(party):", "if False:"),
+    (
+        "turns: patience with what has come",
+        "(settled and not owing) or now >= self._closing + self._patience",
+        "settled and not owing",
+    ),
+    ("turns: the deadline", "now < self._late and any(", "any("),
+)
+BATCHES = _of(
+    "secagg/drive/batches.py",
+    "tests/drive/test_member.py",
+    ("batches: messages of later batches", "len(self._stash) < MAX_STASH", "True"),
+    ("batches: bytes of these", "size <= MAX_STASH_BYTES", "True"),
+    (
+        "batches: what is over writes no more",
+        "            if machine.writes():\n",
+        "            if False:\n",
+    ),
+)
+HELLO = _of(
+    "secagg/drive/handshake.py",
+    "tests/drive/test_handshake.py",
+    ("hello: its seconds", "asyncio.timeout(seconds)", "asyncio.timeout(None)"),
+)
+REPORTING = _of(
+    "secagg/drive/reporting.py",
+    "tests/drive/test_member.py tests/drive/test_aio.py",
+    ("reporting: the smallest limit", "_SMALLEST_LIMIT = 4096", "_SMALLEST_LIMIT = 0"),
+)
+EXECUTOR = _of(
+    "secagg/drive/executor.py",
+    "tests/drive/test_executor.py",
+    ("executor: jobs under way", "len(self._running) < self._in_flight", "True"),
+    (
+        "executor: twice as many as workers",
+        "_Window(jobs, 2 * _size(executor, insecure_executor), submit)",
+        "_Window(jobs, 9 * _size(executor, insecure_executor), submit)",
+    ),
+)
+WIRE = (
+    *_of(
+        "secagg/wire/hello.py",
+        "tests/drive/test_handshake.py",
+        ("hello: its size", "if len(data) > LARGEST:", "if False:"),
+        ("hello: its size, one byte fewer", "if len(data) > LARGEST:", "if len(data) >= LARGEST:"),
+    ),
+    *_of(
+        "secagg/wire/frame.py",
+        "tests/wire/test_frame.py",
+        ("frame: its size", "if len(data) > limit:", "if False:"),
+        ("frame: its size, one byte fewer", "if len(data) > limit:", "if len(data) >= limit:"),
+        ("frame: a party that is none", "if party >= FIRST_RESERVED:", "if False:"),
+        (
+            "frame: the first reserved party",
+            "if party >= FIRST_RESERVED:",
+            "if party > FIRST_RESERVED:",
+        ),
+        ("frame: size of a nonce", "if len(nonce) != NONCE_SIZE:", "if False:"),
+    ),
+    *_of(
+        "secagg/wire/codec.py",
+        "tests/wire",
+        ("codec: a count", "if number > limit:", "if False:"),
+        ("codec: a count, one fewer", "if number > limit:", "if number >= limit:"),
+        ("codec: what is left", "if len(taken) < size:", "if False:"),
+        ("codec: bits behind a bitmap", "if bits[size:].any():", "if False:"),
+        ("codec: bytes behind the end", "        if self.remaining:\n", "        if False:\n"),
+    ),
+    *_of(
+        "secagg/wire/schema.py",
+        "tests/wire/test_schema.py",
+        ("schema: fields", "reader.count(MAX_FIELDS,", "reader.count(1 << 31,"),
+        ("schema: length of a name", "reader.prefixed(MAX_NAME,", "reader.prefixed(1 << 31,"),
+    ),
+    *_of(
+        "secagg/wire/vector.py",
+        "tests/wire/test_vector.py",
+        ("vector: bits of its padding", "if padding and data[-1] >> (8 - padding):", "if False:"),
+    ),
+)
+TRANSPORT = (
+    *_of(
+        "secagg/transport/router.py",
+        "tests/transport/test_router.py",
+        ("router: messages unread", "asyncio.Semaphore(CAPACITY)", "asyncio.Semaphore(1 << 30)"),
+        ("router: frames for a slow peer", "asyncio.Queue(most or 0)", "asyncio.Queue(0)"),
+        (
+            "router: the longest pause",
+            "min(self.most, self.first * 2.0 ** min(failures - 1, 64))",
+            "self.first * 2.0 ** min(failures - 1, 64)",
+        ),
+        ("router: failures counted", "min(failures - 1, 64)", "(failures - 1)"),
+        (
+            "router: seconds of goodbye",
+            "asyncio.wait({self._writer}, timeout=timeout)",
+            "asyncio.wait({self._writer})",
+        ),
+    ),
+    *_of(
+        "secagg/transport/memory.py",
+        "tests/transport/test_memory.py",
+        ("memory: messages under way", "len(self._items) < self._capacity", "True"),
+    ),
+    *_of(
+        "secagg/transport/shaped.py",
+        "tests/transport/test_shaped.py",
+        ("shaped: the burst", "min(self._tokens, self._burst) - size", "self._tokens - size"),
+    ),
+    *_of(
+        "secagg/transport/websocket.py",
+        "tests/transport/test_websocket.py",
+        (
+            "websocket: size at the client",
+            "            max_size=max_size,\n            max_queue",
+            "            max_size=None,\n            max_queue",
+        ),
+        ("websocket: size at the server", "ws_max_size=max_size,", "ws_max_size=1 << 30,"),
+        ("websocket: size under another server", "if len(data) > self._max_size:", "if False:"),
+        (
+            "websocket: size, one byte fewer",
+            "if len(data) > self._max_size:",
+            "if len(data) >= self._max_size:",
+        ),
+        ("websocket: messages read ahead", "max_queue=QUEUE,", "max_queue=None,"),
+        ("websocket: seconds to open", "open_timeout=timeout,", "open_timeout=None,"),
+        (
+            "websocket: seconds to close, client",
+            "close_timeout=CLOSE_TIMEOUT,",
+            "close_timeout=None,",
+        ),
+        (
+            "websocket: seconds to close, server",
+            "async with asyncio.timeout(CLOSE_TIMEOUT):",
+            "async with asyncio.timeout(None):",
+        ),
+        (
+            "websocket: who does not read when all ends",
+            "call_later(CLOSE_TIMEOUT, _abort_connections, server)",
+            "call_later(1e6, _abort_connections, server)",
+        ),
+        ("websocket: no compression, client", "compression=None,", 'compression="deflate",'),
+        (
+            "websocket: no compression, server",
+            "ws_per_message_deflate=False",
+            "ws_per_message_deflate=True",
+        ),
+    ),
+)
+REPORTS = (
+    *_of(
+        "protocols/secagg_protocols/reports/helper.py",
+        "tests/protocols tests/adversary",
+        (
+            "helper: reports of a batch",
+            "known is None and len(self._book) >= MOST * self._context.params.clients",
+            "False",
+        ),
+        ("helper: reports, one more", "len(self._book) >= MOST *", "len(self._book) > MOST *"),
+        (
+            "helper: one report of a client",
+            "self._reporters.setdefault(sender, head.id) != head.id",
+            "False",
+        ),
+    ),
+    *_of(
+        "protocols/secagg_protocols/reports/leader.py",
+        "tests/protocols tests/adversary",
+        (
+            "leader: verdicts on reports to come",
+            "if ruling.id in early or len(early) < MOST * self._context.params.clients:",
+            "if True:",
+        ),
+        ("leader: verdicts, one more", "len(early) < MOST *", "len(early) <= MOST *"),
+    ),
+    *_of(
+        "protocols/secagg_protocols/additive/params.py",
+        "tests/protocols tests/plans",
+        ("additive: servers", "if not MIN_SERVERS <= self.servers <= MAX_SERVERS:", "if False:"),
+        (
+            "additive: the fewest servers",
+            "if not MIN_SERVERS <= self.servers",
+            "if not MIN_SERVERS - 1 <= self.servers",
+        ),
+        (
+            "additive: the most servers",
+            "self.servers <= MAX_SERVERS:",
+            "self.servers <= MAX_SERVERS + 1:",
+        ),
+        (
+            "additive: the smallest batch",
+            "if not MIN_COHORT <= self.min_survivors",
+            "if not MIN_COHORT - 1 <= self.min_survivors",
+        ),
+        (
+            "additive: the most clients",
+            "self.clients <= MAX_CLIENTS:",
+            "self.clients <= MAX_CLIENTS + 1:",
+        ),
+    ),
+)
+FILES = (
+    *_of(
+        "secagg/cli/npy.py",
+        "tests/cli/test_npy.py",
+        ("npy: its header", "if length > _MAX_HEADER:", "if False:"),
+        ("npy: its dimensions", "if len(sizes) > _MAX_DIMENSIONS:", "if False:"),
+    ),
+    *_of(
+        "secagg/cli/files.py",
+        "tests/cli/test_files.py tests/cli/test_commands.py tests/cli/test_junk.py",
+        (
+            "files: the size that is read",
+            "if max(size_of(source), len(data)) > limit:",
+            "if False:",
+        ),
+        (
+            "files: one byte fewer",
+            "if max(size_of(source), len(data)) > limit:",
+            "if max(size_of(source), len(data)) >= limit:",
+        ),
+    ),
+    *_of(
+        "secagg/cli/inspect.py",
+        "tests/cli/test_commands.py tests/cli/test_junk.py",
+        ("inspect: JSON", "if len(data) > _MAX_JSON:", "if False:"),
+    ),
+)
+
+MUTANTS = (
+    *SERVICE, *PARTICIPANT, *MEMBER, *TURNS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES,
+)  # fmt: skip
+
+
+def copy_of_the_tree(folder: Path) -> Path:
+    """With the caches of compiled kernels, which know a source by its time."""
+    for name in _IN:
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)
+    for name in _AT:
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def lives(mutant: Mutant, root: Path) -> str:
+    """Why nothing has seen it, or "" where a test fails; the tree is then as it was.
+
+    Raises LookupError for a text that is not there, RuntimeError where its tests do not run.
+    """
+    file = root / mutant.path
+    kept = file.read_text()
+    try:
+        mutant.in_place(root)
+        code = _tests_of(mutant, root)
+    finally:
+        file.write_text(kept)
+    if code not in (0, 1):
+        raise RuntimeError(f"{mutant.name}: pytest ends with {code} before any test has failed")
+    return "" if code else f"{mutant.name}: nothing in {' '.join(mutant.tests)} has seen it"
+
+
+def _tests_of(mutant: Mutant, root: Path) -> int:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests]
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    env.pop("SECAGG_SOAK", None)
+    process = subprocess.Popen(
+        command, cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        return process.wait(LIMIT)
+    except subprocess.TimeoutExpired:
+        return 1
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def survivors(mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        root = copy_of_the_tree(Path(folder))
+        for mutant in mutants:
+            yield mutant, lives(mutant, root)
+
+
+def main(words: Sequence[str]) -> int:
+    chosen = [one for one in MUTANTS if all(word in one.name for word in words)]
+    left = 0
+    for mutant, why in survivors(chosen):
+        left += bool(why)
+        print(f"{'LIVES' if why else 'killed'}  {mutant.name}", flush=True)
+    print(f"{left} of {len(chosen)} live")
+    return 1 if left or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
