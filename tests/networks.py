@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,6 +151,25 @@ def rebuilt(network: Network) -> ServerMachine:
         server.close_phase()
     server.outgoing(), server.events()
     return server
+
+
+def standing(client: ClientMachine) -> Any:
+    """The value that a SecAgg client is at: what it knows, and nothing else."""
+    return client._now  # type: ignore[attr-defined]
+
+
+def secrets_of(client: ClientMachine) -> Iterator[bytes]:
+    """Every key, seed and share that it holds, and the lanes of its input."""
+    now: Any = standing(client)
+    own = getattr(now, "keys", now)
+    yield from (pair.secret.expose() for name in "cs" if (pair := getattr(own, name, None)))
+    yield from (seed.expose() for seed in getattr(now, "sealing", {}).values())
+    if hasattr(now, "b"):
+        yield now.b.expose()
+    for pair in getattr(now, "held", {}).values():
+        yield from (pair.b_share, pair.s_share)
+    vector = client._vector  # type: ignore[attr-defined]
+    yield from (lane.tobytes() for lane in vector or () if lane.nbytes >= 8)
 
 
 class Script:

@@ -35,6 +35,7 @@ from tests.networks import (
     inputs_of,
     network_of,
     session_of,
+    standing,
 )
 
 APART = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType)
@@ -92,20 +93,16 @@ class Seen:
 
     def look(self, network: Network) -> None:
         for client in network.clients.values():
-            known = client._secrets  # type: ignore[attr-defined]
-            if known.own:
-                self.keys |= {known.own.c.secret.expose(), known.own.s.secret.expose()}
-            if known.dealt:
-                self.seeds.add(known.dealt.b.expose())
-                where, segments = known.cohort, len(LAYOUT.segments)
-                b = known.dealt.b
-                self.masks |= {*keys.self_keys(b, where.session, where.index, segments)}
-                self.keys |= {seed.expose() for seed in known.dealt.sealing.values()}
-            if known.opened:
-                for pair in known.opened.held.values():
-                    self.shares |= {bytes(pair.b_share), bytes(pair.s_share)}
-            if known.vector is not None:
-                self.inputs |= lanes(known.vector)
+            now, own = standing(client), getattr(standing(client), "keys", standing(client))
+            self.keys |= {p.secret.expose() for n in "cs" if (p := getattr(own, n, None))}
+            if hasattr(now, "b"):
+                self.seeds.add(now.b.expose())
+                where, segments = now.place, len(LAYOUT.segments)
+                self.masks |= {*keys.self_keys(now.b, where.session, where.index, segments)}
+            self.keys |= {seed.expose() for seed in getattr(now, "sealing", {}).values()}
+            for pair in getattr(now, "held", {}).values():
+                self.shares |= {bytes(pair.b_share), bytes(pair.s_share)}
+            self.inputs |= lanes(client._vector or ())  # type: ignore[attr-defined]
         server: Any = network.server
         if server._failed and not server.done:
             self.sums |= lanes(server._sum)
@@ -176,8 +173,8 @@ def test_a_client_holds_in_each_state_what_it_still_needs() -> None:
     client = network.clients[PartyId(0)]
     seen = run_to(network, "share-keys")
     state: Any = client
-    own, dealt = state._secrets.own, state._secrets.dealt
-    mine = {own.c.secret.expose(), own.s.secret.expose(), dealt.b.expose()}
+    now = standing(client)
+    mine = {now.keys.c.secret.expose(), now.keys.s.secret.expose(), now.b.expose()}
     assert found(client, mine) == mine and found(client, seen.inputs)
     network.step()  # opened and masked
     seen.look(network)
@@ -187,7 +184,7 @@ def test_a_client_holds_in_each_state_what_it_still_needs() -> None:
     network.step()  # answered
     assert client.done
     drained(network)
-    reply = state._replies[state._asked][0].data
+    reply = state._memo[state._asked].data
     answered = {reply[HEADER_SIZE + 40 * i :][:40] for i in range(6)}
     assert found(client, seen.all) == answered & seen.all
     client.acknowledged()

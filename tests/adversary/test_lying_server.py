@@ -36,8 +36,10 @@ from tests.networks import (
     body,
     inputs_of,
     network_of,
+    secrets_of,
     sent_to,
     session_of,
+    standing,
 )
 
 SCRIPT = Script(COMPLETE)
@@ -97,7 +99,7 @@ def test_row_28_survivor_sets_that_cannot_be(members: set[int], why: str) -> Non
 def test_row_28_fewer_than_t_holders_survive() -> None:
     """The regular graph: enough survivors in all, too few among those who hold my shares."""
     client = REGULAR_SCRIPT.client(2)
-    opened = client._secrets.opened.view  # type: ignore[attr-defined]
+    opened = standing(client).view
     near = sorted(opened.holders - {opened.index})[:1]
     far = sorted(frozenset(range(8)) - opened.holders)
     survivors = frozenset([opened.index, *near, *far])
@@ -300,7 +302,7 @@ def test_row_49_an_abort_mid_phase(received: int) -> None:
     client.receive(SERVER, Abort(AbortReason.CANCELLED).encode(offer))
     assert client.done
     assert client.events() == [Aborted(AbortReason.CANCELLED)]
-    assert client._secrets == type(client._secrets)()  # type: ignore[attr-defined]
+    assert not set(secrets_of(client))
     for data in SCRIPT.inbox:
         client.receive(SERVER, data)
     assert not client.outgoing()
@@ -319,7 +321,7 @@ def test_an_answered_client_holds_no_secret() -> None:
     client = SCRIPT.client(2)
     client.receive(SERVER, SCRIPT.inbox[2])
     assert isinstance(client.events()[-1], Finished)
-    assert client._secrets == type(client._secrets)()  # type: ignore[attr-defined]
+    assert not set(secrets_of(client))
 
 
 @pytest.mark.parametrize(
@@ -382,7 +384,7 @@ def test_tags_are_all_named() -> None:
 def _kinds(script: Script, view: frozenset[int]) -> dict[int, str] | None:
     """What this client gives away when it is shown this survivor set; None if it refuses."""
     client = script.client(2)
-    held = dict(client._secrets.opened.held)  # type: ignore[attr-defined]
+    held = dict(standing(client).held)
     data = UnmaskRequest(view).encode(session_id(script.inbox[1]), script.params.clients)
     try:
         client.receive(SERVER, data)

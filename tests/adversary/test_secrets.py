@@ -16,7 +16,7 @@ from secagg.types import PartyId, Seed
 from secagg_protocols.secagg.jobs import AgreeJob
 from secagg_protocols.secagg.messages import Tag, UnmaskAnswer
 from secagg_protocols.secagg.rebuilding import Found
-from tests.networks import COMPLETE, PHASES, flip, network_of, replacing
+from tests.networks import COMPLETE, PHASES, flip, network_of, replacing, secrets_of
 
 
 def _spellings(secret: bytes) -> list[str]:
@@ -33,18 +33,7 @@ def _spellings(secret: bytes) -> list[str]:
 
 def _secrets(network: Network) -> Iterator[bytes]:
     for client in network.clients.values():
-        known = client._secrets  # type: ignore[attr-defined]
-        if known.own:
-            yield known.own.c.secret.expose()
-            yield known.own.s.secret.expose()
-        if known.dealt:
-            yield known.dealt.b.expose()
-            yield from (seed.expose() for seed in known.dealt.sealing.values())
-        if known.opened:
-            for pair in known.opened.held.values():
-                yield from (pair.b_share, pair.s_share)
-        if known.vector is not None:
-            yield from (lane.tobytes() for lane in known.vector if lane.nbytes >= 24)
+        yield from (secret for secret in secrets_of(client) if len(secret) >= 24)
 
 
 def _shown(network: Network) -> Iterator[object]:
@@ -54,7 +43,7 @@ def _shown(network: Network) -> Iterator[object]:
     yield from network.refusals.values()
     for client in network.clients.values():
         yield client
-        for name in ("_secrets", "_session", "_params"):
+        for name in ("_now", "_terms", "_memo"):
             yield getattr(client, name)
 
 

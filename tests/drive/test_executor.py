@@ -41,7 +41,7 @@ from secagg_protocols.secagg.jobs import AgreeJob
 from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.rebuilding import DecodeJob, SubsetJob
-from tests.networks import COMPLETE, inputs_of, network_of
+from tests.networks import COMPLETE, inputs_of, network_of, secrets_of, standing
 
 distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
 from distributed import Client, LocalCluster  # noqa: E402
@@ -224,16 +224,13 @@ class Known:
 
     def look(self, network: Network) -> None:
         for who, client in network.clients.items():
-            known = client._secrets  # type: ignore[attr-defined]
-            if known.own:
-                self.scalars[who] = known.own.s.secret
-                self.others.add(known.own.c.secret.expose())
-            if known.dealt:
-                self.seeds[who] = known.dealt.b
-                self.others |= {seed.expose() for seed in known.dealt.sealing.values()}
-            if known.opened:
-                for pair in known.opened.held.values():
-                    self.others |= {bytes(pair.b_share), bytes(pair.s_share)}
+            now, own = standing(client), getattr(standing(client), "keys", standing(client))
+            if hasattr(own, "s"):
+                self.scalars[who] = own.s.secret
+            if hasattr(now, "b"):
+                self.seeds[who] = now.b
+            known = {self.scalars[who].expose(), *(s.expose() for s in self.seeds.values())}
+            self.others |= set(secrets_of(client)) - known
 
     def closed(self, opened: Seed) -> set[bytes]:
         own = {one.expose() for one in (*self.seeds.values(), *self.scalars.values())}

@@ -5,7 +5,6 @@ After that error it has ended, has said at most that it aborts, and says nothing
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from secagg.errors import RemoteProtocolError
@@ -24,10 +23,9 @@ CORPUS = [*SCRIPT.inbox, *decoders.valid_messages().values()]
 def fresh(client: Any) -> Any:
     """The machine again as it was: what a message can change is copied, secrets are shared."""
     one = twin(client)
-    one._secrets = dataclasses.replace(client._secrets)
-    if one._secrets.vector is not None:
-        one._secrets.vector = tuple(lane.copy() for lane in one._secrets.vector)
-    one._replies = dict(client._replies)
+    if one._vector is not None:
+        one._vector = tuple(lane.copy() for lane in one._vector)
+    one._memo = dict(client._memo)
     one._outgoing, one._events = [], []
     return one
 

@@ -26,6 +26,7 @@ from tests.networks import (
     inputs_of,
     network_of,
     session_of,
+    standing,
 )
 from tests.properties.strategies import SOAK
 
@@ -36,7 +37,7 @@ def test_i1_never_both_shares_of_one_dealer(views: list[set[int]]) -> None:
     """However many survivor sets a lying server shows one client. Threats T3."""
     network = network_of(COMPLETE).run_until("masked-input")
     client = network.clients[PartyId(0)]
-    session, held = client._secrets.cohort.session, dict(client._secrets.opened.held)  # type: ignore[attr-defined]
+    session, held = standing(client).place.session, dict(standing(client).held)
     kinds: dict[int, set[str]] = defaultdict(set)
     requests = [UnmaskRequest(frozenset(view)).encode(session, 6) for view in views]
     for request in requests:

@@ -19,7 +19,7 @@ from secagg.testing import Act, Carried, Network, Schedule, plain_sum
 from secagg.types import SERVER, AbortReason, PartyId
 from secagg_protocols.secagg.messages import SHARE_SIZE, Tag
 from secagg_protocols.secagg.params import SecAggParams
-from tests.networks import COMPLETE, LAYOUT, PHASES, REGULAR, body, inputs_of, network_of
+from tests.networks import COMPLETE, LAYOUT, PHASES, REGULAR, body, inputs_of, network_of, standing
 from tests.properties.strategies import (
     HEADER_BITS,
     SOAK,
@@ -49,10 +49,10 @@ class Witness:
     def __call__(self, message: Carried) -> Sequence[bytes]:
         party = message.to if message.sender == SERVER else message.sender
         if message.sender == SERVER and party in self.network.present:
-            opened = self.network.clients[party]._secrets.opened  # type: ignore[attr-defined]
-            if opened is not None:
+            held = getattr(standing(self.network.clients[party]), "held", None)
+            if held is not None:
                 self.held[party] = {
-                    dealer: (pair.b_share, pair.s_share) for dealer, pair in opened.held.items()
+                    dealer: (pair.b_share, pair.s_share) for dealer, pair in held.items()
                 }
         elif message.sender != SERVER:
             self._answer(party, message.data)

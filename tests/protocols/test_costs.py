@@ -14,7 +14,7 @@ from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
-from secagg_protocols.secagg import dealing, keys
+from secagg_protocols.secagg import keys, standing
 from secagg_protocols.secagg.costs import Glue, Prediction, Rates, predict
 
 NONE = Glue({}, {})
@@ -86,7 +86,7 @@ def test_agreements_and_keys_are_what_the_machines_do(
     made = complete(fields=fields)
     n = 10
     assert len(made.layout.segments) == 2
-    counted(dealing, "shared_secret", "agree")
+    counted(standing, "shared_secret", "agree")
     counted(keys, "shared_secret", "agree")
     counted(agree, "crypto_scalarmult_base", "base")
     counted(labels, "derive_in", "derive")

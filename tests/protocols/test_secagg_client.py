@@ -6,17 +6,20 @@ test_states.py.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 
+from secagg.crypto.agree import KeyPair
 from secagg.errors import InputError, LocalProtocolError
 from secagg.sansio import Aborted, Finished, Ignored, PhaseEntered
 from secagg.testing import plain_sum
 from secagg.types import SERVER, AbortReason, PartyId, Seed
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.messages import Tag
+from secagg_protocols.secagg.standing import Answered, Ended
 from secagg_protocols.secagg.survivors import SurvivorSet
 from tests.networks import (
     COMPLETE,
@@ -27,7 +30,9 @@ from tests.networks import (
     body,
     inputs_of,
     network_of,
+    secrets_of,
     sent_by,
+    standing,
 )
 
 SCRIPT = Script()
@@ -45,14 +50,15 @@ def test_messages_and_events_of_an_honest_round() -> None:
     assert isinstance(events[-1], Finished)
 
 
-def test_what_reveals_waits_for_a_snapshot() -> None:
-    """Outgoing.commit marks the masked input and the answer."""
+def test_rule_c11_every_answer_after_the_keys_commits() -> None:
+    """Outgoing.commit marks dealt shares, the masked input and the unmask answer."""
     client = SCRIPT.client(0)
-    marks = []
+    client.reconnected(SERVER)
+    marks = [m.commit for m in client.outgoing()]
     for message in SCRIPT.inbox:
         client.receive(SERVER, message)
         marks += [m.commit for m in client.outgoing()]
-    assert marks == [False, True, True]
+    assert marks == [False, True, True, True]
 
 
 def test_the_input_may_come_last() -> None:
@@ -112,7 +118,7 @@ def test_masks_cancel_in_the_sum_of_all_and_no_sooner() -> None:
     """Without the self masks the vectors of everybody add up to the plain sum."""
     network = network_of(COMPLETE).run_until("share-keys")
     secrets: Any = {
-        party: (client._secrets.dealt.b, client._secrets.cohort.session)  # type: ignore[attr-defined]
+        party: (standing(client).b, standing(client).place.session)
         for party, client in network.clients.items()
     }
     network.run_until("masked-input")
@@ -139,17 +145,21 @@ def test_masks_cancel_in_the_sum_of_all_and_no_sooner() -> None:
 
 def test_secrets_are_forgotten_in_time() -> None:
     """What masks, with the input, once it has masked; the rest with the answer or the end."""
-    waiting: Any = SCRIPT.client(2, with_input=False)
-    assert isinstance(waiting._secrets.dealt.b, Seed)
+    dealt = standing(SCRIPT.client(1, with_input=False))
+    opened = standing(SCRIPT.client(2, with_input=False))
+    assert isinstance(dealt.keys.c, KeyPair) and dealt.sealing
+    assert isinstance(opened.b, Seed) and isinstance(opened.s, KeyPair)
+    assert not hasattr(opened, "c") and not hasattr(opened, "sealing")
     known: Any = SCRIPT.client(2)
-    assert known._secrets.vector is known._secrets.own is known._secrets.dealt is None
-    assert known._secrets.cohort.peers == {} and len(known._secrets.opened.held) > 1
+    assert known._vector is None
+    assert {f.name for f in fields(standing(known))} == {"place", "view", "held"}
+    assert len(standing(known).held) > 1
     known.receive(SERVER, SCRIPT.inbox[2])
-    assert known._secrets.opened is known._secrets.cohort is None
+    assert standing(known) == Answered()
     aborted: Any = SCRIPT.client(2, with_input=False)
     aborted.abort(AbortReason.CANCELLED)
-    assert aborted._secrets.own is aborted._secrets.dealt is None
-    assert not aborted._replies
+    assert standing(aborted) == Ended(Aborted(AbortReason.CANCELLED))
+    assert not aborted._memo and not set(secrets_of(aborted))
 
 
 def test_a_survivor_set_is_made_by_the_check_alone() -> None:

@@ -147,7 +147,7 @@ class Client:
         self.c_of = {i: c_pk for i, c_pk, _ in listed}
         self.s_of = {i: s_pk for i, _, s_pk in listed}
         self.expected = SHARE_LIST
-        return [send("server", self.deal())]
+        return [send("server", self.deal(), commit=True)]
 
     def deal(self) -> bytes:
         self.b = self.draw(32)

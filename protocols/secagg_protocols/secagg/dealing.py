@@ -1,75 +1,54 @@
-"""What a client computes between two messages: joining, dealing, opening, masking.
+"""What a client computes between two messages: joining, dealing, opening, masking, answering.
 
-Plain functions over frozen data; the machine in client.py decides when each may run.
-Rules C3-C7 of specs/10-secagg.md §8.
+Each transition is a plain function from (state, message) to (next state, reply), all of them
+frozen values; the machine in client.py decides when it may run. Rules C3-C9 of
+specs/10-secagg.md §8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from secagg import shamir
-from secagg.crypto.agree import KeyPair, check_public, shared_secret
+from secagg.crypto.agree import KeyPair, check_public
 from secagg.errors import InvalidKey, InvalidShare, InvalidTag, RemoteProtocolError, WireError
 from secagg.layout import Expander, RingVector
-from secagg.types import PartyId, Randomness, Seed, SessionId
+from secagg.types import PartyId, Randomness, Seed
 from secagg.wire.codec import encode_bitmap
 from secagg_protocols.secagg import binding, keys
 from secagg_protocols.secagg.keys import Endpoint
-from secagg_protocols.secagg.messages import AdvertiseKeys, KeyList, ShareKeys, ShareList, SharePair
+from secagg_protocols.secagg.messages import (
+    AdvertiseKeys,
+    KeyList,
+    MaskedInput,
+    ShareKeys,
+    ShareList,
+    SharePair,
+    UnmaskAnswer,
+    UnmaskRequest,
+)
 from secagg_protocols.secagg.params import SecAggParams
-from secagg_protocols.secagg.survivors import View
+from secagg_protocols.secagg.standing import (
+    Answered,
+    Place,
+    WantInput,
+    WantKeys,
+    WantShares,
+    WantSurvivors,
+    agreed,
+)
+from secagg_protocols.secagg.survivors import View, check_survivors, reveal_shares
 
 
-@dataclass(frozen=True, slots=True)
-class OwnKeys:
-    """The two key pairs of one session, from start() on."""
-
-    c: KeyPair
-    s: KeyPair
-
-    @property
-    def advertised(self) -> AdvertiseKeys:
-        return AdvertiseKeys(self.c.public, self.s.public)
-
-
-@dataclass(frozen=True, slots=True)
-class Cohort:
-    """Where one client stands in U1. peers: its neighbours' keys by ascending index."""
-
-    session: SessionId
-    size: int
-    index: int
-    peers: dict[int, AdvertiseKeys]
-
-    @property
-    def holders(self) -> list[int]:
-        """Its neighbours and itself, ascending."""
-        return sorted([*self.peers, self.index])
-
-
-@dataclass(frozen=True, slots=True)
-class Dealt:
-    """One client's secrets once it has dealt its shares. sealing: X25519 of c keys, by peer."""
-
-    b: Seed
-    own: SharePair = field(repr=False)
-    sealing: dict[int, Seed]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """held: the pairs that opened, by dealer, its own included. failed: those that did not."""
-
-    view: View
-    held: dict[int, SharePair] = field(repr=False)
-    failed: frozenset[int]
+def begin(randomness: Randomness) -> WantKeys:
+    """Two fresh key pairs, c first (specs/10-secagg.md §4.3)."""
+    c, s = (KeyPair.from_random(randomness(32)) for _ in range(2))
+    return WantKeys(c, s)
 
 
 def join(
-    listed: KeyList, bound: bytes, offer: bytes, me: PartyId, own: OwnKeys, params: SecAggParams
-) -> Cohort:
+    now: WantKeys, listed: KeyList, bound: bytes, offer: bytes, me: PartyId, params: SecAggParams
+) -> Place:
     """Rule C3: session id, graph and neighbours are recomputed; nothing is believed."""
     if me not in listed.members:
         raise RemoteProtocolError("U1 omits this client, whose keys were advertised")
@@ -83,8 +62,8 @@ def join(
     index = ids.index(me)
     if tuple(listed.keys) != binding.neighbours(session, size, params.degree, index):
         raise RemoteProtocolError("the neighbours are not those of the session's graph")
-    check_advertised([own.advertised, *listed.keys.values()])
-    return Cohort(session, size, index, dict(listed.keys))
+    check_advertised([now.advertised, *listed.keys.values()])
+    return Place(session, size, index)
 
 
 def check_advertised(advertised: Iterable[AdvertiseKeys]) -> None:
@@ -101,89 +80,92 @@ def check_advertised(advertised: Iterable[AdvertiseKeys]) -> None:
 
 
 def deal(
-    cohort: Cohort, own: OwnKeys, threshold: int, randomness: Randomness
-) -> tuple[Dealt, ShareKeys]:
+    now: WantKeys, place: Place, listed: KeyList, threshold: int, randomness: Randomness
+) -> tuple[WantShares, ShareKeys]:
     """Shares b and s_sk among the holders and seals each pair to its holder."""
+    peers = dict(listed.keys)
+    holders = sorted([*peers, place.index])
     b = Seed(randomness(Seed.SIZE))
-    points = [1 + holder for holder in cohort.holders]
+    points = [1 + holder for holder in holders]
     b_shares = shamir.split(b, threshold, points, randomness)
-    s_shares = shamir.split(own.s.secret, threshold, points, randomness)
+    s_shares = shamir.split(now.s.secret, threshold, points, randomness)
     pairs = {
-        holder: SharePair(cohort.index, holder, b_share, s_share)
-        for holder, b_share, s_share in zip(cohort.holders, b_shares, s_shares, strict=True)
+        holder: SharePair(place.index, holder, b_share, s_share)
+        for holder, b_share, s_share in zip(holders, b_shares, s_shares, strict=True)
     }
-    sealing = {v: shared_secret(own.c.secret, peer.c_pk) for v, peer in cohort.peers.items()}
-    me = Endpoint(cohort.index, own.c.public)
+    sealing = agreed(now, peers)
+    me = Endpoint(place.index, now.c.public)
     sealed = tuple(
-        keys.seal_pair(sealing[v], cohort.session, me, Endpoint(v, peer.c_pk), pairs[v].encode())
-        for v, peer in cohort.peers.items()
+        keys.seal_pair(sealing[v], place.session, me, Endpoint(v, peer.c_pk), pairs[v].encode())
+        for v, peer in peers.items()
     )
-    commitment = keys.commit(b, cohort.session, cohort.index)
-    return Dealt(b, pairs[cohort.index], sealing), ShareKeys(commitment, sealed)
+    commitment = keys.commit(b, place.session, place.index)
+    dealt = WantShares(now, place, peers, b, pairs[place.index], sealing)
+    return dealt, ShareKeys(commitment, sealed)
 
 
-def open_shares(
-    listed: ShareList, cohort: Cohort, dealt: Dealt, own: OwnKeys, params: SecAggParams
-) -> Opened:
+def open_shares(now: WantShares, listed: ShareList, params: SecAggParams) -> WantInput:
     """Rules C5 and C6: what does not open is missing, and named to the server, nobody else.
 
     Refuses to go on if fewer than t holders, itself included, are in U2, or if fewer than t
     dealers' pairs, its own included, are valid.
     """
-    if cohort.index not in listed.sharers:
+    place = now.place
+    if place.index not in listed.sharers:
         raise RemoteProtocolError("U2 omits this client, whose shares were sent")
-    present = [v for v in cohort.peers if v in listed.sharers]
-    held = {cohort.index: dealt.own}
+    present = [v for v in now.peers if v in listed.sharers]
+    held = {place.index: now.own}
     for v, sealed in zip(present, listed.sealed, strict=True):
-        pair = _open(v, sealed, cohort, dealt, own)
+        pair = _open(v, sealed, now)
         if pair is not None:
             held[v] = pair
     for number, what in ((len(present) + 1, "holders are in U2"), (len(held), "pairs are valid")):
         if number < params.threshold:
             raise RemoteProtocolError(f"{number} {what}, and the threshold is {params.threshold}")
-    holders = frozenset([*present, cohort.index])
-    sharers = encode_bitmap(listed.sharers, cohort.size)
-    view = View(cohort.index, holders, sharers, params.threshold, params.min_survivors)
-    return Opened(view, held, frozenset(present) - held.keys())
+    holders = frozenset([*present, place.index])
+    sharers = encode_bitmap(listed.sharers, place.size)
+    view = View(place.index, holders, sharers, params.threshold, params.min_survivors)
+    s_keys = {v: now.peers[v].s_pk for v in present}
+    return WantInput(place, tuple(now.peers), now.keys.s, now.b, s_keys, view, held)
 
 
-def _open(
-    dealer: int, sealed: bytes, cohort: Cohort, dealt: Dealt, own: OwnKeys
-) -> SharePair | None:
+def _open(dealer: int, sealed: bytes, now: WantShares) -> SharePair | None:
     """None for every failure alike: a wrong tag must not be told from a wrong plaintext."""
-    sender = Endpoint(dealer, cohort.peers[dealer].c_pk)
-    me = Endpoint(cohort.index, own.c.public)
+    place = now.place
+    sender = Endpoint(dealer, now.peers[dealer].c_pk)
+    me = Endpoint(place.index, now.keys.c.public)
     try:
-        data = keys.unseal_pair(dealt.sealing[dealer], cohort.session, sender, me, sealed)
+        data = keys.unseal_pair(now.sealing[dealer], place.session, sender, me, sealed)
         pair = SharePair.decode(data)
         shamir.check_share(pair.b_share)
         shamir.check_share(pair.s_share)
     except (InvalidTag, WireError, InvalidShare):
         return None
-    return pair if (pair.dealer, pair.holder) == (dealer, cohort.index) else None
+    return pair if (pair.dealer, pair.holder) == (dealer, place.index) else None
 
 
 def mask(
-    vector: RingVector,
-    cohort: Cohort,
-    dealt: Dealt,
-    own: OwnKeys,
-    opened: Opened,
-    expander: Expander,
-) -> RingVector:
+    now: WantInput, vector: RingVector, expander: Expander
+) -> tuple[WantSurvivors, MaskedInput]:
     """y = x + self mask ± pairwise masks with every neighbour in U2, in place (rule C7).
 
     Plus for the lower index of a pair, minus for the higher. Also with a dealer whose pair did
     not open: the server cannot know of that before it has the vector.
     """
-    by_owner = [keys.self_keys(dealt.b, cohort.session, cohort.index, len(vector))]
+    session, index = now.place.session, now.place.index
+    by_owner = [keys.self_keys(now.b, session, index, len(vector))]
     signs = [1]
-    me = Endpoint(cohort.index, own.s.public)
-    for v in sorted(opened.view.holders - {cohort.index}):
-        peer = Endpoint(v, cohort.peers[v].s_pk)
-        by_owner.append(keys.pair_keys(own.s.secret, me, peer, cohort.session, len(vector)))
-        signs.append(keys.sign(cohort.index, v))
+    me = Endpoint(index, now.s.public)
+    for v, s_pk in now.s_keys.items():
+        by_owner.append(keys.pair_keys(now.s.secret, me, Endpoint(v, s_pk), session, len(vector)))
+        signs.append(keys.sign(index, v))
     # all keys of a segment at once: the expander goes over the lane only once
     for lane, of_segment in zip(vector, zip(*by_owner, strict=True), strict=True):
         expander(lane, b"".join(of_segment), bytes(sign > 0 for sign in signs))
-    return vector
+    return WantSurvivors(now.place, now.view, now.held), MaskedInput(now.failed, vector)
+
+
+def answer(now: WantSurvivors, request: UnmaskRequest) -> tuple[Answered, UnmaskAnswer]:
+    """Rules C8 and C9. Once it has answered, a client holds no secret of the session."""
+    survivors = check_survivors(now.view, request.survivors)
+    return Answered(), UnmaskAnswer(reveal_shares(survivors, now.held))

@@ -1,0 +1,251 @@
+"""Rows of SecAgg and SecAgg+: what a machine goes on from (specs/10-secagg.md §12).
+
+That a restored machine says the same bytes is a rule of every protocol, and check_protocol's. Here
+is what is in the rows, when they go, and what is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from secagg.errors import LocalProtocolError, StorageError
+from secagg.mask import add_streams
+from secagg.protocol import Session
+from secagg.sansio import Aborted, ClientMachine, Finished, Ignored
+from secagg.testing import counter_randomness
+from secagg.types import SERVER, AbortReason, PartyId
+from secagg_protocols.secagg import SECAGG, SECAGG_PLUS
+from secagg_protocols.secagg.messages import Tag
+from secagg_protocols.secagg.params import SecAggParams, secagg_plus_parameters
+from tests.networks import (
+    COMPLETE,
+    PAYLOAD,
+    REGULAR,
+    Script,
+    inputs_of,
+    network_of,
+    secrets_of,
+    session_of,
+    standing,
+)
+
+Rows = dict[bytes, bytes]
+SCRIPT = Script()
+
+
+def stored(machine: Any, rows: Rows | None = None) -> Rows:
+    """The store after what changed, which is not `rows` itself."""
+    kept = dict(rows or {})
+    for write in machine.writes():
+        if write.value is None:
+            del kept[write.key]  # nothing is deleted that was never there
+        else:
+            kept[write.key] = write.value
+    return kept
+
+
+def fresh_client(
+    params: SecAggParams = COMPLETE, session: Session | None = None, me: int = 0
+) -> ClientMachine:
+    made = session or session_of(params)
+    draw = counter_randomness(b"another process")
+    return SECAGG.client(made, PartyId(me), randomness=draw, expander=add_streams)
+
+
+def restored(rows: Rows, params: SecAggParams = COMPLETE) -> ClientMachine:
+    client = fresh_client(params)
+    client.restore(reversed(rows.items()))
+    return client
+
+
+# A client
+
+
+@pytest.mark.parametrize("received", range(4))
+@pytest.mark.parametrize("given", [True, False], ids=["input", "no-input"])
+def test_rule_c10_a_client_goes_on_where_it_was(received: int, given: bool) -> None:
+    old = SCRIPT.client(received, with_input=given) if given or received < 3 else SCRIPT.client(3)
+    rows = stored(old)
+    new = restored(rows)
+    assert standing(new) == standing(old) and new.phase == old.phase and new.done == old.done
+    assert stored(new) == {}  # nothing has changed
+    old.reconnected(SERVER)
+    new.start()
+    assert new.outgoing() == old.outgoing() != []
+    assert [type(e) is Finished for e in new.events()][-1] == (received == 3)
+    if new.done:
+        return
+    if not given or received < 2:  # the input is in no row
+        new.set_input(inputs_of(6)[PartyId(0)], PAYLOAD)
+    if received:
+        for place in range(received, 3):
+            new.receive(SERVER, SCRIPT.inbox[place])
+        assert [m.data for m in new.outgoing()][-1] == SCRIPT.outbox[-1]
+
+
+def test_rule_c10_what_was_said_before_the_last_answer_is_known_and_not_said_again() -> None:
+    client = restored(stored(SCRIPT.client(3)))
+    client.start()
+    client.outgoing(), client.events()
+    for message, again in zip(SCRIPT.inbox, (0, 0, 1), strict=True):
+        client.receive(SERVER, message)
+        assert len(client.outgoing()) == again
+        assert [type(event) for event in client.events()] == [Ignored]
+
+
+@pytest.mark.parametrize("received", range(4))
+def test_rule_c9_what_a_client_has_forgotten_is_in_no_row(received: int) -> None:
+    """The walk: rows as they would be in a store, after each message."""
+    client = SCRIPT.client(0)
+    rows, ever = stored(client), set(secrets_of(client))
+    for message in SCRIPT.inbox[:received]:
+        client.receive(SERVER, message)
+        client.acknowledged()
+        rows = stored(client, rows)
+        ever |= set(secrets_of(client))
+    known, everything = set(secrets_of(client)), b"|".join(rows.values())
+    assert not {one for one in ever - known if one in everything}
+    assert bool({one for one in known if one in everything}) == (received < 3)
+    assert not any(lane.tobytes() in everything for lane in inputs_of(6)[PartyId(0)])
+    assert not received or set(rows) == {b"state"}
+
+
+def test_the_last_reply_is_a_row_until_it_is_acknowledged() -> None:
+    client = SCRIPT.client(2)
+    rows = stored(client)
+    assert rows[b"reply"].endswith(SCRIPT.outbox[2])
+    client.acknowledged()
+    assert set(stored(client, rows)) == {b"state"}
+    client.receive(SERVER, SCRIPT.inbox[2])
+    rows = stored(client, rows)
+    assert rows[b"reply"].endswith(SCRIPT.outbox[3])
+
+
+@pytest.mark.parametrize("received", range(4))
+def test_a_client_that_ended_is_restored_as_over(received: int) -> None:
+    client = SCRIPT.client(received)
+    rows = stored(client)
+    offer = session_of(COMPLETE).offer("secagg")
+    from secagg_protocols.secagg.messages import Abort
+
+    client.receive(SERVER, Abort(AbortReason.CANCELLED).encode(offer))
+    rows = stored(client, rows)
+    assert set(rows) == {b"state"}
+    new = restored(rows)
+    assert new.done and new.ended == Aborted(AbortReason.CANCELLED)
+    new.start()
+    assert new.events() == [Aborted(AbortReason.CANCELLED)] and not new.outgoing()
+    for message in SCRIPT.inbox:
+        new.receive(SERVER, message)
+        assert not new.outgoing()
+
+
+def test_a_client_that_was_never_started_has_no_rows() -> None:
+    client = fresh_client()
+    assert client.writes() == []
+    client.restore([])
+    client.start()
+    assert len(client.outgoing()) == 1
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda client: client.start(),
+        lambda client: client.set_input(inputs_of(6)[PartyId(0)], PAYLOAD),
+        lambda client: client.abort(AbortReason.CANCELLED),
+        lambda client: client.restore(()),
+        lambda client: client.restore(stored(SCRIPT.client(1)).items()),
+    ],
+    ids=["start", "input", "abort", "empty", "restore"],
+)
+def test_rows_come_first_and_once(begin: Callable[[ClientMachine], None]) -> None:
+    client = fresh_client()
+    begin(client)
+    with pytest.raises(LocalProtocolError, match="restore"):
+        client.restore(stored(SCRIPT.client(1)).items())
+
+
+@pytest.mark.parametrize(
+    ("session", "me"),
+    [
+        (replace(session_of(COMPLETE), nonce=bytes([1]) * 16), 0),
+        (replace(session_of(COMPLETE), payload_digest=bytes(32)), 0),
+        (session_of(COMPLETE), 1),
+    ],
+    ids=["nonce", "task", "party"],
+)
+def test_rows_of_another_session_are_refused(session: Session, me: int) -> None:
+    with pytest.raises(StorageError, match="another session or party"):
+        fresh_client(session=session, me=me).restore(stored(SCRIPT.client(1)).items())
+
+
+@pytest.mark.parametrize("received", range(4))
+def test_rows_that_are_none_are_refused(received: int) -> None:
+    rows = stored(SCRIPT.client(received))
+    for key, value in rows.items():
+        for bad in (b"", b"\2" + value[1:], value[:33], value[:-1], value + b"\0"):
+            if key == b"reply" and bad[:1] == b"\1" and len(bad) > 33:
+                continue  # a reply is whatever was said
+            with pytest.raises(StorageError):
+                fresh_client().restore({**rows, key: bad}.items())
+    with pytest.raises(StorageError):
+        fresh_client().restore({**rows, b"other": rows[b"state"]}.items())
+    with pytest.raises(StorageError):
+        fresh_client().restore([(b"reply", rows[b"reply"])])
+
+
+@pytest.mark.parametrize("received", range(4))
+def test_flipped_rows_are_refused_or_decode_to_a_state(received: int) -> None:
+    """Never anything but a StorageError, whatever the bytes."""
+    body = stored(SCRIPT.client(received))[b"state"]
+    for at in range(33, len(body)):
+        for bit in (1, 128):
+            bad = body[:at] + bytes([body[at] ^ bit]) + body[at + 1 :]
+            client = fresh_client()
+            try:
+                client.restore([(b"state", bad)])
+            except StorageError:
+                continue
+            client.start()
+
+
+def test_a_client_is_carried_in_six_kilobytes() -> None:
+    """secagg+ at n = 100: every message handled by another process, replies handed over with the
+    rows, which 28 bytes of a nonce and a tag seal."""
+    from fractions import Fraction
+
+    from secagg.types import Threat
+
+    params = secagg_plus_parameters(Threat(100, Fraction(1, 10), Fraction(1, 5)))
+    assert isinstance(params, SecAggParams) and params.degree == 38
+    network = network_of(params, info=SECAGG_PLUS)
+    network.start()
+    sizes = []
+    client = network.clients[PartyId(3)]
+    rows = {}
+    while not network.server.done:
+        client.acknowledged()
+        rows = stored(client, rows)
+        sizes.append(sum(map(len, (*rows, *rows.values()))) + 28)
+        network.step()
+    assert max(sizes) <= 6 << 10 and min(sizes) > 32, sizes
+    assert Tag.UNMASK_ANSWER in {m.data[2] for m in network.sent if m.sender == 3}
+
+
+def test_the_repr_of_a_write_shows_no_row() -> None:
+    for write in SCRIPT.client(1).writes():
+        assert write.value is not None and repr(write.value)[2:12] not in repr(write)
+
+
+def test_regular_graphs_restore_too() -> None:
+    script = Script(REGULAR)
+    for received in range(4):
+        old = script.client(received)
+        new = fresh_client(REGULAR)
+        new.restore(stored(old).items())
+        assert standing(new) == standing(old)
