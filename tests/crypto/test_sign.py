@@ -1,4 +1,4 @@
-"""Ed25519 against RFC 8032 in Python integers (tests/vectors/rfc8032.py), at its edges."""
+"""Ed25519 against RFC 8032 in Python integers (specs/reference/rfc8032.py), at its edges."""
 
 from __future__ import annotations
 

@@ -19,24 +19,11 @@ import pytest
 import verify
 from additive_stage import AdditiveStage
 
-HERE = Path(__file__).parent
+REFERENCE = Path(verify.__file__).parent
 PATHS = sorted(generate.FOLDER.glob("*.json"))
 FILES = {path.stem: json.loads(path.read_text()) for path in PATHS}
 SESSIONS = [name for name, scenario in FILES.items() if "setup" in scenario]
-VERIFIER = [
-    "verify.py",
-    "checks.py",
-    "model.py",
-    "model_server.py",
-    "model_rebuilding.py",
-    "model_additive.py",
-    "model_additive_server.py",
-    "blocks.py",
-    "planning.py",
-    "additive_blocks.py",
-    "rfc8032.py",
-    "rfc9180.py",
-]
+VERIFIER = sorted(path.name for path in REFERENCE.glob("*.py"))
 BATCHES = ["additive-n4-m3", "additive-direct-mixed"]
 KEYS = {"about", "spec", "expect", "operations"}
 
@@ -99,7 +86,7 @@ def test_independent_verifier_agrees(name):
 
 def test_verifier_runs_alone():
     """By itself, with nothing of this repository on its path but its own folder."""
-    script = [sys.executable, "-I", "-c", _RUN_ISOLATED, str(HERE)]
+    script = [sys.executable, "-I", "-c", _RUN_ISOLATED, str(REFERENCE)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(PATHS)} of {len(PATHS)} vector files agree" in done.stdout
@@ -120,7 +107,7 @@ sys.exit(verify.main())
 
 @pytest.mark.parametrize("name", VERIFIER)
 def test_verifier_imports_neither_package(name):
-    tree = ast.parse((HERE / name).read_text())
+    tree = ast.parse((REFERENCE / name).read_text())
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -130,7 +117,7 @@ def test_verifier_imports_neither_package(name):
     roots = {module.split(".")[0] for module in imported}
     own = {name.removesuffix(".py") for name in VERIFIER} | {"cryptography", "nacl"}
     assert roots <= own | set(sys.stdlib_module_names)
-    assert "importlib" not in roots and "__import__" not in (HERE / name).read_text()
+    assert "importlib" not in roots and "__import__" not in (REFERENCE / name).read_text()
 
 
 @pytest.mark.parametrize("name", [*(n for n in SESSIONS if n.startswith("round-n5")), *BATCHES])

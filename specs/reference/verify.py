@@ -1,4 +1,4 @@
-"""Checks every vector against the specification alone: `python tests/vectors/verify.py`.
+"""Checks every vector against the specification alone: `python specs/reference/verify.py`.
 
 With blocks.py, checks.py and the models a second implementation, written from specs/ and importing
 neither package. Each scenario is acted out by models of client and server; whatever an operation
@@ -20,7 +20,7 @@ from blocks import Refused
 from model import Client, Common
 from model_server import Server
 
-FOLDER = Path(__file__).parents[2] / "specs" / "vectors" / "v1"
+FOLDER = Path(__file__).parents[1] / "vectors" / "v1"
 Data = dict[str, Any]
 
 
