@@ -14,6 +14,7 @@ from typing import Any
 
 from secagg.effects import Write
 from secagg.sansio import Outgoing
+from secagg.store.base import NAMESPACE_SIZE, OWNER_SIZE
 from secagg.store.sqlite import SqliteStore
 from secagg.transport import websocket
 from secagg.types import PartyId, server_id
@@ -56,7 +57,7 @@ class Moment:
 
 
 def row_name(write: Write) -> str:
-    kind = write.key[:1]
+    kind = write.key[NAMESPACE_SIZE + OWNER_SIZE :][:1]
     if kind == b"r" and write.value:
         return REPORT_STATES[write.value[0]]
     if kind == b"b" and write.value:
