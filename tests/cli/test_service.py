@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,8 @@ from secagg.cli.serve import serve
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
 from tests.cli import contract
+from tests.processes.fleet import Commands
 
-ROOT = Path(__file__).parents[2]
 LENGTH = 30
 SERVE = ["--clients", "3", "--length", str(LENGTH), "--bits", "16", "--corrupt", "0"]
 SERVE += ["--dropout", "0", "--protocol", "secagg", "--json"]
@@ -42,30 +40,11 @@ KEYS = {
 }
 PHASES = {"advertise-keys", "share-keys", "masked-input", "unmask"}
 
-Start = Callable[..., subprocess.Popen[str]]
-
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
-
-    def command(name: str, *arguments: str) -> subprocess.Popen[str]:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "protocols")])
-        code = f"import typer; from secagg.cli.{name} import {name}; typer.run({name})"
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield command
-    for process in started:
-        process.kill()
-        process.communicate()
+def start(tmp_path: Path) -> Iterator[Commands]:
+    with closing(Commands(tmp_path)) as commands:
+        yield commands
 
 
 def url(port_file: Path) -> str:
@@ -76,23 +55,13 @@ def url(port_file: Path) -> str:
     return f"ws://127.0.0.1:{int(port_file.read_text())}"
 
 
-def answer(process: subprocess.Popen[str], code: int = 0) -> tuple[dict[str, Any], str]:
-    """Exactly one JSON object on standard output, and standard error."""
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    (line,) = out.splitlines()
-    data = json.loads(line)
-    assert isinstance(data, dict)
-    return data, err
-
-
 def invoke(command: Callable[..., None], *arguments: str) -> Result:
     app = typer.Typer()
     app.command()(command)
     return CliRunner().invoke(app, arguments)
 
 
-def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_path: Path) -> None:
+def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Commands, tmp_path: Path) -> None:
     vectors = [np.linspace(-1, 1, LENGTH) * (i + 1) / 3 for i in range(3)]
     for i, values in enumerate(vectors):
         np.save(tmp_path / f"{i}.npy", values)
@@ -114,7 +83,7 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
         start("join", where, "--input", str(tmp_path / f"{i}.npy"), *pin, "--json")
         for i, pin in enumerate(pins)
     ]
-    told, err = answer(server)
+    told, err = server.answer()
     contract.check("serve", told)
     assert told.keys() >= KEYS and told["exact"] is None and told["client_seconds"] is None
     assert (told["contributors"], told["dropped"], len(told["rounds"])) == (3, 0, 2)
@@ -129,7 +98,7 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
     assert np.abs(mean - sum(vectors) / 3).max() <= agreed.max_error
 
     for i, process in enumerate(clients):
-        data, err = answer(process)
+        data, err = process.answer()
         contract.check("join", data)
         assert data.keys() >= KEYS and data["exact"] is None and data["server_seconds"] is None
         assert (data["contributors"], data["dropped"], len(data["rounds"])) == (3, 0, 2)
@@ -140,7 +109,7 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Start, tmp_pat
 
 
 @pytest.mark.parametrize("lane", [[], ["--clipped"]])
-def test_clipping_is_told_on_both_sides(start: Start, tmp_path: Path, lane: list[str]) -> None:
+def test_clipping_is_told_on_both_sides(start: Commands, tmp_path: Path, lane: list[str]) -> None:
     """Row 82 on the command line: every client its own count, in its JSON and in one warning a
     round; the server how many in all, where the plan has the lane, else that it cannot know."""
     for i in range(3):
@@ -151,26 +120,26 @@ def test_clipping_is_told_on_both_sides(start: Start, tmp_path: Path, lane: list
     for i in range(3):
         given = ["--input", str(tmp_path / f"{i}.npy"), "--json"]
         clients.append(start("join", where, *given))
-    told, err = answer(server)
+    told, err = server.answer()
     assert "clients clip what they have for 'update' beyond ±1.0" in err
     assert ("only with --clipped does the plan tell how many" in err) == (not lane)
     assert told["clipped"] == (3 if lane else None)
     assert err.count("clients clipped 3 elements") == (2 if lane else 0)
     for i, process in enumerate(clients):
-        data, err = answer(process)
+        data, err = process.answer()
         assert (data["clipped"], [one["clipped"] for one in data["rounds"]]) == (i, [i, i])
         warned = f"{i} of {LENGTH} elements of field 'update' lay beyond ±1.0 and were clipped"
         assert err.count(warned) == (2 if i else 0)
 
 
 def test_too_few_clients_is_an_exit_code_and_sigterm_a_clean_end(
-    start: Start, tmp_path: Path
+    start: Commands, tmp_path: Path
 ) -> None:
     """Row 92, and row 39 seen from the command line."""
     np.save(tmp_path / "0.npy", np.zeros(LENGTH))
     port = ["--port-file", str(tmp_path / "port")]
     server = start("serve", *SERVE, *port, "--wait", "0.1")
-    failed, err = answer(server, code=1)
+    failed, err = server.answer(code=1)
     assert (failed["contributors"], failed["rounds"][0]["error"]) == (0, "below-threshold")
     assert "0 of 3 clients" in err
 
@@ -179,18 +148,18 @@ def test_too_few_clients_is_an_exit_code_and_sigterm_a_clean_end(
     stopped = start("join", url(tmp_path / "port"), "--input", str(tmp_path / "0.npy"), "--json")
     left = start("join", url(tmp_path / "port"), "--input", str(tmp_path / "0.npy"), "--json")
     for process in (stopped, left):
-        assert process.stderr is not None and "connected" in process.stderr.readline()
-    stopped.send_signal(signal.SIGTERM)
-    assert answer(stopped, code=143)[0]["rounds"] == []
-    server.send_signal(signal.SIGTERM)
-    data, err = answer(server, code=143)
+        process.until("connected")
+    stopped.signal(signal.SIGTERM)
+    assert stopped.answer(code=143)[0]["rounds"] == []
+    server.signal(signal.SIGTERM)
+    data, err = server.answer(code=143)
     assert data.keys() >= KEYS and data["rounds"] == [] and "Traceback" not in err
-    data, err = answer(left, code=2)
+    data, err = left.answer(code=2)
     assert data["error"] == "TransportError" and "Traceback" not in err
 
 
 def test_a_mean_whose_folder_is_gone_is_not_lost(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was checked before may have changed by the end."""
     spare, folder = tmp_path / "spare", tmp_path / "folder"
@@ -204,8 +173,8 @@ def test_a_mean_whose_folder_is_gone_is_not_lost(
     np.save(tmp_path / "v.npy", np.full(LENGTH, 0.5))
     vector = str(tmp_path / "v.npy")
     for process in [start("join", where, "--input", vector, "--json") for _ in range(3)]:
-        answer(process)
-    told, err = answer(server, code=1)
+        process.answer()
+    told, err = server.answer(code=1)
     assert told["contributors"] == 3 and Path(told["out"]).is_relative_to(spare)
     assert told["out"] in err and "folder is not a folder" in err
     assert np.abs(np.load(told["out"], allow_pickle=False) - 0.5).max() < 1e-4

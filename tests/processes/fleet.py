@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,54 +84,129 @@ class Child:
                 os.kill(self.pid, number)
 
 
-class Nursery:
-    """See tests/processes/nursery.py."""
+@cache
+def door() -> str:
+    """Where the nursery of this process is spoken to. It starts when first asked for, and ends when
+    this process does, as then its standard input ends."""
+    modules = os.pathsep.join([str(ROOT), str(ROOT / "protocols")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.processes.nursery"],
+        env={**os.environ, "PYTHONPATH": modules, "OPENBLAS_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    atexit.register(process.wait, LIMIT)
+    atexit.register(process.stdin.close)
+    path = process.stdout.readline().rstrip("\n")
+    assert path, "the nursery did not start"
+    return path
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+
+def order(argv: Sequence[str], out: Path, err: Path, faults: Sequence[Fault] = ()) -> bytes:
+    """To start a child as if from here; its files are there at once, and it opens them later."""
+    for file in (out, err):
+        file.write_bytes(b"")
+    what = {"argv": list(argv), "out": str(out), "err": str(err), "faults": list(faults)}
+    return json.dumps({**what, "cwd": os.getcwd(), "env": dict(os.environ)}).encode() + b"\n"
+
+
+class Command:
+    """One command of the nursery for a test that awaits nothing: what it needs of a Popen."""
+
+    def __init__(self, out: Path, err: Path, *argv: object) -> None:
+        self.out, self.err = out, err
+        self.returncode: int | None = None
+        self._link = socket.socket(socket.AF_UNIX)
+        self._link.settimeout(LIMIT)
+        self._link.connect(door())
+        self._link.sendall(order([str(word) for word in argv], out, err))
+        self._told = self._link.makefile("rb")
+        self.pid: int = json.loads(self._told.readline())["pid"]
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = int(json.loads(self._told.readline())["status"])
+        return self.returncode
+
+    def answer(self, code: int = 0) -> tuple[dict[str, Any], str]:
+        """Its one JSON object, once it has ended as expected, and standard error."""
+        assert self.wait() == code, self.err.read_text()
+        (line,) = self.out.read_text().splitlines()
+        data = json.loads(line)
+        assert isinstance(data, dict)
+        return data, self.err.read_text()
+
+    def until(self, said: str) -> None:
+        """Until that stands in its standard error."""
+        deadline = time.monotonic() + LIMIT
+        while said not in self.err.read_text():
+            assert time.monotonic() < deadline, said
+            time.sleep(0.02)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def close(self) -> None:
+        """It is killed, if it has not ended."""
+        self._told.close()
+        self._link.close()
+
+
+class Commands:
+    """Those of one test, which end with it. files: where what they say is kept."""
+
+    def __init__(self, files: Path) -> None:
+        self._files = files
+        self._started: list[Command] = []
+
+    def __call__(self, *argv: object) -> Command:
+        stem = self._files / f"said-{len(self._started)}"
+        one = Command(stem.with_suffix(".out"), stem.with_suffix(".err"), *argv)
+        self._started.append(one)
+        return one
+
+    def close(self) -> None:
+        for one in self._started:
+            one.close()
+
+
+class Nursery:
+    """A process of this process's nursery, see tests/processes/nursery.py."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
         self._born: asyncio.Queue[int] = asyncio.Queue()
         self._turn = asyncio.Lock()
         self._status: dict[int, asyncio.Future[int]] = {}
-        self._reader = asyncio.create_task(self._read())
+        self._reader = asyncio.create_task(self._read(reader))
 
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator[Nursery]:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "protocols")])
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.processes.nursery"),
-            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout is not None and process.stdin is not None
-        assert json.loads(await process.stdout.readline()) == {"ready": True}
-        nursery = cls(process)
+        nursery = cls(*await asyncio.open_unix_connection(door()))
         try:
             yield nursery
         finally:
-            process.stdin.close()  # it kills what is left
-            await process.wait()
+            nursery._writer.write_eof()  # it kills what is left
             await nursery._reader
+            nursery._writer.close()
+            await nursery._writer.wait_closed()
 
     async def start(
         self, argv: Sequence[str], out: Path, err: Path, faults: Sequence[Fault]
     ) -> Child:
-        order = {"argv": list(argv), "out": str(out), "err": str(err), "faults": list(faults)}
-        for file in (out, err):
-            file.write_bytes(b"")  # the child opens them after this returns
-        assert self._process.stdin is not None
         async with self._turn:  # whoever asks gets its own child
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._writer.write(order(argv, out, err, faults))
             pid = await self._born.get()
         return Child(pid, out, err, self._future(pid))
 
     def _future(self, pid: int) -> asyncio.Future[int]:
         return self._status.setdefault(pid, asyncio.get_running_loop().create_future())
 
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        async for line in reader:
             told = json.loads(line)
             if "pid" in told:
                 self._born.put_nowait(told["pid"])

@@ -1,25 +1,35 @@
-"""A process that forks servers: real ones, each with its own life and death, but started at once.
+"""A process that forks commands: real ones, each with its own life and death, but started at once.
 
-Importing the compiler takes a second, and the tests here start more than a hundred servers. The
-nursery imports it once; each child then runs the program's command line, as typed. It is driven by
-lines of JSON: {"argv", "out", "err", "faults"} starts a child and is answered by {"pid"}, and
-{"ended", "status"} follows when that one ends. faults: see `mortal`.
+Importing the compiler and loading the kernels takes two seconds of a processor, and the tests start
+some two hundred commands. The nursery does both once; each child then runs the program's command
+line, as typed. Whoever connects to its socket, whose path it prints, is given a process of its own
+to talk to, by lines of JSON: {"argv", "out", "err", "faults", "cwd", "env"} starts a child and is
+answered by {"pid"}, and {"ended", "status"} follows when that one ends. Children end with their
+link, and all of it when standard input does. faults: see `mortal`.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
+import shutil
 import signal
+import socket
 import sys
+import tempfile
+import threading
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 POLL = 0.01
 """Seconds between two looks for children that ended."""
 
 LOADED = (
+    "secagg.cli.collect",
+    "secagg.cli.join",
     "secagg.cli.serve",
     "secagg_protocols.reports.leader",
     "secagg_protocols.reports.helper",
@@ -32,24 +42,53 @@ LOADED = (
 
 
 def main() -> None:
+    """What it leaves is removed by itself alone: a child that exits unwinds through here too."""
     prepare()
+    folder = Path(tempfile.mkdtemp(prefix="nursery-"))
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(str(folder / "door"))
+    door.listen(64)
+    print(door.getsockname(), flush=True)
+    while True:
+        readable, _, _ = select.select([0, door], [], [], 1)
+        if 0 in readable:  # it says nothing: it has ended
+            break
+        if door in readable:
+            link, _ = door.accept()
+            if not os.fork():
+                door.close()
+                serve(link)
+                raise SystemExit
+            link.close()
+        while has_ended():
+            pass
+    shutil.rmtree(folder)
+
+
+def has_ended() -> bool:
+    try:
+        return bool(os.waitpid(-1, os.WNOHANG)[0])
+    except ChildProcessError:
+        return False
+
+
+def serve(link: socket.socket) -> None:
     children: set[int] = set()
-    tell({"ready": True})
     buffered = b""
     while True:
-        readable, _, _ = select.select([0], [], [], POLL)
+        readable, _, _ = select.select([link], [], [], POLL if children else None)
         if readable:
-            data = os.read(0, 1 << 16)
+            data = link.recv(1 << 16)
             if not data:
                 break
             *lines, buffered = (buffered + data).split(b"\n")
             for line in lines:
-                children.add(start(json.loads(line)))
+                children.add(start(link, json.loads(line)))
         for pid in list(children):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 children.remove(pid)
-                tell({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+                tell(link, {"ended": pid, "status": os.waitstatus_to_exitcode(status)})
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -63,24 +102,35 @@ def prepare() -> None:
 
     from secagg import sim
     from secagg.cli import app
-    from secagg.fields import Integer
+    from secagg.fields import FixedPoint, Integer
     from secagg.plans import choose
 
     CliRunner().invoke(app, ["serve", "--role", "helper"])  # it is refused, and all is imported
+    # loads the kernels
+    several = choose.plan(clients=3, fields={"update": Integer(1, 5)}, dropout=0, servers=2)
+    sim.simulate(several, lambda me: {"update": [me]})
+    one = choose.plan(
+        clients=3, fields={"update": FixedPoint(1000, 1.0, 16)}, dropout=0, protocol="secagg"
+    )
+    sim.simulate(one, lambda me: {"update": [0.5] * 1000})
+    if threading.active_count() > 1:
+        raise SystemExit("the nursery may fork no threads")
+    gc.collect()
+    gc.freeze()  # no child goes through what is shared and so copies it
 
-    plan = choose.plan(clients=3, fields={"update": Integer(1, 5)}, dropout=0, servers=2)
-    sim.simulate(plan, lambda me: {"update": [me]})  # loads the kernels
 
-
-def start(order: dict[str, Any]) -> int:
+def start(link: socket.socket, order: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
-        tell({"pid": pid})
+        tell(link, {"pid": pid})
         return pid
+    link.close()
     for name, descriptor in (("out", 1), ("err", 2)):
         file = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(file, descriptor)
+        os.close(file)
     os.close(0)
+    os.open(os.devnull, os.O_RDONLY)
     run(order)
     raise SystemExit  # not reached: the program exits
 
@@ -91,13 +141,15 @@ def run(order: dict[str, Any]) -> None:
 
     for fault in order["faults"]:
         mortal.arm(fault)
+    os.chdir(order["cwd"])
+    os.environ.update(order["env"])
+    tempfile.tempdir = None
     sys.argv = ["secagg", *order["argv"]]
     app()
 
 
-def tell(what: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+def tell(link: socket.socket, what: dict[str, Any]) -> None:
+    link.sendall(json.dumps(what).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +18,22 @@ from typer.testing import CliRunner
 from secagg.cli import app
 from secagg.plans.task import Task
 from tests.cli import contract
-from tests.processes.fleet import LENGTH, LIMIT, ROOT, Fleet, Nursery, free_ports, plain_sum
-
-Start = Callable[..., subprocess.Popen[str]]
+from tests.processes.fleet import (
+    LENGTH,
+    LIMIT,
+    Command,
+    Commands,
+    Fleet,
+    Nursery,
+    free_ports,
+    plain_sum,
+)
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
-
-    def command(*arguments: object) -> subprocess.Popen[str]:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "protocols")])
-        process = subprocess.Popen(
-            [sys.executable, "-m", "secagg.cli", *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield command
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def answer(process: subprocess.Popen[str], code: int = 0) -> tuple[dict[str, Any], str]:
-    out, err = process.communicate(timeout=LIMIT)
-    assert process.returncode == code, err
-    (line,) = out.splitlines()
-    data = json.loads(line)
-    assert isinstance(data, dict)
-    return data, err
+def start(tmp_path: Path) -> Iterator[Commands]:
+    with closing(Commands(tmp_path)) as commands:
+        yield commands
 
 
 def told(*arguments: object) -> dict[str, Any]:
@@ -64,7 +44,7 @@ def told(*arguments: object) -> dict[str, Any]:
     return data
 
 
-def test_files_in_and_a_mean_out(start: Start, tmp_path: Path) -> None:
+def test_files_in_and_a_mean_out(start: Commands, tmp_path: Path) -> None:
     """The whole of docs/several-servers.md, with a leader that is stopped and resumes."""
     public = [told("keys", "--out", tmp_path / f"{i}.key")["public"] for i in range(3)]
     collector = told("keys", "--out", tmp_path / "c.key", "--collector")
@@ -77,7 +57,7 @@ def test_files_in_and_a_mean_out(start: Start, tmp_path: Path) -> None:
     ports = free_ports(3)
     urls = [f"ws://127.0.0.1:{port}" for port in ports]
 
-    def server(index: int) -> subprocess.Popen[str]:
+    def server(index: int) -> Command:
         role = ["--role", "helper"] if index else ["--role", "leader", "--peer", urls[1]]
         peers = [] if index else ["--peer", urls[2]]
         files = ["--task", task, "--key", tmp_path / f"{index}.key"]
@@ -90,25 +70,25 @@ def test_files_in_and_a_mean_out(start: Start, tmp_path: Path) -> None:
     for i, values in enumerate(vectors):
         np.save(tmp_path / f"{i}.npy", values)
 
-    def client(i: int, *pin: object) -> subprocess.Popen[str]:
+    def client(i: int, *pin: object) -> Command:
         vector = ["--input", tmp_path / f"{i}.npy", "--task", task]
         return start("join", urls[0], *vector, *pin, "--json")
 
-    first, err = answer(client(0))
+    first, err = client(0).answer()
     assert first["stored"] and first["bytes_up"] == made["plan"]["upload_bytes"]
     assert Task.decode(task.read_bytes()).plan.explain() in err and made["digest"] in err
-    servers[0].send_signal(signal.SIGTERM)
-    stopped, _ = answer(servers[0], code=143)
+    servers[0].signal(signal.SIGTERM)
+    stopped, _ = servers[0].answer(code=143)
     assert stopped["batches"] == [] and stopped["server"] == 0
     servers[0] = server(0)
     for process in [client(i, "--task-digest", made["digest"]) for i in (1, 2)]:
-        data, err = answer(process)
+        data, err = process.answer()
         assert data["stored"] and err == ""
         contract.check("join --task", data)
 
     files = ["--out", tmp_path / "mean.npy", "--sum", tmp_path / "sum.npy"]
     key = ["--task", task, "--key", tmp_path / "c.key"]
-    got, _ = answer(start("collect", *urls, *key, *files, "--json"))
+    got, _ = start("collect", *urls, *key, *files, "--json").answer()
     contract.check("collect", got)
     assert got["contributors"] == 3 and got["exact"] is None and got["weight"] == 3
     bound = got["error_bounds"]["update"]
@@ -116,13 +96,13 @@ def test_files_in_and_a_mean_out(start: Start, tmp_path: Path) -> None:
     assert np.abs(mean - sum(vectors) / 3).max() <= bound
     assert np.allclose(np.load(tmp_path / "sum.npy", allow_pickle=False), mean * 3)
     for index, process in enumerate(servers):
-        data, _ = answer(process)
+        data, _ = process.answer()
         contract.check("serve --role", data)
         assert data["server"] == index and [b["error"] for b in data["batches"]] == [None]
         assert data["task_digest"] == made["digest"]
     assert (data["exact"], data["client_seconds"]) == (None, None)
     # the epoch is over: the store says so to whoever starts the server again
-    refused, _ = answer(server(1), code=2)
+    refused, _ = server(1).answer(code=2)
     assert refused["error"] == "PolicyRefused"
 
 
@@ -138,7 +118,7 @@ async def test_clients_that_vanish_after_sending_are_in_the_sum(tmp_path: Path) 
 
 
 async def test_a_server_that_is_missing_is_named_and_there_is_no_sum(
-    tmp_path: Path, start: Start
+    tmp_path: Path, start: Commands
 ) -> None:
     """Row 65: after the lock, without server 2; and again when it is back."""
     async with Nursery.open() as nursery:
@@ -147,7 +127,7 @@ async def test_a_server_that_is_missing_is_named_and_there_is_no_sum(
         await fleet.report_all(range(4))
         key = ["--task", tmp_path / "task", "--key", tmp_path / "collector.key"]
         out = ["--out", tmp_path / "mean.npy", "--timeout", 2, "--json"]
-        refused, err = answer(start("collect", *fleet.urls, *key, *out), code=1)
+        refused, err = start("collect", *fleet.urls, *key, *out).answer(code=1)
         assert refused["error"] == "Aborted" and "server 2" in refused["message"], err
         assert not (tmp_path / "mean.npy").exists()
         assert await fleet.children[2].ended() == -signal.SIGKILL
