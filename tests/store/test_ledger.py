@@ -22,6 +22,7 @@ from secagg.store import tables
 from secagg.store.base import Ledger
 from secagg.store.ledger import SqliteLedger
 from secagg.store.memory import MemoryLedger
+from tests.store import faults
 
 KEY, ONE, OTHER = bytes(32), b"1" * 32, b"2" * 32
 SESSION = b"session"
@@ -144,8 +145,8 @@ def name(number):
 """
 
 
-def _child(code: str, path: Path, *before: str, **options: object) -> subprocess.Popen[str]:
-    command = [*before, sys.executable, "-c", CHILD + code, str(path), *options.pop("args", ())]  # type: ignore[misc]
+def _child(code: str, path: Path, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD + code, str(path), *options.pop("args", ())]  # type: ignore[misc]
     root = Path(__file__).parents[2]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=root, **options
@@ -270,54 +271,36 @@ def test_a_ledger_is_not_carried_across_a_fork(tmp_path: Path) -> None:
 
 # Rows 90, 95, 96: dying and failing at every system call
 
-CLAIMING = """
+CLAIMING = (
+    CHILD
+    + """
 print("opening", flush=True)
+ledger = None
 try:
-    with SqliteLedger.open(path) as ledger:
-        for number in range(2):
-            ledger.claim(name(number), name(number))
-            print("claimed", flush=True)
-        ledger.key(b"session")
-        print("key", flush=True)
-        ledger.end(b"session")
-        print("ended", flush=True)
-        ledger.claim(name(0), name(0))  # known already, and synced all the same
-        print("known", flush=True)
+    ledger = SqliteLedger.open(path)
+    for number in range(2):
+        ledger.claim(name(number), name(number))
+        print("claimed", flush=True)
+    ledger.key(b"session")
+    print("key", flush=True)
+    ledger.end(b"session")
+    print("ended", flush=True)
+    ledger.claim(name(0), name(0))  # known already, and synced all the same
+    print("known", flush=True)
 except StorageError:
     print("stopped", flush=True)
     try:
-        ledger.claim(name(9), name(9))
-        print("accepted after a failure")
-    except (StorageError, NameError):
+        ledger and ledger.claim(name(9), name(9))
+        print("accepted " * (ledger is not None))
+    except StorageError:
         pass
 """
+)
 SAID = ["opening", "claimed", "claimed", "key", "ended", "known"]
-WATCHED = ("fsync", "fdatasync", "ftruncate", "pwrite64", "rename", "unlink")
-STRIDES = {} if "SECAGG_SOAK" in os.environ else {"pwrite64": 7, "fdatasync": 3, "unlink": 3}
-"""Of these there are many in each call, and what lies between two of them is alike."""
-needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-
-
-def _traced(path: Path, *arguments: str) -> tuple[list[str], int, list[str]]:
-    """What the child said, its return code, and its calls of `WATCHED` and write."""
-    trace = path.with_name("trace")
-    watched = ",".join([*WATCHED, "write", "rename", "unlink"])
-    strace = ["strace", "-f", "-y", "-o", str(trace), "-e", f"trace={watched}", *arguments]
-    with _child(CLAIMING, path, *strace) as child:
-        said = child.communicate()[0].split()
-    return (
-        said,
-        child.returncode,
-        [line.split(" ", 1)[1] for line in trace.read_text().splitlines()],
-    )
-
-
-def _counts(calls: list[str]) -> dict[str, int]:
-    return {name: sum(call.strip().startswith(name + "(") for call in calls) for name in WATCHED}
 
 
 def _nothing_acknowledged_is_lost(path: Path, said: list[str]) -> None:
-    assert "after" not in said
+    assert "accepted" not in said
     with SqliteLedger.open(path) as ledger:
         for number in range(said.count("claimed")):
             with pytest.raises(Spent):
@@ -328,26 +311,22 @@ def _nothing_acknowledged_is_lost(path: Path, said: list[str]) -> None:
         ledger.claim((9).to_bytes(32), OTHER)  # nothing that was refused was claimed
 
 
-@needs_strace
+@faults.needs_strace
 def test_killed_at_every_call_of_the_system_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """Row 90: SIGKILL before each write, sync, truncation and rename, from the file's making on."""
-    said, code, calls = _traced(tmp_path / "whole.db")
-    if not said or code:
-        pytest.skip("strace may not trace here")
-    assert said == SAID
+    traced = faults.whole(CLAIMING, tmp_path / "whole.db")
+    assert traced.said == SAID
     seen = set()
-    for name, count in _counts(calls).items():
-        for nth in range(1, count + 1, STRIDES.get(name, 1)):
-            path = tmp_path / f"{name}-{nth}" / "ledger.db"
-            path.parent.mkdir()
-            said, code, _ = _traced(path, "-e", f"inject={name}:signal=KILL:when={nth}")
-            assert code == -signal.SIGKILL and said == SAID[: len(said)]
-            _nothing_acknowledged_is_lost(path, said)
-            seen.add(len(said))
+    for name in faults.WATCHED:
+        for nth, path in faults.in_folders(tmp_path, name, traced.places(name)):
+            died = faults.run(CLAIMING, path, "-e", f"inject={name}:signal=KILL:when={nth}")
+            assert died.code == -signal.SIGKILL and died.said == SAID[: len(died.said)]
+            _nothing_acknowledged_is_lost(path, died.said)
+            seen.add(len(died.said))
     assert seen >= set(range(1, len(SAID))), "every stage died once"
 
 
-@needs_strace
+@faults.needs_strace
 @pytest.mark.parametrize(
     ("error", "names"),
     [
@@ -364,31 +343,37 @@ def test_a_disk_that_is_full_or_fails_stops_the_ledger(
     SQLite passes over an error of syncing the folder, for the name of its journal. That name was
     made when the ledger was, and stays.
     """
-    said, code, calls = _traced(tmp_path / "whole.db")
-    if not said or code:
-        pytest.skip("strace may not trace here")
+    traced = faults.whole(CLAIMING, tmp_path / "whole.db")
     for name in names:
-        own = [call for call in calls if call.strip().startswith(name + "(")]
-        nths = [i for i, call in enumerate(own, start=1) if f"<{tmp_path}>" not in call]
-        for nth in nths[:: STRIDES.get(name, 1)]:
-            path = tmp_path / f"{name}-{nth}" / "ledger.db"
-            path.parent.mkdir()
-            said, code, _ = _traced(path, "-e", f"inject={name}:error={error}:when={nth}")
-            assert code == 0 and said[-1] == "stopped" and said[:-1] == SAID[: len(said) - 1]
+        numbers = traced.places(name, beside=tmp_path)
+        for nth, path in faults.in_folders(tmp_path, name, numbers):
+            said = faults.run(CLAIMING, path, "-e", f"inject={name}:error={error}:when={nth}").said
+            assert said[-1] == "stopped" and said[:-1] == SAID[: len(said) - 1]
             _nothing_acknowledged_is_lost(path, said)
 
 
-@needs_strace
+@faults.needs_strace
+def test_a_ledger_whose_folder_may_not_be_written_any_more(tmp_path: Path) -> None:
+    """Row 101: permission is lost between two calls; root would pass over a mode."""
+    faults.whole(CLAIMING, tmp_path / "whole.db")
+    path = tmp_path / "ledger.db"
+    SqliteLedger.open(path).close()
+    for nth in (2, 4):
+        journal = f"{path}-journal"
+        fault = ("-P", journal, "-e", f"inject=openat:error=EACCES:when={nth}+")
+        said = faults.run(CLAIMING, path, *fault).said
+        assert said[-1] == "stopped" and 0 < len(said) < len(SAID)
+        _nothing_acknowledged_is_lost(path, said)
+
+
+@faults.needs_strace
 def test_what_is_acknowledged_was_synced(tmp_path: Path) -> None:
     """Row 96: after the last write or truncation of each call comes a sync of that file, also where
     the claim is known already: it may be somebody's who died before the sync."""
-    said, code, calls = _traced(tmp_path / "ledger.db")
-    if not said or code:
-        pytest.skip("strace may not trace here")
     dirty: set[str] = set()
     syncs = 0
-    for call in calls:
-        name, _, rest = call.strip().partition("(")
+    for call in faults.whole(CLAIMING, tmp_path / "ledger.db").calls:
+        name, _, rest = call.partition("(")
         file = rest.partition("<")[2].partition(">")[0]
         if name in ("pwrite64", "ftruncate"):
             dirty.add(file)

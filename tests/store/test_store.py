@@ -128,6 +128,7 @@ def test_a_namespace_ends_within_the_batch_that_says_how(store: Store) -> None:
     """03 §1.4: what a session leaves is its end, and nobody else's rows are touched."""
     other, end = b"\xff" * 16 + b"\x00k", NAMESPACE + b"\x00end"
     store.commit([Write(K + b"%d" % i, b"v") for i in range(20)] + [Write(other, b"v")])
+    store.commit([Write(end, b"not yet")])
     store.commit([Write(K + b"late", b"v"), forget(NAMESPACE), Write(end, b"done")])
     assert list(store.rows()) == [(end, b"done"), (other, b"v")]
     store.commit([forget(other[:16]), forget(b"never there, so.")])

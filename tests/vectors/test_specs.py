@@ -18,7 +18,7 @@ RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(11)},
     "20-additive": {f"A{i}" for i in range(1, 14)},
 }
-ROWS = {*range(1, 66), *range(80, 90)}
+ROWS = {*range(1, 66), *range(80, 91), *range(94, 99), 101, 102}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 FOLDERS = {"p": "protocols/secagg_protocols/secagg", "r": "protocols/secagg_protocols/reports"}
 
