@@ -52,6 +52,9 @@ def _set(frozen: object, **values: object) -> None:
 class FixedPoint:
     """`length` reals in [-clip, clip], each rounded to one of 2^bits - 1 evenly spaced values.
 
+    Values may come in an array of any shape with that many elements: it is taken flat, row by row
+    (C order), and sums and means come back flat. `secagg.Structure` keeps names and shapes.
+
     rounding: nearest (ties to even) or stochastic (unbiased). excess: what a value beyond clip
     does: `clip` (and counted: Outcome.clipped, Report.clipped) or `error` (RangeError).
 
@@ -104,7 +107,11 @@ class FixedPoint:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """`length` integers of magnitude at most `max`; summed exactly and never weighted."""
+    """`length` integers of magnitude at most `max`; summed exactly and never weighted.
+
+    Flat and in C order, like those of FixedPoint. Raises ParameterError with the argument's name,
+    HeadroomError for a max of more than 63 bits.
+    """
 
     length: int
     max: int

@@ -137,6 +137,12 @@ def as_array(values: Any, what: str) -> npt.NDArray[Any]:
     graph is read through detach() and cpu(), without importing its library.
     """
     array = _read(values, what)
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise InputError(
+            f"{what}: numpy sees this {type(values).__name__} as one object, and not as an array; "
+            "list(...) of what can be walked through does, and .item() of a dictionary that "
+            "numpy.save has wrapped gives it back"
+        )
     if array.dtype.kind not in "iuf":
         raise InputError(
             f"{what}: {array.dtype.name} is not a real number type; "

@@ -28,26 +28,35 @@ def test_names_are_unique() -> None:
     assert len({one.name for one in MUTANTS}) == len(MUTANTS)
 
 
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> mutants.Runner:
+    return mutants.Runner(mutants.copy_of_the_tree(tmp_path_factory.mktemp("tree")))
+
+
 @pytest.mark.soak
 @pytest.mark.skipif("SECAGG_SOAK" not in os.environ, reason="`make soak` runs it")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one.name)
-def test_somebody_sees_that_it_is_gone(mutant: Mutant) -> None:
-    [(_, why)] = mutants.survivors([mutant])
-    assert not why
+def test_somebody_sees_that_it_is_gone(mutant: Mutant, runner: mutants.Runner) -> None:
+    assert not runner.lives(mutant)
 
 
 def test_the_runner_tells_killed_from_living(tmp_path: Path) -> None:
     (tmp_path / "limit.py").write_text("LIMIT = 3\nUNSEEN = 4\n")
     test = "from limit import LIMIT\n\ndef test_it() -> None:\n    assert LIMIT == 3\n"
     (tmp_path / "test_limit.py").write_text(test)
+    runner = mutants.Runner(tmp_path)
     killed = Mutant("a", "limit.py", "LIMIT = 3", "LIMIT = 4", ("test_limit.py",))
-    assert mutants.lives(killed, tmp_path) == ""
+    assert runner.lives(killed) == ""
     living = Mutant("b", "limit.py", "UNSEEN = 4", "UNSEEN = 5", ("test_limit.py",))
-    assert "has seen it" in mutants.lives(living, tmp_path)
+    assert "has seen it" in runner.lives(living)
     unfair = Mutant("c", "limit.py", "LIMIT = 3", "LIMIT = = 3", ("test_limit.py",))
     with pytest.raises(RuntimeError, match="before any test"):
-        mutants.lives(unfair, tmp_path)
+        runner.lives(unfair)
     gone = Mutant("d", "limit.py", "LIMIT = 9", "", ("test_limit.py",))
     with pytest.raises(LookupError, match="occurs 0 times"):
-        mutants.lives(gone, tmp_path)
+        runner.lives(gone)
+    (tmp_path / "test_broken.py").write_text("def test_it() -> None:\n    assert False\n")
+    broken = Mutant("e", "limit.py", "LIMIT = 3", "", ("test_broken.py",))
+    with pytest.raises(RuntimeError, match="before any change"):
+        runner.lives(broken)
     assert (tmp_path / "limit.py").read_text() == "LIMIT = 3\nUNSEEN = 4\n"

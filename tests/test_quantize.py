@@ -134,6 +134,19 @@ def test_types_that_are_not_real_numbers(values: Any) -> None:
         quantize(values, FixedPoint(2, 1.0, 8), os.urandom, name="update")
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{1.0, 2.0}, {"a": 1.0, "b": 2.0}.values(), iter([1.0, 2.0]), (x for x in (1.0, 2.0)), None]
+    + [np.array({"w": [1.0, 2.0]}, object), np.array(None, object), object()],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_numpy_takes_for_one_object(values: Any) -> None:
+    """Row 81: it says what would do, and nothing of what the object holds."""
+    with pytest.raises(InputError, match=r"as one object.*list\(.*\.item\(\)") as caught:
+        quantize(values, FixedPoint(2, 1.0, 8), os.urandom, name="update")
+    assert "'update'" in str(caught.value) and "1.0" not in str(caught.value)
+
+
 @pytest.mark.parametrize("values", [1.0, np.float32(1), np.array(1.0)])
 def test_scalars_are_refused(values: Any) -> None:
     """Row 81: 0-d."""

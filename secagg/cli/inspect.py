@@ -46,8 +46,18 @@ def inspect(
     """
     with handled(as_json):
         data = read_at_most(file, MAX_SIZE, "FILE")
-        found: Found = {"file": str(file), "bytes": len(data), **recognise(data)}
+        found: Found = {"file": str(file), "bytes": len(data), **_recognised(file, data)}
         report(found, as_json, lambda: rows(_flat(found)))
+
+
+def _recognised(file: Path, data: bytes) -> Found:
+    """Of what somebody took for an array of ours it is told how to make one of it."""
+    try:
+        return recognise(data)
+    except WireError as error:
+        if not (told := npy.mistaken(file, data)):
+            raise
+        raise InputError(f"{file} {told}; {error}") from None
 
 
 def recognise(data: bytes) -> Found:

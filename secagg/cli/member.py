@@ -123,7 +123,10 @@ class Serving:
 
     def _warn(self) -> None:
         for one in self.done:
-            if one.reason is not None:
+            if one.reason is None:
+                of = "" if one.reports is None else f", of {one.reports} reports"
+                notice(f"batch {one.batch}: its sum is locked{of}", batch=one.batch)
+            else:
                 warn(f"batch {one.batch} gave no sum: {one.detail}")
         if len(self.done) == self.settings.batches and (left := self.done[-1].pending):
             warn(f"{left} reports are stored and in no sum: no batch is left that could take them")

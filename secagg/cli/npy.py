@@ -35,6 +35,10 @@ _ENTRY = re.compile(rb"[ ]*'(?P<key>[a-z_]{1,16})'[ ]*:[ ]*(?:" + _VALUE + rb")[
 _PLAIN = re.compile(rb"[<>|=]?[biufc][0-9]{1,2}")
 
 
+_NO_FIELD = {"b": ("booleans", ".astype('u1')"), "c": ("complex numbers", ".real")}
+"""Kinds of numbers that `inspect` shows and no field takes, and what makes one of them of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """shape: as in the file. start: the bytes before the first value. fortran: column by column."""
@@ -84,7 +88,14 @@ class Vector:
             if not start.startswith(MAGIC):
                 raise InputError(f"--input {path} {_another_kind(path, start)}")
             source.seek(0)
-            return cls(path, _of_file(source, path))
+            header = _of_file(source, path)
+        if header.dtype.kind in _NO_FIELD:
+            what, how = _NO_FIELD[header.dtype.kind]
+            raise InputError(
+                f"--input {path} holds {what}, and a field takes integers or floats: in Python, "
+                f"numpy.save('vector.npy', numpy.load({path.name!r}){how})"
+            )
+        return cls(path, header)
 
     def values(self, elements: int) -> npt.NDArray[Any]:
         """All of it. InputError unless it has that many elements, before any of them is read."""
@@ -160,6 +171,13 @@ def _dtype(descr: bytes) -> np.dtype[Any]:
             pass  # such as a float of 3 bytes
     what = "Python objects" if descr.lstrip(b"<>|=").startswith(b"O") else "no plain numbers"
     raise InputError(f"a .npy array of {what}; integers and floats are read")
+
+
+def mistaken(path: Path, data: bytes) -> str:
+    """What a file is that others keep arrays in, and what makes a .npy file of it; or ""."""
+    start = data[:_SAMPLE]
+    known = not start or start.startswith((b"PK\x03\x04", b"\x80")) or _is_text(start)
+    return _another_kind(path, start) if known else ""
 
 
 def _another_kind(path: Path, start: bytes) -> str:

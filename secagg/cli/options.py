@@ -32,8 +32,9 @@ Clients: TypeAlias = Annotated[int, typer.Option(help="The most clients that tak
 SomeClients: TypeAlias = Annotated[
     int | None, typer.Option(help="The most clients that take part.")
 ]
-Length: TypeAlias = Annotated[int, typer.Option(help="Elements of a client's vector.")]
-SomeLength: TypeAlias = Annotated[int | None, typer.Option(help="Elements of a client's vector.")]
+_LENGTH = "Elements of a client's vector: of an array with more dimensions all, row by row."
+Length: TypeAlias = Annotated[int, typer.Option(help=_LENGTH)]
+SomeLength: TypeAlias = Annotated[int | None, typer.Option(help=_LENGTH)]
 Bits: TypeAlias = Annotated[int, typer.Option(help="Bits of one element.")]
 SomeBits: TypeAlias = Annotated[int | None, typer.Option(help="Bits of one element.")]
 Clip: TypeAlias = Annotated[float, typer.Option(help="Elements lie in [-clip, clip].")]

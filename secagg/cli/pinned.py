@@ -10,6 +10,7 @@ import numpy.typing as npt
 from secagg.cli import keyfile
 from secagg.cli.files import read_at_most
 from secagg.cli.npy import Vector
+from secagg.cli.output import notice
 from secagg.committee import ServerSecrets
 from secagg.errors import ParameterError, PolicyRefused
 from secagg.plans.plan import MAX_ENCODED, Plan
@@ -86,7 +87,16 @@ def only_field(plan: Plan) -> str:
 
 
 def read_vector(vector: Vector, plan: Plan) -> npt.NDArray[Any]:
-    """The values for the plan's one field; InputError for another number of them."""
+    """The values for the plan's one field; InputError for another number of them.
+
+    Of several dimensions each is a step in one vector, as a field has none: that is said, as two
+    clients whose arrays are transposed would be averaged into nonsense.
+    """
+    if len(shape := vector.header.shape) > 1:
+        notice(
+            f"{vector.path} of shape {shape} is sent as one vector, row by row; the mean comes "
+            "back as one: reshape it"
+        )
     return vector.values(dict(plan.schema.fields)[only_field(plan)].length)
 
 

@@ -197,6 +197,12 @@ class _Serving:
         except (Aborted, IntegrityError) as ended:
             reason = ended.reason if isinstance(ended, Aborted) else AbortReason.INTEGRITY
             warn(f"round {len(self.done) + 1} gave no sum: {ended}")
+        else:
+            number, lost = len(self.done) + 1, len(total.dropped)
+            notice(
+                f"round {number}: the sum of {len(total.contributors)} clients, without {lost}",
+                round=number,
+            )
         self.done.append(
             {
                 "contributors": len(total.contributors) if total else 0,

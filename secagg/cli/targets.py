@@ -129,13 +129,18 @@ class Saved:
         return {key: str(self.path)}
 
 
+_UNSAVED = (OSError, MemoryError, RuntimeError, ValueError)
+"""What stands between an array and its file. Beside the disk's errors: no memory for the file's
+bytes, a circle of links (RuntimeError before Python 3.13), and a name that became none."""
+
+
 def save_somewhere(path: Path, array: npt.NDArray[Any]) -> Saved:
     """As `save_array`; where that fails, in a file of the folder for temporary ones."""
     try:
         save_array(path, array)
-    except OSError as error:
-        why = error.strerror or str(error)
-        with suppress(OSError):
+    except _UNSAVED as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        with suppress(*_UNSAVED):
             spare = Path(tempfile.mkdtemp(prefix="secagg-")) / path.name  # 0700: it is not public
             save_array(spare, array)
             return Saved(spare, f"{path} cannot be written: {why}; it is in {spare}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.sim import metered
-from secagg.types import AbortReason, PartyId
+from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
 from secagg.wire.header import write_header
 from tests.cli import contract
@@ -338,6 +339,29 @@ def test_inspect_reads_a_plan_that_protects_nobody() -> None:
     assert recognise(plain.encode())["protocol"] == "plainsum"
 
 
+def zipped(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, w=array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("v.csv", b"0.1,0.2\n0.3,0.4\n", r"is text.*numpy\.loadtxt\('v\.csv', delimiter=','\)"),
+        ("v.txt", b"0.1 0.2\n", r"is text.*numpy\.loadtxt\('v\.txt'\)"),
+        ("v.npz", zipped(np.ones(2)), r"is an archive.*numpy\.load\('v\.npz'\)\['NAME'\]"),
+        ("v.pt", zipped(np.ones(2)), r"torch\.load\('v\.pt'"),
+        ("v.npy", b"", "is empty"),
+    ],
+)
+def test_inspect_tells_of_other_arrays_what_makes_a_npy_file_of_them(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert re.search(says, refusal("inspect", str(tmp_path / name)))
+
+
 def test_inspect_reads_frames() -> None:
     nonce = bytes(range(16))
     announce = Announce(nonce, PartyId(3), (1000, 2000), made().encode(), b"task")
@@ -350,6 +374,9 @@ def test_inspect_reads_frames() -> None:
 
     over = recognise(Over(nonce, AbortReason.BELOW_THRESHOLD, 0, 4).encode())
     assert (over["outcome"], over["dropped"]) == ("below-threshold", 4)
+    assert over["standing"] is None
+    late = recognise(Over(nonce, None, 3, 1, Fault.LATE).encode())
+    assert (late["outcome"], late["standing"]) == ("done", "late")
     inner = write_header(2, bytes(32)).raw(b"abc").finish()
     found = recognise(Message(nonce, inner).encode())
     assert isinstance(found["message"], dict)

@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,33 @@ def test_what_has_no_place_goes_to_another(tmp_path: Path, monkeypatch: pytest.M
     lost = targets.save_somewhere(tmp_path / "gone" / "m.npy", array)
     assert lost.path is None and "temporary" in lost.failed
     assert lost.figures("out", array) == {"out": None, "out_values": [0.0, 1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("Symlink loop"), ValueError("null byte"), OSError(5, "I/O")],
+)
+def test_whatever_keeps_a_file_from_being_written_costs_no_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    right = targets.write_whole
+
+    def fails(path: Path, *args: Any, **options: Any) -> None:
+        if path.parent == tmp_path:
+            raise error
+        right(path, *args, **options)
+
+    monkeypatch.setattr(targets, "write_whole", fails)
+    saved = targets.save_somewhere(tmp_path / "m.npy", np.arange(3.0))
+    assert saved.path is not None and np.load(saved.path).tolist() == [0, 1, 2]
+    assert "cannot be written: " in saved.failed and ": ;" not in saved.failed
+
+    def never(path: Path, *args: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(targets, "write_whole", never)
+    assert targets.save_somewhere(tmp_path / "m.npy", np.arange(3.0)).path is None
 
 
 def test_the_names_of_several_rounds() -> None:

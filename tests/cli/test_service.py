@@ -85,6 +85,8 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Commands, tmp_
     ]
     told, err = server.answer()
     contract.check("serve", told)
+    for number in (1, 2):
+        assert f"round {number}: the sum of 3 clients, without 0\n" in err
     assert told.keys() >= KEYS and told["exact"] is None and told["client_seconds"] is None
     assert (told["contributors"], told["dropped"], len(told["rounds"])) == (3, 0, 2)
     assert told["phases"].keys() == PHASES

@@ -96,8 +96,9 @@ def test_files_in_and_a_mean_out(start: Commands, tmp_path: Path) -> None:
     assert np.abs(mean - sum(vectors) / 3).max() <= bound
     assert np.allclose(np.load(tmp_path / "sum.npy", allow_pickle=False), mean * 3)
     for index, process in enumerate(servers):
-        data, _ = process.answer()
+        data, err = process.answer()
         contract.check("serve --role", data)
+        assert "batch 0: its sum is locked" in err
         assert data["server"] == index and [b["error"] for b in data["batches"]] == [None]
         assert data["task_digest"] == made["digest"]
     assert (data["exact"], data["client_seconds"]) == (None, None)
