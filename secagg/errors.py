@@ -184,7 +184,9 @@ class TransportError(SecAggError):
 
 
 class LinkClosed(TransportError):
-    """The connection is gone."""
+    """The connection is gone. orderly: the far end has closed it, and was not merely lost."""
+
+    orderly = False
 
 
 class LinkTimeout(TransportError):

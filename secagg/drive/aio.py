@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from secagg.drive.clock import RoundReport
-from secagg.drive.participant import Contribution, Inputs, Offer, Outcome, participate
+from secagg.drive.participant import Contribution, Inputs, Outcome, participate
 from secagg.drive.service import Deadlines, Observer, Service
 from secagg.plans.plan import Plan
+from secagg.rounds.clock import RoundReport
+from secagg.rounds.offer import Offer
 from secagg.transport import websocket
 from secagg.transport.base import DEFAULT_MAX_SIZE, Link
 from secagg.types import Randomness, system_randomness

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from secagg.committee import ServerSecrets
 from secagg.drive.clock import PhaseClock, why
-from secagg.drive.service import Observer
 from secagg.effects import Write
 from secagg.errors import Aborted, LocalProtocolError
 from secagg.mask import add_streams
 from secagg.plans.task import Task
+from secagg.rounds.round import Observer
 from secagg.sansio import Dropped, MemberMachine, Outgoing, PhaseEntered
 from secagg.types import COLLECTOR, FIRST_RESERVED, SERVER, AbortReason, Fault, PartyId
 

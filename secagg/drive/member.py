@@ -26,7 +26,6 @@ from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Greeter
 from secagg.drive.peers import Arrived, Gone, Lane, Linked, Peer
 from secagg.drive.reporting import message_limit
-from secagg.drive.service import MAX_FRAMES, MAX_LINKS, MAX_OUTBOX, Observer
 from secagg.drive.turns import MAX_WAITING, Turns
 from secagg.effects import Write
 from secagg.errors import (
@@ -39,6 +38,7 @@ from secagg.errors import (
     WireError,
 )
 from secagg.plans.task import Task
+from secagg.rounds.round import Observer
 from secagg.store.base import MACHINE, ROUNDS, Store
 from secagg.store.space import Space
 from secagg.transport import websocket
@@ -56,6 +56,9 @@ from secagg.types import MAX_CLIENTS, PartyId, Randomness, Role, server_id, syst
 from secagg.wire.frame import Frame, Message, Over, decode_frame
 
 __all__ = ["BatchReport", "MemberService"]
+
+MAX_LINKS, MAX_FRAMES, MAX_OUTBOX = 10_000, 64, 64
+"""Links; frames of a client for one report; frames that wait for it before it counts as gone."""
 
 log = logging.getLogger(__name__)
 

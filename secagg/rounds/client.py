@@ -92,6 +92,11 @@ class ClientRounds:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
+    @property
+    def running(self) -> frozenset[bytes]:
+        """The nonces of rounds that have not ended for this client."""
+        return frozenset(self._parts)
+
     def clipped(self, offer: Offer) -> dict[str, int]:
         """By field, of the input that was given; empty before, and after the round."""
         part = self._parts.get(offer.nonce)
@@ -111,7 +116,8 @@ class ClientRounds:
             part.contribute(given, self._server, now)
         except InputError as bad:
             part.detail = str(bad)
-            self.decline(offer, now, AbortReason.BAD_INPUT)
+            reason = AbortReason.BAD_INPUT
+            part.leave(reason, reason.fault.value, self._server, now)
             raise
         except (Spent, PolicyRefused) as refused:
             part.detail = str(refused)
@@ -119,11 +125,17 @@ class ClientRounds:
             part.leave(AbortReason.CANCELLED, why, self._server, now)
 
     def decline(
-        self, offer: Offer, now: float, reason: AbortReason = AbortReason.CANCELLED
+        self,
+        offer: Offer,
+        now: float,
+        reason: AbortReason = AbortReason.CANCELLED,
+        detail: str = "",
     ) -> None:
-        """Not this round: the link stays for the next. The server hears the reason alone."""
+        """Not this round: the link stays for the next. The server hears the reason alone, and the
+        outcome has the detail. Without effect on a round that has its input, or is declined."""
         part = self._parts.get(offer.nonce)
-        if part is not None:
+        if part is not None and not part.given:
+            part.detail = detail
             part.leave(reason, reason.fault.value, self._server, now)
 
     def withdraw(self, now: float, reason: AbortReason = AbortReason.CANCELLED) -> None:

@@ -17,6 +17,8 @@ from secagg.arguments import integer, seconds
 from secagg.types import MAX_CLIENTS
 from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 
+MAX_LINKS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -31,7 +33,7 @@ class Limits:
     """
 
     frame: int = DEFAULT_MAX_SIZE
-    links: int = 10_000
+    links: int = MAX_LINKS
     links_each: int = 1
     frames: int = 64
     volume: int | None = None

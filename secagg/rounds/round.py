@@ -88,6 +88,12 @@ class End:
     error: Exception | None
     report: RoundReport
 
+    def get(self) -> party.Aggregate:
+        """The result, or raises what there is in its place."""
+        if self.result is None:
+            raise self.error or errors.Aborted(AbortReason.LOST)
+        return self.result
+
 
 class Round:
     """One session at its server. Ended once `end` is there; told once everybody was."""
@@ -240,7 +246,8 @@ class Round:
         try:
             total = self.machine.aggregate()
         except (errors.Aborted, IntegrityError) as without:
-            self.end = End(self.opening.nonce, None, without, self.report(now))
+            bare = without.with_traceback(None)  # its frames hold the machine
+            self.end = End(self.opening.nonce, None, bare, self.report(now))
             return
         known = {i: self._identity(i) for i in total.contributors}
         members = {i: identity for i, identity in known.items() if identity is not None}
@@ -267,8 +274,10 @@ class Round:
         nonce, total = end.nonce, end.result
         if total is not None:
             return Over(nonce, None, len(total.contributors), len(total.dropped))
-        dropped = self.opening.plan.threat.clients - len(self.machine.alive)
-        return Over(nonce, _reason(end.error), 0, dropped)
+        reason = _reason(end.error)
+        if reason is AbortReason.CANCELLED:  # of our own accord: nobody's doing
+            return Over(nonce, reason, 0, 0)
+        return Over(nonce, reason, 0, self.opening.plan.threat.clients - len(self.machine.alive))
 
     def _drain(self, now: float) -> None:
         machine, nonce = self.machine, self.opening.nonce

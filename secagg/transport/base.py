@@ -24,3 +24,10 @@ class Link(Protocol):
 
 OnLink: TypeAlias = Callable[[Link], Awaitable[None]]
 """What a server does with a new link, which is closed when it returns or raises LinkClosed."""
+
+
+def identity_of(link: Link) -> bytes | None:
+    """What the far end has proved to be, where the link's transport has it prove anything: an
+    `identity` of the link, such as the digest of a certificate."""
+    identity: bytes | None = getattr(link, "identity", None)
+    return identity

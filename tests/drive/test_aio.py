@@ -14,7 +14,6 @@ from websockets.asyncio.client import connect as raw_connect
 from websockets.exceptions import ConnectionClosed
 
 from secagg import party
-from secagg.drive import service as service_module
 from secagg.drive.aio import (
     Contribution,
     Inputs,
@@ -26,12 +25,12 @@ from secagg.drive.aio import (
     participate,
     serve,
 )
+from secagg.drive.participant import Participant
 from secagg.errors import (
     BelowThreshold,
     InputError,
     LinkClosed,
     LinkTimeout,
-    LocalProtocolError,
     ParameterError,
     PolicyRefused,
     RangeError,
@@ -41,6 +40,9 @@ from secagg.errors import (
 from secagg.fields import FixedPoint, Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.offer import Consent
+from secagg.rounds.quota import Limits
 from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
 from secagg.transport import memory
 from secagg.transport.base import Link
@@ -81,7 +83,9 @@ def vector(who: int, number: int, length: int = LENGTH) -> list[int]:
 
 
 def inputs(offer: Offer) -> Contribution:
-    return Contribution({"update": np.array(vector(offer.party, offer.round))})
+    """Another input each round, so with a name: the payload, which would be one, is the same."""
+    values = np.array(vector(offer.party, offer.round))
+    return Contribution({"update": values}, name=f"of round {offer.round}")
 
 
 def check(total: party.Aggregate, contributors: Iterable[int], number: int = 1) -> None:
@@ -130,9 +134,10 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     counter = iter(range(1, 100))
-    made = Bench(Service(max_size=LIMIT, randomness=lambda size: next(counter).to_bytes(size)), [])
+    limits = getattr(request, "param", Limits(frame=LIMIT))
+    made = Bench(Service(limits=limits, randomness=lambda size: next(counter).to_bytes(size)), [])
     yield made
     await made.service.close()
     async with asyncio.timeout(SOON):
@@ -273,7 +278,7 @@ async def test_too_few_clients_end_the_round_and_not_the_service(bench: Bench) -
     await bench.join(agreed)
     with pytest.raises(BelowThreshold):
         await bench.service.run_round(agreed, TASK, deadlines=SHORT)
-    assert await over(first) == Over(nonce(1), AbortReason.BELOW_THRESHOLD, 0, 1)
+    assert await over(first) == Over(nonce(1), AbortReason.BELOW_THRESHOLD, 0, 1, Fault.LATE)
     assert bench.service.report is not None
     assert bench.service.report.faults == {0: Fault.LATE}
 
@@ -401,9 +406,9 @@ async def _round_with(bench: Bench, agreed: Plan, link: Link, number: int) -> pa
     return await running
 
 
-async def test_a_flood_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bench", [Limits(frame=LIMIT, frames=3)], indirect=True)
+async def test_a_flood_is_cut_off(bench: Bench) -> None:
     """Row 79 in small: a client has a quota of frames between two announcements."""
-    monkeypatch.setattr(service_module, "MAX_FRAMES", 3)
     flooder = await bench.link()
     for _ in range(3):
         await flooder.send(Message(nonce(9), b"").encode())
@@ -422,11 +427,9 @@ async def test_a_flood_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
 
 @patient
-async def test_a_client_that_does_not_read_holds_nobody(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("bench", [Limits(frame=LIMIT, outbox=3)], indirect=True)
+async def test_a_client_that_does_not_read_holds_nobody(bench: Bench) -> None:
     """Row 68: frames for it wait in a bounded queue, and past that it is gone."""
-    monkeypatch.setattr(service_module, "MAX_OUTBOX", 2)
     agreed = toy(2)
     ours, theirs = memory.pair(capacity=1)
     bench.tasks.append(asyncio.create_task(bench._serve(theirs)))
@@ -533,12 +536,12 @@ async def test_a_task_fetched_elsewhere(bench: Bench) -> None:
     running = bench.service.run_round(agreed, TASK, deadlines=SOON, inline=False)
     with pytest.raises(BelowThreshold):
         await running
+    await bench.service.close()
     for task, why in ((wrong, "payload"), (none, "only the task's digest")):
         with pytest.raises(InputError, match=why):
             await asyncio.wait_for(task, SOON)
     report = bench.service.report
     assert report is not None and report.faults == {1: Fault.QUIT, 2: Fault.BAD_INPUT}
-    await bench.service.close()
     assert [o.reason for o in await right] == [AbortReason.BELOW_THRESHOLD]
 
 
@@ -555,13 +558,15 @@ async def test_a_task_fetched_elsewhere(bench: Bench) -> None:
 async def test_a_bad_contribution_is_the_callers_error(
     bench: Bench, give: Callable[[Offer], Any], error: type[Exception]
 ) -> None:
-    """Rows 80 and 85 through the driver: the caller hears of it, the server is not left waiting."""
+    """Rows 80 and 85 through the driver: the caller hears of it, the server is not left waiting.
+    An input that does not fit costs one round; a client that never had another hears at the end."""
     agreed = toy(2)
     failing = await bench.join(agreed, give)
     await bench.join(agreed)
     total = await bench.service.run_round(agreed, TASK, deadlines=SOON)
     check(total, [1])
     assert total.report.faults == {0: Fault.BAD_INPUT}
+    await bench.service.close()
     with pytest.raises(error):
         await asyncio.wait_for(failing, SOON)
 
@@ -584,6 +589,7 @@ async def test_a_server_says_how_many_failed_on_their_own_input(bench: Bench) ->
     assert "dropped: 2 bad-input (a client's own input does not fit the plan" in str(ended.value)
     assert bench.service.report is not None
     assert bench.service.report.faults == {0: Fault.BAD_INPUT, 1: Fault.BAD_INPUT}
+    await bench.service.close()
     for client, error in zip(failing, (ZeroDivisionError, RangeError), strict=True):
         with pytest.raises(error):
             await asyncio.wait_for(client, SOON)
@@ -595,7 +601,8 @@ async def test_an_outcome_says_what_was_clipped(
     """Row 82: to this client alone, and in one warning a round; nothing where nothing was."""
 
     def give(offer: Offer) -> Contribution:
-        return Contribution({"u": [9.0, 0.5, -9.0] if offer.round == 2 else [1.0, 0.0, -1.0]})
+        values = [9.0, 0.5, -9.0] if offer.round == 2 else [1.0, 0.0, -1.0]
+        return Contribution({"u": values}, name=f"of round {offer.round}")
 
     fields = {"u": FixedPoint(3, 1.0, 16)}
     agreed = plan(clients=1, fields=fields, corrupt=0, dropout=0, protocol="plainsum")
@@ -732,15 +739,24 @@ async def test_deadlines_are_one_number_for_each_phase(deadlines: Any) -> None:
         await Service().run_round(toy(2), deadlines=deadlines)
 
 
-async def test_one_round_at_a_time(bench: Bench) -> None:
-    agreed = toy(2)
-    await bench.join(agreed, never)
-    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
-    await asyncio.sleep(0)
-    with pytest.raises(LocalProtocolError, match="one round at a time"):
-        await bench.service.run_round(agreed, TASK, deadlines=SOON)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+async def test_two_rounds_of_two_tasks_at_once_over_the_same_links(bench: Bench) -> None:
+    """Neither waits for the other, nor is heard in it."""
+
+    async def give(offer: Offer) -> Contribution:
+        length = offer.plan.schema.fields[0][1].length
+        return Contribution({"update": np.array(vector(offer.party, length, length))})
+
+    plans = [toy(2), toy(2, length=LENGTH + 1)]
+    for _ in range(2):
+        link = await bench.link()
+        consent = Consent(unprotected=True)
+        bench.tasks.append(asyncio.create_task(Participant(ClientRounds(consent), give).over(link)))
+    totals = await asyncio.gather(
+        *(bench.service.run_round(agreed, TASK, deadlines=SOON) for agreed in plans)
+    )
+    for result, length in zip(totals, (LENGTH, LENGTH + 1), strict=True):
+        columns = zip(*(vector(who, length, length) for who in range(2)), strict=True)
+        assert result.levels["update"].tolist() == [sum(column) for column in columns]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,132 @@
+"""What leaves: rows and claims into safety, and frames through one link."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from typing import Any, Protocol, TypeAlias
+
+from secagg.effects import Effects, Encodable, Peer
+from secagg.errors import Spent, TransportError
+from secagg.store.base import Store
+from secagg.transport.base import Link
+from secagg.transport.router import Backoff, Opener
+
+log = logging.getLogger(__name__)
+
+
+class Claims(Protocol):
+    """What keeps claims (`store.base.Ledger`): Spent for another digest of a known key."""
+
+    def claim(self, key: bytes, digest: bytes) -> None: ...
+
+
+class Outbound:
+    """A link and the frames that wait for it. How many may is for the rounds to say: they hear of
+    each that has left. The link's end, or `writer.cancel()`, ends it."""
+
+    def __init__(self, link: Link, flushed: Callable[[int], None]) -> None:
+        """flushed: is called with the bytes of each frame that the link has taken."""
+        self._link, self._flushed = link, flushed
+        self._frames: asyncio.Queue[Encodable | None] = asyncio.Queue()
+        self.writer = asyncio.create_task(self._write())
+
+    def post(self, frame: Encodable) -> None:
+        self._frames.put_nowait(frame)
+
+    def finish(self) -> asyncio.Task[None]:
+        """Ends once all that waits has left."""
+        self._frames.put_nowait(None)
+        return self.writer
+
+    async def _write(self) -> None:
+        # encoded only here, so that a large task is not held once per client that waits for it
+        while (frame := await self._frames.get()) is not None:
+            raw = frame.encode()
+            await self._link.send(raw)
+            self._flushed(len(raw))
+
+
+def how_ended(errors: Iterable[BaseException | None]) -> TransportError | None:
+    """The network's error among those of a link's tasks; raises any other that is one."""
+    gone = None
+    for error in errors:
+        if isinstance(error, TransportError):
+            gone = error
+        elif isinstance(error, Exception):
+            raise error
+    return gone
+
+
+async def keep_safe(effects: Effects, store: Store | None, ledger: Claims | None) -> set[bytes]:
+    """Commits the rows, then makes the claims; the keys of those that the ledger refuses.
+
+    In a thread, so that links are read meanwhile. Never left half-way: whoever cancels this may
+    open the same store next.
+    """
+    if not ((effects.writes and store) or (effects.claims and ledger)):
+        return set()
+    keeping = asyncio.create_task(asyncio.to_thread(_keep, effects, store, ledger))
+    try:
+        return await asyncio.shield(keeping)
+    except asyncio.CancelledError:
+        await asyncio.wait({keeping})
+        raise
+
+
+def _keep(effects: Effects, store: Store | None, ledger: Claims | None) -> set[bytes]:
+    if effects.writes and store is not None:
+        store.commit(effects.writes)
+    refused: set[bytes] = set()
+    if ledger is None:
+        return refused
+    for claim in effects.claims:
+        try:
+            ledger.claim(claim.key, claim.digest)
+        except Spent:
+            refused.add(claim.key)
+    return refused
+
+
+async def awoken(awake: asyncio.Event, due: float) -> bool:
+    """Whether the event has come, or only the time. due: monotonic seconds, may be infinite."""
+    try:
+        async with asyncio.timeout(None if due == math.inf else due - time.monotonic()):
+            return await awake.wait()
+    except TimeoutError:
+        return False
+
+
+async def cancelled(
+    tasks: Collection[asyncio.Task[Any]], timeout: float = 0
+) -> list[BaseException | None]:
+    """How tasks ended that had so many seconds to end by themselves."""
+    if tasks and timeout:
+        await asyncio.wait(tasks, timeout=timeout)
+    for task in tasks:
+        task.cancel()
+    ended: list[BaseException | None] = await asyncio.gather(*tasks, return_exceptions=True)
+    return ended
+
+
+Serve: TypeAlias = Callable[[Peer, Link], Coroutine[Any, Any, TransportError | None]]
+
+
+async def keep(peer: Peer, opener: Opener, serve: Serve, backoff: Backoff | None = None) -> None:
+    """Serves a link, and another whenever the last one is gone, for ever.
+
+    Between attempts more and more time goes by, less a random part, unless a link has lasted.
+    """
+    backoff, failures = backoff or Backoff(), 0
+    while True:
+        begun = time.monotonic()
+        try:
+            await serve(peer, await opener())
+        except TransportError as error:
+            log.debug("no link yet: %s", error)
+            begun = time.monotonic()
+        failures = failures + 1 if time.monotonic() - begun < backoff.most else 1
+        await asyncio.sleep(backoff.delay(failures))

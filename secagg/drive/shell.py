@@ -1,0 +1,150 @@
+"""The asyncio shell: carries out what rounds decide, over links. It decides nothing itself.
+
+One task takes effects and acts on them in their order: rows and claims into safety, then frames
+into the queues of their links, then the links that are let go, then work to its executor. Meanwhile
+links are read, so that whatever comes during one transaction shares the next. All calls of the
+rounds come from one event loop, so they need no lock; only jobs and the store leave it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from secagg.drive.clock import FLUSH_TIMEOUT
+from secagg.drive.outbound import Claims, Outbound, awoken, cancelled, how_ended, keep, keep_safe
+from secagg.drive.workshop import Workshop
+from secagg.effects import Effects, Peer
+from secagg.errors import TransportError
+from secagg.rounds.base import Rounds
+from secagg.store.base import Store
+from secagg.transport.base import Link
+from secagg.transport.router import Opener
+
+
+class Shell:
+    """Drives one `Rounds`. news: is called after each turn, when all of it is said and stored."""
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        *,
+        store: Store | None = None,
+        ledger: Claims | None = None,
+        openers: Mapping[Peer, Opener] | None = None,
+        news: Callable[[], None] = lambda: None,
+    ) -> None:
+        """openers: links that this side opens, and opens again whenever they are gone."""
+        self.rounds, self._store, self._ledger, self._news = rounds, store, ledger, news
+        tell = self._told
+        self.workshop = Workshop(partial(tell, rounds.finished), partial(tell, rounds.failed))
+        self._openers = openers or {}
+        self._links: dict[Peer, Outbound] = {}
+        self._awake, self._turned, self._restored = (asyncio.Event() for _ in range(3))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Takes up what the store has, and goes on from there. Harmless when repeated."""
+        if self._tasks or self._restored.is_set():
+            return
+        self._tasks.add(asyncio.create_task(self._turns()))
+        for peer, opener in self._openers.items():
+            self._tasks.add(asyncio.create_task(keep(peer, opener, self.serve)))
+
+    def wake(self) -> None:
+        """To be called after each call of the rounds that is not the shell's own."""
+        self._awake.set()
+
+    async def turn(self) -> None:
+        """Until the next turn is over."""
+        await self.until(self._turned.wait())
+
+    async def until(self, event: Awaitable[Any]) -> None:
+        """Until it has come. Raises what has ended the shell, such as a StorageError."""
+        waiting = asyncio.ensure_future(event)
+        try:
+            await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def serve(self, peer: Peer, link: Link) -> TransportError | None:
+        """Until the link is gone, or let go; how it ended. Raises what the rounds raise."""
+        self.start()
+        if not self._restored.is_set():
+            await self.until(self._restored.wait())
+        way = self._links[peer] = Outbound(link, partial(self._told, self.rounds.flushed, peer))
+        self._told(self.rounds.joined, peer)
+        ends = (asyncio.create_task(self._read(peer, link)), way.writer)
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            errors = await cancelled(ends)
+            del self._links[peer]
+            self._told(self.rounds.left, peer)
+            await link.close()
+        return how_ended(errors)
+
+    async def close(self) -> None:
+        """Lets what is due leave, for at most FLUSH_TIMEOUT seconds, then closes every link."""
+        try:
+            await self._settle()
+            await cancelled([way.finish() for way in self._links.values()], FLUSH_TIMEOUT)
+            while self._links and self._tasks:
+                await self._settle()
+            await self._settle()
+        finally:
+            self.workshop.close()
+            await cancelled(self._tasks)
+            self._tasks.clear()
+
+    async def _settle(self) -> None:
+        """Two turns, for one may be under way."""
+        for _ in range(2 if self._tasks else 0):
+            self.wake()
+            await self.turn()
+
+    async def _turns(self) -> None:
+        if (store := self._store) is not None:
+            rows = await asyncio.to_thread(lambda: list(store.rows()))
+            self.rounds.restore(rows, time.monotonic())
+        self._restored.set()
+        while True:
+            self._awake.clear()
+            effects = self.rounds.take()
+            await self._act(effects)
+            self._news()
+            self._turned.set()
+            self._turned = asyncio.Event()
+            if not await awoken(self._awake, effects.due):
+                self.rounds.tick(max(effects.due, time.monotonic()))
+
+    async def _act(self, effects: Effects) -> None:
+        refused = await keep_safe(effects, self._store, self._ledger)
+        for post in effects.posts:
+            if post.peer in self._links and not post.needs & refused:
+                self._links[post.peer].post(post.frame)
+        for claim in effects.claims:
+            if claim.key in refused:
+                self._told(self.rounds.refused, claim)
+        for peer in effects.let_go:
+            if peer in self._links:
+                self._links[peer].writer.cancel()
+        if effects.work:
+            self.workshop.take(effects.work)
+
+    async def _read(self, peer: Peer, link: Link) -> None:
+        while True:
+            while not self.rounds.ready(peer):
+                await self.turn()
+            frame = await link.receive()
+            self._told(self.rounds.received, peer, frame)
+
+    def _told(self, call: Callable[..., None], *news: Any) -> None:
+        self.wake()
+        call(*news, time.monotonic())

@@ -1,0 +1,58 @@
+"""Work of rounds on its way through executors, a round's at a time for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from secagg.drive.executor import run_jobs_async
+from secagg.effects import Work
+
+
+class Workshop:
+    """executors: by the first part of a work's ticket, whose it is, and whether it may be one that
+    does not encrypt what it sends; without an entry, the loop's threads."""
+
+    def __init__(
+        self, finished: Callable[[Work, Any], None], failed: Callable[[Work, Exception], None]
+    ) -> None:
+        self.executors: dict[Hashable, tuple[Executor | None, bool]] = {}
+        self._finished, self._failed = finished, failed
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, works: Sequence[Work]) -> None:
+        """Begins all of it; what one ticket's executor cannot do fails that ticket's."""
+        for ticket in dict.fromkeys(map(_of, works)):
+            self._begin(ticket, [work for work in works if _of(work) == ticket])
+
+    def close(self) -> None:
+        """Waits for nothing: what is under way ends by itself, and is not heard of."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _begin(self, ticket: Hashable, works: Sequence[Work]) -> None:
+        task = asyncio.create_task(self._run(works, *self.executors.get(ticket, (None, False))))
+        self._tasks.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, Exception):
+                self._failed(works[0], error)
+
+        task.add_done_callback(done)
+
+    async def _run(self, works: Sequence[Work], executor: Executor | None, insecure: bool) -> None:
+        by_job = {id(work.job): work for work in works}
+
+        def finish(job: Any, value: Any) -> None:
+            self._finished(by_job[id(job)], value)
+
+        jobs = [work.job for work in works]
+        await run_jobs_async(jobs, finish, executor, insecure_executor=insecure)
+
+
+def _of(work: Work) -> Hashable:
+    return work.ticket[0] if isinstance(work.ticket, tuple) else work.ticket
