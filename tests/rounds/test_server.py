@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 
+from secagg import party
+from secagg.effects import Claim, Peer, Work
+from secagg.errors import Aborted, BelowThreshold, LocalProtocolError, ParameterError
 from secagg.plans.plan import Plan
-from tests.rounds.world import World, levels, real, total, toy
+from secagg.rounds.base import Outbox
+from secagg.rounds.offer import Contribution, Offer
+from secagg.rounds.quota import Limits
+from secagg.rounds.round import Opening, Round
+from secagg.rounds.selection import chosen, sample
+from secagg.sansio import Event, Finished
+from secagg.types import AbortReason, Fault, PartyId
+from secagg.wire.frame import HEAD_SIZE, Announce, Message, Over, decode_frame, payload_digest
+from tests.rounds.world import SOON, World, levels, nonce, plainly, real, total, toy, vector
 
 NAMES = ["a", "b", "c", "d"]
+LIMIT = 1 << 16
+
+
+def standings(world: World) -> dict[str, tuple[bool | None, str]]:
+    return {name: (c.told[-1].included, c.told[-1].why) for name, c in world.clients.items()}
+
+
+def frames(world: World, name: str) -> list[Announce | Message | Over]:
+    raw = [data for peer, data in world.posted if peer.name == name]
+    return [decode_frame(data, limit=LIMIT) for data in raw]
 
 
 @pytest.mark.parametrize("make", [toy, real])
@@ -21,9 +46,488 @@ def test_a_round_is_the_sum_of_everybody(make: Callable[[int], Plan]) -> None:
     assert levels(world.result(opened)) == total(NAMES)
     for client in world.clients.values():
         (outcome,) = client.told
-        assert (outcome.included, outcome.why, outcome.reason, outcome.spent) == (
-            True,
-            "",
-            None,
-            True,
-        )
+        assert (outcome.included, outcome.why, outcome.reason) == (True, "", None)
+        assert (outcome.spent, outcome.contributors, outcome.dropped) == (True, 4, 0)
+    assert world.server.running == frozenset() and world.due == math.inf
+
+
+def test_places_are_the_order_of_arrival_and_one_that_nobody_takes_is_lost_at_once() -> None:
+    world = World()
+    for name in NAMES[:3]:
+        world.client(name)
+    opened = world.open(toy(4), b"task", deadlines={"upload": 7.5})
+    result = world.result(opened)
+    assert levels(result) == total(NAMES[:3])
+    assert result.report.faults == {3: Fault.LOST} == world.end(opened).report.faults
+    for place, name in enumerate(NAMES[:3]):
+        announced = frames(world, name)[0]
+        assert isinstance(announced, Announce)
+        assert (announced.party, announced.deadlines) == (place, (7500,))
+        assert (announced.nonce, announced.payload) == (opened, b"task")
+
+
+def test_a_phase_closes_at_its_deadline_and_not_before() -> None:
+    """Rows 37, 39: whoever is late is told so, and stays."""
+    world = World()
+    late = world.client("late", silent=True)
+    for name in NAMES[:3]:
+        world.client(name)
+    opened = world.open(toy(4))
+    (offer,) = late.rounds.owed()
+    assert world.due == world.now + SOON
+    world.wait(SOON - 0.001)
+    assert world.ends == []
+    world.wait(0.001)
+    assert levels(world.result(opened)) == total(NAMES[:3])
+    assert world.end(opened).report.phases == {"upload": SOON}
+    assert standings(world)["late"] == (False, "late")
+    assert late.told[0].detail == "left out of the sum: late"
+    late.rounds.contribute(offer, plainly("late", offer), world.now)
+    world.settle()
+    assert len(world.server.here) == 4
+
+
+def test_too_few_end_the_round_and_not_the_service() -> None:
+    world = World()
+    world.client("late", silent=True)
+    world.client("a")
+    opened = world.open(toy(2, dropout=0))
+    world.wait(SOON)
+    with pytest.raises(BelowThreshold):
+        world.result(opened)
+    over = Over(opened, AbortReason.BELOW_THRESHOLD, 0, 1)
+    assert frames(world, "a")[-1] == over
+    assert frames(world, "late")[-1] == Over(opened, over.reason, 0, 1, Fault.LATE)
+    world.clients["late"].give = lambda offer: plainly("late", offer)
+    assert levels(world.result(world.open(toy(2, dropout=0)))) == total(["late", "a"], 2)
+
+
+def test_a_lost_peer_costs_no_deadline() -> None:
+    world = World()
+    gone = world.client("gone", silent=True)
+    for name in NAMES[:3]:
+        world.client(name)
+    opened = world.open(real(4))
+    gone.leave()
+    assert levels(world.result(opened)) == total(NAMES[:3])
+    assert world.end(opened).report.faults == {0: Fault.LOST}
+    world.server.left(gone.peer, world.now)  # as a driver says of every link in the end
+
+
+def test_two_tasks_at_once_over_the_same_links() -> None:
+    """The frames of one find it by its nonce, whoever else is heard meanwhile."""
+    world = World()
+    slow: dict[int, Offer] = {}
+    for name in NAMES:
+        client = world.client(name)
+        client.give = lambda offer, name=name: plainly(name, offer) if offer.round == 2 else None
+    held = world.client("held", silent=True)
+    one = world.open(toy(5, dropout=0.2), b"one", select=None)
+    two = world.open(real(4), b"two", select=chosen(peers(world)))
+    assert {end.nonce for end in world.ends} == {two}
+    assert levels(world.result(two)) == total(NAMES, 2)
+    assert world.server.running == {one}
+    slow |= {o.round: o for o in held.rounds.owed()}
+    held.rounds.contribute(slow[1], plainly("held", slow[1]), world.now)
+    world.settle()
+    with pytest.raises(BelowThreshold):
+        world.result(one)
+
+
+def peers(world: World) -> list[Peer]:
+    return [world.clients[name].peer for name in NAMES]
+
+
+def test_a_cohort_by_lot() -> None:
+    world = World(select=sample())
+    for name in "abcdefgh":
+        world.client(name)
+    opened = world.open(toy(4))
+    announced = [name for name in "abcdefgh" if frames(world, name)]
+    assert len(announced) == 4 == len(world.result(opened).contributors)
+    assert levels(world.result(opened)) == total(announced)
+
+
+def test_more_than_the_plan_has_places_for_are_refused() -> None:
+    world = World(select=lambda plan, here: here)
+    for name in NAMES:
+        world.client(name)
+    with pytest.raises(ParameterError, match="4 were picked, for a plan of 3"):
+        world.open(toy(3))
+    assert world.server.running == frozenset()
+
+
+def test_silent_peers_cost_one_deadline_and_no_more() -> None:
+    """3 silent of 11, for n = 8: three rounds, none waits more than one deadline."""
+    world = World()
+    for i in range(3):
+        world.client(f"silent {i}", silent=True)
+    for i in range(8):
+        given = Contribution({"update": np.array(vector(i))})
+        world.client(f"{i}", lambda offer, given=given: given)
+    waited = []
+    for number in (1, 2, 3):
+        begun = world.now
+        opened = world.open(real(8, 0.375))
+        while not any(end.nonce == opened for end in world.ends):
+            world.wait(SOON)
+        waited.append(world.now - begun)
+        heard = range(5) if number == 1 else range(8)
+        assert levels(world.result(opened)) == total(heard)
+    assert waited == [SOON, 0, 0]
+
+
+def test_a_peer_that_is_silent_past_its_limit_leaves_and_no_other_notices() -> None:
+    world = World(limits=Limits(silence=2))
+    silent = world.client("silent", silent=True)
+    for name in NAMES[:3]:
+        world.client(name)
+    for missed in (1, 2):
+        opened = world.open(toy(4))
+        world.wait(SOON)
+        assert levels(world.result(opened)) == total(NAMES[:3], missed)
+    assert world.let_go == [silent.peer] and not silent.here
+    assert {one.peer.name for one in world.server.here} == set(NAMES[:3])
+    assert levels(world.result(world.open(toy(4)))) == total(NAMES[:3], 3)
+
+
+def test_whoever_speaks_in_between_begins_anew() -> None:
+    world = World(limits=Limits(silence=2))
+    once = world.client("once", lambda offer: plainly("once", offer) if offer.round == 2 else None)
+    once.give, speaking = None, once.give
+    world.client("a")
+    for number in (1, 2, 3, 4):
+        once.give = speaking if number == 2 else None
+        world.open(toy(2))
+        world.wait(SOON)
+    missed = {one.peer.name: one.missed for one in world.server.here}
+    assert missed == {"a": 0} and world.let_go == [once.peer]
+
+
+def test_what_is_known_of_candidates() -> None:
+    world = World()
+    world.client("a", identity=b"A")
+    world.client("late", silent=True)
+    world.now += 5
+    world.client("c")
+    first = world.server.here
+    assert [(c.peer.name, c.place, c.rounds, c.fault) for c in first] == [
+        ("a", 0, 0, None),
+        ("late", 1, 0, None),
+        ("c", 2, 0, None),
+    ]
+    assert [c.heard for c in first] == [1000.0, 1000.0, 1005.0]
+    opened = world.open(toy(3))
+    world.wait(SOON)
+    assert [(c.rounds, c.missed, c.fault) for c in world.server.here] == [
+        (1, 0, None),
+        (1, 1, Fault.LATE),
+        (1, 0, None),
+    ]
+    assert world.server.here[0].identity == b"A"
+    assert world.result(opened).members == {0: b"A"}
+
+
+def test_declining_is_no_silence() -> None:
+    """Case 07: one bad input costs one round."""
+    world = World()
+    bad = world.client("bad", lambda offer: None if offer.round == 1 else plainly("bad", offer))
+    for name in NAMES[:3]:
+        world.client(name)
+    assert levels(world.result(world.open(real(4)))) == total(NAMES[:3])
+    assert standings(world)["bad"] == (False, "quit")
+    assert world.server.here[0].missed == 0 and world.server.here[0].fault is Fault.QUIT
+    assert levels(world.result(world.open(real(4)))) == total([*NAMES[:3], "bad"], 2)
+    assert bad.told[1].included
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\x02\x02" + bytes(16),
+        b"\x01\x09" + bytes(16),
+        Over(bytes(16), None, 1, 1).encode(),
+        Announce(bytes(16), PartyId(0), (), b"", b"").encode(),
+        bytes(LIMIT + 1),
+    ],
+    ids=["empty", "version", "kind", "over", "announce", "oversized"],
+)
+def test_a_frame_that_is_none_costs_its_sender_only(
+    bad: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows 1, 2, 6, 7, 22, 48; the log says who, where, and why."""
+    world = World(limits=Limits(frame=LIMIT))
+    evil = world.client("evil", silent=True)
+    world.client("a")
+    opened = world.open(toy(2))
+    evil.say(bad)
+    assert levels(world.result(opened)) == total(["a"])
+    assert world.end(opened).report.faults == {0: Fault.LOST}
+    assert world.let_go == [evil.peer]
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert f"party 0 of round {opened.hex()[:8]} in upload" in said
+    world.server.received(evil.peer, bad, world.now)  # still talking, and not heard
+    assert world.server.ready(world.clients["a"].peer) and not world.server.ready(evil.peer)
+
+
+def test_frames_of_other_rounds_and_of_those_who_are_in_none() -> None:
+    world = World()
+    world.client("a", silent=True)
+    outside = world.client("outside", silent=True)
+    opened = world.open(toy(1, 0))
+    outside.say(Message(opened, b"garbage").encode())
+    world.clients["a"].say(Message(nonce(77), b"strange").encode())
+    (offer,) = world.clients["a"].rounds.owed()
+    world.clients["a"].rounds.contribute(offer, plainly("a", offer), world.now)
+    world.settle()
+    assert levels(world.result(opened)) == total(["a"])
+    assert world.let_go == []
+
+
+def test_a_flood_is_cut_off_at_its_last_frame() -> None:
+    """Row 79: the quota is of one link, and anew with each announcement."""
+    world = World(limits=Limits(frames=3))
+    flooder = world.client("flooder", silent=True)
+    for _ in range(3):
+        flooder.say(Message(nonce(9), b"").encode())
+    world.open(toy(1, 0))
+    for _ in range(3):
+        flooder.say(Message(nonce(9), b"").encode())
+    assert world.let_go == []
+    flooder.say(Message(nonce(9), b"").encode())
+    assert world.let_go == [flooder.peer]
+
+
+def test_a_late_reader_is_let_go_and_holds_nobody() -> None:
+    """Row 68: frames wait for it up to the limit, and past that it is gone."""
+    world = World(limits=Limits(outbox=3))
+    slow = world.client("slow", silent=True)
+    world.client("a")
+    slow.reads = False
+    world.open(toy(2))  # one announcement waits
+    world.wait(SOON)  # and the end of that round
+    second = world.open(toy(2))  # and another announcement
+    assert world.let_go == []
+    world.wait(SOON)
+    assert world.let_go == [slow.peer]
+    assert world.end(second).report.faults == {0: Fault.LATE}
+
+
+def test_a_late_reader_in_the_middle_of_a_round_is_lost_to_it() -> None:
+    """Out of the machine's own call, so not during it."""
+    world = World(limits=Limits(outbox=1))
+    slow = world.client("slow")
+    for name in NAMES[:3]:
+        world.client(name)
+    slow.reads = False
+    opened = world.open(real(4))
+    world.wait(SOON)
+    assert slow.peer in world.let_go or world.end(opened).report.faults == {0: Fault.LATE}
+    assert levels(world.result(opened)) == total(NAMES[:3])
+
+
+def test_links_in_all_and_of_one_identity(caplog: pytest.LogCaptureFixture) -> None:
+    """Row 69: the last link is kept, the next turned away; a newer one of an identity wins."""
+    world = World(limits=Limits(links=2))
+    world.client("a")
+    world.client("b", identity=b"B")
+    turned = world.client("c")
+    assert world.let_go == [turned.peer] and len(world.server.here) == 2
+    assert "2 links are open" in caplog.text
+    again = Peer("b again", b"B")
+    world.server.joined(again, world.now)
+    assert [one.peer.name for one in world.server.here] == ["a", "b again"]
+    world = World(limits=Limits(links_each=2))
+    for name in ("x", "y", "z"):
+        world.client(name, identity=b"X")
+    assert [one.peer.name for one in world.server.here] == ["y", "z"]
+
+
+def test_a_plan_whose_frames_are_above_the_limit_is_not_announced() -> None:
+    """With both numbers; the last that fits does."""
+    plan = toy(2)
+    needed = HEAD_SIZE + plan.cost.largest_message
+    world = World(limits=Limits(frame=needed - 1))
+    world.client("a")
+    with pytest.raises(ParameterError, match=f"{needed} bytes.*{needed - 1}"):
+        world.open(plan)
+    assert not world.posted and world.server.running == frozenset()
+    world = World(limits=Limits(frame=needed))
+    world.client("a", limits=Limits())
+    assert levels(world.result(world.open(plan))) == total(["a"])
+
+
+def test_a_cancelled_round_is_over_for_everybody() -> None:
+    world = World()
+    world.client("a", silent=True)
+    opened = world.open(toy(2))
+    world.server.cancel(opened, world.now)
+    world.settle()
+    assert frames(world, "a")[-1] == Over(opened, AbortReason.CANCELLED, 0, 0)
+    with pytest.raises(Aborted, match="cancelled"):
+        world.result(opened)
+    world.server.cancel(opened, world.now)
+    assert len(world.ends) == 1 and world.server.ends() == []
+
+
+def test_a_held_round_is_told_when_the_application_says_so() -> None:
+    """Results are stored before clients hear of them."""
+    world = World()
+    world.client("a")
+    opened = world.open(toy(1, 0), hold=True)
+    assert levels(world.result(opened)) == total(["a"])
+    assert world.clients["a"].told == [] and world.server.running == {opened}
+    world.tick()
+    assert len(world.ends) == 1
+    world.server.tell(opened, world.now)
+    world.settle()
+    assert world.clients["a"].told[0].included
+
+
+def test_nobody_is_told_of_a_round_that_runs() -> None:
+    running = Round(Opening(nonce(1), toy(1, 0), b"", {"upload": 1.0}), [], Outbox(), 0.0)
+    with pytest.raises(LocalProtocolError, match="still running"):
+        running.tell(lambda seat, over: None)
+
+
+def test_a_task_fetched_elsewhere() -> None:
+    world = World()
+    fetching = lambda offer: Contribution(plainly("a", offer).fields, payload=b"task")  # noqa: E731
+    client = world.client("a", fetching)
+    opened = world.open(toy(1, 0), b"task", inline=False)
+    announced = frames(world, "a")[0]
+    assert isinstance(announced, Announce)
+    assert announced.payload_digest == payload_digest(b"task")
+    assert levels(world.result(opened)) == total(["a"]) and client.errors == []
+
+
+def test_an_observer_hears_every_event() -> None:
+    world, heard = World(), list[Event]()
+    world.client("a")
+    world.open(toy(1, 0), observer=heard.append)
+    assert heard[-1] == Finished()
+
+
+def test_disputes_are_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    from secagg.sansio import Disputed
+
+    world = World()
+    world.client("a")
+    events = party.Server.events
+
+    def disputing(self: party.Server) -> list[Event]:
+        return [*events(self), Disputed(PartyId(0), PartyId(1))]
+
+    monkeypatch.setattr(party.Server, "events", disputing)
+    opened = world.open(toy(1, 0))
+    assert world.end(opened).report.disputed == {(0, 1)}
+
+
+def test_a_sum_that_the_count_lane_disagrees_with_is_withheld(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from secagg.errors import IntegrityError
+
+    def broken(self: party.Server) -> party.Aggregate:
+        raise IntegrityError("a mask is missing")
+
+    monkeypatch.setattr(party.Server, "aggregate", broken)
+    world = World()
+    world.client("a")
+    opened = world.open(toy(1, 0))
+    assert frames(world, "a")[-1] == Over(opened, AbortReason.INTEGRITY, 0, 0)
+    with pytest.raises(IntegrityError):
+        world.result(opened)
+
+
+class Working(party.Server):
+    """A server that has work for an executor before it is done."""
+
+    left: Sequence[Callable[[], Any]] = ()
+    got: list[object] = []
+
+    def jobs(self) -> Any:
+        jobs, self.left = self.left, ()
+        return jobs
+
+    def finish(self, job: Any, value: Any, /) -> None:
+        self.got.append(value)
+
+
+def working(monkeypatch: pytest.MonkeyPatch, world: World) -> tuple[bytes, list[Work]]:
+    monkeypatch.setattr(party, "Server", Working)
+    monkeypatch.setattr(Working, "left", (lambda: 1, lambda: 2))
+    monkeypatch.setattr(Working, "got", [])
+    world.client("a")
+    opened = world.server.open(toy(1, 0), deadlines=SOON, now=world.now)
+    effects = world.server.take()
+    assert effects.due == math.inf, "work has no deadline"
+    return opened, list(effects.work)
+
+
+def test_work_goes_out_once_and_its_deadline_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    opened, works = working(monkeypatch, world)
+    world.now += 2 * SOON
+    world.server.tick(world.now)
+    for work in works:
+        assert world.server.running == {opened}
+        world.server.finished(work, work.job(), world.now)
+    assert Working.got == [1, 2]
+    world.server.finished(works[0], 1, world.now)  # a second time, and it is not known any more
+    assert Working.got == [1, 2]
+    assert world.server.take().due <= world.now, "the phase goes on, and its time is over"
+    world.tick()
+    assert isinstance(world.end(opened).error, BelowThreshold)
+    for work in works:
+        world.server.finished(work, 1, world.now)
+        world.server.failed(work, ZeroDivisionError(), world.now)
+
+
+def test_work_that_fails_fails_its_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    opened, works = working(monkeypatch, world)
+    lost = Aborted(AbortReason.LOST, "the executor has lost its workers")
+    world.server.failed(works[0], lost, world.now)
+    world.server.finished(works[1], 2, world.now)
+    world.settle()
+    assert world.end(opened).error is lost and Working.got == []
+    with pytest.raises(LocalProtocolError, match="not handed out here"):
+        world.server.finished(Work(lambda: 1, 7), 1, world.now)
+
+
+def test_a_bug_ends_its_round_and_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 103: nothing that a broken machine holds is used."""
+
+    def broken(self: party.Server, sender: PartyId, message: bytes) -> None:
+        raise ZeroDivisionError("a bug in receive")
+
+    world = World()
+    client = world.client("a", silent=True)
+    opened = world.open(toy(2))
+    monkeypatch.setattr(party.Server, "receive", broken)
+    with pytest.raises(ZeroDivisionError):
+        client.say(Message(opened, b"anything").encode())
+    world.settle()
+    assert isinstance(world.end(opened).error, ZeroDivisionError)
+    assert frames(world, "a")[-1] == Over(opened, AbortReason.CANCELLED, 0, 0)
+    client.say(Message(opened, b"late").encode())
+
+
+def test_a_server_makes_no_claims() -> None:
+    world = World()
+    world.server.refused(Claim(bytes(32), bytes(32)), world.now)
+    assert world.server.take().claims == ()
+
+
+def test_a_round_that_is_over_hears_nothing_more() -> None:
+    world = World()
+    client = world.client("a", silent=True)
+    held = world.open(toy(2), hold=True)
+    world.wait(SOON)
+    assert isinstance(world.end(held).error, BelowThreshold)
+    client.say(Message(held, b"late").encode())
+    client.leave()
+    world.server.tell(held, world.now)
+    assert world.server.running == frozenset()

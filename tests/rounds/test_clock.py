@@ -1,0 +1,54 @@
+"""Phases and their ends, on a clock that is a number (secagg/rounds/clock.py)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from secagg.errors import ParameterError
+from secagg.rounds.clock import MAX_DEADLINE, PhaseClock, phase_limits, why
+from secagg.sansio import Dropped
+from secagg.types import Fault, PartyId
+
+
+def test_each_phase_has_its_time_once() -> None:
+    clock = PhaseClock(100.0, {"a": 5.0, "b": 7.0})
+    assert clock.due == math.inf
+    clock.enter("a", 101.0)
+    assert clock.due == 106.0
+    clock.enter("a", 103.0)
+    assert clock.due == 106.0
+    clock.enter("b", 104.0)
+    assert (clock.due, clock.entered) == (111.0, 104.0)
+    clock.enter("computing", 105.0)
+    assert clock.due == math.inf
+    clock.enter("a", 108.0)
+    assert clock.stop(110.0) == {"a": 5.0, "b": 1.0, "computing": 3.0}
+    assert clock.stop(200.0) == {"a": 5.0, "b": 1.0, "computing": 3.0}
+
+
+def test_a_clock_without_limits_is_never_due() -> None:
+    clock = PhaseClock(0.0)
+    clock.enter("a", 1.0)
+    assert clock.due == math.inf
+
+
+def test_deadlines_are_one_number_for_each_phase() -> None:
+    assert phase_limits(("a", "b"), 3) == {"a": 3.0, "b": 3.0}
+    assert phase_limits(("a", "b"), {"b": 2, "a": 1.5}) == {"a": 1.5, "b": 2.0}
+    assert list(phase_limits(("a", "b"), {"b": 2, "a": 1})) == ["a", "b"]
+    last = math.nextafter(MAX_DEADLINE, 0)
+    assert phase_limits(("a",), last) == {"a": last}
+    bad: list[Any] = [{}, {"a": 1.0}, {"a": 1, "b": 1, "c": 1}, 0, -1.0, math.nan, math.inf]
+    for deadlines in [*bad, MAX_DEADLINE]:
+        with pytest.raises(ParameterError, match="deadline"):
+            phase_limits(("a", "b"), deadlines)
+
+
+def test_a_log_says_the_fault_once() -> None:
+    who = PartyId(1)
+    assert why(Dropped(who, Fault.LATE)) == "late"
+    assert why(Dropped(who, Fault.LATE, "late")) == "late"
+    assert why(Dropped(who, Fault.MALFORMED, "no such tag")) == "malformed: no such tag"

@@ -1,0 +1,77 @@
+"""What a client consents to (secagg/rounds/offer.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
+from secagg.plans.plan import Plan
+from secagg.rounds.offer import Consent, Contribution
+from secagg.types import PartyId
+from secagg.wire.frame import Announce, DigestOnly, payload_digest
+from tests.rounds.world import nonce, real, toy
+
+
+def announce(plan: Plan, who: int = 0, **more: object) -> Announce:
+    deadlines = (1500,) * len(plan.info.phases)
+    frame = Announce(nonce(1), PartyId(who), deadlines, plan.encode(), b"task")
+    return replace(frame, **more)  # type: ignore[arg-type]
+
+
+def test_an_announcement_becomes_an_offer() -> None:
+    plan = real(5)
+    offer = Consent().judge(announce(plan, 4), 7)
+    assert (offer.round, offer.party, offer.plan, offer.nonce) == (7, 4, plan, nonce(1))
+    assert (offer.payload, offer.payload_digest) == (b"task", payload_digest(b"task"))
+    assert offer.deadlines == dict.fromkeys(plan.info.phases, 1.5)
+    absent = Consent().judge(announce(plan, payload=DigestOnly(b"d" * 32)), 1)
+    assert (absent.payload, absent.payload_digest) == (None, b"d" * 32)
+
+
+def test_the_pin() -> None:
+    plan, other = toy(3), toy(4)
+    for consent in (
+        Consent(plan),
+        Consent(plan_digest=plan.digest()),
+        Consent(plan, plan.digest()),
+    ):
+        assert consent.judge(announce(plan), 1).plan == plan
+        with pytest.raises(PolicyRefused, match="pinned is " + plan.digest().hex()):
+            consent.judge(announce(other), 1)
+    with pytest.raises(ParameterError, match="not of the same plan"):
+        Consent(plan, other.digest())
+
+
+def test_the_floors() -> None:
+    with pytest.raises(PolicyRefused, match="protects against nobody"):
+        Consent().judge(announce(toy(3)), 1)
+    assert Consent(unprotected=True).judge(announce(toy(3)), 1).plan == toy(3)
+    plan = real(6)
+    least = plan.params.min_survivors
+    assert Consent(min_clients=least).judge(announce(plan), 1).plan == plan
+    with pytest.raises(PolicyRefused, match=f"no fewer than {least + 1}"):
+        Consent(min_clients=least + 1).judge(announce(plan), 1)
+    assert Consent(protocols=["secagg"]).judge(announce(plan), 1).plan == plan
+    with pytest.raises(PolicyRefused, match=r"announced secagg, .* only ring, secagg\+"):
+        Consent(protocols=["secagg+", "ring"]).judge(announce(plan), 1)
+
+
+@pytest.mark.parametrize(("who", "deadlines"), [(3, (1,)), (0, ()), (0, (1, 1))])
+def test_what_does_not_fit_its_plan(who: int, deadlines: tuple[int, ...]) -> None:
+    """Row 12."""
+    with pytest.raises(RemoteProtocolError, match="3 clients and 1 phases"):
+        Consent(unprotected=True).judge(announce(toy(3), who, deadlines=deadlines), 1)
+
+
+def test_the_payload_that_an_input_answers() -> None:
+    consent = Consent(unprotected=True)
+    inline = consent.judge(announce(toy(3)), 1)
+    absent = consent.judge(announce(toy(3), payload=DigestOnly(payload_digest(b"task"))), 1)
+    values = {"update": np.zeros(4)}
+    assert Contribution(values, payload=b"whatever").digest(inline) == inline.payload_digest
+    assert Contribution(values, payload=b"other").digest(absent) == payload_digest(b"other")
+    with pytest.raises(InputError, match="only the task's digest"):
+        Contribution(values).digest(absent)
