@@ -57,41 +57,90 @@ def _of(path: str, tests: str, *mutants: tuple[str, str, str]) -> tuple[Mutant, 
     )
 
 
-SERVICE = _of(
-    "secagg/drive/service.py",
-    "tests/drive/test_aio.py",
-    ("service: frames a client may send", "if self._frames > MAX_FRAMES:", "if False:"),
-    ("service: one frame fewer", "if self._frames > MAX_FRAMES:", "if self._frames >= MAX_FRAMES:"),
+QUOTA = _of(
+    "secagg/rounds/quota.py",
+    "tests/rounds",
+    ("quota: frames a peer may send", "if self._frames > self._limits.frames:", "if False:"),
     (
-        "service: the count of frames begins anew",
-        "            self._frames = 0\n",
-        "            pass\n",
+        "quota: one frame fewer",
+        "self._frames > self._limits.frames",
+        "self._frames >= self._limits.frames",
     ),
-    ("service: frames for a slow client", "asyncio.Queue(MAX_OUTBOX)", "asyncio.Queue()"),
-    ("service: links", "len(self._members) >= self._max_links", "False"),
+    ("quota: bytes a peer may send", "if self._bytes > self._limits.bytes_between:", "if False:"),
     (
-        "service: links, one too many",
-        "len(self._members) >= self._max_links",
-        "len(self._members) > self._max_links",
+        "quota: one byte fewer",
+        "self._bytes > self._limits.bytes_between",
+        "self._bytes >= self._limits.bytes_between",
     ),
-    ("service: deadlines", "if limit >= MAX_DEADLINE:", "if False:"),
-    ("service: deadlines, the largest", "if limit >= MAX_DEADLINE:", "if limit > MAX_DEADLINE:"),
-    ("service: size of a frame", "limit=self._max_size)", "limit=1 << 60)"),
-    ("service: seconds of goodbye", "timeout=FLUSH_TIMEOUT)", "timeout=None)"),
+    (
+        "quota: both begin anew",
+        "        self._frames = self._bytes = 0\n\n    def received",
+        "        pass\n\n    def received",
+    ),
+    ("quota: frames for a slow peer", "if len(self._waiting) > self._limits.outbox:", "if False:"),
+    (
+        "quota: one of those fewer",
+        "len(self._waiting) > self._limits.outbox",
+        "len(self._waiting) >= self._limits.outbox",
+    ),
+    (
+        "quota: bytes for a slow peer",
+        "if self._backlog > self._limits.backlog and not alone:",
+        "if False:",
+    ),
+    ("quota: what has left", "            size -= self._waiting.popleft()", "            break"),
 )
-PARTICIPANT = _of(
-    "secagg/drive/participant.py",
-    "tests/drive/test_aio.py",
-    ("participant: a nonce twice", "if frame.nonce in self._nonces:", "if False:"),
-    ("participant: size of a frame", "limit=self._max_size)", "limit=1 << 60)"),
-    ("participant: its own number", "frame.party >= plan.threat.clients or ", ""),
+ROUNDS = _of(
+    "secagg/rounds/server.py",
+    "tests/rounds",
+    ("rounds: links", "if len(self._links) >= self._limits.links:", "if False:"),
     (
-        "participant: its own number, one too many",
+        "rounds: links, one too many",
+        "len(self._links) >= self._limits.links",
+        "len(self._links) > self._limits.links",
+    ),
+    ("rounds: links of an identity", "len(same) + 1 - self._limits.links_each", "0"),
+    ("rounds: rounds in silence", "if linked.missed >= self._limits.silence:", "if False:"),
+    (
+        "rounds: rounds in silence, one more",
+        "linked.missed >= self._limits.silence",
+        "linked.missed > self._limits.silence",
+    ),
+    ("rounds: a late reader", "            self._slow[peer] = full", "            pass"),
+    ("rounds: a plan above the limit", "if needed > self._limits.frame:", "if False:"),
+    ("rounds: a plan at the limit", "needed > self._limits.frame", "needed >= self._limits.frame"),
+    ("rounds: size of a frame", "limit=self._limits.frame)", "limit=1 << 60)"),
+)
+CLIENT = _of(
+    "secagg/rounds/client.py",
+    "tests/rounds",
+    ("client: a nonce twice", "if frame.nonce in self._nonces:", "if False:"),
+    ("client: size of a frame", "limit=self._limits.frame)", "limit=1 << 60)"),
+    ("client: rounds at once", "if len(self._parts) >= self._limits.rounds:", "if False:"),
+    (
+        "client: rounds at once, one more",
+        "len(self._parts) >= self._limits.rounds",
+        "len(self._parts) > self._limits.rounds",
+    ),
+    ("client: a server that is late", "            if now >= due:", "            if False:"),
+)
+OFFER = _of(
+    "secagg/rounds/offer.py",
+    "tests/rounds",
+    ("offer: its own number", "frame.party >= plan.threat.clients or ", ""),
+    (
+        "offer: its own number, one too many",
         "frame.party >= plan.threat.clients",
         "frame.party > plan.threat.clients",
     ),
-    ("participant: a deadline for each phase", " or len(frame.deadlines) != len(phases)", ""),
-    ("participant: seconds of goodbye", "asyncio.timeout(FLUSH_TIMEOUT)", "asyncio.timeout(None)"),
+    ("offer: a deadline for each phase", " or len(frame.deadlines) != len(phases)", ""),
+    ("offer: the fewest clients", "if plan.params.min_survivors < self.min_clients:", "if False:"),
+)
+DEADLINES = _of(
+    "secagg/rounds/clock.py",
+    "tests/rounds",
+    ("clock: deadlines", "if limit >= MAX_DEADLINE:", "if False:"),
+    ("clock: deadlines, the largest", "if limit >= MAX_DEADLINE:", "if limit > MAX_DEADLINE:"),
 )
 MEMBER = _of(
     "secagg/drive/member.py",
@@ -367,7 +416,8 @@ FILES = (
 )
 
 MUTANTS = (
-    *SERVICE, *PARTICIPANT, *MEMBER, *TURNS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
+    *QUOTA, *ROUNDS, *CLIENT, *OFFER, *DEADLINES,
+    *MEMBER, *TURNS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES,
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,20 +11,24 @@ from typing import Annotated, Any
 import numpy.typing as npt
 import typer
 
-from secagg import records
+from secagg import arguments, records
 from secagg.cli import logs, options, pinned
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
 from secagg.cli.reporting import Reporting, prepare
 from secagg.cli.service import UNKNOWN, leave, run_until_stopped
-from secagg.drive.aio import Contribution, Offer, Outcome, connect, participate
-from secagg.errors import ParameterError, PolicyRefused, TransportError
+from secagg.drive.aio import Contribution, Offer, Outcome, connect
+from secagg.drive.participant import Participant
+from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportError
 from secagg.plans.plan import Plan
+from secagg.rounds.client import PATIENCE, ClientRounds
+from secagg.rounds.offer import Consent
 from secagg.sim.footprint import peak_rss
+from secagg.transport.router import Backoff
 from secagg.types import system_randomness
 
-_OF_A_TASK = ("task_digest", "payload", "timeout")
+_OF_A_TASK = ("task_digest", "payload")
 
 
 def join(
@@ -44,20 +49,23 @@ def join(
     payload: Annotated[
         Path | None, typer.Option(help="With --task: the bytes that it is about, if any.")
     ] = None,
-    timeout: Annotated[
-        float, typer.Option(help="With --task: seconds until the report must be stored.")
-    ] = 60.0,
+    timeout: options.Timeout = 60.0,
+    name: options.InputName = None,
     log_level: logs.LogLevel = logs.Level.WARNING,
     log_json: logs.LogJson = False,
     as_json: options.Json = False,
 ) -> None:
     """Take part in every round of a service until it closes the connection; or report once.
 
+    A server that is not there yet, or is lost, is tried again. A vector with a --name is in at most
+    one sum. Without one it is named by the payload of a round, if that has any, and if not, two
+    sums may differ by it.
+
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
     again and checked, and what they promise is printed on standard error. With --task the vector
     goes to several servers as one report, the same bytes until it is stored; whoever runs the
     command again makes another report, which counts as well. The exit code is 0, 1 when a round
-    gave no sum, 2 for an error, 143 when stopped by a signal.
+    gave no sum, 2 for an error, 3 when there is one without this client, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -67,31 +75,48 @@ def join(
             if plan is not None or plan_digest is not None:
                 raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")
             pin = None if task_digest is None else parse_digest(task_digest, "task")
+            options.refuse_given(ctx, ("name",), "is of one server: a report is one by itself")
             running = prepare(task, pin, urls, vector, weight, payload, timeout)
         else:
-            if len(urls) > 1:
-                raise ParameterError(NO_TASK)
-            options.refuse_given(ctx, _OF_A_TASK, f"is of a task: {NO_TASK}")
-            pinned.check_urls(urls, 1, "a client of one server")
+            _check_one(ctx, urls)
             chosen = _read_plan(plan) if plan is not None else None
             digest = parse_digest(plan_digest, "plan") if plan_digest is not None else None
-            running = _Joining(urls[0], vector, weight, chosen, digest)
+            waits = _waits(ctx, timeout)
+            running = _Joining(urls[0], vector, weight, chosen, digest, name, *waits)
             running.try_input()
         stopped = run_until_stopped(running.run())
         if not stopped:
             running.check()
         answer = running.answer()
         report(answer, as_json, lambda: rows(_readable(answer)))
-    leave(stopped, running.failed)
+    leave(stopped, running.failed, running.left_out)
+
+
+def _check_one(ctx: typer.Context, urls: list[str]) -> None:
+    if len(urls) > 1:
+        raise ParameterError(NO_TASK)
+    options.refuse_given(ctx, _OF_A_TASK, f"is of a task: {NO_TASK}")
+    pinned.check_urls(urls, 1, "a client of one server")
+
+
+def _waits(ctx: typer.Context, timeout: float) -> tuple[float, float]:
+    """For the server to be there, and beyond a round's deadlines: it may compute for long."""
+    timeout = arguments.seconds("--timeout", timeout)
+    return timeout, timeout if options.given(ctx, "timeout") else PATIENCE
 
 
 @dataclass
 class _Joining:
+    """timeout: seconds until the server must be reached. patience: as of ClientRounds."""
+
     url: str
     vector: Vector
     weight: int
     plan: Plan | None
     digest: bytes | None
+    name: str | None
+    timeout: float
+    patience: float
     outcomes: tuple[Outcome, ...] = ()
     shown: set[bytes] = field(default_factory=set)
     values: npt.NDArray[Any] | None = None
@@ -103,11 +128,28 @@ class _Joining:
             records.encode(self.plan.schema, given.fields, given.weight, system_randomness)
 
     async def run(self) -> None:
-        async with connect(self.url) as link:
-            notice(f"connected to {self.url}: waiting for a round")
-            self.outcomes = await participate(
-                link, self._contribute, plan=self.plan, plan_digest=self.digest
-            )
+        rounds = ClientRounds(Consent(self.plan, self.digest), patience=self.patience)
+        participant = Participant(rounds, self._contribute)
+        backoff, attempts, until = Backoff(), 0, time.monotonic() + self.timeout
+        while True:
+            try:
+                async with connect(self.url) as link:
+                    notice(f"connected to {self.url}: waiting for a round")
+                    attempts, until = 0, time.monotonic() + self.timeout
+                    self.outcomes = await participant.over(link)
+                if not participant.lost:
+                    return
+                raise LinkClosed("the server is lost")
+            except TransportError as error:
+                attempts += 1
+                delay = backoff.delay(attempts)
+                if time.monotonic() + delay > until:
+                    if self.outcomes:
+                        return
+                    raise
+                if attempts == 1:
+                    notice(f"{error}: trying again for {self.timeout:g} seconds")
+                await asyncio.sleep(delay)
 
     def check(self) -> None:
         if not self.outcomes:
@@ -120,6 +162,11 @@ class _Joining:
     def failed(self) -> bool:
         return any(outcome.reason is not None for outcome in self.outcomes)
 
+    @property
+    def left_out(self) -> bool:
+        """Whether there is a sum without this client."""
+        return any(o.reason is None and not o.included for o in self.outcomes)
+
     def _contribute(self, offer: Offer) -> Contribution:
         if self.plan is None and self.digest is None:
             self._show(offer.plan)
@@ -129,7 +176,7 @@ class _Joining:
         """Read once, when the plan is known that says how long it must be."""
         if self.values is None:
             self.values = pinned.read_vector(self.vector, plan)
-        return Contribution({pinned.only_field(plan): self.values}, self.weight)
+        return Contribution({pinned.only_field(plan): self.values}, self.weight, name=self.name)
 
     def _show(self, plan: Plan) -> None:
         """Nothing that reveals the vector has been sent yet."""
@@ -145,7 +192,7 @@ class _Joining:
         """
         every = [_figures(outcome) for outcome in self.outcomes]
         nothing = {"contributors": 0, "dropped": 0, "clipped": 0, "phases": {}}
-        nothing |= {"bytes_up": 0, "bytes_down": 0}
+        nothing |= {"bytes_up": 0, "bytes_down": 0, "included": False, "why": "", "spent": False}
         used = {"client_seconds": time.process_time(), "peak_rss": peak_rss()}
         return {**UNKNOWN, **(every[-1] if every else nothing), **used, "rounds": every}
 
@@ -156,6 +203,9 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "dropped": outcome.dropped,
         "error": outcome.reason.value if outcome.reason else None,
         "clipped": sum(outcome.clipped.values()),
+        "included": outcome.included,
+        "why": outcome.why,
+        "spent": outcome.spent,
         "phases": dict(outcome.report.phases),
         "bytes_up": outcome.report.bytes_up,
         "bytes_down": outcome.report.bytes_down,
@@ -170,6 +220,8 @@ def _readable(answer: dict[str, object]) -> dict[str, object]:
         "dropped",
         "error",
         "clipped",
+        "included",
+        "why",
         "bytes_up",
         "bytes_down",
         "peak_rss",

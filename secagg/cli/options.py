@@ -25,6 +25,21 @@ class Role(enum.StrEnum):
     HELPER = "helper"
 
 
+Timeout: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        help="Seconds until the server is reached, also when it is lost, and that a round may "
+        "last beyond its deadlines (300 unless given). With --task: until the report is stored."
+    ),
+]
+InputName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--name", help="What this vector is called: it is summed at most once by that name."
+    ),
+]
+
+
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]
@@ -145,6 +160,11 @@ def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
     """ParameterError if one of these parameters was typed: it would change nothing, in silence."""
     flags = {str(param.name): param.opts[0] for param in ctx.command.params}
     for name in names:
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if given(ctx, name):
             raise ParameterError(f"{flags[name]} {why}")
+
+
+def given(ctx: typer.Context, name: str) -> bool:
+    """Whether this parameter was typed."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -53,6 +53,8 @@ class Reporting:
     def check(self) -> None:
         """What cannot be reported was raised by `run`."""
 
+    left_out = False
+
     @property
     def failed(self) -> bool:
         return self.outcome is not None and not self.outcome.stored

@@ -181,11 +181,11 @@ class _Serving:
             notice(clip_notice(self.plan))
             if port_file is not None:
                 write_whole(port_file, f"{service.port}\n".encode(), force=True)
-            try:
-                await service.ready(self.plan.threat.clients, self.wait)
-            except LinkTimeout as late:
-                warn(f"{late}: starting with those")
             for _ in range(self.rounds):
+                try:
+                    await service.ready(self.plan.threat.clients, self.wait)
+                except LinkTimeout as late:
+                    warn(f"{late}: starting with those")
                 await self._round(service)
 
     async def _round(self, service: Service) -> None:

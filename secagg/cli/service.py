@@ -17,6 +17,8 @@ STOPPED = 128 + signal.SIGTERM
 """The exit code after SIGTERM or SIGINT: everything was closed in order, but not done."""
 FAILED_ROUND = 1
 """The exit code when a round ended without a sum; errors of usage and of the network have 2."""
+LEFT_OUT = 3
+"""The exit code of a client without which there is a sum."""
 
 UNKNOWN: Mapping[str, object] = {
     "exact": None,
@@ -44,10 +46,10 @@ def revealed(total: Aggregate | None) -> int | None:
     return int(total.sum[CLIPPED][0])
 
 
-def leave(stopped: bool, failed: bool) -> None:
+def leave(stopped: bool, failed: bool, left_out: bool = False) -> None:
     """Ends the command with the exit code of what happened."""
-    if stopped or failed:
-        raise typer.Exit(STOPPED if stopped else FAILED_ROUND)
+    if stopped or failed or left_out:
+        raise typer.Exit(STOPPED if stopped else FAILED_ROUND if failed else LEFT_OUT)
 
 
 def run_until_stopped(work: Coroutine[None, None, None]) -> bool:

@@ -7,21 +7,15 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from secagg.effects import Effects, Encodable, Peer
 from secagg.errors import Spent, TransportError
-from secagg.store.base import Store
+from secagg.store.base import Ledger, Store
 from secagg.transport.base import Link
 from secagg.transport.router import Backoff, Opener
 
 log = logging.getLogger(__name__)
-
-
-class Claims(Protocol):
-    """What keeps claims (`store.base.Ledger`): Spent for another digest of a known key."""
-
-    def claim(self, key: bytes, digest: bytes) -> None: ...
 
 
 class Outbound:
@@ -61,7 +55,7 @@ def how_ended(errors: Iterable[BaseException | None]) -> TransportError | None:
     return gone
 
 
-async def keep_safe(effects: Effects, store: Store | None, ledger: Claims | None) -> set[bytes]:
+async def keep_safe(effects: Effects, store: Store | None, ledger: Ledger | None) -> set[bytes]:
     """Commits the rows, then makes the claims; the keys of those that the ledger refuses.
 
     In a thread, so that links are read meanwhile. Never left half-way: whoever cancels this may
@@ -77,7 +71,7 @@ async def keep_safe(effects: Effects, store: Store | None, ledger: Claims | None
         raise
 
 
-def _keep(effects: Effects, store: Store | None, ledger: Claims | None) -> set[bytes]:
+def _keep(effects: Effects, store: Store | None, ledger: Ledger | None) -> set[bytes]:
     if effects.writes and store is not None:
         store.commit(effects.writes)
     refused: set[bytes] = set()

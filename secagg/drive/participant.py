@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from secagg.arguments import integer, seconds
-from secagg.drive.outbound import Claims
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import InputError, LinkClosed, TransportError
@@ -26,6 +25,7 @@ from secagg.rounds.offer import Consent, Offer
 from secagg.rounds.offer import Contribution as Contribution
 from secagg.rounds.offer import Outcome as Outcome
 from secagg.rounds.quota import Limits
+from secagg.store.base import Ledger
 from secagg.transport.base import Link
 from secagg.types import AbortReason, Randomness, Role, system_randomness
 from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
@@ -45,7 +45,7 @@ async def participate(
     max_size: int = DEFAULT_MAX_SIZE,
     randomness: Randomness = system_randomness,
     timeout: float = PATIENCE,
-    ledger: Claims | None = None,
+    ledger: Ledger | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in every round that the server announces, until the link is gone.
 
@@ -82,11 +82,12 @@ class Participant:
     """One client and the inputs it computes. Rounds that outlive a link take several."""
 
     def __init__(
-        self, rounds: ClientRounds, inputs: Inputs, *, ledger: Claims | None = None
+        self, rounds: ClientRounds, inputs: Inputs, *, ledger: Ledger | None = None
     ) -> None:
         self.outcomes: list[Outcome] = []
-        self._rounds, self._inputs = rounds, inputs
-        self._shell = Shell(rounds, ledger=ledger, news=self._news)
+        self.lost = False
+        """Whether the last link ended otherwise than in order: another one may be opened."""
+        self._rounds, self._inputs, self._ledger = rounds, inputs, ledger
         self._computing: dict[bytes, asyncio.Task[None]] = {}
         self._bad: InputError | None = None
         self._contributed = False
@@ -95,6 +96,7 @@ class Participant:
     async def over(self, link: Link) -> tuple[Outcome, ...]:
         """Until the link is gone; raises as `participate` does."""
         server = Peer("server", None, Role.SERVER)
+        self._shell = Shell(self._rounds, ledger=self._ledger, news=self._news)
         serving = asyncio.create_task(self._shell.serve(server, link))
         ends: set[asyncio.Future[Any]] = {serving, self._failed}
         try:
@@ -104,14 +106,12 @@ class Participant:
             gone = await serving
         finally:
             await self._leave(serving)
+        self.lost = gone is not None and not (isinstance(gone, LinkClosed) and gone.orderly)
         if self._bad is not None and not self._contributed:
             raise self._bad
-        self._check(gone)
-        return tuple(self.outcomes)
-
-    def _check(self, gone: TransportError | None) -> None:
-        if not self.outcomes and isinstance(gone, LinkClosed) and not gone.orderly:
+        if gone is not None and self.lost and not self.outcomes:
             raise gone
+        return tuple(self.outcomes)
 
     async def _leave(self, serving: asyncio.Task[TransportError | None]) -> None:
         """Whatever the reason: no task is left behind, and the server is not left waiting."""

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any
 
 from secagg.drive.clock import FLUSH_TIMEOUT
-from secagg.drive.outbound import Claims, Outbound, awoken, cancelled, how_ended, keep, keep_safe
+from secagg.drive.outbound import Outbound, awoken, cancelled, how_ended, keep, keep_safe
 from secagg.drive.workshop import Workshop
 from secagg.effects import Effects, Peer
 from secagg.errors import TransportError
 from secagg.rounds.base import Rounds
-from secagg.store.base import Store
+from secagg.store.base import Ledger, Store
 from secagg.transport.base import Link
 from secagg.transport.router import Opener
 
@@ -33,7 +33,7 @@ class Shell:
         rounds: Rounds,
         *,
         store: Store | None = None,
-        ledger: Claims | None = None,
+        ledger: Ledger | None = None,
         openers: Mapping[Peer, Opener] | None = None,
         news: Callable[[], None] = lambda: None,
     ) -> None:

@@ -31,7 +31,7 @@ class _Pipe:
         async with self._changed:
             await self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
             if self._closed:
-                raise LinkClosed("the link is closed")
+                raise _closed()
             self._items.append(data)
             self._changed.notify_all()
 
@@ -39,7 +39,7 @@ class _Pipe:
         async with self._changed:
             await self._changed.wait_for(lambda: self._closed or bool(self._items))
             if not self._items:
-                raise LinkClosed("the link is closed")
+                raise _closed()
             self._changed.notify_all()
             return self._items.popleft()
 
@@ -47,6 +47,12 @@ class _Pipe:
         async with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _closed() -> LinkClosed:
+    closed = LinkClosed("the link is closed")
+    closed.orderly = True  # nothing else ends a link inside one loop
+    return closed
 
 
 class _End:

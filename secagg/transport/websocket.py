@@ -18,12 +18,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from secagg.arguments import integer, seconds
-from secagg.errors import LinkClosed, LinkTimeout, ParameterError, PolicyRefused, TransportError
+from secagg.errors import (
+    LinkClosed,
+    LinkTimeout,
+    ParameterError,
+    PolicyRefused,
+    TooLarge,
+    TransportError,
+)
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link, OnLink
 
 if TYPE_CHECKING:
     import uvicorn
     from websockets.asyncio.client import ClientConnection
+    from websockets.exceptions import ConnectionClosed
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,6 +48,7 @@ QUEUE = 2
 """Whole messages a client reads ahead: each may be as large as the limit."""
 
 _UNSUPPORTED_DATA, _TOO_BIG = 1003, 1009  # close codes, RFC 6455 §7.4.1
+_GOODBYES = (1000, 1001, _UNSUPPORTED_DATA, _TOO_BIG)
 
 
 def check_url(url: str) -> None:
@@ -221,7 +230,7 @@ class _ClientLink:
         try:
             await self._connection.send(data)
         except ConnectionClosed as closed:
-            raise LinkClosed(f"the link is closed: {closed}") from closed
+            raise _gone(closed) from closed
 
     async def receive(self) -> bytes:
         from websockets.exceptions import ConnectionClosed
@@ -229,7 +238,9 @@ class _ClientLink:
         try:
             data = await self._connection.recv()
         except ConnectionClosed as closed:
-            raise LinkClosed(f"the link is closed: {closed}") from closed
+            if closed.sent is not None and closed.sent.code == _TOO_BIG:
+                raise TooLarge(f"the server sent a frame above the limit: {closed}") from closed
+            raise _gone(closed) from closed
         if isinstance(data, str):
             await self._connection.close(_UNSUPPORTED_DATA, "binary frames only")
             raise LinkClosed("the peer sent a text frame, and was closed")
@@ -237,6 +248,13 @@ class _ClientLink:
 
     async def close(self) -> None:
         await self._connection.close()
+
+
+def _gone(closed: ConnectionClosed) -> LinkClosed:
+    """In order only where the server has said goodbye, and why."""
+    gone = LinkClosed(f"the link is closed: {closed}")
+    gone.orderly = closed.rcvd is not None and closed.rcvd.code in _GOODBYES
+    return gone
 
 
 class _ServerLink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -73,10 +74,8 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Commands, tmp_
         protocol="secagg",
     )
     (tmp_path / "plan").write_bytes(agreed.encode())
-    task = tmp_path / "task"
-    task.write_bytes(b"what to compute")
     files = ["--port-file", str(tmp_path / "port"), "--out", str(tmp_path / "mean.npy")]
-    server = start("serve", *SERVE, *files, "--rounds", "2", "--payload", str(task))
+    server = start("serve", *SERVE, *files, "--rounds", "2")
     where = url(tmp_path / "port")
     pins = [[], ["--plan-digest", agreed.digest().hex()], ["--plan", str(tmp_path / "plan")]]
     clients = [
@@ -104,6 +103,7 @@ def test_two_rounds_of_a_service_and_three_ways_to_join_it(start: Commands, tmp_
         contract.check("join", data)
         assert data.keys() >= KEYS and data["exact"] is None and data["server_seconds"] is None
         assert (data["contributors"], data["dropped"], len(data["rounds"])) == (3, 0, 2)
+        assert (data["included"], data["why"], data["spent"]) == (True, "", True)
         assert data["bytes_up"] == agreed.upload_bytes and data["client_seconds"] > 0
         # who did not pin the plan is told, once, what it promises and who chose it
         assert (agreed.explain() in err, err.count(agreed.digest().hex())) == (i == 0, i == 0)
@@ -220,9 +220,7 @@ def test_serve_refuses_before_a_client_can_come(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize(
-    "words", [["--timeout", "5"], ["--payload", "v.npy"], ["--task-digest", "00" * 32]]
-)
+@pytest.mark.parametrize("words", [["--payload", "v.npy"], ["--task-digest", "00" * 32]])
 def test_join_does_not_ignore_what_is_of_a_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
@@ -309,3 +307,53 @@ def test_a_plan_file_that_is_none(tmp_path: Path) -> None:
     arguments = ["--input", str(tmp_path / "v.npy"), "--plan", str(tmp_path / "plan"), "--json"]
     result = invoke(join, "ws://127.0.0.1:9", *arguments)
     assert result.exit_code == 2 and json.loads(result.stdout)["error"] in ("Truncated", "TooLarge")
+
+
+def test_one_vector_is_in_one_sum_by_its_name(start: Commands, tmp_path: Path) -> None:
+    """The difference of two sums is one client's input: who has named it says no the second time,
+    and whoever has not is in a sum without it. Exit code 3 of whom there is a sum without."""
+    agreed = ["--clients", "4", "--length", str(LENGTH), "--bits", "16", "--corrupt", "0"]
+    files = ["--port-file", str(tmp_path / "port"), "--dropout", "0.25", "--rounds", "2", "--json"]
+    server = start("serve", *agreed, *files)
+    np.save(tmp_path / "v.npy", np.zeros(LENGTH))
+    words = (url(tmp_path / "port"), "--input", str(tmp_path / "v.npy"), "--json")
+    once = start("join", *words, "--name", "visit 7")
+    others = [start("join", *words) for _ in range(3)]
+    told, _ = server.answer()
+    assert [one["contributors"] for one in told["rounds"]] == [4, 3]
+    for process in others:
+        data, _ = process.answer()
+        assert (data["included"], data["why"], data["spent"]) == (True, "", True)
+    data, err = once.answer(code=3)
+    assert [(one["included"], one["why"]) for one in data["rounds"]] == [
+        (True, ""),
+        (False, "spent"),
+    ]
+    assert (data["included"], data["spent"], data["contributors"]) == (False, True, 3)
+    assert "a sum without this client" in err
+
+
+def test_clients_may_be_there_before_their_server(start: Commands, tmp_path: Path) -> None:
+    """Case 34: as in any compose file."""
+    np.save(tmp_path / "v.npy", np.zeros(LENGTH))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+        words = (f"ws://127.0.0.1:{port}", "--input", str(tmp_path / "v.npy"), "--json")
+        clients = [start("join", *words) for _ in range(3)]
+        clients[0].until("trying again")
+    server = start("serve", *SERVE, "--port", port)
+    assert server.answer()[0]["contributors"] == 3
+    for client in clients:
+        assert client.answer()[0]["included"] is True
+
+
+def test_a_server_that_never_comes_is_given_up(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = f"ws://127.0.0.1:{free.getsockname()[1]}"
+        words = ("--input", str(tmp_path / "v.npy"), "--timeout", "0.05", "--json")
+        result = invoke(join, where, *words)
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"] == "TransportError"
