@@ -184,9 +184,12 @@ class TransportError(SecAggError):
 
 
 class LinkClosed(TransportError):
-    """The connection is gone. orderly: the far end has closed it, and was not merely lost."""
+    """The connection is gone. orderly: the far end has closed it, and was not merely lost.
+    too_large: this end has closed it, over a message above its limit; another link will not help.
+    """
 
     orderly = False
+    too_large = False
 
 
 class LinkTimeout(TransportError):

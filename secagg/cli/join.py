@@ -141,6 +141,8 @@ class _Joining:
                     return
                 raise LinkClosed("the server is lost")
             except TransportError as error:
+                if isinstance(error, LinkClosed) and error.too_large:
+                    raise
                 attempts += 1
                 delay = backoff.delay(attempts)
                 if time.monotonic() + delay > until:

@@ -109,6 +109,8 @@ class Participant:
         self.lost = gone is not None and not (isinstance(gone, LinkClosed) and gone.orderly)
         if self._bad is not None and not self._contributed:
             raise self._bad
+        if isinstance(gone, LinkClosed) and gone.too_large:
+            raise gone
         if gone is not None and self.lost and not self.outcomes:
             raise gone
         return tuple(self.outcomes)

@@ -23,7 +23,6 @@ from secagg.errors import (
     LinkTimeout,
     ParameterError,
     PolicyRefused,
-    TooLarge,
     TransportError,
 )
 from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link, OnLink
@@ -238,8 +237,6 @@ class _ClientLink:
         try:
             data = await self._connection.recv()
         except ConnectionClosed as closed:
-            if closed.sent is not None and closed.sent.code == _TOO_BIG:
-                raise TooLarge(f"the server sent a frame above the limit: {closed}") from closed
             raise _gone(closed) from closed
         if isinstance(data, str):
             await self._connection.close(_UNSUPPORTED_DATA, "binary frames only")
@@ -254,6 +251,8 @@ def _gone(closed: ConnectionClosed) -> LinkClosed:
     """In order only where the server has said goodbye, and why."""
     gone = LinkClosed(f"the link is closed: {closed}")
     gone.orderly = closed.rcvd is not None and closed.rcvd.code in _GOODBYES
+    gone.too_large = closed.sent is not None and closed.sent.code == _TOO_BIG
+    gone.orderly &= not gone.too_large
     return gone
 
 
