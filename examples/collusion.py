@@ -24,8 +24,14 @@ from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import PROTOCOL as ADDITIVE
 from secagg_protocols.additive.params import AdditiveParams
-from secagg_protocols.additive.sharing import Context, SeedShare, read_packed, read_seed
-from secagg_protocols.reports.messages import Report, Shape
+from secagg_protocols.additive.sharing import (
+    SeedShare,
+    context_of,
+    read_packed,
+    read_seed,
+    shape_of,
+)
+from secagg_protocols.reports.messages import Report
 from secagg_protocols.ring import RingParams, RingParty, collude, run
 
 SALARIES = {"Ada": 4_210, "Ben": 3_875, "Cleo": 6_340, "Dan": 5_125, "Eve": 2_990}
@@ -77,9 +83,9 @@ def additive_sum() -> tuple[int, list[int]]:
 
 def opened(session: Session, keys: Keys, message: bytes) -> list[int]:
     """Each server opens its own share of the report, and only that one."""
-    context, reader = Context.of(session), Reader(message)
+    context, reader = context_of(session, add_streams), Reader(message)
     read_header(reader)
-    report = Report.read(reader, Shape.of(LAYOUT, SERVERS))
+    report = Report.read(reader, shape_of(LAYOUT, SERVERS))
     shares = []
     for index, (sealed, secrets) in enumerate(zip(report.shares, keys.servers, strict=True)):
         info = context.share_info(report.head.id, report.head.front, index)
@@ -88,7 +94,7 @@ def opened(session: Session, keys: Keys, message: bytes) -> list[int]:
         if index == 0:
             read_packed(LAYOUT, plaintext).add_to(share)
         else:
-            seed_keys = context.stream_keys(read_seed(plaintext), report.head.id, index)
+            seed_keys = context.scheme.stream_keys(read_seed(plaintext), report.head.id, index)
             SeedShare(seed_keys, add_streams).add_to(share)
         shares.append(number(share))
     return shares

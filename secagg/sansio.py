@@ -288,8 +288,21 @@ class MemberMachine(PhasedMachine, HasResult, Protocol):
     """
 
     @property
+    def included(self) -> int:
+        """How many reports it has summed."""
+
+    @property
     def pending(self) -> int:
         """Reports that are stored here and that no batch has decided on yet."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has given a collector the total of a locked batch, since it was made: until
+        then nobody can have the sum."""
+
+    def extend(self) -> None:
+        """The deadline has passed without a quorum, and the batch stays open: reports that are
+        undecided give up their places. Raises LocalProtocolError where no reports are taken."""
 
     def retire(self) -> None:
         """A later batch runs: what is known of other batches' reports is forgotten."""

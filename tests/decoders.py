@@ -17,6 +17,7 @@ from secagg_protocols.additive.params import decode_params as decode_additive_pa
 from secagg_protocols.plainsum import decode_params as decode_plainsum_params
 from secagg_protocols.reports import messages as additive
 from secagg_protocols.reports.book import Row
+from secagg_protocols.reports.shape import ID_SIZE
 from secagg_protocols.secagg import messages
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import decode_params
@@ -128,14 +129,16 @@ def _additive_body(tag: additive.Tag, reader: Reader, bound: bytes) -> bytes:
     if tag is kinds.RECEIPT:
         return additive.Receipt.read(reader).encode(bound)
     if tag is kinds.DECIDED:
-        return additive.decided(bound, reader.fixed(additive.ID_SIZE, "report id"))
+        return additive.decided(bound, reader.fixed(ID_SIZE, "report id"))
     if tag in (kinds.VERDICT, kinds.DECISION):
-        return additive.Ruling.read(reader, tag).encode(tag, bound)
+        return additive.Ruling.read(reader, tag, shape).encode(tag, bound)
     if tag in (kinds.STATEMENT, kinds.AGREEMENT):
         signatures = 1 if tag is kinds.STATEMENT else ADDITIVE.params.servers
         return additive.Statement.read(reader, signatures).encode(tag, bound)
     if tag is kinds.TOTAL:
-        return additive.Total.read(reader, ADDITIVE.layout, ADDITIVE.params.servers).encode(bound)
+        return additive.Total.read(reader, shape).encode(bound)
+    if tag is kinds.OPEN:
+        return additive.open_batch(bound, additive.read_open(reader))
     if tag is kinds.ABORT:
         return additive.abort(bound, additive.read_abort(reader))
     return additive.bare(tag, bound)
@@ -155,7 +158,7 @@ def task(data: bytes) -> bytes:
 
 def stored_report(data: bytes) -> bytes:
     """The value of a row of a server's store."""
-    return Row.decode(b"r" + bytes(additive.ID_SIZE), data).encode()[1]
+    return Row.decode(b"r" + bytes(ID_SIZE), data).encode()[1]
 
 
 def valid_additive_messages() -> dict[additive.Tag, bytes]:

@@ -24,8 +24,10 @@ from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import PROTOCOL
 from secagg_protocols.additive.params import AdditiveParams
-from secagg_protocols.additive.sharing import Context
-from secagg_protocols.reports.messages import Head, Receipt, Report, Shape, Tag, read_head
+from secagg_protocols.additive.sharing import context_of, shape_of
+from secagg_protocols.reports.context import Context
+from secagg_protocols.reports.messages import Head, Receipt, Report, Tag, read_head
+from secagg_protocols.reports.shape import Shape
 from tests.networks import LAYOUT, PAYLOAD, inputs_of
 
 TINY = Layout((Segment(Ring(3), 1),))
@@ -78,11 +80,15 @@ class Setting:
 
     @property
     def context(self) -> Context:
-        return Context.of(self.session)
+        return self.context_over(add_streams)
+
+    def context_over(self, expander: Expander) -> Context:
+        """With other streams."""
+        return context_of(self.session, expander)
 
     @property
     def shape(self) -> Shape:
-        return Shape.of(self.layout, self.params.servers)
+        return shape_of(self.layout, self.params.servers)
 
     def ensemble(self, between: Wire | None = None, expander: Expander = add_streams) -> Ensemble:
         one = Ensemble(PROTOCOL, self.session, self.keys, expander=expander)

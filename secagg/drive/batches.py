@@ -195,6 +195,17 @@ class Batches:
         machine = self._running()
         self._call(self.number, machine, machine.close_phase)
 
+    def extend(self) -> None:
+        """The running batch stays open past its deadline, which begins anew."""
+        machine = self._running()
+        self._call(self.number, machine, machine.extend)
+        self._clock.enter(machine.phase)
+
+    def answered(self, number: int) -> bool:
+        """Whether a collector can have the sum of this batch from this server."""
+        machine = self.machine if number == self.number else self._retired.get(number)
+        return machine is not None and machine.answered
+
     def _left_behind(self) -> None:
         """A leader tells how a batch ended before it speaks of the next, over whatever link: one
         that does not has lost that batch."""
@@ -244,7 +255,7 @@ class Batches:
 
     def _report(self, machine: MemberMachine) -> BatchReport:
         reason, detail = _ending(machine)
-        reports = len(machine.contributors) if self._index == 0 and reason is None else None
+        reports = machine.included if self._index == 0 and reason is None else None
         phases, faults = self._clock.stop(), dict(self._faults)
         return BatchReport(self.number, reports, reason, detail, phases, faults, machine.pending)
 

@@ -233,7 +233,8 @@ class Turns:
     def _hear_collector(self, peer: Peer, number: int, frame: Frame) -> None:
         """Its thanks may come before the last server has confirmed the lock; they are returned."""
         if isinstance(frame, Over):
-            self.fetched.add(number)
+            if self.batches.answered(number):  # else nobody can have the sum
+                self.fetched.add(number)
             peer.channel.post(frame.encode())
         elif isinstance(frame, Message) and not peer.channel.queued:  # else its answer is leaving
             self._asking.setdefault(number, set()).add(peer)
@@ -298,7 +299,7 @@ class Turns:
             return
         if machine.phase in self._phases:
             if self._closes(machine):
-                self.batches.close_phase()
+                self._close(machine)
             return
         if self.batches.number in self.fetched & self._answered:
             self.batches.close_phase()  # who has every total knows that every server has locked
@@ -308,6 +309,18 @@ class Turns:
                 log.warning("server %d is given up", server_id(0) - party)
                 self.batches.lost(party)
                 return
+
+    def _close(self, machine: MemberMachine) -> None:
+        """Below the minimum the batch stays open: what has its receipts is not spent for having
+        come among too few."""
+        if machine.quorum:
+            self.batches.close_phase()
+            return
+        log.info("batch %d stays open: %d reports so far", self.batches.number, machine.included)
+        self._closing = None
+        self.batches.extend()
+        self._free.clear()
+        self._try_held()
 
     def _closes(self, machine: MemberMachine) -> bool:
         """Once no more reports are waited for: when all are decided, or `patience` is over.
@@ -321,8 +334,8 @@ class Turns:
             return False
         self._closing = self._closing or now
         owing = any(party >= FIRST_RESERVED for party in waiting)
-        included = machine.contributors
-        settled = machine.alive - waiting <= included or len(included) >= self._places
+        settled = machine.alive - waiting <= machine.contributors
+        settled = settled or machine.included >= self._places
         return (settled and not owing) or now >= self._closing + self._patience
 
     @property

@@ -13,7 +13,7 @@ from blocks import REASONS, Cursor, Refused
 Data = dict[str, Any]
 
 REPORT, SHARE, RECEIPT, VERDICT, DECISION, DECIDED = range(1, 7)
-STATEMENT, AGREEMENT, LOCKED, COLLECT, TOTAL, ABORT = range(7, 13)
+STATEMENT, AGREEMENT, LOCKED, COLLECT, TOTAL, ABORT, OPEN = range(7, 14)
 UPLOAD, AGREE, LOCK, ABORTED = range(1, 5)
 FAULTS = {
     "malformed": "peer-fault",
@@ -230,6 +230,7 @@ class Collector(Party):
         self.missing = [f"server-{j}" for j in range(common.m)]
         self.sum, self.count = common.zeros(), 0
         self.stated: tuple[int, bytes] | None = None
+        self.open: dict[str, int] = {}
         self.phase = self.done = False
         self.ended = ""
 
@@ -269,6 +270,11 @@ class Collector(Party):
                 self.ended = "BelowThreshold"
                 return
             raise Fault("quit", "A11")
+        if tag == OPEN:
+            self.open[sender] = cursor.int(4)
+            cursor.end()
+            self.ignored(sender)
+            return
         if tag != TOTAL:
             raise Refused("BadTag", "§6")
         stated = cursor.int(4), cursor.take(32)
@@ -290,6 +296,7 @@ class Collector(Party):
         packed = Cursor(plain, "A11")
         self.sum = add.combined(self.sum, blocks.unpack(packed, c.segments), 1, c.segments)
         self.missing.remove(sender)
+        self.open.pop(sender, None)
         if not self.missing:
             self.complete(count)
 
@@ -306,7 +313,14 @@ class Collector(Party):
             self.blame(operation["who"], "lost", "A11")
 
     def on_close_phase(self, _: Data) -> None:
-        self.blame(self.missing[0], "late", "A11")
+        """A12: a batch that is open is nobody's fault."""
+        if not self.open:
+            self.blame(self.missing[0], "late", "A11")
+            return
+        first = min(self.open, key=index_of)
+        few = self.open[first] < self.common.minimum
+        self.abort("below-threshold" if few else "lost", "A12")
+        self.ended = "BelowThreshold" if few else "Aborted"
 
     def blame(self, party: str, fault: str, rule: str) -> None:
         self.events.append(["dropped", party, fault])

@@ -21,6 +21,7 @@ from model_additive import (
     FAULTS,
     LOCK,
     LOCKED,
+    OPEN,
     QUIET,
     RECEIPT,
     REPORT,
@@ -257,6 +258,9 @@ class Member(Party):
             self.send("collector", self.total)
         elif self.ended:
             self.send("collector", self.common.abort(self.common.batch, self.ended))
+        else:
+            count = blocks.u32(len(self.included))
+            self.send("collector", self.common.message(OPEN, self.common.batch, count))
 
     def again(self, server: str) -> None:
         if self.ended:

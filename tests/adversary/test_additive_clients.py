@@ -87,7 +87,7 @@ def test_a_made_report_is_like_a_real_one(setting: Setting) -> None:
         network.hand_over(LIAR, message)
     total = network.run()
     assert total.contributors == set(range(5))
-    keys = [setting.context.stream_keys(Seed(bytes(32)), ID, i) for i in (1, 2)]
+    keys = [setting.context.scheme.stream_keys(Seed(bytes(32)), ID, i) for i in (1, 2)]
     expected = LAYOUT.zeros()
     for one in keys:
         for lane, key in zip(expected, one, strict=True):

@@ -232,7 +232,57 @@ def test_another_collectors_key() -> None:
     """Rows 53 and 54: a total opens for the collector of the committee, and for nobody else."""
     stranger = keys_of(2, seed=b"stranger").collector
     with pytest.raises(ParameterError, match="secret key of the collector"):
-        Machine(SETTING.session, stranger)
+        Machine(SETTING.context, 0, stranger)
+
+
+# A batch that is open
+
+
+def early(*said: tuple[PartyId, int]) -> Any:
+    """A collector that has asked, and what servers have said before the lock."""
+    one = SETTING.collector()
+    one.start()
+    for party, count in said:
+        one.receive(party, messages.open_batch(SETTING.context.batch(0), count))
+    return one
+
+
+def test_who_asks_too_early_hears_how_far_the_batch_is() -> None:
+    """Rule A12. From each server in its own words, and nobody is at fault."""
+    machine = SETTING.member(0)
+    machine.start()
+    machine.receive(PartyId(0), SETTING.report(0)[0].data)
+    machine.outgoing()
+    machine.receive(COLLECTOR, messages.bare(Tag.COLLECT, SETTING.context.batch(0)))
+    (answer,) = machine.outgoing()
+    assert answer.data == messages.open_batch(SETTING.context.batch(0), 0)
+    assert not machine.answered
+    for count, kind in ((1, BelowThreshold), (3, Aborted)):
+        one = early((LEADER, count), (LEADER, count))
+        one.close_phase()
+        with pytest.raises(kind, match=f"is open: server 0 has {count} reports? so far.* has 3"):
+            one.result()
+        assert not [e for e in one.events() if isinstance(e, Dropped)]
+
+
+def test_an_open_batch_is_asked_again_and_collected_once_it_is_locked() -> None:
+    one = early((LEADER, 2), (HELPER, 2))
+    one.reconnected(LEADER)
+    assert one.outgoing()[-1].to == LEADER and one.waiting_for == {LEADER, HELPER, server_id(2)}
+    for message in told(SETTING).said:
+        if message[1].to == COLLECTOR:
+            one.receive(message[0], message[1].data)
+    assert one.result().count == 4
+
+
+def test_the_word_of_an_open_batch_is_whole_and_of_this_batch() -> None:
+    batch, other_batch = SETTING.context.batch(0), SETTING.context.batch(1)
+    good = messages.open_batch(batch, 1)
+    for bad in (good[:-1], good + bytes(1), messages.open_batch(other_batch, 1)):
+        one = early()
+        one.receive(LEADER, bad)
+        drops = [e for e in one.events() if isinstance(e, Dropped)]
+        assert [(e.party, e.fault) for e in drops] == [(LEADER, Fault.MALFORMED)]
 
 
 # What nobody notices, and the one part that somebody does
@@ -283,7 +333,7 @@ def summed(tamper: Callable[[Any], None]) -> Collector:
 
 
 def _add(server: Any, element: int, constant: int) -> None:
-    lane = server._sum[0]
+    lane = server._tally.total[0]
     lane[element] += lane.dtype.type(constant)
 
 

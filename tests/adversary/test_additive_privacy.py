@@ -23,7 +23,8 @@ from secagg.testing import counter_randomness
 from secagg.types import Seed
 from secagg.wire.codec import Reader
 from secagg.wire.vector import read_vector
-from secagg_protocols.additive.sharing import SeedShare, make_report
+from secagg_protocols.additive.sharing import SeedShare
+from secagg_protocols.reports.making import make_report
 from tests.adversary import test_uniformity as uniformity
 from tests.ensembles import Setting, params_of
 
@@ -78,14 +79,14 @@ def unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shares(setting: Setting, vector: Vector, table: Table) -> View:
     """What each server has of one report, once it is opened and expanded."""
-    context = setting.context
+    context = setting.context_over(table)
     lane: RingVector = (np.array(vector, np.uint8),)
-    sealed = make_report(context, lane, counter_randomness(b"report"), table).shares
+    sealed = make_report(context, lane, counter_randomness(b"report")).shares
     seen = [read_vector(Reader(sealed[0].data), setting.layout).unpack()]
     for share in sealed[1:]:
         seed, index = Seed(share.data), share.index
         opened = setting.layout.zeros()
-        keys = context.stream_keys(seed, share.head.id, index)
+        keys = context.scheme.stream_keys(seed, share.head.id, index)
         SeedShare(keys, table).add_to(opened)
         seen.append(opened)
     return tuple(tuple(int(x) % 4 for x in one[0]) for one in seen)
@@ -156,11 +157,12 @@ def test_no_seed_is_drawn_twice_and_none_keys_two_servers() -> None:
         return bytes(size)
 
     vector = setting.layout.zeros()
-    make_report(setting.context, vector, constant, add_streams)
+    make_report(setting.context, vector, constant)
     assert sizes == [16, 32, 32, 32, 32, 32]
-    keys = [setting.context.stream_keys(Seed(bytes(32)), bytes(16), i) for i in range(1, 5)]
+    stream_keys = setting.context.scheme.stream_keys
+    keys = [stream_keys(Seed(bytes(32)), bytes(16), i) for i in range(1, 5)]
     assert len({key for one in keys for key in one}) == 4 * len(setting.layout.segments)
-    others = setting.context.stream_keys(Seed(bytes(32)), bytes([1]) * 16, 1)
+    others = stream_keys(Seed(bytes(32)), bytes([1]) * 16, 1)
     assert not set(others) & set(keys[0])  # nor would a seed that two reports share
 
 
@@ -172,7 +174,7 @@ def leader_share(width: int, expander: Expander, servers: int = 2) -> Lane:
     layout = Layout((Segment(Ring(width), uniformity.LENGTH),))
     setting = Setting(params_of(servers), layout)
     value = (np.full(uniformity.LENGTH, 1, Ring(width).dtype),)
-    report = make_report(setting.context, value, counter_randomness(b"uniform"), expander)
+    report = make_report(setting.context_over(expander), value, counter_randomness(b"uniform"))
     sealed = report.shares[0]
     info = setting.context.share_info(sealed.head.id, sealed.head.front, 0)
     plaintext = setting.keys.servers[0].opening_key().open(sealed.data, info)
@@ -203,7 +205,7 @@ def test_two_reports_shares_are_uncorrelated() -> None:
     lanes = []
     for seed in (b"one", b"two"):
         value = np.full(uniformity.LENGTH, 1, np.uint16)
-        make_report(setting.context, (value,), counter_randomness(seed), add_streams)
+        make_report(setting.context, (value,), counter_randomness(seed))
         lanes.append(value.astype(np.uint64))  # consumed: it is the leader's share now
     one, two = lanes
     for combined in (one - two, one + two, one ^ two):

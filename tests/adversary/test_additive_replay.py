@@ -123,4 +123,4 @@ def test_a_clients_messages_from_another_client() -> None:
 
 
 def test_all_kinds_are_replayed() -> None:
-    assert {place.tag for place in PLACES} | {Tag.ABORT} == set(Tag)
+    assert {place.tag for place in PLACES} | {Tag.ABORT, Tag.OPEN} == set(Tag)

@@ -23,7 +23,7 @@ from secagg.types import AbortReason, PartyId, Seed
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg.wire.vector import PackedVector, read_vector
-from secagg_protocols.additive.sharing import SeedShare
+from secagg_protocols.additive.sharing import SeedShare, shape_of
 from secagg_protocols.reports.book import Pending, Row, State
 from secagg_protocols.reports.messages import Report, Tag, Total
 from secagg_protocols.reports.seals import Seals
@@ -151,7 +151,7 @@ class Kept(Watched):
 
 def opened_by(machine: Any) -> Iterator[bytes]:
     """Shares and sum, as they are now."""
-    yield from (lane.tobytes() for lane in machine._sum)
+    yield from (lane.tobytes() for lane in machine._tally.total)
     for pending in machine._book.pending.values():
         if isinstance(pending.share, SeedShare):
             yield from pending.share.keys
@@ -225,7 +225,7 @@ def test_a_pending_report_is_not_opened_into_a_batch_that_is_over(
     rows = [(write.key, write.value) for write in machine.writes() if write.value is not None]
     again = setting.member(index)
     with monkeypatch.context() as patched:
-        patched.delattr(Seals, "open")
+        patched.delattr(Seals, "unseal")
         again.restore(rows)
         with pytest.raises(AttributeError):
             other(setting, batch=1).member(index).restore(rows)
@@ -258,5 +258,5 @@ def test_the_collector_has_nothing_of_one_server_alone() -> None:
         collector.result()
     reader = Reader(run.collected(HELPER))
     read_header(reader)
-    total = Total.read(reader, LAYOUT, 3)
+    total = Total.read(reader, shape_of(LAYOUT, 3))
     assert bytes(total.sealed).hex() not in repr(total)

@@ -129,7 +129,7 @@ def test_an_honest_leader_is_followed() -> None:
     """Else every refusal below could be for another reason."""
     helper = agreed()
     assert helper.heard == [[Tag.VERDICT]] * 4
-    assert helper.hear(messages.bare(Tag.COLLECT, BATCH), COLLECTOR) == []
+    assert helper.hear(messages.bare(Tag.COLLECT, BATCH), COLLECTOR) == [Tag.OPEN]
     assert helper.hear(agreement(set_of(REPORTS))) == [Tag.TOTAL, Tag.LOCKED]
     assert helper.machine.done
 
@@ -164,7 +164,7 @@ def test_the_same_report_twice() -> None:
     once, twice = Helper(REPORTS).include(REPORTS), Helper(REPORTS).include(REPORTS + REPORTS)
     for helper in (once, twice):
         assert helper.hear(statement(set_of(REPORTS), 0)) == [Tag.STATEMENT]
-    sums = [[lane.tolist() for lane in helper.machine._sum] for helper in (once, twice)]
+    sums = [[lane.tolist() for lane in helper.machine._tally.total] for helper in (once, twice)]
     assert sums[0] == sums[1]
 
 
@@ -238,7 +238,7 @@ def test_rejections_of_reports_that_nobody_made() -> None:
 def test_a_decision_on_other_bytes_than_the_helper_has(state: str, verdict: Verdict) -> None:
     """Rule A6: in whatever state its report of that id is, the digest is that of its report."""
     helper = helper_in(state)
-    batch = SETTING.context.batch(helper.machine._number)
+    batch = SETTING.context.batch(helper.machine._seat.number)
     before = rows_of(helper)
     ruling = Ruling(REPORTS[0].head.id, bytes(32), verdict).encode(Tag.DECISION, batch)
     assert helper.hear(ruling) == [Tag.ABORT]
@@ -252,7 +252,7 @@ def test_what_is_decided_is_final(state: str) -> None:
     """Rule A6: in this batch and in every other; the row of the report stays as it is."""
     for verdict in (ACCEPTED, REJECTED):
         helper = helper_in(state)
-        batch = SETTING.context.batch(helper.machine._number)
+        batch = SETTING.context.batch(helper.machine._seat.number)
         before = rows_of(helper)
         helper.hear(decision(REPORTS[0], verdict)[:3] + batch + decision(REPORTS[0], verdict)[35:])
         assert rows_of(helper) == before
@@ -488,7 +488,7 @@ def test_a_verdict_after_the_close(until: Tag) -> None:
 def _ruling(data: bytes) -> Ruling:
     reader = Reader(data)
     read_header(reader)
-    return Ruling.read(reader, tag_of(data))
+    return Ruling.read(reader, tag_of(data), SETTING.shape)
 
 
 def accepting(id: bytes, digest: bytes, index: int, setting: Setting = SETTING) -> bytes:
@@ -547,7 +547,7 @@ def test_a_helper_fills_no_place_but_its_own() -> None:
     leader.receive(server_id(2), accepting(head.id, head.digest, 2, setting))
     for number in range(2000):
         leader.receive(HELPER, accepting(number.to_bytes(16), bytes(32), 1, setting))
-    assert len(leader._early[1]) == 2 * setting.params.clients
+    assert len(leader._helpers[1].early) == 4 * setting.params.clients
     assert not leader.outgoing() and leader.phase == "upload"
     leader.receive(PartyId(0), said[0].data)
     assert set(leader._book.pending[head.id].accepted) == {2}
@@ -565,7 +565,7 @@ def test_a_helper_that_repeats_itself_makes_nothing_grow() -> None:
         leader.receive(HELPER, verdict)
     told = {(m.to, tag_of(m.data), m.data[83]) for m in leader.outgoing()}
     assert told == {(HELPER, Tag.DECISION, REJECTED)}
-    assert leader._undone == {1: {}, 2: {}} and leader.waiting_for == before
+    assert all(not one.undone for one in leader._helpers.values()) and leader.waiting_for == before
     assert not leader.writes()[1:]
 
 
@@ -626,4 +626,4 @@ def test_helpers_statements() -> None:
         drops = [e for e in leader.events() if isinstance(e, Dropped)]
         assert [(e.party, e.fault) for e in drops] == [(HELPER, fault)]
         assert Tag.ABORT in {tag_of(m.data) for m in leader.outgoing()}
-        assert not leader._total
+        assert not leader._progress.total

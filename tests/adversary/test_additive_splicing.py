@@ -16,11 +16,10 @@ import pytest
 from secagg.crypto import hpke, sign
 from secagg.drive.ensemble import Wire
 from secagg.errors import Aborted
-from secagg.mask import add_streams
 from secagg.sansio import Dropped, Outgoing
 from secagg.testing import counter_randomness, plain_sum
 from secagg.types import Fault, PartyId, Randomness, Seed, server_id
-from secagg_protocols.additive.sharing import make_report
+from secagg_protocols.reports.making import make_report
 from secagg_protocols.reports.messages import Head, Report, Sealed, Tag, front
 from secagg_protocols.reports.states import ClientState
 from tests.ensembles import (
@@ -108,9 +107,7 @@ def test_a_share_put_in_the_place_of_another(
 
 def test_shares_of_two_reports_of_one_client_are_not_one_report() -> None:
     """Threat T6: each opens, under the same id even; each is bound to the key of its own."""
-    two = [
-        make_report(RELAY.context, vector(1), same_id(seed), add_streams) for seed in (b"a", b"b")
-    ]
+    two = [make_report(RELAY.context, vector(1), same_id(seed)) for seed in (b"a", b"b")]
     mixed = (bytes(two[0].shares[0].data), *(bytes(s.data) for s in two[1].shares[1:]))
     for seed in (b"a", b"b"):
         made = Report.of(RELAY.context.id, bytes(16), b"", mixed, key(seed))
@@ -141,13 +138,13 @@ def test_a_share_spliced_on_the_way_to_one_server(index: int) -> None:
     end = outcome(network, DIRECT)
     assert end.kind == "without"
     client = network.clients[VICTIM]
-    assert client._missing == {index} and not client.done  # type: ignore[attr-defined]
+    assert client._kept.missing == {index} and not client.done  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("where", ["on the way", "at the leader"])
 def test_a_report_that_is_replaced_whole_is_noticed_by_its_client(where: str) -> None:
     """§11: not prevented, as a key names nobody. Receipts do not match, and it says so."""
-    made = make_report(RELAY.context, vector(1), same_id(b"it", seen(VICTIM)), add_streams)
+    made = make_report(RELAY.context, vector(1), same_id(b"it", seen(VICTIM)))
     data = made.encode(RELAY.context.id)
     network = RELAY.network(wire=carried(VICTIM, LEADER, Tag.REPORT, lambda _: (data,)))
     if where == "at the leader":  # which gives a receipt of its own for the true report

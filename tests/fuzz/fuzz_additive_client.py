@@ -35,7 +35,9 @@ CORPUS = [*RECEIPTS, *decoders.valid_additive_messages().values()]
 def fresh(kept: Any, index: int) -> Any:
     """The client again, with every receipt but that of one server."""
     one = twin(kept)
-    one._missing, one._kept = {index}, dict(kept._kept)
+    one._kept = twin(kept._kept)
+    one._kept.missing, one._kept.messages = {index}, dict(kept._kept.messages)
+    one._kept._changed = {}
     one._outgoing, one._events = [], []
     return one
 

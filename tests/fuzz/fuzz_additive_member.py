@@ -63,23 +63,23 @@ STATES = [
 def fresh(machine: Any) -> Any:
     """The machine again as it was: what a message can change is copied, secrets are shared."""
     one = twin(machine)
-    one._outgoing, one._events, one._rows = [], [], {}
+    one._outgoing, one._events = [], []
+    one._progress, one._tally = twin(machine._progress), twin(machine._tally)
+    one._progress._changed = {}
     one._seals = twin(machine._seals)  # one that is over forgets its key
-    one._sum = tuple(lane.copy() for lane in machine._sum)
+    one._tally.total = tuple(lane.copy() for lane in machine._tally.total)
     one._book = copy.copy(machine._book)
     for name in ("included", "rejected", "spent", "refused", "left", "_receipts", "_changed"):
         setattr(one._book, name, dict(getattr(machine._book, name)))
     one._book.pending = {
-        id: dataclasses.replace(pending, accepted=dict(pending.accepted))
+        id: dataclasses.replace(pending, accepted=dict(pending.accepted), parts={})
         for id, pending in machine._book.pending.items()
     }
-    for name in ("_alive", "_reporters", "_signatures", "_unlocked"):
-        if hasattr(machine, name):
-            setattr(one, name, copy.copy(getattr(machine, name)))
-    for name in ("_early", "_undone"):
-        if hasattr(machine, name):
-            copied = {key: dict(value) for key, value in getattr(machine, name).items()}
-            setattr(one, name, copied)
+    if hasattr(machine, "_reporters"):
+        one._reporters = dict(machine._reporters)
+    if hasattr(machine, "_senders"):
+        one._senders = copy.deepcopy(machine._senders)
+        one._helpers = copy.deepcopy(machine._helpers)
     return one
 
 
@@ -96,11 +96,11 @@ def target(data: bytes) -> None:
         assert machine._book.included == kept._book.included
         assert _sum(machine) == (b"" if machine.done else _sum(kept))
         assert Tag.TOTAL not in {Tag(m.data[2]) for m in machine.outgoing()}
-        assert not machine._total
+        assert not machine._progress.total
 
 
 def _sum(machine: Any) -> bytes:
-    return b"".join(lane.tobytes() for lane in machine._sum)
+    return b"".join(lane.tobytes() for lane in machine._tally.total)
 
 
 if __name__ == "__main__":

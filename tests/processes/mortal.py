@@ -23,7 +23,8 @@ from secagg.wire.frame import HEAD_SIZE, MESSAGE
 from secagg.wire.header import HEADER_SIZE, read_header
 from secagg_protocols.reports.helper import Helper
 from secagg_protocols.reports.leader import Leader
-from secagg_protocols.reports.messages import ID_SIZE, NAMES, Ruling, Tag, Verdict
+from secagg_protocols.reports.messages import NAMES, Ruling, Tag, Verdict
+from secagg_protocols.reports.shape import ID_SIZE, Shape
 
 REPORT_STATES = {1: "pending", 2: "rejected", 3: "included"}
 BATCH_STATES = {1: "upload", 2: "agree", 3: "locked", 4: "aborted"}
@@ -181,7 +182,7 @@ def leader_omits(self: Leader, drained: list[Outgoing]) -> list[Outgoing]:
     if not _held:
         return drained
     kept = read_ruling(_held[0])
-    self._undone[1].pop(kept.id, None)
+    self._helpers[1].undone.pop(kept.id, None)
     return [
         m
         for m in drained
@@ -254,7 +255,7 @@ def helper_adds_to_the_count(self: Helper, drained: list[Outgoing]) -> list[Outg
     """Adds one to the whole of its sum before that is sealed: also to the elements that count."""
     if of(drained, Tag.STATEMENT) and not _held:
         _held.extend(of(drained, Tag.STATEMENT))
-        for lane in self._sum:
+        for lane in self._tally.total:
             lane += lane.dtype.type(1)
     return drained
 
@@ -262,7 +263,7 @@ def helper_adds_to_the_count(self: Helper, drained: list[Outgoing]) -> list[Outg
 def read_ruling(message: Outgoing) -> Ruling:
     reader = Reader(message.data)
     read_header(reader)
-    return Ruling.read(reader, tag_of(message))
+    return Ruling.read(reader, tag_of(message), Shape((), 0))
 
 
 def bound(message: Outgoing) -> bytes:

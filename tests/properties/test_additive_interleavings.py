@@ -84,7 +84,7 @@ def check(run: Shuffled) -> str:
         return "refused"
     for server in run.servers.values():
         assert server._book.included == included
-    members = {party for party, client in run.clients.items() if client._id in included}
+    members = {party for party, client in run.clients.items() if client._kept.id in included}
     assert len(members) == len(included) == total.reports
     inputs = inputs_of(run.setting.params.clients, LAYOUT)
     assert [lane.tolist() for lane in total.vector] == plain_sum(LAYOUT, inputs, members)

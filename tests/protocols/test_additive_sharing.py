@@ -18,11 +18,11 @@ from nacl.signing import SigningKey, VerifyKey
 
 from secagg.errors import InputError, WireError
 from secagg.layout import Layout, Segment
-from secagg.mask import add_streams
 from secagg.ring import Ring
 from secagg.testing import counter_randomness
 from secagg.types import Seed
-from secagg_protocols.additive.sharing import make_report, read_packed, read_seed
+from secagg_protocols.additive.sharing import read_packed, read_seed
+from secagg_protocols.reports.making import make_report
 from secagg_protocols.reports.messages import Report, Sealed, Tag
 from tests.ensembles import HELPER, LEADER, Setting, other, params_of, told
 from tests.networks import PAYLOAD, inputs_of
@@ -72,7 +72,7 @@ def test_a_report() -> None:
     vector = tuple(lane.copy() for lane in inputs_of(1, LAYOUT)[0])  # type: ignore[index]
     given = [lane.tolist() for lane in vector]
     draw, again = counter_randomness(b"client"), counter_randomness(b"client")
-    data = make_report(SETTING.context, vector, draw, add_streams).encode(SETTING.context.id)
+    data = make_report(SETTING.context, vector, draw).encode(SETTING.context.id)
     id, key = again(16), SigningKey(again(32))
     seeds, public = [again(32), again(32)], bytes(key.verify_key)
 
@@ -159,11 +159,11 @@ def test_shares_of_a_wrong_form_are_refused() -> None:
         with pytest.raises(WireError):
             read_packed(odd, bad)
     with pytest.raises(InputError):
-        make_report(SETTING.context, odd.zeros() * 2, counter_randomness(b""), add_streams)
+        make_report(SETTING.context, odd.zeros() * 2, counter_randomness(b""))
 
 
 def test_a_share_is_what_its_manifest_says() -> None:
-    report = make_report(SETTING.context, LAYOUT.zeros(), counter_randomness(b"a"), add_streams)
+    report = make_report(SETTING.context, LAYOUT.zeros(), counter_randomness(b"a"))
     assert [share.index for share in report.shares] == [0, 1, 2]
     first, second = report.shares[1:]
     with pytest.raises(WireError, match="server 1"):

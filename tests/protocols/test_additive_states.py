@@ -167,7 +167,7 @@ def test_stages_and_calls(setting: Setting, party: PartyId, stage: Stage) -> Non
     if not ended:
         with pytest.raises(Aborted, match="cancelled"):
             machine.result()
-    assert bool(machine._total) == ended
+    assert bool(machine._progress.total) == ended
 
 
 @MODES

@@ -249,7 +249,7 @@ def of_leader(liar: Liar) -> Scenarios:
             "invalid-signature",
         ),
         ("trailing", report + "00", "one byte too many", "§6", bad),
-        ("tag", report[:4] + "0d" + report[6:], "tag 13", "§6", bad),
+        ("tag", report[:4] + "0e" + report[6:], "tag 14", "§6", bad),
         ("version", "02" + report[2:], "version 2", "§6", bad),
         ("suite", report[:2] + "02" + report[4:], "suite 2", "§6", bad),
         ("share-for-report", liar.share(report, 0), "a share, in relay mode", "§1", bad),

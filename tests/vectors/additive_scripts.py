@@ -23,7 +23,7 @@ from secagg_protocols.additive.params import AdditiveParams
 
 SPEC = "specs/20-additive.md"
 REPORT, SHARE, RECEIPT, VERDICT, DECISION, DECIDED = range(1, 7)
-STATEMENT, AGREEMENT, LOCKED, COLLECT, TOTAL, ABORT = range(7, 13)
+STATEMENT, AGREEMENT, LOCKED, COLLECT, TOTAL, ABORT, OPEN = range(7, 14)
 LEADER = "server-0"
 
 

@@ -20,6 +20,7 @@ from secagg.crypto.hpke import OpeningKey
 from secagg.errors import CryptoError, InvalidShare, RemoteProtocolError, SecAggError, WireError
 from secagg.fields import FixedPoint, Schema
 from secagg.layout import Layout, Segment
+from secagg.mask import add_streams
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.protocol import Session
@@ -31,7 +32,8 @@ from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema
 from secagg.wire.vector import read_vector, write_vector
 from secagg_protocols.additive.params import AdditiveParams
-from secagg_protocols.additive.sharing import Context
+from secagg_protocols.additive.sharing import NAME, Additive, context_of
+from secagg_protocols.reports.context import Context
 from secagg_protocols.reports.messages import Head, Included, Receipt, Total, front
 from secagg_protocols.secagg import binding, keys
 from secagg_protocols.secagg.keys import Endpoint
@@ -404,7 +406,7 @@ _SEED = Seed(bytes(range(32)))
 
 def _task(task: str) -> Data:
     decoded = Task.decode(to_bytes(task))
-    context = Context.of(decoded.session())
+    context = context_of(decoded.session(), add_streams)
     return {
         "encoded": decoded.encode().hex(),
         "digest": decoded.digest().hex(),
@@ -428,7 +430,9 @@ def _context(task: str) -> Context:
     pairs = (ServerSecrets.generate(lambda size, k=k: bytes([k]) * size) for k in range(2))
     committee = Committee(tuple(pair.public for pair in pairs), agree.public_key(_SEED), 0)
     layout = _layout([[8, 1], [16, 1], [32, 1]])
-    return Context(AdditiveParams(3, 2, 3), layout, committee, to_bytes(task))
+    id = to_bytes(task)
+    scheme = Additive(layout, 2, id, add_streams)
+    return Context(NAME, AdditiveParams(3, 2, 3), layout, committee, id, scheme)
 
 
 def _share_info(task: str, report: str, key: str, public: str, server: int) -> Data:
@@ -443,7 +447,7 @@ def _total_info(task: str, number: int, digest: str, count: int, server: int) ->
 
 
 def _stream_keys(seed: str, task: str, report: str, server: int, segments: int) -> Data:
-    made = _context(task).stream_keys(Seed(to_bytes(seed)), to_bytes(report), server)
+    made = _context(task).scheme.stream_keys(Seed(to_bytes(seed)), to_bytes(report), server)
     return {"keys": [key.hex() for key in made[:segments]]}
 
 

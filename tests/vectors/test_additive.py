@@ -14,10 +14,10 @@ import pytest
 import rfc8032
 from additive_refusals import Liar, message, spoilt_report
 from additive_scripts import (
-    ABORT,
     AGREEMENT,
     COLLECT,
     LEADER,
+    OPEN,
     RECEIPT,
     REPORT,
     SHARE,
@@ -234,7 +234,7 @@ def test_messages_have_the_sizes_of_the_specification(script: AdditiveScript) ->
     spec = (Path(__file__).parents[2] / "specs" / "20-additive.md").read_text()
     rows = re.findall(r"^\| (\d+) \| [\w-]+ \|.*\| ([^|]+) \|$", spec, re.M)
     sizes = {int(tag): size for tag, size in rows if int(tag) not in (SHARE, VERDICT)}
-    assert sizes.keys() | {SHARE, VERDICT} == set(range(REPORT, ABORT + 1))
+    assert sizes.keys() | {SHARE, VERDICT} == set(range(REPORT, OPEN + 1))
     said = {
         (tag_of(s["message"]), s["to"], len(s["message"]) // 2)
         for step in script.steps

@@ -22,26 +22,33 @@ from secagg_protocols.reports.states import PHASES
 def _client(
     session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
 ) -> ClientMachine:
-    from secagg_protocols.reports.client import AdditiveClient
+    from secagg_protocols.additive.sharing import context_of
+    from secagg_protocols.reports.client import ReportClient
 
-    return AdditiveClient(session, randomness=randomness, expander=expander)
+    context = context_of(session, expander)
+    return ReportClient(context, session.payload_digest, randomness=randomness)
 
 
 def _member(
     session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
 ) -> MemberMachine:
+    from secagg_protocols.additive.sharing import context_of
     from secagg_protocols.reports.helper import Helper
     from secagg_protocols.reports.leader import Leader
 
+    context = context_of(session, expander)
     if index == 0:
-        return Leader(session, secrets, expander=expander)
-    return Helper(session, index, secrets, expander=expander)
+        return Leader(context, session.batch, secrets)
+    return Helper(context, session.batch, index, secrets)
 
 
 def _collector(session: Session, secret: Seed) -> CollectorMachine:
+    from secagg.mask import add_streams
+    from secagg_protocols.additive.sharing import context_of
     from secagg_protocols.reports.collector import Collector
 
-    return Collector(session, secret)
+    # A collector expands nothing: the expander is there to complete the scheme.
+    return Collector(context_of(session, add_streams), session.batch, secret)
 
 
 PROTOCOL = ProtocolInfo(

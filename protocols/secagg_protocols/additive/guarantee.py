@@ -7,7 +7,8 @@ from secagg.layout import Layout
 from secagg.protocol import Cost, Params
 from secagg.types import Threat
 from secagg_protocols.additive.params import AdditiveParams
-from secagg_protocols.reports.messages import RECEIPT_SIZE, Shape, total_size
+from secagg_protocols.additive.sharing import shape_of
+from secagg_protocols.reports.shape import RECEIPT_SIZE
 
 
 def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
@@ -17,7 +18,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     server one decapsulation a report; seeds are expanded once by the client and once by a helper.
     """
     ours = _ours(params)
-    shape = Shape.of(layout, ours.servers)
+    shape = shape_of(layout, ours.servers)
     stream = sum(s.length * s.group.lane_bits // 8 for s in layout.segments)
     messages = [shape.report]
     if ours.direct:
@@ -30,7 +31,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
         client_agreements=2 * ours.servers,
         server_prg_bytes=reports * (ours.servers - 1) * stream,
         server_agreements=reports * ours.servers,
-        largest_message=max(*messages, total_size(layout, ours.servers)),
+        largest_message=max(*messages, shape.total_message),
     )
 
 

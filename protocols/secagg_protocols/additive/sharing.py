@@ -1,4 +1,4 @@
-"""A vector into shares, and what each is bound to (specs/20-additive.md §3, §4).
+"""Additive shares: a vector less the streams of seeds, and the seeds (specs/20-additive.md §4).
 
 Share 0 is the vector less the streams of m - 1 fresh seeds, packed; share j is seed j. Any m - 1 of
 them are uniform whatever the vector is: without seed j its stream is a one-time pad on share 0.
@@ -6,131 +6,126 @@ them are uniform whatever the vector is: without seed j its stream is a one-time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import NoReturn, Protocol
 
-from secagg.committee import Committee
-from secagg.crypto import hpke, labels, sign
-from secagg.errors import InvalidSignature, ParameterError, WireError
+import numpy as np
+
+from secagg.crypto import labels
+from secagg.errors import LocalProtocolError, ParameterError, StorageError, WireError
 from secagg.layout import Expander, Layout, RingVector
 from secagg.protocol import Session
 from secagg.types import Randomness, Seed
 from secagg.wire.codec import Reader, Writer
-from secagg.wire.header import SUITE, VERSION
 from secagg.wire.vector import PackedVector, read_vector, write_vector
 from secagg_protocols.additive.params import AdditiveParams
-from secagg_protocols.reports.messages import ID_SIZE, Included, Receipt, Report, front
+from secagg_protocols.reports.context import Context
+from secagg_protocols.reports.shape import Shape
 
 NAME = "additive"
-_SERVER, _COLLECTOR = b"server", b"collector"
+
+
+def shape_of(layout: Layout, servers: int) -> Shape:
+    """The sizes of a plan's messages; no kernel is loaded for it."""
+    seeds = (Seed.SIZE,) * (servers - 1)
+    return Shape.of((layout.packed_size, *seeds), layout.packed_size)
+
+
+def context_of(session: Session, expander: Expander) -> Context:
+    """What the machines of a session are made from. Raises ParameterError as Context.of does, and
+    for the parameters of another protocol."""
+    if not isinstance(session.params, AdditiveParams):
+        raise ParameterError("the session's parameters are not those of additive sums")
+    task, servers = session.offer(NAME), session.params.servers
+    return Context.of(session, NAME, Additive(session.layout, servers, task, expander))
+
+
+class Addend(Protocol):
+    """An opened share, or a total."""
+
+    def add_to(self, total: RingVector, /) -> None: ...
 
 
 @dataclass(frozen=True)
-class Context:
-    """What every party knows alike. id: of the task; it binds every report to all of this."""
+class Additive:
+    """The scheme without exchanges: a share that opens is one that counts. task: the task's id."""
 
-    params: AdditiveParams
     layout: Layout
-    committee: Committee
-    id: bytes
+    servers: int
+    task: bytes
+    expander: Expander = field(repr=False)
 
-    @classmethod
-    def of(cls, session: Session) -> Context:
-        """Raises ParameterError unless the session has the servers that its parameters count
-        and a minimum batch that its corrupt clients cannot see through."""
-        if not isinstance(session.params, AdditiveParams):
-            raise ParameterError("the session's parameters are not those of additive sums")
-        committee = session.committee
-        if committee is None or len(committee.servers) != session.params.servers:
-            raise ParameterError(
-                f"additive sums need the keys of their {session.params.servers} servers: "
-                "give the session a committee of that many"
-            )
-        session.check_smallest_sum()  # specs/20-additive.md §2
-        return cls(session.params, session.layout, committee, session.offer(NAME))
+    jobs = False
+    """Opening expands no stream, and a helper adds one in the time that a job takes to leave."""
 
-    def batch(self, number: int) -> bytes:
-        """32 bytes that bind what servers say of one batch."""
-        return labels.digest(labels.BATCH, self.id, number)
+    @cached_property
+    def shape(self) -> Shape:
+        return shape_of(self.layout, self.servers)
 
-    def is_signed(self, index: int, message: bytes, signature: bytes) -> bool:
-        """Whether server `index` has signed these bytes."""
-        try:
-            sign.verify(self.committee.servers[index].signing, message, signature)
-        except InvalidSignature:
-            return False
-        return True
+    def split(
+        self, vector: RingVector, id: bytes, randomness: Randomness, /
+    ) -> tuple[bytes, Sequence[bytes]]:
+        """Draws m - 1 seeds of 32 bytes, by index."""
+        seeds = [Seed(randomness(Seed.SIZE)) for _ in range(1, self.servers)]
+        keys = [self.stream_keys(seed, id, index) for index, seed in enumerate(seeds, start=1)]
+        for segment, lane in enumerate(vector):
+            self.expander(lane, b"".join(key[segment] for key in keys), bytes(len(keys)))
+        return b"", [self.write(vector), *(seed.expose() for seed in seeds)]
 
-    def is_receipt(self, index: int, digest: bytes, signature: bytes) -> bool:
-        """Whether server `index` has signed that it has stored its share of the report."""
-        return self.is_signed(index, Receipt.to_sign(self.id, index, digest), signature)
+    def open(self, index: int, id: bytes, public: bytes, plaintext: bytes, /) -> Addend:
+        """Rule A4: a packed vector at the leader, a seed at a helper."""
+        if index == 0:
+            return read_packed(self.layout, plaintext)
+        return SeedShare(self.stream_keys(read_seed(plaintext), id, index), self.expander)
 
-    def share_info(self, id: bytes, front: bytes, index: int) -> bytes:
-        """The HPKE info of a share: all of its context, as no associated data exists.
+    def begin(self, share: Addend, /) -> NoReturn:
+        """Impossible, like the two below: the shape has no parts, so no machine asks."""
+        raise LocalProtocolError("additive shares are not checked")
 
-        front: digest of the report's key and public share.
-        """
-        return labels.encode(
-            labels.SHARE_SEAL,
-            NAME.encode("ascii"),
-            VERSION,
-            SUITE,
-            self.id,
-            id,
-            front,
-            _SERVER,
-            index,
-        )
+    def combine(self, parts: Sequence[bytes], /) -> NoReturn:
+        raise LocalProtocolError("additive shares are not checked")
 
-    def total_info(self, number: int, included: Included, index: int) -> bytes:
-        """The HPKE info of a server's total."""
-        return labels.encode(
-            labels.TOTAL_SEAL,
-            NAME.encode("ascii"),
-            VERSION,
-            SUITE,
-            self.id,
-            number,
-            included.digest,
-            included.count,
-            _COLLECTOR,
-            index,
-        )
+    def end(self, checking: object, message: bytes, /) -> NoReturn:
+        raise LocalProtocolError("additive shares are not checked")
+
+    def zeros(self) -> RingVector:
+        return self.layout.zeros()
+
+    def add(self, total: RingVector, share: Addend, /) -> None:
+        """Modulo the lane and not the ring: `write` and `vector` reduce."""
+        share.add_to(total)
+
+    def write(self, total: RingVector, /) -> bytes:
+        return write_vector(Writer(), self.layout, total).finish()
+
+    def read(self, data: bytes, /) -> PackedVector:
+        return read_packed(self.layout, data)
+
+    def store(self, total: RingVector, /) -> bytes:
+        """Lane by lane, little-endian, not reduced: a copy, where packing would cost more."""
+        lanes = (lane.astype(lane.dtype.newbyteorder("<")).tobytes() for lane in total)
+        return b"".join(lanes)
+
+    def restore(self, row: bytes, /) -> RingVector:
+        total, at = self.zeros(), 0
+        if len(row) != sum(lane.nbytes for lane in total):
+            raise StorageError("the stored sum has another length: use the store of this plan")
+        for lane in total:
+            lane[:] = np.frombuffer(row, lane.dtype.newbyteorder("<"), lane.size, at)
+            at += lane.nbytes
+        return total
+
+    def vector(self, total: RingVector, /) -> RingVector:
+        return self.layout.reduce(total)
 
     def stream_keys(self, seed: Seed, id: bytes, index: int) -> list[bytes]:
         """One mask key for each segment: a seed never keys AES itself."""
         return [
-            labels.derive(seed, labels.SHARE, self.id, id, index, segment).expose()
+            labels.derive(seed, labels.SHARE, self.task, id, index, segment).expose()
             for segment in range(len(self.layout.segments))
         ]
-
-
-def make_report(
-    context: Context, vector: RingVector, randomness: Randomness, expander: Expander
-) -> Report:
-    """vector: consumed. Draws the id, 16 bytes; the secret of the report's key, 32; then m - 1
-    seeds of 32 each, by index."""
-    id, public = randomness(ID_SIZE), b""
-    secret = Seed(randomness(Seed.SIZE))
-    bound = front(sign.public_key(secret), public)
-    seeds = [Seed(randomness(Seed.SIZE)) for _ in range(1, context.params.servers)]
-    keys = [context.stream_keys(seed, id, index) for index, seed in enumerate(seeds, start=1)]
-    for segment, lane in enumerate(vector):
-        expander(lane, b"".join(key[segment] for key in keys), bytes(len(keys)))
-    packed = write_vector(Writer(), context.layout, vector).finish()
-    sealed = tuple(
-        hpke.seal(server.sealing, share, context.share_info(id, bound, index))
-        for index, (server, share) in enumerate(
-            zip(context.committee.servers, [packed, *(s.expose() for s in seeds)], strict=True)
-        )
-    )
-    return Report.of(context.id, id, public, sealed, secret)
-
-
-class Share(Protocol):
-    """An opened share."""
-
-    def add_to(self, total: RingVector, /) -> None: ...
 
 
 @dataclass(frozen=True)

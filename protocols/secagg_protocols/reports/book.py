@@ -2,12 +2,18 @@
 
 A report is here once: pending with its opened share, or in exactly one of the maps that keep its
 digest only. Rule A10: nothing leaves them before the epoch ends, so none is summed twice.
+
+Pending is the only state that costs memory, so places are counted for it. A report holds a place in
+the batch in which it came, until it is decided or the batch's deadline finds it undecided; from
+then on it is *carried*: it can still be included, whenever the last server accepts it, and takes
+nothing from those that come later. How many are carried is bounded too, and what is beyond that is
+rejected, the oldest first (rule A14).
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from secagg.crypto.sign import SIGNATURE_SIZE
@@ -15,10 +21,12 @@ from secagg.errors import StorageError, WireError
 from secagg.types import Buffer, PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import DIGEST_SIZE
-from secagg_protocols.additive.sharing import Share
-from secagg_protocols.reports.messages import ID_SIZE, Included, Sealed
+from secagg_protocols.reports.messages import Included, Sealed
+from secagg_protocols.reports.scheme import Checking, Share
+from secagg_protocols.reports.shape import ID_SIZE
 
-_ROW = b"r"
+_ROW, CHECKED = b"r", b"x"
+"""Before a report's id: its row; the combined message of its check, while it is undecided."""
 
 MOST = 2
 """Reports that a helper keeps for each client of the plan, and verdicts that a leader keeps for
@@ -35,24 +43,31 @@ class State(enum.IntEnum):
 
 @dataclass(slots=True)
 class Pending:
-    """Accepted by this server and not yet decided on.
+    """Opened by this server and not yet decided on.
 
+    share: one that counts; None while it is checked, and `checking` is then what the scheme keeps.
     sender: the client, where it came from one. asker: who has brought it last, and waits for
     receipts. relayed: the helpers' sealed shares, where this server relays them. accepted: the
-    receipts of the helpers that accept theirs, by index; a leader's.
+    receipts of the helpers that accept theirs, by index; a leader's. parts: of the check, by
+    server; a helper's own only. message: what all parts make, once this server has ended on it.
+    batch: in which it came.
     """
 
     digest: bytes
-    share: Share = field(repr=False)
+    share: Share | None = field(repr=False)
     sender: PartyId | None = None
     asker: PartyId | None = None
     relayed: tuple[Sealed, ...] = field(default=(), repr=False)
     accepted: dict[int, bytes] = field(default_factory=dict, repr=False)
+    checking: Checking | None = field(default=None, repr=False)
+    parts: dict[int, bytes] = field(default_factory=dict, repr=False)
+    message: bytes | None = field(default=None, repr=False)
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stored report. batch: which included or rejected it.
+    """A stored report. batch: which included or rejected it, or in which it came.
 
     kept: the message as it came, while it is pending; of one that is included, the helpers'
     receipts, back to back, where this server relays.
@@ -70,6 +85,7 @@ class Row:
 
     @classmethod
     def decode(cls, key: bytes, value: bytes) -> Row:
+        """Raises StorageError for a row that is none."""
         reader = Reader(value)
         try:
             state, batch = State(reader.u8("state")), reader.u32("batch")
@@ -96,18 +112,23 @@ class Book:
     def __init__(self, batch: int, relays_to: int) -> None:
         self.batch = batch
         self.pending: dict[bytes, Pending] = {}
+        self.carried: set[bytes] = set()
+        """Of the pending: those without a place."""
         self.included: dict[bytes, bytes] = {}
         self.rejected: dict[bytes, bytes] = {}
         self.spent: dict[bytes, bytes] = {}  # included in another batch of the epoch
         self.refused: dict[bytes, bytes] = {}  # rejected in another
         self.left: dict[bytes, bytes] = {}  # for another: pending when this one ended
+        self.returned = 0
+        """How many were pending here before they were rejected in this batch."""
         self._receipts: dict[bytes, bytes] = {}
         self._relays_to = relays_to
-        self._changed: dict[bytes, Row] = {}
+        self._changed: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
-        """The reports of this batch, pending ones included."""
-        return len(self.pending) + len(self.included) + len(self.rejected)
+        """The reports that hold a place in this batch, decided ones included."""
+        undecided = len(self.pending) - len(self.carried)
+        return undecided + len(self.included) + len(self.rejected)
 
     @property
     def undecided(self) -> int:
@@ -124,24 +145,48 @@ class Book:
         return id in self.rejected or id in self.refused
 
     def accept(self, id: bytes, pending: Pending, message: Buffer) -> None:
+        """message: as it came, stored until the report is decided."""
+        pending.batch = self.batch
         self.pending[id] = pending
-        self._changed[id] = Row(id, State.PENDING, self.batch, pending.digest, message)
+        self._put(Row(id, State.PENDING, self.batch, pending.digest, message))
+
+    def check(self, id: bytes, message: bytes, share: Share) -> None:
+        """Its check has ended, on this message and on no other, and its share counts."""
+        pending = self.pending[id]
+        pending.message, pending.share = message, share
+        pending.checking = None
+        self._changed[CHECKED + id] = message
 
     def include(self, id: bytes) -> Pending:
         """The caller adds its share, which is stored with this."""
-        pending = self.pending.pop(id)
+        pending = self._take(id)
         self.included[id] = pending.digest
         receipts = b""
         if self._relays_to:
             receipts = b"".join(receipt for _, receipt in sorted(pending.accepted.items()))
             self._receipts[id] = receipts
-        self._changed[id] = Row(id, State.INCLUDED, self.batch, pending.digest, receipts)
+        self._put(Row(id, State.INCLUDED, self.batch, pending.digest, receipts))
         return pending
 
     def reject(self, id: bytes, digest: bytes) -> None:
-        self.pending.pop(id, None)
+        if id in self.pending:
+            self.returned += 1
+            self._take(id)
         self.rejected[id] = digest
-        self._changed[id] = Row(id, State.REJECTED, self.batch, digest)
+        self._put(Row(id, State.REJECTED, self.batch, digest))
+
+    def release(self) -> set[bytes]:
+        """What is undecided gives up its place, and stays. Returns the ids of these."""
+        released = self.pending.keys() - self.carried
+        self.carried |= released
+        return released
+
+    def surplus(self, most: int, whole: Callable[[Pending], bool] = lambda _: False) -> list[bytes]:
+        """Of the carried, the oldest beyond that many; what is whole waits for room only, and is
+        not counted."""
+        ids = [id for id in self.carried if not whole(self.pending[id])]
+        ids.sort(key=lambda id: (self.pending[id].batch, id))
+        return ids[: max(0, len(ids) - most)]
 
     def receipts_of(self, id: bytes) -> dict[int, bytes]:
         """Of the helpers that this server relays to, as far as they have come; by index."""
@@ -156,14 +201,17 @@ class Book:
     def set_of(self) -> Included:
         return Included.of(self.included)
 
-    def ids_of_batch(self) -> set[bytes]:
-        """Every report that this batch has decided on or may still include."""
-        return self.pending.keys() | self.included.keys() | self.rejected.keys()
+    def ids_with_places(self) -> set[bytes]:
+        """Every report that this batch has decided on or may still include, save those that it
+        only carries."""
+        held = self.pending.keys() - self.carried
+        return held | self.included.keys() | self.rejected.keys()
 
     def end(self) -> None:
         """The batch is over: opened shares are forgotten, and what is pending is another's."""
         self.left |= {id: pending.digest for id, pending in self.pending.items()}
         self.pending.clear()
+        self.carried.clear()
 
     def retire(self) -> None:
         """A later batch runs, and its book knows all of this: only what this batch has decided
@@ -171,9 +219,18 @@ class Book:
         for other in (self.spent, self.refused, self.left, self._receipts):
             other.clear()
 
-    def undecided_keys(self) -> Iterator[bytes]:
-        """Of the rows of reports that are in no sum yet."""
-        return (_ROW + id for id in (*self.pending, *self.left))
+    def closing_keys(self) -> Iterator[bytes]:
+        """Of the rows that are of no use once no report is taken any more: of reports in no sum."""
+        for id in (*self.pending, *self.left):
+            yield CHECKED + id
+        for id in (*self.pending, *self.left, *self.rejected, *self.refused):
+            yield _ROW + id
+
+    def carry(self, id: bytes, pending: Pending) -> None:
+        """One that the store has pending; of an earlier batch it holds no place in this one."""
+        self.pending[id] = pending
+        if pending.batch != self.batch:
+            self.carried.add(id)
 
     def restore(self, row: Row) -> None:
         """Of a report that is not pending: that takes its share to be opened again."""
@@ -188,10 +245,22 @@ class Book:
         if due:
             self._receipts[row.id] = bytes(row.kept)
 
-    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+    def rows(self) -> dict[bytes, bytes | None]:
         """What has changed since the last call; a share that was included meanwhile never shows."""
         changed, self._changed = self._changed, {}
-        return (row.encode() for row in changed.values())
+        return changed
+
+    def _take(self, id: bytes) -> Pending:
+        """Out of the pending, for good: the message of its check has served its purpose."""
+        pending = self.pending.pop(id)
+        self.carried.discard(id)
+        if pending.message is not None:
+            self._changed[CHECKED + id] = None
+        return pending
+
+    def _put(self, row: Row) -> None:
+        key, value = row.encode()
+        self._changed[key] = value
 
     def _settled(self) -> Iterator[dict[bytes, bytes]]:
         yield self.included

@@ -3,45 +3,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NoReturn
 
 from secagg.crypto.randomness import checked
+from secagg.effects import Write
 from secagg.errors import (
     InputError,
     LocalProtocolError,
     RemoteProtocolError,
     WireError,
 )
-from secagg.layout import Expander, RingVector
-from secagg.protocol import Session
+from secagg.layout import RingVector
 from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
 from secagg.types import AbortReason, Buffer, PartyId, Randomness, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
-from secagg_protocols.additive.sharing import Context, make_report
 from secagg_protocols.reports import messages
+from secagg_protocols.reports.context import Context
+from secagg_protocols.reports.kept import Kept
+from secagg_protocols.reports.making import make_report
 from secagg_protocols.reports.messages import Receipt, Report, Tag
 from secagg_protocols.reports.states import ClientState
 
 
-class AdditiveClient(Mailbox):
+class ReportClient(Mailbox):
     """Speaks once. Its session is over when every server has signed that it has its report, also
-    where it speaks to the leader only."""
+    where it speaks to the leader only.
 
-    def __init__(self, session: Session, *, randomness: Randomness, expander: Expander) -> None:
+    Its input becomes a report at once: a vector is split, the shares sealed, and the vector gone.
+    From then on it has bytes that only servers can open, and says those and no others, on every
+    new link, until the servers that they are for have answered. So what it keeps may be stored, and
+    a client that is made from its rows is as good as the one that died: it says the same report,
+    which a server that has it knows. It stores no secret, as it has none; it needs none either, as
+    receipts are checked with the servers' keys.
+
+    A report has one wording for ever. Rows that are older than it would let a second one of the
+    same input be made, which is summed with the first: whoever drives this keeps a claim outside
+    the rows. That it has ended is a row too, the last one: a client that is done reports no more.
+
+    It trusts nobody who brings it anything. A receipt counts if its server has signed it for this
+    very report. In relay mode the leader brings them all, and what is wrong with one is then the
+    leader's fault or that of the way to it: nobody else can be named.
+    """
+
+    def __init__(self, context: Context, payload_digest: bytes, *, randomness: Randomness) -> None:
         super().__init__()
-        self._context = Context.of(session)
-        self._payload_digest = session.payload_digest
-        self._randomness, self._expander = checked(randomness), expander
+        self._context, self._payload_digest = context, payload_digest
+        self._randomness = checked(randomness)
         self._state = ClientState.IDLE
         self._vector: RingVector | None = None
-        self._spent = False
-        self._id = self._digest = b""
-        self._kept: dict[PartyId, bytes] = {}  # by server: what it has not acknowledged
-        self._missing = set(range(self._context.params.servers))  # whose receipts have not come
+        self._spent = self._started = False
+        self._kept = Kept(context.params.servers)
 
     def __repr__(self) -> str:
-        return f"AdditiveClient(state={self._state.value[0]})"
+        return f"{type(self).__name__}(state={self._state.value[0]})"
 
     @property
     def phase(self) -> str:
@@ -59,14 +75,18 @@ class AdditiveClient(Mailbox):
     def _unheard(self) -> set[PartyId]:
         """The servers that it speaks to and that owe a receipt: a leader that relays, all."""
         if self._context.params.direct:
-            return set(map(server_id, self._missing))
-        return {server_id(0)} if self._missing else set()
+            return set(map(server_id, self._kept.missing))
+        return {server_id(0)} if self._kept.missing else set()
 
     def start(self) -> None:
-        if self._state is not ClientState.IDLE:
+        if self._started:
             raise LocalProtocolError("start() is called once")
-        self._state = ClientState.WANT_INPUT
+        self._started = True
+        if self._state is ClientState.IDLE:
+            self._state = ClientState.WANT_INPUT
         self._events.append(PhaseEntered(self.phase))
+        if self._state is ClientState.WANT_RECEIPTS:
+            self._say(self._kept.messages)
         self._upload()
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
@@ -97,27 +117,45 @@ class AdditiveClient(Mailbox):
             return
         for server in sorted(self._unheard, reverse=True):
             self._outgoing.append(Outgoing(server, messages.abort(self._context.id, why)))
+        self._started = True
         self._end(ClientState.ENDED, Aborted(why))
 
     def acknowledged(self) -> None:
         """What was sent has arrived, so it is forgotten."""
-        self._kept.clear()
+        self._kept.forget()
 
     def reconnected(self, party: PartyId, /) -> None:
         """A new link leads to the server: the same bytes again, unless it has them."""
-        if party in self._kept and not self.done:
-            self._outgoing.append(Outgoing(party, self._kept[party], commit=True))
+        if party in self._kept.messages and not self.done:
+            self._say({party: self._kept.messages[party]})
+
+    def writes(self) -> list[Write]:
+        return self._kept.writes()
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        """Raises StorageError for rows that are none of a report of this task's servers."""
+        if self._started:
+            raise LocalProtocolError("restore() comes before start()")
+        ended = self._kept.restore(rows)
+        if ended is not None:
+            self._state, self._spent = ClientState.STORED, True
+            if isinstance(ended, AbortReason):
+                self._state, self._why = ClientState.ENDED, Aborted(ended, "before a restart")
+        elif self._kept.id:
+            self._state, self._spent = ClientState.WANT_RECEIPTS, True
 
     def _upload(self) -> None:
         if self._state is not ClientState.WANT_INPUT or self._vector is None:
             return
-        report = make_report(self._context, self._vector, self._randomness, self._expander)
+        report = make_report(self._context, self._vector, self._randomness)
         self._vector = None
-        self._id, self._digest = report.head.id, report.head.digest
-        self._kept = self._addressed(report)
-        for server, data in self._kept.items():
-            self._outgoing.append(Outgoing(server, data, commit=True))
+        self._kept.put(report.head, self._addressed(report))
+        self._say(self._kept.messages)
         self._state = ClientState.WANT_RECEIPTS
+
+    def _say(self, said: dict[PartyId, bytes]) -> None:
+        for server, data in said.items():
+            self._outgoing.append(Outgoing(server, data, commit=True))
 
     def _addressed(self, report: Report) -> dict[PartyId, bytes]:
         if not self._context.params.direct:
@@ -137,19 +175,17 @@ class AdditiveClient(Mailbox):
         """§7.3: checked against the report that this client has made, whoever brings it."""
         if self._state is not ClientState.WANT_RECEIPTS:
             self._fail("a receipt before there is a report")
-        if receipt.id != self._id:
+        if receipt.id != self._kept.id:
             self._events.append(Ignored(sender, "a receipt for another report"))
             return
         index, params = receipt.index, self._context.params
         bearer = server_id(index if params.direct else 0)
         if index >= params.servers or sender != bearer:
             self._fail("a receipt of a server that does not send it over this link")
-        if not self._context.is_receipt(index, self._digest, receipt.signature):
+        if not self._context.is_receipt(index, self._kept.digest, receipt.signature):
             self._fail(_not_signed(index, params.direct))
-        self._missing.discard(index)
-        if params.direct:
-            self._kept.pop(sender, None)
-        if not self._missing:
+        self._kept.has(index, sender if params.direct else None)
+        if not self._kept.missing:
             self._end(ClientState.STORED, Finished())
 
     def _fail(self, why: str) -> NoReturn:
@@ -158,7 +194,7 @@ class AdditiveClient(Mailbox):
 
     def _end(self, state: ClientState, event: Aborted | Finished) -> None:
         self._state, self._vector = state, None
-        self._kept = {}
+        self._kept.end(event.reason if isinstance(event, Aborted) else None)
         self._events.append(event)
 
 

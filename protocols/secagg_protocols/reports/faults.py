@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from secagg.errors import Portable
+from secagg.errors import BelowThreshold, Portable
 from secagg.types import AbortReason, Fault, PartyId
 
 _REASONS = {
@@ -32,3 +32,12 @@ class PeerFault(Portable):
 
 def refuse(party: PartyId, fault: Fault, detail: str) -> NoReturn:
     raise PeerFault(party, fault, detail)
+
+
+def too_few(count: int, needed: int) -> BelowThreshold:
+    """Rule A7: nobody's fault, and how many more would do."""
+    return BelowThreshold(f"{counted(count)}, and the smallest batch has {needed}")
+
+
+def counted(count: int) -> str:
+    return f"{count} report" if count == 1 else f"{count} reports"

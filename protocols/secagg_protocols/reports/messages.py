@@ -12,12 +12,10 @@ from dataclasses import dataclass, field, replace
 from secagg.crypto import hpke, labels, sign
 from secagg.crypto.sign import KEY_SIZE, SIGNATURE_SIZE
 from secagg.errors import WireError
-from secagg.layout import Layout
 from secagg.types import AbortReason, Buffer, Seed
 from secagg.wire.codec import Reader, Writer
-from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE, read_header, write_header
-
-ID_SIZE = 16
+from secagg.wire.header import DIGEST_SIZE, read_header, write_header
+from secagg_protocols.reports.shape import ID_SIZE, Shape
 
 
 class Tag(enum.IntEnum):
@@ -33,45 +31,21 @@ class Tag(enum.IntEnum):
     COLLECT = 10  # collector to server
     TOTAL = 11  # server to collector: its sealed total, and what every server has signed
     ABORT = 12  # any to any
+    OPEN = 13  # server to collector: there is no total yet, and how many reports there are
 
 
 NAMES = {int(tag): tag.name.lower().replace("_", "-") for tag in Tag}
 
 
 class Verdict(enum.IntEnum):
-    """On one report; of a server about its share, or of the leader about the whole."""
+    """On one report; of a server about its share, or of the leader about the whole.
+
+    CHECKING: none yet. A helper says its part of the check, or the leader what all parts make.
+    """
 
     ACCEPTED = 0
     REJECTED = 1
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes that a plan fixes: of the public share, which additive sums leave empty, and of
-    each server's sealed share."""
-
-    sealed: tuple[int, ...]
-    public: int = 0
-
-    @classmethod
-    def of(cls, layout: Layout, servers: int) -> Shape:
-        seeds = (Seed.SIZE,) * (servers - 1)
-        return cls(tuple(hpke.OVERHEAD + size for size in (layout.packed_size, *seeds)))
-
-    @property
-    def head(self) -> int:
-        fixed = HEADER_SIZE + ID_SIZE + KEY_SIZE + SIGNATURE_SIZE
-        return fixed + self.public + DIGEST_SIZE * len(self.sealed)
-
-    @property
-    def report(self) -> int:
-        return self.head + sum(self.sealed)
-
-    def report_share(self, index: int) -> int:
-        return self.head + self.sealed[index]
-
-
-RECEIPT_SIZE = HEADER_SIZE + ID_SIZE + 1 + SIGNATURE_SIZE
+    CHECKING = 2
 
 
 def front(key: bytes, public: bytes) -> bytes:
@@ -232,28 +206,38 @@ class Receipt:
 class Ruling:
     """A verdict on a report: sent as VERDICT or as DECISION.
 
-    receipt: the signature of a helper's, in a VERDICT that accepts; else empty.
+    detail: in a VERDICT that accepts, the signature of the helper's receipt; in one that is
+    CHECKING, its part; in such a DECISION, the combined message. Else empty.
     """
 
     id: bytes
     digest: bytes
     verdict: Verdict
-    receipt: bytes = b""
+    detail: bytes = field(default=b"", repr=False)
 
     def encode(self, tag: Tag, batch: bytes) -> bytes:
         writer = write_header(tag, batch).raw(self.id).raw(self.digest).u8(self.verdict)
-        return writer.raw(self.receipt).finish()
+        return writer.raw(self.detail).finish()
 
     @classmethod
-    def read(cls, reader: Reader, tag: Tag) -> Ruling:
+    def read(cls, reader: Reader, tag: Tag, shape: Shape) -> Ruling:
         id, digest = reader.fixed(ID_SIZE, "report id"), reader.fixed(DIGEST_SIZE, "report digest")
         verdict = reader.u8("verdict")
-        if verdict > Verdict.REJECTED:
+        size = _detail_size(tag, verdict, shape)
+        if size is None:
             raise WireError(f"verdict {verdict} is unknown")
-        signed = tag is Tag.VERDICT and verdict == Verdict.ACCEPTED
-        receipt = reader.fixed(SIGNATURE_SIZE, "receipt") if signed else b""
+        detail = reader.fixed(size, "receipt or part")
         reader.finish()
-        return cls(id, digest, Verdict(verdict), receipt)
+        return cls(id, digest, Verdict(verdict), detail)
+
+
+def _detail_size(tag: Tag, verdict: int, shape: Shape) -> int | None:
+    """None for a verdict that this message cannot have: without a check there is no CHECKING."""
+    if verdict == Verdict.CHECKING:
+        return shape.part if tag is Tag.VERDICT else shape.message
+    if verdict == Verdict.ACCEPTED and tag is Tag.VERDICT:
+        return SIGNATURE_SIZE
+    return 0 if verdict in (Verdict.ACCEPTED, Verdict.REJECTED) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,9 +306,9 @@ class Total:
         return writer.raw(self.sealed).raw(self.signature).finish()
 
     @classmethod
-    def read(cls, reader: Reader, layout: Layout, servers: int) -> Total:
-        agreement = Statement.read(reader, servers)
-        sealed = reader.take(layout.packed_size + hpke.OVERHEAD, "sealed total")
+    def read(cls, reader: Reader, shape: Shape) -> Total:
+        agreement = Statement.read(reader, len(shape.sealed))
+        sealed = reader.take(shape.total + hpke.OVERHEAD, "sealed total")
         signature = reader.fixed(SIGNATURE_SIZE, "signature")
         reader.finish()
         return cls(agreement, sealed, signature)
@@ -335,14 +319,20 @@ class Total:
         return labels.encode(labels.TOTAL, batch, index, included.count, included.digest, hashed)
 
 
-def total_size(layout: Layout, servers: int) -> int:
-    signatures = SIGNATURE_SIZE * (servers + 1)
-    return HEADER_SIZE + 4 + DIGEST_SIZE + layout.packed_size + hpke.OVERHEAD + signatures
-
-
 def bare(tag: Tag, batch: bytes) -> bytes:
     """LOCKED and COLLECT have no body."""
     return write_header(tag, batch).finish()
+
+
+def open_batch(batch: bytes, count: int) -> bytes:
+    return write_header(Tag.OPEN, batch).u32(count).finish()
+
+
+def read_open(reader: Reader) -> int:
+    """How many reports a server has summed so far."""
+    count = reader.u32("count")
+    reader.finish()
+    return count
 
 
 def decided(batch: bytes, id: bytes) -> bytes:
