@@ -89,6 +89,7 @@ class FixedPoint:
 
     @property
     def step(self) -> float:
+        """The distance between two neighbouring values, in the units of the input."""
         return self.clip / self.levels
 
     @property

@@ -90,6 +90,7 @@ class Aggregate:
 
     @property
     def count(self) -> int:
+        """How many inputs are in the sum, also where nobody knows whose they are."""
         return len(self.contributors) if self.reports is None else self.reports
 
 

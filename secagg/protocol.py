@@ -117,22 +117,30 @@ class Session:
 
 
 class ClientFactory(Protocol):
+    """Makes one client's machine; me: its place in the session."""
+
     def __call__(
         self, session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
     ) -> ClientMachine: ...
 
 
 class ServerFactory(Protocol):
+    """Makes the one server's machine."""
+
     def __call__(self, session: Session, *, expander: Expander) -> ServerMachine: ...
 
 
 class MemberFactory(Protocol):
+    """Makes the machine of server `index` of several, the leader being 0."""
+
     def __call__(
         self, session: Session, index: int, secrets: ServerSecrets, *, expander: Expander
     ) -> MemberMachine: ...
 
 
 class CollectorFactory(Protocol):
+    """Makes the machine of whoever adds the servers' totals."""
+
     def __call__(self, session: Session, secret: Seed) -> CollectorMachine:
         """secret: the X25519 scalar of the committee's collector key."""
 

@@ -196,6 +196,7 @@ class Structure:
 
     @property
     def length(self) -> int:
+        """Elements of all entries together, and so of the field that takes them."""
         return sum(_size(shape) for shape in self.shapes)
 
     def flatten(self, mapping: Mapping[str, Any]) -> npt.NDArray[Any]:

@@ -40,6 +40,8 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class PhaseEntered:
+    """The machine is in another phase, whose deadline begins now."""
+
     phase: str
 
 
@@ -52,6 +54,8 @@ class QuorumReached:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
+    """A party is out of the session, by that fault; detail has no value of anybody's."""
+
     party: PartyId
     fault: Fault
     detail: str = ""
@@ -75,11 +79,13 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    pass
+    """The session is over and did what it was for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
+    """The session is over without; detail has no value of anybody's."""
+
     reason: AbortReason
     detail: str = ""
 
@@ -272,6 +278,8 @@ class PhasedMachine(Machine, Protocol):
 
 
 class HasResult(Protocol):
+    """Whatever has the sum in the end: the one server, or the collector of several."""
+
     def result(self) -> RingTotal:
         """Once done: the total, or raises the errors.Aborted that ended the session."""
 

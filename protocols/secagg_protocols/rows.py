@@ -130,10 +130,12 @@ def numbered(kind: bytes, number: int) -> bytes:
 
 
 def write_end(writer: Writer, ended: Aborted) -> Writer:
+    """Why a machine ended; its detail is cut to what a row may have."""
     return writer.u8(ended.reason.code).prefixed(ended.detail.encode()[:_DETAIL])
 
 
 def read_end(reader: Reader) -> Aborted:
+    """The mirror of write_end. WireError for a reason that there is not."""
     reason = AbortReason.from_code(reader.u8("reason"))
     if reason is None:
         raise WireError("an unknown abort reason")
@@ -148,6 +150,7 @@ def write_lanes(writer: Writer, vector: RingVector) -> Writer:
 
 
 def read_lanes(reader: Reader, layout: Layout) -> RingVector:
+    """Lanes of the layout, whole and little-endian, as a stored sum has them. WireError."""
     total = layout.zeros()
     for lane in total:
         data = reader.take(lane.nbytes, "a lane of the sum")

@@ -52,7 +52,8 @@ class Measure(ABC):
         """The columns that it reads."""
 
     @abstractmethod
-    def parts(self) -> Mapping[str, Part]: ...
+    def parts(self) -> Mapping[str, Part]:
+        """The integer fields that it adds to a plan, by the ends of their names."""
 
     @abstractmethod
     def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
@@ -316,6 +317,7 @@ class Histogram(_OneColumn):
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:
+        """Of its cells, in their order: intervals, or categories."""
         if self.categories:
             return self.categories
         bins = [f"[{_short(low)}, {_short(high)}" for low, high in pairwise(self.edges)]

@@ -60,6 +60,7 @@ class Cell:
         return f"{shown} ± {at_most(error, 2)}" if error else shown
 
     def as_dict(self) -> dict[str, object]:
+        """JSON's own types; null where nothing may be said."""
         return {"value": self.value, "error": self.error}
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -101,11 +102,13 @@ class Grid:
         return self._array([cell.error for cell in self.cells])
 
     def as_dict(self) -> dict[str, object]:
+        """The labels of each axis, then values and errors in row-major order, flat."""
         return {"labels": [list(axis) for axis in self.axes]} | {
             key: [getattr(cell, key) for cell in self.cells] for key in ("value", "error")
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
+        """(labels, value with its error) of each cell, as a person reads it."""
         for labels, cell in zip(product(*self.axes), self.cells, strict=True):
             yield ", ".join(map(str, labels)), str(cell)
 
@@ -124,9 +127,11 @@ class MomentTable:
 
     @property
     def columns(self) -> tuple[Label, ...]:
+        """The columns, in the order of the rows and columns of all three grids."""
         return self.mean.axes[0]
 
     def as_dict(self) -> dict[str, object]:
+        """The three grids as JSON's own types."""
         return {name: getattr(self, name).as_dict() for name in self.__slots__}
 
     def lines(self) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,7 @@ class Line:
     suppressed: bool = False
 
     def as_dict(self) -> dict[str, object]:
+        """JSON's own types; rows is null where the group is suppressed."""
         results = {name: result.as_dict() for name, result in self.results.items()}
         return {"rows": self.rows, "suppressed": self.suppressed, "measures": results}
 
@@ -118,6 +119,7 @@ class Table:
         }
 
     def as_json(self) -> str:
+        """`as_dict` in one line; never NaN, which JSON lacks."""
         return json.dumps(self.as_dict(), allow_nan=False)
 
     def __str__(self) -> str:

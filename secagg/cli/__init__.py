@@ -95,5 +95,6 @@ def _secagg(
 
 
 def main() -> None:
+    """The console script: never returns, but exits with the code of the command."""
     encodable()
     app()

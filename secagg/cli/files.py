@@ -62,6 +62,7 @@ def read_at_most(path: Path, limit: int, what: str) -> bytes:
 
 
 def size_of(source: BinaryIO) -> int:
+    """Bytes, as its file system says; 0 of a file of /proc, whatever it holds."""
     return os.fstat(source.fileno()).st_size
 
 

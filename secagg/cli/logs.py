@@ -17,6 +17,8 @@ import typer
 
 
 class Level(enum.StrEnum):
+    """What a log line weighs, spelt as on the command line."""
+
     DEBUG = "debug"
     INFO = "info"
     WARNING = "warning"
@@ -44,6 +46,7 @@ def configure(level: Level = Level.WARNING, as_json: bool = False) -> None:
 
 
 def in_json() -> bool:
+    """Whether this command writes its log lines as JSON."""
     return _HANDLER.as_json
 
 

@@ -81,6 +81,8 @@ def settings(
 
 @dataclass
 class Serving:
+    """One server of several, from its start to its figures; done: the batches that are over."""
+
     settings: Settings
     collect_only: bool
     done: list[BatchReport] = field(default_factory=list)

@@ -87,6 +87,7 @@ def _words(error: Exception) -> str:
 
 
 def warn(text: str) -> None:
+    """One line on standard error, of what a user should know and the command survives."""
     if logs.in_json():
         logs.say(Level.WARNING, text)
     else:

@@ -53,6 +53,7 @@ def read_payload(path: Path | None) -> bytes:
 
 
 def parse_digest(text: str, whose: str) -> bytes:
+    """32 bytes of hexadecimal digits; ParameterError for others. whose: a plan or a task."""
     try:
         digest = bytes.fromhex(text)
     except ValueError:

@@ -18,6 +18,8 @@ from secagg.types import Adversary
 
 
 class Threats(enum.StrEnum):
+    """The adversaries, spelt as on the command line."""
+
     SEMI_HONEST = "semi-honest"
     ACTIVE = "active"
 

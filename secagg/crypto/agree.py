@@ -49,6 +49,7 @@ class KeyPair:
 
 
 def public_key(secret: Seed) -> bytes:
+    """The 32 bytes of the X25519 point of a scalar, which is clamped by the library."""
     return bytes(crypto_scalarmult_base(secret.expose()))
 
 

@@ -15,6 +15,7 @@ SIGNATURE_SIZE = 64
 
 
 def public_key(secret: Seed) -> bytes:
+    """The 32 bytes of the Ed25519 key of a seed."""
     return bytes(SigningKey(secret.expose()).verify_key)
 
 

@@ -23,6 +23,8 @@ from secagg.types import PartyId
 
 @dataclass(frozen=True)
 class Folder:
+    """Where the demo's processes leave samples and updates for each other, one file each."""
+
     path: Path
 
     def put_samples(self, client: int, samples: Samples) -> None:

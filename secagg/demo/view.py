@@ -48,6 +48,7 @@ def table(progress: Progress) -> RenderableType:
 
 
 def summarize(result: Result, progress: Progress, console: Console) -> None:
+    """Prints the whole demo: rounds, one masked upload beside the true one, what it shows."""
     console.print(table(progress))
     console.print()
     console.print(_upload(result))

@@ -31,11 +31,15 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
+    """A link has ended: nothing more comes from this peer."""
+
     peer: Peer
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
+    """A frame of a peer, in the order of its link."""
+
     peer: Peer
     frame: Frame
 

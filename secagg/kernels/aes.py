@@ -344,21 +344,25 @@ _neon = _intrinsic("neon")
 # One function a unit: numba's disk cache tells functions apart, not the values they close over.
 @kernel
 def vaes512(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
+    """Rounds on x86-64 with VAES and AVX-512: four blocks an instruction. As `add_counter_mode`."""
     _vaes512(lanes, keys, signs, counter)
 
 
 @kernel
 def vaes256(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
+    """Rounds on x86-64 with VAES and AVX2: two blocks an instruction."""
     _vaes256(lanes, keys, signs, counter)
 
 
 @kernel
 def aesni(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
+    """Rounds on x86-64 with AES-NI: a block an instruction."""
     _aesni(lanes, keys, signs, counter)
 
 
 @kernel
 def neon(lanes: Lane, keys: Bytes, signs: Bytes, counter: np.uint64) -> None:
+    """Rounds on AArch64 with the cryptography extension; its two halves of a round are one here."""
     _neon(lanes, keys, signs, counter)
 
 

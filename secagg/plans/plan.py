@@ -60,10 +60,12 @@ class Plan:
 
     @property
     def info(self) -> ProtocolInfo:
+        """The plan's protocol; ParameterError where it is not installed."""
         return registry.load(self.protocol)
 
     @property
     def layout(self) -> Layout:
+        """Of the vector that every client masks, and of the sum."""
         return self.schema.layout
 
     @property
@@ -78,10 +80,12 @@ class Plan:
 
     @property
     def threshold(self) -> int:
+        """Shares that rebuild a secret: how many must answer in the end."""
         return self.params.threshold
 
     @cached_property
     def cost(self) -> Cost:
+        """Bytes and operations of each side, as the protocol's document counts them."""
         return self.info.cost(self.threat, self.params, self.layout)
 
     @property
@@ -102,6 +106,7 @@ class Plan:
 
     @property
     def guarantee(self) -> str:
+        """From whom an input is hidden, in one sentence."""
         return self.info.guarantee(self.threat, self.params)
 
     def encode(self) -> bytes:

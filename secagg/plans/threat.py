@@ -19,6 +19,7 @@ Exact: TypeAlias = int | float | str | Fraction | Decimal
 def threat_of(
     clients: int, corrupt: Exact, dropout: Exact, adversary: str, min_clients: int | None
 ) -> Threat:
+    """A Threat of one server from what a caller typed; ParameterError with the argument's name."""
     clients = integer("clients", clients, 1, MAX_CLIENTS)
     if min_clients is not None:
         min_clients = integer("min_clients", min_clients, 1, clients)

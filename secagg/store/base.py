@@ -105,6 +105,7 @@ def check_claim(key: bytes, digest: bytes) -> None:
 
 
 def spent_claim() -> Spent:
+    """The error of every ledger for another wording of what is claimed."""
     return Spent(
         "this was said before, or its input used, in another wording, and may have no second one: "
         "leave the session; the next one may be joined, with an input that is not spent"
@@ -112,6 +113,7 @@ def spent_claim() -> Spent:
 
 
 def spent_session() -> Spent:
+    """The error of every ledger for a session that has ended."""
     return Spent(
         "this session has ended and the key of its rows is destroyed: drop the rows, and join the "
         "next session instead"

@@ -173,6 +173,7 @@ def checksum_sum(added: Sequence[bytes], removed: Sequence[bytes] = ()) -> bytes
 
 
 def log_of(path: Path) -> Path:
+    """The write-ahead log beside a database, which SQLite names so."""
     return path.with_name(path.name + "-wal")
 
 
@@ -223,4 +224,5 @@ def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
 
 
 def pragma(database: sqlite3.Connection, name: str) -> object:
+    """One setting, as the open database says that it is."""
     return database.execute(f"PRAGMA {name}").fetchone()[0]

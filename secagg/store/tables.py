@@ -51,6 +51,7 @@ COLUMNS = {"claims": "key, digest", "sessions": "name, key"}
 
 
 def checksum_of(table: str, name: bytes, value: bytes) -> bytes:
+    """16 bytes over a row and the table it is of, so that none passes for another's."""
     return checksum(table.encode() + name, value)
 
 

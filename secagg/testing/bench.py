@@ -48,11 +48,13 @@ class ConformanceError(AssertionError):
 
 
 def demand(fact: bool, otherwise: str) -> None:
+    """ConformanceError with those words, unless it is a fact."""
     if not fact:
         raise ConformanceError(otherwise)
 
 
 def demand_raises(kinds: type[SecAggError], act: Callable[[], Any], what: str) -> SecAggError:
+    """The error of `act`, which must be one of `kinds`; ConformanceError for another or none."""
     try:
         act()
     except kinds as error:
@@ -64,6 +66,8 @@ def demand_raises(kinds: type[SecAggError], act: Callable[[], Any], what: str) -
 
 @dataclass(frozen=True)
 class Bench:
+    """One protocol under one threat, with inputs: makes networks of it, and judges their sums."""
+
     info: ProtocolInfo
     threat: Threat
     session: Session
@@ -150,15 +154,18 @@ def input_of(number: int) -> RingVector:
 
 
 def same(a: RingTotal, b: RingTotal) -> bool:
+    """Whether two totals have the same vector and the same sets, to the bit."""
     vectors = all(np.array_equal(x, y) for x, y in zip(a.vector, b.vector, strict=True))
     return vectors and (a.contributors, a.dropped) == (b.contributors, b.dropped)
 
 
 def everywhere(bench: Bench, act: Act) -> Schedule:
+    """The schedule in which every client does this in every phase."""
     return Schedule({(phase, p): act for phase in bench.info.phases for p in bench.parties})
 
 
 def dropped(network: Network) -> set[PartyId]:
+    """Whom the server has dropped in a network that has run."""
     return {e.party for who, e in network.events if isinstance(e, sansio.Dropped)}
 
 

@@ -90,6 +90,7 @@ class Schedule:
     flip: int = 0
 
     def arranged(self, phase: str, parties: Collection[PartyId]) -> list[PartyId]:
+        """The parties in the order in which their uploads arrive in that phase."""
         named = [party for party in self.order.get(phase, ()) if party in parties]
         return named + sorted(set(parties) - set(named))
 
@@ -109,6 +110,7 @@ Wire: TypeAlias = Callable[[Carried], Sequence[bytes]]
 
 
 def honest(message: Carried) -> Sequence[bytes]:
+    """The wire that carries every message as it is."""
     return (message.data,)
 
 
@@ -221,6 +223,7 @@ class Network:
             self.drain(party)
 
     def drain(self, party: PartyId) -> None:
+        """Takes what a machine wants sent and what it reports, into queues and the log."""
         machine: Machine = self.server if party == SERVER else self.clients[party]
         self.events += [(party, event) for event in machine.events()]
         for message in machine.outgoing():
@@ -230,6 +233,7 @@ class Network:
                 self._up[party].append(message)
 
     def lose(self, party: PartyId) -> None:
+        """Tells the server that a client is gone, now."""
         self.call(SERVER, partial(self.server.lost, party))
 
     def hand_over(self, sender: PartyId, message: Outgoing) -> None:
@@ -303,4 +307,5 @@ class Network:
                 self.deliver(message.to, one, message.sender)
 
     def deliver(self, to: PartyId, data: bytes, sender: PartyId = SERVER) -> None:
+        """Hands bytes to a client at once, past the schedule, the wire and the log."""
         self.call(to, partial(self.clients[to].receive, sender, data))

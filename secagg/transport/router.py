@@ -117,6 +117,8 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Received:
+    """Bytes of the party, whole as it sent them."""
+
     party: PartyId
     data: bytes = field(repr=False)
 

@@ -20,6 +20,7 @@ HEADER_SIZE = 3 + DIGEST_SIZE
 
 
 def write_header(tag: int, binding: bytes) -> Writer:
+    """A writer behind the 35 bytes of a header. binding: 32 bytes (specs/01-wire.md §2)."""
     return Writer().u8(VERSION).u8(SUITE).u8(tag).raw(binding)
 
 

@@ -51,10 +51,12 @@ def decode_hello(data: Buffer, nonce: bytes) -> Hello:
 
 
 def encode_proof(signature: bytes, nonce: bytes) -> bytes:
+    """nonce: 16 bytes of the task. signature: 64 bytes over both challenges."""
     return Writer().u8(VERSION).u8(PROOF).raw(nonce).raw(signature).finish()
 
 
 def decode_proof(data: Buffer, nonce: bytes) -> bytes:
+    """The signature, unchecked. WireError; RemoteProtocolError for another task's."""
     reader = _body(data, PROOF, nonce)
     signature = reader.fixed(sign.SIGNATURE_SIZE, "signature")
     reader.finish()

@@ -165,6 +165,10 @@ def test_a_reserved_party_an_unknown_mode_and_an_unknown_outcome() -> None:
     raw = ANNOUNCE.encode()
     with pytest.raises(WireError, match="reserved"):
         decode_frame(raw.replace(b"\0\0\0\x07", b"\xff\xff\xff\xff"), limit=LIMIT)
+    with pytest.raises(WireError, match="reserved"):
+        decode_frame(raw.replace(b"\0\0\0\x07", FIRST_RESERVED.to_bytes(4)), limit=LIMIT)
+    last = decode_frame(raw.replace(b"\0\0\0\x07", (FIRST_RESERVED - 1).to_bytes(4)), limit=LIMIT)
+    assert isinstance(last, Announce) and last.party == FIRST_RESERVED - 1
     with pytest.raises(WireError, match="mode 2"):
         decode_frame(raw.replace(b"plan\0", b"plan\x02"), limit=LIMIT)
     for code in (len(AbortReason) + 1, 255):

@@ -48,6 +48,7 @@ class AdditiveParams:
 
 
 def decode_params(data: bytes) -> AdditiveParams:
+    """Strictly: one encoding for each. WireError; ParameterError for impossible numbers (§2)."""
     reader = Reader(data)
     clients, servers = reader.u32("clients"), reader.u8("servers")
     smallest, direct = reader.u32("minimum batch"), reader.u8("direct")

@@ -38,6 +38,7 @@ class PlainSumParams:
 
 
 def decode_params(data: bytes) -> PlainSumParams:
+    """Strictly: one encoding for each. WireError, ParameterError."""
     reader = Reader(data)
     params = PlainSumParams(reader.u32("clients"), reader.u32("min_survivors"))
     reader.finish()
@@ -45,6 +46,7 @@ def decode_params(data: bytes) -> PlainSumParams:
 
 
 def parameters(threat: Threat) -> PlainSumParams | Infeasible:
+    """What the threat's numbers of clients and of dropouts lead to, without a choice."""
     if threat.servers > 1:
         return Infeasible(f"one server has the sum, and the plan has {threat.servers}")
     survivors = threat.min_clients or max(1, threat.clients - threat.dropped)
@@ -52,10 +54,12 @@ def parameters(threat: Threat) -> PlainSumParams | Infeasible:
 
 
 def check(threat: Threat, params: Params) -> str | None:
+    """Why these parameters are not those of that threat; None where they are."""
     return None if params == parameters(threat) else "parameters follow from clients and dropout"
 
 
 def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
+    """The vector once and nothing else: what every other protocol is measured against."""
     upload = HEADER_SIZE + layout.packed_size
     return Cost(
         upload_bytes=upload,

@@ -11,4 +11,5 @@ SMALLEST = HEADER_SIZE + 1
 
 
 def abort(offer: bytes, code: int) -> bytes:
+    """code: of an AbortReason (specs/11-plainsum.md)."""
     return write_header(ABORT, offer).u8(code).finish()

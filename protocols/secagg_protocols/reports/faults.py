@@ -31,6 +31,7 @@ class PeerFault(Portable):
 
 
 def refuse(party: PartyId, fault: Fault, detail: str) -> NoReturn:
+    """Never returns: raises the PeerFault that drops the party. detail: no value of anybody's."""
     raise PeerFault(party, fault, detail)
 
 

@@ -29,6 +29,8 @@ PHASES = ("upload",)
 
 
 class ClientState(enum.Enum):
+    """A client's states, as in the table above: (name, phase)."""
+
     IDLE = ("idle", "")
     WANT_INPUT = ("want-input", "upload")
     WANT_RECEIPTS = ("want-receipts", "upload")

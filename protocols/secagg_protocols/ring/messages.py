@@ -28,6 +28,7 @@ def encode(tag: int, session: Session, vector: RingVector) -> bytes:
 
 
 def abort(session: Session, reason: AbortReason) -> bytes:
+    """A party's last word, to both neighbours."""
     return write_header(ABORT, binding_of(session)).u8(reason.code).finish()
 
 

@@ -9,10 +9,12 @@ from secagg.types import Randomness
 
 
 def plus(layout: Layout, a: RingVector, b: RingVector) -> RingVector:
+    """a + b, each element modulo its ring."""
     return _reduced(layout, tuple(x + y for x, y in zip(a, b, strict=True)))
 
 
 def minus(layout: Layout, a: RingVector, b: RingVector) -> RingVector:
+    """a - b, each element modulo its ring."""
     return _reduced(layout, tuple(x - y for x, y in zip(a, b, strict=True)))
 
 

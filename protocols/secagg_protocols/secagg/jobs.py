@@ -49,6 +49,7 @@ class AgreeJob:
 def agree_jobs(
     session: SessionId, dropped: Endpoint, secret: Seed, peers: Sequence[Endpoint], segments: int
 ) -> Iterator[AgreeJob]:
+    """Of one dropped client's key: PEERS_PER_JOB agreements a job, in the order of peers."""
     for first in range(0, len(peers), PEERS_PER_JOB):
         some = tuple(peers[first : first + PEERS_PER_JOB])
         yield AgreeJob(session, dropped, secret.expose(), some, segments)

@@ -28,6 +28,7 @@ def commit(b: Seed, session: SessionId, index: int) -> bytes:
 
 
 def self_keys(b: Seed, session: SessionId, index: int, segments: int) -> tuple[bytes, ...]:
+    """A self-mask key of 32 bytes a segment, from the seed b (specs/10-secagg.md §4)."""
     return tuple(
         labels.derive(b, labels.SELF, session, index, segment).expose()
         for segment in range(segments)

@@ -29,6 +29,8 @@ SEALED_SIZE = PAIR_SIZE + TAG_SIZE
 
 
 class Tag(enum.IntEnum):
+    """The messages of a session in their order (specs/10-secagg.md §5)."""
+
     ADVERTISE_KEYS = 1
     KEY_LIST = 2
     SHARE_KEYS = 3

@@ -289,6 +289,7 @@ def _active_threshold(tails: Tails, k: int, smallest: int) -> int | None:
 
 
 def is_active(threat: Threat) -> bool:
+    """Whether servers and clients may lie: then the parameters are larger, and for reading only."""
     return threat.adversary == "active"
 
 

@@ -212,6 +212,7 @@ _STORED = (WantKeys, WantShares, WantInput, WantSurvivors, Answered, Ended)
 
 
 def write_standing(writer: Writer, now: Standing) -> Writer:
+    """A client's state as its row: which one, then what it holds."""
     return writer.u8(1 + [one.state for one in _STORED].index(now.state)).raw(now.encode())
 
 

@@ -68,6 +68,8 @@ CLIENT = {
 
 
 class ServerState(enum.Enum):
+    """The server's states, as in the table below: (name, phase)."""
+
     IDLE = ("idle", "")
     ADVERTISE_KEYS = ("advertise-keys", "advertise-keys")
     SHARE_KEYS = ("share-keys", "share-keys")
