@@ -41,4 +41,5 @@ def too_few(count: int, needed: int) -> BelowThreshold:
 
 
 def counted(count: int) -> str:
+    """For a sentence: "1 report", "2 reports"."""
     return f"{count} report" if count == 1 else f"{count} reports"

@@ -19,6 +19,8 @@ from secagg_protocols.reports.shape import ID_SIZE, Shape
 
 
 class Tag(enum.IntEnum):
+    """The messages of reports and batches (specs/20-additive.md §5)."""
+
     REPORT = 1  # client to leader: every share, when the leader relays
     REPORT_SHARE = 2  # client or leader to a server: its share
     RECEIPT = 3  # server to client: one server signs that it has stored the report
@@ -325,6 +327,7 @@ def bare(tag: Tag, batch: bytes) -> bytes:
 
 
 def open_batch(batch: bytes, count: int) -> bytes:
+    """A server's answer to a collector that asks before the lock. count: reports summed so far."""
     return write_header(Tag.OPEN, batch).u32(count).finish()
 
 
@@ -336,14 +339,17 @@ def read_open(reader: Reader) -> int:
 
 
 def decided(batch: bytes, id: bytes) -> bytes:
+    """A helper's answer to a decision. id: 16 bytes of the report."""
     return write_header(Tag.DECIDED, batch).raw(id).finish()
 
 
 def abort(binding: bytes, reason: AbortReason) -> bytes:
+    """binding: of the task to a client, of the batch to a server or the collector."""
     return write_header(Tag.ABORT, binding).u8(reason.code).finish()
 
 
 def read_abort(reader: Reader) -> AbortReason:
+    """The reason behind a checked header, and nothing after it. WireError."""
     code = reader.u8("reason")
     reader.finish()
     reason = AbortReason.from_code(code)
