@@ -190,6 +190,12 @@ class ClientRounds:
     def flushed(self, peer: Peer, size: int, now: float) -> None:
         """A client says little, and only when asked: nothing is counted."""
 
+    def acknowledged(self, now: float) -> None:
+        """All that was posted has arrived, or whoever missed it is lost: nothing is kept to be said
+        again. Rows then hold what a client knows, and no masked vector as long as the model."""
+        for part in self._parts.values():
+            part.call(part.machine.acknowledged, None, now)
+
     def finished(self, work: Work, value: Any, now: float) -> None:
         """A client hands out no work."""
 
