@@ -64,7 +64,8 @@ def perform(rounds: ClientRounds, store: Store, ledger: Ledger) -> list[bytes]:
         for claim in effects.claims:
             try:
                 ledger.claim(claim.key, claim.digest)
-            except Spent:
+            except Spent as spent:
+                print(f"no answer leaves: {spent}", file=sys.stderr)
                 refused.add(claim.key)
                 rounds.refused(claim, time.monotonic())
         frames += [post.frame.encode() for post in effects.posts if not post.needs & refused]
