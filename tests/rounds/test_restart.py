@@ -1,0 +1,210 @@
+"""A server that dies and one that goes on, and clients that are put down and taken up."""
+
+from __future__ import annotations
+
+import pytest
+
+from secagg.effects import Peer
+from secagg.errors import Aborted, PolicyRefused, WireError
+from secagg.rounds.base import MACHINE, ROUND, ROUNDS
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.offer import Consent, Contribution
+from secagg.rounds.round import Opening
+from secagg.types import AbortReason, Fault, PartyId
+from secagg.wire.frame import Over
+from tests.rounds.world import SERVER, SOON, Client, World, levels, nonce, plainly, real, total, toy
+
+NAMES = ["a", "b", "c", "d"]
+
+
+def known(world: World, name: str, **more: object) -> Client:
+    """A client whose link proves who it is, and who keeps its rows."""
+    more = {"durable": True, **more}
+    return world.client(name, identity=name.encode(), **more)  # type: ignore[arg-type]
+
+
+def taken_up(client: Client, *, consent: Consent | None = None) -> None:
+    """Its process dies, and another begins with its rows; the link is gone meanwhile."""
+    world = client.world
+    if client.here:
+        client.here = False
+        world.server.left(client.peer, world.now)
+    client.rounds = ClientRounds(consent or Consent(unprotected=True), durable=True)
+    client.rounds.restore(list(client.store.items()), world.now)
+    world.settle()
+
+
+def test_nobody_can_come_back_to_a_round_of_strangers() -> None:
+    """It ends as lost, so that the application hears of every round that it opened."""
+    world = World(durable=True)
+    world.client("a", silent=True)
+    world.client("b")
+    opened = world.open(toy(2))
+    assert world.store
+    world.restart()
+    end = world.end(opened)
+    assert isinstance(end.error, Aborted) and end.error.reason is AbortReason.LOST
+    assert [value for value in world.store.values()] == [
+        Over(opened, AbortReason.LOST, 0, 2).encode()
+    ]
+    world.restart()
+    assert len(world.ends) == 1, "an end is no round to take up"
+    assert world.clients["b"].told[0].reason is AbortReason.LOST
+
+
+def test_a_finished_round_leaves_its_end_only() -> None:
+    world = World(durable=True)
+    for name in NAMES:
+        known(world, name)
+    opened = world.open(real(4), b"task")
+    assert levels(world.result(opened)) == total(NAMES)
+    assert list(world.store.values()) == [Over(opened, None, 4, 0).encode()]
+    for client in world.clients.values():
+        names_only = {key for key in client.store if not key.startswith(opened)}
+        assert set(client.store) == names_only and len(names_only) == 1
+
+
+def test_an_identity_takes_its_place_again_until_the_phase_closes() -> None:
+    world = World()
+    back = known(world, "back", silent=True)
+    for name in NAMES[:3]:
+        known(world, name)
+    opened = world.open(toy(4))
+    back.leave()
+    assert world.ends == [], "its seat waits for it"
+    back.join()
+    (offer,) = back.rounds.owed()
+    back.rounds.contribute(offer, plainly("back", offer), world.now)
+    world.settle()
+    assert levels(world.result(opened)) == total(["back", *NAMES[:3]])
+    assert world.result(opened).members[PartyId(0)] == b"back"
+    gone = known(world, "gone", silent=True)
+    second = world.open(toy(5))
+    gone.leave()
+    back.give = None
+    world.wait(SOON)
+    assert world.end(second).report.faults[PartyId(4)] is Fault.LATE
+
+
+def test_who_was_away_hears_of_the_end_when_it_comes_back() -> None:
+    world = World()
+    away = known(world, "away", silent=True)
+    for name in NAMES[:3]:
+        known(world, name)
+    opened = world.open(toy(4))
+    away.leave()
+    world.wait(SOON)
+    assert levels(world.result(opened)) == total(NAMES[:3]) and away.told == []
+    away.join()
+    assert [(o.reason, o.included, o.why) for o in away.told] == [(None, False, "late")]
+
+
+def test_a_newer_link_of_an_identity_has_its_seat() -> None:
+    """The old one may be half open."""
+    world = World()
+    old = known(world, "a", silent=True)
+    opened = world.open(toy(1, 0))
+    newer = known(world, "newer", silent=True)
+    world.server.left(newer.peer, world.now)
+    again = Peer("a again", b"a")
+    world.server.joined(again, world.now)
+    assert [one.peer for one in world.server.here] == [again] and not world.ends
+    world.server.left(old.peer, world.now)
+    assert world.server.running == {opened}
+
+
+@pytest.mark.parametrize("death", range(12))
+@pytest.mark.parametrize("drops", [False, True], ids=["all", "drops"])
+def test_a_server_that_dies_anywhere_gives_the_exact_sum_or_none(death: int, drops: bool) -> None:
+    """Two survivor sets never: the clients' claims and C9 would refuse a second. With rows of its
+    machine the round goes on; without any it is lost."""
+    world = World(durable=True)
+    for name in NAMES:
+        known(world, name, silent=True)
+    world.clients["d"].give = None
+    opened = world.server.open(real(4), b"task", deadlines=SOON, now=world.now)
+    for _ in range(death):
+        world._step_server()
+        for client in world.clients.values():
+            client.step()
+            for offer in client.rounds.owed():
+                if client.peer.name != "d" or not drops:
+                    client.rounds.contribute(offer, plainly(client.peer.name, offer), world.now)
+    world.restart()
+    for name in NAMES:
+        client = world.clients[name]
+        client.give = None if (name == "d" and drops) else client.give
+        client.join()
+        for offer in client.rounds.owed():
+            if name != "d" or not drops:
+                client.rounds.contribute(offer, plainly(name, offer), world.now)
+    world.settle()
+    for _ in range(6):
+        world.wait(SOON)
+    ended = [end for end in world.ends if end.nonce == opened]
+    assert ended or death == 0, "before its row is stored nobody has heard of a round"
+    for end in ended:
+        assert end.result is not None or isinstance(end.error, Aborted)
+    results = [end.result for end in ended if end.result is not None]
+    assert len({result.contributors for result in results}) <= 1
+    for result in results:
+        summed = [NAMES[i] for i in sorted(result.contributors)]
+        assert levels(result) == total(summed)
+
+
+def test_a_client_is_put_down_and_taken_up_with_its_input_still_owed() -> None:
+    world = World()
+    for name in NAMES:
+        known(world, name)
+    put_down = known(world, "e", silent=True)
+    opened = world.open(real(5, 0.2), b"task")
+    taken_up(put_down)
+    offers = put_down.rounds.owed()
+    lost = not offers  # its protocol has no rows yet to go on from
+    put_down.give = lambda offer: None
+    put_down.join()
+    for offer in offers:
+        given = Contribution(plainly("e", offer).fields, payload=b"task")
+        put_down.rounds.contribute(offer, given, world.now)
+    world.settle()
+    world.wait(4 * SOON)
+    contributors = NAMES if lost else [*NAMES, "e"]
+    result = world.result(opened)
+    assert levels(result) in (total(NAMES), total(contributors))
+
+
+def test_a_client_without_rows_of_its_machine_is_lost() -> None:
+    """plainsum does not resume: the input that has left may be in a sum."""
+    world = World()
+    left = known(world, "left")
+    known(world, "other", silent=True)
+    world.open(toy(2), b"task")
+    taken_up(left)
+    (outcome,) = left.told
+    assert (outcome.reason, outcome.included, outcome.spent) == (AbortReason.LOST, None, True)
+    owing = world.clients["other"]
+    taken_up(owing)
+    assert [(o.included, o.spent) for o in owing.told] == [(False, False)]
+
+
+def test_rows_of_a_round_that_is_not_consented_to_any_more() -> None:
+    world = World()
+    client = known(world, "a", silent=True)
+    for name in NAMES[1:]:
+        known(world, name, silent=True)
+    world.open(real(4))
+    with pytest.raises(PolicyRefused):
+        taken_up(client, consent=Consent(toy(3)))
+    rows = {nonce(1) + ROUNDS + ROUND: bytes(4) + Over(nonce(1), None, 0, 0).encode()}
+    with pytest.raises(WireError, match="its announcement"):
+        ClientRounds(Consent(), durable=True).restore(rows.items(), 0.0)
+
+
+def test_the_row_of_a_round() -> None:
+    opening = Opening(nonce(1), real(4), b"task", dict.fromkeys(real(4).info.phases, 1.5), True)
+    cohort = [b"a", None, b"c"]
+    assert Opening.of_row(opening.row(cohort)) == (opening, cohort)
+    bad = Over(nonce(1), None, 0, 0).encode()
+    with pytest.raises(WireError, match="its announcement"):
+        Opening.of_row(b"\0" + len(bad).to_bytes(4) + bad + bytes(4))
+    assert MACHINE != ROUNDS and SERVER.identity is None
