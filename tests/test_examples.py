@@ -39,3 +39,14 @@ def test_hospitals(options: tuple[str, ...]) -> None:
     assert done.stdout.count("standard deviations") == (
         int(options[1]) + 1 if "--servers" in options else 0
     )
+
+
+def test_long_poll() -> None:
+    """Another driver of the same rounds is short, and one client late and told so."""
+    done = run("long_poll.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = sorted(done.stdout.splitlines())
+    assert said[0] == "client 0: left out of the sum: late"
+    assert said[1:6] == [f"client {i}: in the sum" for i in range(1, 6)]
+    assert said[6] == "the mean of 1 to 5: [0.3 0.3 0.3]"
+    assert len((ROOT / "examples" / "long_poll.py").read_text().splitlines()) < 90

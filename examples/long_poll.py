@@ -1,0 +1,88 @@
+"""A sum over HTTP, with the standard library alone: another driver of the same rounds.
+
+Each request of a client brings what it has to say, and takes what waits for it. What a server
+decides is in `ServerRounds`, what a client decides in `ClientRounds`; left is to carry bytes and to
+say what time it is. There is no store, so nothing to do before posting. Client 0 is late.
+"""
+
+import threading
+import time
+import urllib.request
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic as now
+
+import secagg
+from secagg.effects import Effects, Peer
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.offer import Consent
+from secagg.rounds.server import ServerRounds
+from secagg.wire.codec import Reader, Writer
+
+PLAN = secagg.plan(clients=6, dropout="1/3", fields={"u": secagg.FixedPoint(3, 1.0, 16)})
+DEADLINES = {phase: 5 if phase == "masked-input" else 60 for phase in PLAN.info.phases}
+ROUNDS, LOCK, WAITING = ServerRounds(), threading.Lock(), defaultdict(Writer)
+
+
+def act() -> None:
+    while (effects := ROUNDS.take()) != Effects(due=effects.due):
+        for post in effects.posts:
+            WAITING[post.peer].prefixed(post.frame.encode())
+        for work in effects.work:
+            ROUNDS.finished(work, work.job(), now())
+
+
+def frames(data: bytes) -> list[bytes]:
+    reader, found = Reader(data), []
+    while reader.remaining:
+        found.append(reader.prefixed(reader.remaining, "frame"))
+    return found
+
+
+class Polled(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        peer, body = Peer(self.path), self.rfile.read(int(self.headers["Content-Length"]))
+        with LOCK:
+            if not ROUNDS.ready(peer):
+                ROUNDS.joined(peer, now())
+            for frame in frames(body):
+                ROUNDS.received(peer, frame, now())
+            act()
+            answer = WAITING.pop(peer, Writer()).finish()
+            ROUNDS.flushed(peer, len(answer), now())
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *words: object) -> None: ...
+
+
+def client(url: str, number: int) -> None:
+    rounds, server = ClientRounds(Consent(PLAN)), Peer("server")
+    rounds.joined(server, now())
+    while not (outcomes := rounds.outcomes()):
+        for offer in rounds.owed() if number else []:  # client 0 never finds the time
+            rounds.contribute(offer, secagg.Contribution({"u": [0.1 * number] * 3}), now())
+        said = Writer()
+        for post in rounds.take().posts:
+            said.prefixed(post.frame.encode())
+        for frame in frames(urllib.request.urlopen(url, data=said.finish()).read()):
+            rounds.received(server, frame, now())
+        time.sleep(0.02)
+    print(f"client {number}: {outcomes[0].detail or 'in the sum'}")
+
+
+http = ThreadingHTTPServer(("127.0.0.1", 0), Polled)
+url = f"http://127.0.0.1:{http.server_port}/"
+clients = [threading.Thread(target=client, args=(url + str(i), i)) for i in range(6)]
+for one in (threading.Thread(target=http.serve_forever, daemon=True), *clients):
+    one.start()
+while len(ROUNDS.here) < len(clients):
+    time.sleep(0.02)
+with LOCK:
+    ROUNDS.open(PLAN, deadlines=DEADLINES, now=now())
+while any(one.is_alive() for one in clients):
+    with LOCK:
+        ROUNDS.tick(now())
+    time.sleep(0.02)
+print(f"the mean of 1 to 5: {ROUNDS.ends()[0].get().mean['u'].round(3)}")
