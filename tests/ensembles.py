@@ -107,6 +107,15 @@ class Setting:
         one.set_input(vector, self.payload)
         return one
 
+    def client_of_rows(self, rows: Mapping[bytes, bytes]) -> Any:
+        """Made again, and started."""
+        one = PROTOCOL.client(
+            self.session, PartyId(0), randomness=counter_randomness(b""), expander=add_streams
+        )
+        one.restore(rows.items())
+        one.start()
+        return one
+
     def member(self, index: int) -> Any:
         assert PROTOCOL.member is not None
         return PROTOCOL.member(self.session, index, self.keys.servers[index], expander=add_streams)
