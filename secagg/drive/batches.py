@@ -199,6 +199,7 @@ class Batches:
         """The running batch stays open past its deadline, which begins anew."""
         machine = self._running()
         self._call(self.number, machine, machine.extend)
+        self._clock.stop()  # it enters the phase once more
         self._clock.enter(machine.phase)
 
     def answered(self, number: int) -> bool:

@@ -329,6 +329,9 @@ class Turns:
         the machine waits for none: what counts is whether every report that came is in.
         """
         now, waiting = time.monotonic(), machine.waiting_for
+        if not machine.quorum and now < self._late:
+            self._closing = None  # not even when nobody is waited for: it would stay open at once
+            return False
         if now < self._late and any(party < FIRST_RESERVED for party in waiting):
             self._closing = None
             return False
