@@ -15,6 +15,7 @@ import model_rebuilding
 import planning
 import rfc8032
 import rfc9180
+import storage
 from blocks import FAULTS, REASONS, Cursor, Refused
 
 Data = dict[str, Any]
@@ -394,4 +395,4 @@ ALONE: dict[str, Callable[..., Data]] = {
     name.removeprefix("do_"): function
     for name, function in list(globals().items())
     if name.startswith("do_")
-} | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset}
+} | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}

@@ -12,6 +12,7 @@ from typing import Any
 
 import borderline
 import numpy as np
+import stored
 
 from secagg import decoding, mask, quantize, records, shamir
 from secagg.committee import Committee, ServerSecrets
@@ -551,4 +552,5 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "judge_plan": borderline.judge,
     "payload_digest": _payload_digest,
     "decode_frame": _decode_frame,
+    **stored.ALONE,
 }

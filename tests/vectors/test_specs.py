@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import rfc5297
 import transitions
 import validation
 
@@ -127,3 +128,14 @@ def test_rows_are_read_from_names_docstrings_and_comments():
 
 def _validation() -> str:
     return validation.SPEC.read_text()
+
+
+def test_the_reference_seals_as_rfc_5297_does():
+    """Appendix A.1, and its inverse."""
+    key = bytes(range(0xFF, 0xEF, -1)) + bytes(range(0xF0, 0x100))
+    strings = [bytes(range(0x10, 0x28))]
+    plain = bytes.fromhex("112233445566778899aabbccddee")
+    sealed = rfc5297.seal(key, strings, plain)
+    assert sealed.hex() == "85632d07c6e8f37f950acd320a2ecc9340c02b9690c4dc04daef7f6afe5c"
+    assert rfc5297.unseal(key, strings, sealed) == plain
+    assert rfc5297.unseal(key, strings, sealed[:-1] + b"x") is None
