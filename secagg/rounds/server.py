@@ -300,26 +300,24 @@ class ServerRounds:
             self._slow[peer] = f"it was silent in {linked.missed} rounds, one after the other"
 
     def _count(self, peer: Peer, frame: Encodable) -> None:
-        linked = self._links.get(peer)
-        if linked is None:
-            return
+        linked = self._links.get(peer)  # gone where it is lost to several rounds, one by one
+        quota = Quota(self._limits) if linked is None else linked.quota
         if isinstance(frame, Announce):
-            linked.quota.renew()
-        if (full := linked.quota.posted(frame.size)) is not None:
+            quota.renew()
+        if (full := quota.posted(frame.size)) is not None:
             self._slow[peer] = full
 
     def _sweep(self, now: float) -> None:
         """Not at once: a machine is never called out of its own call."""
         while self._slow:
             peer, why = self._slow.popitem()
-            self._drop(peer, why, now)
+            if peer in self._links:
+                self._drop(peer, why, now)
 
     def _drop(self, peer: Peer, why: str, now: float) -> None:
-        if (linked := self._links.get(peer)) is None:
-            return
         where = ", ".join(
             f"party {seat} of round {nonce.hex()[:8]} in {self._rounds[nonce].machine.phase}"
-            for nonce, seat in linked.seats.items()
+            for nonce, seat in self._links[peer].seats.items()
             if nonce in self._rounds
         )
         log.warning("a client was dropped (%s): %s", where or "in no round", why)

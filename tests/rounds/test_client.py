@@ -376,3 +376,11 @@ def test_a_client_hands_out_no_work() -> None:
     rounds.failed(work, ZeroDivisionError(), 0.0)
     rounds.flushed(SERVER, 1, 0.0)
     assert rounds.take().posts == ()
+
+
+def test_what_has_arrived_is_not_kept_to_be_said_again() -> None:
+    evil = Evil(real(4), durable=True)
+    evil.announce(1)
+    evil.rounds.take()
+    evil.rounds.acknowledged(evil.now)
+    assert evil.rounds.take().posts == ()

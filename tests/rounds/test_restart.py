@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
-from secagg.effects import Peer
-from secagg.errors import Aborted, PolicyRefused, WireError
+from secagg import party
+from secagg.effects import Peer, Write
+from secagg.errors import Aborted, BelowThreshold, PolicyRefused, WireError
 from secagg.rounds.base import MACHINE, ROUND, ROUNDS
 from secagg.rounds.client import ClientRounds
+from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Consent, Contribution
-from secagg.rounds.round import Opening
+from secagg.rounds.quota import Limits
+from secagg.rounds.round import End, Opening
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import Over
 from tests.rounds.world import SERVER, SOON, Client, World, levels, nonce, plainly, real, total, toy
@@ -208,3 +214,78 @@ def test_the_row_of_a_round() -> None:
     with pytest.raises(WireError, match="its announcement"):
         Opening.of_row(b"\0" + len(bad).to_bytes(4) + bad + bytes(4))
     assert MACHINE != ROUNDS and SERVER.identity is None
+
+
+class Resuming(party.Server):
+    """A toy server whose rows are what it was sent: enough to go on from."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._rows: list[Write] = []
+        self._kept: list[tuple[PartyId, bytes]] = []
+        self._restoring = False
+
+    def start(self) -> None:
+        super().start()
+        self._rows.append(Write(b"started", b""))
+        for sender, message in self._kept:
+            super().receive(sender, message)
+
+    def receive(self, sender: PartyId, message: Any, /) -> None:
+        super().receive(sender, message)
+        self._rows.append(Write(sender.to_bytes(4), bytes(message)))
+
+    def writes(self) -> list[Write]:
+        rows, self._rows = self._rows, []
+        return rows
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        self._kept = [(PartyId(int.from_bytes(k)), v) for k, v in rows if len(k) == 4]
+
+
+def test_a_round_is_taken_up_with_its_deadline_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after two of four uploads: those are in the sum, and the others come back."""
+    monkeypatch.setattr(party, "Server", Resuming)
+    world = World(durable=True)
+    for name in NAMES:
+        known(world, name, silent=name in "cd")
+    opened = world.open(toy(4), b"task")
+    world.wait(SOON - 1)
+    world.restart()
+    assert world.server.running == {opened} and world.due == world.now + SOON
+    c = world.clients["c"]
+    c.join()
+    (offer,) = c.rounds.owed()
+    c.rounds.contribute(offer, plainly("c", offer), world.now)
+    world.settle()
+    assert world.ends == []
+    world.wait(SOON)
+    result = world.result(opened)
+    assert levels(result) == total(["a", "b", "c"])
+    assert result.members == {PartyId(i): name.encode() for i, name in enumerate("abc")}
+    assert world.end(opened).get() is result
+    for name, included in zip(NAMES, (True, True, True, False), strict=True):
+        client = world.clients[name]
+        if not client.here:
+            client.join()
+        assert client.told[-1].included is included
+
+
+def test_an_end_without_a_result_raises_its_reason() -> None:
+    report = RoundReport({}, 0.0, 0.0)
+    with pytest.raises(BelowThreshold):
+        End(nonce(1), None, BelowThreshold(), report).get()
+    with pytest.raises(Aborted, match="lost"):
+        End(nonce(1), None, None, report).get()
+
+
+def test_what_is_said_to_nobody_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a link that was pushed out while its round still knew its seat."""
+    world = World(limits=Limits(links=1))
+    first = known(world, "a", silent=True)
+    opened = world.open(toy(2), hold=True)
+    world.server.cancel(opened, world.now)
+    first.leave()
+    world.server.tell(opened, world.now)
+    stranger = world.client("b", silent=True)
+    assert world.server.here[0].peer == stranger.peer
