@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from secagg.kernels import field as kernels
 from secagg.kernels import reference
+from tests.kernels.sampling import examples
 
 P = reference.P
 EDGES = [0, 1, 2, 2**30, 2**31 - 1, 2**31, 2**60, P - 2**31, P - 2, P - 1]
@@ -26,19 +27,19 @@ def test_edges_multiply() -> None:
         assert int(kernels.multiply(np.uint64(a), np.uint64(b))) == reference.multiply(a, b)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(elements, elements)
 def test_multiply_is_the_oracle(a: int, b: int) -> None:
     assert int(kernels.multiply(np.uint64(a), np.uint64(b))) == reference.multiply(a, b)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 2**64 - 1) | st.sampled_from([P - 1, P, P + 1, 2 * P, 7 * P, 2**64 - 1]))
 def test_reduce_takes_any_word(a: int) -> None:
     assert int(kernels.reduce(np.uint64(a))) == a % P
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(1, P - 1))
 def test_inverse(a: int) -> None:
     assert reference.multiply(int(kernels.inverse(np.uint64(a))), a) == 1
@@ -48,7 +49,7 @@ def test_zero_has_no_inverse() -> None:
     assert int(kernels.inverse(np.uint64(0))) == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.lists(elements, min_size=5, max_size=5), min_size=1, max_size=6), points)
 def test_evaluate_is_the_oracle(coefficients: list[list[int]], xs: list[int]) -> None:
     out = np.empty((len(xs), 5), np.uint64)
@@ -56,7 +57,7 @@ def test_evaluate_is_the_oracle(coefficients: list[list[int]], xs: list[int]) ->
     assert out.tolist() == reference.evaluate(coefficients, xs)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(points)
 def test_barycentric_weights_are_the_oracle(xs: list[int]) -> None:
     assert barycentric(xs).tolist() == reference.barycentric(xs)
@@ -68,7 +69,7 @@ def barycentric(xs: list[int]) -> np.ndarray:
     return out
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(points, st.lists(elements, max_size=4))
 def test_lagrange_weights_are_the_oracle(xs: list[int], at: list[int]) -> None:
     """At the points themselves too: there a row has a single 1."""
@@ -79,7 +80,7 @@ def test_lagrange_weights_are_the_oracle(xs: list[int], at: list[int]) -> None:
     assert out[1].tolist() == [1] + [0] * (len(xs) - 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(points, st.integers(0, 5), st.data())
 def test_syndromes_are_the_oracle(xs: list[int], rows: int, data: st.DataObject) -> None:
     shares = [data.draw(st.lists(elements, min_size=5, max_size=5)) for _ in xs]
@@ -97,7 +98,7 @@ def test_syndromes_of_a_polynomial_are_zero() -> None:
     assert out[3].any()  # a row more than m - t sees the degree
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.tuples(elements, st.lists(elements, min_size=5, max_size=5)), min_size=1))
 def test_combine_is_the_oracle(cases: list[tuple[int, list[int]]]) -> None:
     weights = [w for w, _ in cases][:20]

@@ -11,6 +11,7 @@ from secagg.errors import InputError, ParameterError
 from secagg.kernels import pack as kernels
 from secagg.kernels import reference
 from secagg.ring import Ring
+from tests.kernels.sampling import examples
 
 WIDTHS = range(1, 65)
 
@@ -28,7 +29,7 @@ def random_lane(width: int, length: int) -> np.ndarray:
     return (raw & np.uint64(Ring(width).mask)).astype(Ring(width).dtype)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(packable())
 def test_pack_and_unpack_are_the_oracle(case: tuple[int, list[int]]) -> None:
     width, elements = case
@@ -104,7 +105,7 @@ def test_spec_examples() -> None:
     assert kernels.pack(np.array([1, 1, 1], np.uint8), 3).hex() == "4900"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(packable(), st.data())
 def test_unpack_add_adds_modulo_the_lane(case: tuple[int, list[int]], data: st.DataObject) -> None:
     width, elements = case

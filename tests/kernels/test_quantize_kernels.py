@@ -12,6 +12,7 @@ from secagg.fields import FixedPoint
 from secagg.kernels import quantize as kernels
 from secagg.kernels import reference
 from secagg.ring import Ring
+from tests.kernels.sampling import examples
 
 fields = st.builds(
     FixedPoint,
@@ -25,7 +26,7 @@ PLAIN = np.uint64(1), np.uint64(2**64 - 1)
 fractions = st.floats(-1.5, 1.5) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -0.5])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(fields, st.lists(fractions, max_size=20))
 def test_nearest_is_the_oracle(field: FixedPoint, parts: list[float]) -> None:
     values = np.array([part * field.clip for part in parts])
@@ -35,7 +36,7 @@ def test_nearest_is_the_oracle(field: FixedPoint, parts: list[float]) -> None:
     assert out.view(np.int64).tolist() == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(fields, st.lists(st.tuples(fractions, st.integers(0, 2**32 - 1)), max_size=20))
 @example(FixedPoint(1, 1.0, 2), [(-1e-20, 2**32 - 1)])  # its fraction rounds to 1
 def test_stochastic_is_the_oracle(field: FixedPoint, cases: list[tuple[float, int]]) -> None:
@@ -50,7 +51,7 @@ def test_stochastic_is_the_oracle(field: FixedPoint, cases: list[tuple[float, in
     assert out.view(np.int64).tolist() == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     fields,
     st.integers(1, 64),
@@ -116,7 +117,7 @@ def test_just_inside_clip_stays_within_the_levels() -> None:
     assert out.view(np.int64).tolist() == [field.levels, -field.levels]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.floats(width=32), max_size=40),
     st.sampled_from([np.float32, np.float64]),

@@ -14,7 +14,7 @@ from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg.params import SecAggParams
 from tests.networks import PHASES
 
-SOAK = 15 if os.environ.get("SECAGG_SOAK") else 1
+SOAK = 30 if os.environ.get("SECAGG_SOAK") else 1
 HEADER_BITS = 8 * HEADER_SIZE
 
 
