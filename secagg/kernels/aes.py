@@ -39,6 +39,24 @@ from secagg.layout import Lane
 Bytes = npt.NDArray[np.uint8]
 Kernel = Callable[[Lane, Bytes, Bytes, np.uint64], None]
 
+# Theory of operation.
+#
+# A client of a large session expands a key for each neighbour into a stream as long as its vector,
+# and adds it: nearly all that it computes. Two things keep that from the AES unit's speed. One is
+# memory: so encryption and addition are one loop, with the stream in registers only, where OpenSSL
+# would need three passes (zeros, encrypt, add). The other is waiting for a round to end: so
+# IN_FLIGHT vectors go through each round abreast, the fewest that keep the unit busy. Gueron and
+# Krasnov interleave AES-GCM in the same way, for one key and a long message; here keys are many, so
+# the schedule counts too, and is made by the AES unit, without a table whose addresses tell keys.
+#
+# Blocks of lanes are the outer loop: the other way round every key would drag the whole vector
+# through memory. Subtracting is adding the complement and one: the complement is a part of the last
+# round key, the ones of all keys are one number, and the inner loop has no branch on a sign.
+#
+# What cannot happen, and is nowhere checked: a counter that wraps (secagg.mask refuses streams of
+# 2^32 blocks), lanes that end within a batch (secagg.mask adds those through a batch of its own),
+# and a unit that this CPU lacks (`available` asks before one of these is compiled).
+
 AES_BLOCK = 16
 KEY_SIZE = 32
 IN_FLIGHT = 8
@@ -120,6 +138,7 @@ def emit(builder: ir.IRBuilder, unit: Unit, lane_bits: int, given: Arguments) ->
     -s = ~s + 1: to subtract, the stream is inverted, and the ones are added to the block once, for
     all keys, which saves an instruction for each vector of each key.
     """
+    # slices of a range, because the last one may be shorter: lanes are whole batches, not blocks
     step, ones = _I64(CACHED // BATCH), cgutils.alloca_once(builder, _I64)  # type: ignore[no-untyped-call]
     with cgutils.for_range_slice(builder, _I64(0), given.batches, step, _I64) as (first, _):
         end = builder.add(first, step)
@@ -128,6 +147,7 @@ def emit(builder: ir.IRBuilder, unit: Unit, lane_bits: int, given: Arguments) ->
         builder.store(_I64(0), ones)
         with cgutils.for_range(builder, given.count, intp=_I64) as loop:
             key = builder.gep(given.keys, [builder.mul(loop.index, _I64(KEY_SIZE))])
+            # all ones or all zeros: a mask and not a condition, so that there is one loop for both
             positive = builder.load(builder.gep(given.signs, [loop.index]))
             flip = builder.sext(builder.icmp_unsigned("==", positive, _I8(0)), _I64)
             builder.store(builder.sub(builder.load(ones), flip), ones)
@@ -177,6 +197,7 @@ def _schedule(builder: ir.IRBuilder, unit: Unit, key: ir.Value) -> list[ir.Value
     for i in range(13):
         word = builder.shuffle_vector(two, two, _constant(_I32, [3] * 4))
         word = _substitute(builder, unit, word)
+        # AES-256 rotates before every other round key only; between them it substitutes alone
         if i % 2 == 0:
             word = _rotate(builder, word)
             word = builder.xor(word, _constant(_I32, [1 << i // 2] * 4))
@@ -252,6 +273,7 @@ class _Stream:
         """
         builder, width = self.builder, self.unit.blocks
         vector = ir.VectorType(_I64, 2 * width)
+        # the upper 64 bits are zero for ever: no stream is long enough to carry into them
         first = builder.and_(self._splat(_I64, first), ir.Constant(vector, [0, -1] * width))
         base = _call(builder, f"llvm.bswap.v{2 * width}i64", first)
         base = builder.xor(base, builder.bitcast(white, vector))

@@ -11,6 +11,35 @@ import numpy.typing as npt
 
 from secagg.kernels.jit import kernel
 
+# Theory of operation.
+#
+# Seeds and keys are shared over a field large enough that a wrong share is no accident and small
+# enough that an element fits a register. A seed of 32 bytes is cut into limbs of at most 56 bits,
+# each a polynomial of its own over GF(2^61 - 1). One field of more than 256 bits would do as well,
+# and pay for it with arithmetic on big integers: a thousand times slower, as measured.
+#
+# 2^61 = 1 modulo p, so reducing is folding: the bits from 61 on are added to those below. numba has
+# no product of 128 bits, so `multiply` splits both factors at 2^31 and keeps every partial sum
+# below 2^64: that is what 61 bits leave room for. Sums of two canonical elements stay below 2^62,
+# so one folding and one comparison make them canonical again.
+#
+# Every value between two calls is canonical, so that equality is equality of bits, which the
+# decoder of wrong shares relies on, and the Writer too: an element has one encoding.
+#
+# Interpolation is split in two, because the points are the same for all secrets of a session and
+# the shares are not: `barycentric` costs O(t^2) once for a set of points, `lagrange` O(t) for each
+# place at which to evaluate, and `combine` t multiplications for each limb of each secret. One
+# inversion is some 120 multiplications, so all the inverses of a set are made from one
+# (Montgomery's trick).
+#
+# `syndromes` is the check matrix of the Reed-Solomon code that shares are words of: all its rows
+# are zero iff the shares lie on a polynomial of that degree, whichever limb they are of. Decoding
+# beyond that is rare, and Python: secagg.decoding.
+#
+# Impossible, and not looked for: two equal points and the point 0 (secagg.shamir refuses both: a
+# holder at 0 would be handed the secret), and shares at or above p (the decoders of messages refuse
+# them, §6).
+
 Elements = npt.NDArray[np.uint64]
 
 P = np.uint64((1 << 61) - 1)
@@ -52,6 +81,7 @@ def inverse(a: np.uint64) -> np.uint64:
     """a^(p - 2) mod p; 0 for 0."""
     result = _ONE
     exponent = P - np.uint64(2)
+    # Fermat, not Euclid: as fast for one inverse, and its steps are the same whatever `a` is
     while exponent:
         if exponent & _ONE:
             result = multiply(result, a)
@@ -92,6 +122,8 @@ def barycentric(out: Elements, points: Elements, scratch: Elements) -> None:
     for i in range(points.size):
         out[i] = running
         running = multiply(running, scratch[i])
+    # distinct points, so no factor is 0 and the product has an inverse; walking back, each step
+    # takes its own factor off what is inverted
     running = inverse(running)
     for i in range(points.size - 1, -1, -1):
         out[i] = multiply(out[i], running)
@@ -105,6 +137,8 @@ def lagrange(out: Elements, points: Elements, weights: Elements, at: Elements) -
     weights: of `barycentric`. Row a then gives f(at[a]) as a sum of f(points[i]), for every f of
     degree < points.size. Shapes (a, t), (t,), (t,) and (a,).
     """
+    # products of all but one, without dividing by it: those before it times those after it, so
+    # that evaluating at one of the points itself is no special case
     for a in range(at.size):
         before = _ONE
         for i in range(points.size):

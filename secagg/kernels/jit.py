@@ -16,6 +16,22 @@ from typing import Any, TypeVar
 from numba import config, njit
 from numba.core.caching import FunctionCache
 
+# Theory of operation.
+#
+# A kernel is compiled when it is first called with arguments of some types, and that takes from a
+# tenth of a second to some seconds; so what is compiled is kept on disk. numba does both, and does
+# two things that a library cannot live with: it looks for a folder when a function is decorated,
+# and raises there, so that importing would fail in a read-only container; and an error of the disk
+# at a call is raised to whoever called. `_Cache` and `kernel` turn all of it into one line of the
+# log.
+#
+# `nogil`, because jobs of a server run in threads: a kernel touches no Python object. No
+# `fastmath`: it would allow LLVM to take NaN for impossible and to reorder sums, and a sum that is
+# exact is what this package is for. No `parallel`: whoever has threads to spare gives them jobs.
+#
+# Two processes may compile the same kernel at once; numba writes a file beside and renames it, so
+# either finds a whole one. A cached kernel is bound to its source's time and size and to the CPU.
+
 _log = logging.getLogger(__name__)
 
 _F = TypeVar("_F", bound=Callable[..., Any])

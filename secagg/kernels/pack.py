@@ -27,6 +27,34 @@ from secagg.layout import Lane
 from secagg.ring import Ring
 from secagg.types import Buffer
 
+# Theory of operation.
+#
+# A ring of w bits is what a plan needs and no more, and lanes are u1 to u8 because processors are.
+# Between the two are these loops: on the wire each element has w bits, so that 20 bits cost 20 and
+# not 32. numpy has packbits, for single bits: a detour through eight times the memory.
+#
+# An element is handled as the 64-bit word that begins at its first byte. Within that byte it begins
+# at one of eight bits, so up to NARROW = 57 bits always end within the word: 7 + 57 = 64. To pack,
+# the loop keeps what it has written of the present word, shifts it to the next element's first
+# byte, ors the element in, and stores all 8 bytes; the stores overlap, and the last one of each
+# byte is right. That is one store an element, no read of memory that was written, and no branch. To
+# unpack, one load, one shift and one mask an element.
+#
+# Wider elements may reach into a ninth byte and have two words. They are rare, so their loops are
+# plain.
+#
+# Why no loop is compiled for one width alone: with eight elements a group is w whole bytes, and the
+# byte and the shift of each of the eight places depend on w and j only. LLVM takes them out of the
+# outer loop, and the speed is that of a constant width, with 4 kernels in the place of 4 x 64.
+#
+# The price is touching memory past an element: up to SLACK bytes. A writer gives that room, and the
+# codec cuts it off. A reader's message ends where it ends, so `unpack_add` takes the last few
+# groups from a copy that is padded: nothing outside a peer's bytes is ever read, though nothing of
+# it would reach a sum either.
+#
+# Impossible: a width of 0 or above 64 (Ring refuses), a lane narrower than its ring (_ring), bits
+# of padding that are set (secagg.wire.vector has refused them before anything is added).
+
 Bytes = npt.NDArray[np.uint8]
 
 NARROW = 57
@@ -149,6 +177,7 @@ def pack_groups(out: Bytes, lane: Lane, width: np.uint64, mask: np.uint64) -> No
     word: what stands from the first byte of an element on, the end of the element before included.
     """
     i, at = _ZERO, _ZERO
+    # a group begins at a byte of its own, and with an empty word: nothing is carried over
     for _ in range(lane.size // 8):
         word, before = _ZERO, _ZERO
         for j in range(8):
