@@ -170,13 +170,15 @@ class Fleet:
         outcomes = await asyncio.gather(*map(self.report, whose))
         assert all(outcome.stored for outcome in outcomes)
 
-    async def collect(self, batch: int = 0, wrap: Wrap = lambda link: link) -> Aggregate:
+    async def collect(
+        self, batch: int = 0, wrap: Wrap = lambda link: link, timeout: float = SOON
+    ) -> Aggregate:
         return await collect_over(
             self.task,
             self.keys.collector,
             self.openers(Role.COLLECTOR, wrap),
             batch=batch,
-            timeout=SOON,
+            timeout=timeout,
             backoff=QUICK,
         )
 

@@ -276,22 +276,21 @@ async def test_a_report_that_reached_nobody_says_so() -> None:
 
 @patient
 async def test_a_full_batch_leaves_reports_for_the_next() -> None:
-    """Seven reports of which a batch takes three: two batches are sums, the third is too small."""
+    """Seven reports of which a batch takes three: two batches are sums, the third stays open."""
     options = {"deadline": SHORT * 3}
     async with Fleet(3, 3, batches=3, dropout=0, options=options) as fleet:
         await fleet.ready()
         outcomes = [asyncio.create_task(fleet.report(who)) for who in range(7)]
         sums = [await fleet.collect(batch) for batch in range(2)]
-        with pytest.raises(Aborted, match="below-threshold"):
-            await fleet.collect(2)
-        reports = await fleet.ends()
+        with pytest.raises(Aborted, match="is open: server 0 has 1 report so far"):
+            await fleet.collect(2, timeout=SHORT)
+        reports = [service.reports for service in fleet.services.values()]
         assert [o.stored for o in await asyncio.gather(*outcomes)] == [True] * 7
     assert [total.count for total in sums] == [3, 3]
     added = sum(total.levels["update"] for total in sums)
     left = [w for w in range(7) if (sum(map(vector, range(7))) - vector(w) == added).all()]
     assert len(left) == 1, "six of the seven, each once"
-    last = [None, None, AbortReason.BELOW_THRESHOLD]
-    assert [[r.reason for r in own] for own in reports] == [last] * 3
+    assert [[r.reason for r in own] for own in reports] == [[None, None]] * 3
 
 
 @patient
@@ -306,11 +305,11 @@ async def test_a_report_that_waits_is_in_the_next_batch(direct: bool) -> None:
         leader = fleet.services[0]
         while leader._batches.machine is None or leader._batches.machine.pending < 4:
             await asyncio.sleep(0.001)
-        leader._turns._deadline = leader._turns._patience = 0.001
+        machine = leader._batches.machine
+        leader._batches._call(0, machine, machine.abort, AbortReason.BELOW_THRESHOLD)
         leader._turns.wake.set()
         while not leader.reports:
             await asyncio.sleep(0.001)
-        leader._turns._deadline = leader._turns._patience = SOON
         fleet.start(1)
         await reporting
         check(await fleet.collect(1), range(4))
@@ -421,13 +420,14 @@ async def test_a_server_that_is_stopped_goes_on_where_it_was() -> None:
 
 
 @patient
-async def test_a_batch_that_is_too_small_is_aborted_everywhere() -> None:
-    async with Fleet(6, 3, options={"deadline": SHORT}) as fleet:
+async def test_a_batch_that_is_too_small_stays_open_and_spends_no_report() -> None:
+    """Rules A7, A14: however many deadlines pass; who collects meanwhile is told how far it is."""
+    async with Fleet(4, 3, dropout=0, options={"deadline": SHORT}) as fleet:
         await fleet.report_all([0, 1])
-        reports = await fleet.ends()
-    assert reports[0][0].reason is AbortReason.BELOW_THRESHOLD
-    for own in reports[1:]:
-        assert own[0].reason is AbortReason.BELOW_THRESHOLD and not own[0].faults
+        with pytest.raises(Aborted, match="is open: server 0 has 2 reports so far.* has 4"):
+            await fleet.collect(timeout=3 * SHORT)
+        await fleet.report_all([2, 3])
+        check(await fleet.collect(), range(4))
 
 
 @patient
