@@ -37,15 +37,9 @@ def rows(selection: Selection) -> Iterator[Row]:
             corrupt=0.1,
             dropout=0.3,
             protocol=case["protocol"],
-            min_clients=_fewest(case["n"]) if case["protocol"] == "secagg+" else None,
         )
         what = f"{case['protocol']}, n = {case['n']}, {case['drop']:.0%} at {case['phase']}"
         yield case | rounds.measure(plan, what, drop=case["drop"], phase=case["phase"])
-
-
-def _fewest(n: int) -> int:
-    """What is left where all that the plan is for are lost before they advertise keys."""
-    return n - 3 * n // 10
 
 
 def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
