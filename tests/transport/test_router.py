@@ -10,7 +10,15 @@ import pytest
 from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportError
 from secagg.transport import memory
 from secagg.transport.base import Link
-from secagg.transport.router import Backoff, Channel, Connected, Disconnected, Received, Router
+from secagg.transport.router import (
+    CAPACITY,
+    Backoff,
+    Channel,
+    Connected,
+    Disconnected,
+    Received,
+    Router,
+)
 from secagg.types import PartyId
 
 QUICK = Backoff(0.001, 0.002)
@@ -163,3 +171,31 @@ async def test_a_flush_ends_though_nobody_reads() -> None:
     async with asyncio.timeout(SOON):
         await channel.flush(0.01)
     await theirs.close()
+
+
+async def test_what_nobody_takes_is_not_read() -> None:
+    """CAPACITY messages wait, one in the reader's hand and one under way: the sender waits."""
+    ours, theirs = memory.pair(capacity=1)
+    sent: list[int] = []
+
+    async def open_link() -> Link:
+        return ours
+
+    async def flood() -> None:
+        for number in range(4 * CAPACITY):
+            await theirs.send(bytes([number]))
+            sent.append(number)
+
+    async with asyncio.timeout(SOON), Router({ONE: open_link}) as router:
+        flooding = asyncio.create_task(flood())
+        for _ in range(100 * CAPACITY):
+            await asyncio.sleep(0)
+        assert len(sent) <= CAPACITY + 2
+        assert isinstance(await router.receive(), Connected)
+        for number in range(4 * CAPACITY):
+            assert await router.receive() == Received(ONE, bytes([number]))
+        await flooding
+
+
+def test_a_peer_that_is_away_for_years_is_still_called() -> None:
+    assert 15.0 < Backoff(0.1, 30.0).delay(10_000) <= 30.0

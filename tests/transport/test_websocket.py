@@ -357,3 +357,28 @@ async def test_the_environment_chooses_no_proxy(
             with pytest.raises(TransportError):
                 await connect(url)
         assert seen == []
+
+
+async def test_both_libraries_have_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they hold before a link of ours sees it: a message, a queue of them, a farewell."""
+    import uvicorn
+    import websockets.asyncio.client as library
+
+    asked: dict[str, Any] = {}
+    config, opens = uvicorn.Config, library.connect
+
+    def configured(*args: Any, **options: Any) -> uvicorn.Config:
+        asked.update(options)
+        return config(*args, **options)
+
+    def opened(*args: Any, **options: Any) -> Any:
+        asked.update(options)
+        return opens(*args, **options)
+
+    monkeypatch.setattr(uvicorn, "Config", configured)
+    monkeypatch.setattr(library, "connect", opened)
+    async with listen(echo, max_size=LIMIT) as port:
+        await (await connect(f"ws://127.0.0.1:{port}", max_size=LIMIT + 1)).close()
+    assert (asked["ws_max_size"], asked["max_size"]) == (LIMIT, LIMIT + 1)
+    assert asked["max_queue"] == websocket.QUEUE
+    assert asked["close_timeout"] == websocket.CLOSE_TIMEOUT
