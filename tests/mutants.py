@@ -341,25 +341,29 @@ REPORTS = (
         "tests/protocols tests/adversary",
         (
             "helper: reports of a batch",
-            "known is None and len(self._book) >= MOST * self._context.params.clients",
-            "False",
+            "most = MOST * self._context.params.clients",
+            "most = 1 << 60",
         ),
-        ("helper: reports, one more", "len(self._book) >= MOST *", "len(self._book) > MOST *"),
+        (
+            "helper: reports left to a batch that stays open",
+            "self._book.surplus(MOST * self._context.params.clients)",
+            "self._book.surplus(1 << 60)",
+        ),
         (
             "helper: one report of a client",
-            "self._reporters.setdefault(sender, head.id) != head.id",
+            "self._reporters.setdefault(sender, id) != id",
             "False",
         ),
     ),
     *_of(
-        "protocols/secagg_protocols/reports/leader.py",
+        "protocols/secagg_protocols/reports/deciding.py",
         "tests/protocols tests/adversary",
         (
             "leader: verdicts on reports to come",
-            "if ruling.id in early or len(early) < MOST * self._context.params.clients:",
+            "if ruling.id in early or len(early) < 2 * MOST * self._context.params.clients:",
             "if True:",
         ),
-        ("leader: verdicts, one more", "len(early) < MOST *", "len(early) <= MOST *"),
+        ("leader: verdicts, one more", "len(early) < 2 * MOST *", "len(early) <= 2 * MOST *"),
     ),
     *_of(
         "protocols/secagg_protocols/additive/params.py",
