@@ -177,3 +177,6 @@ class ProtocolInfo:
     repeats: bool = True
     """Whether the same injected randomness gives the same bytes: not where a library that seals
     draws its own."""
+    resumes: Callable[[int], bool] = lambda suite: False
+    """Whether machines of this suite write rows and go on from them, all of them; where not,
+    `writes()` is empty and `restore()` of any row raises."""

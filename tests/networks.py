@@ -139,7 +139,7 @@ def rebuilt(network: Network) -> ServerMachine:
     Machines are not copied, and all that decides what a server is are the messages it was handed.
     """
     kept: Any = network.server
-    server = SECAGG.server(kept._session, expander=add_streams)  # type: ignore[misc]
+    server = SECAGG.server(kept._terms.session, expander=add_streams)  # type: ignore[misc]
     server.start()
     for message in network.sent:
         if message.sender == SERVER:
@@ -156,6 +156,16 @@ def rebuilt(network: Network) -> ServerMachine:
 def standing(client: ClientMachine) -> Any:
     """The value that a SecAgg client is at: what it knows, and nothing else."""
     return client._now  # type: ignore[attr-defined]
+
+
+def sum_of(server: ServerMachine) -> RingVector:
+    """The accumulators of a SecAgg server that adds or removes masks."""
+    return server._stage._masked.total  # type: ignore[attr-defined,no-any-return]
+
+
+def dealers_of(server: ServerMachine, holder: int) -> list[int]:
+    """Whose shares a client of a SecAgg server answers with, once U3 is fixed."""
+    return server._stage._masked.dealers(holder)  # type: ignore[attr-defined,no-any-return]
 
 
 def secrets_of(client: ClientMachine) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from secagg.crypto import labels
 from secagg.effects import Write
-from secagg.errors import LocalProtocolError, StorageError, WireError
+from secagg.errors import CryptoError, LocalProtocolError, StorageError, WireError
 from secagg.layout import Layout, RingVector
 from secagg.protocol import Session
 from secagg.sansio import Aborted
@@ -43,6 +43,8 @@ class Rows:
         self._head = bytes([VERSION]) + binding
         self._marked: dict[bytes, None] = {}
         self._stored: set[bytes] = set()
+        self._ready: list[Write] = []
+        self._taken = self._late = False
         self._fresh = True
         self.resumed = False
         """Whether start() is to go on from rows."""
@@ -52,7 +54,29 @@ class Rows:
         self._marked |= dict.fromkeys(keys)
 
     def writes(self, encode: Encode) -> list[Write]:
-        """What has changed since the last call. A row that was never stored is not deleted."""
+        """What has changed since the last call. A row that was never stored is not deleted.
+
+        Raises LocalProtocolError the first time, if rows have been lost for good by then: `settle`.
+        """
+        if self._late:
+            raise LocalProtocolError("writes() is called from the beginning on, or not at all")
+        self._taken = True
+        ready, self._ready = self._ready, []
+        return ready + self._encoded(encode)
+
+    def settle(self, encode: Encode) -> None:
+        """What a row is made of is about to be forgotten: whatever is marked is encoded now, if
+        there is a driver who takes rows at all, and otherwise never."""
+        if self._taken:
+            self._ready += self._encoded(encode)
+        else:
+            self._late = True
+
+    def keep(self, has: Callable[[bytes], bool]) -> None:
+        """The other rows are marked, and so go with the next call of writes()."""
+        self.mark(*(key for key in self._stored if not has(key)))
+
+    def _encoded(self, encode: Encode) -> list[Write]:
         marked, self._marked = self._marked, {}
         bodies = ((key, encode(key)) for key in marked)
         found = [
@@ -83,10 +107,11 @@ class Rows:
         taken = Taken(bodies)
         try:
             known(taken)
-        except (WireError, ValueError) as error:  # ValueError: a row that is no longer text
+        except (WireError, CryptoError) as error:
             raise StorageError(f"a row of this session is damaged: {error}") from None
         taken.finish()
-        self._stored, self.resumed = set(bodies), True
+        self._stored = set(bodies)
+        self._taken = self.resumed = True
 
     def _body(self, value: bytes) -> bytes:
         version, binding = value[:1], value[1 : 1 + _BINDING]
@@ -113,11 +138,13 @@ class Taken:
             raise StorageError("a row of this session is missing: restore all of them")
         return body
 
-    def under(self, kind: bytes) -> list[tuple[int, bytes]]:
-        """Those whose keys are `kind` and a u32, by ascending number."""
-        size = len(kind) + 4
-        keys = sorted(key for key in self._left if len(key) == size and key.startswith(kind))
-        return [(int.from_bytes(key[len(kind) :]), self._left.pop(key)) for key in keys]
+    def under(self, kind: bytes, limit: int) -> list[tuple[int, bytes]]:
+        """Those whose keys are `kind` and a u32, which is below the limit, by ascending number."""
+        keys = sorted(key for key in self._left if kind_of(key) == kind)
+        found = [(number_of(key), self._left.pop(key)) for key in keys]
+        if any(key != numbered(kind, number_of(key)) or number_of(key) >= limit for key in keys):
+            raise StorageError("a row has a number that no row of this session has")
+        return found
 
     def finish(self) -> None:
         if self._left:
@@ -125,8 +152,18 @@ class Taken:
 
 
 def numbered(kind: bytes, number: int) -> bytes:
-    """The key of one of many rows of a kind."""
+    """The key of one of many rows of a kind, whose name ends in a slash."""
     return kind + number.to_bytes(4)
+
+
+def kind_of(key: bytes) -> bytes:
+    """Of a key that `numbered` made; any other is its own kind."""
+    head, slash, _ = key.partition(b"/")
+    return head + slash
+
+
+def number_of(key: bytes) -> int:
+    return int.from_bytes(key[-4:])
 
 
 def write_end(writer: Writer, ended: Aborted) -> Writer:

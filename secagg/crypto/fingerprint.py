@@ -17,8 +17,9 @@ class Fingerprints:
     """
 
     def __init__(self, randomness: Randomness) -> None:
-        self._key = Seed(randomness(Seed.SIZE))
+        self.key = Seed(randomness(Seed.SIZE))
+        """For the rows of whoever goes on after this process, and for nobody else."""
 
     def of(self, message: Buffer) -> bytes:
         """16 bytes."""
-        return Poly1305.generate_tag(self._key.expose(), message)
+        return Poly1305.generate_tag(self.key.expose(), message)

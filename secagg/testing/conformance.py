@@ -16,6 +16,7 @@ from secagg import sansio
 from secagg.errors import Aborted, InputError, LocalProtocolError, SecAggError
 from secagg.protocol import ProtocolInfo
 from secagg.sansio import Outgoing
+from secagg.testing import restarts
 from secagg.testing.bench import (
     SEED,
     THREATS,
@@ -41,15 +42,12 @@ def check_protocol(info: ProtocolInfo, *, threat: Threat | None = None) -> None:
     It must leave room for at least one dropout. Runs some hundred sessions of a few clients.
     """
     bench = Bench.of(info, (threat,) if threat else THREATS)
-    for rule in _RULES:
+    for rule in (*_RULES, *restarts.RULES):
         try:
             rule(bench)
         except (ConformanceError, SecAggError) as error:
             name = rule.__name__.removeprefix("_").replace("_", "-")
             raise ConformanceError(f"{name}: {info.name}: {error}") from error
-
-
-# The rules
 
 
 def _parameters_survive_encoding(bench: Bench) -> None:

@@ -36,6 +36,7 @@ from tests.networks import (
     network_of,
     session_of,
     standing,
+    sum_of,
 )
 
 APART = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType)
@@ -103,9 +104,8 @@ class Seen:
             for pair in getattr(now, "held", {}).values():
                 self.shares |= {bytes(pair.b_share), bytes(pair.s_share)}
             self.inputs |= lanes(client._vector or ())  # type: ignore[attr-defined]
-        server: Any = network.server
-        if server._failed and not server.done:
-            self.sums |= lanes(server._sum)
+        if network.server.contributors and not network.server.done:
+            self.sums |= lanes(sum_of(network.server))
 
     @property
     def all(self) -> set[bytes]:
@@ -240,7 +240,7 @@ def test_what_a_client_refuses_with_holds_nothing(tag: Tag) -> None:
 
 def network_abort(network: Network) -> bytes:
     server: Any = network.server
-    return Abort(AbortReason.CANCELLED).encode(server._offer)
+    return Abort(AbortReason.CANCELLED).encode(server._terms.offer)
 
 
 @pytest.mark.parametrize("phase", PHASES)

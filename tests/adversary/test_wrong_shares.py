@@ -32,6 +32,7 @@ from tests.networks import (
     REGULAR,
     aborts,
     assert_exact,
+    dealers_of,
     faults,
     flip,
     inputs_of,
@@ -54,7 +55,7 @@ def answering(network: Network, lies: Lies, change: Callable[[bytes], bytes]) ->
             return (message.data,)
         server: Any = network.server
         data = bytearray(message.data)
-        for place, dealer in enumerate(server._dealers(message.sender)):
+        for place, dealer in enumerate(dealers_of(server, message.sender)):
             if (dealer, message.sender) in lies:
                 at = HEADER_SIZE + SHARE_SIZE * place
                 data[at : at + SHARE_SIZE] = change(bytes(data[at : at + SHARE_SIZE]))
@@ -102,7 +103,7 @@ def test_row_56_one_wrong_answer_in_every_place(dealer: int, holder: int) -> Non
 
 @pytest.mark.parametrize("holder", range(8))
 def test_one_wrong_answer_of_every_holder_in_a_regular_graph(holder: int) -> None:
-    neighbours = network_of(REGULAR).run_until("unmask").server._dealers(holder)  # type: ignore[attr-defined]
+    neighbours = dealers_of(network_of(REGULAR).run_until("unmask").server, holder)
     assert len(neighbours) == 5
     for dealer in neighbours:
         network = lying(REGULAR, {(dealer, holder)})

@@ -5,11 +5,16 @@ Nobody else is touched, nothing is said, and no phase ends by it.
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+from collections import defaultdict
 from typing import Any
 
 from secagg.sansio import Dropped
 from secagg.types import PartyId
+from secagg_protocols.rows import Rows
+from secagg_protocols.secagg.repeats import Repeats
+from secagg_protocols.secagg.stages import Stage
+from secagg_protocols.secagg.stages.masked import Masked
 from tests.fuzz.engine import main, twin
 from tests.networks import COMPLETE, PHASES, Script, network_of
 
@@ -21,13 +26,29 @@ CORPUS = Script(COMPLETE, party=1).outbox + Script().inbox
 def fresh(server: Any) -> Any:
     """A copy of what one message can change; the cohort and the graph are shared."""
     one = twin(server)
-    for name in ("_alive", "_waiting", "_advertised", "_public_keys", "_dealt", "_failed"):
-        setattr(one, name, copy.copy(getattr(server, name)))
-    for name in ("_seen", "_answers"):
-        setattr(one, name, copy.deepcopy(getattr(server, name)))
-    one._sum = tuple(lane.copy() for lane in server._sum)
+    for name, value in vars(server).items():
+        setattr(one, name, copied(value))
     one._outgoing, one._events = [], []
     return one
+
+
+def copied(value: Any) -> Any:
+    match value:
+        case dict():
+            return type(value)(
+                *([value.default_factory] if isinstance(value, defaultdict) else []),
+                {key: copied(one) for key, one in value.items()},
+            )
+        case set():
+            return set(value)
+        case Masked():
+            total = tuple(lane.copy() for lane in value.total)
+            return dataclasses.replace(value, total=total, failed=dict(value.failed))
+        case Stage() | Repeats() | Rows():
+            one = twin(value)
+            vars(one).update({name: copied(part) for name, part in vars(value).items()})
+            return one
+    return value
 
 
 def target(data: bytes) -> None:

@@ -16,7 +16,7 @@ from secagg.crypto import labels
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "specs"
 RULES = {
-    "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(11)},
+    "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
     "20-additive": {f"A{i}" for i in range(1, 16)},
 }
 ROWS = {*range(1, 66), *range(80, 91), *range(94, 99), 101, 102}

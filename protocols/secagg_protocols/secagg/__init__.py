@@ -63,6 +63,7 @@ def _info(
         guarantee=promise.guarantee,
         preferred=preferred,
         messages=NAMES,
+        resumes=lambda suite: suite == 1,
     )
 
 

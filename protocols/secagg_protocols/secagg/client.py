@@ -100,8 +100,8 @@ class SecAggClient(Mailbox):
         expander: Expander,
     ) -> None:
         super().__init__()
-        self._terms, self._me = Terms.of(protocol, session, params), me
-        self._randomness, self._expander = checked(randomness), expander
+        self._terms, self._me = Terms.of(protocol, session, params, expander), me
+        self._randomness = checked(randomness)
         self._now: Standing = Idle()
         self._vector: RingVector | None = None
         self._memo: dict[bytes, Outgoing | None] = {}  # by digest, in the order of the session
@@ -257,7 +257,7 @@ class SecAggClient(Mailbox):
             return
         now = _in(WantInput, self._now)
         vector, self._vector = self._vector, None
-        masked, message = dealing.mask(now, vector, self._expander)
+        masked, message = dealing.mask(now, vector, self._terms.expander)
         self._move(Input.INPUT, masked)
         neighbours, layout = len(now.neighbours), self._terms.layout
         self._reply(message.encode(now.place.session, neighbours, layout))
@@ -335,7 +335,7 @@ class SecAggClient(Mailbox):
         if last is None:
             return None
         place = [said is last for said in self._memo.values()].index(True)
-        return Writer().u8(place).raw(last.data).finish()
+        return Writer().u8(place).prefixed(last.data).finish()
 
     def _take_up(self, taken: Taken) -> None:
         reader = Reader(taken.pop(_STATE))
@@ -355,7 +355,8 @@ class SecAggClient(Mailbox):
         place = reader.u8("place")
         if place >= len(digests):
             raise WireError("a reply to no message")
-        data = reader.fixed(reader.remaining, "reply")
+        data = reader.prefixed(reader.remaining, "reply")
+        reader.finish()
         self._memo[digests[place]] = Outgoing(SERVER, data, commit=digests[place] != _FIRST)
 
     def _go_on(self) -> None:

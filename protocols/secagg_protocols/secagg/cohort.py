@@ -81,16 +81,25 @@ class ServerCohort:
 
 
 def share_lists(
-    cohort: ServerCohort, sharers: frozenset[int], dealt: Mapping[int, ShareKeys]
+    cohort: ServerCohort, dealt: Mapping[int, ShareKeys], holders: Collection[int]
 ) -> Iterator[tuple[int, bytes]]:
-    """The message of each member of U2, by ascending holder: the pairs that were sealed to it."""
+    """The message of each of these members of U2, by ascending index: the pairs sealed to it.
+
+    dealt: of every member of U2. When one holder asks again, only its neighbours are looked at.
+    """
+    sharers, asking = frozenset(dealt), frozenset(holders)
+    near = sharers if asking == sharers else sharers & _neighbours_of(cohort, asking)
     inbox: dict[int, list[bytes]] = defaultdict(list)
-    for dealer in sorted(sharers):  # ascending, as every holder expects them
+    for dealer in sorted(near):  # ascending, as every holder expects them
         for holder, one in zip(cohort.neighbours(dealer), dealt[dealer].sealed, strict=True):
             inbox[holder].append(one)
-    for holder in sorted(sharers):
+    for holder in sorted(asking):
         listed = ShareList(sharers, tuple(inbox[holder]))
         yield holder, listed.encode(cohort.session, cohort.size)
+
+
+def _neighbours_of(cohort: ServerCohort, indices: Collection[int]) -> frozenset[int]:
+    return frozenset().union(*(cohort.neighbours(index) for index in indices))
 
 
 def at_least(number: int, needed: int, what: str) -> None:

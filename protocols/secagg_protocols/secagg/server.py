@@ -1,19 +1,45 @@
 """The server machine of SecAgg and SecAgg+ (specs/10-secagg.md §9).
 
-It never raises for a client's fault: it drops the client, with its Fault. What was added to the
-sum is never subtracted; the memory is O(d + n k).
+Theory of operation. A session is a chain of stages (stages/): each takes one kind of message from
+every client that is there, and closing it fixes one set, U1, U2, U3, U5, of which the next stage is
+made. A stage does not know who is alive, what is a repeat, or what becomes of whoever errs; the
+machine here knows nothing else. So a stage reads like a paragraph of the specification, and what
+holds in all of them is written once.
+
+Three things decide what becomes of a message, in this order. Whether its sender is heard at all:
+whoever was dropped, or missed a stage, is a stranger (S1). Whether it has said this before: of each
+client and kind a fingerprint is kept, and the same bytes are nothing new, others are equivocation
+(S2). Only then the table in states.py, and the stage. A stage takes a message whole or raises, and
+the error is a fault of its sender: nothing that a client sends raises out of here, and nothing of
+it is left behind. What was added to the sum is never subtracted, so a client that is dropped later
+is still a contributor, and its masks are removed like the others'.
+
+Time belongs to the driver. It closes a stage when nobody is waited for or when it will wait no
+longer; whoever is late is dropped first. Closing may end the session where too few are left, and it
+never reveals a set that is not final. The last stage has no messages: its work is cut into jobs,
+and jobs() and finish() stand in for receive().
+
+What opens a stage is said to all who are alive, and can be said again to one of them, because it
+follows from what the stage holds: to a client on a new link, and by a server that goes on from
+rows. All of it is marked `commit`: a set is stored before anybody hears of it, so that a server
+that comes back has fixed the same one, and a second one is never revealed (S8). It makes no claims,
+as clients do: whoever is shown two sets refuses the second.
+
+The rows (§12) follow the messages: one that is taken changes the row of its sender's repeats and
+one or two of its stage, however many clients there are; a close writes what it has fixed and
+deletes what only led to it. Nothing is encoded until the driver asks. There is no row from which an
+ended session could be looked into: its sum is left, or the reason why there is none (S10).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from secagg import errors, shamir
-from secagg.crypto.fingerprint import Fingerprints
+from secagg import errors
 from secagg.crypto.randomness import checked
-from secagg.errors import BadTag, InvalidKey, InvalidShare, LocalProtocolError
+from secagg.effects import Write
+from secagg.errors import BadTag, InvalidKey, InvalidShare, LocalProtocolError, WireError
 from secagg.layout import Expander
 from secagg.protocol import Session
 from secagg.sansio import (
@@ -29,23 +55,29 @@ from secagg.sansio import (
     QuorumReached,
     RingTotal,
 )
-from secagg.types import AbortReason, Buffer, Fault, PartyId, Randomness, system_randomness
-from secagg.wire.codec import Reader
+from secagg.types import SERVER as ME
+from secagg.types import AbortReason, Buffer, Fault, PartyId, Randomness, Seed, system_randomness
+from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import read_header
+from secagg_protocols.rows import Rows, Taken, kind_of, number_of, numbered, read_end, write_end
 from secagg_protocols.secagg import messages
-from secagg_protocols.secagg.cohort import ServerCohort, at_least, share_lists
-from secagg_protocols.secagg.complaints import Complaints
-from secagg_protocols.secagg.dealing import check_advertised
-from secagg_protocols.secagg.messages import AdvertiseKeys, ShareKeys, Tag
+from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import SecAggParams
-from secagg_protocols.secagg.states import EXPECTED, SERVER, Input, ServerState
-from secagg_protocols.secagg.unmasking import Recovery, Survival, check_recoverable, wanted
+from secagg_protocols.secagg.repeats import SEEN, Repeats
+from secagg_protocols.secagg.stages import FIRST, Recover, Stage, Total, read_stage
+from secagg_protocols.secagg.states import SERVER, Input, ServerState
+from secagg_protocols.secagg.terms import Terms
+
+_STATE, _GONE = b"state", b"gone/"
+_OVER = (ServerState.FINISHED, ServerState.ABORTED)
 
 
 class SecAggServer(PhasedMailbox):
     """The server of one session. U1, U2, U3 are fixed by close_phase() and never change again.
 
-    randomness: of the key by which it knows a message again; nothing that leaves depends on it.
+    protocol: the name under which it is registered; it is bound by the offer. expander: what makes
+    masks of keys. randomness: of the key by which it knows a message again; nothing that leaves
+    depends on it. Raises ParameterError for sums of too few inputs (rule S0).
     """
 
     def __init__(
@@ -58,32 +90,17 @@ class SecAggServer(PhasedMailbox):
         randomness: Randomness = system_randomness,
     ) -> None:
         super().__init__()
-        session.check_smallest_sum()  # rule S0
-        self._session, self._params, self._expander = session, params, expander
-        self._offer = session.offer(protocol)
+        self._terms = Terms.of(protocol, session, params, expander)
         self._state = ServerState.IDLE
-        self._ended: errors.Aborted | None = None
-        self._quorum_told = False
-        self._alive = set(map(PartyId, range(params.clients)))
+        self._stage: Stage | None = None  # before start() and after an abort there is none
+        self._gone: dict[PartyId, Fault] = {}
         self._waiting: set[PartyId] = set()
-        self._fingerprints = Fingerprints(checked(randomness))
-        self._seen: dict[PartyId, dict[Tag, bytes]] = defaultdict(dict)
-        self._advertised: dict[PartyId, AdvertiseKeys] = {}
-        self._public_keys: set[bytes] = set()
-        self._cohort: ServerCohort | None = None
-        self._dealt: dict[int, ShareKeys] = {}
-        self._commitments: dict[int, bytes] = {}
-        self._sharers: frozenset[int] = frozenset()  # U2
-        self._failed: dict[int, frozenset[int]] = {}  # by holder: the dealers it could not open
-        self._sum = session.layout.zeros()
-        self._survival: Survival | None = None  # holds U3
-        self._answers: dict[int, dict[int, bytes]] = defaultdict(dict)  # dealer -> x -> share
-        self._complaints = Complaints(session.corrupted)
-        self._recovery: Recovery | None = None
-        self._total: RingTotal | None = None
+        self._repeats = Repeats(checked(randomness))
+        self._quorum_told = False
+        self._rows = Rows(session, protocol, ME)
 
     def __repr__(self) -> str:
-        return f"SecAggServer(state={self._state.value[0]}, alive={len(self._alive)})"
+        return f"SecAggServer(state={self._state.value[0]}, alive={len(self.alive)})"
 
     @property
     def phase(self) -> str:
@@ -91,15 +108,15 @@ class SecAggServer(PhasedMailbox):
 
     @property
     def done(self) -> bool:
-        return self._state in (ServerState.FINISHED, ServerState.ABORTED)
+        return self._state in _OVER
 
     @property
     def alive(self) -> frozenset[PartyId]:
-        return frozenset(self._alive)
+        return frozenset(map(PartyId, range(self._terms.params.clients))) - self._gone.keys()
 
     @property
     def contributors(self) -> frozenset[PartyId]:
-        return frozenset(self._joined.ids[index] for index in self._failed)
+        return self._stage.contributors if self._stage is not None else frozenset()
 
     @property
     def need(self) -> Need:
@@ -107,107 +124,126 @@ class SecAggServer(PhasedMailbox):
 
     @property
     def waiting_for(self) -> frozenset[PartyId]:
+        """The live clients whose message of this phase is still to come."""
         return frozenset(self._waiting)
 
     @property
     def quorum(self) -> bool:
         """Enough messages of this phase are in; in `unmask`, enough shares of every secret."""
-        if self._state is ServerState.UNMASK:
-            wanted = self._survived.wanted
-            return all(len(self._answers[i]) >= self._params.threshold for i in wanted)
-        counts = {
-            ServerState.ADVERTISE_KEYS: (len(self._advertised), self._params.min_clients),
-            ServerState.SHARE_KEYS: (len(self._dealt), self._params.min_survivors),
-            ServerState.MASKED_INPUT: (len(self._failed), self._params.min_survivors),
-        }
-        got, needed = counts.get(self._state, (0, 1))
-        return got >= needed
+        return self._stage is not None and self._stage.quorum
 
     def start(self) -> None:
+        """Opens the first stage; restored, tells those who are waited for what opened this one.
+
+        Raises LocalProtocolError the second time.
+        """
+        if self._rows.resumed:
+            self._rows.started()
+            self._go_on()
+            return
         if (self._state, Input.START) not in SERVER:
             raise LocalProtocolError("start() is called once")
-        self._move(Input.START)
+        self._rows.started()
+        self._enter(Input.START, FIRST(self._terms))
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        if sender not in self._alive or self._state not in EXPECTED:  # rule S1
+        """Never raises for a client's fault."""
+        if not self._heard(sender) or self._stage is None or self._stage.tag is None:  # rule S1
             self._events.append(Ignored(sender, "nothing is expected of this party"))
             return
         try:
-            self._handle(sender, message)
+            self._handle(self._stage, sender, message)
         except InvalidKey as error:
             self._drop(sender, Fault.INVALID_KEY, str(error))
         except InvalidShare as error:
             self._drop(sender, Fault.INVALID_SHARE, str(error))
-        except errors.WireError as error:
+        except WireError as error:
             self._drop(sender, Fault.MALFORMED, str(error))
         self._tell_quorum()
 
     def lost(self, party: PartyId, /) -> None:
-        if party in self._alive and not self.done:
+        """The driver gives up on a client. Strangers and the dropped are nothing to it."""
+        if self._heard(party) and not self.done:
             self._drop(party, Fault.LOST)
 
+    def reconnected(self, party: PartyId, /) -> None:
+        """A new link to a client: what opened the stage is said again to whoever still owes."""
+        if self._stage is not None and party in self._waiting:
+            self._open(self._stage, [party])
+
     def abort(self, why: AbortReason, /) -> None:
+        """Tells the clients, and ends; an ended session stays as it is."""
         if not self.done:
             self._abort(errors.Aborted(why, f"in {self.phase or 'idle'}"))
 
     def close_phase(self) -> None:
         """Drops who is late, fixes the phase's set, and sends what reveals it; or aborts."""
-        close = {
-            ServerState.ADVERTISE_KEYS: self._close_advertise_keys,
-            ServerState.SHARE_KEYS: self._close_share_keys,
-            ServerState.MASKED_INPUT: self._close_masked_input,
-            ServerState.UNMASK: self._close_unmask,
-        }.get(self._state)
-        if close is None:
+        if self._stage is None or self._stage.tag is None:
             raise LocalProtocolError("no phase is open")
-        for party in sorted(self.waiting_for):
+        for party in sorted(self._waiting):
             self._drop(party, Fault.LATE)
+        if self._state is ServerState.UNMASK:  # the next stage forgets what it is made of
+            self._rows.settle(self._row)
         try:
-            close()
+            self._enter(Input.CLOSE, self._stage.close(self.alive, self._drop))
         except errors.Aborted as reason:
             self._abort(reason)
+        else:
+            self._finish_if_done()
 
     def jobs(self) -> Sequence[Job]:
-        return self._recovery.jobs() if self._recovery is not None else ()
+        return self._stage.jobs() if isinstance(self._stage, Recover) else ()
 
     def finish(self, job: Job, value: Any, /) -> None:
-        if self._recovery is None:
+        """value: what the job returned. Raises LocalProtocolError for a job that is not open."""
+        if not isinstance(self._stage, Recover):
             raise LocalProtocolError("no job is open")
-        self._recovery.finish(job, value)
-        try:
-            self._settle(self._recovery)
-        except errors.Aborted as reason:
-            self._abort(reason)
+        self._stage.finish(job, value)
+        self._finish_if_done()
 
     def result(self) -> RingTotal:
-        if self._ended is not None:
-            raise self._ended.again()
-        if self._total is None:
+        if self.ended is not None:
+            raise errors.aborted(self.ended.reason, self.ended.detail)
+        if not isinstance(self._stage, Total):
             raise LocalProtocolError("the session is still running")
-        return self._total
+        return self._stage.result
+
+    def writes(self) -> list[Write]:
+        """Rule S11: what has changed of state, repeats and stage."""
+        return self._rows.writes(self._row)
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
+        """Rule S11: goes on from these. Raises StorageError for rows of another session or version,
+        and for rows of which some are missing."""
+        if self._state is not ServerState.IDLE:
+            raise LocalProtocolError("restore() is called once, before start()")
+        self._rows.take(rows, self._take_up)
 
     # One message
 
-    def _handle(self, sender: PartyId, message: Buffer) -> None:
+    def _heard(self, sender: PartyId) -> bool:
+        return 0 <= sender < self._terms.params.clients and sender not in self._gone
+
+    def _handle(self, stage: Stage, sender: PartyId, message: Buffer) -> None:
         reader = Reader(message)
         number, bound = read_header(reader)
         if number not in messages.NAMES:
             raise BadTag(f"tag {number} is unknown")
         tag = Tag(number)
-        if tag in self._seen[sender]:
-            self._again(sender, self._seen[sender][tag] == self._fingerprints.of(message))
+        if self._repeats.said(sender, tag):
+            self._again(sender, self._repeats.same(sender, tag, message))
         elif (self._state, tag) not in SERVER:
             self._drop(sender, Fault.WRONG_PHASE, f"{messages.NAMES[tag]} in {self.phase}")
-        elif bound != self._binding(tag):
-            raise errors.WireError("the message is bound to another session")
+        elif bound != (self._terms.offer if tag is Tag.ABORT else stage.binding):
+            raise WireError("the message is bound to another session")
         elif tag is Tag.ABORT:
             reason = messages.Abort.read(reader).reason
             reader.finish()
             self._drop(sender, reason.fault, reason.value)
         else:
-            self._take(sender, tag, reader)
-            self._seen[sender][tag] = self._fingerprints.of(message)
+            changed = stage.take(sender, reader)
             self._waiting.discard(sender)
+            self._rows.mark(self._repeats.remember(sender, tag, message), *changed)
 
     def _again(self, sender: PartyId, same: bool) -> None:
         """Rule S2. A vector that was added stays in the sum whatever its sender does next."""
@@ -216,183 +252,131 @@ class SecAggServer(PhasedMailbox):
         else:
             self._drop(sender, Fault.EQUIVOCATION, "two different messages of one kind")
 
-    def _take(self, sender: PartyId, tag: Tag, reader: Reader) -> None:
-        if tag is Tag.ADVERTISE_KEYS:
-            self._take_keys(sender, reader)
-            return
-        index = self._joined.index[sender]
-        if tag is Tag.SHARE_KEYS:
-            dealt = ShareKeys.read(reader, len(self._joined.neighbours(index)))
-            reader.finish()
-            self._dealt[index] = dealt
-        elif tag is Tag.MASKED_INPUT:
-            self._take_vector(index, reader)
-        else:
-            self._take_answer(index, reader)
-
-    def _take_keys(self, sender: PartyId, reader: Reader) -> None:
-        """Rule S4: canonical, not of small order, and unique over the cohort."""
-        advertised = AdvertiseKeys.read(reader)
-        reader.finish()
-        check_advertised([advertised])
-        if not self._public_keys.isdisjoint(advertised.both):
-            raise InvalidKey("another client has advertised this key")
-        self._public_keys.update(advertised.both)
-        self._advertised[sender] = advertised
-
-    def _take_vector(self, index: int, reader: Reader) -> None:
-        """Rule S3: whole and valid before it is added; from then on its sender is in U3."""
-        neighbours = self._joined.neighbours(index)
-        positions, vector = messages.read_masked_input(
-            reader, len(neighbours), self._session.layout
-        )
-        reader.finish()
-        failed = frozenset(neighbours[position] for position in positions)
-        if not failed <= self._sharers:
-            raise errors.WireError("a failed dealer is not in U2")
-        vector.add_to(self._sum)
-        self._failed[index] = failed
-        for dealer in failed:  # rule S9
-            self._complaints.add(self._joined.ids[dealer], self._joined.ids[index])
-
-    def _take_answer(self, index: int, reader: Reader) -> None:
-        dealers = self._dealers(index)
-        answer = messages.UnmaskAnswer.read(reader, len(dealers))
-        reader.finish()
-        shamir.check_shares(b"".join(answer.shares))
-        for dealer, share in zip(dealers, answer.shares, strict=True):
-            self._answers[dealer][1 + index] = share
-
-    def _dealers(self, holder: int) -> list[int]:
-        """Whose shares this client holds, ascending."""
-        return sorted(self._joined.holders(holder) & self._sharers - self._failed[holder])
-
-    # Closing a phase
-
-    def _close_advertise_keys(self) -> None:
-        """Rule S5, U1. Whoever advertised and was lost since still counts: its keys were real."""
-        at_least(len(self._advertised), self._params.min_clients, "clients advertised keys")
-        params = self._params
-        self._cohort = ServerCohort.of(self._offer, params.clients, params.degree, self._advertised)
-        self._move(Input.CLOSE)
-        for party in sorted(self._alive):
-            self._send(party, self._cohort.key_list(self._cohort.index[party]))
-
-    def _close_share_keys(self) -> None:
-        """Rule S5, U2: who shared and is still there, less those with too few holders in it."""
-        cohort = self._joined
-        alive = [index for index in self._dealt if cohort.ids[index] in self._alive]
-        self._sharers = cohort.core(alive, self._params.threshold)
-        for index in sorted(set(alive) - self._sharers):
-            self._drop(cohort.ids[index], Fault.TOO_FEW_HOLDERS)
-        at_least(len(self._sharers), self._params.min_survivors, "clients shared keys")
-        self._commitments = {i: self._dealt[i].commitment for i in self._sharers}
-        self._move(Input.CLOSE)
-        for holder, listed in share_lists(cohort, self._sharers, self._dealt):
-            self._send(cohort.ids[holder], listed)
-        self._dealt.clear()
-
-    def _close_masked_input(self) -> None:
-        """Rule S5, U3: exactly the vectors that were added."""
-        cohort, survivors = self._joined, frozenset(self._failed)
-        at_least(len(survivors), self._params.min_survivors, "clients sent a masked input")
-        self._survival = Survival(cohort, self._sharers, survivors, self._commitments)
-        answering = [i for i in sorted(survivors) if cohort.ids[i] in self._alive]
-        held = {holder: self._dealers(holder) for holder in answering}
-        check_recoverable(self._survival, held, self._params.threshold)  # rule S6
-        self._move(Input.CLOSE)
-        request = messages.UnmaskRequest(survivors).encode(cohort.session, cohort.size)
-        for index in answering:
-            self._send(cohort.ids[index], request)
-
-    def _close_unmask(self) -> None:
-        """Rule S7: no secret that fails its check is used, and there is no sum without it."""
-        survived, threshold = self._survived, self._params.threshold
-        for dealer in survived.wanted:
-            what = f"shares came of client {self._joined.ids[dealer]}"
-            at_least(len(self._answers[dealer]), threshold, what)
-        secrets = wanted(survived, self._answers, threshold)
-        self._recovery = Recovery(
-            survived, secrets, self._session.layout, self._sum, self._expander
-        )
-        self._answers.clear()
-        self._move(Input.CLOSE)
-        self._settle(self._recovery)
-
-    def _settle(self, recovery: Recovery) -> None:
-        """Once no job is left: the sum, or that a secret of it cannot be had."""
-        recovery.check(self._joined.ids, self._complaints)
-        if recovery.done:
-            self._finish()
-
-    def _finish(self) -> None:
-        dropped = frozenset(map(PartyId, range(self._params.clients))) - self.contributors
-        vector = self._session.layout.reduce(self._sum)
-        self._total = RingTotal(vector, self.contributors, dropped)
-        self._report_complaints()
-        self._forget()
-        self._move(Input.RECOVERED)
-        self._events.append(Finished())
-
-    def _report_complaints(self) -> None:
-        """Rule S9. A dealer that has left meanwhile is named all the same."""
-        if self._recovery is not None:
-            for dealer, holder in self._recovery.rebuilding.wrong:
-                self._complaints.add(self._joined.ids[dealer], self._joined.ids[holder])
-        self._events += self._complaints.disputed()
-        for dealer, why in self._complaints.at_fault():
-            self._drop(PartyId(dealer), Fault.INVALID_SHARE, why)
-
-    def _forget(self) -> None:
-        """Rule S10: what only served to get at the sum: shares, seeds, keys and masked vectors."""
-        self._recovery, self._sum = None, ()
-        self._dealt.clear()
-        self._answers.clear()
-
-    # Bookkeeping
-
-    @property
-    def _joined(self) -> ServerCohort:
-        if self._cohort is None:
-            raise LocalProtocolError("impossible: U1 is fixed before this state")
-        return self._cohort
-
-    @property
-    def _survived(self) -> Survival:
-        if self._survival is None:
-            raise LocalProtocolError("impossible: U3 is fixed before this state")
-        return self._survival
-
-    def _binding(self, tag: Tag) -> bytes:
-        return self._offer if tag in (Tag.ADVERTISE_KEYS, Tag.ABORT) else self._joined.session
-
-    def _send(self, party: PartyId, data: bytes) -> None:
-        """Rule S8: all that a server says after `start` reveals U1, U2 or U3: durable first."""
-        self._outgoing.append(Outgoing(party, data, commit=True))
-
-    def _move(self, cause: Input) -> None:
-        before, self._state = self._state, SERVER[self._state, cause]
-        self._quorum_told = False
-        # whoever missed an earlier phase is no longer alive
-        self._waiting = set(self._alive) if self._state in EXPECTED else set()
-        if self._state.phase != before.phase:
-            self._events.append(PhaseEntered(self._state.phase))
-
     def _tell_quorum(self) -> None:
-        if not self._quorum_told and self._state in EXPECTED and self.quorum:
+        if not self._quorum_told and self._stage is not None and self._stage.quorum:
             self._quorum_told = True
             self._events.append(QuorumReached(self.phase))
 
+    # From one stage to the next
+
+    def _enter(self, cause: Input, stage: Stage) -> None:
+        before, self._state = self._state, SERVER[self._state, cause]
+        if stage.state is not self._state:
+            raise LocalProtocolError(f"impossible: {cause} leads to {stage.state.value[0]}")
+        self._stage, self._quorum_told = stage, False
+        # whoever missed an earlier stage is no longer alive
+        self._waiting = set() if stage.tag is None else set(self.alive)
+        self._rows.keep(self._has)
+        self._rows.mark(_STATE, *stage.fresh)
+        if self._state.phase != before.phase:
+            self._events.append(PhaseEntered(self._state.phase))
+        self._open(stage, self._waiting)
+
+    def _open(self, stage: Stage, parties: Iterable[PartyId]) -> None:
+        """Rule S8: all that a server says after `start` reveals U1, U2 or U3: durable first."""
+        opening = stage.opening(sorted(parties))
+        self._outgoing += [Outgoing(party, data, commit=True) for party, data in opening]
+
+    def _finish_if_done(self) -> None:
+        """Once no job is left: the sum, or that a secret of it cannot be had."""
+        if not isinstance(self._stage, Recover):
+            return
+        try:
+            total = self._stage.total()
+        except errors.Aborted as reason:
+            self._abort(reason)
+            return
+        if total is not None:
+            self._report_complaints()
+            self._enter(Input.RECOVERED, total)
+            self._events.append(Finished())
+
+    def _report_complaints(self) -> None:
+        """Rule S9. A dealer that has left meanwhile is named all the same."""
+        if self._stage is None:
+            return
+        complaints = self._stage.complaints
+        self._events += complaints.disputed()
+        for dealer, why in complaints.at_fault():
+            self._drop(dealer, Fault.INVALID_SHARE, why)
+
     def _drop(self, party: PartyId, fault: Fault, detail: str = "") -> None:
-        self._alive.discard(party)
+        """The first fault stays: what comes after it is of a stranger, or said at the end."""
+        self._gone.setdefault(party, fault)
         self._waiting.discard(party)
+        self._rows.mark(numbered(_GONE, party))
         self._events.append(Dropped(party, fault, detail))
 
     def _abort(self, reason: errors.Aborted) -> None:
-        message = messages.Abort(reason.reason).encode(self._offer)
-        self._outgoing += [Outgoing(party, message) for party in sorted(self._alive)]
+        """Rule S10: with the stage goes all that only served to get at the sum."""
+        message = messages.Abort(reason.reason).encode(self._terms.offer)
+        self._outgoing += [Outgoing(party, message) for party in sorted(self.alive)]
         self._report_complaints()
-        self._forget()
-        self._ended, self._state = reason.again(), ServerState.ABORTED
+        self._stage, self._state = None, ServerState.ABORTED
         self._waiting.clear()
-        self._events.append(Aborted(reason.reason, str(reason)))
+        self._rows.started()
+        self._rows.keep(self._has)
+        self._rows.mark(_STATE)
+        self._events.append(Aborted(reason.reason, reason.detail))
+
+    # Rows
+
+    def _has(self, key: bytes) -> bool:
+        kind = kind_of(key)
+        if kind == SEEN:
+            return not self.done
+        return kind in (_STATE, _GONE) or (self._stage is not None and self._stage.has(key))
+
+    def _row(self, key: bytes) -> bytes | None:
+        kind = kind_of(key)
+        if not self._has(key):
+            return None
+        if kind == SEEN:
+            return self._repeats.row(key)
+        if kind == _GONE:
+            return self._gone[PartyId(number_of(key))].value.encode()
+        if kind == _STATE:
+            return self._write_state()
+        return self._stage.row(key) if self._stage is not None else None
+
+    def _write_state(self) -> bytes:
+        writer = Writer().u8(self._state.code)
+        if self.ended is not None:
+            write_end(writer, self.ended)
+        elif not self.done:
+            writer.raw(self._repeats.key.expose())
+        return writer.finish()
+
+    def _take_up(self, taken: Taken) -> None:
+        reader = Reader(taken.pop(_STATE))
+        state = ServerState.from_code(reader.u8("state"))
+        why = read_end(reader) if state is ServerState.ABORTED else None
+        stage = None if why is not None else read_stage(state, self._terms, taken)
+        clients = self._terms.params.clients
+        if state not in _OVER:
+            key = reader.fixed(Seed.SIZE, "key of fingerprints")
+            self._repeats = Repeats.read(key, clients, taken)
+        reader.finish()
+        gone = {PartyId(i): _fault(value) for i, value in taken.under(_GONE, clients)}
+        self._state, self._stage, self._gone, self._why = state, stage, gone, why
+        tag = stage.tag if stage is not None else None
+        self._waiting = {p for p in self.alive if tag and not self._repeats.said(p, tag)}
+
+    def _go_on(self) -> None:
+        """Its driver hears again who is gone, as it has no other way to know."""
+        self._events.append(PhaseEntered(self.phase))
+        self._events += [Dropped(party, fault) for party, fault in sorted(self._gone.items())]
+        if self._why is not None:
+            self._events.append(self._why)
+        elif isinstance(self._stage, Total):
+            self._events.append(Finished())
+        elif self._stage is not None:
+            self._open(self._stage, self._waiting)
+            self._finish_if_done()
+
+
+def _fault(value: bytes) -> Fault:
+    found = next((fault for fault in Fault if fault.value.encode() == value), None)
+    if found is None:
+        raise WireError("an unknown fault")
+    return found

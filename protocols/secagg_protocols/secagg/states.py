@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import enum
 
+from secagg.errors import WireError
 from secagg_protocols.secagg.messages import Tag
 
 PHASES = ("advertise-keys", "share-keys", "masked-input", "unmask")
@@ -83,6 +84,19 @@ class ServerState(enum.Enum):
     def phase(self) -> str:
         return self.value[1]
 
+    @property
+    def code(self) -> int:
+        """In a row (specs/10-secagg.md §12): the place in this list, from 0."""
+        return list(ServerState).index(self)
+
+    @classmethod
+    def from_code(cls, code: int) -> ServerState:
+        """Raises WireError for a code that no state has."""
+        states = list(cls)
+        if code >= len(states):
+            raise WireError("an unknown state")
+        return states[code]
+
 
 SERVER = {
     (ServerState.IDLE, Input.START): ServerState.ADVERTISE_KEYS,
@@ -100,11 +114,3 @@ SERVER = {
     (ServerState.MASKED_INPUT, Tag.ABORT): ServerState.MASKED_INPUT,
     (ServerState.UNMASK, Tag.ABORT): ServerState.UNMASK,
 }
-
-EXPECTED = {
-    ServerState.ADVERTISE_KEYS: Tag.ADVERTISE_KEYS,
-    ServerState.SHARE_KEYS: Tag.SHARE_KEYS,
-    ServerState.MASKED_INPUT: Tag.MASKED_INPUT,
-    ServerState.UNMASK: Tag.UNMASK_ANSWER,
-}
-"""What a server waits for, and so whom: in the other states it waits for nobody."""

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secagg.layout import Layout
+from secagg.layout import Expander, Layout
 from secagg.protocol import Session
 from secagg_protocols.secagg.params import SecAggParams
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Of the plan, and so the same for all; offer: what the first message binds."""
+    """Of the plan, and so the same for all. offer: what the first message binds. expander: how
+    this process makes masks of keys; its result is the same everywhere."""
 
     protocol: str
     session: Session
     params: SecAggParams
     offer: bytes
+    expander: Expander
 
     @classmethod
-    def of(cls, protocol: str, session: Session, params: SecAggParams) -> Terms:
+    def of(cls, protocol: str, session: Session, params: SecAggParams, expander: Expander) -> Terms:
         """Rules C0 and S0: ParameterError for sums of too few inputs."""
         session.check_smallest_sum()
-        return cls(protocol, session, params, session.offer(protocol))
+        return cls(protocol, session, params, session.offer(protocol), expander)
 
     @property
     def layout(self) -> Layout:

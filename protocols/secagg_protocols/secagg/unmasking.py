@@ -99,7 +99,7 @@ class Recovery:
         (self._unmasking or self.rebuilding).finish(job, value)
         self._advance()
 
-    def check(self, ids: Sequence[PartyId], complaints: Complaints) -> None:
+    def check(self, ids: Sequence[PartyId]) -> None:
         """Aborted where a secret cannot be had: no set of t holders that was tried gives it."""
         failed = self.rebuilding.failed
         if failed is None:
@@ -108,9 +108,16 @@ class Recovery:
         why = f"more than {most} of the {of} shares of client {dealer} are wrong"
         if self.rebuilding.spent:
             why = f"the work that a session may cost is spent, before client {dealer}"
-        else:
-            complaints.undecodable(dealer, most, of)
         raise Aborted(AbortReason.SHARE_ERROR, why)
+
+    def complain(self, ids: Sequence[PartyId], complaints: Complaints) -> None:
+        """Rule S9, of the shares that are wrong, and of a secret that none of them give."""
+        rebuilding = self.rebuilding
+        for dealer, holder in rebuilding.wrong:
+            complaints.add(ids[dealer], ids[holder])
+        failed = rebuilding.failed
+        if failed is not None and not rebuilding.spent:
+            complaints.undecodable(ids[failed.dealer], failed.slack // 2, len(failed.answers))
 
     def _advance(self) -> None:
         """The first moment at which every secret is there, and the last at which they are kept."""

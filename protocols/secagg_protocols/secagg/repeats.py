@@ -1,0 +1,64 @@
+"""What each client has said before, so that it is heard once (specs/10-secagg.md §9, S2)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from secagg.crypto.fingerprint import Fingerprints
+from secagg.errors import WireError
+from secagg.types import Buffer, PartyId, Randomness, Seed
+from secagg.wire.codec import Reader
+from secagg_protocols.rows import Taken, number_of, numbered
+from secagg_protocols.secagg.messages import NAMES, Tag
+
+SEEN = b"seen/"
+"""A row of each client: its fingerprints, by kind of message."""
+_PRINT = 16
+
+
+class Repeats:
+    """A fingerprint of each client's message of each kind, under a key of this session's own.
+
+    A message is not kept: the fingerprint is 16 bytes of it, and a masked vector may be megabytes.
+    The key is a row, or a server that comes back would take every repeat for equivocation.
+    """
+
+    def __init__(self, randomness: Randomness) -> None:
+        self._prints = Fingerprints(randomness)
+        self._seen: dict[PartyId, dict[Tag, bytes]] = defaultdict(dict)
+
+    @property
+    def key(self) -> Seed:
+        return self._prints.key
+
+    def said(self, sender: PartyId, tag: Tag) -> bool:
+        return tag in self._seen[sender]
+
+    def same(self, sender: PartyId, tag: Tag, message: Buffer) -> bool:
+        return self._seen[sender][tag] == self._prints.of(message)
+
+    def remember(self, sender: PartyId, tag: Tag, message: Buffer) -> bytes:
+        """The key of the row that this changes."""
+        self._seen[sender][tag] = self._prints.of(message)
+        return numbered(SEEN, sender)
+
+    def row(self, key: bytes) -> bytes:
+        seen = self._seen[PartyId(number_of(key))]
+        return b"".join(bytes([tag]) + seen[tag] for tag in sorted(seen))
+
+    @classmethod
+    def read(cls, key: bytes, clients: int, taken: Taken) -> Repeats:
+        repeats = cls(lambda size: key)
+        for party, body in taken.under(SEEN, clients):
+            repeats._seen[PartyId(party)] = _read_prints(Reader(body))
+        return repeats
+
+
+def _read_prints(reader: Reader) -> dict[Tag, bytes]:
+    prints: dict[Tag, bytes] = {}
+    while reader.remaining:
+        number = reader.u8("tag")
+        if number not in NAMES or number in prints:
+            raise WireError("a fingerprint of no kind of message, or a second one")
+        prints[Tag(number)] = reader.fixed(_PRINT, "fingerprint")
+    return prints

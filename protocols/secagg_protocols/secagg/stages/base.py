@@ -1,0 +1,125 @@
+"""What every stage of a server can do, and the kinds of its rows (specs/10-secagg.md §12).
+
+A stage takes one kind of message from each client, and closing it fixes one set for ever: the next
+stage is made of that, and holds no more. The machine in server.py knows who is alive, what is a
+repeat and what is a fault; a stage knows none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import ClassVar, TypeAlias
+
+from secagg.errors import WireError
+from secagg.types import Fault, PartyId
+from secagg.wire.codec import Reader
+from secagg_protocols.rows import Taken, kind_of, number_of
+from secagg_protocols.secagg.cohort import ServerCohort
+from secagg_protocols.secagg.complaints import Complaints
+from secagg_protocols.secagg.messages import AdvertiseKeys, Tag
+from secagg_protocols.secagg.states import ServerState
+from secagg_protocols.secagg.terms import Terms
+
+KEYS, DEALT, FAILED, SHARES = b"keys/", b"dealt/", b"failed/", b"shares/"
+"""One row of each client: keys by party id, the others by index."""
+COMMITMENTS, SUM, TOTAL = b"commitments", b"sum", b"total"
+
+Drop: TypeAlias = Callable[[PartyId, Fault], None]
+Said: TypeAlias = Iterator[tuple[PartyId, bytes]]
+
+
+class Stage:
+    """One stage. state: its own in the table. tag: what it takes, None where it waits for nobody.
+
+    kinds: of the rows that it can have. fresh: those that are there from its beginning and were
+    not in the stage before.
+    """
+
+    state: ClassVar[ServerState]
+    tag: ClassVar[Tag | None] = None
+    kinds: ClassVar[frozenset[bytes]] = frozenset()
+    fresh: ClassVar[tuple[bytes, ...]] = ()
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+
+    @property
+    def binding(self) -> bytes:
+        """What its messages are bound to: the session, from the first moment that there is one."""
+        return self.terms.offer
+
+    @property
+    def quorum(self) -> bool:
+        """Whether enough has come for the next stage."""
+        return False
+
+    @property
+    def contributors(self) -> frozenset[PartyId]:
+        """Whose vectors are in the sum so far."""
+        return frozenset()
+
+    @property
+    def complaints(self) -> Complaints:
+        """Rule S9: what is known of shares that are unusable."""
+        return Complaints(self.terms.session.corrupted)
+
+    def opening(self, parties: Collection[PartyId]) -> Said:
+        """What these, all of them alive, are told when it opens, and again when they ask."""
+        yield from ()
+
+    def take(self, sender: PartyId, reader: Reader) -> tuple[bytes, ...]:
+        """One message, whole or not at all; the keys of the rows that it changes.
+
+        Raises WireError, InvalidKey or InvalidShare, and then nothing has changed.
+        """
+        raise NotImplementedError
+
+    def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
+        """Fixes its set. Raises Aborted where too few are left; `drop` is for who cannot go on."""
+        raise NotImplementedError
+
+    def has(self, key: bytes) -> bool:
+        """Whether a row of this key that was there before is still to be kept."""
+        return kind_of(key) in self.kinds
+
+    def row(self, key: bytes) -> bytes | None:
+        """The body of one of its rows as it is now, or None where there is none."""
+        return None
+
+
+class Joined(Stage):
+    """A stage of a session that has an id. Its messages come from members of U1."""
+
+    def __init__(self, terms: Terms, cohort: ServerCohort) -> None:
+        super().__init__(terms)
+        self.cohort = cohort
+
+    @property
+    def binding(self) -> bytes:
+        return self.cohort.session
+
+    def row(self, key: bytes) -> bytes | None:
+        """The keys of U1, whoever is left of it: session id and graph follow from all of them."""
+        if kind_of(key) != KEYS:
+            return None
+        index = self.cohort.index[PartyId(number_of(key))]
+        return b"".join(self.cohort.keys[index].both)
+
+    def named(self, indices: Collection[int]) -> frozenset[PartyId]:
+        return frozenset(self.cohort.ids[index] for index in indices)
+
+
+def cohort_of(terms: Terms, advertised: Mapping[PartyId, AdvertiseKeys]) -> ServerCohort:
+    return ServerCohort.of(terms.offer, terms.params.clients, terms.params.degree, advertised)
+
+
+def read_cohort(terms: Terms, taken: Taken) -> ServerCohort:
+    """U1 is whoever has a row of keys: that is what closing the first stage has fixed."""
+    advertised = {}
+    for party, body in taken.under(KEYS, terms.params.clients):
+        reader = Reader(body)
+        advertised[PartyId(party)] = AdvertiseKeys.read(reader)
+        reader.finish()
+    if not advertised:
+        raise WireError("nobody has keys")
+    return cohort_of(terms, advertised)

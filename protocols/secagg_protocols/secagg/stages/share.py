@@ -1,0 +1,60 @@
+"""Who has dealt shares of its secrets: closing it fixes U2."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from secagg.types import Fault, PartyId
+from secagg.wire.codec import Reader
+from secagg_protocols.rows import Taken, kind_of, number_of, numbered
+from secagg_protocols.secagg.cohort import ServerCohort, at_least
+from secagg_protocols.secagg.messages import ShareKeys, Tag
+from secagg_protocols.secagg.stages.base import DEALT, KEYS, Drop, Joined, Said, read_cohort
+from secagg_protocols.secagg.stages.mask import Mask, read_dealt, write_dealt
+from secagg_protocols.secagg.states import ServerState
+from secagg_protocols.secagg.terms import Terms
+
+
+class Share(Joined):
+    state, tag = ServerState.SHARE_KEYS, Tag.SHARE_KEYS
+    kinds = frozenset([KEYS, DEALT])
+
+    def __init__(self, terms: Terms, cohort: ServerCohort) -> None:
+        super().__init__(terms, cohort)
+        self._dealt: dict[int, ShareKeys] = {}
+
+    @classmethod
+    def read(cls, terms: Terms, taken: Taken) -> Share:
+        stage = cls(terms, read_cohort(terms, taken))
+        stage._dealt = read_dealt(stage.cohort, taken)
+        return stage
+
+    @property
+    def quorum(self) -> bool:
+        return len(self._dealt) >= self.terms.params.min_survivors
+
+    def opening(self, parties: Collection[PartyId]) -> Said:
+        for party in sorted(parties):
+            yield party, self.cohort.key_list(self.cohort.index[party])
+
+    def take(self, sender: PartyId, reader: Reader) -> tuple[bytes, ...]:
+        index = self.cohort.index[sender]
+        dealt = ShareKeys.read(reader, len(self.cohort.neighbours(index)))
+        reader.finish()
+        self._dealt[index] = dealt
+        return (numbered(DEALT, index),)
+
+    def close(self, alive: Collection[PartyId], drop: Drop) -> Mask:
+        """Rule S5, U2: who shared and is still there, less those with too few holders in it."""
+        ids, params = self.cohort.ids, self.terms.params
+        there = [index for index in self._dealt if ids[index] in alive]
+        sharers = self.cohort.core(there, params.threshold)
+        for index in sorted(set(there) - sharers):
+            drop(ids[index], Fault.TOO_FEW_HOLDERS)
+        at_least(len(sharers), params.min_survivors, "clients shared keys")
+        return Mask(self.terms, self.cohort, {i: self._dealt[i] for i in sorted(sharers)})
+
+    def row(self, key: bytes) -> bytes | None:
+        if kind_of(key) != DEALT:
+            return super().row(key)
+        return write_dealt(self._dealt[number_of(key)])
