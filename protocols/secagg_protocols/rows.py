@@ -163,6 +163,7 @@ def kind_of(key: bytes) -> bytes:
 
 
 def number_of(key: bytes) -> int:
+    """The number of a key that `numbered` made."""
     return int.from_bytes(key[-4:])
 
 

@@ -172,6 +172,7 @@ def compare(old: Any, new: Any) -> None:
 
 
 def new_server(bench: Bench) -> ServerMachine:
+    """Another server of the same session. LocalProtocolError for a protocol of several."""
     if bench.info.server is None:
         raise LocalProtocolError("a protocol of several servers has none of its own")
     return bench.info.server(bench.session, expander=add_streams)
@@ -180,6 +181,7 @@ def new_server(bench: Bench) -> ServerMachine:
 def new_client(
     bench: Bench, party: PartyId, draw: Randomness, session: Session | None = None
 ) -> ClientMachine:
+    """Another machine for this client, without an input. session: in place of the bench's."""
     made = session or bench.session
     return bench.info.client(made, party, randomness=draw, expander=add_streams)
 

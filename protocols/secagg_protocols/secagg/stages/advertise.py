@@ -18,6 +18,8 @@ from secagg_protocols.secagg.terms import Terms
 
 
 class Advertise(Stage):
+    """Takes keys of everybody in 0 to n - 1; quorum is the plan's min_clients."""
+
     state, tag = ServerState.ADVERTISE_KEYS, Tag.ADVERTISE_KEYS
     kinds = frozenset([KEYS])
 

@@ -110,6 +110,7 @@ class Joined(Stage):
 
 
 def cohort_of(terms: Terms, advertised: Mapping[PartyId, AdvertiseKeys]) -> ServerCohort:
+    """U1 of these keys, by party id: indices, root, session id and graph follow from them."""
     return ServerCohort.of(terms.offer, terms.params.clients, terms.params.degree, advertised)
 
 

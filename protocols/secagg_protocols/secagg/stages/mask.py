@@ -107,10 +107,12 @@ class Mask(Joined):
 
 
 def write_dealt(dealt: ShareKeys) -> bytes:
+    """The body of a dealer's row: what it has said, without the header."""
     return dealt.commitment + b"".join(dealt.sealed)
 
 
 def read_dealt(cohort: ServerCohort, taken: Taken) -> dict[int, ShareKeys]:
+    """All dealers' rows, by index. Raises WireError for one of another length."""
     found = {}
     for index, body in taken.under(DEALT, cohort.size):
         reader = Reader(body)

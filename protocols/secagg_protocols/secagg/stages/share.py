@@ -16,6 +16,8 @@ from secagg_protocols.secagg.terms import Terms
 
 
 class Share(Joined):
+    """Takes a commitment and sealed pairs of each member of U1; quorum is min_survivors."""
+
     state, tag = ServerState.SHARE_KEYS, Tag.SHARE_KEYS
     kinds = frozenset([KEYS, DEALT])
 
@@ -25,6 +27,7 @@ class Share(Joined):
 
     @classmethod
     def read(cls, terms: Terms, taken: Taken) -> Share:
+        """As its rows say. Raises WireError or StorageError for others."""
         stage = cls(terms, read_cohort(terms, taken))
         stage._dealt = read_dealt(stage.cohort, taken)
         return stage
@@ -34,6 +37,7 @@ class Share(Joined):
         return len(self._dealt) >= self.terms.params.min_survivors
 
     def opening(self, parties: Collection[PartyId]) -> Said:
+        """U1, the root of its tree, and to each the keys of its neighbours."""
         for party in sorted(parties):
             yield party, self.cohort.key_list(self.cohort.index[party])
 
@@ -55,6 +59,7 @@ class Share(Joined):
         return Mask(self.terms, self.cohort, {i: self._dealt[i] for i in sorted(sharers)})
 
     def row(self, key: bytes) -> bytes | None:
+        """A dealer's, or one of the cohort."""
         if kind_of(key) != DEALT:
             return super().row(key)
         return write_dealt(self._dealt[number_of(key)])

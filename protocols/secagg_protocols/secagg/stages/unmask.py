@@ -33,6 +33,8 @@ from secagg_protocols.secagg.unmasking import Recovery, Survival, wanted
 
 
 class Unmask(Joined):
+    """Takes the shares of each member of U3 that is there; each holds those of several dealers."""
+
     state, tag = ServerState.UNMASK, Tag.UNMASK_ANSWER
     kinds = frozenset([KEYS, COMMITMENTS, FAILED, SUM, SHARES])
     fresh = (COMMITMENTS,)
