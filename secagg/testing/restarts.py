@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -252,8 +252,9 @@ def _refused(bench: Bench, party: PartyId, rows: Rows) -> None:
     started = _fresh(bench, party)
     started.start()
     demand_raises(LocalProtocolError, lambda: started.restore(rows.items()), "rows after start()")
-    other = _fresh(bench, PartyId(1) if party != SERVER else PartyId(0))
-    demand_raises(StorageError, lambda: other.restore(rows.items()), "another party's rows")
+    elsewhere = replace(bench, session=replace(bench.session, nonce=bytes([1]) * 16))
+    other = _fresh(elsewhere, party)
+    demand_raises(StorageError, lambda: other.restore(rows.items()), "another session's rows")
 
 
 def _fresh(bench: Bench, party: PartyId) -> Machine:

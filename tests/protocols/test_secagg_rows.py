@@ -8,22 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
+from secagg import errors
 from secagg.errors import LocalProtocolError, StorageError
 from secagg.mask import add_streams
 from secagg.protocol import Session
-from secagg.sansio import Aborted, ClientMachine, Finished, Ignored
-from secagg.testing import counter_randomness
-from secagg.types import SERVER, AbortReason, PartyId
+from secagg.sansio import Aborted, ClientMachine, Dropped, Finished, Ignored, Need
+from secagg.testing import Act, Schedule, counter_randomness, plain_sum
+from secagg.testing.bench import Bench, same
+from secagg.testing.restarts import Frail
+from secagg.types import SERVER, AbortReason, Fault, PartyId, Threat
 from secagg_protocols.secagg import SECAGG, SECAGG_PLUS
-from secagg_protocols.secagg.messages import Tag
+from secagg_protocols.secagg.messages import Abort, Tag
 from secagg_protocols.secagg.params import SecAggParams, secagg_plus_parameters
 from tests.networks import (
     COMPLETE,
+    LAYOUT,
     PAYLOAD,
+    PHASES,
     REGULAR,
     Script,
     inputs_of,
@@ -130,8 +136,6 @@ def test_a_client_that_ended_is_restored_as_over(received: int) -> None:
     client = SCRIPT.client(received)
     rows = stored(client)
     offer = session_of(COMPLETE).offer("secagg")
-    from secagg_protocols.secagg.messages import Abort
-
     client.receive(SERVER, Abort(AbortReason.CANCELLED).encode(offer))
     rows = stored(client, rows)
     assert set(rows) == {b"state"}
@@ -215,10 +219,6 @@ def test_flipped_rows_are_refused_or_decode_to_a_state(received: int) -> None:
 def test_a_client_is_carried_in_six_kilobytes() -> None:
     """secagg+ at n = 100: every message handled by another process, replies handed over with the
     rows, which 28 bytes of a nonce and a tag seal."""
-    from fractions import Fraction
-
-    from secagg.types import Threat
-
     params = secagg_plus_parameters(Threat(100, Fraction(1, 10), Fraction(1, 5)))
     assert isinstance(params, SecAggParams) and params.degree == 38
     network = network_of(params, info=SECAGG_PLUS)
@@ -247,3 +247,178 @@ def test_regular_graphs_restore_too() -> None:
         new = fresh_client(REGULAR)
         new.restore(stored(old).items())
         assert standing(new) == standing(old)
+
+
+# A server
+
+
+def server_of(session: Session | None = None) -> Any:
+    return SECAGG.server(session or session_of(COMPLETE), expander=add_streams)  # type: ignore[misc]
+
+
+def server_rows(phase: str, heard: int) -> tuple[Any, Rows]:
+    """A server that has taken so many messages of a phase, and its store after every call."""
+    network = network_of(COMPLETE)
+    rows: Rows = {}
+    network.start()
+    while network.server.phase != phase:
+        network.step()
+        rows = stored(network.server, rows)
+    for party in range(heard):
+        network.repeat(PartyId(party))
+    return network.server, stored(network.server, rows)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_rule_s11_a_vector_changes_as_many_rows_however_many_there_are(phase: str) -> None:
+    network = network_of(COMPLETE)
+    network.run_until(phase)
+    network.server.writes()
+    changed = []
+    for party in range(6):
+        network.repeat(PartyId(party))
+        changed.append({write.key.partition(b"/")[0] for write in network.server.writes()})
+    kind = {
+        "advertise-keys": {b"keys"},
+        "share-keys": {b"dealt"},
+        "masked-input": {b"failed", b"sum"},
+        "unmask": {b"shares"},
+    }[phase]
+    assert changed == [kind | {b"seen"}] * 6
+    assert network.server.writes() == []
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("heard", [0, 3, 6])
+def test_rule_s11_a_restored_server_tells_those_it_waits_for(phase: str, heard: int) -> None:
+    old, rows = server_rows(phase, heard)
+    new = server_of()
+    new.restore(reversed(rows.items()))
+    new.start()
+    told = new.outgoing()
+    assert new.waiting_for == old.waiting_for == frozenset(range(heard, 6))
+    assert {m.to for m in told} == (set() if phase == PHASES[0] else set(range(heard, 6)))
+    assert all(m.commit for m in told)
+    for party in range(6):
+        old.reconnected(PartyId(party))
+    assert told == old.outgoing()
+    assert stored(new) == {}
+
+
+def test_rule_s11_who_was_dropped_stays_dropped_and_is_named_again() -> None:
+    old, rows = server_rows("share-keys", 2)
+    old.lost(PartyId(4))
+    new = server_of()
+    new.restore(stored(old, rows).items())
+    new.start()
+    assert Dropped(PartyId(4), Fault.LOST) in new.events()
+    assert 4 not in new.alive and 4 not in {m.to for m in new.outgoing()}
+
+
+def test_rule_s2_a_restored_server_knows_repeats_and_equivocation() -> None:
+    network = network_of(COMPLETE).run_until("share-keys")
+    said = network.queued(PartyId(0))[0]
+    network.repeat(PartyId(0))
+    new = server_of()
+    new.restore(stored(network.server).items())
+    new.start(), new.events()
+    new.receive(PartyId(0), said)
+    assert new.events() == [Ignored(PartyId(0), "duplicate")]
+    new.receive(PartyId(0), said[:-1] + bytes([said[-1] ^ 1]))
+    assert [e.fault for e in new.events() if isinstance(e, Dropped)] == [Fault.EQUIVOCATION]
+
+
+@pytest.mark.parametrize("end", ["finished", "aborted"])
+def test_rule_s10_an_ended_session_keeps_its_end_alone_in_rows_too(end: str) -> None:
+    network = network_of(COMPLETE, schedule=Schedule({("masked-input", PartyId(4)): Act.GONE}))
+    rows: Rows = {}
+    network.start()
+    while not network.server.done:
+        if end == "aborted" and network.server.need is Need.JOBS:
+            network.server.abort(AbortReason.CANCELLED)
+        else:
+            network.step()
+        before, rows = rows, stored(network.server, rows)
+    assert {b"sum", b"commitments"} < before.keys()
+    left = {b"state", b"gone/" + bytes([0, 0, 0, 4])}
+    assert rows.keys() == left | ({b"total"} if end == "finished" else set())
+    new = server_of()
+    new.restore(rows.items())
+    assert new.done
+    new.start()
+    assert not new.outgoing()
+    if end == "finished":
+        old = network.server.result()
+        assert new.result().contributors == old.contributors == {0, 1, 2, 3, 5}
+        assert all((a == b).all() for a, b in zip(new.result().vector, old.vector, strict=True))
+    else:
+        assert new.ended == network.server.ended
+        with pytest.raises(errors.Aborted, match="cancelled"):
+            new.result()
+
+
+def test_a_server_put_down_amid_its_jobs_does_them_again() -> None:
+    network = network_of(COMPLETE, schedule=Schedule({("masked-input", PartyId(4)): Act.GONE}))
+    rows: Rows = {}
+    network.start()
+    while network.server.need is not Need.JOBS:
+        network.step()
+        rows = stored(network.server, rows)
+    first = network.server.jobs()
+    network.server.finish(first[0], first[0]())
+    assert network.server.writes() == []  # the sum that is stored is the one before any job
+    new = server_of()
+    new.restore(rows.items())
+    new.start()
+    assert new.need is Need.JOBS
+    while not new.done:
+        for job in new.jobs():
+            new.finish(job, job())
+    got = [lane.tolist() for lane in new.result().vector]
+    assert got == plain_sum(LAYOUT, inputs_of(6), new.result().contributors)
+
+
+def test_rows_are_asked_for_from_the_beginning_or_not_at_all() -> None:
+    """Once the answers have become secrets, there is nothing left to write them from."""
+    network = network_of(COMPLETE).run_until("unmask")
+    network.step()
+    with pytest.raises(LocalProtocolError, match="from the beginning"):
+        network.server.writes()
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_servers_rows_that_are_not_whole_are_refused(phase: str) -> None:
+    _, rows = server_rows(phase, 3)
+    other = replace(session_of(COMPLETE), nonce=bytes([1]) * 16)
+    with pytest.raises(StorageError, match="another session"):
+        server_of(other).restore(rows.items())
+    for key, value in rows.items():
+        for bad in (b"", b"\2" + value[1:], value[:-1], value + b"\0"):
+            with pytest.raises(StorageError):
+                server_of().restore({**rows, key: bad}.items())
+    for key in {b"state", b"sum", b"commitments"} & rows.keys():
+        with pytest.raises(StorageError):
+            server_of().restore([(k, v) for k, v in rows.items() if k != key])
+    for kind in {key.partition(b"/")[0] for key in rows if b"/" in key}:
+        beyond = {kind + b"/" + bytes([0, 0, 1, 0]): next(iter(rows.values()))}
+        with pytest.raises(StorageError):
+            server_of().restore({**rows, **beyond}.items())
+
+
+@pytest.mark.parametrize("params", [COMPLETE, REGULAR], ids=["complete", "regular"])
+def test_rule_s11_one_restart_at_any_call_changes_nothing(params: SecAggParams) -> None:
+    """Of the server, or of one client, and a drop meanwhile: the sum is that of no restart."""
+    info = {COMPLETE: SECAGG, REGULAR: SECAGG_PLUS}[params]
+    session = session_of(params)
+    threat = Threat(params.clients, Fraction(0), Fraction(1, 4))
+    bench = Bench(info, threat, session, inputs_of(params.clients))
+    schedule = Schedule({("masked-input", PartyId(1)): Act.LEAVES})
+    reference = bench.run(Frail(bench, schedule))
+    for who in (SERVER, PartyId(0)):
+        call, seen = 0, True
+        while seen:
+            chosen = (who, call)
+            network = Frail(bench, schedule, lambda party, at, chosen=chosen: (party, at) == chosen)
+            assert same(bench.run(network), reference)
+            call, seen = call + 1, network.restarts > 0
+        assert call > (4 if who == 0 else 3 * params.clients)
