@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,8 @@ def test_row_59_a_mask_that_is_not_removed_withholds_the_sum(skip: int) -> None:
 
 def test_row_59_a_pairwise_mask_too_many() -> None:
     server, clients = _parties()
-    genuine = clients[PartyId(2)].machine
-    genuine._expander = _forgetful(3)  # type: ignore[attr-defined]
+    genuine: Any = clients[PartyId(2)].machine
+    genuine._terms = replace(genuine._terms, expander=_forgetful(3))
     with pytest.raises(IntegrityError):
         pump.run(server, clients)
 

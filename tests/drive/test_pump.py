@@ -80,9 +80,11 @@ def test_too_few_clients(info: ProtocolInfo, params: Params) -> None:
 def test_a_client_that_refuses_is_drained_like_any_other() -> None:
     """It says abort, and the server drops it for that."""
     server, clients = machines(SECAGG, COMPLETE)
-    stranger = machines(SECAGG, COMPLETE)[1][PartyId(0)]
-    stranger._offer = bytes(32)  # type: ignore[attr-defined]
-    clients[PartyId(0)] = stranger
+    elsewhere = session_of(COMPLETE, payload=bytes(32))
+    draw = counter_randomness(b"stranger")
+    clients[PartyId(0)] = SECAGG.client(
+        elsewhere, PartyId(0), randomness=draw, expander=add_streams
+    )
     assert pump.run(server, clients).dropped == {0}
     faults = {e.party: e.fault for e in server.events() if isinstance(e, Dropped)}
     assert faults == {0: Fault.MALFORMED}

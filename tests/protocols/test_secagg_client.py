@@ -135,7 +135,7 @@ def test_masks_cancel_in_the_sum_of_all_and_no_sooner() -> None:
         own = keys.self_keys(b, session, party, 2)
         for number, lane in enumerate(packed.unpack()):
             stream = np.zeros_like(lane)
-            known._expander(stream, own[number], b"\1")
+            known._terms.expander(stream, own[number], b"\1")
             total[number] += lane.astype(np.uint64) - stream.astype(np.uint64)
     inputs = inputs_of(6)
     masks = [np.uint64(s.group.mask) for s in LAYOUT.segments]
