@@ -50,10 +50,12 @@ class Stopping:
         await self.link.send(data)
     async def receive(self):
         return await self.link.receive()
+    async def close(self):
+        await self.link.close()
 
 def inputs(offer):
     values = (np.arange(%d) * (offer.party + 2) + offer.round) %% 101 - 50
-    return Contribution({"update": values})
+    return Contribution({"update": values}, name=str(offer.round))
 
 async def main():
     async with connect(url) as link:
@@ -66,7 +68,9 @@ asyncio.run(main())
 
 
 def inputs(offer: Offer) -> Contribution:
-    return Contribution({"update": np.array(vector(offer.party, offer.round))})
+    """Named: the rounds have one task, and their inputs are not one input."""
+    values = np.array(vector(offer.party, offer.round))
+    return Contribution({"update": values}, name=str(offer.round))
 
 
 def vector(who: int, number: int) -> list[int]:
