@@ -149,12 +149,9 @@ def participated(canary: Any) -> None:
         serving = asyncio.create_task(service.on_link(ours))
         taking = asyncio.create_task(secagg.participate(theirs, give, plan=PLAN))
         await service.ready(1, 20)
-        results = await asyncio.gather(
-            service.run_round(PLAN, deadlines=20), taking, return_exceptions=True
-        )
-        await service.close()
-        await asyncio.gather(serving, taking, return_exceptions=True)
-        for result in results:
+        ended = await asyncio.gather(service.run_round(PLAN, deadlines=20), return_exceptions=True)
+        await service.close()  # a bad input ends a client's round, and not its link
+        for result in ended + await asyncio.gather(taking, serving, return_exceptions=True):
             check(result)
 
     for give in (
