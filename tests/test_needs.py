@@ -145,7 +145,7 @@ def test_every_machine_says_why_it_ended_whether_its_events_were_read_or_not(
             machine.events()
 
 
-WITH_ROWS = ("leader", "helper", "additive client")
+WITH_ROWS = ("leader", "helper", "additive client", "secagg client")
 
 
 @pytest.mark.parametrize("name", [name for name in STARTED if name not in WITH_ROWS])
