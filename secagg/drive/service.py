@@ -154,6 +154,7 @@ class Service:
             return await self._result(ended)
         finally:
             self._rounds.cancel(nonce, time.monotonic())  # unless it has ended
+            self._shell.workshop.stop(nonce)
             self._shell.wake()
             del self._ends[nonce], self._shell.workshop.executors[nonce]
 

@@ -20,24 +20,31 @@ class Workshop:
     ) -> None:
         self.executors: dict[Hashable, tuple[Executor | None, bool]] = {}
         self._finished, self._failed = finished, failed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Hashable] = {}
 
     def take(self, works: Sequence[Work]) -> None:
         """Begins all of it; what one ticket's executor cannot do fails that ticket's."""
         for ticket in dict.fromkeys(map(_of, works)):
             self._begin(ticket, [work for work in works if _of(work) == ticket])
 
+    def stop(self, ticket: Hashable) -> None:
+        """Begins nothing more of it: its round has ended, or is given up. What is under way ends by
+        itself, and is not heard of."""
+        for task, whose in self._tasks.items():
+            if whose == ticket:
+                task.cancel()
+
     def close(self) -> None:
-        """Waits for nothing: what is under way ends by itself, and is not heard of."""
+        """Stops all of it, and waits for nothing."""
         for task in self._tasks:
             task.cancel()
 
     def _begin(self, ticket: Hashable, works: Sequence[Work]) -> None:
         task = asyncio.create_task(self._run(works, *self.executors.get(ticket, (None, False))))
-        self._tasks.add(task)
+        self._tasks[task] = ticket
 
         def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            del self._tasks[task]
             error = None if task.cancelled() else task.exception()
             if isinstance(error, Exception):
                 self._failed(works[0], error)

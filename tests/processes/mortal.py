@@ -165,7 +165,7 @@ def leader_swaps(self: Leader, drained: list[Outgoing]) -> list[Outgoing]:
     if len(_held) < 2:
         return rest
     one, two = _held[:2]
-    head = self._shape.head
+    head = self._context.shape.head
     _held[:2] = []
     swapped = [
         Outgoing(one.to, a.data[:head] + b.data[head:], True, one.sender)

@@ -43,13 +43,7 @@ async def test_repeats_change_nothing(
     ("lie", "reason"),
     [
         ("leader_alters", "peer-fault"),
-        pytest.param(
-            "leader_swaps",
-            "peer-fault",
-            marks=pytest.mark.xfail(
-                reason="known: since batches stay open it ends by patience", run=False
-            ),
-        ),
+        ("leader_swaps", "peer-fault"),
         ("leader_omits", "integrity"),
     ],
 )
