@@ -8,16 +8,17 @@ it write has no effect, and no answer.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from secagg.committee import ServerSecrets
-from secagg.drive.clock import PhaseClock, why
 from secagg.effects import Write
 from secagg.errors import Aborted, LocalProtocolError
 from secagg.mask import add_streams
 from secagg.plans.task import Task
+from secagg.rounds.clock import PhaseClock, why
 from secagg.rounds.round import Observer
 from secagg.sansio import Dropped, MemberMachine, Outgoing, PhaseEntered
 from secagg.types import COLLECTOR, FIRST_RESERVED, SERVER, AbortReason, Fault, PartyId
@@ -85,7 +86,7 @@ class Batches:
         self._retired: dict[int, MemberMachine] = {}
         self._stash: deque[tuple[PartyId, int, bytes]] = deque()
         self._stashed = 0  # bytes
-        self._clock = PhaseClock()
+        self._clock = PhaseClock(time.monotonic())
         self._faults: dict[PartyId, Fault] = {}
 
     @property
@@ -137,7 +138,7 @@ class Batches:
         self._retired[self.number] = machine
         self.number += 1
         self.machine = None
-        self._clock, self._faults = PhaseClock(), {}
+        self._clock, self._faults = PhaseClock(time.monotonic()), {}
         if not self.finished:
             self._start(rows)
             machine.retire()
@@ -199,8 +200,8 @@ class Batches:
         """The running batch stays open past its deadline, which begins anew."""
         machine = self._running()
         self._call(self.number, machine, machine.extend)
-        self._clock.stop()  # it enters the phase once more
-        self._clock.enter(machine.phase)
+        self._clock.stop(time.monotonic())  # it enters the phase once more
+        self._clock.enter(machine.phase, time.monotonic())
 
     def answered(self, number: int) -> bool:
         """Whether a collector can have the sum of this batch from this server."""
@@ -247,7 +248,7 @@ class Batches:
         self.said += [Said(number, message) for message in outgoing]
         for event in events:
             if isinstance(event, PhaseEntered):
-                self._clock.enter(event.phase)
+                self._clock.enter(event.phase, time.monotonic())
             elif isinstance(event, Dropped):
                 self._faults[event.party] = event.fault
                 log.info("party %d was dropped: %s", event.party, why(event))
@@ -257,7 +258,7 @@ class Batches:
     def _report(self, machine: MemberMachine) -> BatchReport:
         reason, detail = _ending(machine)
         reports = machine.included if self._index == 0 and reason is None else None
-        phases, faults = self._clock.stop(), dict(self._faults)
+        phases, faults = self._clock.stop(time.monotonic()), dict(self._faults)
         return BatchReport(self.number, reports, reason, detail, phases, faults, machine.pending)
 
 

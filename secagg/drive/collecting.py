@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from secagg import party
 from secagg.arguments import seconds
-from secagg.drive.clock import FLUSH_TIMEOUT
+from secagg.drive.outbound import FLUSH_TIMEOUT
 from secagg.drive.reporting import message_limit, message_of, openers
 from secagg.party import Aggregate
 from secagg.plans.task import Task

@@ -22,8 +22,8 @@ from typing import TypeAlias
 from secagg.arguments import integer, seconds
 from secagg.committee import ServerSecrets
 from secagg.drive.batches import Batches, BatchReport
-from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import Greeter
+from secagg.drive.outbound import FLUSH_TIMEOUT
 from secagg.drive.peers import Arrived, Gone, Lane, Linked, Peer
 from secagg.drive.reporting import message_limit
 from secagg.drive.turns import MAX_WAITING, Turns

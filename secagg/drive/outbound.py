@@ -17,6 +17,9 @@ from secagg.transport.router import Backoff, Opener
 
 log = logging.getLogger(__name__)
 
+FLUSH_TIMEOUT = 5.0
+"""Seconds that whoever leaves waits for its last frames to go."""
+
 
 class Outbound:
     """A link and the frames that wait for it. How many may is for the rounds to say: they hear of

@@ -16,8 +16,8 @@ from typing import Any
 
 from secagg import party
 from secagg.arguments import seconds
-from secagg.drive.clock import FLUSH_TIMEOUT
 from secagg.drive.handshake import anonymous
+from secagg.drive.outbound import FLUSH_TIMEOUT
 from secagg.errors import LinkTimeout, ParameterError, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.records import clipping

@@ -14,8 +14,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from secagg.drive.clock import FLUSH_TIMEOUT
-from secagg.drive.outbound import Outbound, awoken, cancelled, how_ended, keep, keep_safe
+from secagg.drive.outbound import (
+    FLUSH_TIMEOUT,
+    Outbound,
+    awoken,
+    cancelled,
+    how_ended,
+    keep,
+    keep_safe,
+)
 from secagg.drive.workshop import Workshop
 from secagg.effects import Effects, Peer
 from secagg.errors import TransportError

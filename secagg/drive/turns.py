@@ -316,7 +316,13 @@ class Turns:
         if machine.quorum:
             self.batches.close_phase()
             return
-        log.info("batch %d stays open: %d reports so far", self.batches.number, machine.included)
+        owing = [server_id(0) - party for party in servers_of(machine.waiting_for)]
+        log.warning(
+            "batch %d stays open: %d reports so far%s",
+            self.batches.number,
+            machine.included,
+            "".join(f", and server {index} has not answered" for index in owing),
+        )
         self._closing = None
         self.batches.extend()
         self._free.clear()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from secagg.arguments import integer, seconds
+from secagg.arguments import integer
 from secagg.types import MAX_CLIENTS
 from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 
@@ -25,9 +25,7 @@ class Limits:
     """frame: bytes of one. links: in all; links_each: of one identity, of which the newest counts.
     frames, volume: of one peer between two announcements; volume in bytes, None for four frames of
     the largest size. outbox, backlog: frames and bytes that may wait for one peer. rounds: that one
-    client is asked to be in at once. silence: rounds
-    missed in a row after which a peer is let go. handshake: seconds until a link must have said
-    who it is, where links do.
+    client is asked to be in at once. silence: rounds missed in a row after which a peer is let go.
 
     Raises ParameterError.
     """
@@ -41,7 +39,6 @@ class Limits:
     backlog: int = 64 << 20
     rounds: int = 64
     silence: int = 3
-    handshake: float = 10.0
 
     def __post_init__(self) -> None:
         integer("max_size", self.frame, 1, MAX_SIZE)
@@ -50,7 +47,6 @@ class Limits:
             integer(name, getattr(self, name), 1, MAX_SIZE)
         if self.volume is not None:
             integer("volume", self.volume, 1, MAX_SIZE)
-        seconds("handshake", self.handshake)
 
     @property
     def bytes_between(self) -> int:

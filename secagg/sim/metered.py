@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg import party, records
-from secagg.drive.clock import PhaseClock
 from secagg.drive.ensemble import Ensemble, Keys, Several
 from secagg.drive.participant import Contribution
 from secagg.errors import InputError
@@ -21,6 +20,7 @@ from secagg.layout import Lane
 from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.rounds.clock import PhaseClock
 from secagg.sansio import Job, Outgoing, RingTotal
 from secagg.sim.footprint import deep_size
 from secagg.types import SERVER, Buffer, PartyId, Randomness
@@ -74,7 +74,7 @@ class Desk:
         self, plan: Plan, source: Source, progress: Progress, keys: Keys | None = None
     ) -> None:
         self.plan, self.source, self.progress, self.keys = plan, source, progress, keys
-        self.clock = PhaseClock()
+        self.clock = PhaseClock(time.monotonic())
         self.tally = Tally(plan.schema)
 
     @contextmanager
@@ -225,7 +225,7 @@ class MeteredServer(party.Server, Several):
         return self.meter.running(lambda: phase)
 
     def _entered(self) -> None:
-        self._desk.clock.enter(self.phase)
+        self._desk.clock.enter(self.phase, time.monotonic())
         self._expected, self._heard = len(self.waiting_for), 0
 
     def _tell(self, phase: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ def run(
     total = pump.run(
         server, clients, gone=lambda me, phase: leaving.get(me) == phase, executor=executor
     )
-    phases = desk.clock.stop()
+    phases = desk.clock.stop(time.monotonic())
     aggregate = server.aggregate()
     exact = desk.tally.equals(total, aggregate)
     aggregate = _with_clipped(plan, aggregate, desk.tally.clipped)

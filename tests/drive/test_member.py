@@ -431,22 +431,23 @@ async def test_a_batch_that_is_too_small_stays_open_and_spends_no_report() -> No
 
 
 @patient
-async def test_a_server_that_stays_away_ends_the_batch_by_name() -> None:
-    """Row 65: no partial sum, and the collector is told."""
+async def test_a_server_that_stays_away_is_named_and_the_batch_waits_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Row 65 and rule A14: no partial sum, and no report is spent; the collector hears how many
+    there are. Once the server is back, all are summed."""
     async with Fleet(3, 3, options={"deadline": SHORT, "patience": SHORT}) as fleet:
         await fleet.ready()
         await fleet.crash(2)
         fleet.services[2].on_link = gone  # type: ignore[method-assign]
         reporting = [asyncio.create_task(fleet.report(who)) for who in range(3)]
-        collecting = asyncio.create_task(fleet.collect())
-        (report,) = await fleet.running[0]
-        assert report.reason is not None
-        with pytest.raises(Aborted):
-            await collecting
-        for waiting in reporting:  # for the receipt of a server that never had the report
-            assert not waiting.done()
-            waiting.cancel()
-        await asyncio.wait(reporting)
+        with pytest.raises(Aborted, match="is open: server 0 has 0 reports so far.* has 3"):
+            await fleet.collect(timeout=4 * SHORT)
+        assert not fleet.running[0].done() and not any(task.done() for task in reporting)
+        assert "batch 0 stays open: 0 reports so far, and server 2 has not answered" in caplog.text
+        fleet.start(2)
+        assert all(outcome.stored for outcome in await asyncio.gather(*reporting))
+        check(await fleet.collect(), range(3))
 
 
 async def gone(link: Link) -> None:

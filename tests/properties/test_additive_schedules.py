@@ -82,7 +82,8 @@ def test_who_contributes_is_whose_report_arrived(data: st.DataObject) -> None:
     end, expected = check(Setting(params, layout), schedule), contributors(params, schedule)
     if len(expected) < params.min_survivors:
         assert isinstance(end.failure, BelowThreshold)
-        assert f"{len(expected)} reports" in str(end.failure)
+        reports = "1 report," if len(expected) == 1 else f"{len(expected)} reports,"
+        assert f" {reports} and the smallest batch has {params.min_survivors}" in str(end.failure)
     else:
         assert end.total is not None
         assert end.total.contributors == expected

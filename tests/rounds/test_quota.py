@@ -73,7 +73,6 @@ def test_what_has_left_may_be_part_of_a_frame_or_several() -> None:
         {"backlog": 0},
         {"rounds": 0},
         {"silence": 0},
-        {"handshake": 0},
         {"frames": True},
     ],
 )

@@ -408,12 +408,12 @@ def test_no_phase_pays_for_the_simulation(monkeypatch: pytest.MonkeyPatch) -> No
     assert now[0] > 8 * 2000
 
     desk = metered.Desk(make(), inputs, progress)
-    desk.clock.enter("share-keys")
+    desk.clock.enter("share-keys", now[0])
     now[0] += 2
     with desk.aside():
         now[0] += 50
     now[0] += 1
-    assert desk.clock.stop() == {"share-keys": 3}
+    assert desk.clock.stop(now[0]) == {"share-keys": 3}
 
 
 def test_the_server_pays_for_its_phases_and_for_waiting_for_jobs(
