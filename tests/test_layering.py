@@ -94,3 +94,10 @@ def test_sizes_and_asserts() -> None:
             elif isinstance(node, ast.Assert):
                 wide.add(f"{name}:{node.lineno} assert")
     assert (long, wide) == (set(), set())
+
+
+def test_no_two_test_modules_share_a_name() -> None:
+    """pytest imports those of folders that are no packages by their name alone: the second of two
+    is an error, in a run of all of them only."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) > 50 and {name for name in names if names.count(name) > 1} == set()
