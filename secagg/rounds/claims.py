@@ -32,14 +32,12 @@ from secagg.rounds.base import NAME, NAMESPACE_SIZE, ROUNDS, Outbox
 from secagg.types import PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import NONCE_SIZE
-
-_TAG_AT = 2
-"""Of the header, after version and suite (specs/01-wire.md §3)."""
+from secagg.wire.header import TAG_AT
 
 
 def message_claim(offer: bytes, nonce: bytes, party: PartyId, message: bytes) -> Claim:
     """That this is what the party says at this step of the session. Both 32 bytes."""
-    step = message[_TAG_AT]
+    step = message[TAG_AT]
     key = labels.digest(labels.CLAIM, offer, nonce, party, step)
     return Claim(key, labels.digest(labels.CLAIM, message))
 

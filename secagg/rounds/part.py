@@ -15,10 +15,10 @@ from secagg.rounds.offer import Contribution, Offer, Outcome
 from secagg.sansio import Outgoing
 from secagg.types import SERVER, AbortReason, Randomness
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
+from secagg.wire.header import TAG_AT
 
 _CARRIES_INPUT = ("masked-input", "upload")
 """Messages that an input leaves in, masked or not."""
-_TAG_AT = 2
 SPENT, BUSY = "spent", "in-use"
 """Why an input was not given: it may never be again, or not while another round has it."""
 _NO_PAYLOAD = payload_digest(b"")
@@ -189,7 +189,7 @@ class Part:
     def _claims(self, out: Outgoing) -> tuple[Claim, ...]:
         offer = self.offer
         wording = message_claim(self._offer_digest(), offer.nonce, offer.party, out.data)
-        carried = offer.plan.info.messages.get(out.data[_TAG_AT])
+        carried = offer.plan.info.messages.get(out.data[TAG_AT])
         if carried not in _CARRIES_INPUT:
             return (wording,)
         self.left = True

@@ -17,6 +17,8 @@ SUITE = 1
 
 DIGEST_SIZE = 32
 HEADER_SIZE = 3 + DIGEST_SIZE
+TAG_AT = 2
+"""Where a message of any length says which of its protocol's messages it is."""
 
 
 def write_header(tag: int, binding: bytes) -> Writer:
