@@ -48,6 +48,17 @@ def test_both_sides_run_the_same_round(itself: None, rounding: str) -> None:
     assert "d=1000000" in result["reasons"]["server"]
 
 
+def test_the_old_commit_runs_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever moves since, the worker imports only what both commits have."""
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    request = TINY | {"rounding": "nearest"}
+    try:
+        with round._checked_out(round.BASE) as base, round._running("the old commit", base) as old:
+            assert old.ask(request)["stayed"] == 5
+    except PolicyRefused as shallow:
+        pytest.skip(str(shallow))
+
+
 def test_more_drops_than_the_threshold_allows_are_refused(itself: None) -> None:
     with pytest.raises(ParameterError, match="fewer than t = 4"):
         common.run(round, Selection.parse("n=6,d=40,drop=0.5"))
