@@ -33,7 +33,7 @@ NAME = "round"
 
 BASE = "cc822c03bd1deedc648294846966cc6f72a6ecad"
 CASE = {"n": 50, "d": 1_000_000, "drop": 0.1, "bits": 16, "rounding": "nearest"}
-TURNS = 9
+TURNS = 15
 WORKER = Path(__file__).with_name("turn.py")
 WARM = 1000
 """Elements of the round that is not counted, which compiles or loads the kernels."""

@@ -55,8 +55,17 @@ class ServerCohort:
     def index(self) -> Mapping[PartyId, int]:
         return {party: index for index, party in enumerate(self.ids)}
 
+    @cached_property
+    def _neighbours(self) -> dict[int, tuple[int, ...]]:
+        return {}
+
     def neighbours(self, index: int) -> tuple[int, ...]:
-        return binding.neighbours(self.session, self.size, self.degree, index)
+        """Kept once worked out: each message asks again, and of a complete graph it is n long."""
+        known = self._neighbours.get(index)
+        if known is None:
+            known = binding.neighbours(self.session, self.size, self.degree, index)
+            self._neighbours[index] = known
+        return known
 
     def holders(self, index: int) -> frozenset[int]:
         """Who was dealt shares of this client, itself included. The relation is symmetric."""
