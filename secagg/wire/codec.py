@@ -67,10 +67,13 @@ class Reader:
 
     def bitmap(self, size: int, what: str) -> frozenset[int]:
         """A set of integers below `size`: ceil(size/8) bytes, least significant bit first."""
-        raw = np.frombuffer(self.take((size + 7) // 8, what), np.uint8)
-        bits = np.unpackbits(raw, bitorder="little")
-        if bits[size:].any():
+        raw = self.take((size + 7) // 8, what)
+        number = int.from_bytes(raw, "little")
+        if number >> size:
             raise WireError(f"{what}: a bit at or past {size} is set")
+        if not number:  # whose shares did not open: almost always nobody's
+            return frozenset()
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         return frozenset(np.flatnonzero(bits).tolist())
 
     def finish(self) -> None:
