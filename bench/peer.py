@@ -35,7 +35,8 @@ from secagg.errors import IntegrityError
 from secagg.fields import FixedPoint, Schema
 from secagg.plans.plan import Plan
 from secagg.sim import Simulation
-from secagg.types import PartyId, Threat
+from secagg.threat import Threat
+from secagg.types import PartyId
 from secagg_protocols.secagg.params import SecAggParams
 
 NAME = "peer"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from secagg.party import Aggregate, Client, Server
     from secagg.plans.choose import plan
     from secagg.plans.plan import Plan
-    from secagg.records import Structure
     from secagg.sim import drop_at, simulate
+    from secagg.structure import Structure
 else:
     import importlib
 
@@ -35,7 +35,7 @@ else:
         "Plan": "plans.plan",
         "SecAggError": "errors",
         "Server": "party",
-        "Structure": "records",
+        "Structure": "structure",
         "connect": "drive.aio",
         "drop_at": "sim",
         "participate": "drive.aio",

@@ -9,6 +9,7 @@ with its type rather than its contents: it may be somebody's data in the wrong p
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 import operator
@@ -27,6 +28,7 @@ _FRACTION = re.compile(
 """Short enough to be computed with: the power of ten in 1e-999999999 would take hours."""
 
 _Text = TypeVar("_Text", bound=str)
+_Kind = TypeVar("_Kind")
 
 
 def integer(name: str, value: Any, least: int, most: int) -> int:
@@ -38,13 +40,26 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
         if type(value).__name__ == "bool" or is_duration(value):
             raise TypeError  # numpy's bool has an __index__ in some releases
         number = operator.index(value)
-    except TypeError:
+    except Exception:  # noqa: BLE001 - the caller's own __index__, which may raise whatever it likes
         raise ParameterError(
             f"{name} must be an integer from {least} to {most}, not a {type(value).__name__}"
         ) from None
     if not least <= number <= most:
         raise ParameterError(f"{name} must be an integer from {least} to {most}, not {number}")
     return number
+
+
+def take_integers(made: Any) -> None:
+    """For the `__post_init__` of a frozen dataclass of parameters: every field as a u32, or as the
+    bool that its default is. What else bounds them, the class says itself. Raises ParameterError.
+    """
+    for each in dataclasses.fields(made):
+        value = getattr(made, each.name)
+        if isinstance(each.default, bool):
+            value = flag(each.name, value)
+        else:
+            value = integer(each.name, value, 0, (1 << 32) - 1)
+        object.__setattr__(made, each.name, value)
 
 
 def real(name: str, value: Any) -> float:
@@ -66,13 +81,9 @@ def fraction(name: str, value: Any) -> Fraction:
     """
     if not (isinstance(value, str) or _is_real(value)):
         raise ParameterError(f"{name} must be a fraction from 0 to 1, not a {type(value).__name__}")
-    if isinstance(value, numbers.Rational):  # whose text may be longer than Python will write
-        exact = Fraction(int(value.numerator), int(value.denominator))
-    else:
-        text = str(value).strip()
-        if _FRACTION.fullmatch(text) is None:
-            raise ParameterError(f'{name} must be a fraction from 0 to 1, such as 0.1 or "1/3"')
-        exact = Fraction(text)
+    exact = _as_printed(value)
+    if exact is None:
+        raise ParameterError(f'{name} must be a fraction from 0 to 1, such as 0.1 or "1/3"')
     if 1 < exact < 100:
         raise ParameterError(
             f"{name} must be a fraction from 0 to 1: for per cent, did you mean "
@@ -80,6 +91,20 @@ def fraction(name: str, value: Any) -> Fraction:
         )
     if not 0 <= exact <= 1:
         raise ParameterError(f"{name} must be a fraction from 0 to 1: twenty per cent are 0.2")
+    return exact
+
+
+def ratio(name: str, value: Any) -> Fraction:
+    """What `fraction` takes, if it is below 1 and a ratio of two 32-bit integers, as a plan's bytes
+    have it. Raises ParameterError."""
+    exact = fraction(name, value)
+    if exact == 1:
+        raise ParameterError(f"{name} must lie in [0, 1), not be all of them")
+    if exact.denominator >> 32:
+        raise ParameterError(
+            f"{name} is not a ratio of two 32-bit integers; write it with fewer "
+            'digits, or as a string or Fraction such as "1/3"'
+        )
     return exact
 
 
@@ -106,12 +131,30 @@ def text(name: str, value: Any) -> str:
     """`value` as a plain str. Raises ParameterError."""
     if not isinstance(value, str):
         raise ParameterError(f"{name} must be a text, not a {type(value).__name__}")
-    return str(value)
+    return str.__str__(value)
+
+
+def octets(name: str, value: Any, size: int | None = None) -> bytes:
+    """`value` as bytes, `size` of them if that is given. Raises ParameterError."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ParameterError(f"{name} must be bytes, not a {type(value).__name__}")
+    data = bytes(value)
+    if size is not None and len(data) != size:
+        raise ParameterError(f"{name} must be {size} bytes long, not {len(data)}")
+    return data
+
+
+def instance(name: str, value: Any, kind: type[_Kind]) -> _Kind:
+    """`value` if it is of that class. Raises ParameterError, which names both."""
+    if not isinstance(value, kind):
+        raise ParameterError(f"{name} must be a {kind.__name__}, not a {type(value).__name__}")
+    return value
 
 
 def choice(name: str, value: Any, options: Sequence[_Text]) -> _Text:
     """The option that `value` is, as the plain text it is listed as. Raises ParameterError."""
-    found = next((o for o in options if isinstance(value, str) and o == value), None)
+    plain = str.__str__(value) if isinstance(value, str) else None
+    found = next((o for o in options if o == plain), None)
     if found is None:
         raise ParameterError(f"{name} must be one of {', '.join(options)}")
     return found
@@ -124,13 +167,28 @@ def _float(name: str, what: str, value: Any) -> float:
         return float(value)
     except OverflowError:
         return -math.inf if value < 0 else math.inf
-    except ValueError:  # Decimal's signalling NaN, which cannot even be compared
+    except Exception:  # noqa: BLE001 - Decimal's signalling NaN, or whatever the caller's own __float__ raises
         return math.nan
+
+
+def _as_printed(value: Any) -> Fraction | None:
+    """None for what prints as no fraction. Of a Rational the two integers are asked for: its text
+    may be longer than Python will write."""
+    try:
+        if isinstance(value, numbers.Rational):
+            return Fraction(int(value.numerator), int(value.denominator))
+        printed = str(value).strip()
+    except Exception:  # noqa: BLE001 - the caller's own class, which may raise whatever it likes
+        return None
+    return Fraction(printed) if _FRACTION.fullmatch(printed) else None
 
 
 def is_duration(value: Any) -> bool:
     """numpy registers its timedelta64 as an integer, which no length of time is."""
-    return getattr(getattr(value, "dtype", None), "kind", "") == "m"
+    try:
+        return bool(getattr(getattr(value, "dtype", None), "kind", "") == "m")
+    except Exception:  # noqa: BLE001 - a property of the caller's own class
+        return False
 
 
 def _is_real(value: Any) -> bool:

@@ -40,6 +40,8 @@ _KEPT = (
 MAX_LENGTH = 1 << 32
 MAX_FIELDS = 1 << 10
 MAX_NAME = 255
+TENSOR_SIZE, MAX_TENSORS = 16, 1 << 13
+"""Bytes of a digest in a plan's structure, and of how many entries it may be."""
 
 
 def _set(frozen: object, **values: object) -> None:

@@ -152,7 +152,9 @@ class Client(NonCopyable):
 
         Raises InputError or RangeError, naming field and index, before anything is masked.
         """
-        encoded = records.encode(self.plan.schema, values, weight, self._randomness)
+        encoded = records.encode(
+            self.plan.schema, values, weight, self._randomness, self.plan.structure
+        )
         self.machine.set_input(encoded.vector, payload_digest)
         self.clipped = encoded.clipped
 

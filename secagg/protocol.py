@@ -12,8 +12,10 @@ from secagg.crypto import labels
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
-from secagg.types import Adversary, PartyId, Randomness, Seed, Threat, smallest_sum
-from secagg.wire.header import SUITE, VERSION
+from secagg.suite import SUITE_1, Suite
+from secagg.threat import Threat
+from secagg.types import Adversary, PartyId, Randomness, Seed, smallest_sum
+from secagg.wire.header import VERSION
 
 
 class Params(Protocol):
@@ -75,6 +77,7 @@ class Session:
     nonce: 16 bytes, routing only. plan_digest, payload_digest: 32 bytes, bound by the offer.
     committee: the servers, where there are several. batch: which sum of the committee's epoch; its
     clients neither know nor bind it. corrupted: how many clients may collude, by the plan.
+    suite: what its messages are made of.
     """
 
     nonce: bytes
@@ -85,6 +88,7 @@ class Session:
     committee: Committee | None = None
     batch: int = 0
     corrupted: int = 0
+    suite: Suite = SUITE_1
 
     def check_smallest_sum(self) -> None:
         """For a machine of a protocol with a threat model, before it is one: no sum of so few
@@ -108,7 +112,7 @@ class Session:
             labels.OFFER,
             protocol.encode("ascii"),
             VERSION,
-            SUITE,
+            self.suite.number,
             self.plan_digest,
             self.payload_digest,
             self.committee.digest if self.committee else b"",

@@ -7,7 +7,7 @@ there are ring elements only. The weight and the count travel inside the vector,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,12 +19,12 @@ from secagg.fields import CLIPPED, FixedPoint, Integer, Schema, Slot
 from secagg.layout import Lane, RingVector
 from secagg.quantize import CHUNK, as_array, brought, dequantize, flatten, quantize_into
 from secagg.ring import Ring
+from secagg.structure import check_same, checked, floats
 from secagg.types import Randomness
 
 Values: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike]
-"""One field: an array of any shape, or a mapping of arrays, flattened in its own order."""
-
-_FEW = 20
+"""One field: an array of any shape, or a mapping of arrays, in the order of the plan's
+structure."""
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -55,22 +55,28 @@ class Decoded:
 
 
 def encode(
-    schema: Schema, values: Mapping[str, Values], weight: int, randomness: Randomness
+    schema: Schema,
+    values: Mapping[str, Values],
+    weight: int,
+    randomness: Randomness,
+    structure: Sequence[bytes] = (),
 ) -> Encoded:
     """A client's ring vector: every field, its weight if the schema has weights, its counts.
 
     values: exactly the fields of schema.given: the lane `clipped` is filled in here. A fixed-point
     field takes what `quantize` takes and is multiplied by the weight after rounding; an integer
     field takes integer dtypes only and is not weighted. weight: an integer 1 to schema.max_weight.
+    structure: the plan's; the fields that it is of, and no others, are given as mappings.
 
-    Raises InputError for missing or extra fields and wrong kinds or sizes, RangeError for a value
-    or weight outside its range; both before anything is sent. Two clients that pass mappings must
-    order them alike: nothing on the wire could tell (see Structure).
+    Raises InputError for missing or extra fields, wrong kinds or sizes, and entries that are not
+    those of the structure; RangeError for a value or weight outside its range; all before anything
+    is sent.
     """
     if schema.counts_clipped and CLIPPED in values:
         raise InputError(f"leave out {CLIPPED!r}: what is clipped is counted here")
-    _check_same("fields", [name for name, _ in schema.given], values)
+    check_same("fields", [name for name, _ in schema.given], values)
     weight = _check_weight(weight, schema.max_weight)
+    values = checked(schema.given, values, structure)
     vector = schema.layout.zeros()
     clipped = {}
     for (name, field), slot in zip(schema.given, schema.slots, strict=False):
@@ -167,91 +173,6 @@ def _reals(part: Lane, ring: Ring, step: float, weight: int) -> tuple[Int64s, Fl
     return levels, sums, means
 
 
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """Names, shapes and dtypes of a mapping of float arrays: a model's state dict, say.
-
-    Made once, from the model that everybody starts from, and used by every client and by the
-    server: it fixes the order of the elements whatever the order of a client's mapping.
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[np.dtype[Any], ...]
-
-    @classmethod
-    def of(cls, mapping: Mapping[str, Any]) -> Structure:
-        """In the mapping's order. Arrays, nested lists, or tensors that numpy can read.
-
-        Integer and boolean entries are refused with InputError, torch's num_batches_tracked among
-        them: clipping and averaging would silently ruin a counter. Leave such entries out, or sum
-        them in an Integer field. A scalar float is an entry of shape ().
-        """
-        arrays = {str(name): _entry(value, str(name)) for name, value in mapping.items()}
-        return cls(
-            tuple(arrays),
-            tuple(array.shape for array in arrays.values()),
-            tuple(array.dtype for array in arrays.values()),
-        )
-
-    @property
-    def length(self) -> int:
-        """Elements of all entries together, and so of the field that takes them."""
-        return sum(_size(shape) for shape in self.shapes)
-
-    def flatten(self, mapping: Mapping[str, Any]) -> npt.NDArray[Any]:
-        """All entries in the structure's order, in the narrowest dtype that holds those of all.
-
-        A model of float32 alone stays float32: a value at a bound is then still told from one
-        beyond (see `quantize`). Raises InputError for other names or shapes.
-        """
-        _check_same("entries", self.names, mapping)
-        arrays = [np.empty(0, np.float16)]
-        for name, shape in zip(self.names, self.shapes, strict=True):
-            array = _entry(mapping[name], name)
-            if array.shape != shape:
-                raise InputError(f"entry {name!r} takes shape {shape}, and {array.shape} was given")
-            arrays.append(array.reshape(-1))
-        return np.concatenate(arrays)
-
-    def unflatten(self, vector: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
-        """The mapping back, with shapes and dtypes restored: fresh arrays.
-
-        Raises InputError for another length and RangeError where an element exceeds its entry's
-        dtype, as a sum of float16 entries may.
-        """
-        flat = flatten(vector, self.length, "the vector")
-        arrays = {}
-        start = 0
-        for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
-            size = _size(shape)
-            arrays[name] = _cast(flat[start : start + size], dtype, name).reshape(shape)
-            start += size
-        return arrays
-
-
-def _check_same(what: str, expected: Iterable[str], given: Any) -> None:
-    """Names those that are missing. What is given besides is counted only: where a vector stands
-    in the place of a mapping, or keys are data, its names are somebody's values."""
-    if not hasattr(given, "keys"):  # a data frame is no Mapping, and has named columns all the same
-        raise InputError(
-            f"{what} are given by name, as in {{'update': array}}, and not as a "
-            f"{type(given).__name__}"
-        )
-    names, expected = set(given.keys()), set(expected)
-    missing, unknown = sorted(expected - names), len(names - expected)
-    if missing or unknown:
-        said = [f"missing {what}: {_listed(missing)}"] if missing else []
-        said += [f"unknown {what}: {unknown} of those given"] if unknown else []
-        raise InputError(f"{'; '.join(said)}; to be given are exactly {_listed(sorted(expected))}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first of a model's thousand entries tell enough."""
-    more = f", and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return (", ".join(map(repr, names[:_FEW])) or "none") + more
-
-
 def _check_weight(weight: int, limit: int) -> int:
     # bool is an int to Python, and True as a weight is a slip
     if isinstance(weight, bool) or not isinstance(weight, (int, np.integer)):
@@ -270,7 +191,7 @@ def _in_order(
 ) -> npt.NDArray[Any]:
     """§5.7: one entry after the other. Entries are told by place: their names are the caller's."""
     arrays = [
-        brought(_floats(value, f"entry {place} of field {name!r}"), field.clip).reshape(-1)
+        brought(floats(value, f"entry {place} of field {name!r}"), field.clip).reshape(-1)
         for place, value in enumerate(entries.values())
     ]
     with np.errstate(over="ignore"):  # a huge longdouble turns infinite; quantize refuses
@@ -331,29 +252,3 @@ def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:
             f"{schema.max_weight} can have; the sum is withheld"
         )
     return total
-
-
-def _entry(value: Any, name: str) -> npt.NDArray[Any]:
-    return _floats(value, f"entry {name!r}")
-
-
-def _floats(value: Any, what: str) -> npt.NDArray[Any]:
-    array = as_array(value, what)
-    if array.dtype.kind != "f":
-        raise InputError(
-            f"{what} is {array.dtype.name}: only floats are averaged; "
-            "leave it out, or sum it in an Integer field"
-        )
-    return array
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
-
-
-def _cast(flat: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
-    try:
-        with np.errstate(over="raise"):
-            return flat.astype(dtype)
-    except FloatingPointError:
-        raise RangeError(f"entry {name!r}: an element is beyond the range of {dtype}") from None

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
-from secagg.types import MAX_CLIENTS, Threat
+from secagg.threat import Threat
+from secagg.types import MAX_CLIENTS
 
 _MORE_CLIENTS = 1000
 """How far to look: a cohort much larger than the one that was asked about is no help."""
@@ -33,12 +35,14 @@ def remedy(threat: Threat, fits: Callable[[Threat], bool]) -> str:
 
 def _changes(threat: Threat, fits: Callable[[Threat], bool]) -> Iterator[str]:
     n = threat.clients
-    for name, planned in (("dropout", threat.dropped), ("corrupt", threat.corrupted)):
+    planned = {"dropout": threat.dropped, "corrupt": threat.corrupted, "liars": threat.liars}
+    for name, count in planned.items():
         refused = partial(_refused, threat, fits, name)
-        fitting = bisect_left(range(planned), True, key=refused)
+        fitting = bisect_left(range(count), True, key=refused)
         if fitting:
-            yield f"{name}={Fraction(fitting - 1, n)}"
-    larger = range(n + 1, min(n + _MORE_CLIENTS, MAX_CLIENTS) + 1)
+            yield f"{name}={_said(threat, name, fitting - 1)}"
+    most = min(n + _MORE_CLIENTS, threat.roster or MAX_CLIENTS, MAX_CLIENTS)
+    larger = range(n + 1, most + 1)
     clients = next((c for c in larger if fits(replace(threat, clients=c))), None)
     if clients is not None:
         yield f"clients={clients}"
@@ -49,7 +53,12 @@ def _refused(threat: Threat, fits: Callable[[Threat], bool], name: str, count: i
 
 
 def _with(threat: Threat, name: str, count: int) -> Threat:
-    fraction = Fraction(count, threat.clients)
-    if name == "dropout":
-        return replace(threat, dropout=fraction)
-    return replace(threat, corrupt=fraction)
+    said: Any = {name: _said(threat, name, count)}
+    return replace(threat, **said)
+
+
+def _said(threat: Threat, name: str, count: int) -> Fraction | int:
+    """So many clients, as the argument of that name says it."""
+    if name == "liars":
+        return count
+    return Fraction(count, threat.population if name == "corrupt" else threat.clients)

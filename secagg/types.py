@@ -1,14 +1,11 @@
-"""Names that every layer shares: parties, sessions, secrets, faults, threats."""
+"""Names that every layer shares: parties, sessions, secrets, faults."""
 
 from __future__ import annotations
 
 import enum
 import hmac
-import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal, NewType, NoReturn, SupportsIndex, TypeAlias
 
 PartyId = NewType("PartyId", int)
@@ -38,6 +35,8 @@ def smallest_sum(corrupted: int) -> int:
 
 MAX_CLIENTS = 1 << 20
 """More clients than any published parameter table; bounds what a peer can make us allocate."""
+MAX_ROSTER = (1 << 32) - 1
+"""Of those a round's clients may be chosen from: no table is ever made of them."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Adversary = Literal["semi-honest", "active"]
@@ -163,33 +162,3 @@ class AbortReason(enum.Enum):
 
 _ABORT_CODES = {reason: code for code, reason in enumerate(AbortReason, start=1)}
 _FAULT_CODES = {fault: code for code, fault in enumerate(Fault, start=1)}
-
-
-@dataclass(frozen=True, slots=True)
-class Threat:
-    """What a plan must withstand.
-
-    corrupt and dropout are exact: 0.1 means 1/10. `corrupted` and `dropped` are absolute numbers
-    of clients, rounded up: a tenth of nine is one client, not none. They are fixed when the plan is
-    made and not scaled down when fewer clients come (corrupt clients never drop). servers: how many
-    there are, of whom all but one may collude. direct: clients hold a link to each of several
-    servers, and not to the leader alone.
-    """
-
-    clients: int
-    corrupt: Fraction
-    dropout: Fraction
-    adversary: Adversary = "semi-honest"
-    min_clients: int | None = None
-    servers: int = 1
-    direct: bool = False
-
-    @property
-    def corrupted(self) -> int:
-        """A = ceil(corrupt n)."""
-        return math.ceil(self.corrupt * self.clients)
-
-    @property
-    def dropped(self) -> int:
-        """D = ceil(dropout n), every client lost before its last answer, whatever the phase."""
-        return math.ceil(self.dropout * self.clients)

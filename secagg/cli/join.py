@@ -125,7 +125,13 @@ class _Joining:
         """With a plan that is known beforehand, an input that does not fit it meets no server."""
         if self.plan is not None:
             given = self._given(self.plan)
-            records.encode(self.plan.schema, given.fields, given.weight, system_randomness)
+            records.encode(
+                self.plan.schema,
+                given.fields,
+                given.weight,
+                system_randomness,
+                self.plan.structure,
+            )
 
     async def run(self) -> None:
         rounds = ClientRounds(Consent(self.plan, self.digest), patience=self.patience)

@@ -16,6 +16,7 @@ from secagg.types import Buffer, Seed
 PREFIX = b"secagg/v1/"
 
 PLAN = PREFIX + b"plan"
+TENSOR = PREFIX + b"tensor"
 PAYLOAD = PREFIX + b"payload"
 OFFER = PREFIX + b"offer"
 SESSION = PREFIX + b"session"

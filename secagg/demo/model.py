@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from secagg.records import Structure
+from secagg.structure import Structure
 
 INPUTS, HIDDEN, CLASSES = 64, 32, 10
 

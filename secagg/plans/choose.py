@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from secagg import registry
-from secagg.arguments import flag, text
+from secagg.arguments import flag, instance, ratio, text
 from secagg.errors import ParameterError
 from secagg.fields import Field, Schema
 from secagg.layout import Layout
 from secagg.plans.explain import client_seconds
 from secagg.plans.plan import Plan
-from secagg.plans.threat import Exact, threat_of, with_servers
 from secagg.protocol import Infeasible, Params, ProtocolInfo
-from secagg.types import Adversary, Threat
+from secagg.threat import Threat
+from secagg.types import Adversary
+
+if TYPE_CHECKING:
+    from secagg.structure import Structure
+
+Exact: TypeAlias = int | float | str | Fraction | Decimal
+"""A fraction, taken as the decimal it prints as: 0.1 is 1/10, not the nearest binary float."""
 
 
 def plan(
@@ -29,6 +38,9 @@ def plan(
     servers: int = 1,
     direct: bool = False,
     clipped: bool = False,
+    roster: int | None = None,
+    liars: int = 0,
+    structure: Structure | Mapping[str, Structure] | None = None,
 ) -> Plan:
     """A plan that withstands the threat, or the one of the protocol that is named.
 
@@ -39,7 +51,11 @@ def plan(
     hold shares, of whom one is trusted by each client, whichever that is; with one there are no
     shares. direct: clients reach each of several servers themselves. clipped: adds a lane of that
     name, in which every client says how many of its elements it has clipped; their total is
-    revealed with the sums.
+    revealed with the sums. roster: of how many a round's clients are chosen, where that is more
+    than take part: `corrupt` is a fraction of these. liars: how many clients may answer wrongly,
+    besides those that drop, and the sum still is had. structure: of the fields that clients give as
+    named arrays, such as `Structure.of(model)`: by field, or of the only one; a client of another
+    model then refuses.
 
     With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
     and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
@@ -50,15 +66,24 @@ def plan(
     Raises ParameterError with the rule that cannot be met, and what would do instead;
     HeadroomError with the proof that a sum could wrap.
     """
-    threat = threat_of(clients, corrupt, dropout, adversary, min_clients)
-    threat = with_servers(threat, servers, direct)
+    threat = Threat(
+        clients,
+        ratio("corrupt", corrupt),
+        ratio("dropout", dropout),
+        adversary,
+        min_clients,
+        servers,
+        direct,
+        liars,
+        roster,
+    )
     schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
     if protocol is None:
         name, params = _chosen(threat, schema.layout)
     else:
         name = text("protocol", protocol)
         params = _feasible(registry.load(name), threat)
-    return Plan(threat, schema, name, params)
+    return Plan(threat, schema, name, params, _digests(structure, schema))
 
 
 def _feasible(info: ProtocolInfo, threat: Threat) -> Params:
@@ -92,3 +117,26 @@ def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
         raise ParameterError(f"no protocol withstands this: {why}")
     rank, params = min(offers, key=lambda offer: offer[0])
     return rank[-1], params
+
+
+def _digests(structure: Any, schema: Schema) -> tuple[bytes, ...]:
+    if structure is None:
+        return ()
+    from secagg.structure import Structure  # it reads arrays, and so loads the compiler
+
+    if isinstance(structure, Structure):
+        if len(schema.given) != 1:
+            raise ParameterError(
+                f"the plan has {len(schema.given)} fields: say of which one the structure is, as "
+                "in {'update': structure}"
+            )
+        structure = {schema.given[0][0]: structure}
+    named = dict(structure) if isinstance(structure, Mapping) else {}
+    if not named or not set(named) <= {name for name, _ in schema.given}:
+        raise ParameterError("structure is of one or more of the plan's fields, by their names")
+    digests: tuple[bytes, ...] = ()
+    for name, field in schema.given:
+        if name in named:
+            one = instance(f"the structure of field {name!r}", named[name], Structure)
+            digests += one.digests(name, field, len(digests))
+    return digests

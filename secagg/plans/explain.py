@@ -13,7 +13,8 @@ from decimal import ROUND_UP, Context, Decimal
 from secagg import registry
 from secagg.fields import CLIPPED, Field, FixedPoint, Schema
 from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
-from secagg.types import Adversary, Threat
+from secagg.threat import Threat
+from secagg.types import Adversary
 
 MASK_BYTES_PER_SECOND = 1e10
 AGREEMENTS_PER_SECOND = 15_000
@@ -175,11 +176,21 @@ def _who_may_collude(info: ProtocolInfo, threat: Threat) -> str:
     if threat.servers > 1:
         return (
             f"any {threat.servers - 1} of the {threat.servers} servers, with each other and with "
-            f"{threat.corrupted} of the clients ({threat.adversary})."
+            f"{threat.corrupted} of the clients ({threat.adversary}). {_among(threat)}"
         )
     return (
         f"{threat.corrupted} of the clients, with each other and with {_MEANING[threat.adversary]} "
-        f"({threat.adversary})."
+        f"({threat.adversary}). {_among(threat)}"
+    )
+
+
+def _among(threat: Threat) -> str:
+    """Whoever picks a round's clients may pick the corrupt ones (specs/01-wire.md §4.6)."""
+    if threat.roster is not None:
+        return f"They are counted among all {threat.roster} of whom a round's clients are chosen."
+    return (
+        f"That is an assumption about the {threat.clients} who take part: where they are chosen "
+        "from more, plan with roster=, the number of all who may be."
     )
 
 

@@ -7,24 +7,26 @@ it was chosen here (plans.choose) or came from a peer (specs/01-wire.md §4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from secagg import registry
+from secagg.arguments import instance, octets, text
 from secagg.committee import Committee
 from secagg.crypto import labels
-from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion, WireError
-from secagg.fields import FixedPoint, Schema
+from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion
+from secagg.fields import MAX_TENSORS, TENSOR_SIZE, FixedPoint, Schema
 from secagg.layout import Layout
 from secagg.plans.explain import expansion, explanation
-from secagg.plans.threat import threat_of, with_servers
+from secagg.plans.sections import Sections
 from secagg.protocol import Cost, Params, ProtocolInfo, Session
-from secagg.types import ADVERSARIES, Buffer, Threat
+from secagg.suite import SUITE_1, Suite, known
+from secagg.threat import Threat
+from secagg.types import Buffer
 from secagg.wire.codec import Reader, Writer
-from secagg.wire.schema import read_schema, write_schema
+from secagg.wire.frame import DIGEST_SIZE
 
-VERSION, SUITE = 1, 1
+VERSION = 2
 
 MAX_ENCODED = 1 << 19
 """Above the largest schema of 1024 fields with names of 255 characters (some 280 KB)."""
@@ -33,35 +35,52 @@ PARAMETERS_ONLY = "parameters only"
 """How a guarantee begins where the protocol has parameters for the threat but no machines yet."""
 
 _MAX_NAME = 64
-_MAX_PARAMS = 1 << 10
 
 
 @dataclass(frozen=True)
 class Plan:
     """A checked agreement: parameters that obey every rule of their protocol under this threat.
 
-    Raises ParameterError with the rule that they break.
+    structure: of the fields that clients give as named arrays, 16 bytes for each of these in order
+    (`secagg.structure`). suite: what messages are made of.
+    Raises ParameterError with the rule that is broken.
     """
 
     threat: Threat
     schema: Schema
     protocol: str
     params: Params
+    structure: tuple[bytes, ...] = ()
+    suite: Suite = SUITE_1
 
     def __post_init__(self) -> None:
-        if not self.threat.clients == self.schema.clients == self.params.clients:
+        instance("threat", self.threat, Threat)
+        instance("schema", self.schema, Schema)
+        instance("suite", self.suite, Suite)
+        self._check_structure()
+        clients = getattr(self.params, "clients", "unknown")
+        if not self.threat.clients == self.schema.clients == clients:
             raise ParameterError(
                 f"threat, schema and parameters are for {self.threat.clients}, "
-                f"{self.schema.clients} and {self.params.clients} clients"
+                f"{self.schema.clients} and {clients} clients"
             )
         broken = self.info.check(self.threat, self.params)
         if broken is not None:
             raise ParameterError(f"{self.protocol}: {broken}")
 
+    def _check_structure(self) -> None:
+        digests = instance("structure", self.structure, tuple)
+        if len(digests) > MAX_TENSORS:
+            raise ParameterError(
+                f"a structure has at most {MAX_TENSORS} entries, not {len(digests)}: join some"
+            )
+        for digest in digests:
+            octets("the digest of an entry", digest, TENSOR_SIZE)
+
     @property
     def info(self) -> ProtocolInfo:
         """The plan's protocol; ParameterError where it is not installed."""
-        return registry.load(self.protocol)
+        return registry.load(text("protocol", self.protocol))
 
     @property
     def layout(self) -> Layout:
@@ -111,13 +130,10 @@ class Plan:
 
     def encode(self) -> bytes:
         """The canonical bytes (specs/01-wire.md §4)."""
-        threat = self.threat
-        writer = Writer().u8(VERSION).u8(SUITE).prefixed(self.protocol.encode("ascii"))
-        writer.u32(threat.clients)
-        for fraction in (threat.corrupt, threat.dropout):
-            writer.u32(fraction.numerator).u32(fraction.denominator)
-        writer.u8(ADVERSARIES.index(threat.adversary)).u32(threat.min_clients or 0)
-        return write_schema(writer, self.schema).prefixed(self.params.encode()).finish()
+        writer = Writer().u8(VERSION).u8(self.suite.number)
+        writer.prefixed(self.protocol.encode("ascii"))
+        parts = Sections(self.threat, self.schema, self.params.encode(), self.structure)
+        return parts.write(writer).finish()
 
     @classmethod
     def decode(
@@ -130,24 +146,23 @@ class Plan:
         Raises WireError for bad grammar, ParameterError for a rule that is broken, PolicyRefused
         for an unprotected protocol.
         """
+        data = octets("a plan", data)
         if len(data) > limit:
             raise TooLarge(f"a plan of {len(data)} bytes, and the limit is {limit}")
         reader = Reader(data)
-        _read_version(reader)
+        suite = _read_version(reader)
         protocol = reader.prefixed(_MAX_NAME, "protocol").decode("latin-1")
-        threat = _read_threat(reader)
-        schema = read_schema(reader, threat.clients)
-        encoded = reader.prefixed(_MAX_PARAMS, "parameters")
-        reader.finish()
+        parts = Sections.read(reader)
         info = registry.load(protocol)
-        params = info.decode_params(encoded)
+        params = info.decode_params(parts.parameters)
         if not info.threat_models and not allow_unprotected:
             raise PolicyRefused(
                 f"the plan's protocol {protocol} protects against nobody: pin the plan, and pass "
                 "allow_unprotected=True, if that is what you want"
             )
-        threat = with_servers(threat, params.servers, params.direct)
-        return cls(threat, schema, protocol, params)
+        # not written into a plan's threat: its parameters say them
+        threat = replace(parts.threat, servers=params.servers, direct=params.direct)
+        return cls(threat, parts.schema, protocol, params, parts.structure, suite)
 
     def digest(self) -> bytes:
         """32 bytes that bind everything above; what two sides compare, pin and sign."""
@@ -171,14 +186,15 @@ class Plan:
                 "run under one: this plan is for reading"
             )
         return Session(
-            nonce,
+            octets("nonce", nonce),
             self.digest(),
-            payload_digest,
+            octets("payload_digest", payload_digest, DIGEST_SIZE),
             self.params,
             self.layout,
             committee,
             batch,
             self.threat.corrupted,
+            self.suite,
         )
 
     def explain(self) -> str:
@@ -187,30 +203,8 @@ class Plan:
         return "\n".join([*lines, f"Digest of this plan: {self.digest().hex()}"])
 
 
-def _read_version(reader: Reader) -> None:
+def _read_version(reader: Reader) -> Suite:
     version, suite = reader.u8("version"), reader.u8("suite")
-    if (version, suite) != (VERSION, SUITE):
-        raise UnknownVersion(
-            f"a plan of version {version}, suite {suite}; this code speaks version {VERSION}, "
-            f"suite {SUITE}"
-        )
-
-
-def _read_threat(reader: Reader) -> Threat:
-    clients = reader.u32("clients")
-    corrupt, dropout = _read_fraction(reader, "corrupt"), _read_fraction(reader, "dropout")
-    adversary = reader.u8("adversary")
-    if adversary >= len(ADVERSARIES):
-        raise WireError(f"adversary {adversary} is unknown")
-    min_clients = reader.u32("min_clients")
-    return threat_of(clients, corrupt, dropout, ADVERSARIES[adversary], min_clients or None)
-
-
-def _read_fraction(reader: Reader, what: str) -> Fraction:
-    numerator, denominator = reader.u32(what), reader.u32(what)
-    if denominator == 0:
-        raise WireError(f"{what} has the denominator 0")
-    fraction = Fraction(numerator, denominator)
-    if fraction.denominator != denominator:
-        raise WireError(f"{what} is not in lowest terms")
-    return fraction
+    if version != VERSION:
+        raise UnknownVersion(f"a plan of version {version}; this code speaks version {VERSION}")
+    return known(suite, "a plan")

@@ -142,7 +142,13 @@ class MeteredClient(party.Client):
         self._due = False
         given = self._desk.input_of(self._me)
         with self.meter.running(self._now), naming(self._me):
-            encoded = records.encode(self.plan.schema, given.fields, given.weight, self._randomness)
+            encoded = records.encode(
+                self.plan.schema,
+                given.fields,
+                given.weight,
+                self._randomness,
+                self.plan.structure,
+            )
             self.machine.set_input(encoded.vector, self._task)
             messages = super().outgoing()
         if messages:

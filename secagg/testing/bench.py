@@ -25,7 +25,8 @@ from secagg.testing.network import (
     plain_sum,
     server_keys,
 )
-from secagg.types import PartyId, Threat
+from secagg.threat import Threat
+from secagg.types import PartyId
 from secagg.wire.header import HEADER_SIZE
 
 THREATS = (

@@ -30,13 +30,13 @@ from secagg.testing.bench import (
     same,
 )
 from secagg.testing.network import Act, Carried, Network, Schedule
-from secagg.types import SERVER, AbortReason, PartyId, Threat
+from secagg.threat import Threat
+from secagg.types import SERVER, AbortReason, PartyId
 
 
 def check_protocol(info: ProtocolInfo, *, threat: Threat | None = None) -> None:
-    """Raises ConformanceError, naming the rule, unless machines of this protocol behave.
-
-    Anything but a SecAggError that leaves a machine is passed on as it is.
+    """Raises ConformanceError, naming the rule, unless machines of this protocol behave. Anything
+    but a SecAggError that leaves a machine is passed on as it is.
 
     threat: what to ask parameters for; by default the first of a few small ones that is feasible.
     It must leave room for at least one dropout. Runs some hundred sessions of a few clients.

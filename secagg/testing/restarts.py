@@ -23,10 +23,10 @@ from secagg.errors import Aborted, LocalProtocolError, StorageError
 from secagg.mask import add_streams
 from secagg.protocol import Session
 from secagg.sansio import ClientMachine, Machine, Need, Outgoing, ServerMachine
+from secagg.suite import SUITE_1
 from secagg.testing.bench import SEED, Bench, demand, demand_raises, same
 from secagg.testing.network import Act, Carried, Network, Schedule, counter_randomness
 from secagg.types import SERVER, PartyId, Randomness
-from secagg.wire.header import SUITE
 
 Rows = Mapping[bytes, bytes]
 When = Callable[[PartyId, int], bool]
@@ -264,7 +264,7 @@ def _fresh(bench: Bench, party: PartyId) -> Machine:
 
 
 def _resumes(bench: Bench) -> bool:
-    return bench.info.server is not None and bench.info.resumes(SUITE)
+    return bench.info.server is not None and bench.info.resumes(SUITE_1.number)
 
 
 def _schedules(bench: Bench) -> Iterator[Schedule]:

@@ -65,6 +65,20 @@ class Reader:
         """Bytes behind a u32 length of at most `limit`."""
         return self.fixed(self.count(limit, f"length of {what}"), what)
 
+    def within(self, limit: int, what: str) -> Reader:
+        """The same as a reader of its own, to be finished by itself; its offsets go on counting
+        from the beginning of the whole."""
+        size = self.count(limit, f"length of {what}")
+        start = self._at
+        self.take(size, what)
+        inner = Reader(self._data[: self._at])
+        inner._at = start
+        return inner
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.fixed(self.remaining, "rest")
+
     def bitmap(self, size: int, what: str) -> frozenset[int]:
         """A set of integers below `size`: ceil(size/8) bytes, least significant bit first."""
         raw = self.take((size + 7) // 8, what)

@@ -9,11 +9,10 @@ sender: the sender is whom the transport authenticated.
 from __future__ import annotations
 
 from secagg.errors import UnknownVersion
+from secagg.suite import SUITE_1, Suite
 from secagg.wire.codec import Reader, Writer
 
 VERSION = 1
-SUITE = 1
-"""X25519, HKDF-SHA256, AES-256-GCM, AES-256-CTR, SHA-256; no signatures, no roster."""
 
 DIGEST_SIZE = 32
 HEADER_SIZE = 3 + DIGEST_SIZE
@@ -21,16 +20,18 @@ TAG_AT = 2
 """Where a message of any length says which of its protocol's messages it is."""
 
 
-def write_header(tag: int, binding: bytes) -> Writer:
-    """A writer behind the 35 bytes of a header. binding: 32 bytes (specs/01-wire.md §2)."""
-    return Writer().u8(VERSION).u8(SUITE).u8(tag).raw(binding)
+def write_header(tag: int, binding: bytes, suite: Suite = SUITE_1) -> Writer:
+    """A writer behind the 35 bytes of a header. binding: 32 bytes (specs/01-wire.md §3). suite: the
+    session's."""
+    return Writer().u8(VERSION).u8(suite.number).u8(tag).raw(binding)
 
 
-def read_header(reader: Reader) -> tuple[int, bytes]:
-    """The tag and the binding; raises UnknownVersion, naming what this code speaks."""
-    version, suite = reader.u8("version"), reader.u8("suite")
-    if (version, suite) != (VERSION, SUITE):
+def read_header(reader: Reader, suite: Suite = SUITE_1) -> tuple[int, bytes]:
+    """The tag and the binding; raises UnknownVersion, naming what a session of `suite` speaks."""
+    version, number = reader.u8("version"), reader.u8("suite")
+    if (version, number) != (VERSION, suite.number):
         raise UnknownVersion(
-            f"version {version}, suite {suite}: this code speaks version {VERSION}, suite {SUITE}"
+            f"version {version}, suite {number}: this code speaks version {VERSION}, suite "
+            f"{suite.number}"
         )
     return reader.u8("tag"), reader.fixed(DIGEST_SIZE, "binding")

@@ -107,6 +107,10 @@ class Cursor:
         self.at += size
         return self.data[self.at - size : self.at]
 
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
     def int(self, size: int) -> int:
         return int.from_bytes(self.take(size), "big")
 
@@ -431,54 +435,110 @@ class Plan:
     params: list[int]
     digest: bytes
     corrupted: int
+    structure: list[bytes]
+
+
+SECTIONS = {1: 17, 2: 16, 3: 2**19, 4: 2**10, 6: 2**17}
+"""number -> limit of its body"""
+
+
+def parse_sections(cursor: Cursor) -> dict[int, bytes]:
+    """01-wire.md §4.1 and §4.2: all of them, before any body is read."""
+    bodies: dict[int, bytes] = {}
+    while cursor.left or 4 not in bodies:
+        number = cursor.int(1)
+        if number not in SECTIONS:
+            raise Refused("BadTag")
+        if number <= max(bodies, default=0) or {1, 2, 3, 4} & set(range(number)) - set(bodies):
+            raise Refused("WireError")
+        bodies[number] = cursor.prefixed(SECTIONS[number])
+    return bodies
+
+
+def parse_threat(body: bytes) -> tuple[int, Fraction, bool, int]:
+    cursor = Cursor(body)
+    clients, corrupt = cursor.int(4), _fraction(cursor)
+    active, roster = cursor.int(1), cursor.int(4)
+    cursor.end()
+    if active > 1:
+        raise Refused("WireError")
+    return clients, corrupt, bool(active), roster
+
+
+def parse_liveness(body: bytes) -> tuple[Fraction, int, int]:
+    cursor = Cursor(body)
+    parsed = _fraction(cursor), cursor.int(4), cursor.int(4)
+    cursor.end()
+    return parsed
+
+
+def parse_structure(body: bytes | None) -> list[bytes]:
+    if body is None:
+        return []
+    if not body:
+        raise Refused("WireError")
+    cursor, digests = Cursor(body), []
+    while cursor.left:
+        digests.append(cursor.take(16))
+    return digests
+
+
+def tensor(place: int, field: str, name: str, shape: Sequence[int], dtype: str) -> bytes:
+    """01-wire.md §4.9"""
+    sizes = b"".join(u32(size) for size in shape)
+    return H("tensor", place, field.encode(), name.encode(), sizes, dtype.encode())[:16]
 
 
 def parse_plan(data: bytes, pinned: bool = False) -> Plan:
+    if len(data) > 2**19:
+        raise Refused("TooLarge")
     cursor = Cursor(data)
-    if (cursor.int(1), cursor.int(1)) != (1, 1):
+    if (cursor.int(1), cursor.int(1)) != (2, 1):
         raise Refused("UnknownVersion")
-    protocol = cursor.prefixed(64).decode()
-    clients = cursor.int(4)
-    corrupt, dropout = _fraction(cursor), _fraction(cursor)
-    active, asked = cursor.int(1), cursor.int(4)
-    if active > 1:
-        raise Refused("WireError")
+    protocol = cursor.prefixed(64).decode("latin-1")
+    bodies = parse_sections(cursor)
+    clients, corrupt, active, roster = parse_threat(bodies[1])
+    dropout, liars, asked = parse_liveness(bodies[2])
     if not 1 <= clients <= 2**20 or max(corrupt, dropout) >= 1 or asked > clients:
         raise Refused("ParameterError")
-    schema = parse_schema(cursor, clients)
-    encoded = cursor.prefixed(1024)
-    cursor.end()
-    corrupted, dropped = whole(corrupt, clients), whole(dropout, clients)
-    params = [int.from_bytes(encoded[i : i + 4], "big") for i in range(0, len(encoded), 4)]
+    if not clients <= roster or liars > clients:
+        raise Refused("ParameterError")
+    fields = Cursor(bodies[3])
+    schema = parse_schema(fields, clients)
+    fields.end()
+    structure, encoded = parse_structure(bodies.get(6)), bodies[4]
+    corrupted, dropped = min(clients, whole(corrupt, roster)), whole(dropout, clients)
     if protocol == "additive":
-        params = _additive(encoded)
+        params = _integers(encoded, 4, 1, 4, 1)
+        if params[3] > 1:
+            raise Refused("WireError")
         fewest, smallest = max(3, corrupted + 2), asked or clients - dropped
         safe = params in [[clients, m, smallest, direct] for m in range(2, 17) for direct in (0, 1)]
-        safe = safe and fewest <= min(smallest, clients - dropped) and not active
+        safe = safe and fewest <= min(smallest, clients - dropped) and not active and not liars
     elif protocol == "plainsum":
+        params = _integers(encoded, 4, 4)
         if not pinned:
             raise Refused("PolicyRefused")
-        safe = params == [clients, asked or max(1, clients - dropped)]
-    elif protocol in ("secagg", "secagg+") and len(params) == 5:
+        safe = params == [clients, asked or max(1, clients - dropped)] and not liars
+    elif protocol in ("secagg", "secagg+"):
+        params = _integers(encoded, 4, 4, 4, 4, 4)
         safe = params[0] == clients and accepted(
-            protocol, params, corrupt, dropout, bool(active), asked
+            protocol, params, corrupt, dropout, active, asked, roster, liars
         )
     else:
-        safe = False
+        raise Refused("ParameterError")
     if not safe:
         raise Refused("ParameterError", "§10")
     _ = schema.segments  # head-room
-    return Plan(protocol, schema, params, H("plan", data), corrupted)
+    return Plan(protocol, schema, params, H("plan", data), corrupted, structure)
 
 
-def _additive(encoded: bytes) -> list[int]:
-    """20-additive.md §2"""
+def _integers(encoded: bytes, *sizes: int) -> list[int]:
+    """10-secagg.md §10, 11-plainsum.md §2, 20-additive.md §2"""
     cursor = Cursor(encoded)
-    params = [cursor.int(size) for size in (4, 1, 4, 1)]
+    integers = [cursor.int(size) for size in sizes]
     cursor.end()
-    if params[3] > 1:
-        raise Refused("WireError")
-    return params
+    return integers
 
 
 def _fraction(cursor: Cursor) -> Fraction:

@@ -211,21 +211,27 @@ def do_decode_plan(plan: str, pinned: bool = False) -> Data:
         "protocol": parsed.protocol,
         "digest": parsed.digest.hex(),
         "segments": [list(segment) for segment in parsed.schema.segments],
+        "structure": [digest.hex() for digest in parsed.structure],
         "encoded": plan,
     }
+
+
+def do_tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:
+    return {"digest": blocks.tensor(place, field, name, shape, dtype).hex()}
 
 
 def do_judge_plan(protocol: str, parameters: list[int], **threat: Any) -> Data:
     same_n = threat["clients"] == parameters[0]
     corrupt, dropout = Fraction(*threat["corrupt"]), Fraction(*threat["dropout"])
-    asked = threat["min_clients"]
-    verdict = planning.accepted(protocol, parameters, corrupt, dropout, False, asked)
+    rest = threat["min_clients"], threat.get("roster", threat["clients"]), threat.get("liars", 0)
+    verdict = planning.accepted(protocol, parameters, corrupt, dropout, False, *rest)
     return {"accepted": same_n and verdict}
 
 
 def do_choose_plan(**threat: Any) -> Data:
     corrupt, dropout = Fraction(*threat["corrupt"]), Fraction(*threat["dropout"])
-    found = planning.chosen(threat["clients"], corrupt, dropout, threat["min_clients"])
+    rest = threat["min_clients"], threat.get("roster", threat["clients"]), threat.get("liars", 0)
+    found = planning.chosen(threat["clients"], corrupt, dropout, *rest)
     if found is None:
         return {"feasible": False}
     return {"feasible": True, "protocol": found[0], "parameters": found[1]}

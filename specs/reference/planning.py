@@ -21,20 +21,27 @@ def whole(fraction: Fraction, n: int) -> int:
 
 
 def accepted(
-    protocol: str, params: list[int], corrupt: Fraction, dropout: Fraction, active: bool, asked: int
+    protocol: str,
+    params: list[int],
+    corrupt: Fraction,
+    dropout: Fraction,
+    active: bool,
+    asked: int,
+    roster: int,
+    L: int,
 ) -> bool:
-    """§10.2. params: n, k, t, min_clients, min_survivors. asked: 0 if no min_clients was."""
+    """§10.1. params: n, k, t, min_clients, min_survivors. asked: 0 if no min_clients was."""
     n, k, t, m, s = params
-    A, D = whole(corrupt, n), whole(dropout, n)
+    A, D = min(n, whole(corrupt, roster)), whole(dropout, n)
     if not (3 <= n <= MOST and 1 <= k < n and 1 <= t <= k + 1 and t <= s <= m <= n):
         return False
     if not max(3, A + 2) <= s <= n - D or asked not in (0, m):
         return False
     if protocol == "secagg":
-        return k == n - 1 and 2 * t > n + A
-    if k == n - 1 or k % 2 or k >= m or k > MAX_DEGREE or s != n - D or t < 2:
+        return k == n - 1 and 2 * t > n + A and t + 2 * L <= n - D
+    if L or k == n - 1 or k % 2 or k >= m or k > MAX_DEGREE or s != n - D or t < 2:
         return False
-    if corrupt + dropout * (2 if active else 1) > Fraction(9, 10):
+    if min(1, corrupt * roster / n) + dropout * (2 if active else 1) > Fraction(9, 10):
         return False
     tolerated = 2 * t - k - 2 if active else t - 1
     return (
@@ -70,28 +77,29 @@ def more_than(population: int, marked: int, draws: int, x: int) -> Fraction:
 
 
 def chosen(
-    n: int, corrupt: Fraction, dropout: Fraction, asked: int
+    n: int, corrupt: Fraction, dropout: Fraction, asked: int, roster: int, L: int
 ) -> tuple[str, list[int]] | None:
     """§10.3: protocol and parameters of a semi-honest plan over one server, or None."""
     graphs = [("secagg", complete), ("secagg+", regular)]
     for name, graph in graphs if n <= 50 else graphs[::-1]:
-        params = graph(n, corrupt, dropout, asked)
+        params = graph(n, min(1, corrupt * roster / n), dropout, asked, L)
         if params is not None:
             return name, params
     return None
 
 
-def complete(n: int, corrupt: Fraction, dropout: Fraction, asked: int) -> list[int] | None:
+def complete(n: int, corrupt: Fraction, dropout: Fraction, asked: int, L: int) -> list[int] | None:
     A, D = whole(corrupt, n), whole(dropout, n)
     t = (n + A) // 2 + 1
     s = max(t, A + 2, 3)
-    return [n, n - 1, t, asked or s, s] if s <= n - D and (asked or s) >= s else None
+    fits = max(s, t + 2 * L) <= n - D and (asked or s) >= s
+    return [n, n - 1, t, asked or s, s] if fits else None
 
 
-def regular(n: int, corrupt: Fraction, dropout: Fraction, asked: int) -> list[int] | None:
+def regular(n: int, corrupt: Fraction, dropout: Fraction, asked: int, L: int) -> list[int] | None:
     A, s = whole(corrupt, n), n - whole(dropout, n)
     m = asked or s
-    if s < max(3, A + 2) or m < s or corrupt + dropout > Fraction(9, 10):
+    if L or s < max(3, A + 2) or m < s or corrupt + dropout > Fraction(9, 10):
         return None
     for k in range(2, min(n - 2, m - 1, MAX_DEGREE) + 1, 2):
         if not connected(n, k, n - s + A):

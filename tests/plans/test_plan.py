@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from secagg import registry
 from secagg.crypto import labels
 from secagg.errors import (
+    BadTag,
     HeadroomError,
     ParameterError,
     PolicyRefused,
@@ -31,7 +34,9 @@ from secagg.layout import Layout
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
-from secagg.types import Adversary, Threat
+from secagg.structure import Structure
+from secagg.threat import Threat
+from secagg.types import Adversary
 from secagg.wire.codec import Reader, Writer
 
 UPDATE = FixedPoint(length=50_890, clip=1.0, bits=16)
@@ -306,19 +311,34 @@ fixed = st.builds(
 integers = st.builds(Integer, length=st.integers(1, 1000), max=st.integers(1, 1 << 40))
 
 
+def structures(fields: dict[str, Field]) -> st.SearchStrategy[dict[str, Structure]]:
+    """Of some of the fields, one or two entries each."""
+
+    def of(field: Field) -> Structure:
+        kind = np.float64 if isinstance(field, FixedPoint) else np.int64
+        parts = {"a": np.zeros(1, kind), "b": np.zeros(field.length - 1, kind)}
+        return Structure.of(parts, integers=kind is np.int64)
+
+    chosen = st.lists(st.sampled_from(sorted(fields)), min_size=1, unique=True)
+    return chosen.map(lambda some: {name: of(fields[name]) for name in some})
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     clients = draw(st.integers(8, 60))
-    fields = draw(st.dictionaries(names, fixed | integers, min_size=1, max_size=4))
+    some = draw(st.dictionaries(names, fixed | integers, min_size=1, max_size=4))
+    fields = {**some, "update": draw(fixed)}
     return plan(
         clients=clients,
-        fields={**fields, "update": draw(fixed)},
+        fields=fields,
         corrupt=draw(fractions),
         dropout=draw(fractions) / 3,
         adversary="semi-honest",
         protocol="plainsum" if draw(st.booleans()) else "secagg",
         min_clients=draw(st.none() | st.just(clients)),
         max_weight=draw(st.integers(1, 1000)),
+        roster=draw(st.none() | st.integers(clients, clients + 3)),
+        structure=draw(st.none() | structures(fields)),
     )
 
 
@@ -352,7 +372,7 @@ def test_rows_2_to_23_a_flipped_byte_is_refused_or_another_plan(
 @given(st.binary(max_size=200))
 def test_row_1_any_bytes_give_a_typed_error(data: bytes) -> None:
     with pytest.raises(SecAggError):
-        Plan.decode(b"\x01\x01\x00\x00\x00\x06secagg" + data)
+        Plan.decode(b"\x02\x01\x00\x00\x00\x06secagg" + data)
 
 
 BASE: dict[str, Any] = {
@@ -387,6 +407,9 @@ BASE: dict[str, Any] = {
         {"fields": {"update": dataclasses.replace(UPDATE, excess="error")}},
         {"fields": {"update": Integer(50_890, 32767)}},
         {"fields": {"update": Integer(50_890, 32768)}},
+        {"roster": 101},
+        {"liars": 1},
+        {"structure": Structure.of({"w": np.zeros(50_890)})},
     ],
     ids=str,
 )
@@ -407,29 +430,57 @@ def test_the_digest_binds_the_parameters_and_the_order_of_fields() -> None:
 
 
 def test_encoding_byte_by_byte() -> None:
-    chosen = plan(**{**BASE, "fields": {"u": Integer(2, 3)}})
+    model = Structure.of({"w": np.zeros((2, 1)), "b": np.zeros(3, np.float32)})
+    fields: dict[str, Field] = {"u": FixedPoint(5, 1.0, 8), "i": Integer(2, 3)}
+    chosen = plan(**{**BASE, "fields": fields, "roster": 120, "structure": {"u": model}})
     assert chosen.encode().hex() == (
+        "02"
         "01"
-        "01"
-        "00000006" + b"secagg".hex() + "00000064"
+        "00000006" + b"secagg".hex() + "01"
+        "00000011"
+        "00000064"
         "00000001"
         "0000000a"
+        "00"
+        "00000078"
+        "02"
+        "00000010"
         "00000001"
         "00000005"
-        "00"
+        "00000000"
         "00000046"
+        "03"
+        "0000002f"
         "00000001"
-        "00000001"
-        "00000001" + b"u".hex() + "02"
+        "00000002"
+        "00000001" + b"u".hex() + "01"
+        "00000005"
+        "3ff0000000000000"
+        "08"
+        "00"
+        "00"
+        "00000001" + b"i".hex() + "02"
         "00000002"
         "0000000000000003"
+        "04"
         "00000014"
         "00000064"
         "00000063"
-        "00000038"
+        "00000039"
         "00000046"
-        "00000038"
+        "00000039"
+        "06"
+        "00000020"
+        + _tensor(0, b"u", b"w", b"\0\0\0\2\0\0\0\1", b"float64")
+        + _tensor(1, b"u", b"b", b"\0\0\0\3", b"float32")
     )
+
+
+def _tensor(place: int, *parts: bytes) -> str:
+    """As specs/01-wire.md §4 writes it, by hand."""
+    each = [b"secagg/v1/tensor", place.to_bytes(4), *parts]
+    joined = b"".join(len(part).to_bytes(4) + part for part in each)
+    return hashlib.sha256(joined).hexdigest()[:32]
 
 
 def patched(offset: int, data: bytes) -> bytes:
@@ -441,20 +492,33 @@ def patched(offset: int, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "error", "complaint"),
     [
-        (patched(0, b"\x02"), UnknownVersion, "speaks version 1"),
+        (patched(0, b"\x01"), UnknownVersion, "version 1; this code speaks version 2"),
         (patched(1, b"\x02"), UnknownVersion, "suite 2"),
         (patched(2, (65).to_bytes(4)), TooLarge, "protocol"),
         (patched(6, b"secagh"), ParameterError, "no protocol 'secagh'"),
-        (patched(12, (0).to_bytes(4)), ParameterError, "clients"),
-        (patched(12, (99).to_bytes(4)), ParameterError, "99, 99 and 100"),
-        (patched(16, b"\0\0\0\2\0\0\0\x14"), WireError, "corrupt is not in lowest terms"),
-        (patched(16, b"\0\0\0\1\0\0\0\0"), WireError, "denominator 0"),
-        (patched(16, b"\0\0\0\1\0\0\0\1"), ParameterError, r"corrupt must lie in \[0, 1\)"),
-        (patched(16, b"\0\0\0\1\0\0\0\2"), ParameterError, "2t > n"),
-        (patched(24, b"\0\0\0\3\0\0\0\5"), ParameterError, "dropout|survivors"),
-        (patched(32, b"\x02"), WireError, "adversary 2"),
-        (patched(33, (101).to_bytes(4)), ParameterError, "min_clients"),
-        (patched(33, (71).to_bytes(4)), ParameterError, "and the plan's 71"),
+        (patched(12, b"\0"), BadTag, "section 0 is unknown"),
+        (patched(12, b"\5"), BadTag, "section 5 is unknown"),
+        (patched(12, b"\2"), WireError, "section 2 comes where 1, threat, is due"),
+        (patched(13, (18).to_bytes(4)), TooLarge, "section 1, threat: 18"),
+        (patched(13, b"\xff\xff\xff\xff"), TooLarge, "section 1, threat"),
+        (patched(13, (16).to_bytes(4)), BadTag, "section 10"),
+        (patched(17, (0).to_bytes(4)), ParameterError, "clients"),
+        (patched(17, (99).to_bytes(4)), ParameterError, "99, 99 and 100"),
+        (patched(17, (101).to_bytes(4)), ParameterError, "roster .* 101"),
+        (patched(21, b"\0\0\0\2\0\0\0\x14"), WireError, "corrupt is not in lowest terms"),
+        (patched(21, b"\0\0\0\1\0\0\0\0"), WireError, "denominator 0"),
+        (patched(21, b"\0\0\0\1\0\0\0\1"), ParameterError, r"corrupt must lie in \[0, 1\)"),
+        (patched(21, b"\0\0\0\1\0\0\0\2"), ParameterError, "2t > n"),
+        (patched(29, b"\x02"), WireError, "adversary 2"),
+        (patched(30, (99).to_bytes(4)), ParameterError, "roster"),
+        (patched(30, (1000).to_bytes(4)), ParameterError, "100 of them from corrupt clients"),
+        (patched(34, b"\1"), WireError, "section 1 comes after section 1"),
+        (patched(34, b"\3"), WireError, "section 3 comes where 2, liveness, is due"),
+        (patched(39, b"\0\0\0\3\0\0\0\5"), ParameterError, "dropout|survivors"),
+        (patched(47, (101).to_bytes(4)), ParameterError, "liars"),
+        (patched(47, (13).to_bytes(4)), ParameterError, r"t \+ 2L <= n - D does not hold"),
+        (patched(51, (101).to_bytes(4)), ParameterError, "min_clients"),
+        (patched(51, (71).to_bytes(4)), ParameterError, "and the plan's 71"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -470,8 +534,63 @@ def test_rows_2_and_3_truncated_anywhere_and_trailing() -> None:
     for size in range(len(data)):
         with pytest.raises(Truncated):
             Plan.decode(data[:size])
-    with pytest.raises(TrailingBytes):
+    with pytest.raises(BadTag, match="section 0"):
         Plan.decode(data + b"\x00")
+    with pytest.raises(Truncated):
+        Plan.decode(data + b"\x06")
+
+
+def test_rows_2_and_3_each_section_is_complete() -> None:
+    """A byte more or less in any of them, its length told truly, is refused as such."""
+    made = plan(**BASE)
+    for number, body in sections_of(made).items():
+        if number != 4:
+            with pytest.raises(Truncated):
+                Plan.decode(with_sections(made, {number: body[:-1]}))
+        kind = TooLarge if number <= 2 else TrailingBytes
+        with pytest.raises(kind):
+            Plan.decode(with_sections(made, {number: body + b"\0"}))
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "complaint"),
+    [
+        (b"", WireError, "section 6, structure, is empty"),
+        (bytes(15), Truncated, "digest of a tensor"),
+        (bytes(17), Truncated, "digest of a tensor"),
+        (bytes(16 * 8193), TooLarge, "section 6, structure"),
+    ],
+)
+def test_structures_that_are_none(body: bytes, error: type[SecAggError], complaint: str) -> None:
+    with pytest.raises(error, match=complaint):
+        Plan.decode(with_sections(plan(**BASE), {6: body}))
+
+
+def test_any_digests_are_a_structure() -> None:
+    """What they are of, a receiver cannot know."""
+    for body in (bytes(16), bytes(range(16)) * 8192):
+        data = with_sections(plan(**BASE), {6: body})
+        read = Plan.decode(data)
+        assert b"".join(read.structure) == body
+        assert read.encode() == data
+    with pytest.raises(ParameterError, match="at most 8192 entries, not 8193"):
+        dataclasses.replace(read, structure=(bytes(16),) * 8193)
+
+
+def sections_of(made: Plan) -> dict[int, bytes]:
+    reader = Reader(made.encode()[12:])
+    bodies = {}
+    while reader.remaining:
+        number = reader.u8("number")
+        bodies[number] = reader.prefixed(1 << 19, "body")
+    return bodies
+
+
+def with_sections(made: Plan, changed: dict[int, bytes]) -> bytes:
+    writer = Writer().raw(made.encode()[:12])
+    for number, body in sorted((sections_of(made) | changed).items()):
+        writer.u8(number).prefixed(body)
+    return writer.finish()
 
 
 def test_row_22_a_plan_above_the_limit() -> None:
@@ -524,6 +643,16 @@ def test_explain_answers_what_a_newcomer_asks() -> None:
         assert answer in words, answer
     for caveat in chosen.info.caveats(chosen.threat, chosen.params, chosen.layout):
         assert f"\n  - {caveat}\n" in words
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_explain_says_among_whom_the_corrupt_are_counted(servers: int) -> None:
+    given: dict[str, Any] = {"clients": 100, "fields": FIELDS, "corrupt": "1/100"}
+    bare = plan(**given, servers=servers).explain()
+    assert "an assumption about the 100 who take part" in bare and "roster=" in bare
+    chosen = plan(**given, servers=servers, roster=1500).explain()
+    assert "15 of the clients" in chosen and "counted among all 1500" in chosen
+    assert "an assumption about the" not in chosen
 
 
 def test_explain_of_several_servers_answers_the_same_questions() -> None:

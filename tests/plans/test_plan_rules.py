@@ -22,7 +22,7 @@ from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
-from secagg.types import Threat
+from secagg.threat import Threat
 from secagg_protocols.secagg import check as checking
 from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.params import MAX_DEGREE, SecAggParams, find_parameters

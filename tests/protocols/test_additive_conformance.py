@@ -8,7 +8,7 @@ import pytest
 
 from secagg import registry
 from secagg.testing import check_protocol
-from secagg.types import Threat
+from secagg.threat import Threat
 
 
 @pytest.mark.parametrize("direct", [False, True], ids=["relay", "direct"])

@@ -17,7 +17,8 @@ from secagg.errors import ParameterError, TrailingBytes, Truncated
 from secagg.layout import Layout, Segment
 from secagg.protocol import Infeasible
 from secagg.ring import Ring
-from secagg.types import Adversary, Threat
+from secagg.threat import Threat
+from secagg.types import Adversary
 from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.check import check_complete, check_regular
 from secagg_protocols.secagg.guarantee import caveats, cost, guarantee

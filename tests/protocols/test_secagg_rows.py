@@ -21,7 +21,8 @@ from secagg.sansio import Aborted, ClientMachine, Dropped, Finished, Ignored, Ne
 from secagg.testing import Act, Schedule, counter_randomness, plain_sum
 from secagg.testing.bench import Bench, same
 from secagg.testing.restarts import Frail
-from secagg.types import SERVER, AbortReason, Fault, PartyId, Threat
+from secagg.threat import Threat
+from secagg.types import SERVER, AbortReason, Fault, PartyId
 from secagg_protocols.secagg import SECAGG, SECAGG_PLUS
 from secagg_protocols.secagg.messages import Abort, Tag
 from secagg_protocols.secagg.params import SecAggParams, secagg_plus_parameters

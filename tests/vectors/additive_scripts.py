@@ -17,7 +17,8 @@ from secagg.crypto.agree import public_key
 from secagg.fields import Field, Schema
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
-from secagg.types import Randomness, Threat
+from secagg.threat import Threat
+from secagg.types import Randomness
 from secagg.wire.frame import payload_digest
 from secagg_protocols.additive.params import AdditiveParams
 

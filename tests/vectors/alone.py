@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import borderline
+import numpy as np
 from operations import OUTPUTS, Data, perform
 
 from secagg.fields import Field, FixedPoint, Integer, Schema
 from secagg.plans.choose import plan
+from secagg.structure import Structure
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire import frame
-from secagg.wire.codec import Writer
+from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import write_schema
 from secagg_protocols.secagg.params import SecAggParams
 
@@ -46,6 +48,7 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "quantize", scenario_of("reals to levels", "02-quantization.md §4", _levels(shake))
     yield "records", scenario_of("records and sums", "02-quantization.md §5", _records())
     yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
+    yield "structure", scenario_of("digests of entries", "01-wire.md §4", _tensors())
     yield "plan-refused", scenario_of("plans that nobody takes", "01-wire.md §4", _bad_plans())
     yield (
         "plan-borderline",
@@ -335,46 +338,110 @@ def _plans() -> Steps:
         plan(clients=100, fields=update, corrupt="1/7", dropout=0, min_clients=90),
         plan(clients=5, fields=_FIELDS, max_weight=1000, corrupt=0),
         plan(clients=12, fields=update, adversary="active", protocol="secagg"),
+        plan(clients=100, fields=update, corrupt="1/100", roster=1500),
+        plan(clients=20, fields=update, liars=2),
+        plan(clients=10, fields=update, servers=3, direct=True),
+        plan(clients=5, fields={"model": FixedPoint(9, 1.0, 16), **_FIELDS}, structure=_MODEL),
     ]
     steps: Steps = [("decode_plan", {"plan": one.encode().hex()}) for one in plans]
     clear = plan(clients=4, fields=update, protocol="plainsum")
     return [*steps, ("decode_plan", {"plan": clear.encode().hex(), "pinned": True})]
 
 
+_MODEL = {
+    "model": Structure.of({"weight": np.zeros((2, 3, 1), np.float32), "gain": np.zeros(()),
+                           "Größe": np.zeros(2, np.float16)}),
+    "histogram": Structure.of({"seen": np.zeros(2, np.int64)}, integers=True),
+}  # fmt: skip
+
+
+def _tensors() -> Steps:
+    """01-wire.md §4.9: shapes of no, one and several dimensions; sizes of no element."""
+    first = {"place": 0, "field": "update", "name": "w", "shape": [2, 3], "dtype": "float32"}
+    changes: list[Data] = [
+        {}, {"place": 1}, {"place": 8191}, {"field": "updat"}, {"name": "w2"}, {"name": ""},
+        {"name": "Größe"}, {"shape": [3, 2]}, {"shape": [6]}, {"shape": []}, {"shape": [0, 7]},
+        {"shape": [2**32 - 1, 1]}, {"dtype": "float16"}, {"dtype": "float64"}, {"dtype": "int8"},
+    ]  # fmt: skip
+    return [("tensor", {**first, **change}) for change in changes]
+
+
 def _bad_plans() -> Steps:
     good = plan(clients=10, fields={"u": Integer(3, 9)}, corrupt=0, protocol="secagg")
-    data = good.encode()
-
-    def put(at: int, new: bytes) -> bytes:
-        return data[:at] + new + data[at + len(new) :]
-
-    # version, suite, name 4 + 6, clients 4, corrupt 8, dropout 8, adversary 1, min_clients 4,
-    # max_weight 4, number 4, name 4 + 1, kind 1, length 4, max 8, parameters 4 + 20
-    params, field = len(data) - 20, len(data) - 24 - 18
     if good.params != SecAggParams(10, 9, 6, 6, 6) or good.threat.dropout != Fraction(1, 5):
-        raise ValueError("the offsets below are of another plan")
+        raise ValueError("the numbers below are of another plan")
     clear = plan(clients=10, fields={"u": Integer(3, 9)}, corrupt=0, protocol="plainsum")
+    data = good.encode()
     bad = [
-        data[:-1],
-        data + b"\0",
-        put(0, b"\2"),
-        put(1, b"\2"),
-        put(2, b"\0\0\0\x41"),
-        put(6, b"nosuch"),
-        put(12, b"\0\0\0\0"),
-        put(16, b"\0\0\0\2\0\0\0\2"),
-        put(24, b"\0\0\0\2\0\0\0\x0a"),
-        put(24, b"\0\0\0\1\0\0\0\0"),
-        put(32, b"\2"),
-        put(33, b"\0\0\0\x0b"),
-        put(field + 4, b"\n"),
-        put(field + 5, b"\3"),
-        put(field + 10, b"\xff" * 8),
-        put(params + 8, b"\0\0\0\5"),
-        put(params + 4, b"\0\0\0\x0a"),
-        clear.encode(),
-    ]
+        data[:-1], data + b"\0", data + b"\6", data + b"\6" + bytes(4), b"\1" + data[1:],
+        data[:1] + b"\2" + data[2:], data[:2] + b"\0\0\0\x41" + data[6:],
+        data[:6] + b"nosuch" + data[12:], *_out_of_order(data), *_bad_bodies(data), clear.encode(),
+    ]  # fmt: skip
     return [("decode_plan", {"plan": one.hex()}) for one in bad]
+
+
+def _split(data: bytes) -> dict[int, bytes]:
+    reader, bodies = Reader(data[12:]), {}
+    while reader.remaining:
+        number = reader.u8("number")
+        bodies[number] = reader.prefixed(1 << 19, "body")
+    return bodies
+
+
+def _joined(data: bytes, sections: list[tuple[int, bytes]]) -> bytes:
+    writer = Writer().raw(data[:12])
+    for number, body in sections:
+        writer.u8(number).prefixed(body)
+    return writer.finish()
+
+
+def _out_of_order(data: bytes) -> Iterator[bytes]:
+    """Sections that are missing, strange, repeated, or in another order."""
+    bodies = _split(data)
+    every = list(bodies.items())
+    for left_out in bodies:
+        yield _joined(data, [each for each in every if each[0] != left_out])
+        yield _joined(data, [each for each in every if each[0] <= left_out])[:-1]
+        yield _joined(data, sorted([*every, (left_out, bodies[left_out])]))
+    yield _joined(data, every[::-1])
+    yield _joined(data, [])
+    yield _joined(data, [*every, (6, bytes(16)), (6, bytes(16))])
+    for number in (0, 5, 7, 255):
+        yield _joined(data, [*every, (number, bytes(16))])
+    yield _joined(data, [(6, bytes(16)), *every])
+
+
+def _bad_bodies(data: bytes) -> Iterator[bytes]:
+    """1: clients 4, corrupt 4 + 4, adversary 1, roster 4. 2: dropout 4 + 4, liars 4, min_clients 4.
+    3: max_weight 4, number 4, name 4 + 1, kind 1, length 4, max 8. 4: five times 4."""
+    bodies = _split(data)
+
+    def put(number: int, at: int, new: bytes) -> bytes:
+        body = bodies[number]
+        changed = {**bodies, number: body[:at] + new + body[at + len(new) :]}
+        return _joined(data, list(changed.items()))
+
+    for number, body in bodies.items():
+        yield _joined(data, list({**bodies, number: body[:-1]}.items()))
+        yield _joined(data, list({**bodies, number: body + b"\0"}.items()))
+    yield put(1, 0, bytes(4))
+    yield put(1, 0, b"\0\x10\0\1")
+    yield put(1, 4, b"\0\0\0\2\0\0\0\2")
+    yield put(1, 4, b"\0\0\0\1\0\0\0\1")
+    yield put(1, 12, b"\2")
+    yield put(1, 13, b"\0\0\0\x09")
+    yield put(2, 0, b"\0\0\0\2\0\0\0\x0a")
+    yield put(2, 0, b"\0\0\0\1\0\0\0\0")
+    yield put(2, 8, b"\0\0\0\2")
+    yield put(2, 8, b"\0\0\0\x0b")
+    yield put(2, 12, b"\0\0\0\x0b")
+    yield put(3, 12, b"\n")
+    yield put(3, 13, b"\3")
+    yield put(3, 18, b"\xff" * 8)
+    yield put(4, 8, b"\0\0\0\5")
+    yield put(4, 4, b"\0\0\0\x0a")
+    for size in (0, 15, 17):
+        yield _joined(data, [*bodies.items(), (6, bytes(size))])
 
 
 def _frames(shake: Shake) -> Steps:

@@ -15,28 +15,41 @@ from secagg.errors import ParameterError
 from secagg.fields import Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
-from secagg.types import Threat
+from secagg.threat import Threat
 from secagg_protocols.secagg.params import SecAggParams
 
 Data = dict[str, Any]
 Steps = list[tuple[str, Data]]
 
-THREATS = [
-    (n, corrupt, dropout, 0)
+THREATS: list[tuple[int, str, str, int, int, int]] = [
+    (n, corrupt, dropout, 0, n, 0)
     for corrupt, dropout in (("1/20", "1/10"), ("1/10", "1/5"), ("1/5", "1/5"))
     for n in (3, 4, 5, 6, 7, 9, 20, 50, 51, 52, 60, 100, 300)
 ] + [
-    (3, "0", "0", 0),
-    (5, "1/10", "1/5", 3),
-    (5, "1/10", "1/5", 5),
-    (60, "2/5", "3/10", 0),
-    (53, "39/100", "7/25", 0),
-    (100, "1/10", "1/5", 79),
-    (100, "1/10", "1/5", 90),
-    (100, "1/10", "1/5", 60),
-    (100, "1/5", "1/5", 100),
-    (100, "1/2", "41/100", 0),
-    (1000, "1/10", "1/5", 0),
+    (3, "0", "0", 0, 3, 0),
+    (5, "1/10", "1/5", 3, 5, 0),
+    (5, "1/10", "1/5", 5, 5, 0),
+    (60, "2/5", "3/10", 0, 60, 0),
+    (53, "39/100", "7/25", 0, 53, 0),
+    (100, "1/10", "1/5", 79, 100, 0),
+    (100, "1/10", "1/5", 90, 100, 0),
+    (100, "1/10", "1/5", 60, 100, 0),
+    (100, "1/5", "1/5", 100, 100, 0),
+    (100, "1/2", "41/100", 0, 100, 0),
+    (1000, "1/10", "1/5", 0, 1000, 0),
+    # chosen from more
+    (50, "1/100", "1/5", 0, 1000, 0),
+    (50, "1/100", "1/5", 0, 1001, 0),
+    (60, "1/100", "1/5", 0, 1000, 0),
+    (100, "1/50", "1/5", 0, 3500, 0),
+    (100, "1/50", "1/5", 0, 3501, 0),
+    (100, "1/10", "1/5", 0, 2**32 - 1, 0),
+    # some of whom answer wrongly
+    (20, "1/10", "1/5", 0, 20, 2),
+    (20, "1/10", "1/5", 0, 20, 3),
+    (51, "1/10", "1/5", 0, 51, 1),
+    (60, "1/10", "1/5", 0, 60, 8),
+    (20, "1/40", "1/5", 0, 40, 2),
 ]
 
 CLOSE = [  # n, corrupt, dropout, k, t: the correctness tail
@@ -70,13 +83,14 @@ def _choices() -> Steps:
 def _verdicts() -> Steps:
     """Each once, in a fixed order."""
     found: dict[str, tuple[str, Data]] = {}
-    for threat, protocol, params in _cases():
+    for (n, corrupt, dropout, *rest), protocol, params in _cases():
+        threat = (n, corrupt, dropout, *(rest if len(rest) == 3 else (*rest, n, 0)))
         case = {**_threat(*threat), "protocol": protocol, "parameters": params}
         found.setdefault(repr(case), ("judge_plan", case))
     return list(found.values())
 
 
-def _cases() -> Iterator[tuple[tuple[int, str, str, int], str, list[int]]]:
+def _cases() -> Iterator[tuple[tuple[Any, ...], str, list[int]]]:
     for threat in THREATS:
         made = _made(*threat)
         if made is None:
@@ -85,6 +99,9 @@ def _cases() -> Iterator[tuple[tuple[int, str, str, int], str, list[int]]]:
         yield threat, made.protocol, [n, k, t, m, s]
         other = "secagg" if made.protocol == "secagg+" else "secagg+"
         yield threat, other, [n, k, t, m, s]
+        for roster, liars in ((1, 0), (0, 1)):
+            more = (*threat[:4], threat[4] + roster, threat[5] + liars)
+            yield more, made.protocol, [n, k, t, m, s]
         for change in _near(n, k, t, m, s):
             yield threat, made.protocol, change
     for n, corrupt, dropout, k, t in CLOSE:
@@ -112,23 +129,31 @@ def _near(n: int, k: int, t: int, m: int, s: int) -> Iterator[list[int]]:
         yield [n, k, t + step, m + step, s + step]
 
 
-def _made(n: int, corrupt: str, dropout: str, asked: int) -> Plan | None:
+def _made(n: int, corrupt: str, dropout: str, asked: int, roster: int, liars: int) -> Plan | None:
     fields = {"u": Integer(1, 1)}
     try:
         return plan(
-            clients=n, fields=fields, corrupt=corrupt, dropout=dropout, min_clients=asked or None
+            clients=n,
+            fields=fields,
+            corrupt=corrupt,
+            dropout=dropout,
+            min_clients=asked or None,
+            roster=roster,
+            liars=liars,
         )
     except ParameterError:
         return None
 
 
-def _threat(n: int, corrupt: str, dropout: str, asked: int) -> Data:
+def _threat(n: int, corrupt: str, dropout: str, asked: int, roster: int, liars: int) -> Data:
     c, d = Fraction(corrupt), Fraction(dropout)
     return {
         "clients": n,
         "corrupt": [c.numerator, c.denominator],
         "dropout": [d.numerator, d.denominator],
         "min_clients": asked,
+        **({"roster": roster} if roster != n else {}),
+        **({"liars": liars} if liars else {}),
     }
 
 
@@ -143,12 +168,15 @@ def _parsed(v: Data) -> Threat:
         Fraction(*v["corrupt"]),
         Fraction(*v["dropout"]),
         min_clients=v["min_clients"] or None,
+        roster=v.get("roster"),
+        liars=v.get("liars", 0),
     )
 
 
 def choose(**v: Any) -> Data:
     corrupt, dropout = Fraction(*v["corrupt"]), Fraction(*v["dropout"])
-    made = _made(v["clients"], str(corrupt), str(dropout), v["min_clients"])
+    rest = v["min_clients"], v.get("roster", v["clients"]), v.get("liars", 0)
+    made = _made(v["clients"], str(corrupt), str(dropout), *rest)
     if made is None:
         return {"feasible": False}
     return {"feasible": True, "protocol": made.protocol, "parameters": _numbers(made)}

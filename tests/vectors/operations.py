@@ -14,7 +14,7 @@ import borderline
 import numpy as np
 import stored
 
-from secagg import decoding, mask, quantize, records, shamir
+from secagg import decoding, mask, quantize, records, shamir, structure
 from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import agree, labels, sign
 from secagg.crypto.hpke import OpeningKey
@@ -356,8 +356,13 @@ def _decode_plan(plan: str, pinned: bool = False) -> Data:
         "protocol": decoded.protocol,
         "digest": decoded.digest().hex(),
         "segments": [[s.group.width, s.length] for s in decoded.layout.segments],
+        "structure": [digest.hex() for digest in decoded.structure],
         "encoded": decoded.encode().hex(),
     }
+
+
+def _tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:
+    return {"digest": structure.digest(place, field, name, shape, np.dtype(dtype)).hex()}
 
 
 def _payload_digest(payload: str) -> Data:
@@ -548,6 +553,7 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "encode_record": _encode_record,
     "decode_sum": _decode_sum,
     "decode_plan": _decode_plan,
+    "tensor": _tensor,
     "choose_plan": borderline.choose,
     "judge_plan": borderline.judge,
     "payload_digest": _payload_digest,

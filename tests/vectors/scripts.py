@@ -12,7 +12,7 @@ from operations import OUTPUTS, Data, Stage
 
 from secagg.fields import Field, FixedPoint, Integer, Schema
 from secagg.plans.plan import Plan
-from secagg.types import Threat
+from secagg.threat import Threat
 from secagg_protocols.plainsum import PlainSumParams
 from secagg_protocols.secagg.params import SecAggParams
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secagg.errors import ParameterError
 from secagg.layout import Layout
 from secagg.protocol import Cost, Params
-from secagg.types import Threat
+from secagg.threat import Threat
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import shape_of
 from secagg_protocols.reports.shape import RECEIPT_SIZE

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secagg.arguments import take_integers
 from secagg.committee import MIN_SERVERS
 from secagg.errors import ParameterError, WireError
 from secagg.protocol import Infeasible, Params
 from secagg.remedies import remedy
-from secagg.types import MAX_CLIENTS, MAX_SERVERS, MIN_COHORT, Threat, smallest_sum
+from secagg.threat import Threat
+from secagg.types import MAX_CLIENTS, MAX_SERVERS, MIN_COHORT, smallest_sum
 from secagg.wire.codec import Reader, Writer
 
 
@@ -28,6 +30,7 @@ class AdditiveParams:
     threshold: int = 1
 
     def __post_init__(self) -> None:
+        take_integers(self)
         if not MIN_SERVERS <= self.servers <= MAX_SERVERS:
             raise ParameterError(
                 f"servers must be {MIN_SERVERS} to {MAX_SERVERS}, not {self.servers}"
@@ -78,6 +81,8 @@ def _broken(threat: Threat) -> Infeasible | None:
         return Infeasible(
             "a server that deviates can change the sum unnoticed, which an active plan excludes"
         )
+    if threat.liars:
+        return Infeasible("no client answers anything here, so none can answer wrongly", "liars=0")
     fewest = smallest_sum(threat.corrupted)
     if threat.clients - threat.dropped < fewest:
         return Infeasible(

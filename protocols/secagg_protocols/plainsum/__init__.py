@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secagg.arguments import take_integers
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
-from secagg.types import PartyId, Randomness, Threat
+from secagg.threat import Threat
+from secagg.types import PartyId, Randomness
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.plainsum.messages import NAMES, SMALLEST
@@ -26,6 +28,7 @@ class PlainSumParams:
     direct: bool = False
 
     def __post_init__(self) -> None:
+        take_integers(self)
         if not 1 <= self.min_survivors <= self.clients:
             raise ParameterError(f"min_survivors must be 1 to {self.clients}")
 
@@ -49,6 +52,8 @@ def parameters(threat: Threat) -> PlainSumParams | Infeasible:
     """What the threat's numbers of clients and of dropouts lead to, without a choice."""
     if threat.servers > 1:
         return Infeasible(f"one server has the sum, and the plan has {threat.servers}")
+    if threat.liars:
+        return Infeasible("no client answers anything here, so none can answer wrongly", "liars=0")
     survivors = threat.min_clients or max(1, threat.clients - threat.dropped)
     return PlainSumParams(threat.clients, survivors)
 

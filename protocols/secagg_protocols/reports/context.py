@@ -11,8 +11,9 @@ from secagg.crypto import labels, sign
 from secagg.errors import InvalidSignature, ParameterError
 from secagg.layout import Layout
 from secagg.protocol import Params, Session
+from secagg.suite import SUITE_1, Suite
 from secagg.types import PartyId, server_id
-from secagg.wire.header import SUITE, VERSION
+from secagg.wire.header import VERSION
 from secagg_protocols.reports.messages import Included, Receipt
 from secagg_protocols.reports.scheme import Scheme
 from secagg_protocols.reports.shape import Shape
@@ -31,6 +32,7 @@ class Context:
     committee: Committee
     id: bytes
     scheme: Scheme = field(repr=False)
+    suite: Suite = SUITE_1
 
     @classmethod
     def of(cls, session: Session, name: str, scheme: Scheme) -> Context:
@@ -43,7 +45,8 @@ class Context:
                 "give the session a committee of that many"
             )
         session.check_smallest_sum()  # specs/20-additive.md §2
-        return cls(name, session.params, session.layout, committee, session.offer(name), scheme)
+        known = session.params, session.layout, committee, session.offer(name)
+        return cls(name, *known, scheme, session.suite)
 
     @property
     def shape(self) -> Shape:
@@ -80,7 +83,7 @@ class Context:
 
     @property
     def _suite(self) -> tuple[bytes, int, int]:
-        return self.name.encode("ascii"), VERSION, SUITE
+        return self.name.encode("ascii"), VERSION, self.suite.number
 
 
 @dataclass(frozen=True)

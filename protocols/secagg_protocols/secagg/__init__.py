@@ -11,7 +11,8 @@ from secagg.errors import ParameterError
 from secagg.layout import Expander
 from secagg.protocol import Infeasible, Params, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
-from secagg.types import PartyId, Randomness, Threat
+from secagg.threat import Threat
+from secagg.types import PartyId, Randomness
 from secagg_protocols.secagg import guarantee as promise
 from secagg_protocols.secagg import params as parameters
 from secagg_protocols.secagg.check import check_complete, check_regular

@@ -7,9 +7,11 @@ announced plan cheaply, however large the numbers in it are.
 from __future__ import annotations
 
 from secagg.protocol import Params
-from secagg.types import Threat, smallest_sum
+from secagg.threat import Threat
+from secagg.types import smallest_sum
 from secagg_protocols.secagg.params import (
     MAX_DEGREE,
+    NO_LIARS,
     SecAggParams,
     beyond_table,
     is_active,
@@ -31,12 +33,20 @@ def check_complete(threat: Threat, params: Params) -> str | None:
     if not params.complete:
         return f"secagg is the complete graph, and {k} neighbours of {n - 1} are secagg+"
     broken = _common(threat, params)
-    if broken is not None or 2 * t > n + threat.corrupted:
+    if broken is not None:
         return broken
-    return (
-        f"2t > n + c does not hold for t = {t}, n = {n}, c = {threat.corrupted}: "
-        "both secrets of one client could be collected"
-    )
+    if 2 * t <= n + threat.corrupted:
+        return (
+            f"2t > n + c does not hold for t = {t}, n = {n}, c = {threat.corrupted}: "
+            "both secrets of one client could be collected"
+        )
+    answers = n - threat.dropped
+    if t + 2 * threat.liars > answers:
+        return (
+            f"t + 2L <= n - D does not hold for t = {t}: {threat.liars} wrong answers among "
+            f"{answers} could leave a secret unknown"
+        )
+    return None
 
 
 def check_regular(threat: Threat, params: Params) -> str | None:
@@ -47,6 +57,7 @@ def check_regular(threat: Threat, params: Params) -> str | None:
         return f"secagg+ is a k-regular graph, and all {params.degree} neighbours are secagg"
     return (
         _common(threat, params)
+        or (NO_LIARS if threat.liars else None)
         or beyond_table(threat)
         or _sizes(threat, params)
         or _tails(threat, params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secagg.errors import ParameterError
 from secagg.layout import Layout
 from secagg.protocol import Cost, Params
-from secagg.types import Threat
+from secagg.threat import Threat
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
 from secagg_protocols.secagg.params import SecAggParams, is_active, tolerated, without_majority
 from secagg_protocols.secagg.tails import ETA, SIGMA, Tails

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from secagg.arguments import fraction, integer, real
+from secagg.arguments import fraction, integer, real, take_integers
 from secagg.errors import ParameterError
 from secagg.protocol import Infeasible
 from secagg.remedies import remedy
-from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, Threat, smallest_sum
+from secagg.threat import Threat
+from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, smallest_sum
 from secagg.wire.codec import Reader, Writer
 from secagg_protocols.secagg.tails import ETA, MAX_EXPONENT, SIGMA, Tails
 
@@ -30,6 +31,8 @@ which a receiver judges it."""
 
 SMALL_COHORT = 50
 """Up to here `plan()` takes the complete graph wherever it is feasible."""
+
+NO_LIARS = "the tails of SecAgg+ count no clients that answer wrongly"
 
 TableAdversary = Literal["none", "curious_server", "semi_malicious_server"]
 _ThresholdRule: TypeAlias = Callable[[Tails, int, int], int | None]
@@ -52,6 +55,7 @@ class SecAggParams:
     min_survivors: int
 
     def __post_init__(self) -> None:
+        take_integers(self)
         if not MIN_COHORT <= self.clients <= MAX_CLIENTS:
             raise ParameterError(
                 f"clients must be {MIN_COHORT} to {MAX_CLIENTS}, not {self.clients}"
@@ -121,11 +125,13 @@ def secagg_parameters(threat: Threat) -> SecAggParams | Infeasible:
     if broken is not None:
         return Infeasible(broken, remedy(threat, _has_complete))
     n, survivors, fewest = threat.clients, threat.clients - threat.dropped, _fewest(threat)
-    if fewest > survivors:
+    needed = max(fewest, threshold_of(threat) + 2 * threat.liars)
+    if needed > survivors:
+        lying = f" and {threat.liars} that answer wrongly" if threat.liars else ""
         return Infeasible(
-            f"max(t, A + 2, 3) <= n - D does not hold: with {threat.corrupted} corrupt the "
-            f"complete graph needs {fewest} survivors, and {n} clients less {threat.dropped} "
-            f"dropouts are {survivors}",
+            f"max(t{' + 2L' if lying else ''}, A + 2, 3) <= n - D does not hold: with "
+            f"{threat.corrupted} corrupt{lying} the complete graph needs {needed} survivors, and "
+            f"{n} clients less {threat.dropped} dropouts are {survivors}",
             remedy(threat, _has_complete),
         )
     if threat.min_clients is not None and threat.min_clients < fewest:
@@ -146,6 +152,8 @@ def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
     broken = no_cohort(threat) or beyond_table(threat)
     if broken is not None:
         return Infeasible(broken)
+    if threat.liars:
+        return Infeasible(NO_LIARS, "the complete graph, protocol='secagg', may have them")
     survivors = threat.clients - threat.dropped
     if survivors < smallest_sum(threat.corrupted):
         return Infeasible(too_small(survivors, threat))
@@ -241,7 +249,7 @@ def _has_complete(threat: Threat) -> bool:
     fewest = _fewest(threat)
     return (
         no_cohort(threat) is None
-        and fewest <= threat.clients - threat.dropped
+        and max(fewest, threshold_of(threat) + 2 * threat.liars) <= threat.clients - threat.dropped
         and (threat.min_clients is None or threat.min_clients >= fewest)
     )
 
@@ -310,7 +318,7 @@ def _feasible(
 
 def beyond_table(threat: Threat) -> str | None:
     """The rule that a threat breaks for which the tails of SecAgg+ are not used, or None."""
-    return _beyond(threat.corrupt, threat.dropout, 2 if is_active(threat) else 1)
+    return _beyond(threat.corruptible, threat.dropout, 2 if is_active(threat) else 1)
 
 
 def _beyond(corrupt: Fraction, dropout: Fraction, weight: int) -> str | None:

@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from secagg.types import Threat
+from secagg.threat import Threat
 
 SIGMA, ETA = 40.0, 20.0
 """Security 2^-sigma, correctness 2^-eta: the chance that a round's graph breaks either."""

@@ -1,0 +1,34 @@
+"""Suites: which primitives a session is made of, and who signs what, by the number in its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secagg.errors import UnknownVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """number: the u8 in plans, tasks, offers and headers. signed: whether clients of one server
+    have keys in a roster and sign with them.
+
+    Servers' signatures, and those in reports, belong to a protocol of several servers and are there
+    in every suite.
+    """
+
+    number: int
+    signed: bool
+
+
+SUITE_1 = Suite(1, signed=False)
+"""X25519, HKDF-SHA256, AES-256-GCM, AES-256-CTR, SHA-256; no roster (specs/01-wire.md §3)."""
+
+SUITES = {suite.number: suite for suite in (SUITE_1,)}
+
+
+def known(number: int, what: str) -> Suite:
+    """The suite of that number. what: whose number it is, for UnknownVersion."""
+    if number not in SUITES:
+        listed = ", ".join(str(suite) for suite in sorted(SUITES))
+        raise UnknownVersion(f"{what} of suite {number}; this code speaks suite {listed}")
+    return SUITES[number]
