@@ -252,7 +252,7 @@ WIRE = (
         ("codec: a count", "if number > limit:", "if False:"),
         ("codec: a count, one fewer", "if number > limit:", "if number >= limit:"),
         ("codec: what is left", "if len(taken) < size:", "if False:"),
-        ("codec: bits behind a bitmap", "if bits[size:].any():", "if False:"),
+        ("codec: bits behind a bitmap", "if number >> size:", "if False:"),
         ("codec: bytes behind the end", "        if self.remaining:\n", "        if False:\n"),
     ),
     *_of(

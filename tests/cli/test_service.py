@@ -303,7 +303,7 @@ def test_a_digest_that_is_none(tmp_path: Path, digest: str) -> None:
 
 def test_a_plan_file_that_is_none(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.zeros(3))
-    (tmp_path / "plan").write_bytes(b"\x01\x01junk")
+    (tmp_path / "plan").write_bytes(b"\x02\x01junk")
     arguments = ["--input", str(tmp_path / "v.npy"), "--plan", str(tmp_path / "plan"), "--json"]
     result = invoke(join, "ws://127.0.0.1:9", *arguments)
     assert result.exit_code == 2 and json.loads(result.stdout)["error"] in ("Truncated", "TooLarge")
