@@ -73,6 +73,7 @@ class ClientRounds:
         self._parts: dict[bytes, Part] = {}
         self._due: dict[bytes, float] = {}
         self._nonces: set[bytes] = set()
+        self._given_up: set[bytes] = set()
         self._asked: list[Offer] = []
         self._outcomes: list[Outcome] = []
 
@@ -236,6 +237,8 @@ class ClientRounds:
     def _announced(self, frame: Announce, now: float) -> None:
         if (part := self._parts.get(frame.nonce)) is not None and self._same(part.offer, frame):
             return  # the link is new, and the round is the one that runs
+        if frame.nonce in self._given_up:
+            return  # this client may be known again, and what it was in that round is not
         if frame.nonce in self._nonces:
             raise RemoteProtocolError("the server announced one round nonce twice")
         if len(self._parts) >= self._limits.rounds:
@@ -273,6 +276,7 @@ class ClientRounds:
             self._asked.append(offer)
 
     def _lose(self, nonce: bytes, reason: AbortReason, detail: str, now: float) -> None:
+        self._given_up.add(nonce)
         self._end(nonce, self._parts[nonce].lost(reason, detail, now))
 
     def _end(self, nonce: bytes, outcome: Outcome) -> None:

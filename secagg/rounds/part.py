@@ -54,8 +54,8 @@ class Part:
         )
         self.clock = PhaseClock(now)
         self.bytes_up = self.bytes_down = 0
-        self.given = self.left = False
-        """Whether its input was given; whether it has left, masked."""
+        self.given = self.left = self._restored = False
+        """Whether its input was given; has left, masked; whether it goes on from rows."""
         self.why = self.detail = ""
         """Why this client is out of its own accord; the fault, and in words."""
         self._use: Claim | None = None
@@ -83,6 +83,7 @@ class Part:
         """What has left before the restart may leave again: the same bytes, under their claim.
         left: whether the input has."""
         self.left = self.given = left
+        self._restored = True
         self.machine.restore(rows)
         self.call(self.machine.start, None, now)
 
@@ -137,7 +138,10 @@ class Part:
         return self._ended(frame.reason, *counts, detail, frame.included, why, now, again=again)
 
     def lost(self, reason: AbortReason, detail: str, now: float) -> Outcome:
-        """As this client has to suppose, because it will hear nothing any more."""
+        """As this client has to suppose, because it will hear nothing any more. A server that seems
+        to break the protocol may only go on from where this client was before its rows were put
+        back, and its input may have left since."""
+        self.left |= self._restored and reason is AbortReason.PEER_FAULT
         included = None if self.left else False
         why = self.why or reason.value
         return self._ended(reason, 0, 0, self.detail or detail, included, why, now, again=False)
@@ -169,7 +173,7 @@ class Part:
             dict(self.machine.clipped),
             included,
             "" if included else why,
-            (self.left and not again) or self.why == SPENT,
+            bool(included) or (self.left and not again) or self.why == SPENT,
         )
 
     def _drain(self, server: Peer | None, now: float) -> None:

@@ -20,16 +20,18 @@ they may be told.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from secagg import errors, party
 from secagg.effects import Peer, Work, Write
 from secagg.errors import IntegrityError, LocalProtocolError, WireError
 from secagg.plans.plan import Plan
-from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Outbox
+from secagg.rounds.base import MACHINE, ROUND, ROUNDS, Outbox
 from secagg.rounds.clock import PhaseClock, RoundReport, why
+from secagg.rounds.farewell import Farewell
 from secagg.sansio import Disputed, Dropped, Event
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Reader, Writer
@@ -132,9 +134,17 @@ class Round:
         self.seats = {PartyId(i): peer for i, peer in enumerate(peers)}
         self._start((), now)
 
-    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
-        """Its phase has its deadline anew: the time when nobody could come does not count."""
-        self._start(rows, now)
+    def restore(self, rows: Collection[tuple[bytes, bytes]], now: float) -> None:
+        """Its phase has its deadline anew: the time when nobody could come does not count. Who has
+        no identity cannot come back, and is lost; without anybody who can, and without rows, the
+        round is."""
+        if rows:
+            self._start(rows, now)
+        if not rows or not any(self.cohort):
+            self._lose(now)
+        for i, identity in enumerate(self.cohort):
+            if identity is None:
+                self.call(partial(self.machine.lost, PartyId(i)), now)
 
     def free_seat(self, identity: bytes) -> PartyId | None:
         """That of somebody who has proved to be this, and is not there now."""
@@ -170,6 +180,12 @@ class Round:
             self.machine.abort(_reason(error))
             self._drain(now)
 
+    def _lose(self, now: float) -> None:
+        """Unless it has all that it needs: its sum, or work that only remains to be done."""
+        if not self._working:
+            why = "the server was started again, and nobody can come back to this round"
+            self.failed(errors.Aborted(AbortReason.LOST, why), now)
+
     def cancel(self, now: float) -> None:
         self.failed(errors.Aborted(AbortReason.CANCELLED), now)
 
@@ -193,19 +209,20 @@ class Round:
             self.failed(bug, now)
             raise
 
-    def tell(self, standings: Callable[[PartyId, Over], None]) -> None:
-        """How it ended, to every seat; and its rows go, but for the end."""
+    def tell(self, standings: Callable[[PartyId, Over], None]) -> Farewell:
+        """How it ended, to every seat; and what is left of it, in place of all of its rows."""
         if self.end is None:
             raise LocalProtocolError("the round is still running")
         over = self._last_word(self.end)
         included = self.end.result.contributors if self.end.result else frozenset()
-        for i in range(len(self.cohort)):
+        known = {}
+        for i, identity in enumerate(self.cohort):
             seat = PartyId(i)
             standing = None if seat in included else self._fault(seat)
             standings(seat, replace(over, standing=standing))
-        if self._durable:
-            self._outbox.forget(self.opening.nonce)
-            self._outbox.write(self.opening.nonce, ROUNDS, [Write(END, over.encode())])
+            if identity is not None:
+                known[identity] = standing
+        return Farewell(over, known)
 
     # Inside
 

@@ -11,10 +11,11 @@ waits for it unread, one round after another missed in silence. Its rounds hear 
 no other peer notices. A link of a known identity takes that peer's seats again, wherever they are
 still kept, and pushes out the link that had them, which may be half open.
 
-With a store, a round that was interrupted is taken up by the next process, if there are identities
-that can come back to it and rows to go on from; else it ends as lost, so that the application hears
-of every round that it ever opened. Each round is told to its clients when it ends, or where the
-application holds it, when that says so: after it has the result in a safe place.
+With a store, a round that was interrupted is taken up by the next process, which goes on from its
+rows. Where nobody can come back to it and it cannot end without, it ends as lost, so that the
+application hears of every round that it ever opened. Each round is told to its clients when it
+ends, or where the application holds it, when that says so: after it has the result in a safe place.
+Dying in between gives the same end again; dying after it, clients hear it when they come back.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from secagg.arguments import flag
-from secagg.effects import Claim, Effects, Encodable, Peer, Work, Write
-from secagg.errors import Aborted, LocalProtocolError, ParameterError, WireError
+from secagg.effects import Claim, Effects, Encodable, Peer, Work
+from secagg.errors import LocalProtocolError, ParameterError, WireError
 from secagg.plans.plan import Plan
 from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Outbox, Rows, sorted_out
-from secagg.rounds.clock import Deadlines, RoundReport, phase_limits
+from secagg.rounds.clock import Deadlines, phase_limits
+from secagg.rounds.farewell import Farewells
 from secagg.rounds.quota import Limits, Quota
 from secagg.rounds.round import End, Observer, Opening, Round
 from secagg.rounds.selection import Candidate, Select, arrival
-from secagg.types import AbortReason, Fault, PartyId, Randomness, system_randomness
+from secagg.types import Fault, PartyId, Randomness, system_randomness
 from secagg.wire.frame import (
     HEAD_SIZE,
     NONCE_SIZE,
@@ -83,7 +85,7 @@ class ServerRounds:
         self._ends: list[End] = []
         self._ended: set[bytes] = set()  # of the rounds here, those whose end was given out
         self._slow: dict[Peer, str] = {}
-        self._untold: dict[bytes, list[Over]] = {}
+        self._farewells = Farewells(self._outbox, durable)
 
     # What the application sees
 
@@ -155,7 +157,7 @@ class ServerRounds:
     def tell(self, nonce: bytes, now: float) -> None:
         """Lets the clients of a held round know how it ended, and where each stands."""
         running = self._rounds[nonce]
-        running.tell(lambda seat, over: self._told(running, seat, over))
+        self._farewells.add(running.tell(lambda seat, over: self._told(running, seat, over)))
         del self._rounds[nonce]
         self._ended.discard(nonce)
         self._sweep(now)
@@ -167,6 +169,8 @@ class ServerRounds:
         for (nonce, owner), own in found.items():
             if owner == ROUNDS and ROUND in own:
                 self._take_up(own[ROUND], found.get((nonce, MACHINE), {}), now)
+            elif owner == ROUNDS and END in own:
+                self._farewells.restore(own[END])
 
     def joined(self, peer: Peer, now: float) -> None:
         same = [one for one in self._links if one.identity is not None]
@@ -251,19 +255,11 @@ class ServerRounds:
 
     def _take_up(self, row: bytes, rows: Rows, now: float) -> None:
         opening, cohort = Opening.of_row(row)
-        if rows and any(identity is not None for identity in cohort):
-            running = self._round(opening, cohort, now)
-            self._after(running, lambda: running.restore(rows.items(), now), now)
-            return
-        why = "the server was started again, and nobody of this round can come back to it"
-        report = RoundReport({}, 0.0, 0.0)
-        self._ends.append(End(opening.nonce, None, Aborted(AbortReason.LOST, why), report))
-        over = Over(opening.nonce, AbortReason.LOST, 0, opening.plan.threat.clients)
-        self._outbox.forget(opening.nonce)
-        self._outbox.write(opening.nonce, ROUNDS, [Write(END, over.encode())])
+        running = self._round(opening, cohort, now)
+        self._after(running, lambda: running.restore(rows.items(), now), now)
 
     def _returned(self, peer: Peer, identity: bytes, now: float) -> None:
-        for over in self._untold.pop(identity, ()):
+        for over in self._farewells.to(identity):
             self._outbox.post(peer, over)
         for nonce, running in tuple(self._rounds.items()):
             if running.end is None and (seat := running.free_seat(identity)) is not None:
@@ -284,12 +280,7 @@ class ServerRounds:
             self._sweep(now)
 
     def _told(self, running: Round, seat: PartyId, over: Over) -> None:
-        peer, identity = running.seats.get(seat), running.cohort[seat]
-        if peer is None:
-            if identity is not None:
-                untold = self._untold.setdefault(identity, [])
-                untold.append(over)
-                del untold[: -self._limits.rounds]
+        if (peer := running.seats.get(seat)) is None:
             return
         self._outbox.post(peer, over)
         linked = self._links[peer]

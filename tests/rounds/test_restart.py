@@ -10,14 +10,16 @@ import pytest
 from secagg import party
 from secagg.effects import Peer, Write
 from secagg.errors import Aborted, BelowThreshold, PolicyRefused, WireError
-from secagg.rounds.base import MACHINE, ROUND, ROUNDS
+from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.clock import RoundReport
+from secagg.rounds.farewell import KEPT, Farewell
 from secagg.rounds.offer import Consent, Contribution
 from secagg.rounds.quota import Limits
 from secagg.rounds.round import End, Opening
 from secagg.types import AbortReason, Fault, PartyId
-from secagg.wire.frame import Over
+from secagg.wire.codec import Writer
+from secagg.wire.frame import Message, Over, decode_frame
 from tests.rounds.world import SERVER, SOON, Client, World, levels, nonce, plainly, real, total, toy
 
 NAMES = ["a", "b", "c", "d"]
@@ -50,9 +52,7 @@ def test_nobody_can_come_back_to_a_round_of_strangers() -> None:
     world.restart()
     end = world.end(opened)
     assert isinstance(end.error, Aborted) and end.error.reason is AbortReason.LOST
-    assert [value for value in world.store.values()] == [
-        Over(opened, AbortReason.LOST, 0, 2).encode()
-    ]
+    assert list(world.store.values()) == [Farewell(Over(opened, AbortReason.LOST, 0, 0)).encode()]
     world.restart()
     assert len(world.ends) == 1, "an end is no round to take up"
     assert world.clients["b"].told[0].reason is AbortReason.LOST
@@ -64,7 +64,8 @@ def test_a_finished_round_leaves_its_end_only() -> None:
         known(world, name)
     opened = world.open(real(4), b"task")
     assert levels(world.result(opened)) == total(NAMES)
-    assert list(world.store.values()) == [Over(opened, None, 4, 0).encode()]
+    standings = {name.encode(): None for name in NAMES}
+    assert list(world.store.values()) == [Farewell(Over(opened, None, 4, 0), standings).encode()]
     for client in world.clients.values():
         names_only = {key for key in client.store if not key.startswith(opened)}
         assert set(client.store) == names_only and len(names_only) == 1
@@ -289,3 +290,60 @@ def test_what_is_said_to_nobody_is_not_counted(monkeypatch: pytest.MonkeyPatch) 
     world.server.tell(opened, world.now)
     stranger = world.client("b", silent=True)
     assert world.server.here[0].peer == stranger.peer
+
+
+def test_the_row_of_an_end() -> None:
+    """Where each identity stood; of an identity alone, for a stranger cannot come back."""
+    over = Over(nonce(1), None, 2, 1)
+    standings = {b"a": None, b"b": Fault.LATE}
+    assert Farewell.decode(Farewell(over, standings).encode()) == Farewell(over, standings)
+    bad = Writer().prefixed(Message(nonce(1), b"").encode()).u32(0).finish()
+    with pytest.raises(WireError, match="the last word"):
+        Farewell.decode(bad)
+    world = World(durable=True)
+    known(world, "a")
+    world.client("stranger")
+    opened = world.open(toy(2, 0))
+    (row,) = (value for key, value in world.store.items() if key.startswith(opened))
+    assert Farewell.decode(row).standings == {b"a": None}
+
+
+def test_standings_of_the_newest_rounds_are_kept() -> None:
+    """An older one leaves its end alone, and who comes back is not flooded."""
+    world = World(durable=True)
+    known(world, "a")
+    opened = [world.open(toy(1, 0)) for _ in range(KEPT + 1)]
+    rows = [Farewell.decode(world.store[one + ROUNDS + END]) for one in opened]
+    assert [len(row.standings) for row in rows] == [0, *[1] * KEPT]
+    world.posted.clear()
+    world.restart()
+    world.clients["a"].join()
+    said = [decode_frame(raw, limit=len(raw)) for _, raw in world.posted]
+    assert sorted(frame.nonce for frame in said) == sorted(opened[1:])
+
+
+def test_a_round_that_a_client_has_given_up_is_announced_to_it_again() -> None:
+    """Its link proves who it is, and it keeps no rows: it is a dropout, and the link stays."""
+    world = World()
+    back = world.client("back", identity=b"back", silent=True)
+    for name in NAMES[:3]:
+        known(world, name)
+    opened = world.open(toy(4))
+    back.leave()
+    assert [(o.reason, o.included) for o in back.told] == [(AbortReason.LOST, False)]
+    back.join()
+    assert back.errors == [] and back.here and back.rounds.owed() == []
+    world.wait(SOON)
+    assert levels(world.result(opened)) == total(NAMES[:3])
+    assert world.end(opened).report.faults[PartyId(0)] is Fault.LATE
+
+
+def test_a_sum_that_a_server_has_is_in_no_other_whatever_rows_say() -> None:
+    """A client whose rows were put back hears that its input is in the sum."""
+    rounds = ClientRounds(Consent(unprotected=True))
+    rounds.joined(SERVER, 0.0)
+    announced = Opening(nonce(1), toy(1, 0), b"task", {"upload": 1.0}).announce(PartyId(0))
+    rounds.received(SERVER, announced.encode(), 0.0)
+    rounds.received(SERVER, Over(nonce(1), None, 1, 0).encode(), 0.0)
+    (outcome,) = rounds.outcomes()
+    assert outcome.included and outcome.spent
