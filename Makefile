@@ -6,6 +6,10 @@ DEMO := .venv/.demo
 TEST := .venv/.test
 WORKERS ?= auto
 
+# The demo and the tests start some hundred processes. Where the environment forbids Python to write
+# bytecode, as images of containers do, each of them would compile the package anew.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test check coverage bench soak lowest clean
 
 $(BIN)/python:
