@@ -13,8 +13,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-from numba import config, njit
+from numba import config, njit, version_info
 from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
 
 # Theory of operation.
 #
@@ -25,12 +26,20 @@ from numba.core.caching import FunctionCache
 # at a call is raised to whoever called. `_Cache` and `kernel` turn all of it into one line of the
 # log.
 #
+# Before numba loads what is compiled, it imports all that it needs to compile, scipy included where
+# there is one: a third of what a process takes to start. Machine code needs none of it but the
+# runtime, and what is not in the cache has it imported by the compiler. That is so in the versions
+# of `LEAN`, which were looked at; another one is left to do as it likes.
+#
 # `nogil`, because jobs of a server run in threads: a kernel touches no Python object. No
 # `fastmath`: it would allow LLVM to take NaN for impossible and to reorder sums, and a sum that is
 # exact is what this package is for. No `parallel`: whoever has threads to spare gives them jobs.
 #
 # Two processes may compile the same kernel at once; numba writes a file beside and renames it, so
 # either finds a whole one. A cached kernel is bound to its source's time and size and to the CPU.
+
+LEAN = {(0, 68)}
+"""Versions of numba in which the runtime is all that compiled code asks for."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +54,14 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            if version_info.short not in LEAN:
+                return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            with self._guard_against_spurious_io_errors():
+                rtsys.initialize(target_context)
+                return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except OSError as error:
             self._give_up(error)
-            return None  # numba's word for: not there
+        return None  # numba's word for: not there
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

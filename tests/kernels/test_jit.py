@@ -96,7 +96,11 @@ def test_a_disk_that_fails_later_costs_the_cache_only(
 
 
 @compiles
-def test_where_it_can_be_it_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("versions", [set(), jit.LEAN], ids=["numba's way", "lean"])
+def test_where_it_can_be_it_is_cached(
+    versions: set[tuple[int, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "LEAN", versions)
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     _run(kernel(doubled))
     assert len(list(tmp_path.rglob("*.nbc"))) == 1
