@@ -22,12 +22,14 @@ class Peer:
 
     name: the driver's, unique among the links of one `Rounds`; a driver of short requests gives
     each client 16 random bytes and calls that a link. identity: what the link has proved, such as a
-    certificate or a key, or None for whoever can only say so. Only an identity comes back.
+    certificate or a key, or None for whoever can only say so. Only an identity comes back. address:
+    where its packets come from, where a driver knows; it proves nothing, and tells many apart.
     """
 
     name: bytes | str
     identity: bytes | None = None
     role: Role = Role.CLIENT
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

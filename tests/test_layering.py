@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types effects arguments threat remedies suite | layout | ring | fields |
+LAYERS = """errors types effects arguments threat remedies repeats suite | layout | ring | fields |
 kernels | crypto shamir decoding | mask quantize | structure | records | wire | committee |
 sansio protocol | registry | plans | transport store | selftest party | rounds | drive |
 sim testing | analytics | demo | cli""".split("|")

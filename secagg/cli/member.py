@@ -17,6 +17,7 @@ from secagg.cli.service import UNKNOWN
 from secagg.cli.targets import check_target, write_whole
 from secagg.committee import ServerSecrets
 from secagg.drive.batches import BatchReport
+from secagg.drive.listening import listen
 from secagg.drive.member import MemberService
 from secagg.errors import ParameterError
 from secagg.plans.task import Task
@@ -103,7 +104,7 @@ class Serving:
                 collect_only=self.collect_only,
             )
             size = service.max_size
-            async with websocket.listen(service.on_link, host, port, max_size=size) as bound:
+            async with listen(service.on_link, host, port, max_size=size) as bound:
                 digest = chosen.task.digest().hex()
                 notice(f"server {chosen.index} on port {bound} of {host}", port=bound)
                 notice(f"task digest {digest}", task_digest=digest)

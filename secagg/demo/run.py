@@ -29,12 +29,12 @@ from secagg.demo.tap import UPLOAD, Tap
 from secagg.demo.task import Task
 from secagg.drive import pump
 from secagg.drive.aio import Service, message_limit
+from secagg.drive.listening import listen
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.sansio import Dropped, Event, PhaseEntered
-from secagg.transport import websocket
 from secagg.types import Fault, PartyId
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE
 
@@ -166,7 +166,7 @@ class _Federation:
     async def _listening(self) -> AsyncIterator[str]:
         """`aio.serve`, but with the tap between the sockets and the service."""
         limit = message_limit(self._plan)
-        async with websocket.listen(
+        async with listen(
             lambda link: self._service.on_link(self._tap.on(link)), max_size=limit
         ) as port:
             try:

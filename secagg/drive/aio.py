@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from secagg.drive.listening import descriptors, listen
 from secagg.drive.participant import Contribution, Inputs, Outcome, participate
 from secagg.drive.service import Deadlines, Observer, Service
 from secagg.plans.plan import Plan
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Offer
+from secagg.rounds.quota import Limits
 from secagg.transport import websocket
 from secagg.transport.base import DEFAULT_MAX_SIZE, Link
 from secagg.types import Randomness, system_randomness
@@ -47,16 +49,19 @@ async def serve(
     port: int = 0,
     *,
     max_size: int = DEFAULT_MAX_SIZE,
+    limits: Limits | None = None,
     randomness: Randomness = system_randomness,
 ) -> AsyncIterator[Service]:
     """A service on a WebSocket of its own, inside the running loop; `service.port` is bound.
 
     host: loopback only (PolicyRefused): to serve a network, mount `asgi(service.on_link)` in a
     TLS server. port: 0 takes a free one. max_size: `message_limit(plan)`, or a limit for all plans
-    to come. On leaving, every frame already due is sent and every link is closed.
+    to come. limits: all limits at once, fewer links where this process may not open so many files.
+    On leaving, every frame already due is sent and every link is closed.
     """
-    service = Service(max_size=max_size, randomness=randomness)
-    async with websocket.listen(service.on_link, host, port, max_size=max_size) as bound:
+    limits = (limits or Limits(frame=max_size)).within(descriptors())
+    service = Service(limits=limits, randomness=randomness)
+    async with listen(service.on_link, host, port, limits=limits, max_size=limits.frame) as bound:
         service.port = bound
         try:
             yield service

@@ -27,7 +27,7 @@ from secagg.rounds.round import Observer as Observer
 from secagg.rounds.selection import Candidate, Select, arrival, chosen
 from secagg.rounds.server import ServerRounds
 from secagg.store.base import Store
-from secagg.transport.base import Link, identity_of
+from secagg.transport.base import Link, address_of, identity_of
 from secagg.types import MAX_CLIENTS, Randomness, system_randomness
 from secagg.wire.frame import DEFAULT_MAX_SIZE
 
@@ -83,7 +83,8 @@ class Service:
         if self._closing:
             return
         self._arrived += 1
-        await self._shell.serve(Peer(f"client {self._arrived}", identity_of(link)), link)
+        name = f"client {self._arrived}"
+        await self._shell.serve(Peer(name, identity_of(link), address=address_of(link)), link)
 
     async def ready(self, clients: int, timeout: float | None = None) -> None:
         """Waits until that many clients are connected; LinkTimeout after `timeout` seconds, which

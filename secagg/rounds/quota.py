@@ -1,28 +1,37 @@
 """How much anybody may send, and how much may wait for anybody: the last numbers that are allowed.
 
-Every limit is per link, so that whoever passes one costs itself and nobody else, and is judged
-before anything is allocated for what passed it. A round gives each of its clients a new allowance
-of frames and bytes: a protocol has at most a message a phase, and a late one of the round before,
-so whoever sends many more is flooding. What waits for a client that does not read is bounded too,
-in frames and in bytes; past that it is gone. An announcement alone may be larger than the bytes: a
-link that has nothing else to read is not slow.
+Nearly every limit is per link, so that whoever passes one costs itself and nobody else, and is
+judged before anything is allocated for what passed it. A round gives each of its clients a new
+allowance of frames and bytes: a protocol has at most a message a phase, and a late one of the round
+before, so whoever sends many more is flooding. What waits for a client that does not read is
+bounded too, in frames and in bytes; past that it is gone. An announcement alone may be larger than
+the bytes: a link that has nothing else to read is not slow.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from secagg.arguments import integer
+from secagg.arguments import integer, seconds
 from secagg.types import MAX_CLIENTS
 from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 
 MAX_LINKS = 10_000
+SPARE = 64
+"""Descriptors of a process that are for no link: its standard streams, its store, its loop."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """frame: bytes of one. links: in all; links_each: of one identity, of which the newest counts.
+    """frame: bytes of one. links: in all; links_each: of one identity, of which the newest counts;
+    links_address: of one address, which says nothing behind a proxy or on loopback, so that only
+    who sees real addresses sets it. passing: links on their way in or out; opening, leaving: the
+    seconds that they have for it. unfinished: bytes of messages that have begun, over all links.
     frames, volume: of one peer between two announcements; volume in bytes, None for four frames of
     the largest size. outbox, backlog: frames and bytes that may wait for one peer. rounds: that one
     client is asked to be in at once. silence: rounds missed in a row after which a peer is let go.
@@ -39,12 +48,22 @@ class Limits:
     backlog: int = 64 << 20
     rounds: int = 64
     silence: int = 3
+    links_address: int = MAX_CLIENTS
+    passing: int = 256
+    opening: float = 10.0
+    leaving: float = 5.0
+    unfinished: int = 256 << 20
 
     def __post_init__(self) -> None:
         integer("max_size", self.frame, 1, MAX_SIZE)
         integer("max_links", self.links, 1, MAX_CLIENTS)
+        integer("links_address", self.links_address, 1, MAX_CLIENTS)
         for name in ("links_each", "frames", "outbox", "backlog", "rounds", "silence"):
             integer(name, getattr(self, name), 1, MAX_SIZE)
+        integer("passing", self.passing, 1, MAX_CLIENTS)
+        integer("unfinished", self.unfinished, 1, 1 << 60)
+        seconds("opening", self.opening)
+        seconds("leaving", self.leaving)
         if self.volume is not None:
             integer("volume", self.volume, 1, MAX_SIZE)
 
@@ -52,6 +71,33 @@ class Limits:
     def bytes_between(self) -> int:
         """Bytes of one peer between two announcements."""
         return 4 * self.frame if self.volume is None else self.volume
+
+    def within(self, descriptors: int | None) -> Limits:
+        """Of these what a process has room for that may open so many; None is any number.
+
+        An eighth at most is for links that are passing. ParameterError where no link would fit.
+        """
+        if descriptors is None:
+            return self
+        passing = max(1, min(self.passing, descriptors // 8))
+        room = integer("descriptors for links", descriptors - SPARE - passing, 1, descriptors)
+        return replace(self, links=min(self.links, room), passing=passing)
+
+    def descriptors(self, links: int) -> int:
+        """The fewest `within` which there is room for so many links."""
+        needed = links + SPARE
+        return needed + min(self.passing, (needed - 1) // 7)
+
+
+def most_crowding(strangers: Mapping[_T, str | None]) -> _T:
+    """Who goes when the places of strangers are full: the oldest of the address that holds most.
+
+    strangers: their addresses, the oldest first; at least one. So whoever opens many links takes
+    its own places, as long as others have another address; and where all have the same one, those
+    that came and did nothing go before those that have just come.
+    """
+    held = Counter(strangers.values())
+    return max(strangers, key=lambda one: held[strangers[one]])  # the first of those with as many
 
 
 class Quota:

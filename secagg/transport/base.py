@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from secagg.wire.frame import DEFAULT_MAX_SIZE as DEFAULT_MAX_SIZE
@@ -31,3 +31,44 @@ def identity_of(link: Link) -> bytes | None:
     `identity` of the link, such as the digest of a certificate."""
     identity: bytes | None = getattr(link, "identity", None)
     return identity
+
+
+def address_of(link: Link) -> str | None:
+    """Where the far end's packets come from, where the link's transport knows: the network's word,
+    which is that of a proxy for everybody behind it."""
+    address: str | None = getattr(link, "address", None)
+    return address
+
+
+class Verdicts(Protocol):
+    """What becomes of connections: those that are cut, and why; those that may be read on; and when
+    the doors want to be asked again, in monotonic seconds."""
+
+    @property
+    def cut(self) -> Mapping[Hashable, str]: ...
+    @property
+    def read_on(self) -> Sequence[Hashable]: ...
+    @property
+    def due(self) -> float: ...
+
+
+class Doors(Protocol):
+    """Who judges connections before and while they are links: `secagg.rounds.doors.Doors`.
+
+    It decides and does nothing: whoever has the sockets tells it of each connection, under any name
+    of its own, and carries out what `take` says.
+    """
+
+    def opened(self, link: Hashable, address: str, now: float) -> None: ...
+    def greeted(self, link: Hashable, now: float) -> None: ...
+    def leaving(self, link: Hashable, now: float) -> None: ...
+    def closed(self, link: Hashable, now: float) -> None: ...
+    def reads(
+        self, link: Hashable, now: float, *, pieces: int, size: int, pending: int, got: int
+    ) -> bool: ...
+    @property
+    def quiet(self) -> bool: ...
+    def starved(self, now: float) -> None: ...
+    def tick(self, now: float) -> None: ...
+    def take(self) -> Verdicts: ...
+    def close(self) -> None: ...

@@ -14,6 +14,7 @@ import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -25,7 +26,10 @@ from secagg.errors import (
     PolicyRefused,
     TransportError,
 )
-from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link, OnLink
+from secagg.repeats import Repeats
+from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Doors, Link, OnLink
+from secagg.transport.doorkeeper import Doorkeeper, Entrance
+from secagg.transport.protocols import DOOR, protocols
 
 if TYPE_CHECKING:
     import uvicorn
@@ -118,12 +122,17 @@ def asgi(on_link: OnLink, *, max_size: int = DEFAULT_MAX_SIZE) -> AsgiApp:
             await send({"type": "websocket.accept"})
         except OSError:
             return  # gone before the accept
-        link = _ServerLink(receive, send, max_size)
+        link = _ServerLink(receive, send, max_size, _address(scope))
+        entrance: Entrance | None = scope.get("state", {}).get(DOOR)  # None under other servers
+        if entrance is not None:
+            entrance.greeted()
         try:
             await on_link(link)
         except LinkClosed:
             return  # as good an end of a link as any
         finally:
+            if entrance is not None:
+                entrance.leaving()
             await link.close()
 
     return application
@@ -135,13 +144,15 @@ async def listen(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
+    doors: Doors,
     max_size: int = DEFAULT_MAX_SIZE,
 ) -> AsyncIterator[int]:
     """Serves `asgi(on_link)` with uvicorn inside the running loop; yields the bound port.
 
     No signal handlers are installed and no logging is configured: both belong to the caller.
-    host: a loopback address or "localhost", else PolicyRefused. port: 0 takes a free one.
-    Raises TransportError when the address is taken.
+    host: a loopback address or "localhost", else PolicyRefused. port: 0 takes a free one. doors:
+    judges connections that are no links yet, and what comes over links: `secagg.rounds.doors.Doors`
+    of the caller's limits. Raises TransportError when the address is taken.
     """
     port, max_size = integer("port", port, 0, 65535), integer("max_size", max_size, 1, MAX_SIZE)
     try:
@@ -152,27 +163,54 @@ async def listen(
     listener = _bind(address, port)
     server = uvicorn.Server(_uvicorn_config(asgi(on_link, max_size=max_size), max_size))
     server.config.load()
-    # the steps of Server.serve without its signal handlers and its polling main loop
+    # the steps of Server.serve without its signal handlers, its polling main loop and its accepts
     server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup(sockets=[listener])
-    words = logging.getLogger("uvicorn.error")
-    words.addFilter(_without_traceback)
+    server.servers = []
+    keeper = Doorkeeper(doors, listener, partial(_protocol_of, server))
+    accepting = asyncio.create_task(keeper.run())
+    words, quiet = logging.getLogger("uvicorn.error"), _Quiet()
+    words.addFilter(quiet)
     try:
         yield listener.getsockname()[1]
     finally:
-        words.removeFilter(_without_traceback)
+        accepting.cancel()
+        await asyncio.wait({accepting})
+        words.removeFilter(quiet)
         # a closed transport still waits for a peer that does not read: such a peer is cut off
         cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort_connections, server)
         await server.shutdown(sockets=[listener])
         cut.cancel()
+        keeper.close()
+        if not accepting.cancelled():
+            accepting.result()
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """What a stranger sent that is no text is a line in the log, and no error of the program's."""
-    if record.exc_info and isinstance(record.exc_info[1], UnicodeError):
-        record.exc_info = record.exc_text = None
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-    return True
+class _Quiet(logging.Filter):
+    """What strangers bring about is a line in the log, now and then, and no error of ours: a peer
+    that sends what is no text, or no HTTP, does not get a page of it each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Repeats()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeError):
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        if record.exc_info:
+            return True
+        left_out = self._repeats.count(record.msg, record.created)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like it)", None
+        return left_out is not None
+
+
+def _protocol_of(server: uvicorn.Server, entrance: Entrance) -> asyncio.Protocol:
+    """As uvicorn makes one for a connection, which finds its entrance in its state."""
+    made: asyncio.Protocol = server.config.http_protocol_class(  # type: ignore[call-arg]
+        config=server.config, server_state=server.server_state, app_state={DOOR: entrance}
+    )
+    return made
 
 
 def _abort_connections(server: uvicorn.Server) -> None:
@@ -183,14 +221,15 @@ def _abort_connections(server: uvicorn.Server) -> None:
 def _uvicorn_config(application: AsgiApp, max_size: int) -> uvicorn.Config:
     import uvicorn
 
+    http, websocket = protocols()
     return uvicorn.Config(
         application,
-        ws=_protocol(),
+        ws=websocket,
         ws_max_size=max_size,
         ws_per_message_deflate=False,
         ws_ping_interval=PING_INTERVAL,
         ws_ping_timeout=PING_TIMEOUT,
-        http="h11",
+        http=http,
         lifespan="off",
         log_config=None,
         log_level="warning",
@@ -199,22 +238,6 @@ def _uvicorn_config(application: AsgiApp, max_size: int) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=math.ceil(2 * CLOSE_TIMEOUT),
     )
-
-
-def _protocol() -> type[asyncio.Protocol]:
-    """uvicorn's `websockets-sansio`, which before 0.53 fails to shut down at a link that we are
-    closing already, and then leaves all others open."""
-    from uvicorn.protocols.websockets import websockets_sansio_impl
-    from websockets.exceptions import InvalidState
-
-    class Protocol(websockets_sansio_impl.WebSocketsSansIOProtocol):
-        def shutdown(self) -> None:
-            try:
-                super().shutdown()
-            except InvalidState:
-                self.transport.close()
-
-    return Protocol
 
 
 class _ClientLink:
@@ -259,7 +282,10 @@ def _gone(closed: ConnectionClosed) -> LinkClosed:
 class _ServerLink:
     """The server's end, on the two callables of an accepted ASGI WebSocket."""
 
-    def __init__(self, receive: Receive, send: Send, max_size: int) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, max_size: int, address: str | None = None
+    ) -> None:
+        self.address = address
         self._receive = receive
         self._send = send
         self._max_size = max_size
@@ -304,6 +330,12 @@ class _ServerLink:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (OSError, RuntimeError):
             return  # TimeoutError, or closed already: either way nobody listens
+
+
+def _address(scope: Scope) -> str | None:
+    """As the network has it, or as the host application's server takes it from a proxy."""
+    client = scope.get("client")
+    return str(client[0]) if client else None
 
 
 async def _upgrade_required(send: Send) -> None:

@@ -15,7 +15,7 @@ from secagg.demo.client import Orders
 from secagg.demo.fleet import ClientFailed, Fleet
 from secagg.demo.folder import Folder
 from secagg.demo.model import Samples
-from secagg.transport import websocket
+from secagg.drive.listening import listen
 from secagg.transport.base import Link
 
 SOON = 30.0
@@ -54,7 +54,7 @@ async def test_a_killed_client_is_replaced_and_none_is_left_behind(
         await links.put(link)
         await link.receive()
 
-    async with asyncio.timeout(SOON), websocket.listen(on_link) as port:
+    async with asyncio.timeout(SOON), listen(on_link) as port:
         both = [orders(folder, port, client) for client in (0, 1)]
         async with Fleet() as fleet:
             await fleet.start(both)

@@ -16,6 +16,7 @@ from secagg.drive.batches import Batches
 from secagg.drive.collecting import collect, collect_over
 from secagg.drive.ensemble import Keys
 from secagg.drive.handshake import Greeter
+from secagg.drive.listening import listen
 from secagg.drive.member import CLOSED, MemberService
 from secagg.drive.peers import Arrived, Gone, Peer
 from secagg.drive.reporting import Reporter, openers, report
@@ -37,7 +38,7 @@ from secagg.store.memory import MemoryStore
 from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore
 from secagg.testing.network import counter_randomness
-from secagg.transport import memory, websocket
+from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.transport.router import Channel, Router
 from secagg.types import SERVER, AbortReason, PartyId, Role, server_id
@@ -89,7 +90,7 @@ async def test_sums_are_exact_over_websockets_and_files(tmp_path: Path, direct: 
                 fleet.task, j, fleet.keys.servers[j], stores[j], peers={} if j else dict(urls)
             )
             bound = await stack.enter_async_context(
-                websocket.listen(service.on_link, max_size=service.max_size)
+                listen(service.on_link, max_size=service.max_size)
             )
             urls[j] = f"ws://127.0.0.1:{bound}"
             runs.append(asyncio.create_task(service.run()))

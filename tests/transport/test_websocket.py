@@ -16,10 +16,11 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as raw_serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from secagg.drive.listening import listen
 from secagg.errors import LinkClosed, LinkTimeout, ParameterError, PolicyRefused, TransportError
 from secagg.transport import websocket
 from secagg.transport.base import Link
-from secagg.transport.websocket import asgi, connect, listen
+from secagg.transport.websocket import asgi, connect
 
 LIMIT = 2000
 

@@ -1,0 +1,142 @@
+"""Connections of a listening socket: accepted one by one, and ended when their judge says so.
+
+asyncio's own servers accept as many at once as the backlog holds, before anything of ours hears of
+the first; and where no descriptor is left, CPython 3.11 to 3.13 try all of them again, each with a
+traceback in the log. Here each is known before the next is accepted, and without descriptors the
+listener rests. Who may stay is decided elsewhere (`secagg.transport.base.Doors`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+from secagg.transport.base import Doors
+
+BACKLOG = 1024
+"""Connections that the system completes and keeps for us; it may have a lower limit of its own."""
+REST = 0.5
+"""Seconds without accepting, after there was no descriptor for it."""
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Entrance:
+    """One connection, from its accept to its end, as its protocol and its application tell of it.
+
+    ended: why it was cut, if it was. cut, read_on: of whichever protocol has the connection.
+    """
+
+    def __init__(self, keeper: Doorkeeper, address: str) -> None:
+        self.address, self.ended, self._keeper = address, "", keeper
+        self._cut: Callable[[str], None] | None = None
+        self.read_on: Callable[[], None] = lambda: None
+
+    def has(self, cut: Callable[[str], None]) -> None:
+        """From now on by this protocol. It is called at once where the verdict came before it."""
+        self._cut = cut
+        if self.ended:
+            cut(self.ended)
+
+    def cut(self, why: str) -> None:
+        self.ended = why
+        if self._cut is not None:
+            self._cut(why)
+
+    def greeted(self) -> None:
+        """The application has accepted its WebSocket."""
+        self._keeper.doors.greeted(self, time.monotonic())
+        self._keeper.act()
+
+    def leaving(self) -> None:
+        """The application is done with it."""
+        self._keeper.doors.leaving(self, time.monotonic())
+        self._keeper.act()
+
+    def closed(self) -> None:
+        """Its socket is gone."""
+        self._keeper.doors.closed(self, time.monotonic())
+        self._keeper.act()
+
+    def reads(self, pieces: int, size: int, pending: int, got: int) -> bool:
+        """Whether it may be read on now; else it is cut, or `read_on` is called later."""
+        now, doors = time.monotonic(), self._keeper.doors
+        may = doors.reads(self, now, pieces=pieces, size=size, pending=pending, got=got)
+        if not doors.quiet:
+            self._keeper.act()
+        return may
+
+
+Made: TypeAlias = Callable[[Entrance], asyncio.Protocol]
+"""The protocol of a new connection."""
+
+
+class Doorkeeper:
+    """Accepts, and carries out what the doors decide."""
+
+    def __init__(self, doors: Doors, listener: socket.socket, made: Made) -> None:
+        self.doors, self._listener, self._made = doors, listener, made
+        self._timer: asyncio.TimerHandle | None = None
+        listener.setblocking(False)
+        listener.listen(BACKLOG)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                await self._accept()
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self.doors.starved(time.monotonic())
+                    self.act()
+                    await asyncio.sleep(REST)
+                elif self._listener.fileno() < 0:
+                    return  # closed under us: nobody can come any more
+                # else of the one connection that was gone before it was accepted
+
+    def act(self) -> None:
+        """Ends, or reads on, whatever the doors have named, and wakes up when they want it."""
+        while True:
+            verdicts = self.doors.take()
+            for entrance, why in verdicts.cut.items():
+                entrance.cut(why)  # type: ignore[attr-defined]
+            for entrance in verdicts.read_on:
+                entrance.read_on()  # type: ignore[attr-defined]
+            if not (verdicts.cut or verdicts.read_on):
+                break
+        self._wake_at(verdicts.due)
+
+    def close(self) -> None:
+        """No timer of its own is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.doors.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        connection, address = await loop.sock_accept(self._listener)
+        entrance = Entrance(self, str(address[0]))
+        self.doors.opened(entrance, entrance.address, time.monotonic())
+        self.act()
+        try:
+            await loop.connect_accepted_socket(lambda: self._made(entrance), connection)
+        except OSError:
+            entrance.closed()
+            raise
+
+    def _wake_at(self, due: float) -> None:
+        if self._timer is not None and self._timer.when() > due:
+            self._timer.cancel()
+            self._timer = None
+        # one that comes too early finds nothing to do
+        if self._timer is None and due < float("inf"):
+            seconds = max(0.0, due - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.doors.tick(time.monotonic())
+        self.act()

@@ -1,0 +1,175 @@
+"""uvicorn's protocols, with limits that it does not have.
+
+Read of uvicorn 0.49 and 0.54, with websockets 15 and 17; whoever takes another reads these again:
+
+- Both wait for a request's header, and for an upgrade, as long as the connection lasts: uvicorn's
+  only timer begins after a response. So every connection is timed from its accept
+  (`secagg.transport.doorkeeper`), and both of its protocols end it on demand.
+- They are plain asyncio protocols, for which a transport reads 256 KiB at a time. As buffered ones
+  they are given RECEIVED bytes at most.
+- All that was read is parsed at once, into an object for each frame however small, although only
+  the first message is taken by the application. Here the rest waits as bytes.
+- 0.54 collects the pieces of a message in a list, 0.49 in a buffer; neither counts them.
+- A ping is answered into the transport's buffer even if nobody reads the answers, without end. Here
+  one answer waits, the last, which is all that RFC 6455 §5.5.3 asks for.
+- 0.49 does not stop an application that sends faster than its peer reads; 0.54 does.
+- 0.49 to 0.52 fail to shut down at a link that we are closing already, and leave all others open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from secagg.transport.doorkeeper import Entrance
+from secagg.transport.meter import Meter
+
+if TYPE_CHECKING:  # what the mixins are mixed into, which is loaded only by whoever listens
+    from uvicorn.protocols.http.h11_impl import H11Protocol as _Http
+    from uvicorn.protocols.websockets.websockets_sansio_impl import (
+        WebSocketsSansIOProtocol as _WebSocket,
+    )
+else:
+    _Http = _WebSocket = object
+
+RECEIVED = 32 << 10
+"""Bytes that are read at once from one connection."""
+CRUMB = 256
+"""Bytes that are parsed at once where frames may be small: what a link has in objects is bounded by
+their number."""
+DOOR = "secagg.door"
+"""Under which an application finds the entrance of its connection, in the state of its scope."""
+_POLICY = 1008  # RFC 6455 §7.4.1
+
+
+class _Sips(asyncio.BufferedProtocol):
+    """Reads a little at a time, into memory that all connections of this process share: what came
+    is handed over before the loop reads from anybody else."""
+
+    _shared = memoryview(bytearray(RECEIVED))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._shared
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._shared[:nbytes]))  # type: ignore[attr-defined]
+
+
+class _Timed(_Sips, _Http):  # type: ignore[misc]  # eof_received, which returns None in all
+    """An HTTP connection that is known from its first moment."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._door: Entrance = self.app_state[DOOR]
+        self._door.has(lambda why: transport.abort())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._door.closed()
+
+
+class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
+    """A WebSocket that parses no further than its application reads and its doors allow."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._meter, self._rest, self._waits = Meter(), b"", False
+        self._pong: bytes | None = None
+        # `writable` says that nothing waits: a frame at a time, and no answer behind it
+        transport.set_write_buffer_limits(high=0)
+        self._door: Entrance = self.app_state[DOOR]
+        self._door.has(self._cut)
+        self._door.read_on = self._read_on
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._rest = b""
+        self.writable.set()  # so that whoever sends finds out
+        self._door.closed()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:  # the request, which the other protocol hands over
+            super().data_received(data)
+            return
+        self._rest += data
+        self._parse()
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self.queue.empty():
+            self._meter.taken()
+            self._reads()
+            self._parse()
+        return message
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            for answer in self.conn.data_to_send():  # to this one and to those parsed with it
+                self._pong = answer
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.transport.write(pong)
+
+    def shutdown(self) -> None:
+        from websockets.exceptions import InvalidState
+
+        try:
+            super().shutdown()
+        except InvalidState:
+            self.transport.close()
+
+    def _parse(self) -> None:
+        """Up to the next whole message, and no further than may be read."""
+        while self._rest and not (self.read_paused or self._waits or self._over()):
+            size = max(CRUMB, self._meter.left)
+            piece, self._rest = self._rest[:size], self._rest[size:]
+            self._meter.every = self.close_sent  # nobody takes what comes now
+            self._meter.feed(piece)
+            super().data_received(piece)
+            self._reads()
+        if self._over():
+            self._rest = b""
+        elif self._rest or self._waits:
+            self.transport.pause_reading()
+        elif not self.read_paused:
+            self.transport.resume_reading()
+
+    def _over(self) -> bool:
+        return self.transport.is_closing() or self.conn.parser_exc is not None
+
+    def _reads(self) -> None:
+        meter = self._meter
+        may = self._door.reads(meter.pieces, meter.size, meter.pending, meter.got)
+        self._waits = not may
+
+    def _read_on(self) -> None:
+        self._waits = False
+        self._parse()
+
+    def _cut(self, why: str) -> None:
+        if self.handshake_complete and self.conn.close_sent is None and not self._over():
+            self.conn.fail(_POLICY, why[:100])
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.abort()
+
+
+def protocols() -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
+    """uvicorn's protocol of HTTP, and that of WebSockets to which it upgrades."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    class Http(_Timed, H11Protocol):  # type: ignore[misc]
+        pass
+
+    class WebSocket(_Metered, WebSocketsSansIOProtocol):  # type: ignore[misc]
+        pass
+
+    return Http, WebSocket

@@ -1,0 +1,281 @@
+"""Who may stand in the door, with a clock that is a number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from secagg.errors import ParameterError
+from secagg.rounds.doors import CREDIT, LONGEST, PIECE, PIECES, SLOWEST, SMALL, Doors
+from secagg.rounds.quota import SPARE, Limits, most_crowding
+
+MIB = 1 << 20
+
+
+def opened(doors: Doors, *links: str, address: str = "here", now: float = 0.0) -> None:
+    for link in links:
+        doors.opened(link, address, now)
+
+
+def reads(doors: Doors, link: str, now: float = 0.0, **said: int) -> bool:
+    return doors.reads(link, now, **{"pieces": 0, "size": 0, "pending": 0, "got": 0, **said})
+
+
+def holding(doors: Doors, link: str, pending: int, now: float = 0.0, got: int = 0) -> bool:
+    """A link that has said so much of a message, and may read on or not."""
+    doors.opened(link, "here", now)
+    doors.greeted(link, now)
+    return reads(doors, link, now, pending=pending, got=got)
+
+
+def room(large: int) -> Limits:
+    """For large messages; there is a third of it for small ones."""
+    return Limits(unfinished=large + large // 3)
+
+
+def due(doors: Doors) -> float:
+    return doors.take().due
+
+
+# Half-open links
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+def test_a_link_has_so_long_to_get_through_the_door(greeted: bool) -> None:
+    """Row 68: one that says nothing, or no whole header, or finishes no upgrade, is one case."""
+    doors = Doors(Limits(opening=10.0))
+    opened(doors, "a", now=5.0)
+    assert due(doors) == 15.0
+    if greeted:
+        doors.greeted("a", 14.0)
+    doors.tick(14.9)
+    assert doors.take().cut == {}
+    doors.tick(15.0)
+    assert list(doors.take().cut) == ([] if greeted else ["a"])
+    assert due(doors) == math.inf
+
+
+def test_a_link_that_is_let_go_and_does_not_go_is_cut() -> None:
+    """It may not read what was said last, and would be held for ever."""
+    doors = Doors(Limits(leaving=5.0))
+    opened(doors, "a", "b")
+    for link in ("a", "b"):
+        doors.greeted(link, 1.0)
+        doors.leaving(link, 2.0)
+        doors.leaving(link, 3.0)
+    doors.closed("b", 4.0)
+    assert due(doors) == 7.0
+    doors.tick(7.0)
+    assert list(doors.take().cut) == ["a"]
+
+
+def test_in_a_full_door_the_oldest_of_the_address_that_holds_most_goes() -> None:
+    doors = Doors(Limits(passing=4))
+    opened(doors, "honest", address="there")
+    opened(doors, "a", "b", "c")
+    assert doors.take().cut == {}
+    opened(doors, "d")
+    opened(doors, "e", address="elsewhere")
+    assert list(doors.take().cut) == ["a", "b"], "never the one that is older, and alone"
+    doors.greeted("honest", 1.0)
+    opened(doors, "f")
+    assert doors.take().cut == {}, "whoever is through has left room"
+
+
+def test_without_descriptors_whoever_passes_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    doors = Doors()
+    doors.starved(0.0)
+    assert doors.take().cut == {}
+    opened(doors, "a", "b")
+    doors.greeted("a", 0.0)
+    doors.starved(0.0)
+    assert list(doors.take().cut) == ["b"]
+    assert "no descriptor is left" in caplog.text
+
+
+def test_a_flood_at_the_door_is_a_few_lines_with_the_address(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    doors = Doors(Limits(passing=1))
+    opened(doors, *(f"link {number}" for number in range(5000)), address="192.0.2.9")
+    doors.starved(0.0)
+    assert len(caplog.records) < 20 and "of 192.0.2.9 was cut" in caplog.text
+    doors.close()
+    assert "4989 more were only counted: full" in caplog.text
+
+
+def test_links_that_were_cut_or_never_came_are_no_surprise() -> None:
+    doors = Doors(Limits(passing=1))
+    opened(doors, "a", "b")
+    for call in (doors.greeted, doors.leaving, doors.closed):
+        call("a", 0.0)
+    assert not reads(doors, "a") and list(doors.take().cut) == ["a"]
+    doors.closed("b", 0.0)
+    doors.tick(100.0)
+    assert doors.take().cut == {} and doors.quiet
+
+
+# Crumbs
+
+
+@pytest.mark.parametrize("what", ["fragments", "pings"])
+def test_each_piece_brings_bytes_or_time(what: str) -> None:
+    doors = Doors()
+    opened(doors, "a")
+    doors.greeted("a", 0.0)
+    assert reads(doors, "a", pieces=PIECES)
+    assert reads(doors, "a", pieces=PIECES + 3, size=3 * PIECE)
+    assert reads(doors, "a", 100.0, pieces=PIECES + 100), "a ping a second, all day long"
+    assert not reads(doors, "a", 100.0, pieces=PIECES + 101)
+    assert "crumbs" in doors.take().cut["a"]
+
+
+# Messages that are not whole
+
+
+def test_a_message_waits_for_room_for_all_of_it() -> None:
+    """And is read on as soon as there is some, in the order of asking as far as it fits."""
+    doors = Doors(room(10 * MIB))
+    assert holding(doors, "a", 6 * MIB) and holding(doors, "b", 4 * MIB)
+    assert not holding(doors, "c", 5 * MIB) and not holding(doors, "d", 7 * MIB)
+    assert not holding(doors, "e", MIB)
+    assert doors.take().read_on == ()
+    assert reads(doors, "a"), "it was whole, and taken"
+    assert doors.take().read_on == ("c", "e")
+    doors.closed("c", 0.0)
+    doors.closed("b", 0.0)
+    assert doors.take().read_on == ("d",)
+
+
+@pytest.mark.parametrize("size", [SMALL, SMALL + 1])
+def test_the_limit_itself_fits_and_a_byte_more_waits(size: int) -> None:
+    """Of each kind; and neither kind takes the other's room."""
+    few = 12
+    most = few * size if size > SMALL else 3 * few * size
+    doors = Doors(Limits(unfinished=most + most // 3))
+    assert all(holding(doors, f"{i}", size) for i in range(few - 1))
+    assert not holding(doors, "above", size + 1) or size == SMALL
+    doors.closed("above", 0.0)
+    assert holding(doors, "last", size)
+    assert not holding(doors, "another", 1 if size == SMALL else SMALL + 1)
+    assert holding(doors, "other kind", SMALL + 1 if size == SMALL else SMALL)
+
+
+def test_a_message_that_is_larger_than_all_room_comes_alone() -> None:
+    doors = Doors(room(2 * SMALL))
+    assert holding(doors, "a", MIB)
+    assert not holding(doors, "b", SMALL + 1)
+    assert reads(doors, "a", pending=2 * MIB), "it grows, by another fragment"
+    doors.closed("a", 0.0)
+    assert doors.take().read_on == ("b",)
+
+
+def test_fragments_that_grow_into_a_large_message_leave_the_room_of_small_ones() -> None:
+    doors = Doors(room(3 * SMALL))
+    assert holding(doors, "a", SMALL) and not holding(doors, "b", 1)
+    assert reads(doors, "a", pending=2 * SMALL)
+    assert reads(doors, "a"), "whole, and taken"
+    assert doors.take().read_on == ("b",)
+    assert holding(doors, "c", 3 * SMALL)
+
+
+def test_while_nobody_waits_a_message_may_take_its_time() -> None:
+    doors = Doors(Limits(unfinished=MIB))
+    assert holding(doors, "a", MIB, got=1)
+    assert due(doors) == math.inf
+    doors.tick(1e6)
+    assert doors.take().cut == {}
+
+
+def test_withheld_bytes_make_room_for_whoever_waits() -> None:
+    """Sixty links that lack one byte each: an honest message waits for a few credits, not for ever,
+    and a small one does not wait at all."""
+    doors, whole = Doors(), 16 * MIB
+    admitted = [holding(doors, f"evil {i}", whole, got=whole - 1) for i in range(60)]
+    assert sum(admitted) == 12
+    assert not holding(doors, "honest", whole, now=1.0)
+    assert holding(doors, "small", SMALL, now=1.0)
+    cut, read_on, now = 0, (), 1.0
+    while "honest" not in read_on:
+        now = due(doors)
+        doors.tick(now)
+        verdicts = doors.take()
+        assert all(str(link).startswith("evil") for link in verdicts.cut)
+        cut, read_on = cut + len(verdicts.cut), verdicts.read_on
+    assert now <= 60 / 12 * CREDIT and cut < 60
+
+
+@pytest.mark.parametrize("speed", [SLOWEST, SLOWEST - 1])
+def test_whoever_is_fast_enough_keeps_its_room_for_so_long(speed: int) -> None:
+    """While another waits: by its credit, which bytes extend, and in the end by the clock."""
+    doors = Doors(room(MIB))
+    assert holding(doors, "a", MIB)
+    assert not holding(doors, "b", MIB)
+    seconds, got = 0.0, 0
+    while not (cut := doors.take().cut):
+        seconds, got = seconds + 1.0, got + speed
+        doors.tick(seconds)
+        reads(doors, "a", seconds, pending=MIB, got=min(got, MIB - 1))
+    assert list(cut) == ["a"]
+    assert seconds == LONGEST
+
+
+def test_a_burst_earns_no_more_than_the_credit() -> None:
+    doors = Doors(room(MIB))
+    assert holding(doors, "a", MIB, got=1)
+    assert not holding(doors, "b", MIB)
+    assert reads(doors, "a", 1.0, pending=MIB, got=MIB - 1)
+    assert due(doors) == 1.0 + CREDIT
+    assert reads(doors, "a", 2.0, pending=MIB, got=MIB - 1)
+    assert due(doors) == 1.0 + CREDIT, "saying nothing earns nothing"
+
+
+def test_a_message_that_has_come_is_not_cut_because_we_are_late() -> None:
+    doors = Doors(room(MIB))
+    assert holding(doors, "a", MIB, got=MIB)
+    assert not holding(doors, "b", MIB)
+    doors.tick(1e6)
+    assert doors.take().cut == {}
+
+
+# The numbers
+
+
+def test_who_goes_is_of_the_address_that_holds_most() -> None:
+    assert most_crowding({1: "a", 2: "b", 3: "b", 4: "a", 5: "b"}) == 2
+    assert most_crowding({1: "a", 2: "b"}) == 1
+    assert most_crowding({7: None}) == 7
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "links", "passing"),
+    [(None, 10_000, 256), (1 << 20, 10_000, 256), (1024, 832, 128), (256, 160, 32), (80, 6, 10)],
+)
+def test_limits_fit_what_the_process_may_open(
+    descriptors: int | None, links: int, passing: int
+) -> None:
+    fitted = Limits().within(descriptors)
+    assert (fitted.links, fitted.passing) == (links, passing)
+
+
+def test_a_process_that_may_open_nothing_serves_nobody() -> None:
+    with pytest.raises(ParameterError, match="descriptors for links"):
+        Limits().within(SPARE)
+
+
+@pytest.mark.parametrize("links", [2, 7, 100, 832, 833, 1000, 1728, 1729, 5000, 10_000])
+def test_the_descriptors_that_so_many_links_need_are_the_fewest(links: int) -> None:
+    needed = Limits().descriptors(links)
+    assert Limits().within(needed).links >= links
+    assert Limits().within(needed - 1).links < links
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"passing": 0}, {"opening": 0.0}, {"leaving": -1.0}, {"unfinished": 0}, {"links_address": 0}],
+)
+def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        Limits(**wrong)
