@@ -59,7 +59,7 @@ def _of(path: str, tests: str, *mutants: tuple[str, str, str]) -> tuple[Mutant, 
 
 QUOTA = _of(
     "secagg/rounds/quota.py",
-    "tests/rounds",
+    "tests/rounds/test_quota.py tests/rounds/test_server.py",
     ("quota: frames a peer may send", "if self._frames > self._limits.frames:", "if False:"),
     (
         "quota: one frame fewer",
@@ -89,10 +89,25 @@ QUOTA = _of(
         "if False:",
     ),
     ("quota: what has left", "            size -= self._waiting.popleft()", "            break"),
+    (
+        "quota: a task above what may wait",
+        "if self._backlog > self._limits.backlog and not alone:",
+        "if self._backlog > self._limits.backlog:",
+    ),
+    (
+        "quota: one byte of those fewer",
+        "if self._backlog > self._limits.backlog and not alone:",
+        "if self._backlog >= self._limits.backlog and not alone:",
+    ),
+    ("quota: bytes of a round", "return 4 * self.frame if", "return 5 * self.frame if"),
+    ("quota: the largest frame", 'integer("max_size", self.frame, 1, MAX_SIZE)', "pass"),
+    ("quota: the most links", 'integer("max_links", self.links, 1, MAX_CLIENTS)', "pass"),
+    ("quota: what is no limit", "integer(name, getattr(self, name), 1, MAX_SIZE)", "pass"),
+    ("quota: what is no volume", 'integer("volume", self.volume, 1, MAX_SIZE)', "pass"),
 )
 ROUNDS = _of(
     "secagg/rounds/server.py",
-    "tests/rounds",
+    "tests/rounds/test_server.py tests/rounds/test_selection.py",
     ("rounds: links", "if len(self._links) >= self._limits.links:", "if False:"),
     (
         "rounds: links, one too many",
@@ -110,10 +125,98 @@ ROUNDS = _of(
     ("rounds: a plan above the limit", "if needed > self._limits.frame:", "if False:"),
     ("rounds: a plan at the limit", "needed > self._limits.frame", "needed >= self._limits.frame"),
     ("rounds: size of a frame", "limit=self._limits.frame)", "limit=1 << 60)"),
+    (
+        "rounds: silence ends with a word",
+        "linked.missed = linked.missed + 1 if over.standing is Fault.LATE else 0",
+        "linked.missed += over.standing is Fault.LATE",
+    ),
+    ("rounds: clients of a plan", "if len(peers) > plan.threat.clients:", "if False:"),
+    (
+        "rounds: who was let go",
+        "            return  # let go, and still talking",
+        "            pass",
+    ),
+)
+ROUND = (
+    *_of(
+        "secagg/rounds/round.py",
+        "tests/rounds/test_server.py tests/rounds/test_restart.py tests/rounds/test_kills.py",
+        ("round: its deadline", "now >= self.clock.due:", "False:"),
+        ("round: none for work", "not self._working and now >= self.clock.due", "True"),
+        (
+            "round: strangers are not waited for",
+            "if not rows or not any(self.cohort):",
+            "if not rows:",
+        ),
+        ("round: one stranger", "            if identity is None:\n", "            if False:\n"),
+    ),
+    *_of(
+        "secagg/rounds/farewell.py",
+        "tests/rounds/test_restart.py",
+        ("farewell: rounds whose standings are kept", "if len(self._kept) > KEPT:", "if False:"),
+        ("farewell: one more", "len(self._kept) > KEPT", "len(self._kept) > KEPT + 1"),
+    ),
+    *_of(
+        "secagg/rounds/selection.py",
+        "tests/rounds/test_selection.py tests/rounds/test_server.py",
+        (
+            "selection: places by arrival",
+            "return reliable[: plan.threat.clients]",
+            "return reliable",
+        ),
+        ("selection: places by lot", "return drawn[: plan.threat.clients]", "return drawn"),
+        (
+            "selection: the silent come last",
+            "key=lambda one: (one.missed, one.place)",
+            "key=lambda one: one.place",
+        ),
+        (
+            "selection: also by lot",
+            "key=lambda one: (one.missed, randomness(_LOT))",
+            "key=lambda one: randomness(_LOT)",
+        ),
+    ),
+    *_of(
+        "secagg/rounds/claims.py",
+        "tests/rounds/test_claims.py tests/rounds/test_client_rounds.py",
+        ("claims: an input that is spent", "        if use.spent:\n", "        if False:\n"),
+        ("claims: an input elsewhere", 'if use.holder not in (b"", nonce):', "if False:"),
+        (
+            "claims: a round that is forgotten",
+            "if use.holder and use.holder not in going_on:",
+            "if False:",
+        ),
+        ("claims: the next attempt", "attempt=use.attempt + left", "attempt=use.attempt"),
+        (
+            "claims: an attempt that was none",
+            "attempt=use.attempt + left",
+            "attempt=use.attempt + 1",
+        ),
+        ("claims: what has left is spent", "if again or not left:", "if True:"),
+    ),
+    *_of(
+        "secagg/rounds/part.py",
+        "tests/rounds/test_client_rounds.py tests/rounds/test_kills.py",
+        (
+            "part: no answer and another attempt",
+            "frame.included or self.answered or ",
+            "frame.included or ",
+        ),
+        (
+            "part: a sum and another attempt",
+            "not (frame.included or self.answered",
+            "not (self.answered",
+        ),
+        (
+            "part: rows that were put back",
+            "self.left |= self._restored and reason is",
+            "self.left |= False and reason is",
+        ),
+    ),
 )
 CLIENT = _of(
     "secagg/rounds/client.py",
-    "tests/rounds",
+    "tests/rounds/test_client_rounds.py tests/rounds/test_restart.py",
     ("client: a nonce twice", "if frame.nonce in self._nonces:", "if False:"),
     ("client: size of a frame", "limit=self._limits.frame)", "limit=1 << 60)"),
     ("client: rounds at once", "if len(self._parts) >= self._limits.rounds:", "if False:"),
@@ -123,10 +226,16 @@ CLIENT = _of(
         "len(self._parts) > self._limits.rounds",
     ),
     ("client: a server that is late", "            if now >= due:", "            if False:"),
+    (
+        "client: patience with work",
+        "sum(offer.deadlines.values()) + self._patience",
+        "sum(offer.deadlines.values())",
+    ),
+    ("client: a round given up", "if frame.nonce in self._given_up:", "if False:"),
 )
 OFFER = _of(
     "secagg/rounds/offer.py",
-    "tests/rounds",
+    "tests/rounds/test_offer.py tests/rounds/test_client_rounds.py",
     ("offer: its own number", "frame.party >= plan.threat.clients or ", ""),
     (
         "offer: its own number, one too many",
@@ -135,10 +244,21 @@ OFFER = _of(
     ),
     ("offer: a deadline for each phase", " or len(frame.deadlines) != len(phases)", ""),
     ("offer: the fewest clients", "if plan.params.min_survivors < self.min_clients:", "if False:"),
+    (
+        "offer: the fewest clients, one more",
+        "plan.params.min_survivors < self.min_clients",
+        "plan.params.min_survivors <= self.min_clients",
+    ),
+    (
+        "offer: its protocol",
+        "if self.protocols is not None and plan.protocol not in self.protocols:",
+        "if False:",
+    ),
+    ("offer: the plan that is pinned", "pinned is not None and plan.digest() != pinned", "False"),
 )
 DEADLINES = _of(
     "secagg/rounds/clock.py",
-    "tests/rounds",
+    "tests/rounds/test_clock.py tests/rounds/test_server.py",
     ("clock: deadlines", "if limit >= MAX_DEADLINE:", "if False:"),
     ("clock: deadlines, the largest", "if limit >= MAX_DEADLINE:", "if limit > MAX_DEADLINE:"),
 )
@@ -420,7 +540,7 @@ FILES = (
 )
 
 MUTANTS = (
-    *QUOTA, *ROUNDS, *CLIENT, *OFFER, *DEADLINES,
+    *QUOTA, *ROUNDS, *ROUND, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *TURNS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES,
 )  # fmt: skip

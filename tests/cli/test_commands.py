@@ -24,7 +24,7 @@ from secagg.cli import inspect as inspecting
 from secagg.cli import output
 from secagg.cli.inspect import recognise
 from secagg.cli.simulate import generated
-from secagg.errors import InputError, SecAggError, TrailingBytes, Truncated, WireError
+from secagg.errors import InputError, SecAggError, TooLarge, TrailingBytes, Truncated, WireError
 from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
@@ -453,6 +453,14 @@ def test_inspect_reads_test_vectors() -> None:
     for other in (b"{", b"[1]", b"{}", b"[" * 100_000, b'{"operations": "\xff"}'):
         with pytest.raises(InputError, match="JSON"):
             recognise(other)
+
+
+def test_inspect_parses_no_more_json_than_a_test_vector_has() -> None:
+    """Parsed it takes many times its size."""
+    vector = json.dumps({"about": "a full round", "operations": []}).encode()
+    assert recognise(vector.ljust(1 << 22))["kind"] == "test vector"
+    with pytest.raises(TooLarge, match="4194305 bytes of JSON"):
+        recognise(vector.ljust((1 << 22) + 1))
 
 
 def test_inspect_says_why_it_knows_a_file_not(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from secagg.cli import pinned
 from secagg.cli.npy import Vector, read_header
-from secagg.errors import InputError, SecAggError
+from secagg.errors import InputError, SecAggError, TooLarge
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
 
@@ -134,6 +134,19 @@ def test_a_malformed_file_is_an_input_error_of_one_line(tmp_path: Path, name: st
     if MALFORMED[name]:
         with pytest.raises(SecAggError):
             read_header(io.BytesIO(MALFORMED[name]), len(MALFORMED[name]))
+
+
+def test_the_last_header_and_the_last_dimension_that_are_read() -> None:
+    """One byte or one dimension more is refused, however well it is formed."""
+    longest = of().ljust(4096)
+    assert read_header(io.BytesIO(header(longest)), 10 + 4096 + 24).elements == 3
+    with pytest.raises(TooLarge, match="4097 bytes; 4096"):
+        read_header(io.BytesIO(header(longest + " ")), 10 + 4097 + 24)
+    most = header(of(shape="(" + "1, " * 32 + ")"))
+    assert len(read_header(io.BytesIO(most), len(most) + 8).shape) == 32
+    more = header(of(shape="(" + "1, " * 33 + ")"))
+    with pytest.raises(InputError, match="33 dimensions; 32"):
+        read_header(io.BytesIO(more), len(more) + 8)
 
 
 def archive(path: Path) -> None:

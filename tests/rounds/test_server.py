@@ -271,6 +271,15 @@ def test_a_frame_that_is_none_costs_its_sender_only(
     assert world.server.ready(world.clients["a"].peer) and not world.server.ready(evil.peer)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_frame_above_the_limit_costs_its_sender_only(more: int) -> None:
+    """Also one that is well formed otherwise, and of no round that anybody is in."""
+    world = World(limits=Limits(frame=LIMIT))
+    peer = world.client("a", silent=True)
+    peer.say(Message(nonce(99), bytes(LIMIT + more - HEAD_SIZE)).encode())
+    assert peer.here == (not more) and world.let_go == [peer.peer] * more
+
+
 def test_frames_of_other_rounds_and_of_those_who_are_in_none() -> None:
     world = World()
     world.client("a", silent=True)

@@ -277,6 +277,25 @@ async def test_a_peer_that_does_not_read_holds_neither_others_nor_the_end(
     writer.transport.abort()
 
 
+async def test_a_goodbye_that_does_not_leave_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that does not read, under a server that waits until it does."""
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.01)
+    asked: list[MutableMapping[str, Any]] = []
+
+    async def never(message: MutableMapping[str, Any]) -> None:
+        asked.append(message)
+        await asyncio.Event().wait()
+
+    async def nothing() -> MutableMapping[str, Any]:
+        raise AssertionError("it does not read")
+
+    link = websocket._ServerLink(nothing, never, 1)
+    async with asyncio.timeout(60):
+        await link.close()
+        await link.close()
+    assert [message["type"] for message in asked] == ["websocket.close"]
+
+
 # What is no text, and what the environment says
 
 
