@@ -292,6 +292,20 @@ def test_what_is_said_to_nobody_is_not_counted(monkeypatch: pytest.MonkeyPatch) 
     assert world.server.here[0].peer == stranger.peer
 
 
+def test_a_stranger_is_not_waited_for_after_a_restart() -> None:
+    """It cannot come back: those who can do not wait for it until the deadline."""
+    world = World(durable=True)
+    for name in NAMES[:3]:
+        known(world, name)
+    world.client("stranger", silent=True)
+    opened = world.open(real(4), b"task")
+    world.restart()
+    assert world.server.running == {opened}
+    for name in NAMES[:3]:
+        world.clients[name].join()
+    assert levels(world.result(opened)) == total(NAMES[:3]) and world.now == 1000.0
+
+
 def test_the_row_of_an_end() -> None:
     """Where each identity stood; of an identity alone, for a stranger cannot come back."""
     over = Over(nonce(1), None, 2, 1)
