@@ -327,12 +327,24 @@ BATCHES = _of(
     ),
 )
 HELLO = _of(
-    "secagg/drive/handshake.py",
-    "tests/drive/test_handshake.py",
-    ("hello: its seconds", "asyncio.timeout(seconds)", "asyncio.timeout(None)"),
+    "secagg/rounds/greeting.py",
+    "tests/rounds",
+    ("hello: its seconds", "link.met is None and now >= link.due:", "False:"),
+    ("hello: its seconds, also of who speaks", "now + self._timeout", "1e9"),
+    ("hello: links in all", "len(self._links) >= self._most and", "False and"),
+    (
+        "hello: links in all, one more",
+        "len(self._links) >= self._most and",
+        "len(self._links) > self._most and",
+    ),
+    (
+        "hello: the key of a collector",
+        "if not hmac.compare_digest(opened, challenge):",
+        "if False:",
+    ),
 )
 REPORTING = _of(
-    "secagg/drive/reporting.py",
+    "secagg/rounds/greeting.py",
     "tests/drive/test_member.py tests/drive/test_aio.py",
     ("reporting: the smallest limit", "_SMALLEST_LIMIT = 4096", "_SMALLEST_LIMIT = 0"),
 )
@@ -349,7 +361,7 @@ EXECUTOR = _of(
 WIRE = (
     *_of(
         "secagg/wire/hello.py",
-        "tests/drive/test_handshake.py",
+        "tests/rounds/test_greeting.py",
         ("hello: its size", "if len(data) > LARGEST:", "if False:"),
         ("hello: its size, one byte fewer", "if len(data) > LARGEST:", "if len(data) >= LARGEST:"),
     ),

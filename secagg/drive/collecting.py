@@ -1,29 +1,26 @@
-"""The collector of several servers: asks all of them for one batch's totals, and adds them."""
+"""The collector of several servers: asks all of them for one batch's totals, and adds them.
+
+When it asks, and when it tells the servers that they may go, is `secagg.rounds.collect`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from secagg import party
 from secagg.arguments import seconds
-from secagg.drive.outbound import FLUSH_TIMEOUT
-from secagg.drive.reporting import message_limit, message_of, openers
+from secagg.drive.reporting import called, openers
+from secagg.drive.shell import Shell
 from secagg.party import Aggregate
 from secagg.plans.task import Task
-from secagg.transport.router import Backoff, Connected, News, Opener, Received, Router
+from secagg.rounds.collect import CollectRounds
+from secagg.rounds.greeting import Greeted, as_collector, callees
+from secagg.transport.router import Backoff, Opener
 from secagg.types import PartyId, Role, Seed
-from secagg.wire.frame import Message, Over
-
-log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0
-FIRST_POLL, LAST_POLL = 0.25, 5.0
-"""Seconds between two questions to a server that has not locked the batch; doubling."""
-
 
 Keep: TypeAlias = Callable[[Aggregate], None]
 """Puts a sum where it will not be lost. It is called in the loop, and may raise."""
@@ -61,90 +58,31 @@ async def collect_over(
     keep: Keep | None = None,
     backoff: Backoff | None = None,
 ) -> Aggregate:
-    """As `collect`, over links that say hello themselves."""
-    timeout = seconds("timeout", timeout)
-    collector = party.Collector(
-        task.plan,
-        payload_digest=task.payload_digest,
-        committee=task.committee,
-        secret=secret,
-        batch=batch,
+    """As `collect`, over other links."""
+    timeout, servers = seconds("timeout", timeout), callees(task)
+    rounds = CollectRounds(task, secret, batch=batch, seconds=timeout, now=time.monotonic())
+    done, parted = asyncio.Event(), asyncio.Event()
+
+    def news() -> None:
+        for event, so in ((done, rounds.done), (parted, rounds.parted)):
+            if so:
+                event.set()
+
+    shell = Shell(
+        Greeted(rounds, lambda peer: as_collector(task, secret, servers[peer])),
+        openers=called(task, openers),
+        backoff=backoff,
+        news=news,
     )
-    return await _Collecting(task, batch, collector, keep).run(openers, timeout, backoff)
-
-
-class _Collecting:
-    def __init__(
-        self, task: Task, batch: int, collector: party.Collector, keep: Keep | None
-    ) -> None:
-        self._keep = keep
-        self._nonce, self._limit = task.nonce(batch), message_limit(task)
-        self._collector = collector
-
-    async def run(
-        self, openers: Mapping[PartyId, Opener], timeout: float, backoff: Backoff | None
-    ) -> Aggregate:
-        end = time.monotonic() + timeout
-        self._collector.start()
-        self._collector.outgoing()  # asked over every new link
-        async with Router(openers, backoff=backoff) as router:
-            await self._ask_until(router, end)
-            total = self._collector.aggregate()
-            if self._keep is not None:
-                self._keep(total)
-            await self._thank(router, set(openers), total)
-        return total
-
-    async def _ask_until(self, router: Router, end: float) -> None:
-        """A server that has not locked the batch gives no answer, so it is asked again."""
-        poll = FIRST_POLL
-        while not self._collector.done:
-            await self._listen(router, min(end, time.monotonic() + poll))
-            poll = min(2 * poll, LAST_POLL)
-            if self._collector.done:
-                return
-            if time.monotonic() >= end:
-                self._collector.close_phase()
-            for server in self._collector.waiting_for:
-                self._collector.reconnected(server)
-            self._send(router)
-
-    async def _listen(self, router: Router, until: float) -> None:
-        try:
-            async with asyncio.timeout(until - time.monotonic()):
-                while not self._collector.done:
-                    self._take(router, await router.receive())
-        except TimeoutError:
-            return
-
-    def _take(self, router: Router, news: News) -> None:
-        if isinstance(news, Connected):
-            self._collector.reconnected(news.party)
-        elif isinstance(news, Received):
-            data = message_of(router, news, self._nonce, self._limit)
-            if data is not None:
-                self._collector.receive(news.party, data)
-        self._send(router)
-
-    def _send(self, router: Router) -> None:
-        self._collector.events()
-        for out in self._collector.outgoing():
-            if router.reaches(out.to):
-                router.send(out.to, Message(self._nonce, out.data).encode())
-
-    async def _thank(self, router: Router, untold: set[PartyId], total: Aggregate) -> None:
-        """Tells every server that the sum is here, so that it may go, until it says the same; one
-        that is away for longer than FLUSH_TIMEOUT stays up for another collection."""
-        thanks = Over(self._nonce, None, total.count, 0).encode()
-        for server in filter(router.reaches, untold):
-            router.send(server, thanks)
-        try:
-            async with asyncio.timeout(FLUSH_TIMEOUT):
-                while untold:
-                    news = await router.receive()
-                    if isinstance(news, Connected):
-                        router.send(news.party, thanks)
-                    elif isinstance(news, Received) and news.data == thanks:
-                        untold.discard(news.party)
-        except TimeoutError:
-            log.warning("%d servers may not know that the sum was collected", len(untold))
+    shell.start()
+    try:
+        await shell.until(done.wait())
+        total = rounds.aggregate()
+        if keep is not None:
+            keep(total)
+        rounds.thank(total, time.monotonic())
+        shell.wake()
+        await shell.until(parted.wait())
+    finally:
+        await shell.close()
+    return total

@@ -22,10 +22,9 @@ from typing import TypeAlias
 from secagg.arguments import integer, seconds
 from secagg.committee import ServerSecrets
 from secagg.drive.batches import Batches, BatchReport
-from secagg.drive.handshake import Greeter
+from secagg.drive.handshake import greet
 from secagg.drive.outbound import FLUSH_TIMEOUT
 from secagg.drive.peers import Arrived, Gone, Lane, Linked, Peer
-from secagg.drive.reporting import message_limit
 from secagg.drive.turns import MAX_WAITING, Turns
 from secagg.effects import Write
 from secagg.errors import (
@@ -38,6 +37,7 @@ from secagg.errors import (
     WireError,
 )
 from secagg.plans.task import Task
+from secagg.rounds.greeting import Greeter, message_limit
 from secagg.rounds.round import Observer
 from secagg.store.base import MACHINE, ROUNDS, Store
 from secagg.store.space import Space
@@ -52,7 +52,15 @@ from secagg.transport.router import (
     Received,
     Router,
 )
-from secagg.types import MAX_CLIENTS, PartyId, Randomness, Role, server_id, system_randomness
+from secagg.types import (
+    MAX_CLIENTS,
+    SERVER,
+    PartyId,
+    Randomness,
+    Role,
+    server_id,
+    system_randomness,
+)
 from secagg.wire.frame import Frame, Message, Over, decode_frame
 
 __all__ = ["BatchReport", "MemberService"]
@@ -127,7 +135,7 @@ class MemberService:
         self._rows = Space(store, task.nonce(), MACHINE)
         self._patience, self._linger = patience, linger
         self._collect_only, self._max_links = collect_only, max_links
-        self._greeter = Greeter(task, index, secrets.signing, randomness=randomness)
+        self._greeter = Greeter(task, index, secrets.signing, randomness)
         openers = _openers(task, index, self._greeter, peers or {})
         self._router = Router(openers, backoff=backoff, retried=_REFUSED)
         self._untold = set(openers)
@@ -208,7 +216,7 @@ class MemberService:
             return None
         self._greeting += 1
         try:
-            role, party = await self._greeter.accept(link)
+            role = (await greet(link, self._greeter.answer())).role
             self._admit(role)
         except _REFUSED as error:
             log.warning("a link was refused: %s", error)
@@ -216,6 +224,7 @@ class MemberService:
         finally:
             self._greeting -= 1
         most = None if role is Role.SERVER else MAX_OUTBOX
+        party = SERVER if role is Role.SERVER else PartyId(0)  # only the leader calls
         peer = Peer(role, party, Channel(link, most=most))
         if role is Role.SERVER:
             self._turns.others.put_now(Linked(peer))
@@ -340,7 +349,7 @@ def _opener(task: Task, greeter: Greeter, helper: int, at: PeerAt) -> Opener:
         async with AsyncExitStack() as otherwise:
             link = await connect()
             otherwise.push_async_callback(link.close)
-            await greeter.open(link, helper)
+            await greet(link, greeter.call(helper))
             otherwise.pop_all()
             return link
 

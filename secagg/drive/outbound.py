@@ -112,12 +112,12 @@ async def cancelled(
 Serve: TypeAlias = Callable[[Peer, Link], Coroutine[Any, Any, TransportError | None]]
 
 
-async def keep(peer: Peer, opener: Opener, serve: Serve, backoff: Backoff | None = None) -> None:
+async def keep(peer: Peer, opener: Opener, serve: Serve, backoff: Backoff) -> None:
     """Serves a link, and another whenever the last one is gone, for ever.
 
     Between attempts more and more time goes by, less a random part, unless a link has lasted.
     """
-    backoff, failures = backoff or Backoff(), 0
+    failures = 0
     while True:
         begun = time.monotonic()
         try:

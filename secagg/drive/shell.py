@@ -29,7 +29,7 @@ from secagg.errors import TransportError
 from secagg.rounds.base import Rounds
 from secagg.store.base import Ledger, Store
 from secagg.transport.base import Link
-from secagg.transport.router import Opener
+from secagg.transport.router import Backoff, Opener
 
 
 class Shell:
@@ -42,13 +42,14 @@ class Shell:
         store: Store | None = None,
         ledger: Ledger | None = None,
         openers: Mapping[Peer, Opener] | None = None,
+        backoff: Backoff | None = None,
         news: Callable[[], None] = lambda: None,
     ) -> None:
-        """openers: links that this side opens, and opens again whenever they are gone."""
+        """openers: links that this side opens, and opens again, after `backoff`, when they end."""
         self.rounds, self._store, self._ledger, self._news = rounds, store, ledger, news
         tell = self._told
         self.workshop = Workshop(partial(tell, rounds.finished), partial(tell, rounds.failed))
-        self._openers = openers or {}
+        self._openers, self._backoff, self._closing = openers or {}, backoff or Backoff(), False
         self._links: dict[Peer, Outbound] = {}
         self._awake, self._turned, self._restored = (asyncio.Event() for _ in range(3))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -59,7 +60,7 @@ class Shell:
             return
         self._tasks.add(asyncio.create_task(self._turns()))
         for peer, opener in self._openers.items():
-            self._tasks.add(asyncio.create_task(keep(peer, opener, self.serve)))
+            self._tasks.add(asyncio.create_task(keep(peer, opener, self.serve, self._backoff)))
 
     def wake(self) -> None:
         """To be called after each call of the rounds that is not the shell's own."""
@@ -85,6 +86,9 @@ class Shell:
         self.start()
         if not self._restored.is_set():
             await self.until(self._restored.wait())
+        if self._closing:
+            await link.close()
+            return None
         way = self._links[peer] = Outbound(link, partial(self._told, self.rounds.flushed, peer))
         self._told(self.rounds.joined, peer)
         ends = (asyncio.create_task(self._read(peer, link)), way.writer)
@@ -99,6 +103,7 @@ class Shell:
 
     async def close(self) -> None:
         """Lets what is due leave, for at most FLUSH_TIMEOUT seconds, then closes every link."""
+        self._closing = True
         try:
             await self._settle()
             await cancelled([way.finish() for way in self._links.values()], FLUSH_TIMEOUT)

@@ -1,25 +1,27 @@
 """The first frames on a server's link: who speaks, for which task (specs/01-wire.md §7).
 
-Clients and the collector are nobody in particular: what a client says is sealed, and what a
-collector gets is sealed to its key. Servers prove to each other who they are, by the signature keys
-of the committee. The proof is not bound to the channel: whoever can change what a link carries can
-let two servers greet each other and then speak for either, so links are loopback or TLS.
+Clients are nobody in particular: what they say is sealed. Servers prove to each other who they are,
+by the signature keys of the committee, and a collector proves to each that it has the collector's
+key, which opens what the server sealed to it. No proof is bound to the channel: whoever can change
+what a link carries can let two parties greet each other and then speak for either, so links are
+loopback or TLS.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secagg.crypto import sign
+from secagg.crypto import hpke, sign
 from secagg.errors import BadTag, RemoteProtocolError, TooLarge, UnknownVersion, WireError
 from secagg.types import Buffer, Role
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, VERSION
 
-HELLO, PROOF = 4, 5
+HELLO, PROOF, CHALLENGE, ANSWER = 4, 5, 6, 7
 CHALLENGE_SIZE = 32
+SEALED_SIZE = CHALLENGE_SIZE + hpke.OVERHEAD
 LARGEST = 2 + NONCE_SIZE + DIGEST_SIZE + 2 + CHALLENGE_SIZE
-"""Bytes of a hello; nothing larger is read before it is known who speaks."""
+"""Bytes of a hello; a server reads nothing larger before it is known who speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +59,39 @@ def encode_proof(signature: bytes, nonce: bytes) -> bytes:
 
 def decode_proof(data: Buffer, nonce: bytes) -> bytes:
     """The signature, unchecked. WireError; RemoteProtocolError for another task's."""
-    reader = _body(data, PROOF, nonce)
-    signature = reader.fixed(sign.SIGNATURE_SIZE, "signature")
+    return _only(_body(data, PROOF, nonce), sign.SIGNATURE_SIZE)
+
+
+def encode_challenge(sealed: bytes, nonce: bytes) -> bytes:
+    """sealed: 32 fresh bytes, sealed to the collector's key; 80 in all."""
+    return Writer().u8(VERSION).u8(CHALLENGE).raw(nonce).raw(sealed).finish()
+
+
+def decode_challenge(data: Buffer, nonce: bytes) -> bytes:
+    """What is sealed, unopened. WireError; RemoteProtocolError for another task's."""
+    return _only(_body(data, CHALLENGE, nonce, LARGEST + hpke.OVERHEAD), SEALED_SIZE)
+
+
+def encode_answer(opened: bytes, nonce: bytes) -> bytes:
+    """opened: the 32 bytes that were sealed."""
+    return Writer().u8(VERSION).u8(ANSWER).raw(nonce).raw(opened).finish()
+
+
+def decode_answer(data: Buffer, nonce: bytes) -> bytes:
+    """What the collector has opened, unchecked. WireError; RemoteProtocolError as above."""
+    return _only(_body(data, ANSWER, nonce), CHALLENGE_SIZE)
+
+
+def _only(reader: Reader, size: int) -> bytes:
+    body = reader.fixed(size, "body")
     reader.finish()
-    return signature
+    return body
 
 
-def _body(data: Buffer, kind: int, nonce: bytes) -> Reader:
+def _body(data: Buffer, kind: int, nonce: bytes, most: int = LARGEST) -> Reader:
     """The reader behind a checked head."""
-    if len(data) > LARGEST:
-        raise TooLarge(f"a frame of {len(data)} bytes in a handshake, and the limit is {LARGEST}")
+    if len(data) > most:
+        raise TooLarge(f"a frame of {len(data)} bytes in a handshake, and the limit is {most}")
     reader = Reader(data)
     if (version := reader.u8("version")) != VERSION:
         raise UnknownVersion(f"frame version {version}; this side speaks version {VERSION} only")

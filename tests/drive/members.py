@@ -5,52 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from functools import cache
 from typing import Any
-
-import numpy as np
 
 from secagg.drive.collecting import collect_over
 from secagg.drive.ensemble import Keys
-from secagg.drive.handshake import anonymous
+from secagg.drive.handshake import greet
 from secagg.drive.member import BatchReport, MemberService
-from secagg.drive.reporting import Reporter, ReportOutcome, greeted
+from secagg.drive.reporting import Reporter, ReportOutcome
 from secagg.errors import LinkClosed
-from secagg.fields import Integer
 from secagg.party import Aggregate
-from secagg.plans.choose import plan
-from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.rounds.greeting import as_client
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.transport.router import Backoff, Opener
-from secagg.types import PartyId, Role, server_id
+from secagg.types import SERVER, PartyId, Role, server_id
+from tests.rounds.several import toy, vector
 
-LENGTH = 5
 SOON = 20.0
 """Seconds that no test waits for: a deadline that only ends a test that hangs."""
 QUICK = Backoff(0.002, 0.02)
-
-
-@cache
-def toy(clients: int, servers: int, direct: bool, dropout: float = 0.5) -> Plan:
-    return plan(
-        clients=clients,
-        fields={"update": Integer(LENGTH, 1000)},
-        corrupt=0,
-        dropout=Fraction(min(int(dropout * clients), clients - 3), clients),  # a batch is of three
-        protocol="additive",
-        servers=servers,
-        direct=direct,
-    )
-
-
-def vector(who: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.array([(7 * who + 3 * i + 1) % 2001 - 1000 for i in range(LENGTH)])
 
 
 def check(total: Aggregate, whose: Sequence[int]) -> None:
@@ -156,8 +133,13 @@ class Fleet:
 
     def openers(self, role: Role, wrap: Wrap = lambda link: link) -> dict[PartyId, Opener]:
         reached = self.servers if role is Role.COLLECTOR or self.direct else 1
-        hello = anonymous(self.task, role)
-        return {server_id(j): greeted(self.opener(j, wrap), hello) for j in range(reached)}
+        return {server_id(j): self.opener(j, wrap) for j in range(reached)}
+
+    async def client_link(self, server: PartyId = SERVER) -> Link:
+        """For a client that speaks for itself, after its hello."""
+        link = await self.opener(SERVER - server)()
+        await greet(link, as_client(self.task))
+        return link
 
     def reporter(self, who: int) -> Reporter:
         return Reporter(self.task, {"update": vector(who)})

@@ -15,7 +15,7 @@ import pytest
 from secagg.drive.batches import Batches
 from secagg.drive.collecting import collect, collect_over
 from secagg.drive.ensemble import Keys
-from secagg.drive.handshake import Greeter
+from secagg.drive.handshake import greet
 from secagg.drive.listening import listen
 from secagg.drive.member import CLOSED, MemberService
 from secagg.drive.peers import Arrived, Gone, Peer
@@ -32,6 +32,7 @@ from secagg.errors import (
     StorageError,
 )
 from secagg.plans.task import Task
+from secagg.rounds.greeting import Greeter
 from secagg.sansio import Dropped, Event, PhaseEntered
 from secagg.store.base import MACHINE, ROUNDS, Store
 from secagg.store.memory import MemoryStore
@@ -40,22 +41,20 @@ from secagg.store.sqlite import SqliteStore
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory
 from secagg.transport.base import Link
-from secagg.transport.router import Channel, Router
+from secagg.transport.router import Channel
 from secagg.types import SERVER, AbortReason, PartyId, Role, server_id
 from secagg.wire.frame import Message, decode_frame
 from secagg.wire.hello import CHALLENGE_SIZE, Hello
 from secagg_protocols.reports.messages import Tag
 from tests.drive.members import (
-    LENGTH,
     QUICK,
     SOON,
     Cut,
     Flaky,
     Fleet,
     check,
-    toy,
-    vector,
 )
+from tests.rounds.several import LENGTH, toy, vector
 
 SHORT = 0.5
 """Seconds of a deadline that does pass, on the clock of `tests.patience`."""
@@ -107,19 +106,25 @@ async def test_sums_are_exact_over_websockets_and_files(tmp_path: Path, direct: 
             assert [r[0].reason for r in await asyncio.gather(*runs)] == [None] * servers
 
 
+def said(reporter: Reporter) -> dict[PartyId, bytes]:
+    """A report's frames, by the server that each is for."""
+    client = reporter._rounds._client
+    for index in range(client.plan.params.servers):
+        client.reconnected(server_id(index))
+    nonce = reporter._rounds._nonce
+    return {out.to: Message(nonce, out.data).encode() for out in client.outgoing()}
+
+
 async def test_clients_may_vanish_right_after_sending() -> None:
     """What is counted is the report, and not whether anybody waits for its receipt."""
     async with Fleet(4) as fleet:
         gone = 0
         for who in range(2):
-            async with Router(fleet.openers(Role.CLIENT)) as router:
-                await router.receive()
-                machine = fleet.reporter(who)._client.machine
-                machine.reconnected(SERVER)
-                for out in machine.outgoing():
-                    router.send(out.to, Message(fleet.task.nonce(), out.data).encode())
-                    gone += 1
-                await router.flush(SOON)
+            link = await fleet.client_link()
+            for out in said(fleet.reporter(who)).values():
+                await link.send(out)
+                gone += 1
+            await link.close()
         assert gone == 2
         await fleet.report_all([2, 3])
         check(await fleet.collect(), range(4))
@@ -324,18 +329,13 @@ async def test_a_report_is_never_summed_in_two_batches(direct: bool) -> None:
     """Row 71: the bytes of a report of the first batch come again in the second."""
     async with Fleet(3, 2, direct, batches=2, dropout=0) as fleet:
         reporter = fleet.reporter(0)
-        machine = reporter._client.machine
-        machine.reconnected(SERVER)
-        machine.reconnected(server_id(1))
-        said = {
-            out.to: Message(fleet.task.nonce(), out.data).encode() for out in machine.outgoing()
-        }
+        bytes_of_it = said(reporter)
         links = fleet.openers(Role.CLIENT)
         assert (await reporter.deliver(links, timeout=SOON, backoff=QUICK)).stored
         await fleet.report_all([1, 2])
         check(await fleet.collect(0), range(3))
-        for to, data in said.items():
-            link = await fleet.openers(Role.CLIENT)[to]()
+        for to, data in bytes_of_it.items():
+            link = await fleet.client_link(to)
             await link.send(data)
             assert await link.receive(), "a receipt, for a client that missed its own"
             await link.close()
@@ -360,9 +360,8 @@ async def test_a_closed_epoch_takes_nothing_and_still_answers() -> None:
 async def test_a_closed_epoch_keeps_no_report_that_is_in_no_sum() -> None:
     """specs/20-additive.md §9.7. The helper has one that its leader never decides on."""
     fleet = Fleet(3, batches=2, dropout=0)
-    report = fleet.reporter(9)._client.machine
-    report.reconnected(SERVER)
-    (message,) = report.outgoing()
+    message = decode_frame(said(fleet.reporter(9))[SERVER], limit=10_000)
+    assert isinstance(message, Message)
     helper = Batches(fleet.task, 1, fleet.keys.servers[1], 1)
     helper.open([])
     helper.receive(SERVER, 0, _relayed(fleet, message.data)[0])
@@ -479,10 +478,10 @@ async def test_a_leader_without_its_key_is_refused_and_a_new_one_replaces_the_ol
         thief = Greeter(fleet.task, 0, fleet.keys.servers[1].signing)
         link = await fleet.opener(1)()
         with pytest.raises(LinkClosed):
-            await thief.open(link, 1)
+            await greet(link, thief.call(1))
         true = Greeter(fleet.task, 0, fleet.keys.servers[0].signing)
         link = await fleet.opener(1)()
-        await true.open(link, 1)  # the leader's own link is dropped, and it comes back
+        await greet(link, true.call(1))  # the leader's own link is dropped, and it comes back
         await fleet.report_all(range(3))
         check(await fleet.collect(), range(3))
         with pytest.raises(LinkClosed):
@@ -514,16 +513,16 @@ async def test_a_flood_of_links_is_turned_away() -> None:
     """Rows 69 and 79: and a link that says nothing takes no place in the batch."""
     async with Fleet(3, options={"max_links": 4}) as fleet:
         await fleet.ready()
-        idle = [await link() for link in [fleet.openers(Role.CLIENT)[SERVER]] * 3]
+        idle = [await fleet.client_link() for _ in range(3)]
         await fleet.report_all(range(3))
         check(await fleet.collect(), range(3))
         for link in idle:
             await link.close()
     async with Fleet(3, options={"max_links": 1}) as fleet:
-        first = await fleet.openers(Role.CLIENT)[SERVER]()
+        first = await fleet.client_link()
         while not fleet.services[0]._peers:
             await asyncio.sleep(0)
-        second = await fleet.openers(Role.CLIENT)[SERVER]()
+        second = await fleet.client_link()
         with pytest.raises(LinkClosed):
             await second.receive()
         await first.close()
@@ -600,10 +599,9 @@ async def test_a_batch_that_is_over_writes_no_more() -> None:
         await fleet.crash(0)
         greeter = Greeter(fleet.task, 0, fleet.keys.servers[0].signing)
         link = await fleet.opener(1)()
-        await greeter.open(link, 1)
-        fresh = fleet.reporter(9)._client.machine
-        fresh.reconnected(SERVER)
-        (report,) = fresh.outgoing()
+        await greet(link, greeter.call(1))
+        report = decode_frame(said(fleet.reporter(9))[SERVER], limit=10_000)
+        assert isinstance(report, Message)
         before = dict(fleet.stores[1].rows())
         (relayed,) = _relayed(fleet, report.data)
         for batch in (1, 0, 1):
@@ -630,18 +628,15 @@ async def test_a_report_that_is_summed_gets_its_receipt_after_the_last_batch(dir
     """Row 71: a crash may have kept the receipt, and the batch may have ended meanwhile."""
     async with Fleet(3, 2, direct) as fleet:
         reporter = fleet.reporter(0)
-        machine = reporter._client.machine
-        for server in fleet.openers(Role.CLIENT):
-            machine.reconnected(server)
-        said = machine.outgoing()
+        bytes_of_it = said(reporter)
         links = fleet.openers(Role.CLIENT)
         assert (await reporter.deliver(links, timeout=SOON, backoff=QUICK)).stored
         await fleet.report_all([1, 2])
         while not all(service.reports for service in fleet.services.values()):
             await asyncio.sleep(0.001)
-        for out in said:
-            link = await links[out.to]()
-            await link.send(Message(fleet.task.nonce(), out.data).encode())
+        for to, data in bytes_of_it.items():
+            link = await fleet.client_link(to)
+            await link.send(data)
             async with asyncio.timeout(SOON):
                 for _ in range(1 if direct else 2):  # a leader that relays speaks for both
                     frame = decode_frame(await link.receive(), limit=1000)

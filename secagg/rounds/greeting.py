@@ -1,0 +1,356 @@
+"""Who speaks on a link of several servers, for which task: hello and proof, before `joined`."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from secagg.committee import Committee
+from secagg.crypto import hpke, labels, sign
+from secagg.crypto.randomness import checked
+from secagg.effects import Claim, Effects, Peer, Post, Work
+from secagg.errors import CryptoError, RemoteProtocolError, WireError
+from secagg.plans.task import Task
+from secagg.rounds.base import Rounds
+from secagg.types import PartyId, Randomness, Role, Seed, server_id, system_randomness
+from secagg.wire.frame import HEAD_SIZE
+from secagg.wire.hello import (
+    CHALLENGE_SIZE,
+    Hello,
+    decode_answer,
+    decode_challenge,
+    decode_hello,
+    decode_proof,
+    encode_answer,
+    encode_challenge,
+    encode_proof,
+)
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10.0
+"""Seconds that a greeting may take."""
+_SMALLEST_LIMIT = 4096
+"""Bytes: what servers say to clients and to each other is this small whatever the plan."""
+_REFUSED = (WireError, CryptoError, RemoteProtocolError)
+"""What a peer may have said wrong. Anything else out of a script is a bug, and is not caught."""
+
+
+def message_limit(task: Task) -> int:
+    """Bytes of the largest frame that anybody of this task sends."""
+    return HEAD_SIZE + max(task.plan.cost.largest_message, _SMALLEST_LIMIT)
+
+
+def callees(task: Task) -> dict[Peer, PartyId]:
+    """The servers of a task as those know them who call on them: by number, and not proved."""
+    numbers = range(len(task.committee.servers))
+    return {Peer(f"server {i}", None, Role.SERVER): server_id(i) for i in numbers}
+
+
+def server_of(committee: Committee, peer: Peer) -> PartyId:
+    """Of a peer that was met as a server: which one. Its identity is its signature key."""
+    keys = [keys.signing for keys in committee.servers]
+    return server_id(keys.index(peer.identity or b""))
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A greeting is over. identity: the key that was proved, or None. say: the last frame of it."""
+
+    role: Role
+    identity: bytes | None = None
+    say: bytes = b""
+
+
+# Theory of operation.
+#
+# A greeting is a conversation of at most four frames, and it is easiest to read as one: so it is
+# written as a generator, which yields what it says and is sent what it hears, and returns whom it
+# has met. The precedent is the sans-IO layer of WebSocket libraries, whose opening handshakes are
+# generators for the same reason. A generator knows no clock and no link; `Greeted` below has both.
+#
+# Four kinds of party speak. A client is nobody in particular: what it says is sealed to the
+# servers, and whoever poses as one could as well report. A server proves which one it is, over two
+# fresh challenges that both sides sign, so that a proof is of one link in one direction. The caller
+# proves first: a server that is called by a stranger signs nothing for it. A collector proves that
+# it has the key to which every total is sealed. That changes nothing about secrecy, as a stranger
+# cannot open a total; it matters for the end of an epoch, which a server closes once the collector
+# says that it has every sum. Without the proof anybody who knows the public task could say so.
+#
+# The key of a collector opens and does not sign, so its proof is to open: the server seals a fresh
+# challenge to it, in an info that names task and server and that no total has. A collector thereby
+# opens nothing but challenges for whoever calls itself a server, and an answer is worth nothing at
+# another server.
+#
+# What is impossible here: that two parties come out of one greeting with different tasks, because
+# every hello has the digest, and the proofs are over it; that a proof is replayed, because the
+# challenge is fresh; that a frame of another kind gets through, because each is decoded as what is
+# due. What remains is a relay: the proof is not bound to the channel, so links are loopback or TLS.
+Script: TypeAlias = Generator[bytes, bytes, Met]
+
+
+def as_client(task: Task) -> Script:
+    """A client says hello, which nothing answers."""
+    return Met(Role.SERVER, None, _anonymous(task, Role.CLIENT))
+    yield b""  # unreachable: it makes this a generator, as every script is
+
+
+def as_collector(task: Task, secret: Seed, server: PartyId) -> Script:
+    """A collector says hello, and opens what the server has sealed to its key."""
+    sealed = decode_challenge((yield _anonymous(task, Role.COLLECTOR)), task.nonce())
+    info = _sealed_for(task, server_id(0) - server)
+    opened = hpke.OpeningKey(secret).open(sealed, info)
+    return Met(Role.SERVER, None, encode_answer(opened, task.nonce()))
+
+
+def _anonymous(task: Task, role: Role) -> bytes:
+    return Hello(task.digest(), role, 0, bytes(CHALLENGE_SIZE)).encode(task.nonce())
+
+
+def _sealed_for(task: Task, server: int) -> bytes:
+    return labels.encode(labels.COLLECTOR_LINK, task.digest(), server)
+
+
+@dataclass(frozen=True)
+class Greeter:
+    """One server's side of every greeting.
+
+    Each refusal is an error of its own kind: UnknownVersion, BadTag and WireError for bytes that
+    are no such frame, RemoteProtocolError for another task or a party that has no business here,
+    InvalidSignature and InvalidTag for what is not proved.
+    """
+
+    task: Task
+    index: int
+    signing: Seed = field(repr=False)
+    randomness: Randomness = field(default=system_randomness, repr=False)
+
+    @cached_property
+    def _nonce(self) -> bytes:
+        return self.task.nonce()
+
+    @cached_property
+    def _digest(self) -> bytes:
+        return self.task.digest()
+
+    def call(self, other: int) -> Script:
+        """To server `other`, over a link that this side has opened."""
+        ours = self._hello()
+        theirs = self._judged(decode_hello((yield ours.encode(self._nonce)), self._nonce))
+        if (theirs.role, theirs.index) != (Role.SERVER, other):
+            raise RemoteProtocolError(f"server {other} was called, and another party answers")
+        said = (ours.challenge, theirs.challenge)
+        proof = decode_proof((yield self._proof(other, said)), self._nonce)
+        return Met(Role.SERVER, self._verified(other, said, proof))
+
+    def answer(self) -> Script:
+        """Whoever has opened the link. Only the leader calls on other servers."""
+        theirs = self._judged(decode_hello((yield b""), self._nonce))
+        if theirs.role is Role.CLIENT:
+            return Met(Role.CLIENT)
+        if theirs.role is Role.COLLECTOR:
+            return (yield from self._answer_collector())
+        if theirs.index != 0 or self.index == 0:
+            raise RemoteProtocolError(f"server {theirs.index} does not call on {self.index}")
+        ours = self._hello()
+        said = (theirs.challenge, ours.challenge)
+        proof = decode_proof((yield ours.encode(self._nonce)), self._nonce)
+        identity = self._verified(theirs.index, said, proof)
+        return Met(Role.SERVER, identity, self._proof(theirs.index, said))
+
+    def _answer_collector(self) -> Script:
+        key, challenge = self.task.committee.collector, self._challenge()
+        sealed = hpke.seal(key, challenge, _sealed_for(self.task, self.index))
+        opened = decode_answer((yield encode_challenge(sealed, self._nonce)), self._nonce)
+        if not hmac.compare_digest(opened, challenge):
+            raise RemoteProtocolError("a collector without the collector's key")
+        return Met(Role.COLLECTOR, key)
+
+    def _hello(self) -> Hello:
+        return Hello(self._digest, Role.SERVER, self.index, self._challenge())
+
+    def _challenge(self) -> bytes:
+        return checked(self.randomness)(CHALLENGE_SIZE)
+
+    def _judged(self, hello: Hello) -> Hello:
+        if hello.task != self._digest:
+            raise RemoteProtocolError("the hello is of another task")
+        return hello
+
+    def _proof(self, other: int, said: tuple[bytes, bytes]) -> bytes:
+        signature = sign.sign(self.signing, self._to_sign(self.index, other, said))
+        return encode_proof(signature, self._nonce)
+
+    def _verified(self, other: int, said: tuple[bytes, bytes], signature: bytes) -> bytes:
+        key = self.task.committee.servers[other].signing
+        sign.verify(key, self._to_sign(other, self.index, said), signature)
+        return key
+
+    def _to_sign(self, signer: int, other: int, said: tuple[bytes, bytes]) -> bytes:
+        """said: the challenges, of whoever opened the link first."""
+        return labels.encode(labels.LINK, self._digest, signer, other, *said)
+
+
+@dataclass
+class _Link:
+    """due: until when it must have greeted. owed: bytes of its greeting that have not left."""
+
+    script: Script
+    due: float
+    owed: int = 0
+    met: Peer | None = None
+
+
+# Theory of operation.
+#
+# These are rounds around rounds. A driver calls them as it calls any others, and they call those
+# inside in the same words, but for one thing: the inner rounds hear of a peer once it has said, or
+# proved, who it is, and then under that role and identity. So no policy has to think of links that
+# are nobody yet, and the driver does not know that there is such a thing as a greeting.
+#
+# A link that is nobody yet costs memory and a descriptor, and it is the cheapest thing to make: it
+# takes one connection, and no word. Two numbers bound it. Each has its seconds, from the moment the
+# link is there, whatever it says meanwhile: a byte now and then does not prolong it. And all links
+# together have a number. When that is reached, the one that has been nobody for longest goes for
+# the newest, because an honest caller speaks at once; where every link has greeted, it is the new
+# one that is turned away, or a flood could push out whoever is known.
+#
+# Bytes of the greeting are not the inner rounds' to count: `flushed` is shared out in the order in
+# which it was posted, first what was said here. Names are the driver's and stay: a peer that was
+# met differs from its link in role and identity only, and is kept beside it as long as it lasts.
+class Greeted:
+    """Rounds that hear only of peers that have greeted (`secagg.rounds.base.Rounds`)."""
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        script: Callable[[Peer], Script],
+        *,
+        most: int | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """script: what is said and heard on a link, by whom the driver says it leads to. most:
+        links in all, greeted or not; None has no limit, for whoever opens its links itself."""
+        self._rounds, self._script = rounds, script
+        self._most, self._timeout = most, timeout
+        self._links: dict[Peer, _Link] = {}  # in order of arrival
+        self._outer: dict[Peer, Peer] = {}  # by peer as the inner rounds know it: its link
+        self._posts: list[Post] = []
+        self._let_go: list[Peer] = []
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        self._rounds.restore(rows, now)
+
+    def joined(self, peer: Peer, now: float) -> None:
+        if self._most is not None and len(self._links) >= self._most and not self._made_room():
+            log.warning("%s was turned away: %d are open", peer.name, len(self._links))
+            self._let_go.append(peer)
+            return
+        self._links[peer] = _Link(self._script(peer), now + self._timeout)
+        self._go_on(peer, None, now)
+
+    def left(self, peer: Peer, now: float) -> None:
+        link = self._links.pop(peer, None)
+        if link is not None and link.met is not None:
+            del self._outer[link.met]
+            self._rounds.left(link.met, now)
+
+    def received(self, peer: Peer, frame: bytes, now: float) -> None:
+        if (link := self._links.get(peer)) is None:
+            return  # let go, and still talking
+        if link.met is None:
+            self._go_on(peer, frame, now)
+        else:
+            self._rounds.received(link.met, frame, now)
+
+    def flushed(self, peer: Peer, size: int, now: float) -> None:
+        if (link := self._links.get(peer)) is None:
+            return
+        own = min(size, link.owed)
+        link.owed -= own
+        if link.met is not None and size > own:
+            self._rounds.flushed(link.met, size - own, now)
+
+    def finished(self, work: Work, value: Any, now: float) -> None:
+        self._rounds.finished(work, value, now)
+
+    def failed(self, work: Work, error: Exception, now: float) -> None:
+        self._rounds.failed(work, error, now)
+
+    def refused(self, claim: Claim, now: float) -> None:
+        self._rounds.refused(claim, now)
+
+    def tick(self, now: float) -> None:
+        for peer, link in tuple(self._links.items()):
+            if link.met is None and now >= link.due:
+                self._refuse(peer, f"the handshake took more than {self._timeout:g} seconds")
+        self._rounds.tick(now)
+
+    def ready(self, peer: Peer) -> bool:
+        link = self._links.get(peer)
+        if link is None or link.met is None:
+            return link is not None
+        return self._rounds.ready(link.met)
+
+    def take(self) -> Effects:
+        inner = self._rounds.take()
+        outer = self._outer
+        posts = [replace(p, peer=outer[p.peer]) for p in inner.posts if p.peer in outer]
+        let_go = [outer[peer] for peer in inner.let_go if peer in outer]
+        posts, self._posts = [*self._posts, *posts], []
+        let_go, self._let_go = [*self._let_go, *let_go], []
+        waiting = (link.due for link in self._links.values() if link.met is None)
+        due = min([inner.due, *waiting])
+        return replace(inner, posts=tuple(posts), let_go=tuple(let_go), due=due)
+
+    def _go_on(self, peer: Peer, frame: bytes | None, now: float) -> None:
+        link = self._links[peer]
+        try:
+            said = next(link.script) if frame is None else link.script.send(frame)
+        except StopIteration as over:
+            self._meet(peer, link, over.value, now)
+        except _REFUSED as error:
+            self._refuse(peer, str(error))
+        else:
+            self._say(peer, link, said)
+
+    def _meet(self, peer: Peer, link: _Link, met: Met, now: float) -> None:
+        self._say(peer, link, met.say)
+        link.met = replace(peer, identity=met.identity, role=met.role)
+        self._outer[link.met] = peer
+        self._rounds.joined(link.met, now)
+
+    def _say(self, peer: Peer, link: _Link, frame: bytes) -> None:
+        if frame:
+            link.owed += len(frame)
+            self._posts.append(Post(peer, _Frame(frame)))
+
+    def _made_room(self) -> bool:
+        """By letting go who has been nobody for longest."""
+        strangers = [peer for peer, link in self._links.items() if link.met is None]
+        if strangers:
+            self._refuse(strangers[0], "it has not said who it is, and a newer link needs its room")
+        return bool(strangers)
+
+    def _refuse(self, peer: Peer, why: str) -> None:
+        log.warning("%s was refused: %s", peer.name, why)
+        del self._links[peer]
+        self._let_go.append(peer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """One that is bytes already."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def encode(self) -> bytes:
+        return self.data
