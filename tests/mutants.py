@@ -362,8 +362,8 @@ WIRE = (
     *_of(
         "secagg/wire/hello.py",
         "tests/rounds/test_greeting.py",
-        ("hello: its size", "if len(data) > LARGEST:", "if False:"),
-        ("hello: its size, one byte fewer", "if len(data) > LARGEST:", "if len(data) >= LARGEST:"),
+        ("hello: its size", "if len(data) > most:", "if False:"),
+        ("hello: its size, one byte fewer", "if len(data) > most:", "if len(data) >= most:"),
     ),
     *_of(
         "secagg/wire/frame.py",
