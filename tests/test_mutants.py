@@ -40,7 +40,10 @@ def test_somebody_sees_that_it_is_gone(mutant: Mutant, runner: mutants.Runner) -
     assert not runner.lives(mutant)
 
 
-def test_the_runner_tells_killed_from_living(tmp_path: Path) -> None:
+def test_the_runner_tells_killed_from_living(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # most of the time of seven runs
     (tmp_path / "limit.py").write_text("LIMIT = 3\nUNSEEN = 4\n")
     test = "from limit import LIMIT\n\ndef test_it() -> None:\n    assert LIMIT == 3\n"
     (tmp_path / "test_limit.py").write_text(test)
