@@ -160,9 +160,7 @@ def _garbage_drops_its_sender_only(bench: Bench) -> None:
 
 def _check_garbage(bench: Bench, phase: str, lies: Mapping[PartyId, bytes]) -> None:
     def wire(message: Carried) -> Sequence[bytes]:
-        if message.phase == phase and message.sender in lies:
-            return (lies[message.sender],)
-        return (message.data,)
+        return (lies.get(message.sender, message.data) if message.phase == phase else message.data,)
 
     network = bench.network(wire=wire)
     why = f"{' and '.join(str(len(bad)) for bad in lies.values())} wrong bytes in {phase}"
