@@ -46,7 +46,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from bench.common import Missing, Ratio, Row, Selection, main, progress
 from secagg import records
 from secagg.cli.simulate import warm_up
-from secagg.drive.ensemble import Keys
+from secagg.committee import Keys
+from secagg.drive.pump import Said
 from secagg.errors import IntegrityError, ParameterError
 from secagg.fields import FixedPoint
 from secagg.layout import Layout, RingVector
@@ -55,6 +56,7 @@ from secagg.party import Aggregate, Client, Collector
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.protocol import OneServer, SeveralServers
 from secagg.sansio import MemberMachine, Outgoing
 from secagg.sim.footprint import peak_rss
 from secagg.sim.metered import Meter
@@ -62,7 +64,7 @@ from secagg.store.base import MACHINE, Store
 from secagg.store.memory import MemoryStore
 from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore
-from secagg.types import SERVER, PartyId, server_id
+from secagg.types import COLLECTOR, SERVER, PartyId, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.vector import read_vector, write_vector
 
@@ -129,34 +131,37 @@ def _stores(kind: str, servers: int, stack: ExitStack) -> list[Store]:
 class _Server:
     """One server as its driver runs it: what came, one commit, and only then the answers."""
 
-    def __init__(self, machine: MemberMachine, store: Store, meter: Meter, name: str) -> None:
+    def __init__(
+        self, me: PartyId, machine: MemberMachine, store: Store, meter: Meter, name: str
+    ) -> None:
         self.machine, self.commits, self.waits = machine, 0, True
+        self._me = me
         self._rows, self._meter, self._name = Space(store, bytes(16), MACHINE), meter, name
 
-    def start(self) -> list[Outgoing]:
+    def start(self) -> list[Said]:
         with self._meter.running(lambda: self._name):
             self.machine.start()
             return self._answers()
 
-    def turn(self, messages: Sequence[tuple[PartyId, bytes]]) -> list[Outgoing]:
+    def turn(self, messages: Sequence[tuple[PartyId, bytes]]) -> list[Said]:
         with self._meter.running(lambda: self._name):
             for sender, data in messages:
                 self.machine.receive(sender, data)
             return self._answers()
 
-    def close(self) -> list[Outgoing]:
+    def close(self) -> list[Said]:
         with self._meter.running(lambda: self._name):
             self.machine.close_phase()
             return self._answers()
 
-    def _answers(self) -> list[Outgoing]:
+    def _answers(self) -> list[Said]:
         writes = self.machine.writes()
         if writes:
             self._rows.commit(writes)
             self.commits += 1
         self.machine.events()
         self.waits = bool(self.machine.waiting_for)  # drivers ask between turns
-        return self.machine.outgoing()
+        return [(self._me, message) for message in self.machine.outgoing()]
 
 
 class _Batch:
@@ -168,11 +173,14 @@ class _Batch:
         self._task, self._plan = task, task.plan
         self._levels: npt.NDArray[np.int64] = np.zeros(_field(self._plan).length, np.int64)
         self._reference = _Reference(self._plan.layout)
-        member = self._plan.info.member
-        if member is None:
-            raise ParameterError(f"{self._plan.protocol} has one server")
+        match self._plan.info.family:
+            case SeveralServers(member=member):
+                pass
+            case OneServer():
+                raise ParameterError(f"{self._plan.protocol} has one server")
         self.servers = {
             server_id(i): _Server(
+                server_id(i),
                 member(task.session(), i, secrets, expander=add_streams),
                 stores[i],
                 self.meter,
@@ -192,9 +200,9 @@ class _Batch:
             reports += [(me, message.data) for message in sent]
             self.upload = max(self.upload, sum(len(message.data) for message in sent))
             plain.append(self._reference.seal(vector))
-        for receipt in self._carry(self.servers[SERVER].turn(reports)):
+        for sender, receipt in self._carry(self.servers[SERVER].turn(reports)):
             with self.meter.running(lambda: "client"):
-                clients[receipt.to].receive(receipt.sender, receipt.data)
+                clients[receipt.to].receive(sender, receipt.data)
         if not all(client.done for client in clients.values()):
             raise IntegrityError("a client has no receipt: no figure counts")
         with self.meter.running(lambda: "reference"):
@@ -214,11 +222,11 @@ class _Batch:
                 secret=keys.collector,
             )
             collector.start()
-            asked = collector.outgoing()
+            asked = [(COLLECTOR, message) for message in collector.outgoing()]
         totals = self._carry(asked)
         with self.meter.running(lambda: "collector"):
-            for total in totals:
-                collector.receive(total.sender, total.data)
+            for sender, total in totals:
+                collector.receive(sender, total.data)
             result = collector.aggregate()
         self._check(result, collector.result().vector)
         return result
@@ -244,17 +252,17 @@ class _Batch:
             client.machine.set_input(vector, self._task.payload_digest)
             return client, vector, client.outgoing()
 
-    def _carry(self, said: list[Outgoing]) -> list[Outgoing]:
+    def _carry(self, said: list[Said]) -> list[Said]:
         """Until the servers are quiet: what they say to clients and to the collector."""
-        outside = [message for message in said if message.to not in self.servers]
-        while any(message.to in self.servers for message in said):
+        outside = [one for one in said if one[1].to not in self.servers]
+        while any(message.to in self.servers for _, message in said):
             arrived: dict[PartyId, list[tuple[PartyId, bytes]]] = {p: [] for p in self.servers}
-            for message in said:
+            for sender, message in said:
                 if message.to in self.servers:
-                    arrived[message.to].append((message.sender, message.data))
+                    arrived[message.to].append((sender, message.data))
             turns = (self.servers[p].turn(messages) for p, messages in arrived.items() if messages)
-            said = [message for turn in turns for message in turn]
-            outside += [message for message in said if message.to not in self.servers]
+            said = [one for turn in turns for one in turn]
+            outside += [one for one in said if one[1].to not in self.servers]
         return outside
 
     def _check(self, result: Aggregate, vector: RingVector) -> None:

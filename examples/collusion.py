@@ -14,7 +14,8 @@ from itertools import combinations
 
 import numpy as np
 
-from secagg.drive.ensemble import Ensemble, Keys
+from secagg.committee import Keys
+from secagg.drive import pump
 from secagg.layout import Layout, RingVector, Segment
 from secagg.mask import add_streams
 from secagg.protocol import Session
@@ -67,18 +68,21 @@ def additive_sum() -> tuple[int, list[int]]:
     keys = Keys(SERVERS, os.urandom)
     params = AdditiveParams(len(INPUTS), SERVERS, min_survivors=len(INPUTS))
     session = Session(os.urandom(16), bytes(32), PAYLOAD, params, LAYOUT, keys.committee)
-    servers = Ensemble(ADDITIVE, session, keys, expander=add_streams)
-    servers.start()
+    servers = ADDITIVE.family.machines(session, keys, expander=add_streams)
+    pump.start(servers)
     sent = {}
     for party, vector in INPUTS.items():
-        client = ADDITIVE.client(session, party, randomness=os.urandom, expander=add_streams)
+        client = ADDITIVE.family.client(session, party, randomness=os.urandom, expander=add_streams)
         client.start()
         client.set_input(vector, PAYLOAD)
         (message,) = client.outgoing()
         sent[party] = message.data
-        servers.receive(party, message.data)
-    servers.close_phase()
-    return number(servers.result().vector), opened(session, keys, sent[PartyId(VICTIM)])
+        pump.deliver(servers, party, message)
+    while not pump.over(servers):
+        pump.settle(servers)
+        pump.advance(servers)
+    total = pump.total(servers, INPUTS)
+    return number(total.vector), opened(session, keys, sent[PartyId(VICTIM)])
 
 
 def opened(session: Session, keys: Keys, message: bytes) -> list[int]:

@@ -24,12 +24,12 @@ from sklearn.datasets import load_breast_cancer
 
 import secagg
 from secagg import analytics
+from secagg.committee import Keys
 from secagg.drive import pump
-from secagg.drive.ensemble import Ensemble, Keys
 from secagg.mask import add_streams
 from secagg.plans.explain import at_most
-from secagg.sansio import MemberMachine
-from secagg.types import PartyId
+from secagg.sansio import ServerMachine
+from secagg.types import COLLECTOR, PartyId
 from secagg.wire.frame import NONCE_SIZE, payload_digest
 
 HOSPITALS = 8
@@ -79,7 +79,7 @@ def main() -> int:
     print(f"{plan.protocol}: {plan.upload_bytes} bytes up from each\n")
 
     answers = {i: QUERY.encode(rows) for i, rows in hospitals.items()}  # each on its own machine
-    phase = "masked-input" if options.servers == 1 else "upload"
+    [phase] = [phase.name for phase in plan.phases if phase.takes_input]
     gone = secagg.drop_at(phase, count=options.drop)
     total = secagg.simulate(plan, answers, drop=gone, seed=options.seed, payload=QUERY.payload)
     table = QUERY.table(total)
@@ -173,23 +173,27 @@ def views_are_noise(plan: secagg.Plan, answers: Mapping[int, Mapping[str, Any]])
     Only together do the servers' sums mean anything: added modulo each ring they are the total.
     """
     keys, nonce, task = Keys(plan.params.servers, os.urandom), os.urandom(NONCE_SIZE), _task()
-    servers = Ensemble(plan.info, plan.session(nonce, task), keys, expander=add_streams)
+    session = plan.session(nonce, task, keys.committee)
+    servers = plan.info.family.machines(session, keys, expander=add_streams)
     clients = {
         PartyId(i): secagg.Client(
             plan, PartyId(i), nonce=nonce, payload_digest=task, committee=keys.committee
         )
         for i in answers
     }
-    servers.start()
+    pump.start(servers)
     for party, client in clients.items():
         client.start()
         client.set_input(answers[party], payload_digest=task)
         for message in client.outgoing():
             pump.deliver(servers, party, message)
+    pump.settle(servers)
     # before the servers agree on the set: then each seals its sum for the collector, and forgets it
-    views = [_stored_sum(member, plan) for member in servers.members.values()]
-    servers.close_phase()
-    total = servers.result().vector
+    views = [_stored_sum(one, plan) for party, one in servers.items() if party != COLLECTOR]
+    while not pump.over(servers):
+        pump.advance(servers)
+        pump.settle(servers)
+    total = pump.total(servers, clients).vector
     print(f"\n{'view of':<10} {'ones among its bits':>20}")
     noise = [_looks_like_noise(f"server {i}", view, plan) for i, view in enumerate(views)]
     together = plan.layout.reduce(tuple(sum(lanes) for lanes in zip(*views, strict=True)))
@@ -202,7 +206,7 @@ def _task() -> bytes:
     return payload_digest(QUERY.payload)
 
 
-def _stored_sum(member: MemberMachine, plan: secagg.Plan) -> list[Any]:
+def _stored_sum(member: ServerMachine, plan: secagg.Plan) -> list[Any]:
     """What this server writes to its disk: its share of the sum, lane by lane."""
     [stored] = [w.value for w in member.writes() if w.key.startswith(b"s") and w.value]
     lanes, at = [], 4  # after how many reports it sums

@@ -20,7 +20,7 @@ from secagg.rounds.server import ServerRounds
 from secagg.wire.codec import Reader, Writer
 
 PLAN = secagg.plan(clients=6, dropout="1/3", fields={"u": secagg.FixedPoint(3, 1.0, 16)})
-DEADLINES = {phase: 5 if phase == "masked-input" else 60 for phase in PLAN.info.phases}
+DEADLINES = {phase: 5 if phase == "masked-input" else 60 for phase in PLAN.phase_names}
 ROUNDS, LOCK, WAITING = ServerRounds(), threading.Lock(), defaultdict(Writer)
 
 

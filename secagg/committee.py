@@ -104,6 +104,22 @@ class ServerSecrets:
         return OpeningKey(self.opening)
 
 
+class Keys:
+    """The secret keys of every server and of the collector, for a process that plays them all.
+
+    It gives no privacy: who has these can open every share.
+    """
+
+    def __init__(self, servers: int, randomness: Randomness, *, epoch: int = 0) -> None:
+        self.servers = tuple(ServerSecrets.generate(randomness) for _ in range(servers))
+        self.collector: Seed = opening_secret(randomness)
+        self.committee = Committee(
+            tuple(secrets.public for secrets in self.servers),
+            ServerSecrets(self.collector, self.collector).public.sealing,
+            epoch,
+        )
+
+
 def opening_secret(randomness: Randomness = system_randomness) -> Seed:
     """A fresh X25519 scalar: the collector's only secret."""
     return KeyPair.from_random(_draw(randomness)).secret

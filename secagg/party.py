@@ -7,7 +7,7 @@ them from it. The count lane is checked here, for every protocol.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,31 +17,24 @@ import numpy.typing as npt
 from secagg import records, selftest
 from secagg.arguments import integer
 from secagg.committee import Committee
-from secagg.effects import Write
+from secagg.delegate import Delegate, PhasedDelegate
 from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
 from secagg.layout import Expander
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
+from secagg.protocol import OneServer, SeveralServers
 from secagg.sansio import (
-    Aborted,
     ClientMachine,
-    CollectorMachine,
     Disputed,
     Dropped,
     Event,
-    Job,
-    Need,
-    Outgoing,
     RingTotal,
     ServerMachine,
 )
 from secagg.types import (
     FIRST_RESERVED,
-    AbortReason,
-    Buffer,
     Fault,
-    NonCopyable,
     PartyId,
     Randomness,
     Seed,
@@ -94,7 +87,7 @@ class Aggregate:
         return len(self.contributors) if self.reports is None else self.reports
 
 
-class Client(NonCopyable):
+class Client(Delegate):
     """One client of one round. A ClientMachine but for `set_input`, which takes named fields.
 
     nonce: 16 bytes, from the announcement. payload_digest: of the task payload as announced.
@@ -102,6 +95,8 @@ class Client(NonCopyable):
     model is not built yet, and CryptoError where a known answer of the primitives is wrong in this
     process.
     """
+
+    machine: ClientMachine
 
     def __init__(
         self,
@@ -122,24 +117,10 @@ class Client(NonCopyable):
         """Elements beyond clip in the input given, by field. It stays on this side, but for its
         sum in a plan with the lane `clipped`."""
         self._randomness = randomness
-        self.machine: ClientMachine = plan.info.client(
-            plan.session(nonce, payload_digest, committee),
-            me,
-            randomness=randomness,
-            expander=expander,
+        session = plan.session(nonce, payload_digest, committee)
+        super().__init__(
+            plan.info.family.client(session, me, randomness=randomness, expander=expander)
         )
-
-    @property
-    def phase(self) -> str:
-        return self.machine.phase
-
-    @property
-    def done(self) -> bool:
-        return self.machine.done
-
-    @property
-    def ended(self) -> Aborted | None:
-        return self.machine.ended
 
     @property
     def owes_input(self) -> bool:
@@ -158,152 +139,36 @@ class Client(NonCopyable):
         self.machine.set_input(encoded.vector, payload_digest)
         self.clipped = encoded.clipped
 
-    def start(self) -> None:
-        self.machine.start()
 
-    def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        self.machine.receive(sender, message)
-
-    def lost(self, party: PartyId, /) -> None:
-        self.machine.lost(party)
-
-    def abort(self, why: AbortReason, /) -> None:
-        self.machine.abort(why)
-
-    def outgoing(self) -> list[Outgoing]:
-        return self.machine.outgoing()
-
-    def events(self) -> list[Event]:
-        return self.machine.events()
-
-    def acknowledged(self) -> None:
-        self.machine.acknowledged()
-
-    def reconnected(self, party: PartyId, /) -> None:
-        self.machine.reconnected(party)
-
-    def writes(self) -> list[Write]:
-        return self.machine.writes()
-
-    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
-        self.machine.restore(rows)
-
-
-class Summed(NonCopyable):
+class Summed(PhasedDelegate):
     """What comes out of a machine that has a sum, as named fields: for servers and collectors."""
 
-    def __init__(self, plan: Plan, machine: ServerMachine | CollectorMachine) -> None:
+    machine: ServerMachine
+
+    def __init__(self, plan: Plan, machine: ServerMachine) -> None:
+        super().__init__(machine)
         self.plan = plan
-        self._summing = machine
-        self._faults: dict[PartyId, Fault] = {}
-        self._disputed: set[tuple[PartyId, PartyId]] = set()
+        self._told: list[Dropped | Disputed] = []
 
     def aggregate(self) -> Aggregate:
         """Once done. Raises Aborted, or IntegrityError where the count lane disagrees."""
         total = self.result()
         self.events()
-        decoded = records.decode(self.plan.schema, total.vector, total.count)
-        bounds = {
-            name: field.max_error
-            for name, field in self.plan.schema.fields
-            if isinstance(field, FixedPoint)
-        }
-        report = Report(
-            self.plan.protocol, dict(self._faults), bounds, disputed=frozenset(self._disputed)
-        )
-        return Aggregate(
-            sum=decoded.sum,
-            mean=decoded.mean,
-            levels=decoded.levels,
-            weight=decoded.weight,
-            contributors=total.contributors,
-            dropped=total.dropped,
-            report=report,
-            reports=total.reports,
-        )
+        return aggregated(self.plan, total, self._told)
 
     def result(self) -> RingTotal:
         """The ring's sum; like `aggregate`, withheld where the count lane disagrees."""
         try:
-            total = self._summing.result()
+            total = self.machine.result()
         except BelowThreshold as ended:
             self.events()
-            raise _with_faults(ended, self._faults) from None
+            raise with_faults(ended, self._told) from None
         records.check_counts(self.plan.schema, total.vector, total.count)
         return total
 
-    @property
-    def phase(self) -> str:
-        return self._summing.phase
-
-    @property
-    def done(self) -> bool:
-        return self._summing.done
-
-    @property
-    def ended(self) -> Aborted | None:
-        return self._summing.ended
-
-    @property
-    def need(self) -> Need:
-        return self._summing.need
-
-    @property
-    def alive(self) -> frozenset[PartyId]:
-        return self._summing.alive
-
-    @property
-    def contributors(self) -> frozenset[PartyId]:
-        return self._summing.contributors
-
-    @property
-    def waiting_for(self) -> frozenset[PartyId]:
-        return self._summing.waiting_for
-
-    @property
-    def quorum(self) -> bool:
-        return self._summing.quorum
-
-    def start(self) -> None:
-        self._summing.start()
-
-    def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        self._summing.receive(sender, message)
-
-    def lost(self, party: PartyId, /) -> None:
-        self._summing.lost(party)
-
-    def abort(self, why: AbortReason, /) -> None:
-        self._summing.abort(why)
-
-    def close_phase(self) -> None:
-        self._summing.close_phase()
-
-    def jobs(self) -> Sequence[Job]:
-        return self._summing.jobs()
-
-    def finish(self, job: Job, value: Any, /) -> None:
-        self._summing.finish(job, value)
-
-    def outgoing(self) -> list[Outgoing]:
-        return self._summing.outgoing()
-
-    def acknowledged(self) -> None:
-        self._summing.acknowledged()
-
-    def reconnected(self, party: PartyId, /) -> None:
-        self._summing.reconnected(party)
-
-    def writes(self) -> list[Write]:
-        return self._summing.writes()
-
-    def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
-        self._summing.restore(rows)
-
     def events(self) -> list[Event]:
-        events = self._summing.events()
-        self._faults |= {e.party: e.fault for e in events if isinstance(e, Dropped)}
-        self._disputed |= {(e.dealer, e.holder) for e in events if isinstance(e, Disputed)}
+        events = super().events()
+        self._told += [event for event in events if isinstance(event, Dropped | Disputed)]
         return events
 
 
@@ -325,8 +190,7 @@ class Server(Summed):
     ) -> None:
         _refuse_active(plan)
         selftest.passed()
-        self.machine = machine or _one_server(plan, nonce, payload_digest, expander)
-        super().__init__(plan, self.machine)
+        super().__init__(plan, machine or _one_server(plan, nonce, payload_digest, expander))
 
 
 class Collector(Summed):
@@ -347,16 +211,46 @@ class Collector(Summed):
     ) -> None:
         _refuse_active(plan)
         selftest.passed()
-        if plan.info.collector is None:
-            raise ParameterError(f"{plan.protocol} has one server, and no collector")
-        session = plan.session(b"", payload_digest, committee, batch)
-        self.machine = plan.info.collector(session, secret)
-        super().__init__(plan, self.machine)
+        match plan.info.family:
+            case SeveralServers(collector=collector):
+                session = plan.session(b"", payload_digest, committee, batch)
+                super().__init__(plan, collector(session, secret))
+            case OneServer():
+                raise ParameterError(f"{plan.protocol} has one server, and no collector")
 
 
-def _with_faults(ended: BelowThreshold, faults: Mapping[PartyId, Fault]) -> BelowThreshold:
+def aggregated(plan: Plan, total: RingTotal, events: Iterable[Event]) -> Aggregate:
+    """A total as named fields. events: of whoever had it, in order; drops and disputes count.
+
+    Raises IntegrityError where the count lane disagrees.
+    """
+    records.check_counts(plan.schema, total.vector, total.count)
+    decoded = records.decode(plan.schema, total.vector, total.count)
+    told = list(events)
+    return Aggregate(
+        sum=decoded.sum,
+        mean=decoded.mean,
+        levels=decoded.levels,
+        weight=decoded.weight,
+        contributors=total.contributors,
+        dropped=total.dropped,
+        report=Report(
+            plan.protocol,
+            _faults(told),
+            {name: f.max_error for name, f in plan.schema.fields if isinstance(f, FixedPoint)},
+            disputed=frozenset((e.dealer, e.holder) for e in told if isinstance(e, Disputed)),
+        ),
+        reports=total.reports,
+    )
+
+
+def _faults(events: Iterable[Event]) -> dict[PartyId, Fault]:
+    return {e.party: e.fault for e in events if isinstance(e, Dropped)}
+
+
+def with_faults(ended: BelowThreshold, events: Iterable[Event]) -> BelowThreshold:
     """What became of the others: how many for which fault, as they or their links said."""
-    numbers = Counter(fault.value for fault in faults.values())
+    numbers = Counter(fault.value for fault in _faults(events).values())
     if not numbers:
         return ended
     dropped = ", ".join(f"{number} {fault}" for fault, number in sorted(numbers.items()))
@@ -369,12 +263,14 @@ def _with_faults(ended: BelowThreshold, faults: Mapping[PartyId, Fault]) -> Belo
 def _one_server(
     plan: Plan, nonce: bytes, payload_digest: bytes, expander: Expander
 ) -> ServerMachine:
-    if plan.info.server is None:
-        raise ParameterError(
-            f"{plan.protocol} has {plan.params.servers} servers, none of which has the sum: each "
-            "is a member, and a Collector adds their totals"
-        )
-    return plan.info.server(plan.session(nonce, payload_digest), expander=expander)
+    match plan.info.family:
+        case OneServer(server=server):
+            return server(plan.session(nonce, payload_digest), expander=expander)
+        case SeveralServers():
+            raise ParameterError(
+                f"{plan.protocol} has {plan.params.servers} servers, none of which has the sum: "
+                "each is a member, and a Collector adds their totals"
+            )
 
 
 def _refuse_active(plan: Plan) -> None:

@@ -1,20 +1,29 @@
 """What a protocol is: its parameters and costs, the sessions that its machines are made from, and
-the factories that make them."""
+which machines those are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from secagg.committee import Committee, ServerSecrets
+from secagg.committee import Committee, Keys, ServerSecrets
 from secagg.crypto import labels
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
 from secagg.suite import SUITE_1, Suite
 from secagg.threat import Threat
-from secagg.types import Adversary, PartyId, Randomness, Seed, smallest_sum
+from secagg.types import (
+    COLLECTOR,
+    SERVER,
+    Adversary,
+    PartyId,
+    Randomness,
+    Seed,
+    server_id,
+    smallest_sum,
+)
 from secagg.wire.header import VERSION
 
 
@@ -149,21 +158,74 @@ class CollectorFactory(Protocol):
         """secret: the X25519 scalar of the committee's collector key."""
 
 
+@dataclass(frozen=True, slots=True)
+class OneServer:
+    """Clients and one server, which has the sum."""
+
+    client: ClientFactory
+    server: ServerFactory
+
+    def machines(
+        self, session: Session, keys: Keys | None = None, *, expander: Expander
+    ) -> dict[PartyId, ServerMachine]:
+        """Every machine of a session but its clients', by party. keys: it needs none."""
+        return {SERVER: self.server(session, expander=expander)}
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralServers:
+    """Clients, members that each hold a share of the sum, and a collector that adds their totals.
+
+    The first member, at SERVER, leads: it says which phase a batch is in, and closes it.
+    """
+
+    client: ClientFactory
+    member: MemberFactory
+    collector: CollectorFactory
+
+    def machines(
+        self, session: Session, keys: Keys | None, *, expander: Expander
+    ) -> dict[PartyId, ServerMachine]:
+        """Every machine of a session but its clients', by party, for a process that plays them all.
+
+        Raises ParameterError for keys that are not of the session's committee.
+        """
+        if keys is None or session.committee != keys.committee:
+            raise ParameterError("these are not the keys of the session's committee")
+        made: dict[PartyId, ServerMachine] = {
+            server_id(index): self.member(session, index, secrets, expander=expander)
+            for index, secrets in enumerate(keys.servers)
+        }
+        return {**made, COLLECTOR: self.collector(session, keys.collector)}
+
+
+Family: TypeAlias = OneServer | SeveralServers
+"""What kind of round a protocol has: `match` on it is the one way to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A step of a client: the one message of it that a server waits for.
+
+    tag: of that message on the wire. takes_input: whether the client's input is in it.
+    """
+
+    name: str
+    tag: int
+    takes_input: bool = False
+
+
 @dataclass(frozen=True)
 class ProtocolInfo:
-    """A protocol as the registry, the planner and the drivers see it.
-
-    Either one server has the sum (`server`), or several members hold shares of it and a collector
-    adds their totals (`member` and `collector`).
-    """
+    """A protocol as the registry, the planner and the drivers see it."""
 
     name: str
     spec: str
     status: str
     threat_models: tuple[Adversary, ...]
-    phases: tuple[str, ...]
-    client: ClientFactory
-    server: ServerFactory | None
+    family: Family
+    phases: Callable[[Params, Suite], tuple[Phase, ...]]
+    """A client's, in order, in a session of these parameters and this suite."""
     parameters: Callable[[Threat], Params | Infeasible]
     check: Callable[[Threat, Params], str | None]
     """The rule that given parameters break, or None: how a client judges an announced plan."""
@@ -174,13 +236,11 @@ class ProtocolInfo:
     guarantee: Callable[[Threat, Params], str]
     messages: Mapping[int, str]
     """Wire tag -> name, for `secagg inspect`."""
-    member: MemberFactory | None = None
-    collector: CollectorFactory | None = None
     preferred: Callable[[Threat], str | None] = lambda threat: None
     """Why `plan()` takes it before protocols that cost a client less, or None."""
     repeats: bool = True
     """Whether the same injected randomness gives the same bytes: not where a library that seals
     draws its own."""
-    resumes: Callable[[int], bool] = lambda suite: False
+    resumes: Callable[[Suite], bool] = lambda suite: False
     """Whether machines of this suite write rows and go on from them, all of them; where not,
     `writes()` is empty and `restore()` of any row raises."""

@@ -16,7 +16,6 @@ from secagg.effects import Write
 from secagg.errors import LocalProtocolError
 from secagg.layout import RingVector
 from secagg.types import (
-    SERVER,
     AbortReason,
     Buffer,
     Fault,
@@ -27,15 +26,11 @@ from secagg.types import (
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send. commit=True: it may leave only after what it says is stored.
-
-    sender: of a server's message, which server says it, where several share one mailbox.
-    """
+    """A message to send. commit=True: it may leave only after what it says is stored."""
 
     to: PartyId
     data: bytes = field(repr=False)
     commit: bool = False
-    sender: PartyId = SERVER
 
 
 @dataclass(frozen=True, slots=True)

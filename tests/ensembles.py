@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from secagg import sansio
-from secagg.committee import Committee
+from secagg.committee import Committee, Keys
 from secagg.crypto import sign
-from secagg.drive.ensemble import Ensemble, Keys, Wire
+from secagg.drive.pump import Wire
 from secagg.errors import Aborted
 from secagg.layout import Expander, Layout, RingVector, Segment
 from secagg.mask import add_streams
@@ -19,7 +19,7 @@ from secagg.ring import Ring
 from secagg.sansio import Outgoing, RingTotal
 from secagg.testing import Carried, Network, Schedule, counter_randomness, plain_sum
 from secagg.testing import Wire as ClientWire
-from secagg.types import PartyId, Seed, server_id
+from secagg.types import COLLECTOR, PartyId, Seed, server_id
 from secagg.wire.codec import Reader
 from secagg.wire.header import read_header
 from secagg_protocols.additive import PROTOCOL
@@ -90,15 +90,12 @@ class Setting:
     def shape(self) -> Shape:
         return shape_of(self.layout, self.params.servers)
 
-    def ensemble(self, between: Wire | None = None, expander: Expander = add_streams) -> Ensemble:
-        one = Ensemble(PROTOCOL, self.session, self.keys, expander=expander)
-        if between is not None:
-            one._wire = between
-        return one
+    def servers(self, expander: Expander = add_streams) -> dict[PartyId, Any]:
+        return dict(PROTOCOL.family.machines(self.session, self.keys, expander=expander))
 
     def client(self, party: int, vector: RingVector, *, seed: bytes = b"") -> Any:
         """With its input, and not yet started."""
-        one = PROTOCOL.client(
+        one = PROTOCOL.family.client(
             self.session,
             PartyId(party),
             randomness=counter_randomness(seed + party.to_bytes(4)),
@@ -109,7 +106,7 @@ class Setting:
 
     def client_of_rows(self, rows: Mapping[bytes, bytes]) -> Any:
         """Made again, and started."""
-        one = PROTOCOL.client(
+        one = PROTOCOL.family.client(
             self.session, PartyId(0), randomness=counter_randomness(b""), expander=add_streams
         )
         one.restore(rows.items())
@@ -117,12 +114,12 @@ class Setting:
         return one
 
     def member(self, index: int) -> Any:
-        assert PROTOCOL.member is not None
-        return PROTOCOL.member(self.session, index, self.keys.servers[index], expander=add_streams)
+        return PROTOCOL.family.member(
+            self.session, index, self.keys.servers[index], expander=add_streams
+        )
 
     def collector(self) -> Any:
-        assert PROTOCOL.collector is not None
-        return PROTOCOL.collector(self.session, self.keys.collector)
+        return PROTOCOL.family.collector(self.session, self.keys.collector)
 
     def report(self, party: int, *, seed: bytes = b"") -> list[Outgoing]:
         """What a client says: one message to the leader, or one to each server."""
@@ -142,9 +139,20 @@ class Setting:
     ) -> Network:
         inputs = inputs_of(self.params.clients, self.layout) if inputs is None else inputs
         clients = {party: self.client(party, vector) for party, vector in inputs.items()}
-        network = Network(self.ensemble(between, expander), clients, schedule)
+        network = Network(self.servers(expander), clients, schedule)
         if wire is not None:
             network.wire = wire
+        if between is not None:
+            network.between = between
+        return network
+
+    def reported(self, reports: Mapping[int, Sequence[Outgoing]], **options: Any) -> Network:
+        """Started servers that have been handed these reports, and no clients."""
+        network = self.network(inputs={}, **options)
+        network.start()
+        for party, messages in reports.items():
+            for message in messages:
+                network.hand_over(PartyId(party), message)
         return network
 
 
@@ -166,19 +174,17 @@ class Outcome:
 
 def outcome(network: Network, setting: Setting) -> Outcome:
     """Runs to an end, whatever it is. A total must be the plain sum of its contributors."""
-    server: Any = network.server
     network.start()
     for _ in range(8):
-        if server.done:
-            break
-        if server.collector.phase and server.members[LEADER].done:
-            server.collector.close_phase()  # nothing more will come
-            server._settle()
-        else:
+        if not network.over:
             network.step()
-    drops = frozenset(e.party for _, e in network.events if isinstance(e, sansio.Dropped))
+    drops = frozenset(
+        e.party
+        for who, e in network.events
+        if who in (LEADER, COLLECTOR) and isinstance(e, sansio.Dropped)
+    )
     try:
-        total = server.result()
+        total = network.result()
     except Aborted as error:
         return Outcome(None, error, drops)
     assert_exact(total, setting)

@@ -13,6 +13,7 @@ from secagg.mask import add_streams
 from secagg.protocol import Params, ProtocolInfo, Session
 from secagg.ring import Ring
 from secagg.sansio import ClientMachine, Dropped, RingTotal, ServerMachine
+from secagg.suite import SUITE_1
 from secagg.testing import Carried, Network, Schedule, Wire, counter_randomness, plain_sum
 from secagg.types import SERVER, Fault, PartyId
 from secagg.wire.codec import Reader
@@ -24,7 +25,7 @@ from secagg_protocols.secagg.params import SecAggParams
 COMPLETE = SecAggParams(clients=6, degree=5, threshold=4, min_clients=4, min_survivors=4)
 REGULAR = SecAggParams(clients=8, degree=4, threshold=3, min_clients=6, min_survivors=5)
 LAYOUT = Layout((Segment(Ring(5), 7), Segment(Ring(32), 3)))
-PHASES = SECAGG.phases
+PHASES = tuple(phase.name for phase in SECAGG.phases(COMPLETE, SUITE_1))
 PAYLOAD = bytes([9]) * 32
 
 
@@ -139,7 +140,7 @@ def rebuilt(network: Network) -> ServerMachine:
     Machines are not copied, and all that decides what a server is are the messages it was handed.
     """
     kept: Any = network.server
-    server = SECAGG.server(kept._terms.session, expander=add_streams)  # type: ignore[misc]
+    server = SECAGG.family.server(kept._terms.session, expander=add_streams)  # type: ignore[misc]
     server.start()
     for message in network.sent:
         if message.sender == SERVER:
@@ -194,7 +195,7 @@ class Script:
 
     def client(self, received: int, *, with_input: bool = True) -> ClientMachine:
         """Started, and after the first `received` messages; its mailbox is empty."""
-        client = SECAGG.client(
+        client = SECAGG.family.client(
             session_of(self.params),
             self.party,
             randomness=counter_randomness(self.party.to_bytes(4)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 LAYERS = """errors types effects arguments threat remedies repeats suite | layout | ring | fields |
 kernels | crypto shamir decoding | mask quantize | structure | records | wire | committee |
-sansio protocol | registry | plans | transport store | selftest party | rounds | drive |
+sansio delegate protocol | registry | plans | transport store | selftest party | rounds | drive |
 sim testing | analytics | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}

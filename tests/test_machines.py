@@ -17,7 +17,7 @@ import pytest
 import secagg
 import secagg_protocols
 from secagg import party, registry
-from secagg.drive.ensemble import Ensemble
+from secagg.protocol import SeveralServers
 from secagg.testing import Network
 from secagg.types import NonCopyable, PartyId
 from secagg_protocols.ring import RingParams, RingParty
@@ -51,7 +51,7 @@ MACHINES = machines()
 
 def test_the_walk_finds_every_kind_of_machine() -> None:
     names = {c.__name__ for c in MACHINES}
-    several = {"ReportClient", "Leader", "Helper", "Collector", "Ensemble"}
+    several = {"ReportClient", "Leader", "Helper", "Collector"}
     single = {"SecAggClient", "SecAggServer", "PlainSumClient", "PlainSumServer", "RingParty"}
     assert names >= several | single | {"Client", "Server", "MeteredClient", "MeteredServer"}
 
@@ -82,18 +82,18 @@ def test_machines_of_one_server_at_every_phase(phase: str) -> None:
 
 @pytest.mark.parametrize("name", registry.available())
 def test_machines_of_every_protocol_and_what_wraps_them(name: str) -> None:
-    threat = {"servers": 2} if registry.load(name).server is None else {}
+    threat = {}
+    match registry.load(name).family:
+        case SeveralServers():
+            threat = {"servers": 2}
     made = secagg.plan(
         clients=60, fields={"x": secagg.Integer(3, 9)}, protocol=name, corrupt=0, **threat
     )
     network = Network.of(made.info, made.session(bytes(16), PAYLOAD), {})
-    server: Any = network.server
-    if isinstance(server, Ensemble):
-        for member in (server, *server.members.values(), server.collector):
-            _refuses(member)
-    else:
-        wrapped = party.Server(made, nonce=bytes(16), payload_digest=PAYLOAD)
-        _refuses(server), _refuses(wrapped)
+    for machine in network.servers.values():
+        _refuses(machine)
+    if len(network.servers) == 1:
+        _refuses(party.Server(made, nonce=bytes(16), payload_digest=PAYLOAD))
         _refuses(party.Client(made, PartyId(0), nonce=bytes(16), payload_digest=PAYLOAD))
 
 

@@ -25,15 +25,24 @@ CLIENTS = [PartyId(i) for i in range(3)]
 
 
 def plain_server() -> Any:
-    return PLAINSUM.server(session_of(TINY), expander=None)  # type: ignore[misc, arg-type]
+    return PLAINSUM.family.server(session_of(TINY), expander=None)  # type: ignore[misc, arg-type]
 
 
 def plain_client(me: int = 0) -> Any:
-    return PLAINSUM.client(
+    return PLAINSUM.family.client(
         session_of(TINY),
         PartyId(me),
         randomness=counter_randomness(b"x"),
         expander=None,  # type: ignore[arg-type]
+    )
+
+
+def secagg_client() -> Any:
+    return SECAGG.family.client(
+        session_of(COMPLETE),
+        PartyId(0),
+        randomness=counter_randomness(b"x"),
+        expander=add_streams,
     )
 
 
@@ -83,12 +92,7 @@ def test_secagg_needs_a_close_once_nobody_is_waited_for(phase: str) -> None:
 
 def test_a_client_owes_its_input_when_it_can_go_no_further() -> None:
     network = network_of(COMPLETE)
-    client: Any = SECAGG.client(
-        session_of(COMPLETE),
-        PartyId(0),
-        randomness=counter_randomness(b"x"),
-        expander=add_streams,
-    )
+    client = secagg_client()
     network.clients[PartyId(0)] = client
     assert not client.owes_input
     network.run_until("masked-input")
@@ -114,12 +118,11 @@ STARTED: dict[str, Callable[[], Any]] = {
     "plainsum server": plain_server,
     "plainsum client": plain_client,
     "secagg server": lambda: network_of(COMPLETE).server,
-    "secagg client": lambda: network_of(COMPLETE).clients[PartyId(0)],
+    "secagg client": lambda: secagg_client(),
     "additive client": lambda: Setting(params_of(2)).client(0, inputs_of(4)[PartyId(0)]),
     "leader": lambda: Setting(params_of(2)).member(0),
     "helper": lambda: Setting(params_of(2)).member(1),
     "collector": lambda: Setting(params_of(2)).collector(),
-    "ensemble": lambda: Setting(params_of(2)).ensemble(),
     "ring party": _party,
 }
 
@@ -152,8 +155,7 @@ WITH_ROWS = ("leader", "helper", "additive client", "secagg client")
 def test_a_machine_without_rows_takes_none_up(name: str) -> None:
     machine = STARTED[name]()
     assert machine.writes() == []
-    if name != "ensemble":
-        machine.restore([])
+    machine.restore([])
     with pytest.raises(LocalProtocolError):
         machine.restore([(b"key", b"value")])
 

@@ -57,7 +57,7 @@ def parties(made: Plan, **weights: int) -> tuple[Server, dict[PartyId, Client]]:
 @PROTOCOLS
 def test_sums_means_and_report(protocol: str) -> None:
     server, clients = parties(make(protocol))
-    pump.run(server, clients, gone=lambda who, phase: who == 6 and phase == server.phase)
+    pump.run({SERVER: server}, clients, gone=lambda who, phase: who == 6 and phase == server.phase)
     aggregate = server.aggregate()
     assert aggregate.contributors == frozenset(range(8)) - {6}
     assert aggregate.dropped == {6}
@@ -77,7 +77,7 @@ def test_sums_means_and_report(protocol: str) -> None:
 def test_weights() -> None:
     made = make(max_weight=10)
     server, clients = parties(made, w0=10, w1=3)
-    pump.run(server, clients)
+    pump.run({SERVER: server}, clients)
     aggregate = server.aggregate()
     assert aggregate.weight == 10 + 3 + 6
     exact = sum(w * i / 4 for i, w in enumerate([10, 3, 1, 1, 1, 1, 1, 1])) / 19
@@ -87,7 +87,7 @@ def test_weights() -> None:
 
 def test_the_aggregate_shows_no_values_in_its_repr() -> None:
     server, clients = parties(make())
-    pump.run(server, clients)
+    pump.run({SERVER: server}, clients)
     text = repr(server.aggregate())
     assert "array" not in text
     assert isinstance(server.aggregate(), Aggregate)
@@ -173,7 +173,7 @@ def test_a_driver_cannot_tell_it_from_the_machine() -> None:
 def test_an_abort_leaves_no_aggregate() -> None:
     server, clients = parties(make())
     with pytest.raises(BelowThreshold):
-        pump.run(server, clients, gone=lambda who, phase: who < 5)
+        pump.run({SERVER: server}, clients, gone=lambda who, phase: who < 5)
     with pytest.raises(BelowThreshold):
         server.aggregate()
 
@@ -188,6 +188,6 @@ def test_row_59_a_client_that_does_not_count_itself_withholds_the_sum(protocol: 
     fresh.machine.set_input(vector, TASK)
     clients[PartyId(3)] = fresh
     with pytest.raises(IntegrityError):
-        pump.run(server, clients)
+        pump.run({SERVER: server}, clients)
     with pytest.raises(IntegrityError):
         server.aggregate()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from secagg.effects import Write
-from secagg.protocol import ProtocolInfo
+from secagg.protocol import OneServer, ProtocolInfo
 from secagg.sansio import Outgoing
 from secagg.testing import ConformanceError
 from secagg.testing.bench import THREATS, Bench
@@ -37,7 +37,7 @@ def planted(*, client: type = SecAggClient, server: type = SecAggServer, **facts
     def make_server(session: Any, **drivers: Any) -> Any:
         return server("secagg", session, session.params, **drivers)
 
-    info: ProtocolInfo = replace(SECAGG, client=make_client, server=make_server, **facts)
+    info: ProtocolInfo = replace(SECAGG, family=OneServer(make_client, make_server), **facts)
     return replace(BENCH, info=info)
 
 

@@ -22,6 +22,7 @@ from secagg.drive.aio import Contribution, Offer, Outcome, connect
 from secagg.drive.participant import Participant
 from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportError
 from secagg.plans.plan import Plan
+from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.sim.footprint import peak_rss
@@ -240,6 +241,8 @@ def _readable(answer: dict[str, object]) -> dict[str, object]:
 def _read_plan(path: Path) -> Plan:
     """A plan that the user chose: also one that protects nobody, if that is the choice."""
     plan = pinned.read_plan(path, allow_unprotected=True)
-    if plan.threat.servers > 1:
-        raise PolicyRefused(NO_TASK)
-    return plan
+    match plan.info.family:
+        case OneServer():
+            return plan
+        case SeveralServers():
+            raise PolicyRefused(NO_TASK)

@@ -14,6 +14,7 @@ from secagg.errors import ParameterError
 from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
+from secagg.protocol import OneServer, SeveralServers
 
 if TYPE_CHECKING:
     from secagg.sim import Drop, Simulation
@@ -169,9 +170,12 @@ def _clipped(done: Simulation) -> int:
 
 
 def _shape(plan: Plan) -> str:
-    if plan.threat.servers > 1:
-        return f"{plan.threat.servers} servers, batches of at least {plan.params.min_survivors}"
-    return f"{plan.degree} neighbours, threshold {plan.threshold}"
+    match plan.info.family:
+        case OneServer():
+            return f"{plan.degree} neighbours, threshold {plan.threshold}"
+        case SeveralServers():
+            smallest = plan.params.min_survivors
+            return f"{plan.threat.servers} servers, batches of at least {smallest}"
 
 
 def _render(plan: Plan, done: Simulation) -> None:

@@ -112,7 +112,7 @@ class MortalLink:
         frame = decode_frame(data, limit=len(data))
         if isinstance(frame, Announce):
             self._round = Task.decode(frame.payload).round
-            self._phases = list(Plan.decode(frame.plan).info.phases)
+            self._phases = list(Plan.decode(frame.plan).phase_names)
             self._orders.folder.put_party(self._round, self._orders.client, frame.party)
         return data
 

@@ -23,7 +23,7 @@ def schedule(plan: Plan, rounds: int, generator: np.random.Generator) -> Schedul
 
     The phases take turns, so that a run of a few rounds has seen a death in each of them.
     """
-    phases = plan.info.phases
+    phases = plan.phase_names
     turn = count()
     most = min(MOST, withstood(plan.params))
     return {

@@ -35,7 +35,7 @@ from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.sansio import Dropped, Event, PhaseEntered
-from secagg.types import Fault, PartyId
+from secagg.types import SERVER, Fault, PartyId
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE
 
 CLIP = 2.0
@@ -101,7 +101,7 @@ def make_plan(settings: Settings, parts: Sequence[Samples]) -> Plan:
         protocol=settings.protocol,
         max_weight=1 << max(map(len, parts)).bit_length(),
     )
-    if UPLOAD not in plan.info.phases:
+    if UPLOAD not in plan.phase_names:
         raise ParameterError(f"protocol {plan.protocol} masks nothing: take secagg+ or secagg")
     return plan
 
@@ -118,7 +118,11 @@ def warm_up(plan: Plan) -> None:
         clients[i].set_input({FIELD: np.zeros(model.LENGTH)}, payload_digest=digest)
     server = party.Server(plan, nonce=nonce, payload_digest=digest)
     drops = plan.threat.dropped > 0
-    pump.run(server, clients, gone=lambda i, phase: drops and i == 0 and phase == "masked-input")
+    pump.run(
+        {SERVER: server},
+        clients,
+        gone=lambda i, phase: drops and i == 0 and phase == UPLOAD,
+    )
     server.aggregate()
 
 
@@ -145,7 +149,7 @@ class _Federation:
         self._deaths = deaths
         self._progress = progress
         self._lost: set[int] = set()  # in this round, with their links
-        self._tap = Tap(plan.info.phases)
+        self._tap = Tap(plan.phase_names)
         self._service = Service(max_size=message_limit(plan))
 
     async def train(self) -> Masked:

@@ -18,6 +18,7 @@ from secagg.effects import Write
 from secagg.errors import Aborted, LocalProtocolError
 from secagg.mask import add_streams
 from secagg.plans.task import Task
+from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.clock import PhaseClock, why
 from secagg.rounds.round import Observer
 from secagg.sansio import Dropped, MemberMachine, Outgoing, PhaseEntered
@@ -215,11 +216,12 @@ class Batches:
             self._call(self.number, self.machine, self.machine.lost, SERVER)
 
     def _start(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        if self._task.plan.info.member is None:  # impossible: a task is of several servers
-            raise LocalProtocolError("the plan's protocol has one server")
-        machine = self._task.plan.info.member(
-            self._task.session(self.number), self._index, self._secrets, expander=add_streams
-        )
+        match self._task.plan.info.family:
+            case SeveralServers(member=member):
+                session = self._task.session(self.number)
+                machine = member(session, self._index, self._secrets, expander=add_streams)
+            case OneServer():
+                raise LocalProtocolError("impossible: a task is of several servers")
         machine.restore(rows)
         self.machine = machine
         self._call(self.number, machine, machine.start)

@@ -62,7 +62,7 @@ class Turns:
         self.fetched: set[int] = set()
         """Batches of which a collector has said that it has the sum."""
         self._store, self._room = store, room
-        self._leads, self._phases = index == 0, task.plan.info.phases
+        self._leads, self._phases = index == 0, task.plan.phase_names
         self._relays = self._leads and not task.plan.params.direct
         self._places = task.plan.params.clients
         self._deadline, self._patience = deadline, patience

@@ -13,6 +13,7 @@ from decimal import ROUND_UP, Context, Decimal
 from secagg import registry
 from secagg.fields import CLIPPED, Field, FixedPoint, Schema
 from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
+from secagg.suite import SUITE_1
 from secagg.threat import Threat
 from secagg.types import Adversary
 
@@ -90,16 +91,16 @@ def _family(info: ProtocolInfo, threat: Threat, schema: Schema, cost: Cost) -> s
     fits = _SEVERAL if several else _ONE
     other = replace(threat, servers=1 if several else 2, direct=False)
     offers = [
-        (found.cost(other, params, schema.layout), found)
+        (found.cost(other, params, schema.layout), found, _steps(found, params))
         for found in map(registry.load, registry.available())
         if found.threat_models and not isinstance(params := found.parameters(other), Infeasible)
     ]
     if not offers:
         return f"{fits} The other family has no parameters for this."
-    there, best = min(offers, key=lambda offer: offer[0].upload_bytes)
+    there, best, steps = min(offers, key=lambda offer: offer[0].upload_bytes)
     alternative = "one server" if several else f"servers={other.servers}"
     return (
-        f"{fits} With {alternative} it would be {best.name}: {_steps(best)}, "
+        f"{fits} With {alternative} it would be {best.name}: {steps}, "
         f"{_bytes(there.upload_bytes)} up instead of {_bytes(cost.upload_bytes)}, "
         f"{_bytes(there.download_bytes)} down instead of {_bytes(cost.download_bytes)}."
     )
@@ -116,8 +117,9 @@ _SEVERAL = (
 )
 
 
-def _steps(info: ProtocolInfo) -> str:
-    return f"{len(info.phases)} steps for a client" if len(info.phases) > 1 else "one message"
+def _steps(info: ProtocolInfo, params: Params) -> str:
+    phases = info.phases(params, SUITE_1)
+    return f"{len(phases)} steps for a client" if len(phases) > 1 else "one message"
 
 
 def _why(info: ProtocolInfo, threat: Threat, schema: Schema, params: Params) -> str:

@@ -19,7 +19,7 @@ from secagg.fields import MAX_TENSORS, TENSOR_SIZE, FixedPoint, Schema
 from secagg.layout import Layout
 from secagg.plans.explain import expansion, explanation
 from secagg.plans.sections import Sections
-from secagg.protocol import Cost, Params, ProtocolInfo, Session
+from secagg.protocol import Cost, Params, Phase, ProtocolInfo, Session
 from secagg.suite import SUITE_1, Suite, known
 from secagg.threat import Threat
 from secagg.types import Buffer
@@ -81,6 +81,16 @@ class Plan:
     def info(self) -> ProtocolInfo:
         """The plan's protocol; ParameterError where it is not installed."""
         return registry.load(text("protocol", self.protocol))
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """A client's steps, in order."""
+        return self.info.phases(self.params, self.suite)
+
+    @property
+    def phase_names(self) -> tuple[str, ...]:
+        """Of these steps: what deadlines, drops and reports are given by."""
+        return tuple(phase.name for phase in self.phases)
 
     @property
     def layout(self) -> Layout:

@@ -13,7 +13,7 @@ from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, TooLarge, UnknownVersion
 from secagg.plans.plan import MAX_ENCODED, Plan
-from secagg.protocol import Session
+from secagg.protocol import OneServer, Session
 from secagg.types import MAX_SERVERS, Buffer
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, payload_digest
@@ -35,8 +35,9 @@ class Task:
     payload_digest: bytes = payload_digest(b"")
 
     def __post_init__(self) -> None:
-        if self.plan.info.member is None:
-            raise ParameterError(f"{self.plan.protocol} has one server: a task is for several")
+        match self.plan.info.family:
+            case OneServer():
+                raise ParameterError(f"{self.plan.protocol} has one server: a task is for several")
         if len(self.committee.servers) != self.plan.params.servers:
             raise ParameterError(
                 f"the plan has {self.plan.params.servers} servers, and the committee "

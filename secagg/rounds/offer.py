@@ -124,7 +124,7 @@ class Consent:
                 f"{pinned.hex()}: ask its operator which plan is meant"
             )
         self._check_floors(plan)
-        phases = plan.info.phases
+        phases = plan.phase_names
         if frame.party >= plan.threat.clients or len(frame.deadlines) != len(phases):
             raise RemoteProtocolError(
                 f"the plan has {plan.threat.clients} clients and {len(phases)} phases; announced "

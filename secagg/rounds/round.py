@@ -76,7 +76,7 @@ class Opening:
         cohort = [reader.prefixed(_MAX_IDENTITY, "identity") for _ in range(reader.u32("cohort"))]
         reader.finish()
         plan = Plan.decode(frame.plan, allow_unprotected=True)
-        limits = zip(plan.info.phases, (ms / 1000 for ms in frame.deadlines), strict=True)
+        limits = zip(plan.phase_names, (ms / 1000 for ms in frame.deadlines), strict=True)
         opening = cls(frame.nonce, plan, frame.payload, dict(limits), hold)
         return opening, [identity or None for identity in cohort]
 

@@ -126,7 +126,7 @@ class ServerRounds:
             self._randomness(NONCE_SIZE),
             plan,
             payload if flag("inline", inline) else DigestOnly(payload_digest(payload)),
-            phase_limits(plan.info.phases, deadlines),
+            phase_limits(plan.phase_names, deadlines),
             flag("hold", hold),
         )
         needed = HEAD_SIZE + plan.cost.largest_message

@@ -12,18 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg import party, records
-from secagg.drive.ensemble import Ensemble, Keys, Several
+from secagg.committee import Keys
+from secagg.delegate import PhasedDelegate
 from secagg.drive.participant import Contribution
+from secagg.drive.pump import Servers
 from secagg.errors import InputError
 from secagg.fields import Schema
 from secagg.layout import Lane
-from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.rounds.clock import PhaseClock
-from secagg.sansio import Job, Outgoing, RingTotal
+from secagg.sansio import Job, Outgoing, RingTotal, ServerMachine
 from secagg.sim.footprint import deep_size
-from secagg.types import SERVER, Buffer, PartyId, Randomness
+from secagg.types import FIRST_RESERVED, SERVER, Buffer, PartyId, Randomness
 
 Given: TypeAlias = Mapping[str, Any] | Contribution
 """What a client adds: its fields by name or, with a weight other than 1, a Contribution."""
@@ -157,98 +158,118 @@ class MeteredClient(party.Client):
         return messages
 
 
-class MeteredServer(party.Server, Several):
-    """The server with meters.
+class ServersMeter:
+    """What the servers of a round cost: they count as one, in the phase of the plan that the first
+    of them entered last.
 
-    What it does belongs to the phase that it is in: opening the shares and removing the masks is
-    unmask. Its wall time is that of its calls and, while jobs are out, all that passes: in a
-    simulation no client computes then. The CPU of a job is that of the thread which ran it.
+    What they do belongs to the phase that they are in: opening the shares and removing the masks is
+    unmask, and all that several servers do after uploads is upload still. Wall time is that of
+    calls and, while jobs are out, all that passes: in a simulation no client computes then.
     """
 
-    def __init__(self, desk: Desk, nonce: bytes, task: bytes) -> None:
-        self.meter = Meter()
+    def __init__(self, desk: Desk, servers: Servers) -> None:
+        self.machines = {party: MeteredServer(self, party, one) for party, one in servers.items()}
         self.state_bytes = 0
-        self._desk = desk
+        self._desk, self._meter = desk, Meter()
+        self._phase = desk.plan.phase_names[0]
         self._expected = self._heard = 0
-        self._resumed = 0.0
-        super().__init__(
-            desk.plan, nonce=nonce, payload_digest=task, machine=_several(desk, nonce, task)
-        )
 
-    def aggregate(self) -> Aggregate:
-        with self._running(self.plan.info.phases[-1]):
-            return super().aggregate()
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(self._meter.cpu.values())
+
+    @property
+    def wall(self) -> Mapping[str, float]:
+        """Seconds by phase."""
+        return self._meter.wall
+
+    def running(self) -> AbstractContextManager[None]:
+        phase = self._phase
+        return self._meter.running(lambda: phase)
+
+    def add(self, cpu: float, wall: float) -> None:
+        self._meter.add(self._phase, cpu, wall)
+
+    def entered(self) -> None:
+        leader = self.machines[SERVER]
+        if leader.phase in self._desk.plan.phase_names:
+            self._phase = leader.phase
+            self._desk.clock.enter(self._phase, time.monotonic())
+            self._expected, self._heard = len(leader.waiting_for), 0
+
+    def expect(self, jobs: int) -> None:
+        self._expected, self._heard = jobs, 0
+
+    def tell(self, what: str) -> None:
+        self._heard += 1
+        with self._desk.aside():
+            self._desk.progress(what, self._heard, self._expected)
+
+    def weigh(self) -> None:
+        with self._desk.aside():
+            machines = [one.machine for one in self.machines.values()]
+            self.state_bytes = max(self.state_bytes, deep_size(machines))
+
+
+class MeteredServer(PhasedDelegate):
+    """One server, or the collector, with the meter of all. The CPU of a job is that of the thread
+    which ran it."""
+
+    machine: ServerMachine
+
+    def __init__(self, meter: ServersMeter, me: PartyId, machine: ServerMachine) -> None:
+        super().__init__(machine)
+        self._meter, self._leads = meter, me == SERVER
+        self._resumed = 0.0
 
     def start(self) -> None:
-        with self._running(self.plan.info.phases[0]):
+        with self._meter.running():
             super().start()
         self._entered()
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        self.deliver(SERVER, sender, message)
-
-    def deliver(self, to: PartyId, sender: PartyId, message: Buffer, /) -> None:
-        """Also of several servers; they count as one."""
         phase = self.phase
-        with self._running(phase):
-            if isinstance(self.machine, Ensemble):
-                self.machine.deliver(to, sender, message)
-            else:
-                super().receive(sender, message)
-        self._tell(phase)
+        with self._meter.running():
+            super().receive(sender, message)
+        if self._leads and sender < FIRST_RESERVED:
+            self._meter.tell(phase)
 
     def lost(self, party: PartyId, /) -> None:
-        with self._running(self.phase):
+        with self._meter.running():
             super().lost(party)
 
     def close_phase(self) -> None:
-        self._weigh()
-        with self._running(self.phase):
+        self._meter.weigh()
+        with self._meter.running():
             super().close_phase()
-        self._weigh()
+        self._meter.weigh()
         self._entered()
 
     def jobs(self) -> Sequence[Job]:
-        with self._running(self.phase):
+        with self._meter.running():
             jobs = [_TimedJob(job) for job in super().jobs()]
-        self._expected, self._heard = len(jobs), 0
+        self._meter.expect(len(jobs))
         self._resumed = time.monotonic()
         return jobs
 
     def finish(self, job: Job, value: Any, /) -> None:
-        phase, started = self.phase, time.thread_time()
+        started = time.thread_time()
         if isinstance(job, _TimedJob):
             super().finish(job.job, value.value)
             started -= value.cpu
         else:
             super().finish(job, value)
-        now = time.monotonic()
-        self.meter.add(phase, time.thread_time() - started, now - self._resumed)
-        self._tell("jobs")
+        self._meter.add(time.thread_time() - started, time.monotonic() - self._resumed)
+        self._meter.tell("jobs")
         self._resumed = time.monotonic()
 
-    def _running(self, phase: str) -> AbstractContextManager[None]:
-        return self.meter.running(lambda: phase)
+    def result(self) -> RingTotal:
+        with self._meter.running():
+            return self.machine.result()
 
     def _entered(self) -> None:
-        self._desk.clock.enter(self.phase, time.monotonic())
-        self._expected, self._heard = len(self.waiting_for), 0
-
-    def _tell(self, phase: str) -> None:
-        self._heard += 1
-        with self._desk.aside():
-            self._desk.progress(phase, self._heard, self._expected)
-
-    def _weigh(self) -> None:
-        with self._desk.aside():
-            self.state_bytes = max(self.state_bytes, deep_size(self.machine))
-
-
-def _several(desk: Desk, nonce: bytes, task: bytes) -> Ensemble | None:
-    if desk.keys is None:
-        return None
-    session = desk.plan.session(nonce, task)
-    return Ensemble(desk.plan.info, session, desk.keys, expander=add_streams)
+        if self._leads:
+            self._meter.entered()
 
 
 @dataclass(frozen=True, slots=True)

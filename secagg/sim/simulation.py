@@ -18,16 +18,20 @@ from typing import TypeAlias
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from secagg import party
 from secagg.arguments import fraction, integer
+from secagg.committee import Keys
 from secagg.drive import pump
-from secagg.drive.ensemble import Keys
-from secagg.errors import InputError, IntegrityError, ParameterError
+from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError
+from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.protocol import OneServer, SeveralServers
 from secagg.records import clipping
+from secagg.sansio import RingTotal
 from secagg.sim.footprint import peak_rss
-from secagg.sim.metered import Desk, Given, MeteredClient, MeteredServer, Progress, Source
-from secagg.types import MAX_CLIENTS, PartyId, Randomness
+from secagg.sim.metered import Desk, Given, MeteredClient, Progress, ServersMeter, Source
+from secagg.types import MAX_CLIENTS, SERVER, PartyId, Randomness
 from secagg.wire.frame import NONCE_SIZE, payload_digest
 
 log = logging.getLogger(__name__)
@@ -138,21 +142,17 @@ def run(
     """
     seed = integer("seed", seed, 0, MAX_SEED)
     leaving = _schedule(plan, (drop,) if isinstance(drop, Drop) else tuple(drop or ()), seed)
-    keys = None
-    if plan.info.server is None:
-        keys = Keys(plan.params.servers, _randomness(seed, "servers"))
+    keys = _keys(plan, seed)
     desk = Desk(plan, _source(plan, inputs), progress or (lambda phase, done, of: None), keys)
     nonce, task = _randomness(seed, "nonce")(NONCE_SIZE), payload_digest(payload)
-    server = MeteredServer(desk, nonce, task)
+    session = plan.session(nonce, task, keys.committee if keys else None)
+    meter = ServersMeter(desk, plan.info.family.machines(session, keys, expander=add_streams))
     clients = {
         me: MeteredClient(desk, me, nonce, task, _randomness(seed, f"client {me}"))
         for me in map(PartyId, range(plan.threat.clients))
     }
-    total = pump.run(
-        server, clients, gone=lambda me, phase: leaving.get(me) == phase, executor=executor
-    )
+    total, aggregate = _summed(plan, meter, clients, leaving, executor)
     phases = desk.clock.stop(time.monotonic())
-    aggregate = server.aggregate()
     exact = desk.tally.equals(total, aggregate)
     aggregate = _with_clipped(plan, aggregate, desk.tally.clipped)
     stayed = [client for me, client in clients.items() if me not in leaving]
@@ -163,15 +163,41 @@ def run(
         client_seconds=_mean(sum(client.meter.cpu.values()) for client in stayed),
         client_phases={
             phase: _mean(client.meter.cpu.get(phase, 0.0) for client in stayed)
-            for phase in plan.info.phases
+            for phase in plan.phase_names
         },
-        server_seconds=sum(server.meter.cpu.values()),
-        server_phases=_in_order(plan, server.meter.wall),
+        server_seconds=meter.cpu_seconds,
+        server_phases=_in_order(plan, meter.wall),
         bytes_up=_mean(client.bytes_up for client in stayed),
         bytes_down=_mean(client.bytes_down for client in stayed),
-        server_state_bytes=server.state_bytes,
+        server_state_bytes=meter.state_bytes,
         peak_rss=peak_rss(),
     )
+
+
+def _keys(plan: Plan, seed: int) -> Keys | None:
+    match plan.info.family:
+        case OneServer():
+            return None
+        case SeveralServers():
+            return Keys(plan.params.servers, _randomness(seed, "servers"))
+
+
+def _summed(
+    plan: Plan,
+    meter: ServersMeter,
+    clients: Mapping[PartyId, MeteredClient],
+    leaving: Mapping[PartyId, str],
+    executor: Executor | None,
+) -> tuple[RingTotal, Aggregate]:
+    servers = meter.machines
+    try:
+        total = pump.run(
+            servers, clients, gone=lambda me, phase: leaving.get(me) == phase, executor=executor
+        )
+    except BelowThreshold as ended:
+        raise party.with_faults(ended, servers[SERVER].events()) from None
+    with meter.running():
+        return total, party.aggregated(plan, total, servers[SERVER].events())
 
 
 def _with_clipped(plan: Plan, aggregate: Aggregate, clipped: Mapping[str, int]) -> Aggregate:
@@ -182,7 +208,7 @@ def _with_clipped(plan: Plan, aggregate: Aggregate, clipped: Mapping[str, int]) 
 
 def _schedule(plan: Plan, drops: Sequence[Drop], seed: int) -> dict[PartyId, str]:
     """Who drops at which phase: disjoint slices of one shuffle, in the protocol's order."""
-    phases, n = plan.info.phases, plan.threat.clients
+    phases, n = plan.phase_names, plan.threat.clients
     wanted = [drop.phase for drop in drops]
     for phase in wanted:
         if phase not in phases:
@@ -228,7 +254,7 @@ def _randomness(seed: int, whose: str) -> Randomness:
 
 
 def _in_order(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
-    return {phase: seconds[phase] for phase in plan.info.phases if phase in seconds}
+    return {phase: seconds[phase] for phase in plan.phase_names if phase in seconds}
 
 
 def _mean(numbers: Iterable[float]) -> float:

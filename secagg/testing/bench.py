@@ -12,7 +12,7 @@ import numpy as np
 from secagg import sansio
 from secagg.errors import Aborted, SecAggError
 from secagg.layout import Layout, RingVector, Segment
-from secagg.protocol import Infeasible, Params, ProtocolInfo, Session
+from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session, SeveralServers
 from secagg.ring import Ring
 from secagg.sansio import RingTotal
 from secagg.testing.network import (
@@ -26,7 +26,7 @@ from secagg.testing.network import (
     server_keys,
 )
 from secagg.threat import Threat
-from secagg.types import PartyId
+from secagg.types import SERVER, PartyId
 from secagg.wire.header import HEADER_SIZE
 
 THREATS = (
@@ -90,8 +90,11 @@ class Bench:
                 _LAYOUT,
                 corrupted=threat.corrupted,
             )
-            if info.server is None:
-                session = replace(session, committee=server_keys(params, SEED).committee)
+            match info.family:
+                case SeveralServers():
+                    session = replace(session, committee=server_keys(params, SEED).committee)
+                case OneServer():
+                    pass
             inputs = {PartyId(i): input_of(i) for i in range(params.clients)}
             return cls(info, threat, session, inputs)
         raise ConformanceError(f"{info.name}: no threat to test with is feasible: {rules}")
@@ -104,9 +107,13 @@ class Bench:
     def parties(self) -> list[PartyId]:
         return list(self.inputs)
 
+    @property
+    def phases(self) -> list[str]:
+        return [phase.name for phase in self.info.phases(self.params, self.session.suite)]
+
     def spare(self, phase: str) -> int:
         """How many clients may vanish in a phase without ending the round."""
-        if phase == self.info.phases[0]:
+        if phase == self.phases[0]:
             return self.params.clients - self.params.min_clients
         return self.params.clients - self.params.min_survivors
 
@@ -123,8 +130,8 @@ class Bench:
     def run(self, network: Network) -> RingTotal:
         network.start()
         for _ in range(_STEPS):
-            if network.server.done:
-                return network.server.result()
+            if network.over:
+                return network.result()
             network.step()
         raise ConformanceError(f"the session does not end: phase {network.server.phase!r}")
 
@@ -162,12 +169,13 @@ def same(a: RingTotal, b: RingTotal) -> bool:
 
 def everywhere(bench: Bench, act: Act) -> Schedule:
     """The schedule in which every client does this in every phase."""
-    return Schedule({(phase, p): act for phase in bench.info.phases for p in bench.parties})
+    return Schedule({(phase, p): act for phase in bench.phases for p in bench.parties})
 
 
 def dropped(network: Network) -> set[PartyId]:
-    """Whom the server has dropped in a network that has run."""
-    return {e.party for who, e in network.events if isinstance(e, sansio.Dropped)}
+    """Whom the one server, or the first, which answers for the clients, has dropped."""
+    drops = [e for who, e in network.events if who == SERVER and isinstance(e, sansio.Dropped)]
+    return {event.party for event in drops}
 
 
 def garbage(data: bytes) -> list[bytes]:

@@ -13,11 +13,17 @@ from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 
-from secagg import sansio
 from secagg.errors import Aborted, InputError, LocalProtocolError, SecAggError
 from secagg.protocol import ProtocolInfo
 from secagg.sansio import Outgoing
 from secagg.testing import restarts
+from secagg.testing.accounts import (
+    ends_are_told,
+    events_are_in_order,
+    mailboxes_are_drained,
+    sets_are_consistent,
+    the_lost_are_not_alive,
+)
 from secagg.testing.bench import (
     SEED,
     THREATS,
@@ -64,7 +70,7 @@ def _sums_are_exact(bench: Bench) -> None:
 
 
 def _drops_in_every_phase_are_survived(bench: Bench) -> None:
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         for act in (Act.GONE, Act.SILENT, Act.LEAVES, Act.DEAF, Act.LATE):
             count = bench.spare(phase)
             victims = bench.parties[1 : 1 + count]
@@ -72,7 +78,7 @@ def _drops_in_every_phase_are_survived(bench: Bench) -> None:
             why = f"{count} clients {act.value} in {phase}"
             total = bench.exact(network, why)
             demand(total.dropped <= set(victims), f"{why}: a client without a fault was left out")
-            if phase == bench.info.phases[0] and act in (Act.GONE, Act.SILENT, Act.LATE):
+            if phase == bench.phases[0] and act in (Act.GONE, Act.SILENT, Act.LATE):
                 demand(total.dropped == set(victims), f"{why}: they count as contributors")
 
 
@@ -80,7 +86,7 @@ def _arrival_order_is_irrelevant(bench: Bench) -> None:
     reference = bench.run(bench.network())
     orders = (bench.parties[::-1], bench.parties[3:] + bench.parties[:3])
     for order in orders:
-        schedule = Schedule(order=dict.fromkeys(bench.info.phases, order))
+        schedule = Schedule(order=dict.fromkeys(bench.phases, order))
         total = bench.run(bench.network(schedule))
         demand(same(total, reference), "another order of arrival gives another total")
 
@@ -107,7 +113,7 @@ def _a_second_answer_is_the_same(bench: Bench) -> None:
     """A client repeats the identical bytes, or nothing."""
     network = bench.network(everywhere(bench, Act.ECHO))
     bench.run(network)
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         for party in bench.parties:
             said = {(m.to, m.data) for m in network.sent if (m.phase, m.sender) == (phase, party)}
             heard = {to for to, _ in said}
@@ -134,7 +140,7 @@ def _machines_are_used_once(bench: Bench) -> None:
 
 def _other_inputs_are_refused(bench: Bench) -> None:
     session, vector = bench.session, bench.inputs[PartyId(0)]
-    make = bench.info.client
+    make = bench.info.family.client
     client = make(session, PartyId(0), randomness=bytes, expander=lambda *a, **k: None)
     demand_raises(
         InputError,
@@ -149,7 +155,7 @@ def _other_inputs_are_refused(bench: Bench) -> None:
 
 def _garbage_drops_its_sender_only(bench: Bench) -> None:
     """Every kind of it once, from as many liars at a time as may vanish."""
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         liars = bench.parties[1 : 1 + bench.spare(phase)]
         said = bench.network().run_until(phase)
         kinds = [garbage(said.queued(liar)[0])[i :: len(liars)] for i, liar in enumerate(liars)]
@@ -169,13 +175,13 @@ def _check_garbage(bench: Bench, phase: str, lies: Mapping[PartyId, bytes]) -> N
     except SecAggError as error:
         raise ConformanceError(f"{why}: the server raises {type(error).__name__}") from error
     demand(dropped(network) == lies.keys(), f"{why}: dropped are {sorted(dropped(network))}")
-    if phase == bench.info.phases[0]:
+    if phase == bench.phases[0]:
         demand(not lies.keys() & total.contributors, f"{why}: its sender contributes")
 
 
 def _two_different_messages_drop_their_sender(bench: Bench) -> None:
     """What was added before stays added: exactness is over the contributors as reported."""
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         if not bench.spare(phase):
             continue
 
@@ -212,7 +218,7 @@ def _other_sessions_are_refused(bench: Bench) -> None:
     """Messages of a session with another task have no effect but their sender's drop."""
     session = bench.session
     other = replace(session, payload_digest=bytes(32))
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         if not bench.spare(phase):
             continue
         foreign = Network.of(bench.info, other, bench.inputs, seed=SEED).run_until(phase)
@@ -220,14 +226,14 @@ def _other_sessions_are_refused(bench: Bench) -> None:
 
 
 def _too_few_clients_end_the_round(bench: Bench) -> None:
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         network = bench.network(Schedule(close_after={phase: 0}))
         error = demand_raises(Aborted, partial(bench.run, network), f"nobody in {phase}")
         reason = error.reason if isinstance(error, Aborted) else None
         demand(reason is AbortReason.BELOW_THRESHOLD, f"nobody in {phase}: the reason is {reason}")
         told = [m for m in network.sent if m.sender == SERVER and m.phase == phase]
         demand(not told, f"nobody in {phase}: yet the server answers")
-    first = bench.info.phases[0]
+    first = bench.phases[0]
     gone = bench.parties[: bench.spare(first) + 1]
     network = bench.network(Schedule({(first, p): Act.GONE for p in gone}))
     demand_raises(Aborted, lambda: bench.run(network), "one client fewer than the parameters ask")
@@ -235,71 +241,8 @@ def _too_few_clients_end_the_round(bench: Bench) -> None:
     demand(not still, "the clients are not told that the round has ended")
 
 
-def _sets_are_consistent(bench: Bench) -> None:
-    """waiting_for, alive and quorum, as a driver reads them around every message."""
-    network = bench.network()
-    server = network.server
-    demand(not server.waiting_for, "waiting_for holds somebody before start()")
-    network.start()
-    for phase in bench.info.phases:
-        demand(server.phase == phase, f"after its close comes {server.phase!r}, not {phase!r}")
-        demand(server.waiting_for == server.alive, f"{phase}: waiting_for is not all clients")
-        for party in bench.parties:
-            network.repeat(party)
-            demand(party not in server.waiting_for, f"{phase}: client {party} is waited for still")
-            demand(party in server.alive, f"{phase}: client {party} is not alive")
-        demand(server.quorum, f"{phase}: all have spoken and quorum is false")
-        network.step()  # what it carries are duplicates by now
-    bench.exact(network, "messages handed over one by one")
-    demand(not server.waiting_for, "waiting_for holds somebody after the end")
-
-
-def _the_lost_are_not_alive(bench: Bench) -> None:
-    network = bench.network()
-    network.start()
-    network.lose(PartyId(0))
-    server = network.server
-    demand(PartyId(0) not in server.alive | server.waiting_for, "a lost client is alive")
-    before = len(network.events)
-    network.lose(PartyId(0))
-    network.repeat(PartyId(0))
-    again = [e for _, e in network.events[before:] if isinstance(e, sansio.Dropped)]
-    demand(not again, "a lost client is dropped twice")
-
-
-def _mailboxes_are_drained(bench: Bench) -> None:
-    network = bench.network()
-    bench.run(network)
-    for machine in (network.server, *network.clients.values()):
-        machine.outgoing(), machine.events()
-        demand(not machine.outgoing() and not machine.events(), "a message is handed out twice")
-
-
-def _events_are_in_order(bench: Bench) -> None:
-    network = bench.network(everywhere(bench, Act.DUPLICATE))
-    bench.run(network)
-    for party in (SERVER, *network.clients):
-        events = [e for who, e in network.events if who == party]
-        phases = [e.phase for e in events if isinstance(e, sansio.PhaseEntered)]
-        known = [p for p in phases if p in bench.info.phases]
-        expected = [p for p in bench.info.phases if p in known]
-        demand(known == expected, f"party {party}: phases are entered in the order {known}")
-        ends = [i for i, e in enumerate(events) if isinstance(e, sansio.Finished | sansio.Aborted)]
-        demand(len(ends) == 1, f"party {party}: {len(ends)} events say that it ended")
-    reported = [e for who, e in network.events if who == SERVER]
-    quorums = [e.phase for e in reported if isinstance(e, sansio.QuorumReached)]
-    demand(quorums == list(bench.info.phases), f"quorum is reported for {quorums}")
-    entered = [e.phase for e in reported if isinstance(e, sansio.PhaseEntered)]
-    demand(
-        [p for p in entered if p in bench.info.phases] == list(bench.info.phases),
-        f"the server reports the phases {entered}",
-    )
-    last = [e for e in reported if not isinstance(e, sansio.Ignored)][-1]
-    demand(isinstance(last, sansio.Finished), f"the server's last event is {last}")
-
-
 def _aborts_end_everything(bench: Bench) -> None:
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         network = bench.network().run_until(phase)
         network.call(SERVER, partial(network.server.abort, AbortReason.CANCELLED))
         network.call(SERVER, partial(network.server.abort, AbortReason.LOST))
@@ -331,7 +274,7 @@ def _the_ended_stay_ended(bench: Bench) -> None:
 
 
 def _clients_can_leave(bench: Bench) -> None:
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         if not bench.spare(phase):
             continue
         network = bench.network().run_until(phase)
@@ -374,14 +317,15 @@ def _costs_are_what_is_sent(bench: Bench) -> None:
 
 _RULES: tuple[Callable[[Bench], None], ...] = (
     _parameters_survive_encoding,
-    _mailboxes_are_drained,
+    mailboxes_are_drained,
     _sums_are_exact,
     _machines_are_used_once,
     _other_inputs_are_refused,
     _duplicates_are_idempotent,
-    _sets_are_consistent,
-    _the_lost_are_not_alive,
-    _events_are_in_order,
+    sets_are_consistent,
+    the_lost_are_not_alive,
+    events_are_in_order,
+    ends_are_told,
     _runs_repeat,
     _arrival_order_is_irrelevant,
     _a_second_answer_is_the_same,

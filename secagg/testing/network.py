@@ -1,4 +1,4 @@
-"""One server machine, n client machines, and a network between them that fails on schedule.
+"""The servers' machines, n clients', and a network between them that fails on schedule.
 
 Everything that goes wrong is data in a `Schedule`, so a property test can draw it, shrink it and
 print it; what data cannot say, such as a lying peer, is a `Wire` function. There is no clock and
@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from secagg.drive.ensemble import Ensemble, Keys
-from secagg.drive.pump import deliver
+from secagg.committee import Keys
+from secagg.drive import pump
+from secagg.drive.pump import Said, Servers
 from secagg.errors import RemoteProtocolError
 from secagg.layout import Expander, Layout, RingVector
 from secagg.mask import add_streams
-from secagg.protocol import Params, ProtocolInfo, Session
-from secagg.sansio import ClientMachine, Event, Machine, Outgoing, RingTotal, ServerMachine
+from secagg.protocol import OneServer, Params, ProtocolInfo, Session, SeveralServers
+from secagg.sansio import ClientMachine, Event, Outgoing, RingTotal, ServerMachine
 from secagg.types import SERVER, PartyId, Randomness
 
 
@@ -117,27 +118,34 @@ def honest(message: Carried) -> Sequence[bytes]:
 class Network:
     """Runs one session under a schedule and keeps a log of all that was sent and reported.
 
-    sent: every message before the wire touched it. events: (party, event), SERVER for the
-    server's. refusals: the clients that ended their session with RemoteProtocolError. Whatever
-    else a machine raises leaves `run`, after its mailbox was drained.
+    servers: by party, as `Family.machines` gives them. between: what arrives of what they say to
+    each other. sent: every message from or to a client, before the wire touched it. events: (party,
+    event). refusals: the clients that ended their session with RemoteProtocolError. Whatever else a
+    machine raises leaves `run`, after its mailbox was drained.
     """
 
     def __init__(
         self,
-        server: ServerMachine,
+        servers: Servers,
         clients: Mapping[PartyId, ClientMachine],
         schedule: Schedule | None = None,
         wire: Wire = honest,
+        between: pump.Wire = pump.unchanged,
     ) -> None:
-        self.server, self.clients = server, dict(clients)
-        self.schedule, self.wire = schedule or Schedule(), wire
+        self.servers, self.clients = dict(servers), dict(clients)
+        self.schedule, self.wire, self.between = schedule or Schedule(), wire, between
         self.sent: list[Carried] = []
         self.events: list[tuple[PartyId, Event]] = []
         self.refusals: dict[PartyId, RemoteProtocolError] = {}
         self.present = set(self.clients)
         self._up: dict[PartyId, list[Outgoing]] = {party: [] for party in self.clients}
-        self._down: list[Outgoing] = []
+        self._down: list[Said] = []
         self._started = False
+
+    @property
+    def server(self) -> ServerMachine:
+        """The one there is, or the first, which leads."""
+        return self.servers[SERVER]
 
     @classmethod
     def of(
@@ -155,15 +163,15 @@ class Network:
 
         Of several servers all keys come from the seed, and the session's committee is replaced.
         """
-        server: ServerMachine
-        if info.server is not None:
-            server = info.server(session, expander=expander)
-        else:
-            keys = server_keys(session.params, seed)
-            server = Ensemble(info, session, keys, expander=expander)
-            session = replace(session, committee=keys.committee)
+        keys = None
+        match info.family:
+            case SeveralServers():
+                keys = server_keys(session.params, seed)
+                session = replace(session, committee=keys.committee)
+            case OneServer():
+                pass
         clients = {
-            party: info.client(
+            party: info.family.client(
                 session,
                 party,
                 randomness=counter_randomness(seed + party.to_bytes(4)),
@@ -171,18 +179,27 @@ class Network:
             )
             for party in inputs
         }
-        network = cls(server, clients, schedule, wire)
+        servers = info.family.machines(session, keys, expander=expander)
+        network = cls(servers, clients, schedule, wire)
         for party, vector in inputs.items():
             clients[party].set_input(vector, session.payload_digest)
             network.drain(party)
         return network
 
     def run(self) -> RingTotal:
-        """To the end: the total, or the errors.Aborted that the server's result() raises."""
+        """To the end: the total, or raises the errors.Aborted that ended it."""
         self.start()
-        while not self.server.done:
+        while not self.over:
             self.step()
-        return self.server.result()
+        return self.result()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is a sum, or will be none."""
+        return pump.over(self.servers)
+
+    def result(self) -> RingTotal:
+        return pump.total(self.servers, self.clients)
 
     def run_until(self, phase: str) -> Network:
         """Up to the moment when the server is in `phase` and the clients' messages are queued."""
@@ -195,7 +212,7 @@ class Network:
         if self._started:
             return
         self._started = True
-        self.call(SERVER, self.server.start)
+        self.call(SERVER, partial(pump.start, self.servers))
         for party, client in self.clients.items():
             self.call(party, client.start)
 
@@ -216,21 +233,24 @@ class Network:
         try:
             act()
         except RemoteProtocolError as error:
-            if party == SERVER:
+            if party not in self.clients:
                 raise
             self.refusals[party] = error
         finally:
             self.drain(party)
 
     def drain(self, party: PartyId) -> None:
-        """Takes what a machine wants sent and what it reports, into queues and the log."""
-        machine: Machine = self.server if party == SERVER else self.clients[party]
-        self.events += [(party, event) for event in machine.events()]
-        for message in machine.outgoing():
-            if party == SERVER:
-                self._down.append(message)
-            else:
-                self._up[party].append(message)
+        """Takes what a client wants sent and what it reports, into queues and the log.
+
+        Of any other party: of all servers, once what they say to each other has been carried.
+        """
+        if party in self.clients:
+            self._up[party] += self.clients[party].outgoing()
+        else:
+            self._down += pump.settle(self.servers, self.between)
+        drained = {party: self.clients[party]} if party in self.clients else self.servers
+        for one, machine in drained.items():
+            self.events += [(one, event) for event in machine.events()]
 
     def lose(self, party: PartyId) -> None:
         """Tells the server that a client is gone, now."""
@@ -238,7 +258,7 @@ class Network:
 
     def hand_over(self, sender: PartyId, message: Outgoing) -> None:
         """To the server or servers at once, past the schedule, the wire and the log."""
-        self.call(SERVER, partial(deliver, self.server, sender, message))
+        self.call(SERVER, partial(pump.deliver, self.servers, sender, message))
 
     def repeat(self, party: PartyId) -> None:
         """Hands over what a client has said and the network has not taken yet: it will again."""
@@ -286,25 +306,20 @@ class Network:
             self.lose(message.sender)
 
     def _advance(self) -> None:
-        if self.server.done:
-            return
-        jobs = list(self.server.jobs())
-        for job in jobs:
-            self.call(SERVER, partial(self.server.finish, job, job()))
-        if not jobs:
-            self.call(SERVER, self.server.close_phase)
+        if not self.over:
+            self.call(SERVER, partial(pump.advance, self.servers))
 
     def _downloads(self, phase: str) -> None:
         messages, self._down = self._down, []
-        for message in messages:
-            self.sent.append(Carried(phase, message.sender, message.to, message.data))
+        for sender, message in messages:
+            self.sent.append(Carried(phase, sender, message.to, message.data))
             if message.to not in self.present:
                 continue
             arriving = list(self.wire(self.sent[-1]))
             if self.schedule.acts.get((phase, message.to)) is Act.ECHO:
                 arriving *= 2
             for one in arriving:
-                self.deliver(message.to, one, message.sender)
+                self.deliver(message.to, one, sender)
 
     def deliver(self, to: PartyId, data: bytes, sender: PartyId = SERVER) -> None:
         """Hands bytes to a client at once, past the schedule, the wire and the log."""

@@ -21,9 +21,8 @@ from typing import Any
 from secagg.effects import Write
 from secagg.errors import Aborted, LocalProtocolError, StorageError
 from secagg.mask import add_streams
-from secagg.protocol import Session
+from secagg.protocol import OneServer, Session, SeveralServers
 from secagg.sansio import ClientMachine, Machine, Need, Outgoing, ServerMachine
-from secagg.suite import SUITE_1
 from secagg.testing.bench import SEED, Bench, demand, demand_raises, same
 from secagg.testing.network import Act, Carried, Network, Schedule, counter_randomness
 from secagg.types import SERVER, PartyId, Randomness
@@ -74,7 +73,9 @@ class Frail(Network):
         self._amid = False
         self._calls = dict.fromkeys(self.stores, 0)
         self._said: dict[PartyId, set[tuple[PartyId, bytes]]] = {p: set() for p in self.stores}
-        super().__init__(new_server(bench), {p: self._client(p) for p in bench.parties}, schedule)
+        super().__init__(
+            {SERVER: new_server(bench)}, {p: self._client(p) for p in bench.parties}, schedule
+        )
         for party in bench.parties:
             self._give(self.clients[party], party)
             self.drain(party)
@@ -93,8 +94,11 @@ class Frail(Network):
         sent = self._sent(party)
         self._said[party] |= {(m.to, m.data) for m in sent[before:]}
         # a repeat of what is still under way is not sent beside it: each would be repeated in turn
-        sent[:] = {(m.to, m.data): m for m in reversed(sent)}.values()
-        sent.reverse()
+        kept = [*{(m.to, m.data): m for m in reversed(sent)}.values()][::-1]
+        if party == SERVER:
+            self._down = [(party, message) for message in kept]
+        else:
+            self._up[party] = kept
 
     def ask(self, message: Carried) -> None:
         """Notes what a client knew before it heard this, and what it said to it."""
@@ -133,7 +137,7 @@ class Frail(Network):
         return self.server if party == SERVER else self.clients[party]
 
     def _sent(self, party: PartyId) -> list[Outgoing]:
-        return self._down if party == SERVER else self._up[party]
+        return [m for _, m in self._down] if party == SERVER else self._up[party]
 
     def _client(self, party: PartyId) -> ClientMachine:
         return new_client(self._bench, party, self._draws[party])
@@ -145,8 +149,8 @@ class Frail(Network):
     def _restart(self, party: PartyId) -> None:
         old, rows = self._machine(party), self.stores[party].rows
         if party == SERVER:
-            self.server = new_server(self._bench)
-            new: Any = self.server
+            new: Any = new_server(self._bench)
+            self.servers[SERVER] = new
         else:
             new = self.clients[party] = self._client(party)
         self.restarts += 1
@@ -173,9 +177,11 @@ def compare(old: Any, new: Any) -> None:
 
 def new_server(bench: Bench) -> ServerMachine:
     """Another server of the same session. LocalProtocolError for a protocol of several."""
-    if bench.info.server is None:
-        raise LocalProtocolError("a protocol of several servers has none of its own")
-    return bench.info.server(bench.session, expander=add_streams)
+    match bench.info.family:
+        case OneServer(server=server):
+            return server(bench.session, expander=add_streams)
+        case SeveralServers():
+            raise LocalProtocolError("a protocol of several servers has none of its own")
 
 
 def new_client(
@@ -183,7 +189,7 @@ def new_client(
 ) -> ClientMachine:
     """Another machine for this client, without an input. session: in place of the bench's."""
     made = session or bench.session
-    return bench.info.client(made, party, randomness=draw, expander=add_streams)
+    return bench.info.family.client(made, party, randomness=draw, expander=add_streams)
 
 
 # The rules
@@ -229,7 +235,7 @@ def answers_have_one_wording(bench: Bench) -> None:
 
 def rows_are_their_own(bench: Bench) -> None:
     """Rows come first, whole, and from the same session; where nothing resumes, there are none."""
-    if bench.info.server is None:
+    if not isinstance(bench.info.family, OneServer):
         return
     network = Frail(bench)
     network.start()
@@ -264,17 +270,18 @@ def _fresh(bench: Bench, party: PartyId) -> Machine:
 
 
 def _resumes(bench: Bench) -> bool:
-    return bench.info.server is not None and bench.info.resumes(SUITE_1.number)
+    one = isinstance(bench.info.family, OneServer)
+    return one and bench.info.resumes(bench.session.suite)
 
 
 def _schedules(bench: Bench) -> Iterator[Schedule]:
     """Nobody drops; of each phase as many as may; and one more than that in the last."""
     yield Schedule()
-    for phase in bench.info.phases:
+    for phase in bench.phases:
         for act in (Act.GONE, Act.LEAVES):
             gone = bench.parties[-bench.spare(phase) :] if bench.spare(phase) else []
             yield Schedule({(phase, party): act for party in gone})
-    last = bench.info.phases[-1]
+    last = bench.phases[-1]
     yield Schedule({(last, party): Act.GONE for party in bench.parties})
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from secagg.crypto import hpke, sign
-from secagg.drive.ensemble import Ensemble
 from secagg.errors import Aborted, BelowThreshold, IntegrityError, ParameterError
 from secagg.fields import Integer
 from secagg.mask import add_streams
@@ -22,7 +21,7 @@ from secagg.plans.choose import plan
 from secagg.plans.task import Task
 from secagg.sansio import Aborted as AbortedEvent
 from secagg.sansio import Dropped, Outgoing
-from secagg.testing import counter_randomness
+from secagg.testing import Network, counter_randomness
 from secagg.types import COLLECTOR, AbortReason, Fault, PartyId, Seed, server_id
 from secagg.wire.codec import Writer
 from secagg.wire.vector import write_vector
@@ -295,8 +294,9 @@ def summed(tamper: Callable[[Any], None]) -> Collector:
     )
     keys = keys_of(2, seed=b"plan")
     task = Task(made_plan, keys.committee)
-    ensemble = Ensemble(made_plan.info, task.session(), keys, expander=add_streams)
-    ensemble.start()
+    servers = made_plan.info.family.machines(task.session(), keys, expander=add_streams)
+    network = Network(servers, {})
+    network.start()
     for party in map(PartyId, range(3)):
         client = Client(
             made_plan,
@@ -309,8 +309,8 @@ def summed(tamper: Callable[[Any], None]) -> Collector:
         client.set_input({"vote": np.array([1, 0])}, payload_digest=task.payload_digest)
         client.start()
         for message in client.outgoing():
-            ensemble.receive(party, message.data)
-    tamper(ensemble.members[HELPER])
+            network.hand_over(party, message)
+    tamper(servers[HELPER])
     totals: list[tuple[PartyId, bytes]] = []
 
     def wire(sender: PartyId, message: Outgoing) -> Sequence[bytes]:
@@ -318,8 +318,8 @@ def summed(tamper: Callable[[Any], None]) -> Collector:
             totals.append((sender, message.data))
         return (message.data,)
 
-    ensemble._wire = wire
-    ensemble.close_phase()
+    network.between = wire
+    network.run()
     one = Collector(
         made_plan,
         payload_digest=task.payload_digest,

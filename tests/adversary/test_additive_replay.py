@@ -13,10 +13,10 @@ import pytest
 
 from secagg.sansio import Dropped, Outgoing
 from secagg.testing import Carried
-from secagg.types import FIRST_RESERVED, PartyId, server_id
+from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id
 from secagg_protocols.reports.messages import Tag
 from tests.adversary.test_additive_tampering import PLACES, Place, by_name
-from tests.ensembles import TINY, Log, Setting, other, outcome, params_of, tag_of
+from tests.ensembles import LEADER, TINY, Log, Setting, other, outcome, params_of, tag_of
 
 OTHERS: dict[str, dict[str, Any]] = {
     "epoch": {"epoch": 1},
@@ -68,16 +68,15 @@ def test_everything_twice_and_late(direct: bool) -> None:
     log = Log()
     network = setting.network(between=log)
     assert outcome(network, setting).kind == "exact"
-    server = network.server
     everybody = [server_id(i) for i in range(3)] + [PartyId(p) for p in range(5)]
-    before = server.result()
+    before = network.result()
     clients = [(m.sender, m.to, m.data) for m in network.sent if m.sender < FIRST_RESERVED]
     for _, to, data in clients + [(who, m.to, m.data) for who, m in list(log.said)]:
         for sender in everybody:
-            if to in server.members:  # type: ignore[attr-defined]
-                server.members[to].receive(sender, data)  # type: ignore[attr-defined]
-                server._settle()  # type: ignore[attr-defined]
-    after = server.result()
+            if to in network.servers and to != COLLECTOR:
+                network.servers[to].receive(sender, data)
+                network.drain(LEADER)
+    after = network.result()
     assert [x.tolist() for x in after.vector] == [x.tolist() for x in before.vector]
     assert after.contributors == before.contributors
     totals = {(who, m.data) for who, m in log.said if tag_of(m.data) is Tag.TOTAL}

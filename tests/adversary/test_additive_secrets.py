@@ -113,9 +113,7 @@ def test_errors_name_sizes_and_never_contents() -> None:
     texts = []
     for tag in Tag:
         for party, sender in ((LEADER, HELPER), (LEADER, PartyId(1)), (HELPER, LEADER)):
-            ensemble = setting.ensemble()
-            ensemble.start()
-            machine: Any = ensemble.members[party]
+            machine = setting.reported({}).servers[party]
             machine.events(), machine.outgoing()
             for binding in (setting.context.id, setting.context.batch(0)):
                 machine.receive(sender, bytes([1, 1, tag]) + binding + canary)

@@ -398,13 +398,10 @@ def test_a_locked_set_stays() -> None:
 
 
 def rows_after_a_batch(index: int) -> list[tuple[bytes, bytes]]:
-    ensemble = SETTING.ensemble()
-    ensemble.start()
-    for party, data in enumerate(MESSAGES):
-        ensemble.receive(PartyId(party), data)
-    ensemble.close_phase()
-    assert ensemble.result().count == 4
-    writes = ensemble.members[server_id(index)].writes()
+    reports = {party: [Outgoing(LEADER, data)] for party, data in enumerate(MESSAGES)}
+    network = SETTING.reported(reports)
+    assert network.run().count == 4
+    writes = network.servers[server_id(index)].writes()
     return [(w.key, w.value) for w in writes if w.value is not None]
 
 
@@ -481,8 +478,8 @@ def test_a_verdict_after_the_close(until: Tag) -> None:
 
     network = SETTING.network(between=wire)
     assert outcome(network, SETTING).kind == "without"
-    server: Any = network.server
-    assert [m.pending for m in server.members.values()] == [1, 1, 1]
+    members: list[Any] = [network.servers[server_id(i)] for i in range(3)]
+    assert [m.pending for m in members] == [1, 1, 1]
 
 
 def _ruling(data: bytes) -> Ruling:
@@ -592,9 +589,8 @@ def test_a_helper_that_rejects_what_is_included() -> None:
         network.repeat(party)
     ruling = _ruling(log.of(Tag.VERDICT, HELPER)[0])
     lie = Ruling(ruling.id, ruling.digest, REJECTED).encode(Tag.VERDICT, BATCH)
-    server: Any = network.server
-    server.members[LEADER].receive(HELPER, lie)
-    server._settle()
+    network.server.receive(HELPER, lie)
+    network.drain(LEADER)
     assert outcome(network, SETTING).kind == "exact"
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from secagg.crypto import hpke, sign
-from secagg.drive.ensemble import Wire
+from secagg.drive.pump import Wire
 from secagg.errors import Aborted
 from secagg.sansio import Dropped, Outgoing
 from secagg.testing import counter_randomness, plain_sum
@@ -157,10 +158,7 @@ def test_a_report_that_is_replaced_whole_is_noticed_by_its_client(where: str) ->
             return (true,) if own else relayed(message)  # type: ignore[arg-type]
 
         network.wire = wire  # type: ignore[assignment]
-    network.start()
-    while not network.server.done:
-        network.step()
-    total = network.server.result()
+    total = network.run()
     inputs = inputs_of(4) | {VICTIM: vector(1)}
     assert [lane.tolist() for lane in total.vector] == plain_sum(RELAY.layout, inputs, inputs)
     victim = network.clients[VICTIM]
@@ -224,9 +222,9 @@ def test_receipts_are_the_same_whenever_asked(after: str) -> None:
     network.start()
     for party in network.clients:
         network.repeat(party)
-    leader = network.server.members[LEADER]  # type: ignore[attr-defined]
+    leader: Any = network.server
     if after == "lock":
-        network.server.close_phase()
+        network.call(LEADER, leader.close_phase)
     elif after == "abort":
         leader.lost(HELPER)
     elif after != "inclusion":

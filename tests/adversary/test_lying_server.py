@@ -354,7 +354,7 @@ def test_a_lying_server_can_give_two_sessions_one_id() -> None:
     answers = []
     for seed in (b"one session", b"another session"):
         draw = counter_randomness(seed)
-        client = SECAGG.client(
+        client = SECAGG.family.client(
             session_of(COMPLETE), PartyId(0), randomness=draw, expander=add_streams
         )
         client.start()

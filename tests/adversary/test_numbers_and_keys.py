@@ -121,7 +121,7 @@ def _forgetful(skip: int) -> Any:
 def test_row_59_a_mask_that_is_not_removed_withholds_the_sum(skip: int) -> None:
     server, clients = _parties(_forgetful(skip))
     with pytest.raises(IntegrityError, match="count lane"):
-        pump.run(server, clients)
+        pump.run({SERVER: server}, clients)
     with pytest.raises(IntegrityError):
         server.aggregate()
     with pytest.raises(IntegrityError):
@@ -133,12 +133,12 @@ def test_row_59_a_pairwise_mask_too_many() -> None:
     genuine: Any = clients[PartyId(2)].machine
     genuine._terms = replace(genuine._terms, expander=_forgetful(3))
     with pytest.raises(IntegrityError):
-        pump.run(server, clients)
+        pump.run({SERVER: server}, clients)
 
 
 def test_row_59_nothing_is_withheld_otherwise() -> None:
     server, clients = _parties(_forgetful(99))
-    pump.run(server, clients)
+    pump.run({SERVER: server}, clients)
     aggregate = server.aggregate()
     assert len(aggregate.contributors) == 6
     assert abs(aggregate.mean["x"] - 0.25).max() <= aggregate.report.error_bounds["x"]
@@ -205,7 +205,7 @@ def test_row_60_no_two_lanes_share_a_label() -> None:
 
 
 def _client(randomness: Any) -> ClientMachine:
-    client = SECAGG.client(
+    client = SECAGG.family.client(
         session_of(COMPLETE), PartyId(0), randomness=randomness, expander=add_streams
     )
     client.set_input(inputs_of(6)[PartyId(0)], PAYLOAD)

@@ -261,7 +261,7 @@ def test_a_whole_round_with_drops(protocol: str) -> None:
         clients=10, fields=query.fields, protocol=protocol, servers=servers, dropout=0.3
     )
     answers = {i: query.encode(rows) for i, rows in clients.items()}
-    drop = secagg.drop_at(plan.info.phases[-2] if servers == 1 else "upload", count=2)
+    drop = secagg.drop_at(plan.phase_names[-2] if servers == 1 else "upload", count=2)
     total = secagg.simulate(plan, answers, drop=drop, payload=query.payload)
     assert len(total.contributors) == 8
     table = query.table(total)

@@ -21,7 +21,7 @@ from secagg.fields import FixedPoint
 from secagg.party import Aggregate, Client, Server
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
-from secagg.types import PartyId
+from secagg.types import SERVER, PartyId
 from secagg.wire.codec import Writer
 from secagg.wire.vector import write_vector
 
@@ -51,7 +51,7 @@ def total(given: list[Contribution]) -> Aggregate:
         client.set_input({"update": one.update}, weight=one.weight, payload_digest=digest)
         clients[PartyId(i)] = client
     server = Server(AGREED, nonce=nonce, payload_digest=digest)
-    pump.run(server, clients)
+    pump.run({SERVER: server}, clients)
     return server.aggregate()
 
 

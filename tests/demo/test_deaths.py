@@ -13,7 +13,7 @@ from secagg.fields import Integer
 from secagg.party import Client, Server
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
-from secagg.types import PartyId
+from secagg.types import SERVER, PartyId
 from secagg_protocols.secagg.params import SecAggParams
 
 
@@ -47,7 +47,7 @@ def test_what_is_withstood_leaves_the_round_a_sum(agreed: Plan, data: st.DataObj
     deaths = data.draw(
         st.dictionaries(
             st.integers(0, agreed.threat.clients - 1),
-            st.sampled_from(agreed.info.phases),
+            st.sampled_from(agreed.phase_names),
             min_size=withstood(agreed.params),
             max_size=withstood(agreed.params),
         )
@@ -64,7 +64,7 @@ def one_round(agreed: Plan, deaths: dict[int, str]) -> tuple[set[int], list[int]
         clients[i] = Client(agreed, i, nonce=nonce, payload_digest=digest)
         clients[i].set_input({"update": np.full(3, i)}, payload_digest=digest)
     server = Server(agreed, nonce=nonce, payload_digest=digest)
-    pump.run(server, clients, gone=lambda i, phase: deaths.get(i) == phase)
+    pump.run({SERVER: server}, clients, gone=lambda i, phase: deaths.get(i) == phase)
     total = server.aggregate()
     return set(total.contributors), total.levels["update"].tolist()
 
@@ -75,7 +75,7 @@ def test_the_schedule_is_of_the_seed_and_sees_every_phase() -> None:
     assert deaths == again != other
     assert list(deaths) == list(range(1, 9))
     assert [len(dying) for dying in deaths.values()] == [1, 2, 3, 1, 2, 3, 1, 2]
-    assert {p for dying in deaths.values() for p in dying.values()} == set(agreed.info.phases)
+    assert {p for dying in deaths.values() for p in dying.values()} == set(agreed.phase_names)
 
 
 @pytest.mark.parametrize("agreed", PLANS)

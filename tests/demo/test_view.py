@@ -107,7 +107,7 @@ def test_the_summary_fits_eighty_columns_and_quotes_the_plan() -> None:
     assert len(view.told(AGREED)) == 1 + len(view.TOLD)
 
 
-@pytest.mark.parametrize("phase", AGREED.info.phases)
+@pytest.mark.parametrize("phase", AGREED.phase_names)
 def test_a_running_round_shows_its_phase_and_its_dead(phase: str) -> None:
     progress = Progress(clients=16, rows=[ROW])
     progress.begin(2)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from secagg.committee import Keys
 from secagg.drive.collecting import collect_over
-from secagg.drive.ensemble import Keys
 from secagg.drive.handshake import greet
 from secagg.drive.member import BatchReport, MemberService
 from secagg.drive.reporting import Reporter, ReportOutcome

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from secagg.committee import Keys
 from secagg.drive.batches import Batches
 from secagg.drive.collecting import collect, collect_over
-from secagg.drive.ensemble import Keys
 from secagg.drive.handshake import greet
 from secagg.drive.listening import listen
 from secagg.drive.member import CLOSED, MemberService

@@ -33,14 +33,11 @@ def reports(setting: Setting) -> list[Any]:
 
 def members(setting: Setting, close: bool) -> tuple[Any, Any]:
     """A leader and a helper that have summed three reports, collecting still, or agreeing."""
-    one = setting.ensemble(between(HELPER, LEADER, Tag.STATEMENT, lambda data: ()))
-    one.start()
-    for party, said in enumerate(reports(setting)):
-        for message in said:
-            one.deliver(message.to, PartyId(party), message.data)
+    stops = between(HELPER, LEADER, Tag.STATEMENT, lambda data: ())
+    network = setting.reported(dict(enumerate(reports(setting))), between=stops)
     if close:
-        one.close_phase()
-    leader, helper = one.members[LEADER], one.members[HELPER]
+        network.call(LEADER, network.server.close_phase)
+    leader, helper = network.servers[LEADER], network.servers[HELPER]
     for machine in (leader, helper):
         machine.outgoing(), machine.events()
     return leader, helper

@@ -33,7 +33,7 @@ from secagg.fields import Field, FixedPoint, Integer
 from secagg.layout import Layout
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
-from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
+from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo
 from secagg.structure import Structure
 from secagg.threat import Threat
 from secagg.types import Adversary
@@ -89,9 +89,8 @@ def fake(
         spec=f"specs/{name}.md",
         status="fake",
         threat_models=tuple(threat_models),
-        phases=("upload",),
-        client=machine,
-        server=machine,
+        phases=lambda params, suite: (Phase("upload", 1, takes_input=True),),
+        family=OneServer(machine, machine),
         parameters=parameters,
         check=lambda threat, params: "degree is odd by rule" if params.degree != 3 else None,
         decode_params=decode_fake,

@@ -125,7 +125,7 @@ def tag_of(message: Outgoing) -> Tag:
 def flipped(message: Outgoing, at: int) -> Outgoing:
     data = bytearray(message.data)
     data[at] ^= 1
-    return Outgoing(message.to, bytes(data), message.commit, message.sender)
+    return Outgoing(message.to, bytes(data), message.commit)
 
 
 def others(drained: list[Outgoing], tag: Tag, to: PartyId | None = None) -> list[Outgoing]:
@@ -168,8 +168,7 @@ def leader_swaps(self: Leader, drained: list[Outgoing]) -> list[Outgoing]:
     head = self._context.shape.head
     _held[:2] = []
     swapped = [
-        Outgoing(one.to, a.data[:head] + b.data[head:], True, one.sender)
-        for a, b in ((one, two), (two, one))
+        Outgoing(one.to, a.data[:head] + b.data[head:], True) for a, b in ((one, two), (two, one))
     ]
     return rest + swapped
 
@@ -214,7 +213,6 @@ def helper_rejects(self: Helper, drained: list[Outgoing]) -> list[Outgoing]:
             m.to,
             Ruling(kept.id, kept.digest, Verdict.REJECTED).encode(Tag.VERDICT, bound(m)),
             True,
-            m.sender,
         )
         if tag_of(m) is Tag.VERDICT and read_ruling(m).id == kept.id
         else m

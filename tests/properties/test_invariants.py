@@ -93,7 +93,7 @@ def test_i5_machines_and_keys_are_of_one_session() -> None:
     session = session_of(COMPLETE)
     said = set()
     for _ in range(8):
-        client = SECAGG.client(
+        client = SECAGG.family.client(
             session, PartyId(0), randomness=system_randomness, expander=lambda *a, **k: None
         )
         client.start()

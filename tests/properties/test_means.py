@@ -15,7 +15,7 @@ from secagg.fields import FixedPoint, Integer
 from secagg.party import Client, Server
 from secagg.plans.choose import plan
 from secagg.testing import counter_randomness
-from secagg.types import PartyId
+from secagg.types import SERVER, PartyId
 from tests.networks import PHASES
 from tests.properties.strategies import SOAK
 
@@ -61,7 +61,7 @@ def test_weighted_means_err_by_no_more_than_the_bound(data: st.DataObject) -> No
         )
     leaving = data.draw(st.dictionaries(st.integers(0, n - 1), st.sampled_from(PHASES), max_size=1))
     try:
-        pump.run(server, clients, gone=lambda who, phase: leaving.get(who) == phase)
+        pump.run({SERVER: server}, clients, gone=lambda who, phase: leaving.get(who) == phase)
     except Aborted as error:
         assert isinstance(error, BelowThreshold)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secagg.drive.ensemble import Keys
+from secagg.committee import Keys
 from secagg.fields import FixedPoint
 from secagg.mask import add_streams
 from secagg.party import Client
@@ -24,8 +24,7 @@ TASK = Task(
 
 
 def leader() -> MemberMachine:
-    assert TASK.plan.info.member is not None
-    return TASK.plan.info.member(TASK.session(), 0, KEYS.servers[0], expander=add_streams)
+    return TASK.plan.info.family.member(TASK.session(), 0, KEYS.servers[0], expander=add_streams)
 
 
 def report() -> bytearray:

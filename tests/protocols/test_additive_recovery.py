@@ -21,6 +21,7 @@ from secagg.errors import (
     ParameterError,
     StorageError,
 )
+from secagg.sansio import Outgoing
 from secagg.testing import plain_sum
 from secagg.types import PartyId, server_id
 from secagg_protocols.reports.messages import Report, Tag
@@ -224,17 +225,13 @@ def test_a_rejection_that_was_lost_is_said_again_in_the_next_batch() -> None:
     """Else the leader waits for that verdict, and the report has a place, in every later batch."""
     setting = Setting(params_of(2, clients=4))
     lost = between(HELPER, LEADER, Tag.VERDICT, lambda data: ())
-    network = setting.network(between=lost)
-    broken = _unopened_by_the_helper(setting)
-    network.server.start()
-    network.server.receive(PartyId(0), broken)
-    for party in (1, 2, 3):
-        network.server.receive(PartyId(party), setting.report(party)[0].data)
-    network.server.close_phase()
-    assert network.server.result().count == 3
+    reports = {party: setting.report(party) for party in (1, 2, 3)}
+    broken = [Outgoing(LEADER, _unopened_by_the_helper(setting))]
+    network = setting.reported({0: broken} | reports, between=lost)
+    assert network.run().count == 3
     following = other(setting, batch=1)
     leader, helper = (following.member(index) for index in (0, 1))
-    members = network.server.members  # type: ignore[attr-defined]
+    members = network.servers
     for machine, party in ((leader, LEADER), (helper, HELPER)):
         machine.restore([(w.key, w.value) for w in members[party].writes()])
         machine.start()

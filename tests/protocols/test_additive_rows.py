@@ -82,7 +82,7 @@ class Pair:
         collector = self.setting.collector()
         collector.start()
         for message in collector.outgoing():
-            self.servers[message.to].receive(message.sender, message.data)
+            self.servers[message.to].receive(COLLECTOR, message.data)
             for answer in self.servers[message.to].outgoing():
                 if answer.to == COLLECTOR:
                     collector.receive(message.to, answer.data)

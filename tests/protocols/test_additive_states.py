@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from secagg.drive.ensemble import Wire
+from secagg.drive.pump import Wire
 from secagg.errors import Aborted, LocalProtocolError, RemoteProtocolError
 from secagg.sansio import Dropped, Ignored, Outgoing
 from secagg.types import COLLECTOR, AbortReason, Fault, PartyId, server_id
@@ -56,18 +56,14 @@ STRANGERS = (server_id(2), server_id(15), PartyId(0xFFFF_FF01))
 
 def member_in(setting: Setting, party: PartyId, stage: Stage) -> Any:
     """That server in that stage, with three reports of four; its mailbox is empty."""
-    one = setting.ensemble()
-    machine: Any = one.members[party]
     if stage is Stage.IDLE:
-        return machine
-    one.start()
-    for client in (0, 2, 3):
-        for message in setting.report(client):
-            one.deliver(message.to, PartyId(client), message.data)
+        return setting.servers()[party]
+    network = setting.reported({client: setting.report(client) for client in (0, 2, 3)})
+    machine: Any = network.servers[party]
     if stage is Stage.AGREE:
-        one._wire = between(HELPER, LEADER, Tag.STATEMENT, lambda data: ())
+        network.between = between(HELPER, LEADER, Tag.STATEMENT, lambda data: ())
     if stage in (Stage.AGREE, Stage.LOCKED):
-        one.close_phase()
+        network.call(LEADER, network.server.close_phase)
     if stage is Stage.ABORTED:
         machine.abort(AbortReason.CANCELLED)
     machine.outgoing(), machine.events(), machine.writes()

@@ -77,7 +77,7 @@ def _carry(machines: dict[PartyId, Any], said: Said) -> bool:
 def _close(machines: dict[PartyId, Any]) -> None:
     """A collector asks when the batch is locked; before that its servers' phases close."""
     first = machines[SERVER]
-    if COLLECTOR in machines and first.phase not in ADDITIVE.phases:
+    if COLLECTOR in machines and first.phase != "upload":
         for server in machines[COLLECTOR].waiting_for:
             machines[COLLECTOR].reconnected(server)
     else:
@@ -92,7 +92,7 @@ def _name(party: PartyId) -> str:
 
 def one_server(info: Any, params: Any, gone: dict[str, PartyId]) -> tuple[Said, Any]:
     session = session_of(params)
-    machines = {SERVER: info.server(session, expander=add_streams)}
+    machines = {SERVER: info.family.server(session, expander=add_streams)}
     return carried(machines | _clients(info, session), gone)
 
 
@@ -105,10 +105,10 @@ def several(servers: int, direct: bool) -> tuple[Said, Any]:
     params = AdditiveParams(clients=4, servers=servers, min_survivors=3, direct=direct)
     session = replace(session_of(params), committee=committee)
     machines = {
-        server_id(index): ADDITIVE.member(session, index, one, expander=add_streams)  # type: ignore[misc]
+        server_id(index): ADDITIVE.family.member(session, index, one, expander=add_streams)  # type: ignore[misc]
         for index, one in enumerate(secrets)
     }
-    machines[COLLECTOR] = ADDITIVE.collector(session, collector)  # type: ignore[misc]
+    machines[COLLECTOR] = ADDITIVE.family.collector(session, collector)  # type: ignore[misc]
     with _sealing_that_repeats():
         return carried(machines | _clients(ADDITIVE, session), {})
 
@@ -142,7 +142,7 @@ def _clients(info: Any, session: Any) -> dict[PartyId, Any]:
     made = {}
     for party, vector in inputs_of(session.params.clients).items():
         draw = counter_randomness(b"frozen" + party.to_bytes(4))
-        made[party] = info.client(session, party, randomness=draw, expander=add_streams)
+        made[party] = info.family.client(session, party, randomness=draw, expander=add_streams)
         made[party].set_input(vector, session.payload_digest)
     return made
 

@@ -134,14 +134,15 @@ class AnyTask(PlainSumClient):
 
 
 def _with_server(kind: type[PlainSumServer]) -> ProtocolInfo:
-    return replace(PROTOCOL, server=lambda session, *, expander: kind(session, expander=expander))
+    make = lambda session, *, expander: kind(session, expander=expander)  # noqa: E731
+    return replace(PROTOCOL, family=replace(PROTOCOL.family, server=make))
 
 
 def _with_client(kind: type[PlainSumClient]) -> ProtocolInfo:
     def make(session: Any, me: Any, *, randomness: Any, expander: Any) -> PlainSumClient:
         return kind(session, me, randomness=randomness, expander=expander)
 
-    return replace(PROTOCOL, client=make)
+    return replace(PROTOCOL, family=replace(PROTOCOL.family, client=make))
 
 
 PLANTED: list[tuple[str, ProtocolInfo]] = [

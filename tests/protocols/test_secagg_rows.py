@@ -60,7 +60,7 @@ def fresh_client(
 ) -> ClientMachine:
     made = session or session_of(params)
     draw = counter_randomness(b"another process")
-    return SECAGG.client(made, PartyId(me), randomness=draw, expander=add_streams)
+    return SECAGG.family.client(made, PartyId(me), randomness=draw, expander=add_streams)
 
 
 def restored(rows: Rows, params: SecAggParams = COMPLETE) -> ClientMachine:
@@ -254,7 +254,7 @@ def test_regular_graphs_restore_too() -> None:
 
 
 def server_of(session: Session | None = None) -> Any:
-    return SECAGG.server(session or session_of(COMPLETE), expander=add_streams)  # type: ignore[misc]
+    return SECAGG.family.server(session or session_of(COMPLETE), expander=add_streams)  # type: ignore[misc]
 
 
 def server_rows(phase: str, heard: int) -> tuple[Any, Rows]:

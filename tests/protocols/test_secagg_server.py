@@ -299,9 +299,9 @@ def test_an_expander_is_injected_everywhere() -> None:
 def test_parameters_of_another_protocol_are_refused() -> None:
     session = session_of(PlainSumParams(6, 4))
     with pytest.raises(ParameterError):
-        SECAGG.server(session, expander=add_streams)
+        SECAGG.family.server(session, expander=add_streams)
     with pytest.raises(ParameterError):
-        SECAGG.client(session, PartyId(0), randomness=bytes, expander=add_streams)
+        SECAGG.family.client(session, PartyId(0), randomness=bytes, expander=add_streams)
 
 
 def test_the_repr_tells_the_state() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from secagg import registry
-from secagg.drive.ensemble import Keys
+from secagg.committee import Keys
 from secagg.errors import ParameterError
 from secagg.fields import Integer
 from secagg.mask import add_streams
 from secagg.plans.choose import plan
-from secagg.protocol import ProtocolInfo, Session
+from secagg.protocol import OneServer, ProtocolInfo, Session, SeveralServers
 from secagg.testing import counter_randomness
 from secagg.types import PartyId, smallest_sum
 from secagg_protocols.additive.params import AdditiveParams
@@ -27,22 +27,21 @@ RANDOM = counter_randomness(b"machines")
 
 def machines_of(info: ProtocolInfo, session: Session, keys: Keys) -> Iterator[Callable[[], Any]]:
     """Every machine that a session of this protocol is made into."""
-    yield lambda: info.client(session, PartyId(0), randomness=RANDOM, expander=add_streams)
-    if info.server is not None:
-        server = info.server
-        yield lambda: server(session, expander=add_streams)
-    if info.member is not None and info.collector is not None:
-        member, collector = info.member, info.collector
-        for index, secrets in enumerate(keys.servers):
-            yield lambda i=index, s=secrets: member(session, i, s, expander=add_streams)
-        yield lambda: collector(session, keys.collector)
+    yield lambda: info.family.client(session, PartyId(0), randomness=RANDOM, expander=add_streams)
+    match info.family:
+        case OneServer(server=server):
+            yield lambda: server(session, expander=add_streams)
+        case SeveralServers(member=member, collector=collector):
+            for index, secrets in enumerate(keys.servers):
+                yield lambda i=index, s=secrets: member(session, i, s, expander=add_streams)
+            yield lambda: collector(session, keys.collector)
 
 
 @pytest.mark.parametrize("info", PROTECTED, ids=lambda info: info.name)
 def test_every_machine_refuses_a_sum_that_its_corrupt_clients_see_through(
     info: ProtocolInfo,
 ) -> None:
-    servers = 1 if info.member is None else 2
+    servers = 2 if isinstance(info.family, SeveralServers) else 1
     agreed = plan(
         clients=60,
         fields={"u": Integer(1, 9)},
@@ -52,7 +51,7 @@ def test_every_machine_refuses_a_sum_that_its_corrupt_clients_see_through(
         dropout=0.1,
     )
     keys = Keys(max(servers, 2), RANDOM)
-    committee = None if info.member is None else keys.committee
+    committee = keys.committee if servers > 1 else None
     session = agreed.session(bytes(16), bytes(32), committee)
     for corrupted, refused in ((agreed.params.min_survivors - 2, False), (None, True)):
         known = agreed.params.min_survivors - 1 if corrupted is None else corrupted

@@ -60,7 +60,7 @@ RECEIVED = {
 def client_in(state: ClientState) -> ClientMachine:
     if state in RECEIVED:
         return SCRIPT.client(RECEIVED[state], with_input=state is not ClientState.WANT_INPUT)
-    client = SECAGG.client(
+    client = SECAGG.family.client(
         session_of(COMPLETE),
         PartyId(0),
         randomness=counter_randomness(bytes(4)),

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from secagg.drive.ensemble import Keys
+from secagg.committee import Keys
 from secagg.fields import Integer
 from secagg.mask import add_streams
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.testing.network import counter_randomness
-from secagg.types import PartyId, server_id
+from secagg.types import COLLECTOR, PartyId, server_id
 
 LENGTH = 5
 
@@ -45,13 +45,9 @@ class Servers:
     """Every server's machine of one batch, with all that they say to each other carried at once."""
 
     def __init__(self, task: Task = TASK, batch: int = 0) -> None:
-        member = task.plan.info.member
-        assert member is not None
-        session = task.session(batch)
-        self.machines = {
-            server_id(index): member(session, index, KEYS.servers[index], expander=add_streams)
-            for index in range(3)
-        }
+        family = task.plan.info.family
+        self.machines = family.machines(task.session(batch), KEYS, expander=add_streams)
+        del self.machines[COLLECTOR]
         self.said: dict[PartyId, list[tuple[PartyId, bytes]]] = {me: [] for me in self.machines}
         """By server: what it has said to clients and the collector, and to whom."""
         for machine in self.machines.values():

@@ -50,7 +50,7 @@ class Evil:
         self.rounds.joined(SERVER, self.now)
 
     def announce(self, number: int, who: int = 0, payload: bytes = b"") -> None:
-        deadlines = (1000,) * len(self.plan.info.phases)
+        deadlines = (1000,) * len(self.plan.phase_names)
         frame = Announce(nonce(number), PartyId(who), deadlines, self.plan.encode(), payload)
         self.hear(frame)
 

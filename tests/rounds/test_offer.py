@@ -16,7 +16,7 @@ from tests.rounds.world import nonce, real, toy
 
 
 def announce(plan: Plan, who: int = 0, **more: object) -> Announce:
-    deadlines = (1500,) * len(plan.info.phases)
+    deadlines = (1500,) * len(plan.phase_names)
     frame = Announce(nonce(1), PartyId(who), deadlines, plan.encode(), b"task")
     return replace(frame, **more)  # type: ignore[arg-type]
 
@@ -26,7 +26,7 @@ def test_an_announcement_becomes_an_offer() -> None:
     offer = Consent().judge(announce(plan, 4), 7)
     assert (offer.round, offer.party, offer.plan, offer.nonce) == (7, 4, plan, nonce(1))
     assert (offer.payload, offer.payload_digest) == (b"task", payload_digest(b"task"))
-    assert offer.deadlines == dict.fromkeys(plan.info.phases, 1.5)
+    assert offer.deadlines == dict.fromkeys(plan.phase_names, 1.5)
     absent = Consent().judge(announce(plan, payload=DigestOnly(b"d" * 32)), 1)
     assert (absent.payload, absent.payload_digest) == (None, b"d" * 32)
 

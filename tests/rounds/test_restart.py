@@ -208,7 +208,7 @@ def test_rows_of_a_round_that_is_not_consented_to_any_more() -> None:
 
 
 def test_the_row_of_a_round() -> None:
-    opening = Opening(nonce(1), real(4), b"task", dict.fromkeys(real(4).info.phases, 1.5), True)
+    opening = Opening(nonce(1), real(4), b"task", dict.fromkeys(real(4).phase_names, 1.5), True)
     cohort = [b"a", None, b"c"]
     assert Opening.of_row(opening.row(cohort)) == (opening, cohort)
     bad = Over(nonce(1), None, 0, 0).encode()

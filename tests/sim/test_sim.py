@@ -294,7 +294,7 @@ def test_what_is_clipped_is_reported_and_said_once(
         **several,
     )
     inputs = {i: {"u": [i, -i, 0.5], "v": [0.5, 0.6], "w": [9]} for i in range(6)}
-    phase = made.info.phases[0]
+    phase = made.phase_names[0]
     total = simulate(made, inputs, drop=drop_at(phase, count=1))
     of_u = 2 * sum(i > 1 for i in total.contributors)
     assert total.report.clipped == {"u": of_u, "v": 5, "w": 0}
@@ -435,8 +435,8 @@ def test_the_server_pays_for_its_phases_and_for_waiting_for_jobs(
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     costs(metered.party.Client, "receive", 1000)
     costs(metered.records, "encode", 1000)
-    costs(metered.party.Server, "receive", 1)
-    costs(metered.party.Server, "close_phase", 100)
+    costs(metered.PhasedDelegate, "receive", 1)
+    costs(metered.PhasedDelegate, "close_phase", 100)
     costs(MaskJob, "__call__", 10_000)
     with ThreadPoolExecutor(1) as executor:
         done = run(make(), inputs, drop=drop_at("masked-input", count=2), executor=executor)

@@ -52,15 +52,15 @@ class AdditiveStage:
     def _machine(self, name: str) -> Any:
         info, tape = self.task.plan.info, self.tapes[name]
         if name == "collector":
-            return info.collector(self._session, opening_secret(tape))
+            return info.family.collector(self._session, opening_secret(tape))
         if not name.startswith("server"):
-            return info.client(
+            return info.family.client(
                 self._session, PartyId(int(name)), randomness=tape, expander=mask.add_streams
             )
         index = int(name.removeprefix("server-"))
         tape.drawn = 0  # a server has drawn its keys and nothing else
         secrets = ServerSecrets.generate(tape)
-        machine = info.member(self._session, index, secrets, expander=mask.add_streams)
+        machine = info.family.member(self._session, index, secrets, expander=mask.add_streams)
         machine.restore(self.rows[name].items())
         return machine
 

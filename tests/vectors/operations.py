@@ -84,13 +84,13 @@ class Stage:
         self.tapes = {int(p): Tape(to_bytes(c["randomness"])) for p, c in setup["clients"].items()}
         info = self.plan.info
         self._machines: dict[Any, Any] = {
-            party: info.client(
+            party: info.family.client(
                 self._session, PartyId(party), randomness=tape, expander=mask.add_streams
             )
             for party, tape in self.tapes.items()
         }
         if setup["server"]:
-            self._machines["server"] = info.server(self._session, expander=mask.add_streams)
+            self._machines["server"] = info.family.server(self._session, expander=mask.add_streams)
 
     def perform(self, operation: Data) -> Data:
         machine = self._machines[operation["party"]]

@@ -90,8 +90,8 @@ class Round:
         script.do("start")
         for party in range(n):
             self._post(mail, party, script.do("start", party))
-        for phase in self.plan.info.phases:
-            if phase == ("masked-input" if self.input_last else self.plan.info.phases[0]):
+        for phase in self.plan.phase_names:
+            if phase == ("masked-input" if self.input_last else self.plan.phase_names[0]):
                 self._set_inputs(script, mail)
             self._collect(script, mail, phase)
             self._deliver(script, mail, script.do("close_phase"))

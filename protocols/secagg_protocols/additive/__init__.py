@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from secagg.committee import ServerSecrets
 from secagg.layout import Expander
-from secagg.protocol import ProtocolInfo, Session
+from secagg.protocol import ProtocolInfo, Session, SeveralServers
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine
 from secagg.types import PartyId, Randomness, Seed
 from secagg_protocols.additive import guarantee as promise
 from secagg_protocols.additive import params as parameters
 from secagg_protocols.reports.messages import NAMES
-from secagg_protocols.reports.states import PHASES
+from secagg_protocols.reports.states import phases
 
 
 # The machines load numba, so they are imported when the first one is made.
@@ -56,11 +56,8 @@ PROTOCOL = ProtocolInfo(
     spec="specs/20-additive.md",
     status="semi-honest",
     threat_models=("semi-honest",),
-    phases=PHASES,
-    client=_client,
-    server=None,
-    member=_member,
-    collector=_collector,
+    family=SeveralServers(_client, _member, _collector),
+    phases=phases,
     parameters=parameters.parameters,
     check=parameters.check,
     decode_params=parameters.decode_params,

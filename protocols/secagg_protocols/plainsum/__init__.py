@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from secagg.arguments import take_integers
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
-from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo, Session
+from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
 from secagg.threat import Threat
 from secagg.types import PartyId, Randomness
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import HEADER_SIZE
-from secagg_protocols.plainsum.messages import NAMES, SMALLEST
+from secagg_protocols.plainsum.messages import NAMES, SMALLEST, UPLOAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,8 @@ PROTOCOL = ProtocolInfo(
     spec="specs/11-plainsum.md",
     status="test double",
     threat_models=(),
-    phases=("upload",),
-    client=_client,
-    server=_server,
+    family=OneServer(_client, _server),
+    phases=lambda params, suite: (Phase("upload", UPLOAD, takes_input=True),),
     parameters=parameters,
     check=check,
     decode_params=decode_params,

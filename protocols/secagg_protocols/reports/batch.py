@@ -263,4 +263,4 @@ class BatchMachine(PhasedMailbox):
         raise NotImplementedError
 
     def _send(self, to: PartyId, data: bytes) -> None:
-        self._outgoing.append(Outgoing(to, data, commit=True, sender=self.me))
+        self._outgoing.append(Outgoing(to, data, commit=True))

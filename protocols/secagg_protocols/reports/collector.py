@@ -148,7 +148,7 @@ class Collector(PhasedMailbox):
 
     def _ask(self, party: PartyId) -> None:
         data = messages.bare(Tag.COLLECT, self._seat.batch)
-        self._outgoing.append(Outgoing(party, data, sender=COLLECTOR))
+        self._outgoing.append(Outgoing(party, data))
 
     def _handle(self, sender: PartyId, reader: Reader) -> None:
         tag, bound = read_header(reader)

@@ -22,10 +22,15 @@ from __future__ import annotations
 
 import enum
 
+from secagg.protocol import Params, Phase
+from secagg.suite import Suite
 from secagg_protocols.reports.messages import Tag
 
-PHASES = ("upload",)
-"""Of a client; a server's stages have names of their own."""
+
+def phases(params: Params, suite: Suite) -> tuple[Phase, ...]:
+    """Of a client; a server's stages have names of their own."""
+    tag = Tag.REPORT_SHARE if params.direct else Tag.REPORT
+    return (Phase("upload", tag, takes_input=True),)
 
 
 class ClientState(enum.Enum):

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from secagg.errors import ParameterError
 from secagg.layout import Expander
-from secagg.protocol import Infeasible, Params, ProtocolInfo, Session
+from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
+from secagg.suite import SUITE_1
 from secagg.threat import Threat
 from secagg.types import PartyId, Randomness
 from secagg_protocols.secagg import guarantee as promise
@@ -53,9 +54,8 @@ def _info(
         spec="specs/10-secagg.md",
         status="semi-honest; active: parameters only",
         threat_models=("semi-honest", "active"),
-        phases=PHASES,
-        client=client,
-        server=server,
+        family=OneServer(client, server),
+        phases=lambda params, suite: PHASES,
         parameters=find,
         check=check,
         decode_params=parameters.decode_params,
@@ -64,7 +64,7 @@ def _info(
         guarantee=promise.guarantee,
         preferred=preferred,
         messages=NAMES,
-        resumes=lambda suite: suite == 1,
+        resumes=lambda suite: suite == SUITE_1,
     )
 
 

@@ -24,9 +24,15 @@ from __future__ import annotations
 import enum
 
 from secagg.errors import WireError
+from secagg.protocol import Phase
 from secagg_protocols.secagg.messages import Tag
 
-PHASES = ("advertise-keys", "share-keys", "masked-input", "unmask")
+PHASES = (
+    Phase("advertise-keys", Tag.ADVERTISE_KEYS),
+    Phase("share-keys", Tag.SHARE_KEYS),
+    Phase("masked-input", Tag.MASKED_INPUT, takes_input=True),
+    Phase("unmask", Tag.UNMASK_ANSWER),
+)
 
 
 class ClientState(enum.Enum):
