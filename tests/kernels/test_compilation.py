@@ -54,9 +54,9 @@ def test_integer_kernels_hold_no_float(module: Any, run: Callable[[], None]) -> 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="this is the inner run")
 def test_the_kernels_mean_the_same_without_the_jit() -> None:
-    """All tests of kernels but those of assembly, which is the same with it and without."""
+    """All tests of kernels but those that read assembly, which is the same with it and without."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-x", str(HERE)]
-    command += ["-k", "not assembly"]
+    command += ["-k", "not assembly and not registers and not no_secret"]
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     inner = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert inner.returncode == 0, inner.stdout + inner.stderr
