@@ -10,7 +10,7 @@ WORKERS ?= auto
 # bytecode, as images of containers do, each of them would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test check coverage bench soak lowest clean
+.PHONY: demo test check lint types layers coverage bench soak lowest clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
@@ -31,10 +31,17 @@ demo: $(DEMO)
 test: $(TEST)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-check: $(TEST)
+# Its three parts may run beside each other: `make --jobs 3 check`.
+check: lint types layers
+
+lint: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(TEST)
 	$(BIN)/mypy
+
+layers: $(TEST)
 	$(BIN)/python -m pytest tests/test_layering.py tests/test_exports.py
 
 # Lines and branches, also of child processes, and of the kernels in their run without the JIT.
