@@ -40,7 +40,8 @@ def test_by_lot_everybody_is_as_likely() -> None:
     pick = sample(randomness)
     counts = Counter(tuple(sorted(places(pick(toy(2), candidates(5))))) for _ in range(600))
     assert len(counts) == 10 and all(20 < count < 100 for count in counts.values())
-    assert sorted(places(pick(toy(2), candidates(4, missed={0: 1, 1: 1})))) == [2, 3]
+    for _ in range(20):  # the silent have no lot before the others are all picked
+        assert sorted(places(pick(toy(2), candidates(4, missed={0: 1, 1: 1})))) == [2, 3]
     assert len(places(sample()(toy(2), candidates(5)))) == 2
 
 
