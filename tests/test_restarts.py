@@ -9,16 +9,22 @@ from typing import Any
 import pytest
 
 from secagg.effects import Write
+from secagg.errors import SecAggError
 from secagg.protocol import OneServer, ProtocolInfo
 from secagg.sansio import Outgoing
 from secagg.testing import ConformanceError
 from secagg.testing.bench import THREATS, Bench
+from secagg.testing.network import Act, Schedule
 from secagg.testing.restarts import (
+    RULES,
+    Frail,
     answers_have_one_wording,
     restarts_change_nothing,
     rows_are_their_own,
 )
+from secagg.types import SERVER, PartyId
 from secagg_protocols.plainsum import PROTOCOL as PLAIN
+from secagg_protocols.rows import kind_of
 from secagg_protocols.secagg import SECAGG
 from secagg_protocols.secagg.client import SecAggClient
 from secagg_protocols.secagg.messages import Tag
@@ -119,6 +125,41 @@ def test_rows_that_do_nothing_are_refused(machine: type) -> None:
         rows_are_their_own(bench)
     with pytest.raises(ConformanceError, match="restored in"):
         restarts_change_nothing(bench)
+
+
+def kinds() -> dict[str, set[bytes]]:
+    """Every kind of row that anybody writes in a session, with a client that is gone at its end."""
+    found: dict[str, set[bytes]] = {"client": set(), "server": set()}
+
+    class Watching(Frail):
+        def drain(self, party: PartyId) -> None:
+            super().drain(party)
+            who = "server" if party == SERVER else "client"
+            found[who].update(map(kind_of, self.stores[party].rows))
+
+    BENCH.run(Watching(BENCH, Schedule({("masked-input", PartyId(4)): Act.GONE})))
+    return found
+
+
+KINDS = [(who, kind) for who, found in kinds().items() for kind in sorted(found)]
+
+
+@pytest.mark.parametrize(("who", "kind"), KINDS, ids=lambda one: str(one))
+def test_a_kind_of_row_that_is_forgotten_is_refused(who: str, kind: bytes) -> None:
+    """Each of them: a stage whose rows lack a field goes on as another, or not at all."""
+
+    class Forgetful(SecAggClient if who == "client" else SecAggServer):  # type: ignore[misc]
+        def writes(self) -> list[Write]:
+            return [write for write in super().writes() if kind_of(write.key) != kind]
+
+    bench = planted(**{who: Forgetful})
+    found = []
+    for rule in RULES:
+        try:
+            rule(bench)
+        except (ConformanceError, SecAggError) as error:
+            found.append(error)
+    assert found
 
 
 def test_other_bytes_after_a_restart_are_refused() -> None:

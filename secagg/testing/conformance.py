@@ -16,7 +16,7 @@ from itertools import zip_longest
 from secagg.errors import Aborted, InputError, LocalProtocolError, SecAggError
 from secagg.protocol import ProtocolInfo
 from secagg.sansio import Outgoing
-from secagg.testing import restarts
+from secagg.testing import members, restarts
 from secagg.testing.accounts import (
     ends_are_told,
     events_are_in_order,
@@ -49,7 +49,7 @@ def check_protocol(info: ProtocolInfo, *, threat: Threat | None = None) -> None:
     It must leave room for at least one dropout. Runs some hundred sessions of a few clients.
     """
     bench = Bench.of(info, (threat,) if threat else THREATS)
-    for rule in (*_RULES, *restarts.RULES):
+    for rule in (*_RULES, *restarts.RULES, *members.RULES):
         try:
             rule(bench)
         except (ConformanceError, SecAggError) as error:

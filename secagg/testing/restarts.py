@@ -12,38 +12,23 @@ said in one way only; and is what a machine has not written refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from secagg.effects import Write
 from secagg.errors import Aborted, LocalProtocolError, StorageError
 from secagg.mask import add_streams
 from secagg.protocol import OneServer, Session, SeveralServers
 from secagg.sansio import ClientMachine, Machine, Need, Outgoing, ServerMachine
 from secagg.testing.bench import SEED, Bench, demand, demand_raises, same
 from secagg.testing.network import Act, Carried, Network, Schedule, counter_randomness
+from secagg.testing.store import Rows, Store
 from secagg.types import SERVER, PartyId, Randomness
 
-Rows = Mapping[bytes, bytes]
 When = Callable[[PartyId, int], bool]
 """Whether this party is put down after its call of this number, from 0."""
-
-
-@dataclass
-class Store:
-    """The rows of one machine, kept as a driver keeps them."""
-
-    rows: dict[bytes, bytes] = field(default_factory=dict, repr=False)
-
-    def apply(self, writes: list[Write]) -> None:
-        for write in writes:
-            if write.value is None:
-                self.rows.pop(write.key, None)
-            else:
-                self.rows[write.key] = write.value
 
 
 @dataclass(frozen=True)
@@ -233,6 +218,21 @@ def answers_have_one_wording(bench: Bench) -> None:
                 )
 
 
+def answers_outlive_their_process(bench: Bench) -> None:
+    """A client that dies when its rows are stored, and nothing of its answer has left, says it once
+    it is taken up: rows without it would make a dropout of it."""
+    if not _resumes(bench):
+        return
+    for moment in _heard_by(bench, Schedule()):
+        store = Store(dict(moment.rows))
+        client, _ = _taken_up(bench, moment, 0)
+        client.receive(SERVER, moment.message)
+        store.apply(client.writes())
+        answers = {(message.to, message.data) for message in client.outgoing()}
+        _, again = _taken_up(bench, replace(moment, rows=store.rows), 1)
+        demand(answers <= again, f"{moment.phase}: what it had answered is not in its rows")
+
+
 def rows_are_their_own(bench: Bench) -> None:
     """Rows come first, whole, and from the same session; where nothing resumes, there are none."""
     if not isinstance(bench.info.family, OneServer):
@@ -327,16 +327,24 @@ def _asked_otherwise(moment: Moment, other: Moment) -> bool:
 def _answers(bench: Bench, moment: Moment, message: bytes, attempt: int) -> list[Outgoing]:
     """Of a process of its own, which has randomness of its own, and of its last attempts other
     inputs."""
+    client, again = _taken_up(bench, moment, attempt)
+    client.receive(SERVER, message)
+    client.events()
+    return [m for m in client.outgoing() if (m.to, m.data) not in again]
+
+
+def _taken_up(
+    bench: Bench, moment: Moment, attempt: int
+) -> tuple[ClientMachine, set[tuple[PartyId, bytes]]]:
+    """From the rows of that moment, in a process of its own; and what it then says by itself."""
     client = new_client(bench, moment.party, counter_randomness(bytes([attempt])))
     client.restore(moment.rows.items())
     client.start()
-    again = {m.data for m in client.outgoing()}
+    again = {(message.to, message.data) for message in client.outgoing()}
     with suppress(LocalProtocolError):
         giver = bench.parties[attempt % len(bench.parties)]
         client.set_input(bench.inputs[giver], bench.session.payload_digest)
-    client.receive(SERVER, message)
-    client.events()
-    return [m for m in client.outgoing() if m.data not in again]
+    return client, again
 
 
 def _pairs(first: list[Outgoing], second: list[Outgoing]) -> Iterator[tuple[Outgoing, Outgoing]]:
@@ -351,4 +359,5 @@ RULES: tuple[Callable[[Bench], None], ...] = (
     rows_are_their_own,
     restarts_change_nothing,
     answers_have_one_wording,
+    answers_outlive_their_process,
 )

@@ -11,6 +11,7 @@ from secagg.committee import ServerSecrets
 from secagg.layout import Expander
 from secagg.protocol import ProtocolInfo, Session, SeveralServers
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine
+from secagg.suite import SUITE_1
 from secagg.types import PartyId, Randomness, Seed
 from secagg_protocols.additive import guarantee as promise
 from secagg_protocols.additive import params as parameters
@@ -66,4 +67,5 @@ PROTOCOL = ProtocolInfo(
     guarantee=promise.guarantee,
     messages=NAMES,
     repeats=False,
+    resumes=lambda suite: suite == SUITE_1,
 )

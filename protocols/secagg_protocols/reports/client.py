@@ -10,8 +10,10 @@ from secagg.crypto.randomness import checked
 from secagg.effects import Write
 from secagg.errors import (
     InputError,
+    InvalidSignature,
     LocalProtocolError,
     RemoteProtocolError,
+    StorageError,
     WireError,
 )
 from secagg.layout import RingVector
@@ -23,7 +25,7 @@ from secagg_protocols.reports import messages
 from secagg_protocols.reports.context import Context
 from secagg_protocols.reports.kept import Kept
 from secagg_protocols.reports.making import make_report
-from secagg_protocols.reports.messages import Receipt, Report, Tag
+from secagg_protocols.reports.messages import Receipt, Report, Sealed, Tag
 from secagg_protocols.reports.states import ClientState
 
 
@@ -143,6 +145,25 @@ class ReportClient(Mailbox):
                 self._state, self._why = ClientState.ENDED, Aborted(ended, "before a restart")
         elif self._kept.id:
             self._state, self._spent = ClientState.WANT_RECEIPTS, True
+        for party, data in self._kept.messages.items():
+            self._check_kept(party, data)
+
+    def _check_kept(self, party: PartyId, data: bytes) -> None:
+        """Its servers would refuse a report that is not whole as this client's fault."""
+        reader, shape = Reader(data), self._context.shape
+        try:
+            tag, binding = read_header(reader)
+            if tag == Tag.REPORT:
+                head = Report.read(reader, shape).head
+            else:
+                head = Sealed.read(reader, shape, server_id(0) - party).head
+            reader.finish()
+            head.check(self._context.id)
+        except (WireError, InvalidSignature) as error:
+            raise StorageError("a stored report is damaged: no server would take it") from error
+        known = (self._context.id, self._kept.id, self._kept.digest)
+        if (binding, head.id, head.digest) != known:
+            raise StorageError("a stored report is of another task, or not the one that is known")
 
     def _upload(self) -> None:
         if self._state is not ClientState.WANT_INPUT or self._vector is None:
