@@ -196,7 +196,8 @@ ROUND = (
     ),
     *_of(
         "secagg/rounds/part.py",
-        "tests/rounds/test_client_rounds.py tests/rounds/test_kills.py",
+        "tests/rounds/test_restart.py tests/rounds/test_client_rounds.py "
+        "tests/rounds/test_kills.py",
         (
             "part: no answer and another attempt",
             "frame.included or self.answered or ",

@@ -139,6 +139,7 @@ def machines_of(bench: Bench) -> dict[PartyId, Any]:
 
 
 def new_client(bench: Bench, party: PartyId, draw: Any) -> Any:
+    """Another machine for this client, without an input. draw: its randomness."""
     return bench.info.family.client(bench.session, party, randomness=draw, expander=add_streams)
 
 

@@ -306,6 +306,29 @@ def test_a_stranger_is_not_waited_for_after_a_restart() -> None:
     assert levels(world.result(opened)) == total(NAMES[:3]) and world.now == 1000.0
 
 
+def test_an_input_in_a_sum_that_its_client_did_not_help_to_open_is_spent() -> None:
+    """Its link dies after its input has left: it is in the sum, and has not answered."""
+    world = World()
+    for name in NAMES[1:]:
+        known(world, name, silent=True)
+    a = known(world, "a")
+    opened = world.open(real(4), b"task")
+    assert a.rounds.owed() == []
+    a.leave()
+    for name in NAMES[1:]:
+        world.clients[name].give = lambda offer, name=name: plainly(name, offer)  # type: ignore[misc]
+        for offer in world.clients[name].rounds.owed():
+            world.clients[name].answer(offer)
+    world.settle()
+    world.wait(3 * SOON)
+    assert levels(world.result(opened)) == total(NAMES)
+    a.join()
+    assert [(o.included, o.spent, o.why) for o in a.told] == [(True, True, "")]
+    world.open(real(4), b"task")
+    world.wait(4 * SOON)
+    assert a.told[-1].round == 2 and a.told[-1].why == "spent"
+
+
 def test_the_row_of_an_end() -> None:
     """Where each identity stood; of an identity alone, for a stranger cannot come back."""
     over = Over(nonce(1), None, 2, 1)

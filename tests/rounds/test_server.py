@@ -198,6 +198,7 @@ def test_whoever_speaks_in_between_begins_anew() -> None:
     world.client("a")
     for number in (1, 2, 3, 4):
         once.give = speaking if number == 2 else None
+        assert once.here, "missed in all are two before, and never two in a row"
         world.open(toy(2))
         world.wait(SOON)
     missed = {one.peer.name: one.missed for one in world.server.here}
