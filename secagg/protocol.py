@@ -3,7 +3,7 @@ which machines those are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -11,6 +11,7 @@ from secagg.committee import Committee, Keys, ServerSecrets
 from secagg.crypto import labels
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
+from secagg.promise import Promise
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
 from secagg.suite import SUITE_1, Suite
 from secagg.threat import Threat
@@ -231,9 +232,8 @@ class ProtocolInfo:
     """The rule that given parameters break, or None: how a client judges an announced plan."""
     decode_params: Callable[[bytes], Params]
     cost: Callable[[Threat, Params, Layout], Cost]
-    caveats: Callable[[Threat, Params, Layout], Sequence[str]]
-    """Sentences for explain(): what the guarantee is worth and where it ends."""
-    guarantee: Callable[[Threat, Params], str]
+    promise: Callable[[Threat, Params, Layout], Promise]
+    """What explain() says of a plan; of the layout because what a choice costs is a share of it."""
     messages: Mapping[int, str]
     """Wire tag -> name, for `secagg inspect`."""
     preferred: Callable[[Threat], str | None] = lambda threat: None

@@ -12,10 +12,10 @@ from decimal import ROUND_UP, Context, Decimal
 
 from secagg import registry
 from secagg.fields import CLIPPED, Field, FixedPoint, Schema
-from secagg.protocol import Cost, Infeasible, Params, ProtocolInfo
-from secagg.suite import SUITE_1
+from secagg.promise import Promise
+from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, SeveralServers
+from secagg.suite import Suite
 from secagg.threat import Threat
-from secagg.types import Adversary
 
 MASK_BYTES_PER_SECOND = 1e10
 AGREEMENTS_PER_SECOND = 15_000
@@ -23,35 +23,31 @@ AGREEMENTS_PER_SECOND = 15_000
 the key derived from it, for the words below and for ties between plans: a cost model of SecAgg
 counts everything, from rates of the machine. A plan's digest never depends on them."""
 
-_MEANING: dict[Adversary, str] = {
-    "semi-honest": "a server that follows the protocol, but keeps and studies all that it sees",
-    "active": "a server that may lie and deviate from the protocol",
-}
-
 
 def explanation(
-    info: ProtocolInfo, threat: Threat, schema: Schema, params: Params
+    info: ProtocolInfo, threat: Threat, schema: Schema, params: Params, suite: Suite
 ) -> Iterator[str]:
     """The lines of `Plan.explain`, without its digest."""
     cost = info.cost(threat, params, schema.layout)
-    yield _headline(info, params)
+    promise = info.promise(threat, params, schema.layout)
+    yield f"{info.name} ({info.spec}; {info.status}) for {params.clients} clients: {promise.way}."
     if info.threat_models:
-        yield f"Which family: {_family(info, threat, schema, cost)}"
+        yield f"Which family: {promise.fits} {_other_family(info, threat, schema, cost, suite)}"
     yield f"Why this protocol: {_why(info, threat, schema, params)}"
-    learner = "servers learn" if params.servers > 1 else "server learns"
-    yield f"What the {learner}: {info.guarantee(threat, params)}."
-    yield f"Who must take part: {_quorum(params)}"
-    yield f"Who may drop: {_who_may_drop(params)}"
-    yield f"Who may collude: {_who_may_collude(info, threat)}"
+    yield f"What {promise.learner}: {promise.learns}."
+    yield f"Who must take part: {promise.quorum}"
+    yield f"Who may drop: {promise.drop}"
+    among = f" {_among(threat)}" if info.threat_models else ""
+    yield f"Who may collude: {promise.collude}{among}"
     yield "Error of a mean, and width of the ring that the sum lives in:"
     for name, field in schema.fields:
         lane = schema.counts_clipped and name == CLIPPED
         what = _lane(field) if lane else _precision(field)
         yield f"  {name}: {what}; {_headroom(schema, name, field)}"
     yield f"Cost of a client: {_client_cost(schema, cost)}"
-    yield f"Cost of the {_server_cost(params, cost)}"
+    yield f"Cost of the {_server_cost(promise, cost)}"
     yield "Know also:"
-    yield from (f"  - {caveat}" for caveat in info.caveats(threat, params, schema.layout))
+    yield from (f"  - {caveat}" for caveat in promise.caveats)
 
 
 def client_seconds(cost: Cost) -> float:
@@ -69,56 +65,33 @@ def _bits(field: Field) -> int:
     return field.bits if isinstance(field, FixedPoint) else (2 * field.max).bit_length()
 
 
-def _headline(info: ProtocolInfo, params: Params) -> str:
-    graph = "clients share nothing with each other"
-    if params.degree:
-        graph = (
-            f"each client shares keys with {params.degree} of the {params.clients - 1} others, and "
-            f"any {params.threshold} of them can open what it shared"
-        )
-    elif params.servers > 1:
-        way = "to each itself" if params.direct else "by the first of them, which relays"
-        graph = (
-            f"each client splits its input into {params.servers} shares, one for each of "
-            f"{params.servers} servers, and sends them once, {way}"
-        )
-    return f"{info.name} ({info.spec}; {info.status}) for {params.clients} clients: {graph}."
-
-
-def _family(info: ProtocolInfo, threat: Threat, schema: Schema, cost: Cost) -> str:
-    """Which family this is, whom it fits, and what the best of the other one would cost."""
-    several = threat.servers > 1
-    fits = _SEVERAL if several else _ONE
-    other = replace(threat, servers=1 if several else 2, direct=False)
+def _other_family(
+    info: ProtocolInfo, threat: Threat, schema: Schema, cost: Cost, suite: Suite
+) -> str:
+    """What the best protocol of the other family would cost."""
+    match info.family:
+        case OneServer():
+            servers, alternative = 2, "servers=2"
+        case SeveralServers():
+            servers, alternative = 1, "one server"
+    other = replace(threat, servers=servers, direct=False)
     offers = [
-        (found.cost(other, params, schema.layout), found, _steps(found, params))
+        (found.cost(other, params, schema.layout), found, _steps(found, params, suite))
         for found in map(registry.load, registry.available())
         if found.threat_models and not isinstance(params := found.parameters(other), Infeasible)
     ]
     if not offers:
-        return f"{fits} The other family has no parameters for this."
+        return "The other family has no parameters for this."
     there, best, steps = min(offers, key=lambda offer: offer[0].upload_bytes)
-    alternative = "one server" if several else f"servers={other.servers}"
     return (
-        f"{fits} With {alternative} it would be {best.name}: {steps}, "
+        f"With {alternative} it would be {best.name}: {steps}, "
         f"{_bytes(there.upload_bytes)} up instead of {_bytes(cost.upload_bytes)}, "
         f"{_bytes(there.download_bytes)} down instead of {_bytes(cost.download_bytes)}."
     )
 
 
-_ONE = (
-    "one server, and clients that answer it several times within a round: fits a single operator "
-    "and clients that stay for a while. Whoever of them vanishes, up to the planned number, costs "
-    "nothing but its own input."
-)
-_SEVERAL = (
-    "several servers, and clients that speak once and may vanish: fits several operators who would "
-    "not collude, and clients that come and go. Every server must be there in the end."
-)
-
-
-def _steps(info: ProtocolInfo, params: Params) -> str:
-    phases = info.phases(params, SUITE_1)
+def _steps(info: ProtocolInfo, params: Params, suite: Suite) -> str:
+    phases = info.phases(params, suite)
     return f"{len(phases)} steps for a client" if len(phases) > 1 else "one message"
 
 
@@ -143,47 +116,6 @@ def _offer(info: ProtocolInfo, threat: Threat, schema: Schema, params: Params) -
     upload = info.cost(threat, params, schema.layout).upload_bytes
     ties = f" with {params.degree} neighbours" if params.degree else ""
     return f"uploads {_bytes(upload)}{ties}"
-
-
-def _quorum(params: Params) -> str:
-    if params.servers > 1:
-        return (
-            f"a batch sums at least {params.min_survivors} and at most {params.clients} reports; "
-            "with fewer it ends and gives no sum."
-        )
-    return (
-        f"a round starts with at least {params.min_clients} of {params.clients} clients and sums "
-        f"the inputs of at least {params.min_survivors}; with fewer it ends and gives no sum."
-    )
-
-
-def _who_may_drop(params: Params) -> str:
-    spare = params.clients - params.min_survivors
-    if params.servers > 1:
-        return (
-            f"any client once its report is stored, and before that {spare} of them. A server may "
-            "stop and come back, but not stay away."
-        )
-    late = params.clients - params.min_clients
-    starting = "" if late >= spare else f", of them {late} before the round has started"
-    return (
-        f"{spare} clients in all, whatever the phase{starting}: the bound counts every client that "
-        "is lost before its last answer. The sum is then exact over those whose vectors had come."
-    )
-
-
-def _who_may_collude(info: ProtocolInfo, threat: Threat) -> str:
-    if not info.threat_models:
-        return "nobody needs to: inputs travel in the clear."
-    if threat.servers > 1:
-        return (
-            f"any {threat.servers - 1} of the {threat.servers} servers, with each other and with "
-            f"{threat.corrupted} of the clients ({threat.adversary}). {_among(threat)}"
-        )
-    return (
-        f"{threat.corrupted} of the clients, with each other and with {_MEANING[threat.adversary]} "
-        f"({threat.adversary}). {_among(threat)}"
-    )
 
 
 def _among(threat: Threat) -> str:
@@ -230,15 +162,10 @@ def _client_cost(schema: Schema, cost: Cost) -> str:
     )
 
 
-def _server_cost(params: Params, cost: Cost) -> str:
+def _server_cost(promise: Promise, cost: Cost) -> str:
     seconds = _seconds(cost.server_prg_bytes, cost.server_agreements)
-    if params.servers > 1:
-        return (
-            f"{params.servers} servers together: about {seconds:.1g} s of shares expanded and keys "
-            "agreed on when as many drop as planned."
-        )
     return (
-        f"server: about {seconds:.1g} s of masks and key agreements when as many drop as planned."
+        f"{promise.workers}: about {seconds:.1g} s of {promise.work} when as many drop as planned."
     )
 
 

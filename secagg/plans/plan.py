@@ -19,6 +19,7 @@ from secagg.fields import MAX_TENSORS, TENSOR_SIZE, FixedPoint, Schema
 from secagg.layout import Layout
 from secagg.plans.explain import expansion, explanation
 from secagg.plans.sections import Sections
+from secagg.promise import Promise
 from secagg.protocol import Cost, Params, Phase, ProtocolInfo, Session
 from secagg.suite import SUITE_1, Suite, known
 from secagg.threat import Threat
@@ -30,9 +31,6 @@ VERSION = 2
 
 MAX_ENCODED = 1 << 19
 """Above the largest schema of 1024 fields with names of 255 characters (some 280 KB)."""
-
-PARAMETERS_ONLY = "parameters only"
-"""How a guarantee begins where the protocol has parameters for the threat but no machines yet."""
 
 _MAX_NAME = 64
 
@@ -133,10 +131,15 @@ class Plan:
         fixed = [f.max_error for _, f in self.schema.fields if isinstance(f, FixedPoint)]
         return max(fixed, default=0.0)
 
+    @cached_property
+    def promise(self) -> Promise:
+        """What the protocol says of this plan; `explain` sets it in lines."""
+        return self.info.promise(self.threat, self.params, self.layout)
+
     @property
     def guarantee(self) -> str:
         """From whom an input is hidden, in one sentence."""
-        return self.info.guarantee(self.threat, self.params)
+        return self.promise.learns
 
     def encode(self) -> bytes:
         """The canonical bytes (specs/01-wire.md §4)."""
@@ -190,7 +193,7 @@ class Plan:
 
         Raises PolicyRefused for a plan that is for reading only.
         """
-        if self.guarantee.startswith(PARAMETERS_ONLY):
+        if not self.promise.runs:
             raise PolicyRefused(
                 f"{self.protocol} can plan for an {self.threat.adversary} adversary but not yet "
                 "run under one: this plan is for reading"
@@ -209,7 +212,7 @@ class Plan:
 
     def explain(self) -> str:
         """Several lines of plain words: what to know before joining a round of this plan."""
-        lines = explanation(self.info, self.threat, self.schema, self.params)
+        lines = explanation(self.info, self.threat, self.schema, self.params, self.suite)
         return "\n".join([*lines, f"Digest of this plan: {self.digest().hex()}"])
 
 

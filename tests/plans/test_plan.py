@@ -33,6 +33,7 @@ from secagg.fields import Field, FixedPoint, Integer
 from secagg.layout import Layout
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
+from secagg.promise import of_one_server
 from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo
 from secagg.structure import Structure
 from secagg.threat import Threat
@@ -74,6 +75,7 @@ def fake(
     rule: str | None = None,
     threat_models: Sequence[Adversary] = ("semi-honest",),
     guarantee: str = "nothing else",
+    runs: bool = True,
 ) -> ProtocolInfo:
     def parameters(threat: Threat) -> Params | Infeasible:
         return Infeasible(rule) if rule else FakeParams(threat.clients, 3)
@@ -95,8 +97,9 @@ def fake(
         check=lambda threat, params: "degree is odd by rule" if params.degree != 3 else None,
         decode_params=decode_fake,
         cost=cost,
-        caveats=lambda threat, params, layout: [f"{name} has a caveat."],
-        guarantee=lambda threat, params: guarantee,
+        promise=lambda threat, params, layout: of_one_server(
+            threat, 1, 1, learns=guarantee, caveats=[f"{name} has a caveat."], runs=runs
+        ),
         messages={},
     )
 
@@ -169,7 +172,7 @@ def test_parameters_that_break_a_rule_are_no_plan(installed: Installed) -> None:
 
 
 def test_a_plan_for_reading_makes_no_session(installed: Installed) -> None:
-    installed(fake("a", guarantee="parameters only: soon"))
+    installed(fake("a", guarantee="parameters only: soon", runs=False))
     with pytest.raises(PolicyRefused, match="for reading"):
         plan(clients=10, fields=FIELDS).session(bytes(16), bytes(32))
 
@@ -640,7 +643,7 @@ def test_explain_answers_what_a_newcomer_asks() -> None:
         chosen.digest().hex(),
     ):
         assert answer in words, answer
-    for caveat in chosen.info.caveats(chosen.threat, chosen.params, chosen.layout):
+    for caveat in chosen.promise.caveats:
         assert f"\n  - {caveat}\n" in words
 
 

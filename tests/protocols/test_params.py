@@ -21,7 +21,7 @@ from secagg.threat import Threat
 from secagg.types import Adversary
 from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.check import check_complete, check_regular
-from secagg_protocols.secagg.guarantee import caveats, cost, guarantee
+from secagg_protocols.secagg.guarantee import cost, promise
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
 from secagg_protocols.secagg.params import (
     SecAggParams,
@@ -371,8 +371,8 @@ def test_whatever_is_found_passes_the_check_and_encodes(
         assert decode_params(params.encode()) == params
         assert params.min_survivors >= max(3, t.corrupted + 2)
         assert params.min_clients == m or m is None
-        assert guarantee(t, params).startswith("parameters only") == (adversary == "active")
-        assert all(sentence.endswith(".") for sentence in caveats(t, params, LAYOUT))
+        assert promise(t, params, LAYOUT).runs == (adversary != "active")
+        assert all(sentence.endswith(".") for sentence in promise(t, params, LAYOUT).caveats)
 
 
 def test_a_smaller_degree_breaks_a_rule() -> None:
@@ -539,35 +539,37 @@ def test_published_expansion() -> None:
 
 def test_guarantee_says_from_how_many() -> None:
     t = threat(100, "0.1", "0.2")
-    assert "at least 56 of the 100 inputs, at least 46 of them honest" in guarantee(t, complete(t))
-    regular = guarantee(t, found(t))
+    whole = promise(t, complete(t), LAYOUT).learns
+    assert "at least 56 of the 100 inputs, at least 46 of them honest" in whole
+    regular = promise(t, found(t), LAYOUT).learns
     assert "at least 80 of the 100 inputs, at least 70 of them honest" in regular
     assert "2^-40" in regular
 
 
 def test_active_guarantee_says_what_a_lying_server_could_do() -> None:
     t = threat(100, "0.1", "0.2", "active")
-    assert guarantee(t, complete(t)).startswith("parameters only")
-    assert "at least 46 honest inputs" in guarantee(t, complete(t))
-    assert "disjoint groups, of at least 22 honest inputs each" in guarantee(t, found(t))
+    whole = promise(t, complete(t), LAYOUT).learns
+    assert whole.startswith("parameters only") and "at least 46 honest inputs" in whole
+    groups = promise(t, found(t), LAYOUT).learns
+    assert "disjoint groups, of at least 22 honest inputs each" in groups
 
 
 def test_caveat_of_a_split_without_a_consistency_round() -> None:
     """h - floor(h (n - t)/(t - c)): 6 for n = 100, t = 68, c = 33."""
     t = threat(100, "0.33", "0.2")
-    words = " ".join(caveats(t, SecAggParams(100, 99, 68, 68, 68), LAYOUT))
+    words = " ".join(promise(t, SecAggParams(100, 99, 68, 68, 68), LAYOUT).caveats)
     assert "until a part holds 6 honest inputs" in words
 
 
 def test_caveat_of_one_lie() -> None:
     """Of a bare row: a plan of its own has a majority, and says what that costs."""
     t = threat(100, "0.1", "0.2")
-    words = " ".join(caveats(t, SecAggParams(100, 28, 11, 100, 80), LAYOUT))
+    words = " ".join(promise(t, SecAggParams(100, 28, 11, 100, 80), LAYOUT).caveats)
     assert "11 clients chosen among them and one lie" in words
     assert "no larger t at this degree" in words
     assert "safe for rounds that start with 80 clients or more: the plan asks for 100" in words
     assert "one lie by the server about who dropped reveal" not in " ".join(
-        caveats(t, found(t), LAYOUT)
+        promise(t, found(t), LAYOUT).caveats
     )
 
 
@@ -576,7 +578,7 @@ def test_caveat_names_the_safer_threshold() -> None:
     params = SecAggParams(1000, 60, 27, 1000, 950)
     most = Tails.of(t).surviving_neighbours(60)
     assert most >= 31
-    assert "t = 31 at the same degree" in " ".join(caveats(t, params, LAYOUT))
+    assert "t = 31 at the same degree" in " ".join(promise(t, params, LAYOUT).caveats)
 
 
 @pytest.mark.parametrize(
@@ -594,7 +596,7 @@ def test_caveat_of_what_a_majority_costs(
     """Against the smallest degree at which t > a alone holds for as few clients."""
     t = threat(n, corrupt, dropout)
     ours = found(t)
-    [sentence] = [s for s in caveats(t, ours, LAYOUT) if "majority" in s]
+    [sentence] = [s for s in promise(t, ours, LAYOUT).caveats if "majority" in s]
     if bare is None:
         assert "costs nothing here" in sentence
         return

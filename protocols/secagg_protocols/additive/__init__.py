@@ -13,7 +13,7 @@ from secagg.protocol import ProtocolInfo, Session, SeveralServers
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine
 from secagg.suite import SUITE_1
 from secagg.types import PartyId, Randomness, Seed
-from secagg_protocols.additive import guarantee as promise
+from secagg_protocols.additive import guarantee
 from secagg_protocols.additive import params as parameters
 from secagg_protocols.reports.messages import NAMES
 from secagg_protocols.reports.states import phases
@@ -62,9 +62,8 @@ PROTOCOL = ProtocolInfo(
     parameters=parameters.parameters,
     check=parameters.check,
     decode_params=parameters.decode_params,
-    cost=promise.cost,
-    caveats=promise.caveats,
-    guarantee=promise.guarantee,
+    cost=guarantee.cost,
+    promise=guarantee.promise,
     messages=NAMES,
     repeats=False,
     resumes=lambda suite: suite == SUITE_1,

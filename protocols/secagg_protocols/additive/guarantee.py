@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from secagg.errors import ParameterError
 from secagg.layout import Layout
+from secagg.promise import Promise
 from secagg.protocol import Cost, Params
 from secagg.threat import Threat
 from secagg_protocols.additive.params import AdditiveParams
@@ -35,9 +36,43 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     )
 
 
-def guarantee(threat: Threat, params: Params) -> str:
-    """What anybody learns, from how many at least, against whom."""
+def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
+    """What explain() says of a plan."""
     ours = _ours(params)
+    way = "to each itself" if ours.direct else "by the first of them, which relays"
+    spare = ours.clients - ours.min_survivors
+    return Promise(
+        way=(
+            f"each client splits its input into {ours.servers} shares, one for each of "
+            f"{ours.servers} servers, and sends them once, {way}"
+        ),
+        learner="the servers learn",
+        learns=_guarantee(threat, ours),
+        fits=(
+            "several servers, and clients that speak once and may vanish: fits several operators "
+            "who would not collude, and clients that come and go. Every server must be there in "
+            "the end."
+        ),
+        quorum=(
+            f"a batch sums at least {ours.min_survivors} and at most {ours.clients} reports; "
+            "with fewer it ends and gives no sum."
+        ),
+        drop=(
+            f"any client once its report is stored, and before that {spare} of them. A server may "
+            "stop and come back, but not stay away."
+        ),
+        collude=(
+            f"any {ours.servers - 1} of the {ours.servers} servers, with each other and with "
+            f"{threat.corrupted} of the clients ({threat.adversary})."
+        ),
+        workers=f"{ours.servers} servers together",
+        work="shares expanded and keys agreed on",
+        caveats=_caveats(ours),
+    )
+
+
+def _guarantee(threat: Threat, ours: AdditiveParams) -> str:
+    """What anybody learns, from how many at least, against whom."""
     others = "the other server" if ours.servers == 2 else f"the other {ours.servers - 1} servers"
     clients = f" and {threat.corrupted} of the clients" if threat.corrupted else ""
     return (
@@ -47,9 +82,8 @@ def guarantee(threat: Threat, params: Params) -> str:
     )
 
 
-def caveats(threat: Threat, params: Params, layout: Layout) -> list[str]:
-    """Where the guarantee ends; for explain()."""
-    ours = _ours(params)
+def _caveats(ours: AdditiveParams) -> list[str]:
+    """Where the guarantee ends."""
     return [
         "All servers together can open every input: choose operators who would not.",
         "A client must get the servers' keys from somebody other than a server: whoever chooses "

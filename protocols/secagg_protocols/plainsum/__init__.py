@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from secagg.arguments import take_integers
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
+from secagg.promise import Promise, of_one_server
 from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
 from secagg.threat import Threat
@@ -77,6 +78,18 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     )
 
 
+def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
+    """None; who takes part, and who may drop, is as in any round of one server."""
+    return of_one_server(
+        threat,
+        params.min_clients,
+        params.min_survivors,
+        learns="none: the server sees every vector",
+        collude="nobody needs to: inputs travel in the clear.",
+        caveats=("This is the sum in the clear, for tests and comparison only.",),
+    )
+
+
 def _client(
     session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
 ) -> ClientMachine:
@@ -102,9 +115,6 @@ PROTOCOL = ProtocolInfo(
     check=check,
     decode_params=decode_params,
     cost=cost,
-    caveats=lambda threat, params, layout: (
-        "This is the sum in the clear, for tests and comparison only.",
-    ),
-    guarantee=lambda threat, params: "none: the server sees every vector",
+    promise=promise,
     messages=NAMES,
 )

@@ -14,7 +14,7 @@ from secagg.sansio import ClientMachine, ServerMachine
 from secagg.suite import SUITE_1
 from secagg.threat import Threat
 from secagg.types import PartyId, Randomness
-from secagg_protocols.secagg import guarantee as promise
+from secagg_protocols.secagg import guarantee
 from secagg_protocols.secagg import params as parameters
 from secagg_protocols.secagg.check import check_complete, check_regular
 from secagg_protocols.secagg.messages import NAMES
@@ -59,9 +59,8 @@ def _info(
         parameters=find,
         check=check,
         decode_params=parameters.decode_params,
-        cost=promise.cost,
-        caveats=promise.caveats,
-        guarantee=promise.guarantee,
+        cost=guarantee.cost,
+        promise=guarantee.promise,
         preferred=preferred,
         messages=NAMES,
         resumes=lambda suite: suite == SUITE_1,

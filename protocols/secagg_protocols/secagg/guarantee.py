@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from secagg.errors import ParameterError
 from secagg.layout import Layout
+from secagg.promise import Promise, of_one_server
 from secagg.protocol import Cost, Params
 from secagg.threat import Threat
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
@@ -34,9 +35,25 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     )
 
 
-def guarantee(threat: Threat, params: Params) -> str:
-    """What the server learns, from how many at least, against whom."""
+def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
+    """What explain() says of a plan."""
     ours = _ours(params)
+    return of_one_server(
+        threat,
+        ours.min_clients,
+        ours.min_survivors,
+        way=(
+            f"each client shares keys with {ours.degree} of the {ours.clients - 1} others, and "
+            f"any {ours.threshold} of them can open what it shared"
+        ),
+        learns=_guarantee(threat, ours),
+        caveats=_caveats(threat, ours, layout),
+        runs=not is_active(threat),
+    )
+
+
+def _guarantee(threat: Threat, ours: SecAggParams) -> str:
+    """What the server learns, from how many at least, against whom."""
     if is_active(threat):
         return f"parameters only: no machine runs the active mode yet; {_active(threat, ours)}"
     return (
@@ -46,9 +63,8 @@ def guarantee(threat: Threat, params: Params) -> str:
     )
 
 
-def caveats(threat: Threat, params: Params, layout: Layout) -> list[str]:
-    """Where the guarantee ends, and what it costs; for explain()."""
-    ours = _ours(params)
+def _caveats(threat: Threat, ours: SecAggParams, layout: Layout) -> list[str]:
+    """Where the guarantee ends, and what it costs."""
     graph = (
         _complete_caveats(threat, ours)
         if ours.complete
