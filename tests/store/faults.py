@@ -43,11 +43,13 @@ def run(code: str, path: Path, *arguments: str) -> Traced:
     """code: what a fresh interpreter runs, with `path` as its first argument."""
     trace = path.with_name("trace")
     watched = ",".join([*WATCHED, "write"])
-    # the kernel picks what is watched: else each call of the system would stop the process twice
-    traced = ["-y", "-o", str(trace), "-e", f"trace={watched},openat", *arguments]
-    strace = ["strace", "-f", "--seccomp-bpf", *traced]
+    # not with --seccomp-bpf, which is faster: with it a signal that is injected never comes
+    strace = ["strace", "-f", "-y", "-o", str(trace), "-e", f"trace={watched},openat", *arguments]
     command = [*strace, sys.executable, "-c", code, str(path)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    quiet = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # bytecode is written and renamed too
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=quiet, check=False
+    )
     calls = [line.split(" ", 1)[1].strip() for line in trace.read_text().splitlines()]
     return Traced(done.stdout.split(), done.returncode, calls)
 
