@@ -150,7 +150,8 @@ class ServerRounds:
             self._after(running, lambda: running.cancel(now), now)
 
     def ends(self) -> list[End]:
-        """Of the rounds that ended since the last call."""
+        """Of the rounds that ended since the last call. One that nobody was told of when the server
+        died ends again: alike where its protocol resumes, else as lost. The first end counts."""
         ends, self._ends = self._ends, []
         return ends
 

@@ -15,6 +15,7 @@ from secagg.layout import Layout, RingVector, Segment
 from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session, SeveralServers
 from secagg.ring import Ring
 from secagg.sansio import RingTotal
+from secagg.suite import SUITE_1, Suite
 from secagg.testing.network import (
     Act,
     Network,
@@ -75,7 +76,7 @@ class Bench:
     inputs: Mapping[PartyId, RingVector]
 
     @classmethod
-    def of(cls, info: ProtocolInfo, threats: Iterable[Threat]) -> Bench:
+    def of(cls, info: ProtocolInfo, threats: Iterable[Threat], suite: Suite = SUITE_1) -> Bench:
         rules = []
         for threat in threats:
             params = info.parameters(threat)
@@ -89,6 +90,7 @@ class Bench:
                 params,
                 _LAYOUT,
                 corrupted=threat.corrupted,
+                suite=suite,
             )
             match info.family:
                 case SeveralServers():

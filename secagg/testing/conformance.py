@@ -16,6 +16,7 @@ from itertools import zip_longest
 from secagg.errors import Aborted, InputError, LocalProtocolError, SecAggError
 from secagg.protocol import ProtocolInfo
 from secagg.sansio import Outgoing
+from secagg.suite import SUITE_1, Suite
 from secagg.testing import members, restarts
 from secagg.testing.accounts import (
     ends_are_told,
@@ -41,14 +42,17 @@ from secagg.threat import Threat
 from secagg.types import SERVER, AbortReason, PartyId
 
 
-def check_protocol(info: ProtocolInfo, *, threat: Threat | None = None) -> None:
+def check_protocol(
+    info: ProtocolInfo, *, threat: Threat | None = None, suite: Suite = SUITE_1
+) -> None:
     """Raises ConformanceError, naming the rule, unless machines of this protocol behave. Anything
     but a SecAggError that leaves a machine is passed on as it is.
 
     threat: what to ask parameters for; by default the first of a few small ones that is feasible.
-    It must leave room for at least one dropout. Runs some hundred sessions of a few clients.
+    It must leave room for at least one dropout. suite: of the sessions, of which there are some
+    hundred, of a few clients each.
     """
-    bench = Bench.of(info, (threat,) if threat else THREATS)
+    bench = Bench.of(info, (threat,) if threat else THREATS, suite)
     for rule in (*_RULES, *restarts.RULES, *members.RULES):
         try:
             rule(bench)
