@@ -16,7 +16,8 @@ class Promise:
     way: how clients are tied to each other and to servers, and what each sends. learner: who learns
     something, with its verb. learns: what it learns, of how many inputs and against whom; the
     plan's guarantee, without a full stop. fits: whom this kind of round suits. quorum: who must
-    take part. drop: who may vanish. collude: who may work together. workers: who does the servers'
+    take part. drop: who may vanish. lie: who may answer wrongly, empty where the plan counts with
+    nobody. collude: who may work together. workers: who does the servers'
     work, and work: what it is. caveats: where the guarantee ends, one sentence each. runs: False
     where parameters can be had, and no machine runs under this threat.
     """
@@ -32,6 +33,7 @@ class Promise:
     work: str
     caveats: Sequence[str]
     runs: bool = True
+    lie: str = ""
 
 
 def of_one_server(
@@ -65,7 +67,8 @@ def of_one_server(
             f"sums the inputs of at least {min_survivors}; with fewer it ends and gives no "
             "sum."
         ),
-        drop=_dropping(threat.clients, min_clients, min_survivors),
+        drop=_dropping(threat, min_clients, min_survivors),
+        lie=_lying(threat),
         collude=collude or _colluding(threat),
         workers="server",
         work="masks and key agreements",
@@ -74,12 +77,26 @@ def of_one_server(
     )
 
 
-def _dropping(clients: int, min_clients: int, min_survivors: int) -> str:
-    spare, late = clients - min_survivors, clients - min_clients
+def _dropping(threat: Threat, min_clients: int, min_survivors: int) -> str:
+    spare, late = threat.clients - min_survivors, threat.clients - min_clients
     starting = "" if late >= spare else f", of them {late} before the round has started"
+    more = ""
+    if spare > threat.dropped:
+        more = f" {threat.dropped} were asked for; here any {min_survivors} are enough."
     return (
         f"{spare} clients in all, whatever the phase{starting}: the bound counts every client that "
-        "is lost before its last answer. The sum is then exact over those whose vectors had come."
+        f"is lost before its last answer.{more} The sum is then exact over those whose vectors had "
+        "come."
+    )
+
+
+def _lying(threat: Threat) -> str:
+    """Of the answers that are left t + 2L are enough to tell the right ones (10-secagg.md S7)."""
+    if not threat.liars:
+        return ""
+    return (
+        f"{threat.liars} of the clients that stay, where no more than {threat.dropped} drop: their "
+        "shares are decoded around, and the sum is as exact as without them."
     )
 
 

@@ -28,8 +28,8 @@ class Role(enum.StrEnum):
 Timeout: TypeAlias = Annotated[
     float,
     typer.Option(
-        help="Seconds until the server is reached, also when it is lost, and that a round may "
-        "last beyond its deadlines (300 unless given). With --task: until the report is stored."
+        help="Seconds until the server is reached, also when it is lost; if given, a round may "
+        "last as long beyond its deadlines, else 300. With --task: until the report is stored."
     ),
 ]
 InputName: TypeAlias = Annotated[
@@ -83,6 +83,19 @@ MinClients: TypeAlias = Annotated[
 ]
 Servers: TypeAlias = Annotated[
     int, typer.Option(help="Servers that hold shares; with one, the others protect each input.")
+]
+Roster: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Of how many a round's clients are chosen: the corrupt are counted among all of them. "
+        "Default: those that take part."
+    ),
+]
+Liars: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        help="Clients that may answer wrongly, besides those that drop; the complete graph only."
+    ),
 ]
 Direct: TypeAlias = Annotated[
     bool, typer.Option("--direct", help="Clients reach every server; else one, which relays.")

@@ -44,6 +44,8 @@ def plan(
     servers: options.Servers = 1,
     direct: options.Direct = False,
     clipped: options.Clipped = False,
+    roster: options.Roster = None,
+    liars: options.Liars = 0,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan, to pin and to share.")
     ] = None,
@@ -65,6 +67,8 @@ def plan(
             servers=servers,
             direct=direct,
             clipped=clipped,
+            roster=roster,
+            liars=liars,
         )
         if out is not None:
             write_whole(out, made.encode(), force=force)
@@ -77,6 +81,10 @@ def summary(made: Plan) -> dict[str, object]:
         "protocol": made.protocol,
         "clients": made.threat.clients,
         "servers": made.threat.servers,
+        "suite": made.suite.number,
+        "roster": made.threat.population,
+        "liars": made.threat.liars,
+        "structure": len(made.structure),
         "degree": made.degree,
         "threshold": made.threshold,
         "min_clients": made.params.min_clients,

@@ -46,11 +46,11 @@ class _Running(Protocol):
     def answer(self) -> dict[str, object]: ...
 
 
-_ALONE = (
-    *("clients", "length", "bits"),
-    *("rounds", "wait", "payload", "out", "protocol"),
-    *("clip", "max_weight", "corrupt", "dropout", "min_clients", "clipped"),
+_OF_A_PLAN = (
+    *("max_weight", "corrupt", "dropout", "min_clients"),
+    *("protocol", "clipped", "roster", "liars"),
 )
+_ALONE = ("clients", "length", "bits", "clip", "rounds", "wait", "payload", "out", *_OF_A_PLAN)
 _HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
 _OF_SEVERAL = ("task", "key", "store", "peer", "batches", "patience", "linger", "collect_only")
 
@@ -73,6 +73,8 @@ def serve(
     min_clients: options.MinClients = None,
     protocol: options.Protocol = None,
     clipped: options.Clipped = False,
+    roster: options.Roster = None,
+    liars: options.Liars = 0,
     payload: Annotated[Path | None, typer.Option(help="The task that every client gets.")] = None,
     out: options.Means = None,
     role: options.ServerRole = None,
@@ -102,45 +104,27 @@ def serve(
         check_target(port_file, "--port-file")
         if role is not None:
             options.refuse_given(ctx, _ALONE, _HAS_ROLE)
-            times = (deadline, patience, linger)
-            chosen = member.settings(role, task, key, store, peer or (), batches, *times)
-            running = member.Serving(chosen, collect_only)
+            given = (role, task, key, store, peer or (), batches, deadline, patience, linger)
+            running = member.Serving(member.settings(*given), collect_only)
         else:
             options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
-            sizes = (clients, length, bits, clip, max_weight)
-            plan = _plan(*sizes, corrupt, dropout, min_clients, protocol, clipped)
+            asked = {name: ctx.params[name] for name in _OF_A_PLAN}
+            plan = _plan(clients, length, bits, clip, asked)
             _check_out(plan, rounds, out, port_file)
             running = _alone(plan, payload, rounds, deadline, wait, out)
         stopped = run_until_stopped(running.run(host, port, port_file))
-        answer = running.answer()
-        report(answer, as_json, lambda: rows(_readable(answer)))
+        report(running.answer(), as_json, lambda: rows(_readable(running.answer())))
     leave(stopped, running.failed)
 
 
 def _plan(
-    clients: int | None,
-    length: int | None,
-    bits: int | None,
-    clip: float,
-    max_weight: int,
-    corrupt: str,
-    dropout: str,
-    min_clients: int | None,
-    protocol: str | None,
-    clipped: bool,
+    clients: int | None, length: int | None, bits: int | None, clip: float, asked: dict[str, Any]
 ) -> Plan:
+    """asked: what else secagg.plan takes."""
     if clients is None or length is None or bits is None:
         raise ParameterError("serve needs --clients, --length and --bits, or a --role and --task")
-    return choose.plan(
-        clients=clients,
-        fields={"update": FixedPoint(length, clip, bits)},
-        corrupt=corrupt,
-        dropout=dropout,
-        min_clients=min_clients,
-        max_weight=max_weight,
-        protocol=protocol,
-        clipped=clipped,
-    )
+    fields = {"update": FixedPoint(length, clip, bits)}
+    return choose.plan(clients=clients, fields=fields, **asked)
 
 
 def _alone(

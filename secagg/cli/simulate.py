@@ -39,6 +39,8 @@ def simulate(
     servers: options.Servers = 1,
     direct: options.Direct = False,
     clipped: options.Clipped = False,
+    roster: options.Roster = None,
+    liars: options.Liars = 0,
     drop: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,6 +69,8 @@ def simulate(
             servers=servers,
             direct=direct,
             clipped=clipped,
+            roster=roster,
+            liars=liars,
         )
         done = _run(plan, [_drop(text) for text in drop or ()], seed)
         report(_figures(plan, done), as_json, lambda: _render(plan, done))

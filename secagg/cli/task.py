@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -22,7 +22,7 @@ from secagg.wire.frame import payload_digest
 
 _OF_A_PLAN = (
     *("clients", "length", "bits", "clip", "max_weight"),
-    *("corrupt", "dropout", "min_clients", "clipped", "direct"),
+    *("corrupt", "dropout", "min_clients", "clipped", "direct", "roster"),
 )
 
 
@@ -55,6 +55,7 @@ def task(
     min_clients: options.MinClients = None,
     direct: options.Direct = False,
     clipped: options.Clipped = False,
+    roster: options.Roster = None,
     payload: _Payload = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
     as_json: options.Json = False,
@@ -66,21 +67,13 @@ def task(
     """
     with handled(as_json):
         check_target(out, "--out", force=force)
+        asked = {
+            **{"max_weight": max_weight, "corrupt": corrupt, "dropout": dropout},
+            **{"min_clients": min_clients, "servers": len(server), "direct": direct},
+            **{"clipped": clipped, "roster": roster},
+        }
         made = Task(
-            _given(ctx, plan)
-            or _planned(
-                clients=clients,
-                length=length,
-                bits=bits,
-                clip=clip,
-                max_weight=max_weight,
-                corrupt=corrupt,
-                dropout=dropout,
-                min_clients=min_clients,
-                servers=len(server),
-                direct=direct,
-                clipped=clipped,
-            ),
+            _given(ctx, plan) or _planned(clients, length, bits, clip, asked),
             Committee(
                 tuple(_server(text, index) for index, text in enumerate(server)),
                 keyfile.parse_public(collector, agree.KEY_SIZE, "the collector"),
@@ -112,32 +105,13 @@ def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
 
 
 def _planned(
-    *,
-    clients: int | None,
-    length: int | None,
-    bits: int,
-    clip: float,
-    max_weight: int,
-    corrupt: str,
-    dropout: str,
-    min_clients: int | None,
-    servers: int,
-    direct: bool,
-    clipped: bool,
+    clients: int | None, length: int | None, bits: int, clip: float, asked: dict[str, Any]
 ) -> Plan:
+    """asked: what else secagg.plan takes."""
     if clients is None or length is None:
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
-    return choose.plan(
-        clients=clients,
-        fields={"update": FixedPoint(length, clip, bits)},
-        max_weight=max_weight,
-        corrupt=corrupt,
-        dropout=dropout,
-        min_clients=min_clients,
-        servers=servers,
-        direct=direct,
-        clipped=clipped,
-    )
+    fields = {"update": FixedPoint(length, clip, bits)}
+    return choose.plan(clients=clients, fields=fields, **asked)
 
 
 def _server(text: str, index: int) -> ServerKeys:

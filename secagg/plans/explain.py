@@ -37,6 +37,8 @@ def explanation(
     yield f"What {promise.learner}: {promise.learns}."
     yield f"Who must take part: {promise.quorum}"
     yield f"Who may drop: {promise.drop}"
+    if promise.lie:
+        yield f"Who may answer wrongly: {promise.lie}"
     among = f" {_among(threat)}" if info.threat_models else ""
     yield f"Who may collude: {promise.collude}{among}"
     yield "Error of a mean, and width of the ring that the sum lives in:"

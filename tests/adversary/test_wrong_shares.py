@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from secagg import shamir
 from secagg.decoding import Answers
-from secagg.errors import Aborted
+from secagg.errors import Aborted, ParameterError
+from secagg.fields import FixedPoint
+from secagg.plans.choose import plan
 from secagg.sansio import Disputed, Ignored
 from secagg.testing import Act, Carried, Network, Schedule
 from secagg.types import SERVER, AbortReason, Fault, PartyId, Seed, SessionId
@@ -139,6 +141,23 @@ def test_as_many_liars_as_the_slack_allows_and_drops_besides() -> None:
     network = lying(WIDE, lies, gone("masked-input", 9))
     total = assert_exact(network)
     assert total.dropped == {9}
+    assert disputed(network) == lies
+
+
+@pytest.mark.parametrize(
+    ("clients", "liars"), [(10, 1), (20, 2), (50, 6)], ids=["n=10", "n=20", "n=50"]
+)
+def test_a_plan_holds_with_all_its_liars_and_all_its_drops(clients: int, liars: int) -> None:
+    """The most that a plan for .1/.2 admits: one more is refused with what would do."""
+    fields = {"update": FixedPoint(3, 1.0, 16)}
+    made = plan(clients=clients, fields=fields, corrupt=0.1, dropout=0.2, liars=liars)
+    with pytest.raises(ParameterError, match=f"liars={liars} or"):
+        plan(clients=clients, fields=fields, corrupt=0.1, dropout=0.2, liars=liars + 1)
+    assert isinstance(made.params, SecAggParams)
+    late = range(clients - made.threat.dropped, clients)
+    lies = set(itertools.product(range(clients), range(liars)))
+    network = lying(made.params, lies, gone("unmask", *late))
+    assert len(assert_exact(network).contributors) == clients
     assert disputed(network) == lies
 
 

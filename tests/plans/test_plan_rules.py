@@ -217,6 +217,17 @@ def test_explain_says_what_is_withstood() -> None:
     assert "every client that is lost before its last answer" in words
     late = plan(clients=1000, fields=FIELDS, min_clients=950).explain()
     assert "200 clients in all, whatever the phase, of them 50 before the round has started" in late
+    assert "were asked for" not in words
+    whole = plan(clients=50, fields=FIELDS).explain()
+    assert "Who may drop: 22 clients in all" in whole
+    assert "10 were asked for; here any 28 are enough." in whole
+
+
+def test_explain_says_who_may_answer_wrongly() -> None:
+    """What is promised here, test_wrong_shares plays."""
+    assert "answer wrongly" not in plan(clients=50, fields=FIELDS).explain()
+    words = plan(clients=50, fields=FIELDS, liars=6).explain()
+    assert "Who may answer wrongly: 6 of the clients that stay, where no more than 10 drop" in words
 
 
 # --- what a receiver accepts ---------------------------------------------------------------
