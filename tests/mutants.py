@@ -471,7 +471,7 @@ TRANSPORT = (
 REPORTS = (
     *_of(
         "protocols/secagg_protocols/reports/helper.py",
-        "tests/protocols tests/adversary",
+        "tests/protocols/test_reports_places.py tests/adversary/test_additive_clients.py",
         (
             "helper: reports of a batch",
             "most = MOST * self._context.params.clients",
@@ -490,7 +490,7 @@ REPORTS = (
     ),
     *_of(
         "protocols/secagg_protocols/reports/deciding.py",
-        "tests/protocols tests/adversary",
+        "tests/adversary/test_additive_servers.py tests/protocols/test_reports_places.py",
         (
             "leader: verdicts on reports to come",
             "if ruling.id in early or len(early) < 2 * MOST * self._context.params.clients:",
@@ -500,7 +500,7 @@ REPORTS = (
     ),
     *_of(
         "protocols/secagg_protocols/additive/params.py",
-        "tests/protocols tests/plans",
+        "tests/protocols/test_additive_params.py",
         ("additive: servers", "if not MIN_SERVERS <= self.servers <= MAX_SERVERS:", "if False:"),
         (
             "additive: the fewest servers",
@@ -547,7 +547,7 @@ FILES = (
     ),
     *_of(
         "secagg/cli/inspect.py",
-        "tests/cli/test_commands.py tests/cli/test_junk.py",
+        "tests/cli/test_commands.py",
         ("inspect: JSON", "if len(data) > _MAX_JSON:", "if False:"),
     ),
 )

@@ -260,8 +260,8 @@ class ServerRounds:
         self._after(running, lambda: running.restore(rows.items(), now), now)
 
     def _returned(self, peer: Peer, identity: bytes, now: float) -> None:
-        for over in self._farewells.to(identity):
-            self._outbox.post(peer, over)
+        for over in self._farewells.to(identity)[-max(1, self._limits.outbox // 2) :]:
+            self._outbox.post(peer, over)  # the newest, and room is left for what goes on
         for nonce, running in tuple(self._rounds.items()):
             if running.end is None and (seat := running.free_seat(identity)) is not None:
                 self._links[peer].seats[nonce] = seat

@@ -359,6 +359,18 @@ def test_standings_of_the_newest_rounds_are_kept() -> None:
     assert sorted(frame.nonce for frame in said) == sorted(opened[1:])
 
 
+def test_who_comes_back_is_not_flooded_with_what_it_may_know() -> None:
+    """With half of what may wait for it, so that what goes on has room: it would be let go else."""
+    world = World(limits=Limits(outbox=4))
+    back = known(world, "back")
+    opened = [world.open(toy(1, 0)) for _ in range(6)]
+    back.leave()
+    world.server.joined(Peer("another link", b"back"), world.now)
+    effects = world.server.take()
+    assert [post.frame.nonce for post in effects.posts] == opened[-2:]  # type: ignore[attr-defined]
+    assert effects.let_go == ()
+
+
 def test_a_round_that_a_client_has_given_up_is_announced_to_it_again() -> None:
     """Its link proves who it is, and it keeps no rows: it is a dropout, and the link stays."""
     world = World()
