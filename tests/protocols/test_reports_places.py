@@ -131,6 +131,17 @@ def test_the_oldest_are_given_up_first() -> None:
     assert pair.machines[0].included == 0  # it was the oldest
 
 
+def test_a_helper_carries_a_bounded_number_from_batch_to_batch() -> None:
+    """However many come to it alone: of those of earlier batches 2 n, and the newest."""
+    pair = Pair()
+    for batch in range(3):
+        for party in range(2 * N):
+            pair.say(report(), 100 * batch + party, 1)
+        assert pair.machines[1].pending <= 4 * N
+        pair.next()
+        assert pair.machines[1].pending == 2 * N
+
+
 def test_a_helpers_half_reports_are_rejected_after_two_deadlines() -> None:
     """And make room there, in a batch that stays open; one deadline spares what is on its way."""
     pair, slow = Pair(), report()
