@@ -18,11 +18,11 @@ from secagg.mask import add_streams
 from secagg.protocol import Session
 from secagg.ring import Ring
 from secagg.types import SERVER, PartyId
+from secagg_protocols.secagg import states
 from secagg_protocols.secagg.client import SecAggClient
 from secagg_protocols.secagg.costs import Glue, Rates, predict
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.server import SecAggServer
-from secagg_protocols.secagg.states import PHASES
 
 COMPLETE = 24, 192
 """Neighbours in the two rounds, few and many. The many are so many that what the server holds of
@@ -30,6 +30,7 @@ them is more than its fastest caches are."""
 REGULAR, CLIENTS = (24, 96), 200
 """Of a k-regular graph, with CLIENTS in both."""
 ROUNDS = 3
+PHASES = tuple(phase.name for phase in states.PHASES)
 
 Seconds = dict[str, float]
 
