@@ -17,8 +17,6 @@ from secagg.types import SERVER, AbortReason, Randomness
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
 from secagg.wire.header import TAG_AT
 
-_CARRIES_INPUT = ("masked-input", "upload")
-"""Messages that an input leaves in, masked or not."""
 SPENT, BUSY = "spent", "in-use"
 """Why an input was not given: it may never be again, or not while another round has it."""
 _NO_PAYLOAD = payload_digest(b"")
@@ -193,8 +191,7 @@ class Part:
     def _claims(self, out: Outgoing) -> tuple[Claim, ...]:
         offer = self.offer
         wording = message_claim(self._offer_digest(), offer.nonce, offer.party, out.data)
-        carried = offer.plan.info.messages.get(out.data[TAG_AT])
-        if carried not in _CARRIES_INPUT:
+        if not any(p.takes_input and p.tag == out.data[TAG_AT] for p in offer.plan.phases):
             return (wording,)
         self.left = True
         if self._place.durable:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from secagg import registry
 from secagg.effects import Claim, Peer, Work
 from secagg.errors import (
     InputError,
@@ -18,6 +20,7 @@ from secagg.errors import (
     WireError,
 )
 from secagg.plans.plan import Plan
+from secagg.protocol import Phase
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent, Contribution, Outcome
 from secagg.rounds.quota import Limits
@@ -286,6 +289,22 @@ def test_what_carries_the_input_waits_for_its_claims() -> None:
     evil.give(3, name="visit 7")
     given, _ = claims_of(evil.rounds)
     assert len({name.key, wording.key, given.key}) == 3
+
+
+@pytest.mark.parametrize(("carries", "claims"), [(True, 2), (False, 1)])
+def test_the_phase_says_whether_a_message_carries_the_input(
+    carries: bool, claims: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever phases and messages are called: a protocol has names that nobody here knows."""
+    plan = toy(2)
+    (upload,) = plan.phases
+    phase = Phase("hand-in", upload.tag, takes_input=carries)
+    info = replace(plan.info, phases=lambda params, suite: (phase,), messages={})
+    monkeypatch.setattr(registry, "load", lambda name: info)
+    evil = Evil(plan)
+    evil.announce(1)
+    evil.give(name="visit 7")
+    assert len(claims_of(evil.rounds)) == claims
 
 
 def test_an_input_is_summed_once_under_its_name() -> None:
