@@ -48,6 +48,7 @@ from secagg import records
 from secagg.cli.simulate import warm_up
 from secagg.committee import Keys
 from secagg.drive.pump import Said
+from secagg.effects import MACHINE
 from secagg.errors import IntegrityError, ParameterError
 from secagg.fields import FixedPoint
 from secagg.layout import Layout, RingVector
@@ -60,7 +61,7 @@ from secagg.protocol import OneServer, SeveralServers
 from secagg.sansio import MemberMachine, Outgoing
 from secagg.sim.footprint import peak_rss
 from secagg.sim.metered import Meter
-from secagg.store.base import MACHINE, Store
+from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore

@@ -15,6 +15,11 @@ from typing import Any, Protocol
 
 from secagg.types import Role
 
+NAMESPACE_SIZE, OWNER_SIZE = 16, 1
+"""Bytes that begin a row's key: a session's nonce, or as much of a digest; and whose row it is."""
+ROUNDS, MACHINE = b"\0", b"\1"
+"""Owners: whoever runs sessions, and the machine of one, which sees its own rows only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:

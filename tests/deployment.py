@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 
-from secagg.effects import Write
+from secagg.effects import MACHINE, Write
 from secagg.sansio import Dropped
-from secagg.store.base import MACHINE
 from secagg.store.memory import MemoryStore
 from secagg.store.space import Space
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, server_id

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from secagg.effects import MACHINE
 from secagg.layout import Layout, Segment
 from secagg.ring import Ring
 from secagg.sansio import Dropped
-from secagg.store.base import MACHINE
 from secagg.store.memory import MemoryStore
 from secagg.store.space import Space
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId

@@ -26,7 +26,7 @@ from secagg.drive.handshake import greet
 from secagg.drive.outbound import FLUSH_TIMEOUT
 from secagg.drive.peers import Arrived, Gone, Lane, Linked, Peer
 from secagg.drive.turns import MAX_WAITING, Turns
-from secagg.effects import Write
+from secagg.effects import MACHINE, ROUNDS, Write
 from secagg.errors import (
     CryptoError,
     LocalProtocolError,
@@ -39,7 +39,7 @@ from secagg.errors import (
 from secagg.plans.task import Task
 from secagg.rounds.greeting import Greeter, message_limit
 from secagg.rounds.round import Observer
-from secagg.store.base import MACHINE, ROUNDS, Store
+from secagg.store.base import Store
 from secagg.store.space import Space
 from secagg.transport import websocket
 from secagg.transport.base import Link

@@ -29,12 +29,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Protocol, TypeAlias
 
+from secagg.effects import MACHINE as MACHINE
+from secagg.effects import NAMESPACE_SIZE as NAMESPACE_SIZE
+from secagg.effects import ROUNDS as ROUNDS
 from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
 
-NAMESPACE_SIZE = 16
-"""Bytes that begin the key of each row: the nonce of its round, or a digest."""
-ROUNDS, MACHINE = b"\0", b"\1"
-"""Who owns a row: the byte after the namespace. A machine sees its own rows only."""
 ROUND, LEFT, END, NAME = b"r", b"l", b"e", b"n"
 """What a row of the rounds themselves is about: how its own key begins."""
 

@@ -12,15 +12,9 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from secagg.effects import Write
+from secagg.effects import NAMESPACE_SIZE, Write
 from secagg.errors import ParameterError, Spent
 from secagg.types import Seed
-
-NAMESPACE_SIZE = 16
-"""Bytes of a namespace: a session's nonce, or as much of a digest."""
-OWNER_SIZE = 1
-ROUNDS, MACHINE = 0, 1
-"""Owners: whoever runs sessions, and the machine of one."""
 
 CLAIM_SIZE = 32
 MAX_SESSION = 64

@@ -17,8 +17,8 @@ import cryptography.exceptions
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from secagg.crypto import labels
+from secagg.effects import NAMESPACE_SIZE
 from secagg.errors import InvalidTag, ParameterError, TooLarge, UnknownVersion, WireError
-from secagg.store.base import NAMESPACE_SIZE
 from secagg.types import Buffer, Seed
 from secagg.wire.codec import Reader, Writer
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from secagg.effects import Write
-from secagg.store.base import NAMESPACE_SIZE, OWNER_SIZE, Store, check_namespace
+from secagg.effects import NAMESPACE_SIZE, OWNER_SIZE, Write
+from secagg.store.base import Store, check_namespace
 
 
 class Space:
     """A view of a store; several may be on one. It is never closed: the store is."""
 
-    def __init__(self, store: Store, namespace: bytes, owner: int) -> None:
+    def __init__(self, store: Store, namespace: bytes, owner: bytes) -> None:
         check_namespace(namespace)
         self._store, self._namespace = store, namespace
-        self._prefix = namespace + owner.to_bytes(OWNER_SIZE)
+        self._prefix = namespace + owner
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) by ascending key, as of `Store.rows`."""

@@ -20,7 +20,7 @@ from secagg.drive.listening import listen
 from secagg.drive.member import CLOSED, MemberService
 from secagg.drive.peers import Arrived, Gone, Peer
 from secagg.drive.reporting import Reporter, openers, report
-from secagg.effects import Write
+from secagg.effects import MACHINE, ROUNDS, Write
 from secagg.errors import (
     Aborted,
     InputError,
@@ -34,7 +34,7 @@ from secagg.errors import (
 from secagg.plans.task import Task
 from secagg.rounds.greeting import Greeter
 from secagg.sansio import Dropped, Event, PhaseEntered
-from secagg.store.base import MACHINE, ROUNDS, Store
+from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore
@@ -377,7 +377,7 @@ async def test_a_closed_epoch_keeps_no_report_that_is_in_no_sum() -> None:
     assert closed == [{CLOSED: b""}] * 2
 
 
-def _rows(fleet: Fleet, index: int, owner: int = MACHINE) -> Space:
+def _rows(fleet: Fleet, index: int, owner: bytes = MACHINE) -> Space:
     return Space(fleet.stores[index], fleet.task.nonce(), owner)
 
 

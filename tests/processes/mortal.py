@@ -12,9 +12,8 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from secagg.effects import Write
+from secagg.effects import NAMESPACE_SIZE, OWNER_SIZE, Write
 from secagg.sansio import Outgoing
-from secagg.store.base import NAMESPACE_SIZE, OWNER_SIZE
 from secagg.store.sqlite import SqliteStore
 from secagg.transport import websocket
 from secagg.types import PartyId, server_id

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secagg.effects import Write
+from secagg.effects import MACHINE, ROUNDS, Write
 from secagg.errors import ParameterError, SecAggError, StorageError
-from secagg.store.base import MACHINE, ROUNDS, Store, forget
+from secagg.store.base import Store, forget
 from secagg.store.memory import MemoryStore
 from secagg.store.space import Space
 from secagg.store.sqlite import SqliteStore
