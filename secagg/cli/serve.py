@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import Counter
@@ -28,11 +29,13 @@ from secagg.cli.targets import (
 )
 from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
+from secagg.drive.listening import descriptors
 from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError
 from secagg.fields import FixedPoint
 from secagg.party import Aggregate
 from secagg.plans import choose
 from secagg.plans.plan import Plan
+from secagg.rounds.quota import MAX_LINKS, Limits
 from secagg.sim.footprint import peak_rss
 from secagg.types import AbortReason
 
@@ -132,7 +135,21 @@ def _alone(
 ) -> _Serving:
     options.deadline(deadline)
     arguments.seconds("--wait", wait, zero=True)
+    _limits(plan)
     return _Serving(plan, pinned.read_payload(payload), rounds, deadline, wait, out)
+
+
+def _limits(plan: Plan) -> Limits:
+    """ParameterError with both numbers where this process may not hold a link for each client."""
+    clients, limit = plan.threat.clients, descriptors()
+    wanted = Limits(frame=message_limit(plan), links=max(MAX_LINKS, clients))
+    needed = wanted.descriptors(clients)
+    if limit is not None and needed > limit:
+        raise ParameterError(
+            f"--clients {clients} needs {needed} open files, a link for each and some to spare, "
+            f"and this process may have {limit}: raise that limit (ulimit -n), or ask for fewer"
+        )
+    return wanted.within(limit)
 
 
 def _check_out(plan: Plan, rounds: int, out: Path | None, port_file: Path | None) -> None:
@@ -156,28 +173,42 @@ class _Serving:
     out: Path | None
     done: list[dict[str, Any]] = field(default_factory=list)
     not_saved: bool = False
+    begun: float = math.nan
+    saved: dict[str, object] = field(default_factory=dict)
 
     async def run(self, host: str, port: int, port_file: Path | None) -> None:
-        async with open_service(host, port, max_size=message_limit(self.plan)) as service:
-            digest = self.plan.digest().hex()
-            notice(f"serving on port {service.port} of {host}", port=service.port)
-            notice(f"plan digest {digest}", plan_digest=digest)
-            notice(clip_notice(self.plan))
-            if port_file is not None:
-                write_whole(port_file, f"{service.port}\n".encode(), force=True)
-            for _ in range(self.rounds):
-                try:
-                    await service.ready(self.plan.threat.clients, self.wait)
-                except LinkTimeout as late:
-                    warn(f"{late}: starting with those")
-                await self._round(service)
+        limits = _limits(self.plan)
+        async with open_service(host, port, limits=limits) as service:
+            try:
+                await self._serve(service, host, port_file)
+            except asyncio.CancelledError:
+                await service.close()
+                if not math.isnan(self.begun):
+                    self._record(service, None, AbortReason.CANCELLED)
+                raise
+
+    async def _serve(self, service: Service, host: str, port_file: Path | None) -> None:
+        digest = self.plan.digest().hex()
+        notice(f"serving on port {service.port} of {host}", port=service.port)
+        notice(f"plan digest {digest}", plan_digest=digest)
+        notice(clip_notice(self.plan))
+        if port_file is not None:
+            write_whole(port_file, f"{service.port}\n".encode(), force=True)
+        for _ in range(self.rounds):
+            try:
+                await service.ready(self.plan.threat.clients, self.wait)
+            except LinkTimeout as late:
+                warn(f"{late}: starting with those")
+            await self._round(service)
 
     async def _round(self, service: Service) -> None:
-        begun = time.process_time()
+        self.begun, self.saved = time.process_time(), {}
         total: Aggregate | None = None
         reason: AbortReason | None = None
         try:
-            total = await service.run_round(self.plan, self.payload, deadlines=self.deadline)
+            total = await service.run_round(
+                self.plan, self.payload, deadlines=self.deadline, keep=self._save
+            )
         except (Aborted, IntegrityError) as ended:
             reason = ended.reason if isinstance(ended, Aborted) else AbortReason.INTEGRITY
             warn(f"round {len(self.done) + 1} gave no sum: {ended}")
@@ -187,6 +218,14 @@ class _Serving:
                 f"round {number}: the sum of {len(total.contributors)} clients, without {lost}",
                 round=number,
             )
+        self._record(service, total, reason)
+        if clipped := revealed(total):
+            warn(f"round {len(self.done)}: clients clipped {clipped} elements of their inputs")
+
+    def _record(
+        self, service: Service, total: Aggregate | None, reason: AbortReason | None
+    ) -> None:
+        """Of the round that has ended, or that a signal has interrupted."""
         self.done.append(
             {
                 "contributors": len(total.contributors) if total else 0,
@@ -194,17 +233,19 @@ class _Serving:
                 "error": reason.value if reason else None,
                 "clipped": revealed(total),
                 **_traffic(service),
-                "server_seconds": time.process_time() - begun,
-                **(self._save(total) if total is not None else {}),
+                "server_seconds": time.process_time() - self.begun,
+                **self.saved,
             }
         )
-        if clipped := revealed(total):
-            warn(f"round {len(self.done)}: clients clipped {clipped} elements of their inputs")
+        self.begun = math.nan
 
-    def _save(self, total: Aggregate) -> dict[str, object]:
-        """The round's own file where there are several, and the one of the last round so far."""
+    def _save(self, total: Aggregate) -> None:
+        """The round's own file where there are several, and the one of the last round so far.
+
+        Before any client hears that there is a sum.
+        """
         if self.out is None:
-            return {}
+            return
         number, mean = len(self.done) + 1, total.mean["update"]
         own = numbered(self.out, number) if self.rounds > 1 else self.out
         saved = save_somewhere(own, mean)
@@ -214,7 +255,7 @@ class _Serving:
         if saved.failed:
             warn(f"round {number}: {saved.failed}")
         self.not_saved |= bool(saved.failed)
-        return saved.figures("out", mean)
+        self.saved = saved.figures("out", mean)
 
     @property
     def failed(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, TypeAlias
 
 from secagg.effects import Effects, Encodable, Peer
@@ -95,6 +95,18 @@ async def awoken(awake: asyncio.Event, due: float) -> bool:
             return await awake.wait()
     except TimeoutError:
         return False
+
+
+async def unless_ended(event: Awaitable[Any], tasks: Collection[asyncio.Task[None]]) -> None:
+    """Until it has come; raises what has ended any of the tasks meanwhile, or before."""
+    waiting = asyncio.ensure_future(event)
+    try:
+        await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 async def cancelled(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from typing import TypeAlias
 
 from secagg import party
 from secagg.arguments import integer, seconds
@@ -32,6 +33,9 @@ from secagg.types import MAX_CLIENTS, Randomness, system_randomness
 from secagg.wire.frame import DEFAULT_MAX_SIZE
 
 log = logging.getLogger(__name__)
+
+Keep: TypeAlias = Callable[[party.Aggregate], Awaitable[None] | None]
+"""Keeps a result: in a file, or wherever it is safe."""
 
 
 class Service:
@@ -114,6 +118,7 @@ class Service:
         observer: Observer | None = None,
         clients: Sequence[Candidate | bytes] | None = None,
         select: Select | None = None,
+        keep: Keep | None = None,
     ) -> party.Aggregate:
         """One round with `plan.threat.clients` of the connected; the rest wait for the next. Other
         rounds, of any plans, may run at the same time over the same links.
@@ -126,7 +131,9 @@ class Service:
         TLS, unless insecure_executor=True (`secagg.drive.executor.check_executor`). Jobs have no
         deadline. observer: is called with every event of the machine, in the loop, as it happens;
         it must not raise. clients: exactly these, of `members` or by identity. select: another way
-        to pick them than the service's own (`secagg.rounds.selection`).
+        to pick them than the service's own (`secagg.rounds.selection`). keep: puts the result in a
+        safe place, before any client hears that there is one; what it raises, this raises, and they
+        hear that the round was cancelled.
 
         Raises errors.Aborted (BelowThreshold) and IntegrityError when there is no sum to give;
         every client is told either way, and the connections stay for the next round. Raises
@@ -145,16 +152,24 @@ class Service:
                 now=time.monotonic(),
                 inline=inline,
                 select=select,
+                hold=keep is not None,
                 observer=observer,
             )
         finally:
             self._shell.wake()
         ended = self._ends[nonce] = asyncio.get_running_loop().create_future()
         self._shell.workshop.executors[nonce] = executor, insecure_executor
+        kept = keep is None
         try:
-            return await self._result(ended)
+            total = await self._result(ended)
+            if keep is not None and (waiting := keep(total)) is not None:
+                await waiting
+            kept = True
+            return total
         finally:
             self._rounds.cancel(nonce, time.monotonic())  # unless it has ended
+            if nonce in self._rounds.running:  # held
+                self._rounds.tell(nonce, time.monotonic(), kept=kept)
             self._shell.workshop.stop(nonce)
             self._shell.wake()
             del self._ends[nonce], self._shell.workshop.executors[nonce]
@@ -163,6 +178,7 @@ class Service:
         """Lets what is due leave, for at most FLUSH_TIMEOUT seconds, then closes every link."""
         self._closing = True
         await self._shell.close()
+        self._rounds.close()
 
     async def _result(self, ended: asyncio.Future[End]) -> party.Aggregate:
         await self._shell.until(ended)
@@ -173,5 +189,16 @@ class Service:
             self.report = end.report
             if (ended := self._ends.get(end.nonce)) is not None:
                 ended.set_result(end)
+                continue
+            number, phases = end.nonce.hex()[:8], _spent(end.report)
+            if end.nonce in self._rounds.running:  # held by a process that is no more
+                self._rounds.tell(end.nonce, time.monotonic(), kept=False)
+                self._shell.wake()
+                log.warning("nobody is left to keep the result of round %s (%s)", number, phases)
             elif end.error is not None:
-                log.info("round %s ended without a result: %s", end.nonce.hex()[:8], end.error)
+                log.warning("round %s ended without a result (%s): %s", number, phases, end.error)
+
+
+def _spent(report: RoundReport) -> str:
+    """In which phases it was, and for how long."""
+    return ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.phases.items())

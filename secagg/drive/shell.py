@@ -14,15 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from secagg.drive.outbound import (
-    FLUSH_TIMEOUT,
-    Outbound,
-    awoken,
-    cancelled,
-    how_ended,
-    keep,
-    keep_safe,
-)
+from secagg.drive import outbound
+from secagg.drive.outbound import Outbound, cancelled
 from secagg.drive.workshop import Workshop
 from secagg.effects import Effects, Peer
 from secagg.errors import TransportError
@@ -60,7 +53,9 @@ class Shell:
             return
         self._tasks.add(asyncio.create_task(self._turns()))
         for peer, opener in self._openers.items():
-            self._tasks.add(asyncio.create_task(keep(peer, opener, self.serve, self._backoff)))
+            self._tasks.add(
+                asyncio.create_task(outbound.keep(peer, opener, self.serve, self._backoff))
+            )
 
     def wake(self) -> None:
         """To be called after each call of the rounds that is not the shell's own."""
@@ -72,14 +67,7 @@ class Shell:
 
     async def until(self, event: Awaitable[Any]) -> None:
         """Until it has come. Raises what has ended the shell, such as a StorageError."""
-        waiting = asyncio.ensure_future(event)
-        try:
-            await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-        for task in self._tasks:
-            if task.done():
-                task.result()
+        await outbound.unless_ended(event, self._tasks)
 
     async def serve(self, peer: Peer, link: Link) -> TransportError | None:
         """Until the link is gone, or let go; how it ended. Raises what the rounds raise."""
@@ -99,14 +87,14 @@ class Shell:
             del self._links[peer]
             self._told(self.rounds.left, peer)
             await link.close()
-        return how_ended(errors)
+        return outbound.how_ended(errors)
 
     async def close(self) -> None:
         """Lets what is due leave, for at most FLUSH_TIMEOUT seconds, then closes every link."""
         self._closing = True
         try:
             await self._settle()
-            await cancelled([way.finish() for way in self._links.values()], FLUSH_TIMEOUT)
+            await cancelled([way.finish() for way in self._links.values()], outbound.FLUSH_TIMEOUT)
             while self._links and self._tasks:
                 await self._settle()
             await self._settle()
@@ -133,11 +121,11 @@ class Shell:
             self._news()
             self._turned.set()
             self._turned = asyncio.Event()
-            if not await awoken(self._awake, effects.due):
+            if not await outbound.awoken(self._awake, effects.due):
                 self.rounds.tick(max(effects.due, time.monotonic()))
 
     async def _act(self, effects: Effects) -> None:
-        refused = await keep_safe(effects, self._store, self._ledger)
+        refused = await outbound.keep_safe(effects, self._store, self._ledger)
         for post in effects.posts:
             if post.peer in self._links and not post.needs & refused:
                 self._links[post.peer].post(post.frame)

@@ -193,6 +193,12 @@ class Round:
         if self.end is None and not self._working and now >= self.clock.due:
             self.call(self.machine.close_phase, now)
 
+    def lose(self) -> None:
+        """It has ended, and nobody has its result: so nobody hears that there is one."""
+        if self.end is not None and self.end.result is not None:
+            lost = errors.Aborted(AbortReason.CANCELLED, "its result could not be kept")
+            self.end = replace(self.end, result=None, error=lost)
+
     @property
     def due(self) -> float:
         """When its phase must close; never while it works, or after its end."""
@@ -311,7 +317,10 @@ class Round:
     def _heard(self, event: Event) -> None:
         if isinstance(event, Dropped):
             self.faults[event.party] = event.fault
-            log.info("party %d was dropped in %s: %s", event.party, self.machine.phase, why(event))
+            seat = self.seats.get(event.party)
+            at = "" if seat is None or seat.address is None else f" at {seat.address}"
+            said = (event.party, at, self.opening.nonce.hex()[:8], self.machine.phase, why(event))
+            log.info("party %d%s was dropped from round %s in %s: %s", *said)
         elif isinstance(event, Disputed):
             self._disputed.add((event.dealer, event.holder))
             log.debug("a share of party %d at %d is unusable", event.dealer, event.holder)

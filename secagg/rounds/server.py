@@ -6,6 +6,10 @@ how it did in its last rounds, which is what the next selection goes by. A round
 a session (`secagg.rounds.round`). Between them is a seat: which party of which round the peer is.
 A frame finds its round by its nonce and its party by its link, and by nothing that it says.
 
+Nobody has a place for ever who has not earned it: when all are taken, the oldest stranger of the
+address that holds most of them makes room. A stranger has neither proved who it is nor been in a
+sum, and nothing is asked of it now. Only where there is none is a newcomer turned away.
+
 Whatever a peer does wrong ends its link: a frame that is none, too many or too much of them, what
 waits for it unread, one round after another missed in silence. Its rounds hear that it is lost, and
 no other peer notices. A link of a known identity takes that peer's seats again, wherever they are
@@ -30,10 +34,11 @@ from secagg.arguments import flag
 from secagg.effects import Claim, Effects, Encodable, Peer, Work
 from secagg.errors import LocalProtocolError, ParameterError, WireError
 from secagg.plans.plan import Plan
+from secagg.repeats import Repeats
 from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Outbox, Rows, sorted_out
 from secagg.rounds.clock import Deadlines, phase_limits
 from secagg.rounds.farewell import Farewells
-from secagg.rounds.quota import Limits, Quota
+from secagg.rounds.quota import Limits, Quota, most_crowding
 from secagg.rounds.round import End, Observer, Opening, Round
 from secagg.rounds.selection import Candidate, Select, arrival
 from secagg.types import Fault, PartyId, Randomness, system_randomness
@@ -63,6 +68,11 @@ class _Linked:
     fault: Fault | None = None
     seats: dict[bytes, PartyId] = field(default_factory=dict)
 
+    def strange(self, peer: Peer) -> bool:
+        """Whether it has neither proved who it is nor done what it was asked, nor is asked now."""
+        proven = self.rounds and not self.missed and self.fault is None
+        return peer.identity is None and not self.seats and not proven
+
 
 class ServerRounds:
     """The rounds of one server, alone (`secagg.rounds.base.Rounds`)."""
@@ -86,6 +96,7 @@ class ServerRounds:
         self._ended: set[bytes] = set()  # of the rounds here, those whose end was given out
         self._slow: dict[Peer, str] = {}
         self._farewells = Farewells(self._outbox, durable)
+        self._repeats = Repeats()
 
     # What the application sees
 
@@ -155,13 +166,20 @@ class ServerRounds:
         ends, self._ends = self._ends, []
         return ends
 
-    def tell(self, nonce: bytes, now: float) -> None:
-        """Lets the clients of a held round know how it ended, and where each stands."""
+    def tell(self, nonce: bytes, now: float, *, kept: bool = True) -> None:
+        """Lets the clients of a held round know how it ended, and where each stands. kept: whether
+        its result is in a safe place; if not, they hear that it was cancelled."""
         running = self._rounds[nonce]
+        if not kept:
+            running.lose()
         self._farewells.add(running.tell(lambda seat, over: self._told(running, seat, over)))
         del self._rounds[nonce]
         self._ended.discard(nonce)
         self._sweep(now)
+
+    def close(self) -> None:
+        """What was only counted is written to the log."""
+        self._repeats.close(log)
 
     # What the driver says
 
@@ -178,8 +196,9 @@ class ServerRounds:
         same = [one for one in same if one.identity == peer.identity]
         for old in same[: max(0, len(same) + 1 - self._limits.links_each)]:
             self._drop(old, "a newer link has proved the same identity", now)
-        if len(self._links) >= self._limits.links:
-            log.warning("a client was turned away: %d links are open", len(self._links))
+        if (full := self._full(peer, now)) is not None:
+            kind, turned = "turned away", "a client%s was turned away: %s"
+            self._repeats.warn(log, kind, now, turned, _of(peer), full)
             self._outbox.let_go(peer)
             return
         self._links[peer] = _Linked(self._arrived, now, Quota(self._limits))
@@ -189,10 +208,9 @@ class ServerRounds:
         self._sweep(now)
 
     def left(self, peer: Peer, now: float) -> None:
-        linked = self._links.pop(peer, None)
-        for nonce, seat in linked.seats.items() if linked is not None else ():
-            if (running := self._rounds.get(nonce)) is not None:
-                self._after(running, lambda r=running, s=seat: r.left(s, now), now)  # type: ignore[misc]
+        if peer in self._links and (where := self._where(peer)):
+            log.info("a client%s has left (%s)", _of(peer), where)
+        self._gone(peer, now)
 
     def received(self, peer: Peer, frame: bytes, now: float) -> None:
         if (linked := self._links.get(peer)) is None:
@@ -306,15 +324,39 @@ class ServerRounds:
             if peer in self._links:
                 self._drop(peer, why, now)
 
-    def _drop(self, peer: Peer, why: str, now: float) -> None:
-        where = ", ".join(
+    def _full(self, peer: Peer, now: float) -> str | None:
+        """Why there is no place for it; None where there is one, or a stranger has made room."""
+        links, most = self._links, self._limits.links_address
+        same = peer.address is not None and most < self._limits.links
+        if same and sum(one.address == peer.address for one in links) >= most:
+            return f"{most} links of its address are open"
+        if len(links) < self._limits.links:
+            return None
+        strangers = {one: one.address for one, linked in links.items() if linked.strange(one)}
+        if not strangers:
+            return f"{len(links)} links are open"
+        self._drop(most_crowding(strangers), "a newer link has its place: all are taken", now)
+        return None
+
+    def _gone(self, peer: Peer, now: float) -> None:
+        linked = self._links.pop(peer, None)
+        for nonce, seat in linked.seats.items() if linked is not None else ():
+            if (running := self._rounds.get(nonce)) is not None:
+                self._after(running, lambda r=running, s=seat: r.left(s, now), now)  # type: ignore[misc]
+
+    def _where(self, peer: Peer) -> str:
+        return ", ".join(
             f"party {seat} of round {nonce.hex()[:8]} in {self._rounds[nonce].machine.phase}"
             for nonce, seat in self._links[peer].seats.items()
             if nonce in self._rounds
         )
-        log.warning("a client was dropped (%s): %s", where or "in no round", why)
+
+    def _drop(self, peer: Peer, why: str, now: float) -> None:
+        where, dropped = self._where(peer), "a client%s was dropped (%s): %s"
+        kind = "dropped in a round" if where else "dropped in no round"
+        self._repeats.warn(log, kind, now, dropped, _of(peer), where or "in no round", why)
         self._outbox.let_go(peer)
-        self.left(peer, now)
+        self._gone(peer, now)
 
 
 class _Counted(Outbox):
@@ -327,6 +369,10 @@ class _Counted(Outbox):
     def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim] = ()) -> None:
         self._counter(peer, frame)
         super().post(peer, frame, needs)
+
+
+def _of(peer: Peer) -> str:
+    return "" if peer.address is None else f" at {peer.address}"
 
 
 def _ticket(work: Work) -> tuple[bytes, int]:

@@ -10,6 +10,9 @@ Read of uvicorn 0.49 and 0.54, with websockets 15 and 17; whoever takes another 
 - All that was read is parsed at once, into an object for each frame however small, although only
   the first message is taken by the application. Here the rest waits as bytes.
 - 0.54 collects the pieces of a message in a list, 0.49 in a buffer; neither counts them.
+- websockets collects a frame in a buffer that grows with it. What such buffers leave behind in the
+  heap was half as much again as what they held; so the payload of a large frame is collected in
+  pages of its own, which are taken as they are filled and given back whole.
 - A ping is answered into the transport's buffer even if nobody reads the answers, without end. Here
   one answer waits, the last, which is all that RFC 6455 §5.5.3 asks for.
 - 0.49 does not stop an application that sends faster than its peer reads; 0.54 does.
@@ -19,6 +22,7 @@ Read of uvicorn 0.49 and 0.54, with websockets 15 and 17; whoever takes another 
 from __future__ import annotations
 
 import asyncio
+import mmap
 from typing import TYPE_CHECKING, Any
 
 from secagg.transport.doorkeeper import Entrance
@@ -39,6 +43,8 @@ CRUMB = 256
 their number."""
 DOOR = "secagg.door"
 """Under which an application finds the entrance of its connection, in the state of its scope."""
+LARGE = 64 << 10
+"""Bytes of a payload from which on it is collected in pages of its own."""
 _POLICY = 1008  # RFC 6455 §7.4.1
 
 
@@ -75,6 +81,7 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
         super().connection_made(transport)
         self._meter, self._rest, self._waits = Meter(), b"", False
         self._pong: bytes | None = None
+        self._pages: mmap.mmap | None = None
         # `writable` says that nothing waits: a frame at a time, and no answer behind it
         transport.set_write_buffer_limits(high=0)
         self._door: Entrance = self.app_state[DOOR]
@@ -83,7 +90,7 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._rest = b""
+        self._rest, self._pages = b"", None
         self.writable.set()  # so that whoever sends finds out
         self._door.closed()
 
@@ -133,7 +140,7 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
             piece, self._rest = self._rest[:size], self._rest[size:]
             self._meter.every = self.close_sent  # nobody takes what comes now
             self._meter.feed(piece)
-            super().data_received(piece)
+            self._collect(piece)
             self._reads()
         if self._over():
             self._rest = b""
@@ -141,6 +148,18 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
             self.transport.pause_reading()
         elif not self.read_paused:
             self.transport.resume_reading()
+
+    def _collect(self, piece: bytes) -> None:
+        if (pages := self._pages) is None:
+            super().data_received(piece)
+            if self._meter.left > LARGE:
+                self._pages = mmap.mmap(-1, self._meter.left)
+            return
+        pages.write(piece)
+        if not self._meter.left:
+            self._pages = None
+            super().data_received(pages[:])
+            pages.close()
 
     def _over(self) -> bool:
         return self.transport.is_closing() or self.conn.parser_exc is not None

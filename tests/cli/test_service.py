@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
+from websockets.sync.client import connect
 
 from secagg.cli.join import join
 from secagg.cli.serve import serve
@@ -357,3 +358,53 @@ def test_a_server_that_never_comes_is_given_up(tmp_path: Path) -> None:
         result = invoke(join, where, *words)
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"] == "TransportError"
+
+
+@pytest.mark.parametrize(("clients", "code"), [(832, 0), (833, 2)])
+def test_clients_are_compared_with_the_descriptors_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, clients: int, code: int
+) -> None:
+    """Before the first client comes, and with both numbers."""
+    from secagg.cli import serve as module
+
+    monkeypatch.setattr(module, "descriptors", lambda: 1024)
+    monkeypatch.setattr(module, "run_until_stopped", lambda work: work.close())
+    sizes = ["--clients", str(clients), "--length", "5", "--bits", "16", "--corrupt", "0"]
+    result = invoke(serve, *sizes, "--protocol", "secagg+", "--json")
+    assert result.exit_code == code, result.output
+    if code:
+        error = json.loads(result.stdout)
+        assert error["error"] == "ParameterError"
+        assert "--clients 833 needs 1025 open files" in error["message"]
+        assert "may have 1024" in error["message"]
+
+
+def test_a_mean_is_in_its_file_before_a_client_hears_of_it(start: Commands, tmp_path: Path) -> None:
+    """Seen by who cannot be fooled: a file that cannot be there yet, and a client that is told."""
+    np.save(tmp_path / "v.npy", np.full(LENGTH, 0.5))
+    out = tmp_path / "mean.npy"
+    server = start("serve", *SERVE, "--port-file", str(tmp_path / "port"), "--out", str(out))
+    where = url(tmp_path / "port")
+    clients = [start("join", where, "--input", str(tmp_path / "v.npy"), "--json") for _ in range(3)]
+    for client in clients:
+        told, _ = client.answer()
+        assert told["included"] is True and out.exists()
+    assert np.abs(np.load(out) - 0.5).max() < 1e-3
+    server.answer()
+
+
+def test_a_round_that_a_signal_interrupts_leaves_its_record(
+    start: Commands, tmp_path: Path
+) -> None:
+    port = ["--port-file", str(tmp_path / "port"), "--deadline", "600"]
+    server = start("serve", *SERVE, *port)
+    where = url(tmp_path / "port")
+    with connect(where) as one, connect(where) as two, connect(where) as three:
+        for silent in (one, two, three):
+            silent.recv(timeout=60)  # the announcement: the round is under way
+        server.signal(signal.SIGTERM)
+        data, err = server.answer(code=143)
+    (round,) = data["rounds"]
+    assert (round["error"], round["contributors"], round["dropped"]) == ("cancelled", 0, 3)
+    assert list(round["phases"]) == ["advertise-keys"]
+    assert "ended without a result (advertise-keys" in err and "Traceback" not in err

@@ -445,16 +445,79 @@ async def test_a_client_that_does_not_read_holds_nobody(bench: Bench) -> None:
     await ours.close()
 
 
-async def test_links_past_the_cap_are_turned_away() -> None:
+async def test_at_the_cap_the_oldest_stranger_makes_room() -> None:
     """Row 69."""
     service = Service(max_links=1)
     links = [memory.pair() for _ in range(2)]
     tasks = [asyncio.create_task(service.on_link(theirs)) for _, theirs in links]
     await service.ready(1, SOON)
-    await tasks[1]
-    assert service.connected == 1
-    await service.close()
     await tasks[0]
+    assert [one.place for one in service.members] == [1]
+    await service.close()
+    await tasks[1]
+
+
+class Keeping:
+    """A safe place that takes its time, and may be full."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked, self.go, self._error = asyncio.Event(), asyncio.Event(), error
+        self.kept: list[party.Aggregate] = []
+
+    async def __call__(self, total: party.Aggregate) -> None:
+        self.asked.set()
+        await self.go.wait()
+        if self._error is not None:
+            raise self._error
+        self.kept.append(total)
+
+
+@pytest.mark.parametrize("error", [None, OSError("no room"), asyncio.CancelledError()])
+async def test_a_result_is_kept_before_anybody_hears_of_it(
+    bench: Bench, error: Exception | None
+) -> None:
+    """Where it cannot be, or its keeper is interrupted, there is none for its clients either."""
+    link, agreed = await bench.link(), toy(1)
+    cancelled = isinstance(error, asyncio.CancelledError)
+    keep = Keeping(None if cancelled else error)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON, keep=keep))
+    await link.send(upload(agreed, await announced(link)))
+    await keep.asked.wait()
+    told = asyncio.create_task(over(link))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not told.done()
+    if cancelled:
+        running.cancel()
+    keep.go.set()
+    await asyncio.wait({running})
+    reason = (await told).reason
+    if error is None:
+        assert reason is None and keep.kept == [running.result()]
+    else:
+        assert reason is AbortReason.CANCELLED and keep.kept == []
+        assert running.cancelled() if cancelled else running.exception() is error
+
+
+async def test_a_keeper_may_be_a_plain_function(bench: Bench) -> None:
+    agreed, kept = toy(1), list[party.Aggregate]()
+    await bench.join(agreed)
+    total = await bench.service.run_round(agreed, TASK, deadlines=SOON, keep=kept.append)
+    assert kept == [total]
+
+
+async def test_a_round_that_was_interrupted_leaves_its_record(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    link, agreed = await bench.link(), toy(1)
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON))
+    frame = await announced(link)
+    running.cancel()
+    assert (await over(link)).reason is AbortReason.CANCELLED
+    await bench.service.close()
+    assert bench.service.report is not None and "upload" in bench.service.report.phases
+    number = frame.nonce.hex()[:8]
+    assert f"round {number} ended without a result (upload 0.0 s): cancelled" in caplog.text
 
 
 @patient

@@ -338,9 +338,10 @@ def test_a_late_reader_in_the_middle_of_a_round_is_lost_to_it() -> None:
 
 
 def test_links_in_all_and_of_one_identity(caplog: pytest.LogCaptureFixture) -> None:
-    """Row 69: the last link is kept, the next turned away; a newer one of an identity wins."""
+    """Row 69: the last link is kept, the next turned away, for nobody is a stranger; a newer one of
+    an identity wins."""
     world = World(limits=Limits(links=2))
-    world.client("a")
+    world.client("a", identity=b"A")
     world.client("b", identity=b"B")
     turned = world.client("c")
     assert world.let_go == [turned.peer] and len(world.server.here) == 2
@@ -541,3 +542,109 @@ def test_a_round_that_is_over_hears_nothing_more() -> None:
     client.leave()
     world.server.tell(held, world.now)
     assert world.server.running == frozenset()
+
+
+# Whose place it is
+
+
+def at(world: World, name: str, address: str, identity: bytes | None = None) -> Peer:
+    """A link from there, over which nothing is said."""
+    peer = Peer(name, identity, address=address)
+    world.server.joined(peer, world.now)
+    world.settle()
+    return peer
+
+
+def here(world: World) -> list[str]:
+    return [str(one.peer.name) for one in world.server.here]
+
+
+def test_when_all_places_are_taken_a_stranger_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    """Row 69: the oldest of the address that holds most of them, whoever comes; and a line says
+    who went, from where and why."""
+    world = World(limits=Limits(links=4))
+    at(world, "alone", "there")
+    for name in ("one", "two", "three"):
+        at(world, name, "flood")
+    at(world, "new", "elsewhere")
+    assert here(world) == ["alone", "two", "three", "new"]
+    at(world, "known", "flood", b"K")
+    assert here(world) == ["alone", "three", "new", "known"]
+    assert [str(peer.name) for peer in world.let_go] == ["one", "two"]
+    assert "a client at flood was dropped (in no round): a newer link has its place" in caplog.text
+
+
+def test_who_has_been_in_a_sum_or_is_asked_now_is_no_stranger() -> None:
+    """Whoever was silent when it was asked is one again."""
+    world = World(limits=Limits(links=2))
+    world.client("a")
+    quiet = world.client("quiet", silent=True)
+    opened = world.open(toy(2))
+    at(world, "x", "there")
+    assert here(world) == ["a", "quiet"], "both are asked"
+    world.wait(SOON)
+    assert levels(world.result(opened)) == total(["a"])
+    at(world, "y", "there")
+    assert here(world) == ["a", "y"] and world.let_go[-1] == quiet.peer
+
+
+def test_links_of_one_address() -> None:
+    """Not counted where nothing is known of it, and only where it has a limit of its own."""
+    world = World(limits=Limits(links_address=2))
+    for name in "abc":
+        at(world, name, "here")
+    at(world, "d", "there")
+    for name in ("e", "f", "g"):
+        world.client(name)
+    assert here(world) == ["a", "b", "d", "e", "f", "g"]
+    assert [str(peer.name) for peer in world.let_go] == ["c"]
+
+
+def test_who_was_dropped_from_a_round_why_and_from_where(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world = World()
+    peers = [at(world, name, f"192.0.2.{i}") for i, name in enumerate("abc")]
+    world.client("waiting for the next")
+    opened = world.open(toy(3))
+    world.server.received(peers[1], b"nonsense", world.now)
+    world.server.left(peers[2], world.now)
+    world.wait(SOON)
+    seat = f"of round {opened.hex()[:8]} in upload"
+    assert f"a client at 192.0.2.1 was dropped (party 1 {seat}): " in caplog.text
+    assert f"a client at 192.0.2.2 has left (party 2 {seat})" in caplog.text
+    late = f"party 0 at 192.0.2.0 was dropped from round {opened.hex()[:8]} in upload: late"
+    assert late in caplog.text
+
+
+def test_a_flood_of_clients_is_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(limits=Limits(links=1))
+    for number in range(500):
+        at(world, f"{number}", "here")
+    assert len(caplog.records) < 20
+
+
+def test_a_result_that_was_not_kept_is_none_for_anybody() -> None:
+    """Not even for those who hear of it later, from the next process."""
+    world = World(durable=True)
+    client = world.client("a", identity=b"A")
+    opened = world.open(toy(1, 0), hold=True)
+    assert levels(world.result(opened)) == total(["a"])
+    world.server.tell(opened, world.now, kept=False)
+    world.settle()
+    assert client.told[0].reason is AbortReason.CANCELLED
+    world.restart()
+    world.server.joined(client.peer, world.now)
+    posted = [
+        decode_frame(post.frame.encode(), limit=1 << 20) for post in world.server.take().posts
+    ]
+    assert [one.reason for one in posted if isinstance(one, Over)] == [AbortReason.CANCELLED]
+
+
+def test_a_round_without_a_result_is_told_as_it_ended_kept_or_not() -> None:
+    world = World()
+    client = world.client("a", silent=True)
+    opened = world.open(toy(2), hold=True)
+    world.wait(SOON)
+    world.server.tell(opened, world.now, kept=False)
+    world.settle()
+    assert client.told[0].reason is AbortReason.BELOW_THRESHOLD
