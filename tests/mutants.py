@@ -108,12 +108,45 @@ QUOTA = _of(
 ROUNDS = _of(
     "secagg/rounds/server.py",
     "tests/rounds/test_server.py tests/rounds/test_selection.py",
-    ("rounds: links", "if len(self._links) >= self._limits.links:", "if False:"),
+    ("rounds: links", "if len(links) < self._limits.links:", "if True:"),
     (
         "rounds: links, one too many",
-        "len(self._links) >= self._limits.links",
-        "len(self._links) > self._limits.links",
+        "if len(links) < self._limits.links:",
+        "if len(links) <= self._limits.links:",
     ),
+    ("rounds: links of an address", "for one in links) >= most:", "for one in links) < 0:"),
+    (
+        "rounds: links of an address, one more",
+        "for one in links) >= most:",
+        "for one in links) > most:",
+    ),
+    ("rounds: who is a stranger", "if linked.strange(one)}", "if False}"),
+    (
+        "rounds: a stranger has proved nothing",
+        "return peer.identity is None and not self.seats and not proven",
+        "return not self.seats and not proven",
+    ),
+    (
+        "rounds: nobody is a stranger while it is asked",
+        "peer.identity is None and not self.seats and not proven",
+        "peer.identity is None and not proven",
+    ),
+    (
+        "rounds: nor after a sum",
+        "peer.identity is None and not self.seats and not proven",
+        "peer.identity is None and not self.seats",
+    ),
+    (
+        "rounds: silence makes one of it again",
+        "self.rounds and not self.missed and",
+        "self.rounds or",
+    ),
+    (
+        "rounds: repeats in the log",
+        "self._repeats.warn(log, kind, now, dropped,",
+        "log.warning(dropped,",
+    ),
+    ("rounds: a result that was not kept", "            running.lose()", "            pass"),
     ("rounds: links of an identity", "len(same) + 1 - self._limits.links_each", "0"),
     ("rounds: rounds in silence", "if linked.missed >= self._limits.silence:", "if False:"),
     (
@@ -213,6 +246,108 @@ ROUND = (
             "self.left |= self._restored and reason is",
             "self.left |= False and reason is",
         ),
+    ),
+)
+DOORS = (
+    *_of(
+        "secagg/rounds/doors.py",
+        "tests/rounds/test_doors.py",
+        (
+            "doors: seconds to open",
+            "self._passes(link, self._limits.opening, now)",
+            "self._passes(link, math.inf, now)",
+        ),
+        (
+            "doors: seconds to leave",
+            "self._passes(link, self._limits.leaving, now)",
+            "self._passes(link, math.inf, now)",
+        ),
+        ("doors: places", "if len(self._passing) > self._limits.passing:", "if False:"),
+        (
+            "doors: places, one fewer",
+            "len(self._passing) > self._limits.passing",
+            "len(self._passing) >= self._limits.passing",
+        ),
+        (
+            "doors: whoever is through leaves its place",
+            "            door.until = math.inf\n            del self._passing[link]",
+            "            door.until = math.inf",
+        ),
+        (
+            "doors: crumbs",
+            "if pieces > PIECES + size // PIECE",
+            "if False and pieces > size // PIECE",
+        ),
+        (
+            "doors: crumbs, one fewer",
+            "if pieces > PIECES + size // PIECE",
+            "if pieces >= PIECES + size // PIECE",
+        ),
+        ("doors: a piece for each kilobyte", "PIECES + size // PIECE", "PIECES + 0 // PIECE"),
+        ("doors: a piece for each second", " + int(now - door.since):", ":"),
+        (
+            "doors: bytes that are not whole",
+            "if others and others + pending > self._most[large]:",
+            "if False:",
+        ),
+        (
+            "doors: bytes, one fewer",
+            "others + pending > self._most[large]",
+            "others + pending >= self._most[large]",
+        ),
+        (
+            "doors: what is small",
+            "large = self._doors[link], pending > SMALL",
+            "large = self._doors[link], True",
+        ),
+        (
+            "doors: what is small, one byte fewer",
+            "large = self._doors[link], pending > SMALL",
+            "large = self._doors[link], pending >= SMALL",
+        ),
+        (
+            "doors: room for small ones",
+            "self._most = {True: self._limits.unfinished - quarter,",
+            "self._most = {True: self._limits.unfinished,",
+        ),
+        (
+            "doors: whoever stands still makes room",
+            "while (owing := self._owing()) and min(owing.values()) <= now:",
+            "while False:",
+        ),
+        ("doors: credit ahead", "door.credit = min(earned, now + CREDIT)", "door.credit = earned"),
+        ("doors: the slowest that is fast", "fresh / SLOWEST", "fresh / 1"),
+        ("doors: the longest", "min(self.credit, self.begun + LONGEST)", "self.credit"),
+        (
+            "doors: room is given back",
+            "        self._reserved[door.large] -= door.room\n        door.room = door.got = 0",
+            "        door.room = door.got = 0",
+        ),
+        ("doors: without descriptors", "        if self._passing:\n", "        if False:\n"),
+        (
+            "doors: repeats in the log",
+            'self._repeats.warn(log, kind, now, "a connection of',
+            'log.warning("a connection of',
+        ),
+    ),
+    *_of(
+        "secagg/rounds/quota.py",
+        "tests/rounds/test_doors.py",
+        ("doors: whose place goes", "key=lambda one: held[strangers[one]])", "key=lambda one: 0)"),
+        ("quota: links a process can hold", "links=min(self.links, room)", "links=self.links"),
+        (
+            "quota: an eighth for those that pass",
+            "min(self.passing, descriptors // 8)",
+            "self.passing",
+        ),
+        ("quota: descriptors to spare", "SPARE = 64", "SPARE = 0"),
+    ),
+    *_of(
+        "secagg/repeats.py",
+        "tests/test_repeats.py",
+        ("repeats: lines of a window", "if seen.written >= self._most:", "if False:"),
+        ("repeats: one line fewer", "seen.written >= self._most", "seen.written + 1 >= self._most"),
+        ("repeats: the next window", "if now - seen.since >= self._window:", "if False:"),
     ),
 )
 CLIENT = _of(
@@ -429,6 +564,80 @@ TRANSPORT = (
         ("shaped: the burst", "min(self._tokens, self._burst) - size", "self._tokens - size"),
     ),
     *_of(
+        "secagg/transport/doorkeeper.py",
+        "tests/transport/test_strangers.py",
+        (
+            "doorkeeper: a rest without descriptors",
+            "                    await asyncio.sleep(REST)\n",
+            "",
+        ),
+        ("doorkeeper: how long", "REST = 0.5", "REST = 0.0"),
+        (
+            "doorkeeper: it asks in time",
+            "call_later(seconds, self._tick)",
+            "call_later(1e6, self._tick)",
+        ),
+    ),
+    *_of(
+        "secagg/transport/protocols.py",
+        "tests/transport/test_strangers.py",
+        ("protocols: bytes read at once", "RECEIVED = 32 << 10", "RECEIVED = 1 << 18"),
+        ("protocols: bytes parsed at once", "CRUMB = 256", "CRUMB = 1 << 18"),
+        ("protocols: one pong waits", "        if self.writable.is_set():\n", "        if True:\n"),
+        (
+            "protocols: it reads no further",
+            "        self._waits = not may\n",
+            "        self._waits = False\n",
+        ),
+        (
+            "protocols: a sender waits",
+            "set_write_buffer_limits(high=0)",
+            "set_write_buffer_limits(high=1 << 40)",
+        ),
+        (
+            "protocols: whole messages nobody takes",
+            "self._meter.every = self.close_sent",
+            "self._meter.every = False",
+        ),
+    ),
+    *_of(
+        "secagg/transport/meter.py",
+        "tests/transport/test_meter.py",
+        ("meter: pieces", "            self.pieces += 1\n", "            pass\n"),
+        ("meter: a message that is not over", "payload + (1 if self._open else 0)", "payload"),
+    ),
+    *_of(
+        "secagg/transport/websocket.py",
+        "tests/transport/test_strangers.py",
+        (
+            "websocket: a link through the door",
+            "            entrance.greeted()\n",
+            "            pass\n",
+        ),
+        (
+            "websocket: a link that is let go",
+            "                entrance.leaving()\n",
+            "                pass\n",
+        ),
+        (
+            "websocket: repeats of what strangers send",
+            "        return left_out is not None\n",
+            "        return True\n",
+        ),
+    ),
+    *_of(
+        "secagg/cli/serve.py",
+        "tests/cli/test_service.py",
+        ("serve: descriptors", "if limit is not None and needed > limit:", "if False:"),
+        ("serve: descriptors, one fewer", "needed > limit:", "needed >= limit:"),
+        ("serve: an interrupted round", "if not math.isnan(self.begun):", "if False:"),
+    ),
+    *_of(
+        "secagg/drive/service.py",
+        "tests/drive/test_aio.py",
+        ("service: a result is kept first", "hold=keep is not None,", "hold=False,"),
+    ),
+    *_of(
         "secagg/transport/websocket.py",
         "tests/transport/test_websocket.py",
         (
@@ -553,7 +762,7 @@ FILES = (
 )
 
 MUTANTS = (
-    *QUOTA, *ROUNDS, *ROUND, *CLIENT, *OFFER, *DEADLINES,
+    *QUOTA, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *TURNS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES,
 )  # fmt: skip

@@ -144,35 +144,27 @@ class Service:
         self._shell.start()
         if clients is not None:
             select = chosen([c.peer if isinstance(c, Candidate) else c for c in clients])
-        try:
-            nonce = self._rounds.open(
-                plan,
-                payload,
-                deadlines=deadlines,
-                now=time.monotonic(),
-                inline=inline,
-                select=select,
-                hold=keep is not None,
-                observer=observer,
-            )
-        finally:
-            self._shell.wake()
+        self._shell.wake()
+        nonce = self._rounds.open(
+            plan,
+            payload,
+            deadlines=deadlines,
+            now=time.monotonic(),
+            inline=inline,
+            select=select,
+            hold=keep is not None,
+            observer=observer,
+        )
         ended = self._ends[nonce] = asyncio.get_running_loop().create_future()
         self._shell.workshop.executors[nonce] = executor, insecure_executor
-        kept = keep is None
         try:
-            total = await self._result(ended)
-            if keep is not None and (waiting := keep(total)) is not None:
-                await waiting
-            kept = True
+            await self._shell.until(ended)
+            total: party.Aggregate = ended.result().get()
+            if keep is not None:
+                await self._kept(nonce, total, keep)
             return total
         finally:
-            self._rounds.cancel(nonce, time.monotonic())  # unless it has ended
-            if nonce in self._rounds.running:  # held
-                self._rounds.tell(nonce, time.monotonic(), kept=kept)
-            self._shell.workshop.stop(nonce)
-            self._shell.wake()
-            del self._ends[nonce], self._shell.workshop.executors[nonce]
+            self._over(nonce)
 
     async def close(self) -> None:
         """Lets what is due leave, for at most FLUSH_TIMEOUT seconds, then closes every link."""
@@ -180,9 +172,19 @@ class Service:
         await self._shell.close()
         self._rounds.close()
 
-    async def _result(self, ended: asyncio.Future[End]) -> party.Aggregate:
-        await self._shell.until(ended)
-        return ended.result().get()
+    async def _kept(self, nonce: bytes, total: party.Aggregate, keep: Keep) -> None:
+        if (waiting := keep(total)) is not None:
+            await waiting
+        self._rounds.tell(nonce, time.monotonic())
+
+    def _over(self, nonce: bytes) -> None:
+        """Whether it has ended by itself or whoever awaited it has given up."""
+        self._rounds.cancel(nonce, time.monotonic())
+        if nonce in self._rounds.running:  # held, and its result was not kept
+            self._rounds.tell(nonce, time.monotonic(), kept=False)
+        self._shell.workshop.stop(nonce)
+        self._shell.wake()
+        del self._ends[nonce], self._shell.workshop.executors[nonce]
 
     def _news(self) -> None:
         for end in self._rounds.ends():
