@@ -15,9 +15,7 @@ from secagg.mask import add_streams
 from secagg.sansio import Aborted, ClientMachine, Dropped, Ignored
 from secagg.testing import Network, counter_randomness
 from secagg.types import SERVER, AbortReason, Fault, PartyId
-from secagg_protocols.secagg import SECAGG
-from secagg_protocols.secagg import client as client_module
-from secagg_protocols.secagg import server as server_module
+from secagg_protocols.secagg import SECAGG, course, stages
 from secagg_protocols.secagg.messages import NAMES, Abort, Tag
 from secagg_protocols.secagg.states import CLIENT, ClientState, Input, ServerState
 from secagg_protocols.secagg.states import SERVER as TABLE
@@ -278,8 +276,8 @@ class Recording(dict):  # type: ignore[type-arg]
 
 def test_every_entry_of_both_tables_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     client_table, server_table = Recording(CLIENT), Recording(TABLE)
-    monkeypatch.setattr(client_module, "CLIENT", client_table)
-    monkeypatch.setattr(server_module, "SERVER", server_table)
+    monkeypatch.setitem(vars(course.COURSE), "table", client_table)
+    monkeypatch.setitem(vars(stages.COURSE), "table", server_table)
     network_of(COMPLETE).run()
     for state in RECEIVED:
         client_in(state).receive(SERVER, ABORT)

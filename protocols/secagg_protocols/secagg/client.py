@@ -55,6 +55,7 @@ from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import DIGEST_SIZE, read_header
 from secagg_protocols.rows import Rows, Taken
 from secagg_protocols.secagg import dealing, messages
+from secagg_protocols.secagg.course import COURSE, Course
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.standing import (
@@ -69,14 +70,14 @@ from secagg_protocols.secagg.standing import (
     read_standing,
     write_standing,
 )
-from secagg_protocols.secagg.states import CLIENT, ClientState, Input
+from secagg_protocols.secagg.states import ClientState, Input
 from secagg_protocols.secagg.terms import Terms
 
 _STATE, _REPLY = b"state", b"reply"
 _FIRST = bytes(DIGEST_SIZE)
 """In the memo, what nobody asked for: the keys. No message has this digest."""
 _MOST = 4
-"""Entries of the memo: the keys and three answers."""
+"""Entries of the memo: the keys and three answers; and those that a suite adds."""
 
 _T = TypeVar("_T")
 
@@ -86,7 +87,8 @@ class SecAggClient(Mailbox):
 
     protocol: the name under which it is registered; it is bound by the offer. me: below the plan's
     number of clients. randomness: of keys, seeds and polynomials, in the order of §4.3. expander:
-    what makes masks of keys. Raises ParameterError for sums of too few inputs (rule C0).
+    what makes masks of keys. course: what it answers. Raises ParameterError for sums of too few
+    inputs (rule C0).
     """
 
     def __init__(
@@ -98,8 +100,10 @@ class SecAggClient(Mailbox):
         *,
         randomness: Randomness,
         expander: Expander,
+        course: Course = COURSE,
     ) -> None:
         super().__init__()
+        self._course = course
         self._terms, self._me = Terms.of(protocol, session, params, expander), me
         self._randomness = checked(randomness)
         self._now: Standing = Idle()
@@ -139,7 +143,7 @@ class SecAggClient(Mailbox):
             self._rows.started()
             self._go_on()
             return
-        if (self._state, Input.START) not in CLIENT:
+        if (self._state, Input.START) not in self._course.table:
             raise LocalProtocolError("start() is called once")
         now = dealing.begin(self._randomness)
         self._move(Input.START, now)
@@ -147,7 +151,7 @@ class SecAggClient(Mailbox):
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
         """Rule C2: another task payload than the announced one ends the session, by InputError."""
-        taken = self._vector is not None or self._state is ClientState.WANT_SURVIVORS
+        taken = self._vector is not None or isinstance(self._now, WantSurvivors)
         if taken or self.done:
             raise LocalProtocolError("set_input() is called once, before the session ends")
         if payload_digest != self._terms.session.payload_digest:
@@ -218,18 +222,21 @@ class SecAggClient(Mailbox):
         return None
 
     def _handle(self, reader: Reader) -> None:
-        number, bound = read_header(reader)
-        if number not in messages.NAMES:
-            raise BadTag(f"tag {number} is unknown")
-        tag = Tag(number)
-        if (self._state, tag) not in CLIENT:
-            raise RemoteProtocolError(f"{messages.NAMES[tag]} is not expected now")
-        if tag is Tag.ABORT:
+        tag, bound = read_header(reader)
+        if tag not in self._course.names:
+            raise BadTag(f"tag {tag} is unknown")
+        if (self._state, tag) not in self._course.table:
+            raise RemoteProtocolError(f"{self._course.names[tag]} is not expected now")
+        if tag == Tag.ABORT:
             self._on_abort(reader, bound)
-        elif tag is Tag.KEY_LIST:
+        elif tag == Tag.KEY_LIST:
             self._on_key_list(_in(WantKeys, self._now), reader, bound)
-        elif tag is Tag.SHARE_LIST:
+        elif tag == Tag.SHARE_LIST:
             self._on_share_list(_in(WantShares, self._now), reader, bound)
+        elif tag in self._course.more:
+            after, reply = self._course.more[tag](self._now, reader, bound)
+            self._move(tag, after)
+            self._reply(reply)
         else:
             self._on_unmask_request(_in(WantSurvivors, self._now), reader, bound)
 
@@ -253,7 +260,7 @@ class SecAggClient(Mailbox):
 
     def _mask_when_ready(self) -> None:
         """Fires once: the input moves the state on, and is forgotten once it is masked."""
-        if (self._state, Input.INPUT) not in CLIENT or self._vector is None:
+        if (self._state, Input.INPUT) not in self._course.table or self._vector is None:
             return
         now = _in(WantInput, self._now)
         vector, self._vector = self._vector, None
@@ -299,9 +306,9 @@ class SecAggClient(Mailbox):
     def _say(self, said: Outgoing | None) -> None:
         self._outgoing += [said] if said is not None else []
 
-    def _move(self, cause: Input | Tag, after: Standing) -> None:
+    def _move(self, cause: Input | int, after: Standing) -> None:
         before = self._state
-        if CLIENT[before, cause] is not after.state:
+        if self._course.table[before, cause] is not after.state:
             raise LocalProtocolError(f"impossible: {cause} leads to {after.state.value[0]}")
         self._now = after
         self._rows.mark(_STATE)
@@ -331,7 +338,7 @@ class SecAggClient(Mailbox):
         last = self._last
         if key == _STATE:
             memo = b"".join(self._memo)
-            return write_standing(Writer().prefixed(memo), self._now).finish()
+            return write_standing(Writer().prefixed(memo), self._now, self._course.stored).finish()
         if last is None:
             return None
         place = [said is last for said in self._memo.values()].index(True)
@@ -339,8 +346,9 @@ class SecAggClient(Mailbox):
 
     def _take_up(self, taken: Taken) -> None:
         reader = Reader(taken.pop(_STATE))
-        memo = reader.prefixed(_MOST * DIGEST_SIZE, "digests")
-        now = read_standing(reader, self._terms.params)
+        most = _MOST + len(self._course.more)
+        memo = reader.prefixed(most * DIGEST_SIZE, "digests")
+        now = read_standing(reader, self._terms.params, self._course.stored)
         reader.finish()
         digests = [memo[at : at + DIGEST_SIZE] for at in range(0, len(memo), DIGEST_SIZE)]
         if len(memo) % DIGEST_SIZE or len({*digests}) != len(digests):

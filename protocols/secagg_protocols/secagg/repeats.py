@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 
 from secagg.crypto.fingerprint import Fingerprints
 from secagg.errors import WireError
 from secagg.types import Buffer, PartyId, Randomness, Seed
 from secagg.wire.codec import Reader
 from secagg_protocols.rows import Taken, number_of, numbered
-from secagg_protocols.secagg.messages import NAMES, Tag
+from secagg_protocols.secagg.messages import NAMES
 
 SEEN = b"seen/"
 """A row of each client: its fingerprints, by kind of message."""
@@ -25,19 +26,19 @@ class Repeats:
 
     def __init__(self, randomness: Randomness) -> None:
         self._prints = Fingerprints(randomness)
-        self._seen: dict[PartyId, dict[Tag, bytes]] = defaultdict(dict)
+        self._seen: dict[PartyId, dict[int, bytes]] = defaultdict(dict)
 
     @property
     def key(self) -> Seed:
         return self._prints.key
 
-    def said(self, sender: PartyId, tag: Tag) -> bool:
+    def said(self, sender: PartyId, tag: int) -> bool:
         return tag in self._seen[sender]
 
-    def same(self, sender: PartyId, tag: Tag, message: Buffer) -> bool:
+    def same(self, sender: PartyId, tag: int, message: Buffer) -> bool:
         return self._seen[sender][tag] == self._prints.of(message)
 
-    def remember(self, sender: PartyId, tag: Tag, message: Buffer) -> bytes:
+    def remember(self, sender: PartyId, tag: int, message: Buffer) -> bytes:
         """The key of the row that this changes."""
         self._seen[sender][tag] = self._prints.of(message)
         return numbered(SEEN, sender)
@@ -47,18 +48,19 @@ class Repeats:
         return b"".join(bytes([tag]) + seen[tag] for tag in sorted(seen))
 
     @classmethod
-    def read(cls, key: bytes, clients: int, taken: Taken) -> Repeats:
+    def read(cls, key: bytes, clients: int, taken: Taken, names: Container[int] = NAMES) -> Repeats:
+        """names: the tags that there are."""
         repeats = cls(lambda size: key)
         for party, body in taken.under(SEEN, clients):
-            repeats._seen[PartyId(party)] = _read_prints(Reader(body))
+            repeats._seen[PartyId(party)] = _read_prints(Reader(body), names)
         return repeats
 
 
-def _read_prints(reader: Reader) -> dict[Tag, bytes]:
-    prints: dict[Tag, bytes] = {}
+def _read_prints(reader: Reader, names: Container[int]) -> dict[int, bytes]:
+    prints: dict[int, bytes] = {}
     while reader.remaining:
         number = reader.u8("tag")
-        if number not in NAMES or number in prints:
+        if number not in names or number in prints:
             raise WireError("a fingerprint of no kind of message, or a second one")
-        prints[Tag(number)] = reader.fixed(_PRINT, "fingerprint")
+        prints[number] = reader.fixed(_PRINT, "fingerprint")
     return prints

@@ -34,6 +34,7 @@ ended session could be looked into: its sum is left, or the reason why there is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from secagg import errors
@@ -64,8 +65,8 @@ from secagg_protocols.secagg import messages
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.repeats import SEEN, Repeats
-from secagg_protocols.secagg.stages import FIRST, Recover, Stage, Total, read_stage
-from secagg_protocols.secagg.states import SERVER, Input, ServerState
+from secagg_protocols.secagg.stages import COURSE, Course, Recover, Stage, Total
+from secagg_protocols.secagg.states import Input, ServerState
 from secagg_protocols.secagg.terms import Terms
 
 _STATE, _GONE = b"state", b"gone/"
@@ -77,7 +78,7 @@ class SecAggServer(PhasedMailbox):
 
     protocol: the name under which it is registered; it is bound by the offer. expander: what makes
     masks of keys. randomness: of the key by which it knows a message again; nothing that leaves
-    depends on it. Raises ParameterError for sums of too few inputs (rule S0).
+    depends on it. course: its stages. Raises ParameterError for sums of too few inputs (rule S0).
     """
 
     def __init__(
@@ -88,9 +89,11 @@ class SecAggServer(PhasedMailbox):
         *,
         expander: Expander,
         randomness: Randomness = system_randomness,
+        course: Course = COURSE,
     ) -> None:
         super().__init__()
-        self._terms = Terms.of(protocol, session, params, expander)
+        self._course = course
+        self._terms = replace(Terms.of(protocol, session, params, expander), after=course.after)
         self._state = ServerState.IDLE
         self._stage: Stage | None = None  # before start() and after an abort there is none
         self._gone: dict[PartyId, Fault] = {}
@@ -141,10 +144,10 @@ class SecAggServer(PhasedMailbox):
             self._rows.started()
             self._go_on()
             return
-        if (self._state, Input.START) not in SERVER:
+        if (self._state, Input.START) not in self._course.table:
             raise LocalProtocolError("start() is called once")
         self._rows.started()
-        self._enter(Input.START, FIRST(self._terms))
+        self._enter(Input.START, self._course.after[self._state](self._terms))
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
         """Never raises for a client's fault."""
@@ -226,17 +229,16 @@ class SecAggServer(PhasedMailbox):
 
     def _handle(self, stage: Stage, sender: PartyId, message: Buffer) -> None:
         reader = Reader(message)
-        number, bound = read_header(reader)
-        if number not in messages.NAMES:
-            raise BadTag(f"tag {number} is unknown")
-        tag = Tag(number)
+        tag, bound = read_header(reader)
+        if tag not in self._course.names:
+            raise BadTag(f"tag {tag} is unknown")
         if self._repeats.said(sender, tag):
             self._again(sender, self._repeats.same(sender, tag, message))
-        elif (self._state, tag) not in SERVER:
-            self._drop(sender, Fault.WRONG_PHASE, f"{messages.NAMES[tag]} in {self.phase}")
-        elif bound != (self._terms.offer if tag is Tag.ABORT else stage.binding):
+        elif (self._state, tag) not in self._course.table:
+            self._drop(sender, Fault.WRONG_PHASE, f"{self._course.names[tag]} in {self.phase}")
+        elif bound != (self._terms.offer if tag == Tag.ABORT else stage.binding):
             raise WireError("the message is bound to another session")
-        elif tag is Tag.ABORT:
+        elif tag == Tag.ABORT:
             reason = messages.Abort.read(reader).reason
             reader.finish()
             self._drop(sender, reason.fault, reason.value)
@@ -260,7 +262,7 @@ class SecAggServer(PhasedMailbox):
     # From one stage to the next
 
     def _enter(self, cause: Input, stage: Stage) -> None:
-        before, self._state = self._state, SERVER[self._state, cause]
+        before, self._state = self._state, self._course.table[self._state, cause]
         if stage.state is not self._state:
             raise LocalProtocolError(f"impossible: {cause} leads to {stage.state.value[0]}")
         self._stage, self._quorum_told = stage, False
@@ -349,13 +351,13 @@ class SecAggServer(PhasedMailbox):
 
     def _take_up(self, taken: Taken) -> None:
         reader = Reader(taken.pop(_STATE))
-        state = ServerState.from_code(reader.u8("state"))
+        state = self._course.state_of(reader.u8("state"))
         why = read_end(reader) if state is ServerState.ABORTED else None
-        stage = None if why is not None else read_stage(state, self._terms, taken)
+        stage = None if why is not None else self._course.read[state](self._terms, taken)
         clients = self._terms.params.clients
         if state not in _OVER:
             key = reader.fixed(Seed.SIZE, "key of fingerprints")
-            self._repeats = Repeats.read(key, clients, taken)
+            self._repeats = Repeats.read(key, clients, taken, self._course.names)
         reader.finish()
         gone = {PartyId(i): _fault(value) for i, value in taken.under(_GONE, clients)}
         self._state, self._stage, self._gone, self._why = state, stage, gone, why

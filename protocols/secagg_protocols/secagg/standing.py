@@ -10,9 +10,9 @@ they count (specs/10-secagg.md §12).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from secagg import shamir
 from secagg.crypto.agree import KEY_SIZE, KeyPair, public_key, shared_secret
@@ -207,22 +207,23 @@ class Ended:
 
 Standing: TypeAlias = Idle | WantKeys | WantShares | WantInput | WantSurvivors | Answered | Ended
 
-_STORED = (WantKeys, WantShares, WantInput, WantSurvivors, Answered, Ended)
-"""In the order of their codes, from 1."""
+STORED: tuple[Any, ...] = (WantKeys, WantShares, WantInput, WantSurvivors, Answered, Ended)
+"""In the order of their codes, from 1; those that a suite adds come after these."""
 
 
-def write_standing(writer: Writer, now: Standing) -> Writer:
-    """A client's state as its row: which one, then what it holds."""
-    return writer.u8(1 + [one.state for one in _STORED].index(now.state)).raw(now.encode())
+def write_standing(writer: Writer, now: Standing, stored: Sequence[Any] = STORED) -> Writer:
+    """A client's state as its row: which one, then what it holds. stored: all that have rows."""
+    return writer.u8(1 + [one.state for one in stored].index(now.state)).raw(now.encode())
 
 
-def read_standing(reader: Reader, params: SecAggParams) -> Standing:
+def read_standing(reader: Reader, params: SecAggParams, stored: Sequence[Any] = STORED) -> Standing:
     """Raises WireError for what no client of these parameters has written."""
     code = reader.u8("state")
-    if not 1 <= code <= len(_STORED):
+    if not 1 <= code <= len(stored):
         raise WireError("an unknown state")
     try:
-        return _STORED[code - 1].read(reader, params)
+        now: Standing = stored[code - 1].read(reader, params)
+        return now
     except (InvalidShare, InvalidKey) as error:
         raise WireError(str(error)) from None
 

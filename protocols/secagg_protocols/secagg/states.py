@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import enum
 
-from secagg.errors import WireError
 from secagg.protocol import Phase
 from secagg_protocols.secagg.messages import Tag
 
@@ -94,14 +93,6 @@ class ServerState(enum.Enum):
     def code(self) -> int:
         """In a row (specs/10-secagg.md §12): the place in this list, from 0."""
         return list(ServerState).index(self)
-
-    @classmethod
-    def from_code(cls, code: int) -> ServerState:
-        """Raises WireError for a code that no state has."""
-        states = list(cls)
-        if code >= len(states):
-            raise WireError("an unknown state")
-        return states[code]
 
 
 SERVER = {

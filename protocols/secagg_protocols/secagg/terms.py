@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from secagg.layout import Expander, Layout
 from secagg.protocol import Session
@@ -19,6 +21,8 @@ class Terms:
     params: SecAggParams
     offer: bytes
     expander: Expander
+    after: Mapping[Any, Callable[..., Any]] = field(default_factory=dict, repr=False)
+    """At a server: by the state of a stage, what makes the next of what closing it has fixed."""
 
     @classmethod
     def of(cls, protocol: str, session: Session, params: SecAggParams, expander: Expander) -> Terms:

@@ -12,7 +12,6 @@ from secagg_protocols.secagg.cohort import at_least
 from secagg_protocols.secagg.dealing import check_advertised
 from secagg_protocols.secagg.messages import AdvertiseKeys, Tag
 from secagg_protocols.secagg.stages.base import KEYS, Drop, Stage, cohort_of
-from secagg_protocols.secagg.stages.share import Share
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 
@@ -50,11 +49,11 @@ class Advertise(Stage):
         self._advertised[sender] = advertised
         return (numbered(KEYS, sender),)
 
-    def close(self, alive: Collection[PartyId], drop: Drop) -> Share:
+    def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
         """Rule S5, U1. Whoever advertised and was lost since still counts: its keys were real."""
         params = self.terms.params
         at_least(len(self._advertised), params.min_clients, "clients advertised keys")
-        return Share(self.terms, cohort_of(self.terms, self._advertised))
+        return self.following(cohort_of(self.terms, self._advertised))
 
     def row(self, key: bytes) -> bytes | None:
         return b"".join(self._advertised[PartyId(number_of(key))].both)

@@ -16,7 +16,7 @@ from secagg.wire.codec import Reader
 from secagg_protocols.rows import Taken, kind_of, number_of
 from secagg_protocols.secagg.cohort import ServerCohort
 from secagg_protocols.secagg.complaints import Complaints
-from secagg_protocols.secagg.messages import AdvertiseKeys, Tag
+from secagg_protocols.secagg.messages import AdvertiseKeys
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 
@@ -36,7 +36,7 @@ class Stage:
     """
 
     state: ClassVar[ServerState]
-    tag: ClassVar[Tag | None] = None
+    tag: ClassVar[int | None] = None
     kinds: ClassVar[frozenset[bytes]] = frozenset()
     fresh: ClassVar[tuple[bytes, ...]] = ()
 
@@ -77,6 +77,11 @@ class Stage:
     def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
         """Fixes its set. Raises Aborted where too few are left; `drop` is for who cannot go on."""
         raise NotImplementedError
+
+    def following(self, *made: object) -> Stage:
+        """The stage after this one, of what closing it has made: which one, the suite says."""
+        stage: Stage = self.terms.after[self.state](self.terms, *made)
+        return stage
 
     def has(self, key: bytes) -> bool:
         """Whether a row of this key that was there before is still to be kept."""

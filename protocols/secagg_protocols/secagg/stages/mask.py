@@ -26,10 +26,10 @@ from secagg_protocols.secagg.stages.base import (
     Drop,
     Joined,
     Said,
+    Stage,
     read_cohort,
 )
 from secagg_protocols.secagg.stages.masked import Masked
-from secagg_protocols.secagg.stages.unmask import Unmask
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 from secagg_protocols.secagg.unmasking import Survival, check_recoverable
@@ -84,7 +84,7 @@ class Mask(Joined):
         self._masked.failed[index] = failed
         return SUM, numbered(FAILED, index)
 
-    def close(self, alive: Collection[PartyId], drop: Drop) -> Unmask:
+    def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
         """Rule S5, U3: exactly the vectors that were added. Nothing is revealed where the answers
         could not suffice (rule S6)."""
         params, survivors = self.terms.params, frozenset(self._masked.failed)
@@ -94,7 +94,7 @@ class Mask(Joined):
         answering = [i for i in sorted(survivors) if self.cohort.ids[i] in alive]
         held = {holder: self._masked.dealers(holder) for holder in answering}
         check_recoverable(survival, held, params.threshold)
-        return Unmask(self.terms, survival, self._masked)
+        return self.following(survival, self._masked)
 
     def has(self, key: bytes) -> bool:
         """Pairs of who is not in U2 go with the close of the stage before."""

@@ -9,8 +9,8 @@ from secagg.wire.codec import Reader
 from secagg_protocols.rows import Taken, kind_of, number_of, numbered
 from secagg_protocols.secagg.cohort import ServerCohort, at_least
 from secagg_protocols.secagg.messages import ShareKeys, Tag
-from secagg_protocols.secagg.stages.base import DEALT, KEYS, Drop, Joined, Said, read_cohort
-from secagg_protocols.secagg.stages.mask import Mask, read_dealt, write_dealt
+from secagg_protocols.secagg.stages.base import DEALT, KEYS, Drop, Joined, Said, Stage, read_cohort
+from secagg_protocols.secagg.stages.mask import read_dealt, write_dealt
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 
@@ -48,7 +48,7 @@ class Share(Joined):
         self._dealt[index] = dealt
         return (numbered(DEALT, index),)
 
-    def close(self, alive: Collection[PartyId], drop: Drop) -> Mask:
+    def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
         """Rule S5, U2: who shared and is still there, less those with too few holders in it."""
         ids, params = self.cohort.ids, self.terms.params
         there = [index for index in self._dealt if ids[index] in alive]
@@ -56,7 +56,7 @@ class Share(Joined):
         for index in sorted(set(there) - sharers):
             drop(ids[index], Fault.TOO_FEW_HOLDERS)
         at_least(len(sharers), params.min_survivors, "clients shared keys")
-        return Mask(self.terms, self.cohort, {i: self._dealt[i] for i in sorted(sharers)})
+        return self.following(self.cohort, {i: self._dealt[i] for i in sorted(sharers)})
 
     def row(self, key: bytes) -> bytes | None:
         """A dealer's, or one of the cohort."""

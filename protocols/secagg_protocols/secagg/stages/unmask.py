@@ -23,10 +23,10 @@ from secagg_protocols.secagg.stages.base import (
     Drop,
     Joined,
     Said,
+    Stage,
     read_cohort,
 )
 from secagg_protocols.secagg.stages.masked import Masked
-from secagg_protocols.secagg.stages.recover import Recover
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 from secagg_protocols.secagg.unmasking import Recovery, Survival, wanted
@@ -87,7 +87,7 @@ class Unmask(Joined):
             self._answers[dealer][1 + index] = share
         return (numbered(SHARES, index),)
 
-    def close(self, alive: Collection[PartyId], drop: Drop) -> Recover:
+    def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
         """Rule S7: no secret that fails its check is used, and there is no sum without it."""
         survival, threshold = self._survival, self.terms.params.threshold
         for dealer in survival.wanted:
@@ -96,7 +96,7 @@ class Unmask(Joined):
         secrets = wanted(survival, self._answers, threshold)
         layout, expander = self.terms.layout, self.terms.expander
         recovery = Recovery(survival, secrets, layout, self._masked.total, expander)
-        return Recover(self.terms, self._masked, recovery)
+        return self.following(self._masked, recovery)
 
     def row(self, key: bytes) -> bytes | None:
         if key == COMMITMENTS:
