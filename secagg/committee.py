@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from secagg.arguments import octets
 from secagg.crypto import agree, labels, sign
 from secagg.crypto.agree import KeyPair
 from secagg.crypto.hpke import OpeningKey
@@ -74,7 +75,7 @@ class Committee:
 
     @classmethod
     def decode(cls, data: Buffer) -> Committee:
-        reader = Reader(data)
+        reader = Reader(octets("a committee", data))
         committee = cls.read(reader)
         reader.finish()
         return committee

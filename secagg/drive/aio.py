@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from secagg.arguments import instance
 from secagg.drive.listening import descriptors, listen
 from secagg.drive.participant import Contribution, Inputs, Outcome, participate
 from secagg.drive.service import Deadlines, Observer, Service
@@ -87,4 +88,4 @@ async def connect(
 
 def message_limit(plan: Plan) -> int:
     """Bytes of the largest frame that a client of this plan sends: a server's `max_size`."""
-    return HEAD_SIZE + plan.cost.largest_message
+    return HEAD_SIZE + instance("plan", plan, Plan).cost.largest_message

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from secagg import registry
-from secagg.arguments import instance, octets, text
+from secagg.arguments import instance, integer, octets, text
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion
@@ -160,6 +160,7 @@ class Plan:
         for an unprotected protocol.
         """
         data = octets("a plan", data)
+        limit = integer("limit", limit, 0, 1 << 32)
         if len(data) > limit:
             raise TooLarge(f"a plan of {len(data)} bytes, and the limit is {limit}")
         reader = Reader(data)

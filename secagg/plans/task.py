@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secagg.arguments import instance, octets
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, TooLarge, UnknownVersion
@@ -35,6 +36,9 @@ class Task:
     payload_digest: bytes = payload_digest(b"")
 
     def __post_init__(self) -> None:
+        instance("plan", self.plan, Plan)
+        instance("committee", self.committee, Committee)
+        octets("payload_digest", self.payload_digest, DIGEST_SIZE)
         match self.plan.info.family:
             case OneServer():
                 raise ParameterError(f"{self.plan.protocol} has one server: a task is for several")
@@ -52,6 +56,7 @@ class Task:
     @classmethod
     def decode(cls, data: Buffer) -> Task:
         """Raises WireError, CryptoError or ParameterError; every rule is checked again."""
+        data = octets("a task", data)
         if len(data) > MAX_TASK:
             raise TooLarge(f"a task of {len(data)} bytes, and the limit is {MAX_TASK}")
         reader = Reader(data)

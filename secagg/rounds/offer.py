@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from secagg.arguments import instance, integer, octets
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
 from secagg.plans.plan import Plan
 from secagg.rounds.clock import RoundReport
-from secagg.types import AbortReason, PartyId
-from secagg.wire.frame import Announce, DigestOnly, payload_digest
+from secagg.types import MAX_CLIENTS, AbortReason, PartyId
+from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Consent:
     unprotected: bool = False
 
     def __post_init__(self) -> None:
+        if self.plan is not None:
+            instance("plan", self.plan, Plan)
+        if self.plan_digest is not None:
+            octets("plan_digest", self.plan_digest, DIGEST_SIZE)
+        integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
         if self.plan is not None and self.plan_digest not in (None, self.plan.digest()):
             raise ParameterError("plan and plan_digest are not of the same plan: give one of them")
 

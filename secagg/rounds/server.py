@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from secagg.arguments import flag
+from secagg.arguments import flag, instance, octets
 from secagg.effects import Claim, Effects, Encodable, Peer, Work
 from secagg.errors import LocalProtocolError, ParameterError, WireError
 from secagg.plans.plan import Plan
@@ -133,6 +133,8 @@ class ServerRounds:
         raise. Raises ParameterError for deadlines that do not fit, and for a plan whose messages
         are larger than what this server reads.
         """
+        instance("plan", plan, Plan)
+        payload = octets("payload", payload)
         opening = Opening(
             self._randomness(NONCE_SIZE),
             plan,

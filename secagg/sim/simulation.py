@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secagg import party
-from secagg.arguments import fraction, integer
+from secagg.arguments import fraction, instance, integer, octets
 from secagg.committee import Keys
 from secagg.drive import pump
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError
@@ -140,11 +140,13 @@ def run(
 
     executor: runs the server's jobs; without one, this thread does.
     """
+    instance("plan", plan, Plan)
     seed = integer("seed", seed, 0, MAX_SEED)
-    leaving = _schedule(plan, (drop,) if isinstance(drop, Drop) else tuple(drop or ()), seed)
+    leaving = _schedule(plan, _drops(drop), seed)
     keys = _keys(plan, seed)
-    desk = Desk(plan, _source(plan, inputs), progress or (lambda phase, done, of: None), keys)
-    nonce, task = _randomness(seed, "nonce")(NONCE_SIZE), payload_digest(payload)
+    desk = Desk(plan, _source(plan, inputs), _told(progress), keys)
+    task = payload_digest(octets("payload", payload))
+    nonce = _randomness(seed, "nonce")(NONCE_SIZE)
     session = plan.session(nonce, task, keys.committee if keys else None)
     meter = ServersMeter(desk, plan.info.family.machines(session, keys, expander=add_streams))
     clients = {
@@ -225,6 +227,26 @@ def _schedule(plan: Plan, drops: Sequence[Drop], seed: int) -> dict[PartyId, str
     return {
         PartyId(next(shuffled)): phase for phase in phases for _ in range(numbers.get(phase, 0))
     }
+
+
+def _drops(drop: Any) -> tuple[Drop, ...]:
+    """One, several or none; ParameterError for what is no drop."""
+    if drop is None or isinstance(drop, Drop):
+        return () if drop is None else (drop,)
+    if isinstance(drop, str) or not isinstance(drop, Iterable):
+        raise ParameterError(
+            f"drop is made by drop_at, one or several, not a {type(drop).__name__}"
+        )
+    return tuple(instance("a drop", one, Drop) for one in drop)
+
+
+def _told(progress: Any) -> Progress:
+    if progress is None:
+        return lambda phase, done, of: None
+    if not callable(progress):
+        raise ParameterError(f"progress must be callable, not a {type(progress).__name__}")
+    told: Progress = progress
+    return told
 
 
 def _source(plan: Plan, inputs: Inputs) -> Source:

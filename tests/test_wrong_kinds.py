@@ -1,0 +1,72 @@
+"""What a caller gives in the place of another thing is refused with the parameter's name.
+
+Functions and classes that take plans, files or numbers, and every parameter of each in turn: text
+where no text belongs, a number, None, a list. What comes back is a value or a typed error, never an
+AttributeError from our inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import secagg
+from secagg.committee import Committee
+from secagg.drive.aio import message_limit
+from secagg.errors import SecAggError
+from secagg.plans.task import Task
+from secagg.rounds.offer import Consent
+
+FIELDS = {"u": secagg.FixedPoint(3, 1.0, 16)}
+PLAN = secagg.plan(clients=4, fields=FIELDS, corrupt=0.25, dropout=0)
+INPUTS = {i: {"u": np.zeros(3)} for i in range(4)}
+SEVERAL = secagg.plan(clients=4, fields=FIELDS, corrupt=0.25, dropout=0, servers=2)
+
+RIGHT: dict[Callable[..., Any], dict[str, Any]] = {
+    secagg.plan: {"clients": 4, "fields": FIELDS, "corrupt": 0.25, "dropout": 0},
+    secagg.simulate: {"plan": PLAN, "inputs": INPUTS},
+    secagg.drop_at: {"phase": "unmask", "rate": 0.1},
+    secagg.FixedPoint: {"length": 3, "clip": 1.0, "bits": 16},
+    secagg.Integer: {"length": 3, "max": 5},
+    secagg.Plan.decode: {"data": PLAN.encode()},
+    message_limit: {"plan": PLAN},
+    Task: {"plan": SEVERAL, "committee": None},
+    Task.decode: {"data": b""},
+    Committee.decode: {"data": b""},
+    Consent: {},
+}
+WRONG = ("text", 7, -1.5, None, [1, "a"], object(), {"a": 1}, b"bytes")
+
+
+def calls() -> Iterator[Any]:
+    for called, given in RIGHT.items():
+        for name, parameter in inspect.signature(called).parameters.items():
+            if parameter.kind is not parameter.VAR_KEYWORD:
+                yield pytest.param(called, given, name, id=f"{called.__qualname__}-{name}")
+
+
+@pytest.mark.parametrize(("called", "given", "name"), list(calls()))
+def test_a_wrong_kind_is_a_typed_error(
+    called: Callable[..., Any], given: dict[str, Any], name: str
+) -> None:
+    for wrong in WRONG:
+        try:
+            called(**{**given, name: wrong})
+        except SecAggError:
+            continue
+
+
+def test_a_service_takes_plans_and_payloads_only() -> None:
+    async def told(**given: Any) -> str:
+        async with secagg.serve() as service:
+            with pytest.raises(SecAggError) as caught:
+                await service.run_round(**{"plan": PLAN, "deadlines": 1.0, **given})
+            return str(caught.value)
+
+    assert "plan must be a Plan, not a str" in asyncio.run(told(plan="plan"))
+    assert "payload must be bytes, not a str" in asyncio.run(told(payload="text"))
