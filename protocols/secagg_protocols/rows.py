@@ -1,9 +1,4 @@
-"""Rows of a machine: what a later one of the same session goes on from (specs/10-secagg.md §12).
-
-A machine marks what has changed, which costs it an entry of a dictionary, and encodes only when its
-driver asks: whoever keeps no rows pays for none. There is no journal: a row is what is so now, and
-replaces what was so before, so that what a machine has forgotten is in no row of it.
-"""
+"""Rows of a machine: what a later one of the same session goes on from (specs/10-secagg.md §12)."""
 
 from __future__ import annotations
 
@@ -19,6 +14,10 @@ from secagg.protocol import Session
 from secagg.sansio import Aborted
 from secagg.types import AbortReason, PartyId
 from secagg.wire.codec import Reader, Writer
+
+# A machine marks what has changed, which costs it an entry of a dictionary, and encodes only when
+# its driver asks: whoever keeps no rows pays for none. There is no journal: a row is what is so
+# now, and replaces what was so before, so that what a machine has forgotten is in no row of it.
 
 VERSION = 1
 _BINDING = 32

@@ -1,26 +1,4 @@
-"""The contract between rounds and whoever drives them, and what all rounds share.
-
-Theory of operation. A machine is one party in one session and knows neither who is there nor what
-time it is. A driver has links, a clock, a store and threads, and should decide nothing, because a
-second driver would then have to decide it again. What lies between is rounds: it turns news of
-links and of time into calls of machines, and what machines say into effects.
-
-Every call takes the time, in monotonic seconds, as an argument, and none waits, so that a test
-plays an hour in a millisecond. A call changes the state of the rounds at once and leaves what
-follows from it in an outbox; `take` empties that. A driver may take after each call, or let several
-calls come together, as it does while a transaction is under way: the rows of all of them are then
-committed at once, which is what makes a store affordable. What must not happen is that anything
-leaves whose rows or claims are not safe yet, and the order in `secagg.effects` sees to that: a
-driver that died between two steps has stored more than it said, never the reverse.
-
-Nothing that a peer sends raises here. A peer that breaks the framing, floods, or does not read is
-let go of, which is an effect like any other, and its rounds go on without it. The one exception is
-a client's rounds, whose only peer is the server: what that does wrong its application must hear of.
-An exception out of a server's rounds is therefore a bug, and the round it showed in is over.
-
-A link may end and a new one of the same identity begin; who has none is, after its link, gone for
-good, because anybody could say to be it. Restored rounds know nobody, and wait for identities.
-"""
+"""The contract between rounds and whoever drives them, and what all rounds share."""
 
 from __future__ import annotations
 
@@ -33,6 +11,30 @@ from secagg.effects import MACHINE as MACHINE
 from secagg.effects import NAMESPACE_SIZE as NAMESPACE_SIZE
 from secagg.effects import ROUNDS as ROUNDS
 from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
+
+# Theory of operation.
+#
+# A machine is one party in one session and knows neither who is there nor what time it is. A driver
+# has links, a clock, a store and threads, and should decide nothing, because a second driver would
+# then have to decide it again. What lies between is rounds: it turns news of links and of time into
+# calls of machines, and what machines say into effects.
+#
+# Every call takes the time, in monotonic seconds, as an argument, and none waits, so that a test
+# plays an hour in a millisecond. A call changes the state of the rounds at once and leaves what
+# follows from it in an outbox; `take` empties that. A driver may take after each call, or let
+# several calls come together, as it does while a transaction is under way: the rows of all of them
+# are then committed at once, which is what makes a store affordable. What must not happen is that
+# anything leaves whose rows or claims are not safe yet, and the order in `secagg.effects` sees to
+# that: a driver that died between two steps has stored more than it said, never the reverse.
+#
+# Nothing that a peer sends raises here. A peer that breaks the framing, floods, or does not read is
+# let go of, which is an effect like any other, and its rounds go on without it. The one exception
+# is a client's rounds, whose only peer is the server: what that does wrong its application must
+# hear of. An exception out of a server's rounds is therefore a bug, and the round it showed in is
+# over.
+#
+# A link may end and a new one of the same identity begin; who has none is, after its link, gone for
+# good, because anybody could say to be it. Restored rounds know nobody, and wait for identities.
 
 ROUND, LEFT, END, NAME = b"r", b"l", b"e", b"n"
 """What a row of the rounds themselves is about: how its own key begins."""

@@ -1,23 +1,4 @@
-"""What a client says once: one wording of each answer, and one sum of each named input.
-
-Theory of operation. Two things end a client's privacy although every session keeps its rules. One
-is a second wording: rows that were put back to an earlier state let a machine answer the same
-question twice, with other shares under one key and nonce, another input under one mask, or another
-survivor set. The other is a second sum: whoever learns two sums that differ by one client learns
-that client's input. Neither shows inside one session, so both are claims (`secagg.effects.Claim`):
-a key that says what is being said once, a digest of what it is, written once, outside the rows.
-
-A message is known by the offer and nonce of its session, the party, and its step, which is its tag:
-a protocol's message has one tag and each is said once, so a repeat has the same digest and passes,
-and a machine that was set back cannot count its way around the claim.
-
-A name is known by the task it was given in. A name that the application chose is of no task: it
-stands for values, and the server chooses what a round is about. A name made from a payload is of
-the plan, because different questions may be asked about one payload. Each name has attempts: the
-claim of one says in which session it is used. The next one is allowed only when the server itself
-has said that the session had no sum with this input, and this client has not helped to open one.
-Whatever else ends a session, a lost link or a restart, leaves the input spent: it may be in a sum.
-"""
+"""What a client says once: one wording of each answer, and one sum of each named input."""
 
 from __future__ import annotations
 
@@ -33,6 +14,27 @@ from secagg.types import PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import NONCE_SIZE
 from secagg.wire.header import TAG_AT
+
+# Theory of operation.
+#
+# Two things end a client's privacy although every session keeps its rules. One is a second wording:
+# rows that were put back to an earlier state let a machine answer the same question twice, with
+# other shares under one key and nonce, another input under one mask, or another survivor set. The
+# other is a second sum: whoever learns two sums that differ by one client learns that client's
+# input. Neither shows inside one session, so both are claims (`secagg.effects.Claim`): a key that
+# says what is being said once, a digest of what it is, written once, outside the rows.
+#
+# A message is known by the offer and nonce of its session, the party, and its step, which is its
+# tag: a protocol's message has one tag and each is said once, so a repeat has the same digest and
+# passes, and a machine that was set back cannot count its way around the claim.
+#
+# A name is known by the task it was given in. A name that the application chose is of no task: it
+# stands for values, and the server chooses what a round is about. A name made from a payload is of
+# the plan, because different questions may be asked about one payload. Each name has attempts: the
+# claim of one says in which session it is used. The next one is allowed only when the server itself
+# has said that the session had no sum with this input, and this client has not helped to open one.
+# Whatever else ends a session, a lost link or a restart, leaves the input spent: it may be in a
+# sum.
 
 
 def message_claim(offer: bytes, nonce: bytes, party: PartyId, message: bytes) -> Claim:

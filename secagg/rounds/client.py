@@ -1,24 +1,4 @@
-"""A client's rounds: what it is asked, what it gives, and how each round ended for it.
-
-Theory of operation. A client has one server and any number of rounds with it at once, each with a
-machine of its own. A round begins with an announcement, which is judged by what the client has
-consented to before anything is revealed, and becomes an offer. The application reads offers with
-`asked`, and answers each in its own time with `contribute` or `decline`; the phases before the one
-that needs the input go on meanwhile, and `owed` says which rounds still wait for one. A round ends
-with the server's word, and then there is an outcome.
-
-Three things are decided here and nowhere else. What may leave: every message that must have one
-wording is a claim first, and so is the input that a message carries (`secagg.rounds.claims`); a
-refused claim takes this client out of the round, for the ledger knows of a session that these rows
-have forgotten. How long to wait: the deadlines of an announcement bind the server too; one that has
-not ended a round within their sum, and patience on top for work that has no deadline, is let go,
-because a client that waits for ever cannot be told from one that is lost. What survives a link:
-nothing, unless these rounds are durable: a server knows nobody again who has not proved who he is,
-so the rounds of a lost link are lost, and what has left in them is spent.
-
-Impossible here: two parts of one nonce, for a nonce is announced once; an input in two sessions at
-once under one name; an outcome before an offer.
-"""
+"""A client's rounds: what it is asked, what it gives, and how each round ended for it."""
 
 from __future__ import annotations
 
@@ -42,6 +22,27 @@ from secagg.rounds.part import BUSY, SPENT, Part, Place
 from secagg.rounds.quota import Limits
 from secagg.types import SERVER, AbortReason, Randomness, system_randomness
 from secagg.wire.frame import Announce, Over, decode_frame
+
+# Theory of operation.
+#
+# A client has one server and any number of rounds with it at once, each with a machine of its own.
+# A round begins with an announcement, which is judged by what the client has consented to before
+# anything is revealed, and becomes an offer. The application reads offers with `asked`, and answers
+# each in its own time with `contribute` or `decline`; the phases before the one that needs the
+# input go on meanwhile, and `owed` says which rounds still wait for one. A round ends with the
+# server's word, and then there is an outcome.
+#
+# Three things are decided here and nowhere else. What may leave: every message that must have one
+# wording is a claim first, and so is the input that a message carries (`secagg.rounds.claims`); a
+# refused claim takes this client out of the round, for the ledger knows of a session that these
+# rows have forgotten. How long to wait: the deadlines of an announcement bind the server too; one
+# that has not ended a round within their sum, and patience on top for work that has no deadline, is
+# let go, because a client that waits for ever cannot be told from one that is lost. What survives a
+# link: nothing, unless these rounds are durable: a server knows nobody again who has not proved who
+# he is, so the rounds of a lost link are lost, and what has left in them is spent.
+#
+# Impossible here: two parts of one nonce, for a nonce is announced once; an input in two sessions
+# at once under one name; an outcome before an offer.
 
 PATIENCE = 300.0
 """Seconds beyond a round's deadlines: what a server computes has none."""

@@ -1,7 +1,4 @@
-"""How long phases may last, how long they did, and what a round has cost when it is over.
-
-Time is an argument everywhere: monotonic seconds, of which only differences mean anything.
-"""
+"""How long phases may last, how long they did, and what a round has cost when it is over."""
 
 from __future__ import annotations
 
@@ -14,6 +11,8 @@ from secagg.arguments import seconds
 from secagg.errors import ParameterError
 from secagg.sansio import Dropped
 from secagg.types import Fault, PartyId
+
+# Time is an argument everywhere: monotonic seconds, of which only differences mean anything.
 
 MAX_DEADLINE = (1 << 32) // 1000
 """Seconds. An announcement has milliseconds in 32 bits."""

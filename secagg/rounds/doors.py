@@ -1,29 +1,4 @@
-"""Who may stand in the door: links that are not open yet, and messages that are not whole yet.
-
-Theory of operation. Before a link is a peer of any rounds, a stranger has cost this process a
-descriptor, and while a message of it is under way, memory. Neither can be refused beforehand: all
-come in by this door, and nobody has said yet who it is. What can be done is to bound both, and to
-choose who goes when the bound is reached, so that whoever does what a client does is served.
-
-A link that is passing, on its way in or out, has a few seconds for it and one of a few places. When
-they are full, the oldest link of the address that holds most of them goes. An honest one has passed
-by in the time of a few round trips, so a flood of links that say nothing pushes out itself.
-
-Messages that have begun and are not whole share so many bytes, a quarter of which is for the small
-ones, so that nobody's keys wait for somebody's model. A link says how long its message will be
-before it comes, and waits, unread, where there is no room for all of it: reserving less would let
-all of them get stuck half-way. While somebody waits, a message must earn its room: each has credit
-for two seconds, bytes that come extend it by as long as they take at the lowest speed that is still
-an uplink, but never further than that ahead, and half a minute is the end of it. The message that
-has been without credit for the longest time makes room, with its link. While nobody waits, all may
-take their time: the deadline of their phase judges them, and what they miss in a row (`silence`).
-
-And a link may not make work by cutting its messages into crumbs, or by pings: each piece that is no
-whole message must bring a kilobyte with it, or a second, beyond the first few.
-
-Nothing here reads a clock or a socket: `take` says which links are to be cut, which may be read on,
-and when to ask again.
-"""
+"""Who may stand in the door: links that are not open yet, and messages that are not whole yet."""
 
 from __future__ import annotations
 
@@ -35,6 +10,34 @@ from typing import NamedTuple
 
 from secagg.repeats import Repeats
 from secagg.rounds.quota import Limits, most_crowding
+
+# Theory of operation.
+#
+# Before a link is a peer of any rounds, a stranger has cost this process a descriptor, and while a
+# message of it is under way, memory. Neither can be refused beforehand: all come in by this door,
+# and nobody has said yet who it is. What can be done is to bound both, and to choose who goes when
+# the bound is reached, so that whoever does what a client does is served.
+#
+# A link that is passing, on its way in or out, has a few seconds for it and one of a few places.
+# When they are full, the oldest link of the address that holds most of them goes. An honest one has
+# passed by in the time of a few round trips, so a flood of links that say nothing pushes out
+# itself.
+#
+# Messages that have begun and are not whole share so many bytes, a quarter of which is for the
+# small ones, so that nobody's keys wait for somebody's model. A link says how long its message will
+# be before it comes, and waits, unread, where there is no room for all of it: reserving less would
+# let all of them get stuck half-way. While somebody waits, a message must earn its room: each has
+# credit for two seconds, bytes that come extend it by as long as they take at the lowest speed that
+# is still an uplink, but never further than that ahead, and half a minute is the end of it. The
+# message that has been without credit for the longest time makes room, with its link. While nobody
+# waits, all may take their time: the deadline of their phase judges them, and what they miss in a
+# row (`silence`).
+#
+# And a link may not make work by cutting its messages into crumbs, or by pings: each piece that is
+# no whole message must bring a kilobyte with it, or a second, beyond the first few.
+#
+# Nothing here reads a clock or a socket: `take` says which links are to be cut, which may be read
+# on, and when to ask again.
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,4 @@
-"""How rounds ended for those who may not have heard it.
-
-Theory of operation. A round's last word is said once to each client, and three deaths lie in its
-way: of a link, of the client before it has stored what it heard, and of the server between the
-transaction that ends the round and its posts. A client that misses it waits as long as it trusts
-its server to work, and must then suppose that its input is in a sum. So the end of a round keeps
-where each identity stood, and says it again whenever that identity comes back. Who knows it
-already takes no notice: a round that has ended for a client is none of its own.
-
-Nobody acknowledges a last word, so nothing says when it may be forgotten; the newest few rounds
-are kept, in one row each, and of older ones the end alone.
-"""
+"""How rounds ended for those who may not have heard it."""
 
 from __future__ import annotations
 
@@ -22,6 +11,16 @@ from secagg.rounds.base import END, ROUNDS, Outbox
 from secagg.types import Fault
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import Over, decode_frame
+
+# A round's last word is said once to each client, and three deaths lie in its way: of a link, of
+# the client before it has stored what it heard, and of the server between the transaction that ends
+# the round and its posts. A client that misses it waits as long as it trusts its server to work,
+# and must then suppose that its input is in a sum. So the end of a round keeps where each identity
+# stood, and says it again whenever that identity comes back. Who knows it already takes no notice:
+# a round that has ended for a client is none of its own.
+#
+# Nobody acknowledges a last word, so nothing says when it may be forgotten; the newest few rounds
+# are kept, in one row each, and of older ones the end alone.
 
 KEPT = 16
 """Rounds whose standings are kept. A peer that comes back is posted as many frames at most."""

@@ -1,12 +1,4 @@
-"""How much anybody may send, and how much may wait for anybody: the last numbers that are allowed.
-
-Nearly every limit is per link, so that whoever passes one costs itself and nobody else, and is
-judged before anything is allocated for what passed it. A round gives each of its clients a new
-allowance of frames and bytes: a protocol has at most a message a phase, and a late one of the round
-before, so whoever sends many more is flooding. What waits for a client that does not read is
-bounded too, in frames and in bytes; past that it is gone. An announcement alone may be larger than
-the bytes: a link that has nothing else to read is not slow.
-"""
+"""How much anybody may send, and how much may wait for anybody: the last numbers allowed."""
 
 from __future__ import annotations
 
@@ -18,6 +10,13 @@ from typing import TypeVar
 from secagg.arguments import integer, seconds
 from secagg.types import MAX_CLIENTS
 from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
+
+# Nearly every limit is per link, so that whoever passes one costs itself and nobody else, and is
+# judged before anything is allocated for what passed it. A round gives each of its clients a new
+# allowance of frames and bytes: a protocol has at most a message a phase, and a late one of the
+# round before, so whoever sends many more is flooding. What waits for a client that does not read
+# is bounded too, in frames and in bytes; past that it is gone. An announcement alone may be larger
+# than the bytes: a link that has nothing else to read is not slow.
 
 MAX_LINKS = 10_000
 SPARE = 64

@@ -1,21 +1,4 @@
-"""One round at its server: a machine, the seats of its clients, and its clock.
-
-Theory of operation. The machine knows parties; a round knows which peer sits on which party's seat,
-if any does. Seats without a peer are lost to the machine when the round opens, so nobody waits for
-those that never came. A peer that leaves is lost too, unless it has proved who it is: then its seat
-waits for it until the phase closes, which is what the machine's deadline is for, and a new link of
-the same identity takes the seat again.
-
-After every call the round settles: what the machine wants stored and said goes to the outbox, jobs
-it has go out as work, and a phase that waits for nobody is closed, until nothing moves. A phase
-also closes at its deadline. Work has none: only the server's own processors can be late with it.
-
-The end is one of four: a sum, an abort that the machine decided, a cancellation, or a bug, whose
-exception goes on to the driver after the round has been made to end, because nothing that a broken
-machine holds is used. Each client is then told how the round ended and where it stands: in the sum,
-or out of it with a fault. Whoever opens a round with `hold` has the result first, and says when
-they may be told.
-"""
+"""One round at its server: a machine, the seats of its clients, and its clock."""
 
 from __future__ import annotations
 
@@ -36,6 +19,25 @@ from secagg.sansio import Disputed, Dropped, Event
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, decode_frame
+
+# Theory of operation.
+#
+# The machine knows parties; a round knows which peer sits on which party's seat, if any does. Seats
+# without a peer are lost to the machine when the round opens, so nobody waits for those that never
+# came. A peer that leaves is lost too, unless it has proved who it is: then its seat waits for it
+# until the phase closes, which is what the machine's deadline is for, and a new link of the same
+# identity takes the seat again.
+#
+# After every call the round settles: what the machine wants stored and said goes to the outbox,
+# jobs it has go out as work, and a phase that waits for nobody is closed, until nothing moves. A
+# phase also closes at its deadline. Work has none: only the server's own processors can be late
+# with it.
+#
+# The end is one of four: a sum, an abort that the machine decided, a cancellation, or a bug, whose
+# exception goes on to the driver after the round has been made to end, because nothing that a
+# broken machine holds is used. Each client is then told how the round ended and where it stands: in
+# the sum, or out of it with a fault. Whoever opens a round with `hold` has the result first, and
+# says when they may be told.
 
 log = logging.getLogger(__name__)
 

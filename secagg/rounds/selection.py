@@ -1,11 +1,4 @@
-"""Who takes part in a round: by arrival, by lot, or as the application says.
-
-Theory of operation. A place belongs to nobody: a peer that has missed its last rounds comes after
-all that have not, so one silent phone costs its round a deadline once, and the next round only
-where nobody else is there. Who says how many of the candidates may be corrupt is the plan, and it
-counts them among all who may be picked: a service that picks n of N plans for N, or its A is an
-assumption about the n that were picked.
-"""
+"""Who takes part in a round: by arrival, by lot, or as the application says."""
 
 from __future__ import annotations
 
@@ -16,6 +9,12 @@ from typing import TypeAlias
 from secagg.effects import Peer
 from secagg.plans.plan import Plan
 from secagg.types import Fault, Randomness, system_randomness
+
+# A place belongs to nobody: a peer that has missed its last rounds comes after all that have not,
+# so one silent phone costs its round a deadline once, and the next round only where nobody else is
+# there. Who says how many of the candidates may be corrupt is the plan, and it counts them among
+# all who may be picked: a service that picks n of N plans for N, or its A is an assumption about
+# the n that were picked.
 
 _LOT = 8
 """Bytes of one lot: two of 2^20 peers draw the same with a chance below 2^-24, and tie then."""

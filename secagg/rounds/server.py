@@ -1,26 +1,4 @@
-"""A server's rounds: any number at once, of any tasks, over the links of whoever is there.
-
-Theory of operation. Peers come and go by themselves; rounds are opened by the application. A link
-has what belongs to a peer whatever round it is in: its limits, its place among those who came, and
-how it did in its last rounds, which is what the next selection goes by. A round has what belongs to
-a session (`secagg.rounds.round`). Between them is a seat: which party of which round the peer is.
-A frame finds its round by its nonce and its party by its link, and by nothing that it says.
-
-Nobody has a place for ever who has not earned it: when all are taken, the oldest stranger of the
-address that holds most of them makes room. A stranger has neither proved who it is nor been in a
-sum, and nothing is asked of it now. Only where there is none is a newcomer turned away.
-
-Whatever a peer does wrong ends its link: a frame that is none, too many or too much of them, what
-waits for it unread, one round after another missed in silence. Its rounds hear that it is lost, and
-no other peer notices. A link of a known identity takes that peer's seats again, wherever they are
-still kept, and pushes out the link that had them, which may be half open.
-
-With a store, a round that was interrupted is taken up by the next process, which goes on from its
-rows. Where nobody can come back to it and it cannot end without, it ends as lost, so that the
-application hears of every round that it ever opened. Each round is told to its clients when it
-ends, or where the application holds it, when that says so: after it has the result in a safe place.
-Dying in between gives the same end again; dying after it, clients hear it when they come back.
-"""
+"""A server's rounds: any number at once, of any tasks, over the links of whoever is there."""
 
 from __future__ import annotations
 
@@ -52,6 +30,30 @@ from secagg.wire.frame import (
     decode_frame,
     payload_digest,
 )
+
+# Theory of operation.
+#
+# Peers come and go by themselves; rounds are opened by the application. A link has what belongs to
+# a peer whatever round it is in: its limits, its place among those who came, and how it did in its
+# last rounds, which is what the next selection goes by. A round has what belongs to a session
+# (`secagg.rounds.round`). Between them is a seat: which party of which round the peer is. A frame
+# finds its round by its nonce and its party by its link, and by nothing that it says.
+#
+# Nobody has a place for ever who has not earned it: when all are taken, the oldest stranger of the
+# address that holds most of them makes room. A stranger has neither proved who it is nor been in a
+# sum, and nothing is asked of it now. Only where there is none is a newcomer turned away.
+#
+# Whatever a peer does wrong ends its link: a frame that is none, too many or too much of them, what
+# waits for it unread, one round after another missed in silence. Its rounds hear that it is lost,
+# and no other peer notices. A link of a known identity takes that peer's seats again, wherever they
+# are still kept, and pushes out the link that had them, which may be half open.
+#
+# With a store, a round that was interrupted is taken up by the next process, which goes on from its
+# rows. Where nobody can come back to it and it cannot end without, it ends as lost, so that the
+# application hears of every round that it ever opened. Each round is told to its clients when it
+# ends, or where the application holds it, when that says so: after it has the result in a safe
+# place. Dying in between gives the same end again; dying after it, clients hear it when they come
+# back.
 
 log = logging.getLogger(__name__)
 

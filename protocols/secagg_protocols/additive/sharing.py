@@ -1,8 +1,4 @@
-"""Additive shares: a vector less the streams of seeds, and the seeds (specs/20-additive.md §4).
-
-Share 0 is the vector less the streams of m - 1 fresh seeds, packed; share j is seed j. Any m - 1 of
-them are uniform whatever the vector is: without seed j its stream is a one-time pad on share 0.
-"""
+"""Additive shares: a vector less the streams of seeds, and the seeds (specs/20-additive.md §4)."""
 
 from __future__ import annotations
 
@@ -23,6 +19,10 @@ from secagg.wire.vector import PackedVector, read_vector, write_vector
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.reports.context import Context
 from secagg_protocols.reports.shape import Shape
+
+# Share 0 is the vector less the streams of m - 1 fresh seeds, packed; share j is seed j. Any m - 1
+# of them are uniform whatever the vector is: without seed j its stream is a one-time pad on share
+# 0.
 
 NAME = "additive"
 

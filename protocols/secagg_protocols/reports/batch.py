@@ -33,25 +33,26 @@ from secagg_protocols.reports.messages import (
 from secagg_protocols.reports.rows import Progress
 from secagg_protocols.reports.states import Role, Stage
 
+# Theory of operation.
+#
+# A message passes four gates, and each has its own answer. Who sent it: a party that the stage does
+# not list is not heard, with an event. What it is: another tag from one that it lists is
+# wrong-phase. What it is bound to and how long it is: malformed. What it says: the methods that
+# take it, which raise `PeerFault` for a lie. All faults end in `_blame`, the only place that
+# decides what a fault costs. Clients are dropped for theirs. Another server cannot be: its fault
+# ends the batch, before the set is locked, and is an event after, because what all have signed can
+# be collected whatever one of them says later. Anybody may pose as the collector.
+#
+# Every message is `commit`: what the progress and the book have changed is one transaction with
+# whatever was said meanwhile, so no caller can send a message whose rows are not stored.
+#
+# Once the batch has ended, one way or the other, what is still said is bytes: opened shares, the
+# sum and the key that opens are gone (rule A13). The machine stays to answer: receipts, the total,
+# and, at a helper, what the leader has forgotten.
+
 
 class BatchMachine(PhasedMailbox):
-    """The gates, the stages and the ends. `Member` adds reports; leader and helper what they say.
-
-    A message passes four gates, and each has its own answer. Who sent it: a party that the stage
-    does not list is not heard, with an event. What it is: another tag from one that it lists is
-    wrong-phase. What it is bound to and how long it is: malformed. What it says: the methods that
-    take it, which raise `PeerFault` for a lie. All faults end in `_blame`, the only place that
-    decides what a fault costs. Clients are dropped for theirs. Another server cannot be: its fault
-    ends the batch, before the set is locked, and is an event after, because what all have signed
-    can be collected whatever one of them says later. Anybody may pose as the collector.
-
-    Every message is `commit`: what the progress and the book have changed is one transaction with
-    whatever was said meanwhile, so no caller can send a message whose rows are not stored.
-
-    Once the batch has ended, one way or the other, what is still said is bytes: opened shares, the
-    sum and the key that opens are gone (rule A13). The machine stays to answer: receipts, the
-    total, and, at a helper, what the leader has forgotten.
-    """
+    """Gates, stages and ends. `Member` adds reports; leader and helper what they say."""
 
     table: Mapping[tuple[Stage, Role], frozenset[Tag]]
 

@@ -1,14 +1,4 @@
-"""What a server knows of every report of its epoch, and how it is stored (20-additive.md §5, §9).
-
-A report is here once: pending with its opened share, or in exactly one of the maps that keep its
-digest only. Rule A10: nothing leaves them before the epoch ends, so none is summed twice.
-
-Pending is the only state that costs memory, so places are counted for it. A report holds a place in
-the batch in which it came, until it is decided or the batch's deadline finds it undecided; from
-then on it is *carried*: it can still be included, whenever the last server accepts it, and takes
-nothing from those that come later. How many are carried is bounded too, and what is beyond that is
-rejected, the oldest first (rule A14).
-"""
+"""What a server knows of every report of an epoch, and how it is stored (20-additive.md §5, §9)."""
 
 from __future__ import annotations
 
@@ -24,6 +14,15 @@ from secagg.wire.header import DIGEST_SIZE
 from secagg_protocols.reports.messages import Included, Sealed
 from secagg_protocols.reports.scheme import Checking, Share
 from secagg_protocols.reports.shape import ID_SIZE
+
+# A report is here once: pending with its opened share, or in exactly one of the maps that keep its
+# digest only. Rule A10: nothing leaves them before the epoch ends, so none is summed twice.
+#
+# Pending is the only state that costs memory, so places are counted for it. A report holds a place
+# in the batch in which it came, until it is decided or the batch's deadline finds it undecided;
+# from then on it is *carried*: it can still be included, whenever the last server accepts it, and
+# takes nothing from those that come later. How many are carried is bounded too, and what is beyond
+# that is rejected, the oldest first (rule A14).
 
 _ROW, CHECKED = b"r", b"x"
 """Before a report's id: its row; the combined message of its check, while it is undecided."""

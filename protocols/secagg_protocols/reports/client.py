@@ -28,26 +28,27 @@ from secagg_protocols.reports.making import make_report
 from secagg_protocols.reports.messages import Receipt, Report, Sealed, Tag
 from secagg_protocols.reports.states import ClientState
 
+# Theory of operation.
+#
+# Its input becomes a report at once: a vector is split, the shares sealed, and the vector gone.
+# From then on it has bytes that only servers can open, and says those and no others, on every new
+# link, until the servers that they are for have answered. So what it keeps may be stored, and a
+# client that is made from its rows is as good as the one that died: it says the same report, which
+# a server that has it knows. It stores no secret, as it has none; it needs none either, as receipts
+# are checked with the servers' keys.
+#
+# A report has one wording for ever. Rows that are older than it would let a second one of the same
+# input be made, which is summed with the first: whoever drives this keeps a claim outside the rows.
+# That it has ended is a row too, the last one: a client that is done reports no more.
+#
+# It trusts nobody who brings it anything. A receipt counts if its server has signed it for this
+# very report. In relay mode the leader brings them all, and what is wrong with one is then the
+# leader's fault or that of the way to it: nobody else can be named.
+
 
 class ReportClient(Mailbox):
     """Speaks once. Its session is over when every server has signed that it has its report, also
-    where it speaks to the leader only.
-
-    Its input becomes a report at once: a vector is split, the shares sealed, and the vector gone.
-    From then on it has bytes that only servers can open, and says those and no others, on every
-    new link, until the servers that they are for have answered. So what it keeps may be stored, and
-    a client that is made from its rows is as good as the one that died: it says the same report,
-    which a server that has it knows. It stores no secret, as it has none; it needs none either, as
-    receipts are checked with the servers' keys.
-
-    A report has one wording for ever. Rows that are older than it would let a second one of the
-    same input be made, which is summed with the first: whoever drives this keeps a claim outside
-    the rows. That it has ended is a row too, the last one: a client that is done reports no more.
-
-    It trusts nobody who brings it anything. A receipt counts if its server has signed it for this
-    very report. In relay mode the leader brings them all, and what is wrong with one is then the
-    leader's fault or that of the way to it: nobody else can be named.
-    """
+    where it speaks to the leader only."""
 
     def __init__(self, context: Context, payload_digest: bytes, *, randomness: Randomness) -> None:
         super().__init__()

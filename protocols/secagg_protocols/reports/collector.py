@@ -38,23 +38,25 @@ _ALL_DISAGREE = (
 )
 
 
+# Theory of operation.
+#
+# It asks every server, again over each new link and whenever its driver likes. A server answers
+# with its total, or that the batch has ended without one, or that it is still open: that is no
+# answer yet, and it keeps how many reports there were, to say it if its patience ends first.
+#
+# A total is added as it comes, once it is signed by its server and its set by all of them, and
+# opens. The last one makes the sum. Whatever is wrong with one ends the collection, as a sum
+# without it is noise, and names whoever brought it: an honest server has the honest ones'
+# signatures under one set, so it is never named for another's. An end for too few reports is
+# nobody's fault, unless a total has shown that the batch was locked.
+#
+# It writes no rows. A server gives the same total to whoever asks, for as long as the epoch is
+# kept, so a collector that starts again asks again, and there is nothing of it that a store could
+# lose, or give away: its key is its caller's, and what it has added is forgotten with its end.
+
+
 class Collector(PhasedMailbox):
-    """One batch. It believes in a sum of the one set that every server has signed, or in none.
-
-    It asks every server, again over each new link and whenever its driver likes. A server answers
-    with its total, or that the batch has ended without one, or that it is still open: that is no
-    answer yet, and it keeps how many reports there were, to say it if its patience ends first.
-
-    A total is added as it comes, once it is signed by its server and its set by all of them, and
-    opens. The last one makes the sum. Whatever is wrong with one ends the collection, as a sum
-    without it is noise, and names whoever brought it: an honest server has the honest ones'
-    signatures under one set, so it is never named for another's. An end for too few reports is
-    nobody's fault, unless a total has shown that the batch was locked.
-
-    It writes no rows. A server gives the same total to whoever asks, for as long as the epoch is
-    kept, so a collector that starts again asks again, and there is nothing of it that a store could
-    lose, or give away: its key is its caller's, and what it has added is forgotten with its end.
-    """
+    """One batch. It believes in a sum of the one set that every server has signed, or in none."""
 
     def __init__(self, context: Context, number: int, secret: Seed) -> None:
         super().__init__()

@@ -19,23 +19,21 @@ from secagg_protocols.reports.messages import Receipt, Ruling, Tag, Verdict
 from secagg_protocols.reports.senders import Counterpart, Senders
 from secagg_protocols.reports.states import Stage
 
+# One rule decides: a report is included when every server has accepted it, and rejected everywhere
+# when one has not. What a helper accepts comes with its receipt, so an acceptance is checked here,
+# and is proof to the client; a rejection is the helper's word only, and the event says whose.
+#
+# With an exchange there is a step before: every server's part comes first, the leader combines
+# them, ends on the result as a helper does, and stores it before anybody hears it. So no helper is
+# ever given two messages for one check, whatever restarts in between: a leader that has forgotten
+# the message is one that nobody has heard it from.
+#
+# In direct mode a verdict may come before the report, or for a report that never comes. Those are
+# kept, a bounded number for each helper, so that one that lies fills no place but its own.
+
 
 class Deciding(Member):
-    """The leader's half that knows reports one by one; `Leader` knows the batch.
-
-    One rule decides: a report is included when every server has accepted it, and rejected
-    everywhere when one has not. What a helper accepts comes with its receipt, so an acceptance is
-    checked here, and is proof to the client; a rejection is the helper's word only, and the event
-    says whose.
-
-    With an exchange there is a step before: every server's part comes first, the leader combines
-    them, ends on the result as a helper does, and stores it before anybody hears it. So no helper
-    is ever given two messages for one check, whatever restarts in between: a leader that has
-    forgotten the message is one that nobody has heard it from.
-
-    In direct mode a verdict may come before the report, or for a report that never comes. Those are
-    kept, a bounded number for each helper, so that one that lies fills no place but its own.
-    """
+    """The leader's half that knows reports one by one; `Leader` knows the batch."""
 
     def __init__(self, context: Context, number: int, index: int, secrets: ServerSecrets) -> None:
         super().__init__(context, number, index, secrets)

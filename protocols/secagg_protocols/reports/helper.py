@@ -23,26 +23,28 @@ from secagg_protocols.reports.states import HELPER, Stage
 _LEADER = server_id(0)
 
 
+# Theory of operation.
+#
+# It never begins anything: it answers. A share gets a verdict, or first this server's part of the
+# check and then the verdict; a decision is done if it is one that an honest leader can make of a
+# report that this server has accepted; a statement is signed if it is of this server's own set; an
+# agreement locks if all have signed that. The order is the leader's, so a message that comes too
+# early is not a fault unless it claims what is not so.
+#
+# Everything may come twice, over a new link or from a leader that was set back to an older store,
+# and is answered with the same bytes. What a helper never does is change its mind: a report that is
+# decided stays so, a check that has ended on one message ends on no other, and a set that is signed
+# waits for the agreement for ever, as the others may have locked it.
+#
+# Clients speak to a helper in direct mode only. It keeps which report each has brought, so that one
+# that the transport knows has one report, and nothing else of them: it waits for nobody but the
+# leader, so a client that is gone is no event of the batch.
+#
+# What a leader can make a helper store is bounded, and so is what clients can: see `_is_full`.
+
+
 class Helper(Member):
-    """A server other than the first. It trusts the leader with progress and with nothing else.
-
-    It never begins anything: it answers. A share gets a verdict, or first this server's part of
-    the check and then the verdict; a decision is done if it is one that an honest leader can make
-    of a report that this server has accepted; a statement is signed if it is of this server's own
-    set; an agreement locks if all have signed that. The order is the leader's, so a message that
-    comes too early is not a fault unless it claims what is not so.
-
-    Everything may come twice, over a new link or from a leader that was set back to an older store,
-    and is answered with the same bytes. What a helper never does is change its mind: a report that
-    is decided stays so, a check that has ended on one message ends on no other, and a set that is
-    signed waits for the agreement for ever, as the others may have locked it.
-
-    Clients speak to a helper in direct mode only. It keeps which report each has brought, so that
-    one that the transport knows has one report, and nothing else of them: it waits for nobody but
-    the leader, so a client that is gone is no event of the batch.
-
-    What a leader can make a helper store is bounded, and so is what clients can: see `_is_full`.
-    """
+    """A server other than the first. It trusts the leader with progress and with nothing else."""
 
     table = HELPER
 

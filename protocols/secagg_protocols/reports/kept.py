@@ -1,11 +1,4 @@
-"""What a client keeps of its report, and the rows of it (specs/20-additive.md §7.4, §9.8).
-
-| key | value |
-|---|---|
-| `m`, `u8` server | the message for it, until it is acknowledged: sealed shares |
-| `k` | id, report digest, `u16`: a bit for each server whose receipt is missing; until the end |
-| `e` | once it has ended: empty where all have it, else `u8` reason |
-"""
+"""What a client keeps of its report, and the rows of it (specs/20-additive.md §7.4, §9.8)."""
 
 from __future__ import annotations
 
@@ -17,6 +10,10 @@ from secagg.types import AbortReason, PartyId, server_id
 from secagg.wire.header import DIGEST_SIZE
 from secagg_protocols.reports.messages import Head
 from secagg_protocols.reports.shape import ID_SIZE
+
+# | key | value | |---|---| | `m`, `u8` server | the message for it, until it is acknowledged:
+# sealed shares | | `k` | id, report digest, `u16`: a bit for each server whose receipt is missing;
+# until the end | | `e` | once it has ended: empty where all have it, else `u8` reason |
 
 _MESSAGE, _KNOWN, _ENDED = b"m", b"k", b"e"
 _MASK = 2

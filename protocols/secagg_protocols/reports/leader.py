@@ -19,29 +19,30 @@ from secagg_protocols.reports.opening import Arrival
 from secagg_protocols.reports.shape import ID_SIZE
 from secagg_protocols.reports.states import LEADER, Stage
 
+# Theory of operation.
+#
+# Upload. A client takes a place with its report, and a batch has n. The report is relayed, or in
+# direct mode comes to each server by itself, in any order; what the helpers say of it, and what is
+# decided, is `Deciding`. At its deadline the driver closes the upload if there is a quorum. If
+# there is none it says `extend` instead: the batch stays open, so that no report is burnt for
+# having been among too few, and those that are undecided give up their places (rule A14). Only
+# whoever wants an end without a sum closes below the minimum.
+#
+# Agree. The set is fixed. Each helper is told this server's statement once it has confirmed all
+# that was decided, because only then an honest one has the same set; so a statement that differs is
+# disagreement, and not haste. When the last signature is here, the batch is locked.
+#
+# Locked. The helpers get all signatures, and the leader waits until each says that it has locked
+# too: one that has not would be missing for the collector. Nothing can go wrong with the sum any
+# more, so that wait may be ended.
+#
+# After a restart the leader does not know what helpers have done, nor who sent what. It tells them
+# every decision of the batch again, and gives the reports that hold places the lowest party
+# numbers; who asks for its report again is not thereby a second client.
+
 
 class Leader(Deciding):
-    """Server 0. It takes the reports, or in direct mode its shares of them, and drives the batch.
-
-    Upload. A client takes a place with its report, and a batch has n. The report is relayed, or in
-    direct mode comes to each server by itself, in any order; what the helpers say of it, and what
-    is decided, is `Deciding`. At its deadline the driver closes the upload if there is a quorum.
-    If there is none it says `extend` instead: the batch stays open, so that no report is burnt for
-    having been among too few, and those that are undecided give up their places (rule A14). Only
-    whoever wants an end without a sum closes below the minimum.
-
-    Agree. The set is fixed. Each helper is told this server's statement once it has confirmed all
-    that was decided, because only then an honest one has the same set; so a statement that differs
-    is disagreement, and not haste. When the last signature is here, the batch is locked.
-
-    Locked. The helpers get all signatures, and the leader waits until each says that it has locked
-    too: one that has not would be missing for the collector. Nothing can go wrong with the sum any
-    more, so that wait may be ended.
-
-    After a restart the leader does not know what helpers have done, nor who sent what. It tells
-    them every decision of the batch again, and gives the reports that hold places the lowest party
-    numbers; who asks for its report again is not thereby a second client.
-    """
+    """Server 0. It takes reports, or in direct mode its shares of them, and drives the batch."""
 
     table = LEADER
 

@@ -44,22 +44,21 @@ from secagg_protocols.reports.scheme import Opened, Opening
 from secagg_protocols.reports.seals import Seals
 from secagg_protocols.reports.states import Stage
 
+# A report is opened (at once, or by a job where the scheme is slow), stored, checked where the
+# scheme has an exchange, ruled on and decided. It is in the book from when it is opened. Before
+# that it is nowhere: a crash loses it as if it had not come, and its client says it again. So a
+# receipt is signed only for what the book has.
+#
+# Who brings a report, and what is done once it is stored or refused, is what leader and helper
+# differ in: `_stored`, `_refused`. What they do alike is here once: to read and unseal it, to open
+# it again from its row, to add it, to lock the set.
+#
+# A machine that is made from rows says again whatever it said and was not answered, and nothing
+# else: what a peer has done comes again with its answers, so it is not stored.
+
 
 class Member(BatchMachine):
-    """One server in one batch, with its reports.
-
-    A report is opened (at once, or by a job where the scheme is slow), stored, checked where the
-    scheme has an exchange, ruled on and decided. It is in the book from when it is opened. Before
-    that it is nowhere: a crash loses it as if it had not come, and its client says it again. So a
-    receipt is signed only for what the book has.
-
-    Who brings a report, and what is done once it is stored or refused, is what leader and helper
-    differ in: `_stored`, `_refused`. What they do alike is here once: to read and unseal it, to
-    open it again from its row, to add it, to lock the set.
-
-    A machine that is made from rows says again whatever it said and was not answered, and nothing
-    else: what a peer has done comes again with its answers, so it is not stored.
-    """
+    """One server in one batch, with its reports."""
 
     def __init__(self, context: Context, number: int, index: int, secrets: ServerSecrets) -> None:
         super().__init__(context, number, index)

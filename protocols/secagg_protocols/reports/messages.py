@@ -1,7 +1,4 @@
-"""The messages of additive sums, byte by byte (specs/20-additive.md §6).
-
-What a client sends, and what repeats it, is bound to the task; all else to one batch of it.
-"""
+"""The messages of additive sums, byte by byte (specs/20-additive.md §6)."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from secagg.types import AbortReason, Buffer, Seed
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import DIGEST_SIZE, read_header, write_header
 from secagg_protocols.reports.shape import ID_SIZE, Shape
+
+# What a client sends, and what repeats it, is bound to the task; all else to one batch of it.
 
 
 class Tag(enum.IntEnum):

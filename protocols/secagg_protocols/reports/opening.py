@@ -1,8 +1,4 @@
-"""Reports whose shares are being opened by a job: they have come, and are nowhere yet.
-
-Nothing of them is stored and nobody has been told anything, so a crash or the end of the batch
-loses them as if they had not come, and their clients say them again.
-"""
+"""Reports whose shares are being opened by a job: they have come, and are nowhere yet."""
 
 from __future__ import annotations
 
@@ -13,6 +9,9 @@ from secagg.types import Buffer
 from secagg_protocols.reports.book import Pending
 from secagg_protocols.reports.messages import Head
 from secagg_protocols.reports.scheme import Opening
+
+# Nothing of them is stored and nobody has been told anything, so a crash or the end of the batch
+# loses them as if they had not come, and their clients say them again.
 
 
 @dataclass(frozen=True, slots=True)

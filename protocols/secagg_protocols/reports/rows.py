@@ -1,10 +1,4 @@
-"""Rows of a batch at a server, beside those of its reports (specs/20-additive.md §9).
-
-`Progress` and `Tally` are the two things of a batch that change and must be stored: in which stage
-it is, and the sum so far. Each knows its row and whether that is still as stored. `BatchRows` is
-the way back, and refuses what no server can have left: a row that is missing must not let a report
-be summed twice, nor a total be made again.
-"""
+"""Rows of a batch at a server, beside those of its reports (specs/20-additive.md §9)."""
 
 from __future__ import annotations
 
@@ -21,6 +15,11 @@ from secagg_protocols.reports.context import Seat
 from secagg_protocols.reports.messages import Included, Statement, Tag, Total
 from secagg_protocols.reports.scheme import Scheme, Share, Sum
 from secagg_protocols.reports.states import Stage
+
+# `Progress` and `Tally` are the two things of a batch that change and must be stored: in which
+# stage it is, and the sum so far. Each knows its row and whether that is still as stored.
+# `BatchRows` is the way back, and refuses what no server can have left: a row that is missing must
+# not let a report be summed twice, nor a total be made again.
 
 SUM, BATCH, AGREEMENT = b"s", b"b", b"a"
 """Before the number of the batch; a report's row begins with r, and that of its check with x."""

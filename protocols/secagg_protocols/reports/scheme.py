@@ -1,26 +1,4 @@
-"""What a batch machine does not know: how a vector is split, judged, added and written.
-
-A machine of this package carries reports from clients to servers, decides with the other servers
-which of them count, and releases totals. What is in a share it never looks at: that is a `Scheme`.
-
-A report at a server goes
-
-    received --open--> opened --begin--> checking --end--> verdict --every server's--> decision
-
-and a scheme says whether the two middle steps exist. Without exchanges a share that opens is one
-that counts, and `checking` is skipped. With one exchange `begin` gives this server's part of a
-proof, `combine` makes one message of all m parts, at the leader, and `end` turns the message and
-what this server kept into a share, or refuses the report. Two exchanges are none that anybody has
-built: a scheme for which one is not enough needs another state here, and not a trick in `combine`.
-
-The state in between is not written down. What is stored is what came: the report, and the combined
-message once there is one; `open`, `begin` and `end` are functions of these and of nothing else, so
-a server that starts again computes what it had. That is why they draw no randomness, and why one
-that ends on a message has ended on it for ever.
-
-Whatever is wrong with a report is a `WireError` here, whichever step finds it: a machine rejects
-the report for it and goes on. A scheme raises nothing else for what a client sent.
-"""
+"""What a batch machine does not know: how a vector is split, judged, added and written."""
 
 from __future__ import annotations
 
@@ -32,6 +10,31 @@ from secagg.errors import WireError
 from secagg.layout import RingVector
 from secagg.types import Randomness
 from secagg_protocols.reports.shape import Shape
+
+# Theory of operation.
+#
+# A machine of this package carries reports from clients to servers, decides with the other servers
+# which of them count, and releases totals. What is in a share it never looks at: that is a
+# `Scheme`.
+#
+# A report at a server goes
+#
+#     received --open--> opened --begin--> checking --end--> verdict --every server's--> decision
+#
+# and a scheme says whether the two middle steps exist. Without exchanges a share that opens is one
+# that counts, and `checking` is skipped. With one exchange `begin` gives this server's part of a
+# proof, `combine` makes one message of all m parts, at the leader, and `end` turns the message and
+# what this server kept into a share, or refuses the report. Two exchanges are none that anybody has
+# built: a scheme for which one is not enough needs another state here, and not a trick in
+# `combine`.
+#
+# The state in between is not written down. What is stored is what came: the report, and the
+# combined message once there is one; `open`, `begin` and `end` are functions of these and of
+# nothing else, so a server that starts again computes what it had. That is why they draw no
+# randomness, and why one that ends on a message has ended on it for ever.
+#
+# Whatever is wrong with a report is a `WireError` here, whichever step finds it: a machine rejects
+# the report for it and goes on. A scheme raises nothing else for what a client sent.
 
 Share: TypeAlias = Any
 """A share that counts, or will once it is checked; only its scheme knows what it is."""

@@ -1,9 +1,4 @@
-"""A leader's clients, as its transport knows them, and its view of each helper.
-
-A client has a place from its report on. Who only brings a report again, or for another batch, has
-none, and its party number may be another client's next: such a one is an *asker*, until its link is
-gone or it brings something else.
-"""
+"""A leader's clients, as its transport knows them, and its view of each helper."""
 
 from __future__ import annotations
 
@@ -13,6 +8,10 @@ from dataclasses import dataclass, field
 from secagg.types import PartyId
 from secagg_protocols.reports.book import Pending
 from secagg_protocols.reports.messages import Ruling
+
+# A client has a place from its report on. Who only brings a report again, or for another batch, has
+# none, and its party number may be another client's next: such a one is an *asker*, until its link
+# is gone or it brings something else.
 
 
 class Senders:

@@ -1,22 +1,4 @@
-"""The transition tables, as data. A missing entry is the error.
-
-Client. It says one thing and waits for receipts: of the leader, or of every server in direct mode.
-
-    IDLE --start--> WANT_INPUT --input--> WANT_RECEIPTS --the last receipt--> STORED
-
-Server. A batch is collected, agreed on and released. The leader closes the first stage; a helper
-leaves it when the leader's statement is its own. Nothing is released before LOCKED is stored. From
-UPLOAD and AGREE a batch can end by an abort, and a locked one cannot.
-
-    IDLE --start--> UPLOAD --close, or the leader's statement--> AGREE
-         --every server's signature--> LOCKED
-
-A report passes: received --(opened; a verification goes here)--> accepted --> included, or from the
-first two to rejected. The tables list who may say what, repeats of an earlier stage included. A
-machine whose set is locked decides nothing about reports any more: those that are pending belong to
-the next batch, and to the machine of that. A helper repeats what it said of its set, to a leader
-that has forgotten the lock.
-"""
+"""The transition tables, as data. A missing entry is the error."""
 
 from __future__ import annotations
 
@@ -25,6 +7,26 @@ import enum
 from secagg.protocol import Params, Phase
 from secagg.suite import Suite
 from secagg_protocols.reports.messages import Tag
+
+# Theory of operation.
+#
+# Client. It says one thing and waits for receipts: of the leader, or of every server in direct
+# mode.
+#
+#     IDLE --start--> WANT_INPUT --input--> WANT_RECEIPTS --the last receipt--> STORED
+#
+# Server. A batch is collected, agreed on and released. The leader closes the first stage; a helper
+# leaves it when the leader's statement is its own. Nothing is released before LOCKED is stored.
+# From UPLOAD and AGREE a batch can end by an abort, and a locked one cannot.
+#
+#     IDLE --start--> UPLOAD --close, or the leader's statement--> AGREE
+#          --every server's signature--> LOCKED
+#
+# A report passes: received --(opened; a verification goes here)--> accepted --> included, or from
+# the first two to rejected. The tables list who may say what, repeats of an earlier stage included.
+# A machine whose set is locked decides nothing about reports any more: those that are pending
+# belong to the next batch, and to the machine of that. A helper repeats what it said of its set, to
+# a leader that has forgotten the lock.
 
 
 def phases(params: Params, suite: Suite) -> tuple[Phase, ...]:

@@ -1,8 +1,4 @@
-"""One party of a ring sum; party 0 is the initiator (specs/21-ring.md §4).
-
-idle -> pass -> done              a party that is not told the sum
-idle -> pass -> total -> done     the initiator, and everybody where the sum is told
-"""
+"""One party of a ring sum; party 0 is the initiator (specs/21-ring.md §4)."""
 
 from __future__ import annotations
 
@@ -25,6 +21,9 @@ from secagg.types import AbortReason, Buffer, PartyId, Randomness, system_random
 from secagg_protocols.ring import messages
 from secagg_protocols.ring.params import RingParams
 from secagg_protocols.ring.vectors import minus, plus, uniform
+
+# idle -> pass -> done              a party that is not told the sum idle -> pass -> total -> done
+# the initiator, and everybody where the sum is told
 
 INITIATOR = PartyId(0)
 

@@ -1,7 +1,4 @@
-"""What binds a session: the key tree, the session id, the graph (specs/10-secagg.md §3).
-
-Client and server compute all of it alike from public data; nothing here is secret.
-"""
+"""What binds a session: the key tree, the session id, the graph (specs/10-secagg.md §3)."""
 
 from __future__ import annotations
 
@@ -15,6 +12,8 @@ from secagg.mask import add_stream
 from secagg.types import PartyId, SessionId
 from secagg.wire.codec import encode_bitmap
 from secagg_protocols.secagg.messages import AdvertiseKeys
+
+# Client and server compute all of it alike from public data; nothing here is secret.
 
 
 def leaf(offer: bytes, index: int, party: PartyId, keys: AdvertiseKeys) -> bytes:

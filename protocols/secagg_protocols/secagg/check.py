@@ -1,8 +1,4 @@
-"""Which parameters a plan may have, whoever made it (specs/10-secagg.md §10).
-
-At one degree only and after every comparison of whole numbers, so that a client judges an
-announced plan cheaply, however large the numbers in it are.
-"""
+"""Which parameters a plan may have, whoever made it (specs/10-secagg.md §10)."""
 
 from __future__ import annotations
 
@@ -20,6 +16,9 @@ from secagg_protocols.secagg.params import (
     too_small,
 )
 from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
+
+# At one degree only and after every comparison of whole numbers, so that a client judges an
+# announced plan cheaply, however large the numbers in it are.
 
 
 def check_complete(threat: Threat, params: Params) -> str | None:

@@ -1,33 +1,4 @@
-"""The client machine of SecAgg and SecAgg+ (specs/10-secagg.md §8).
-
-Theory of operation. The machine is a value and what surrounds it. The value (standing.py) says all
-that the client knows of the session: the table in states.py says which message it can meet, a
-function in dealing.py makes of the two the next value and a reply, and the old value is gone. So
-secrets end where the protocol no longer needs them, without anybody remembering to wipe them: c
-with the share list, b and s with the input, the held shares with the answer. A message that the
-table does not list is refused, and a refusal ends the session: there is no state in which a client
-waits for a server that has broken the protocol once.
-
-What surrounds the value is little. The input is a field, not a state, because the driver gives it
-whenever it has it, before the machine can use it or long after; the state WANT_INPUT is left at
-once where it is there already. The memo knows each server message that was handled, by its digest,
-and what was said to it: it stands before the table, so that a repeat is answered by the same bytes
-and anything else meets a state that has moved on. That is how C1 holds without a case of its own.
-
-Three answers have one wording for ever and are marked `commit`: dealt shares, the masked input, the
-shares of an unmask answer. Each of them could be made twice by a client that is put back to an
-earlier row: other shares under the same AES-GCM keys, two inputs under one mask, both shares of one
-dealer. Rows cannot prevent that, as they are what is put back; so the driver claims the digest of
-such an answer elsewhere before it leaves. The keys, said first, need no claim: until a key list
-comes nothing hangs on them, and a server that hears two pairs of one client drops it.
-
-The rows are two: the state, with the digests of the memo, and the last reply. The reply is a row of
-its own because it can be as long as the model, is written once, and goes when the driver says that
-it has arrived. A client that is made from rows says its last reply again when it is started; of
-what it said before, it knows only that it did, and is silent: the server cannot have gone on
-without it. The input is in no row: whoever restores a client that has not masked yet gives it
-again.
-"""
+"""The client machine of SecAgg and SecAgg+ (specs/10-secagg.md §8)."""
 
 from __future__ import annotations
 
@@ -72,6 +43,37 @@ from secagg_protocols.secagg.standing import (
 )
 from secagg_protocols.secagg.states import ClientState, Input
 from secagg_protocols.secagg.terms import Terms
+
+# Theory of operation.
+#
+# The machine is a value and what surrounds it. The value (standing.py) says all that the client
+# knows of the session: the table in states.py says which message it can meet, a function in
+# dealing.py makes of the two the next value and a reply, and the old value is gone. So secrets end
+# where the protocol no longer needs them, without anybody remembering to wipe them: c with the
+# share list, b and s with the input, the held shares with the answer. A message that the table does
+# not list is refused, and a refusal ends the session: there is no state in which a client waits for
+# a server that has broken the protocol once.
+#
+# What surrounds the value is little. The input is a field, not a state, because the driver gives it
+# whenever it has it, before the machine can use it or long after; the state WANT_INPUT is left at
+# once where it is there already. The memo knows each server message that was handled, by its
+# digest, and what was said to it: it stands before the table, so that a repeat is answered by the
+# same bytes and anything else meets a state that has moved on. That is how C1 holds without a case
+# of its own.
+#
+# Three answers have one wording for ever and are marked `commit`: dealt shares, the masked input,
+# the shares of an unmask answer. Each of them could be made twice by a client that is put back to
+# an earlier row: other shares under the same AES-GCM keys, two inputs under one mask, both shares
+# of one dealer. Rows cannot prevent that, as they are what is put back; so the driver claims the
+# digest of such an answer elsewhere before it leaves. The keys, said first, need no claim: until a
+# key list comes nothing hangs on them, and a server that hears two pairs of one client drops it.
+#
+# The rows are two: the state, with the digests of the memo, and the last reply. The reply is a row
+# of its own because it can be as long as the model, is written once, and goes when the driver says
+# that it has arrived. A client that is made from rows says its last reply again when it is started;
+# of what it said before, it knows only that it did, and is silent: the server cannot have gone on
+# without it. The input is in no row: whoever restores a client that has not masked yet gives it
+# again.
 
 _STATE, _REPLY = b"state", b"reply"
 _FIRST = bytes(DIGEST_SIZE)

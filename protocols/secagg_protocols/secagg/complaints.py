@@ -1,8 +1,4 @@
-"""Pairs of a dealer and a holder one of whom lied (specs/10-secagg.md §9, S9).
-
-A share that did not open, or that is wrong, was dealt so or is reported so: the server cannot tell,
-and names both. Only where more complain of one dealer than can lie is it the dealer.
-"""
+"""Pairs of a dealer and a holder one of whom lied (specs/10-secagg.md §9, S9)."""
 
 from __future__ import annotations
 
@@ -11,6 +7,9 @@ from collections.abc import Iterator
 
 from secagg.sansio import Disputed
 from secagg.types import PartyId
+
+# A share that did not open, or that is wrong, was dealt so or is reported so: the server cannot
+# tell, and names both. Only where more complain of one dealer than can lie is it the dealer.
 
 
 class Complaints:

@@ -1,9 +1,4 @@
-"""What a round of SecAgg or SecAgg+ takes, in seconds: counts of work times seconds of each.
-
-The counts are those of specs/10-secagg.md §10; the seconds are Rates, measured on the machine in
-question with the very functions that do the work. Nothing here is fitted to a round: a prediction
-that is far from its measurement means that the code does something which is not counted.
-"""
+"""What a round of SecAgg or SecAgg+ takes, in seconds: counts of work times seconds of each."""
 
 from __future__ import annotations
 
@@ -13,6 +8,10 @@ from dataclasses import dataclass
 from secagg.errors import ParameterError
 from secagg.layout import Layout
 from secagg.protocol import Params
+
+# The counts are those of specs/10-secagg.md §10; the seconds are Rates, measured on the machine in
+# question with the very functions that do the work. Nothing here is fitted to a round: a prediction
+# that is far from its measurement means that the code does something which is not counted.
 
 LIMBS = 5
 """Field elements of a shared secret (specs/10-secagg.md §6)."""

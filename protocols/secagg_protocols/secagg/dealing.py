@@ -1,9 +1,4 @@
-"""What a client computes between two messages: joining, dealing, opening, masking, answering.
-
-Each transition is a plain function from (state, message) to (next state, reply), all of them
-frozen values; the machine in client.py decides when it may run. Rules C3-C9 of
-specs/10-secagg.md §8.
-"""
+"""What a client computes between two messages: joining, dealing, opening, masking, answering."""
 
 from __future__ import annotations
 
@@ -38,6 +33,10 @@ from secagg_protocols.secagg.standing import (
     agreed,
 )
 from secagg_protocols.secagg.survivors import View, check_survivors, reveal_shares
+
+# Each transition is a plain function from (state, message) to (next state, reply), all of them
+# frozen values; the machine in client.py decides when it may run. Rules C3-C9 of specs/10-secagg.md
+# §8.
 
 
 def begin(randomness: Randomness) -> WantKeys:

@@ -1,7 +1,4 @@
-"""The server's work after the last answer, cut into pure jobs (specs/10-secagg.md §9).
-
-A job holds only keys that the protocol has opened to the server.
-"""
+"""The server's work after the last answer, cut into pure jobs (specs/10-secagg.md §9)."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from secagg.mask import MaskJob
 from secagg.types import Seed, SessionId
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.keys import Endpoint
+
+# A job holds only keys that the protocol has opened to the server.
 
 KEY_SIZE = 32
 PEERS_PER_JOB = 512

@@ -1,8 +1,4 @@
-"""The key schedule: no raw secret ever keys AES (specs/10-secagg.md §4).
-
-Every derived key names its session, its parties and its purpose. `segments` is the number of
-ring widths; each segment has a mask key of its own.
-"""
+"""The key schedule: no raw secret ever keys AES (specs/10-secagg.md §4)."""
 
 from __future__ import annotations
 
@@ -12,6 +8,9 @@ from secagg.crypto import labels
 from secagg.crypto.agree import shared_secret
 from secagg.crypto.seal import seal, unseal
 from secagg.types import Seed, SessionId
+
+# Every derived key names its session, its parties and its purpose. `segments` is the number of ring
+# widths; each segment has a mask key of its own.
 
 
 @dataclass(frozen=True, slots=True)

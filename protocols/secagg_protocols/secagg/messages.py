@@ -1,9 +1,4 @@
-"""The eight messages, byte by byte (specs/10-secagg.md §7).
-
-A frozen dataclass each, with `encode(binding)` and a strict `read(reader, ...)` that takes what
-the receiver already knows, since the bytes do not describe themselves. The driver of both is the
-machine: it has read the header and dispatches by tag.
-"""
+"""The eight messages, byte by byte (specs/10-secagg.md §7)."""
 
 from __future__ import annotations
 
@@ -21,6 +16,10 @@ from secagg.types import AbortReason
 from secagg.wire.codec import Reader
 from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE, write_header
 from secagg.wire.vector import PackedVector, read_vector, write_vector
+
+# A frozen dataclass each, with `encode(binding)` and a strict `read(reader, ...)` that takes what
+# the receiver already knows, since the bytes do not describe themselves. The driver of both is the
+# machine: it has read the header and dispatches by tag.
 
 SHARE_SIZE = 40
 _PAIR = struct.Struct(f">II{SHARE_SIZE}s{SHARE_SIZE}s")

@@ -1,9 +1,4 @@
-"""Parameters of SecAgg and SecAgg+: what they are, how they are found, which rules they obey.
-
-The graph is a parameter: degree = clients - 1 is SecAgg (Bonawitz et al., CCS 2017), a smaller even
-degree is SecAgg+ (Bell et al., CCS 2020). Names as in specs/10-secagg.md §10: n clients, of which
-A are corrupt and D drop; k neighbours; threshold t; security 2^-sigma, correctness 2^-eta.
-"""
+"""Parameters of SecAgg and SecAgg+: what they are, how they are found, which rules they obey."""
 
 from __future__ import annotations
 
@@ -21,6 +16,10 @@ from secagg.threat import Threat
 from secagg.types import MAX_CLIENTS, MIN_COHORT, Buffer, smallest_sum
 from secagg.wire.codec import Reader, Writer
 from secagg_protocols.secagg.tails import ETA, MAX_EXPONENT, SIGMA, Tails
+
+# The graph is a parameter: degree = clients - 1 is SecAgg (Bonawitz et al., CCS 2017), a smaller
+# even degree is SecAgg+ (Bell et al., CCS 2020). Names as in specs/10-secagg.md §10: n clients, of
+# which A are corrupt and D drop; k neighbours; threshold t; security 2^-sigma, correctness 2^-eta.
 
 MAX_LOSS = Fraction(9, 10)
 """The finder's domain: beyond it the tails say nothing that the published table confirms."""

@@ -1,8 +1,4 @@
-"""From answers to secrets, around the wrong ones among them (specs/10-secagg.md §9, S7).
-
-A rebuilt seed must match its commitment and a rebuilt scalar the advertised key, so a wrong share
-can cost work and at worst the round, and never changes the sum.
-"""
+"""From answers to secrets, around the wrong ones among them (specs/10-secagg.md §9, S7)."""
 
 from __future__ import annotations
 
@@ -19,6 +15,9 @@ from secagg.errors import LocalProtocolError
 from secagg.sansio import Job
 from secagg.types import Seed, SessionId
 from secagg_protocols.secagg import binding, keys
+
+# A rebuilt seed must match its commitment and a rebuilt scalar the advertised key, so a wrong share
+# can cost work and at worst the round, and never changes the sum.
 
 SUBSETS = 256
 """Sets of t holders that are tried at random, when nothing else has worked."""

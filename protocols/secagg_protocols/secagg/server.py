@@ -1,35 +1,4 @@
-"""The server machine of SecAgg and SecAgg+ (specs/10-secagg.md §9).
-
-Theory of operation. A session is a chain of stages (stages/): each takes one kind of message from
-every client that is there, and closing it fixes one set, U1, U2, U3, U5, of which the next stage is
-made. A stage does not know who is alive, what is a repeat, or what becomes of whoever errs; the
-machine here knows nothing else. So a stage reads like a paragraph of the specification, and what
-holds in all of them is written once.
-
-Three things decide what becomes of a message, in this order. Whether its sender is heard at all:
-whoever was dropped, or missed a stage, is a stranger (S1). Whether it has said this before: of each
-client and kind a fingerprint is kept, and the same bytes are nothing new, others are equivocation
-(S2). Only then the table in states.py, and the stage. A stage takes a message whole or raises, and
-the error is a fault of its sender: nothing that a client sends raises out of here, and nothing of
-it is left behind. What was added to the sum is never subtracted, so a client that is dropped later
-is still a contributor, and its masks are removed like the others'.
-
-Time belongs to the driver. It closes a stage when nobody is waited for or when it will wait no
-longer; whoever is late is dropped first. Closing may end the session where too few are left, and it
-never reveals a set that is not final. The last stage has no messages: its work is cut into jobs,
-and jobs() and finish() stand in for receive().
-
-What opens a stage is said to all who are alive, and can be said again to one of them, because it
-follows from what the stage holds: to a client on a new link, and by a server that goes on from
-rows. All of it is marked `commit`: a set is stored before anybody hears of it, so that a server
-that comes back has fixed the same one, and a second one is never revealed (S8). It makes no claims,
-as clients do: whoever is shown two sets refuses the second.
-
-The rows (§12) follow the messages: one that is taken changes the row of its sender's repeats and
-one or two of its stage, however many clients there are; a close writes what it has fixed and
-deletes what only led to it. Nothing is encoded until the driver asks. There is no row from which an
-ended session could be looked into: its sum is left, or the reason why there is none (S10).
-"""
+"""The server machine of SecAgg and SecAgg+ (specs/10-secagg.md §9)."""
 
 from __future__ import annotations
 
@@ -68,6 +37,38 @@ from secagg_protocols.secagg.repeats import SEEN, Repeats
 from secagg_protocols.secagg.stages import COURSE, Course, Recover, Stage, Total
 from secagg_protocols.secagg.states import Input, ServerState
 from secagg_protocols.secagg.terms import Terms
+
+# Theory of operation.
+#
+# A session is a chain of stages (stages/): each takes one kind of message from every client that is
+# there, and closing it fixes one set, U1, U2, U3, U5, of which the next stage is made. A stage does
+# not know who is alive, what is a repeat, or what becomes of whoever errs; the machine here knows
+# nothing else. So a stage reads like a paragraph of the specification, and what holds in all of
+# them is written once.
+#
+# Three things decide what becomes of a message, in this order. Whether its sender is heard at all:
+# whoever was dropped, or missed a stage, is a stranger (S1). Whether it has said this before: of
+# each client and kind a fingerprint is kept, and the same bytes are nothing new, others are
+# equivocation (S2). Only then the table in states.py, and the stage. A stage takes a message whole
+# or raises, and the error is a fault of its sender: nothing that a client sends raises out of here,
+# and nothing of it is left behind. What was added to the sum is never subtracted, so a client that
+# is dropped later is still a contributor, and its masks are removed like the others'.
+#
+# Time belongs to the driver. It closes a stage when nobody is waited for or when it will wait no
+# longer; whoever is late is dropped first. Closing may end the session where too few are left, and
+# it never reveals a set that is not final. The last stage has no messages: its work is cut into
+# jobs, and jobs() and finish() stand in for receive().
+#
+# What opens a stage is said to all who are alive, and can be said again to one of them, because it
+# follows from what the stage holds: to a client on a new link, and by a server that goes on from
+# rows. All of it is marked `commit`: a set is stored before anybody hears of it, so that a server
+# that comes back has fixed the same one, and a second one is never revealed (S8). It makes no
+# claims, as clients do: whoever is shown two sets refuses the second.
+#
+# The rows (§12) follow the messages: one that is taken changes the row of its sender's repeats and
+# one or two of its stage, however many clients there are; a close writes what it has fixed and
+# deletes what only led to it. Nothing is encoded until the driver asks. There is no row from which
+# an ended session could be looked into: its sum is left, or the reason why there is none (S10).
 
 _STATE, _GONE = b"state", b"gone/"
 _OVER = (ServerState.FINISHED, ServerState.ABORTED)

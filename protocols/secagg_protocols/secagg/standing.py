@@ -1,12 +1,4 @@
-"""The states of a client as values: each holds exactly what is known in it, and is its own row.
-
-A value is frozen, so nothing of an earlier state is left behind in a later one by oversight: what a
-transition does not carry over is forgotten, in memory and in the store alike. Which transitions
-there are is in states.py, what they compute in dealing.py, when each is made in client.py.
-
-A row has no lengths but those of §7: what it is read with is the plan, and counts that precede what
-they count (specs/10-secagg.md §12).
-"""
+"""The states of a client as values: each holds exactly what is known in it, and is its own row."""
 
 from __future__ import annotations
 
@@ -26,6 +18,13 @@ from secagg_protocols.secagg.messages import SHARE_SIZE, AdvertiseKeys, SharePai
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.states import ClientState
 from secagg_protocols.secagg.survivors import View
+
+# A value is frozen, so nothing of an earlier state is left behind in a later one by oversight: what
+# a transition does not carry over is forgotten, in memory and in the store alike. Which transitions
+# there are is in states.py, what they compute in dealing.py, when each is made in client.py.
+#
+# A row has no lengths but those of §7: what it is read with is the plan, and counts that precede
+# what they count (specs/10-secagg.md §12).
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,4 @@
-"""The transition tables, as data. A missing entry is the error.
-
-Client. It answers the first key list, share list and unmask request, in this order, and nothing
-twice: the same bytes again get the same reply from a memo that stands before the table, and other
-bytes are a fault, because the state has moved on. Its input is a field, not a state; WANT_INPUT is
-left at once where the input is there already. Every state after IDLE can end by an abort from the
-server, any by its own refusal, and those before ANSWERED by a lost link; an ended session says
-nothing more. An abort after ANSWERED is the server's news that the round failed: the input is spent
-all the same.
-
-    IDLE --start--> WANT_KEYS --key-list--> WANT_SHARES --share-list--> WANT_INPUT
-         --input--> WANT_SURVIVORS --unmask-request--> ANSWERED
-
-Server. A phase takes one kind of message from each client it waits for; closing it fixes a set
-(U1, U2, U3, U5) that never changes again, and sends what reveals it. RECOVER has no messages: it
-waits for jobs. From every state but the last two the session can end by an abort.
-
-    IDLE --start--> ADVERTISE_KEYS --close--> SHARE_KEYS --close--> MASKED_INPUT --close--> UNMASK
-         --close--> RECOVER --jobs done--> FINISHED
-"""
+"""The transition tables, as data. A missing entry is the error."""
 
 from __future__ import annotations
 
@@ -25,6 +6,26 @@ import enum
 
 from secagg.protocol import Phase
 from secagg_protocols.secagg.messages import Tag
+
+# Theory of operation.
+#
+# Client. It answers the first key list, share list and unmask request, in this order, and nothing
+# twice: the same bytes again get the same reply from a memo that stands before the table, and other
+# bytes are a fault, because the state has moved on. Its input is a field, not a state; WANT_INPUT
+# is left at once where the input is there already. Every state after IDLE can end by an abort from
+# the server, any by its own refusal, and those before ANSWERED by a lost link; an ended session
+# says nothing more. An abort after ANSWERED is the server's news that the round failed: the input
+# is spent all the same.
+#
+#     IDLE --start--> WANT_KEYS --key-list--> WANT_SHARES --share-list--> WANT_INPUT
+#          --input--> WANT_SURVIVORS --unmask-request--> ANSWERED
+#
+# Server. A phase takes one kind of message from each client it waits for; closing it fixes a set
+# (U1, U2, U3, U5) that never changes again, and sends what reveals it. RECOVER has no messages: it
+# waits for jobs. From every state but the last two the session can end by an abort.
+#
+#     IDLE --start--> ADVERTISE_KEYS --close--> SHARE_KEYS --close--> MASKED_INPUT --close--> UNMASK
+#          --close--> RECOVER --jobs done--> FINISHED
 
 PHASES = (
     Phase("advertise-keys", Tag.ADVERTISE_KEYS),

@@ -1,8 +1,4 @@
-"""The one door to revealing shares (specs/10-secagg.md §8, rules C8 and C9).
-
-Only `check_survivors` makes a SurvivorSet, and only a SurvivorSet opens `reveal_shares`: skipping
-the check does not type-check, and fails at run time too.
-"""
+"""The one door to revealing shares (specs/10-secagg.md §8, rules C8 and C9)."""
 
 from __future__ import annotations
 
@@ -13,6 +9,9 @@ from typing import Final
 from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.wire.codec import Reader
 from secagg_protocols.secagg.messages import SharePair
+
+# Only `check_survivors` makes a SurvivorSet, and only a SurvivorSet opens `reveal_shares`: skipping
+# the check does not type-check, and fails at run time too.
 
 _CHECKED: Final = object()
 

@@ -1,12 +1,4 @@
-"""The three probabilities that decide about a k-regular graph (specs/10-secagg.md §10).
-
-A client's k neighbours are a uniform sample without replacement, so the numbers of corrupt and of
-surviving ones are hypergeometric. Bell et al., CCS 2020, section 3.
-
-A bound holds or does not: every verdict is that of exact rationals, so that two implementations
-accept the same plans. Most are far from their bound and are judged in floating point, whose error
-is known; the rest are counted in integers.
-"""
+"""The three probabilities that decide about a k-regular graph (specs/10-secagg.md §10)."""
 
 from __future__ import annotations
 
@@ -20,6 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.threat import Threat
+
+# A client's k neighbours are a uniform sample without replacement, so the numbers of corrupt and of
+# surviving ones are hypergeometric. Bell et al., CCS 2020, section 3.
+#
+# A bound holds or does not: every verdict is that of exact rationals, so that two implementations
+# accept the same plans. Most are far from their bound and are judged in floating point, whose error
+# is known; the rest are counted in integers.
 
 SIGMA, ETA = 40.0, 20.0
 """Security 2^-sigma, correctness 2^-eta: the chance that a round's graph breaks either."""

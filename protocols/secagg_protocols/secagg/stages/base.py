@@ -1,9 +1,4 @@
-"""What every stage of a server can do, and the kinds of its rows (specs/10-secagg.md §12).
-
-A stage takes one kind of message from each client, and closing it fixes one set for ever: the next
-stage is made of that, and holds no more. The machine in server.py knows who is alive, what is a
-repeat and what is a fault; a stage knows none of these.
-"""
+"""What every stage of a server can do, and the kinds of its rows (specs/10-secagg.md §12)."""
 
 from __future__ import annotations
 
@@ -19,6 +14,10 @@ from secagg_protocols.secagg.complaints import Complaints
 from secagg_protocols.secagg.messages import AdvertiseKeys
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
+
+# A stage takes one kind of message from each client, and closing it fixes one set for ever: the
+# next stage is made of that, and holds no more. The machine in server.py knows who is alive, what
+# is a repeat and what is a fault; a stage knows none of these.
 
 KEYS, DEALT, FAILED, SHARES = b"keys/", b"dealt/", b"failed/", b"shares/"
 """One row of each client: keys by party id, the others by index."""

@@ -1,11 +1,4 @@
-"""Whose masked vector is in the sum: closing it fixes U3.
-
-The sum is one row, as long as the vector, and is written anew for what has come since the driver
-last asked: per message when it asks after each, less when it asks after several. The alternative, a
-row of each masked vector, writes as many bytes per message and keeps n vectors instead of one; and
-a vector that was added is dropped at once (rule S3), so there would be nothing left to write it
-from. What makes the row safe is that it is stored together with the rows of those who are in it.
-"""
+"""Whose masked vector is in the sum: closing it fixes U3."""
 
 from __future__ import annotations
 
@@ -33,6 +26,13 @@ from secagg_protocols.secagg.stages.masked import Masked
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 from secagg_protocols.secagg.unmasking import Survival, check_recoverable
+
+# The sum is one row, as long as the vector, and is written anew for what has come since the driver
+# last asked: per message when it asks after each, less when it asks after several. The alternative,
+# a row of each masked vector, writes as many bytes per message and keeps n vectors instead of one;
+# and a vector that was added is dropped at once (rule S3), so there would be nothing left to write
+# it from. What makes the row safe is that it is stored together with the rows of those who are in
+# it.
 
 
 class Mask(Joined):
