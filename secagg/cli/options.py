@@ -45,7 +45,11 @@ Json: TypeAlias = Annotated[
 ]
 Clients: TypeAlias = Annotated[int, typer.Option(help="The most clients that take part.")]
 SomeClients: TypeAlias = Annotated[
-    int | None, typer.Option(help="The most clients that take part.")
+    int | None,
+    typer.Option(
+        help="The most clients that take part. Each link is an open file; a limit of the process "
+        "(ulimit -n) that is too low is refused first."
+    ),
 ]
 _LENGTH = "Elements of a client's vector: of an array with more dimensions all, row by row."
 Length: TypeAlias = Annotated[int, typer.Option(help=_LENGTH)]

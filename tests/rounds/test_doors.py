@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -279,3 +281,26 @@ def test_the_descriptors_that_so_many_links_need_are_the_fewest(links: int) -> N
 def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
         Limits(**wrong)
+
+
+def test_the_specification_has_these_numbers() -> None:
+    """specs/01-wire.md §8, in the order of its rows."""
+    text = (Path(__file__).parents[2] / "specs" / "01-wire.md").read_text()
+    rows = [line.split("|")[2] for line in text[text.index("## §8") :].splitlines() if "|" in line]
+    numbers = [[int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", row)] for row in rows[2:]]
+    usual = Limits()
+    assert numbers == [
+        [usual.passing],
+        [usual.opening],
+        [usual.leaving],
+        [usual.links, SPARE],
+        [usual.links_each],
+        [],
+        [PIECES, PIECE],
+        [usual.unfinished, SMALL],
+        [CREDIT, SLOWEST, LONGEST],
+        [usual.frames],
+        [usual.outbox, usual.backlog],
+        [usual.silence],
+    ]
+    assert usual.links_address >= usual.links and usual.bytes_between == 4 * usual.frame
