@@ -101,6 +101,95 @@ def test_the_shell_decides_nothing_and_stays_short() -> None:
     assert (MODULES["secagg.drive.shell"].body[-1].end_lineno or 0) <= 150
 
 
+def test_the_family_is_asked_by_match_alone() -> None:
+    """Whoever counts servers, or looks whether there is a collector, asks it in a way of its own,
+    and is forgotten when there is a third family. Protocols know their own parameters."""
+    own = {"secagg.threat", "secagg_protocols.plainsum", "secagg_protocols.secagg.params"}
+    own |= {"secagg_protocols.additive.params", "secagg_protocols.additive.guarantee"}
+    asked = {
+        f"{name}:{node.lineno}"
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if _asks_for_the_family(node) and not (name in own and isinstance(node, ast.Compare))
+    }
+    assert asked == set()
+    for question in ("threat.servers > 1", "info.server is None", "2 == len(task.servers)"):
+        assert _asks_for_the_family(ast.parse(question, mode="eval").body), question
+    assert _asks_for_the_family(ast.parse("isinstance(x, OneServer | None)", mode="eval").body)
+
+
+def _asks_for_the_family(node: ast.AST) -> bool:
+    if isinstance(node, ast.Compare):
+        sides = node.left, *node.comparators
+        words = {name for side in sides for name in _named(side)}
+        constant = any(isinstance(side, ast.Constant) for side in sides)
+        return constant and not words.isdisjoint({"servers", *_MACHINES})
+    called = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance"
+    return called and any(
+        isinstance(part, ast.Name) and part.id in ("OneServer", "SeveralServers")
+        for part in ast.walk(node)
+    )
+
+
+_MACHINES = {"server", "member", "collector"}
+"""What a family has one way or the other, as attributes."""
+
+
+def _named(side: ast.expr) -> Iterator[str]:
+    """What is counted or looked for: x.servers, servers, len(x.servers)."""
+    if isinstance(side, ast.Call) and getattr(side.func, "id", "") == "len":
+        yield from (name for arg in side.args for name in _named(arg))
+    elif isinstance(side, ast.Attribute):
+        yield side.attr
+    elif isinstance(side, ast.Name) and side.id == "servers":
+        yield side.id
+
+
+WIDE = {
+    "secagg.drive.batches.Batches",
+    "secagg.drive.member.MemberService",
+    "secagg.drive.turns.Turns",
+    "secagg_protocols.ring.machine.RingParty",
+    "secagg.testing.members.FrailServers",
+    "secagg.testing.restarts.Frail",
+}
+"""The first three are being replaced by rounds, and the ring by stages. The last two are a whole
+Network of machines each, and what dies in it."""
+
+
+def test_no_class_stores_more_than_fourteen_fields() -> None:
+    """With what it inherits. Plain data is excepted, which is read and not kept in step."""
+    found = {f"{name}.{c.name}" for name, c in _classes() if len(_fields(c)) > 14}
+    assert found <= WIDE, found - WIDE
+    assert len(_fields(CLASSES["ServerRounds"])) > 5, "the walk finds what it should judge"
+
+
+def _classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            decorators = getattr(node, "decorator_list", ())
+            data = any("dataclass" in ast.unparse(one) for one in decorators)
+            if isinstance(node, ast.ClassDef) and not data:
+                yield name, node
+
+
+CLASSES = {node.name: node for _, node in _classes()}
+
+
+def _fields(made: ast.ClassDef) -> set[str]:
+    bases = (ast.unparse(base).split("[")[0].split(".")[-1] for base in made.bases)
+    ours = (CLASSES[base] for base in bases if base in CLASSES and base != made.name)
+    inherited = {field for base in ours for field in _fields(base)}
+    return inherited | {
+        node.attr
+        for node in ast.walk(made)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
 def test_no_two_test_modules_share_a_name() -> None:
     """pytest imports those of folders that are no packages by their name alone: the second of two
     is an error, in a run of all of them only."""

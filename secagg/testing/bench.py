@@ -113,6 +113,11 @@ class Bench:
     def phases(self) -> list[str]:
         return [phase.name for phase in self.info.phases(self.params, self.session.suite)]
 
+    @property
+    def resumes(self) -> bool:
+        """Whether machines of this suite go on from rows."""
+        return self.info.resumes(self.session.suite)
+
     def spare(self, phase: str) -> int:
         """How many clients may vanish in a phase without ending the round."""
         if phase == self.phases[0]:

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import zip_longest
 
 from secagg.errors import Aborted, InputError, LocalProtocolError, SecAggError
-from secagg.protocol import ProtocolInfo
+from secagg.protocol import OneServer, ProtocolInfo, SeveralServers
 from secagg.sansio import Outgoing
 from secagg.suite import SUITE_1, Suite
 from secagg.testing import members, restarts
@@ -53,12 +53,20 @@ def check_protocol(
     hundred, of a few clients each.
     """
     bench = Bench.of(info, (threat,) if threat else THREATS, suite)
-    for rule in (*_RULES, *restarts.RULES, *members.RULES):
+    for rule in (*_RULES, *_rules_of(info)):
         try:
             rule(bench)
         except (ConformanceError, SecAggError) as error:
             name = rule.__name__.removeprefix("_").replace("_", "-")
             raise ConformanceError(f"{name}: {info.name}: {error}") from error
+
+
+def _rules_of(info: ProtocolInfo) -> tuple[Callable[[Bench], None], ...]:
+    match info.family:
+        case OneServer():
+            return restarts.RULES
+        case SeveralServers():
+            return members.RULES
 
 
 def _parameters_survive_encoding(bench: Bench) -> None:

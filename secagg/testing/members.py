@@ -19,7 +19,6 @@ import numpy as np
 from secagg.committee import Keys
 from secagg.errors import Aborted, LocalProtocolError, StorageError
 from secagg.mask import add_streams
-from secagg.protocol import SeveralServers
 from secagg.sansio import Outgoing, RingTotal
 from secagg.testing.bench import SEED, Bench, demand, demand_raises
 from secagg.testing.network import Act, Network, Schedule, counter_randomness, server_keys
@@ -152,7 +151,7 @@ def _keys(bench: Bench) -> Keys:
 
 def restarts_of_several_change_nothing(bench: Bench) -> None:
     """Clients, members and a collector, each alone and all together, with drops and without."""
-    if not _resumes(bench):
+    if not bench.resumes:
         return
     members = frozenset(machines_of(bench))
     cast = {
@@ -199,15 +198,13 @@ def reports_have_one_wording(bench: Bench) -> None:
 
 def rows_of_several_are_their_own(bench: Bench) -> None:
     """Rows come first, and whole; where nothing resumes, there are none."""
-    if not isinstance(bench.info.family, SeveralServers):
-        return
     network = FrailServers(bench)
     network.start()
     network.repeat(PartyId(0))
     parties = [party for party in network.servers if party != COLLECTOR]
     for party in (*parties, PartyId(0)):
         rows = dict(network.stores[party].rows)
-        if not _resumes(bench):
+        if not bench.resumes:
             demand(not rows, f"party {party} writes rows, and does not resume")
             _takes_none(bench, party)
             continue
@@ -237,11 +234,6 @@ def _fresh(bench: Bench, party: PartyId, seed: bytes = b"another process") -> An
     if party in bench.parties:
         return new_client(bench, party, counter_randomness(seed))
     return machines_of(bench)[party]
-
-
-def _resumes(bench: Bench) -> bool:
-    several = isinstance(bench.info.family, SeveralServers)
-    return several and bench.info.resumes(bench.session.suite)
 
 
 def _schedules(bench: Bench) -> Iterator[Schedule]:

@@ -182,7 +182,7 @@ def new_client(
 
 def restarts_change_nothing(bench: Bench) -> None:
     """Put down after every call, alone and all together, with drops in each phase and without."""
-    if not _resumes(bench):
+    if not bench.resumes:
         return
     for number, schedule in enumerate(_schedules(bench)):
         reference = _outcome(bench, Frail(bench, schedule))
@@ -200,7 +200,7 @@ def restarts_change_nothing(bench: Bench) -> None:
 def answers_have_one_wording(bench: Bench) -> None:
     """The rows of a client, restored twice: two answers to one question, or to two, are the same
     bytes or are marked `commit`, so that one of them never leaves."""
-    if not _resumes(bench):
+    if not bench.resumes:
         return
     told = _heard_by(bench, Schedule())
     others = [moment for schedule in _schedules(bench) for moment in _heard_by(bench, schedule)]
@@ -221,7 +221,7 @@ def answers_have_one_wording(bench: Bench) -> None:
 def answers_outlive_their_process(bench: Bench) -> None:
     """A client that dies when its rows are stored, and nothing of its answer has left, says it once
     it is taken up: rows without it would make a dropout of it."""
-    if not _resumes(bench):
+    if not bench.resumes:
         return
     for moment in _heard_by(bench, Schedule()):
         store = Store(dict(moment.rows))
@@ -235,13 +235,11 @@ def answers_outlive_their_process(bench: Bench) -> None:
 
 def rows_are_their_own(bench: Bench) -> None:
     """Rows come first, whole, and from the same session; where nothing resumes, there are none."""
-    if not isinstance(bench.info.family, OneServer):
-        return
     network = Frail(bench)
     network.start()
     for party in (SERVER, PartyId(0)):
         rows = dict(network.stores[party].rows)
-        if not _resumes(bench):
+        if not bench.resumes:
             demand(not rows, f"party {party} writes rows, and does not resume")
             taking_up = partial(_fresh(bench, party).restore, [(b"x", b"")])
             demand_raises(LocalProtocolError, taking_up, "any row")
@@ -267,11 +265,6 @@ def _fresh(bench: Bench, party: PartyId) -> Machine:
     if party == SERVER:
         return new_server(bench)
     return new_client(bench, party, counter_randomness(b"another process"))
-
-
-def _resumes(bench: Bench) -> bool:
-    one = isinstance(bench.info.family, OneServer)
-    return one and bench.info.resumes(bench.session.suite)
 
 
 def _schedules(bench: Bench) -> Iterator[Schedule]:
