@@ -1,7 +1,7 @@
 """Every limit once broken: a test must see it.
 
     python -m tests.mutants             # all, in a temporary copy of the tree
-    python -m tests.mutants router      # those in whose name that word occurs
+    python -m tests.mutants opening     # those in whose name that word occurs
 
 A limit that no test misses is a comment. What is listed here is the limit, as it stands in the
 code, and what would be there if it were forgotten; the tests are those that should fail then.
@@ -398,63 +398,137 @@ DEADLINES = _of(
     ("clock: deadlines", "if limit >= MAX_DEADLINE:", "if False:"),
     ("clock: deadlines, the largest", "if limit >= MAX_DEADLINE:", "if limit > MAX_DEADLINE:"),
 )
-MEMBER = _of(
-    "secagg/drive/member.py",
-    "tests/drive/test_member.py",
-    (
-        "member: links in all",
-        "len(self._peers) + self._greeting >= self._max_links + RESERVE",
-        "False",
+MEMBER = (
+    *_of(
+        "secagg/rounds/clients.py",
+        "tests/rounds",
+        ("member: links of clients", "len(self._clients) >= self.limits.links", "False"),
+        (
+            "member: links of clients, one more",
+            "len(self._clients) >= self.limits.links",
+            "len(self._clients) > self.limits.links",
+        ),
+        ("member: frames for one report", "client.quota.received(size) is not None", "False"),
+        ("member: frames for a slow peer", "client.quota.posted(frame.size) is None", "True"),
+        (
+            "member: who leaves is not heard",
+            "client is None or client.leaving:\n            return False",
+            "client is None:\n            return False",
+        ),
     ),
-    ("member: links before a hello", "len(self._peers) + self._greeting >=", "len(self._peers) >="),
-    ("member: links kept for servers", "self._max_links + RESERVE", "self._max_links"),
-    ("member: links of clients", "if len(self._peers) >= self._max_links:", "if False:"),
-    ("member: frames for one report", "number > MAX_FRAMES", "False"),
-    ("member: frames for a slow peer", "else MAX_OUTBOX", "else None"),
-    ("member: room for what waits", "max(2, MAX_WAITING // self.max_size)", "1 << 30"),
-    (
-        "member: size of a frame of a client",
-        "decode_frame(await peer.channel.receive(), limit=self.max_size)",
-        "decode_frame(await peer.channel.receive(), limit=1 << 60)",
+    *_of(
+        "secagg/rounds/member.py",
+        "tests/rounds",
+        (
+            "member: frames of a client, the number",
+            "MAX_FRAMES, MAX_OUTBOX = 64, 64",
+            "MAX_FRAMES, MAX_OUTBOX = 10**9, 64",
+        ),
+        (
+            "member: frames for a client, the number",
+            "MAX_FRAMES, MAX_OUTBOX = 64, 64",
+            "MAX_FRAMES, MAX_OUTBOX = 64, 10**9",
+        ),
+        ("member: reports that wait", "max(2, MAX_WAITING // frame)", "1 << 30"),
+        ("member: size of a frame", "limit=self._clients.limits.frame", "limit=1 << 60"),
+        ("member: messages of a transaction", 'self._read[client, "frames"] >= MAX_GROUP', "False"),
+        ("member: bytes of a transaction", 'self._read[client, "bytes"] >= MAX_WAITING', "False"),
+        (
+            "member: clients wait while a leader decides",
+            "self._decides or self._links.behind",
+            "self._links.behind",
+        ),
+        (
+            "member: clients wait for a server",
+            "self._decides or self._links.behind",
+            "self._decides",
+        ),
+        (
+            "member: patience with a server",
+            "if now >= self._links.given_up(party, self._batches.entered):",
+            "if False:",
+        ),
     ),
-    (
-        "member: size of a frame of a helper",
-        "decode_frame(news.data, limit=self.max_size)",
-        "decode_frame(news.data, limit=1 << 60)",
+    *_of(
+        "secagg/drive/member.py",
+        "tests/drive/test_member.py",
+        ("member: links in all", "most=terms.links + RESERVE", "most=None"),
+        ("member: links kept for servers", "most=terms.links + RESERVE", "most=terms.links"),
     ),
 )
-TURNS = _of(
-    "secagg/drive/turns.py",
-    "tests/drive/test_member.py",
-    (
-        "turns: messages of a transaction",
-        "for number in range(MAX_GROUP):",
-        "for number in itertools.count():",
+PARTS = (
+    *_of(
+        "secagg/rounds/links.py",
+        "tests/rounds",
+        ("links: bytes that wait for a server", "one.unread > MAX_BACKLOG", "False"),
+        (
+            "links: patience begins with a word",
+            "max(entered, one.heard if one is not None else 0.0)",
+            "entered",
+        ),
     ),
-    ("turns: bytes that wait for a server", "default=0) > MAX_BACKLOG", "default=0) > 1 << 60"),
-    ("turns: reports held for the next batch", "len(self._held) < self._room", "True"),
-    (
-        "turns: clients wait while a leader decides",
-        "return not (self._leads and self._collects() and time.monotonic() >= self._late)",
-        "return True",
+    *_of(
+        "secagg/rounds/places.py",
+        "tests/rounds",
+        (
+            "places: reports held for the next batch",
+            "if len(self.held) >= self._room:",
+            "if False:",
+        ),
+        (
+            "places: reports held, one more",
+            "len(self.held) >= self._room",
+            "len(self.held) > self._room",
+        ),
     ),
-    (
-        "turns: a collector that reads late",
-        "isinstance(frame, Message) and not peer.channel.queued:",
-        "isinstance(frame, Message):",
+    *_of(
+        "secagg/rounds/collectors.py",
+        "tests/rounds",
+        ("collectors: one that reads late", "if self._unread.get(peer):", "if False:"),
     ),
-    ("turns: patience with a server", "if time.monotonic() >= self._given_up(party):", "if False:"),
-    (
-        "turns: patience with what has come",
-        "(settled and not owing) or now >= self._closing + self._patience",
-        "settled and not owing",
+    *_of(
+        "secagg/rounds/upload.py",
+        "tests/rounds",
+        (
+            "upload: patience with what has come",
+            "(settled and not owing) or now >= self._since + self._patience",
+            "settled and not owing",
+        ),
+        (
+            "upload: the deadline",
+            "if not late and (clients or not machine.quorum):",
+            "if clients or not machine.quorum:",
+        ),
     ),
-    ("turns: the deadline", "now < self._late and any(", "any("),
+    *_of(
+        "secagg/rounds/lingering.py",
+        "tests/rounds",
+        ("lingering: its seconds", "if now >= self._since + self._terms.linger:", "if False:"),
+        (
+            "lingering: patience with helpers",
+            "told or now >= self._since + self._terms.patience",
+            "told",
+        ),
+    ),
+    *_of(
+        "secagg/rounds/report.py",
+        "tests/rounds",
+        ("report: its seconds", "(now >= self._until and not self._client.done)", "False"),
+        ("report: size of a frame", "limit=self._limit)", "limit=1 << 60)"),
+    ),
+    *_of(
+        "secagg/rounds/collect.py",
+        "tests/rounds",
+        ("collect: its seconds", "        elif now >= self._until:\n", "        elif False:\n"),
+        ("collect: the longest pause", "min(2 * self._pause, LAST_POLL)", "2 * self._pause"),
+        ("collect: seconds of goodbye", "if self._untold and now >= self._until:", "if False:"),
+        ("collect: size of a frame", "limit=self._limit)", "limit=1 << 60)"),
+    ),
 )
 BATCHES = _of(
-    "secagg/drive/batches.py",
-    "tests/drive/test_member.py",
-    ("batches: messages of later batches", "len(self._stash) < MAX_STASH", "True"),
+    "secagg/rounds/batches.py",
+    "tests/rounds",
+    ("batches: messages of later batches", "len(self.waiting) < MAX_STASH", "True"),
     ("batches: bytes of these", "size <= MAX_STASH_BYTES", "True"),
     (
         "batches: what is over writes no more",
@@ -537,20 +611,23 @@ WIRE = (
 )
 TRANSPORT = (
     *_of(
-        "secagg/transport/router.py",
-        "tests/transport/test_router.py",
-        ("router: messages unread", "asyncio.Semaphore(CAPACITY)", "asyncio.Semaphore(1 << 30)"),
-        ("router: frames for a slow peer", "asyncio.Queue(most or 0)", "asyncio.Queue(0)"),
+        "secagg/transport/opening.py",
+        "tests/transport/test_opening.py",
         (
-            "router: the longest pause",
+            "opening: the longest pause",
             "min(self.most, self.first * 2.0 ** min(failures - 1, 64))",
             "self.first * 2.0 ** min(failures - 1, 64)",
         ),
-        ("router: failures counted", "min(failures - 1, 64)", "(failures - 1)"),
+        ("opening: failures counted", "min(failures - 1, 64)", "(failures - 1)"),
+    ),
+    *_of(
+        "secagg/drive/outbound.py",
+        "tests/drive/test_outbound.py",
+        ("outbound: who drops every link", "< backoff.most else 1", "< 0 else 1"),
         (
-            "router: seconds of goodbye",
-            "asyncio.wait({self._writer}, timeout=timeout)",
-            "asyncio.wait({self._writer})",
+            "outbound: seconds of goodbye",
+            "await asyncio.wait(tasks, timeout=timeout)",
+            "await asyncio.wait(tasks)",
         ),
     ),
     *_of(
@@ -763,7 +840,7 @@ FILES = (
 
 MUTANTS = (
     *QUOTA, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
-    *MEMBER, *TURNS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
+    *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES,
 )  # fmt: skip
 

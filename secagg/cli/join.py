@@ -26,7 +26,7 @@ from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.sim.footprint import peak_rss
-from secagg.transport.router import Backoff
+from secagg.transport.opening import Backoff
 from secagg.types import system_randomness
 
 _OF_A_TASK = ("task_digest", "payload")

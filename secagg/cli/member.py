@@ -16,11 +16,11 @@ from secagg.cli.output import notice, warn
 from secagg.cli.service import UNKNOWN
 from secagg.cli.targets import check_target, write_whole
 from secagg.committee import ServerSecrets
-from secagg.drive.batches import BatchReport
 from secagg.drive.listening import listen
 from secagg.drive.member import MemberService
 from secagg.errors import ParameterError
 from secagg.plans.task import Task
+from secagg.rounds.batches import BatchReport
 from secagg.sim.footprint import peak_rss
 from secagg.store.sqlite import SqliteStore
 from secagg.transport import websocket

@@ -17,7 +17,7 @@ from secagg.party import Aggregate
 from secagg.plans.task import Task
 from secagg.rounds.collect import CollectRounds
 from secagg.rounds.greeting import Greeted, as_collector, callees
-from secagg.transport.router import Backoff, Opener
+from secagg.transport.opening import Backoff, Opener
 from secagg.types import PartyId, Role, Seed
 
 TIMEOUT = 60.0

@@ -13,7 +13,7 @@ from secagg.effects import Effects, Encodable, Peer
 from secagg.errors import Spent, TransportError
 from secagg.store.base import Ledger, Store
 from secagg.transport.base import Link
-from secagg.transport.router import Backoff, Opener
+from secagg.transport.opening import Backoff, Opener
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from secagg.rounds.greeting import Greeted, as_client, callees, message_limit
 from secagg.rounds.report import ReportOutcome, ReportRounds
 from secagg.transport import websocket
 from secagg.transport.base import Link
-from secagg.transport.router import Backoff, Opener
+from secagg.transport.opening import Backoff, Opener
 from secagg.types import PartyId, Randomness, Role, server_id, system_randomness
 
 __all__ = ["ReportOutcome", "Reporter", "message_limit", "openers", "report"]

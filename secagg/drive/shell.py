@@ -22,7 +22,7 @@ from secagg.errors import TransportError
 from secagg.rounds.base import Rounds
 from secagg.store.base import Ledger, Store
 from secagg.transport.base import Link
-from secagg.transport.router import Backoff, Opener
+from secagg.transport.opening import Backoff, Opener
 
 
 class Shell:
@@ -53,9 +53,8 @@ class Shell:
             return
         self._tasks.add(asyncio.create_task(self._turns()))
         for peer, opener in self._openers.items():
-            self._tasks.add(
-                asyncio.create_task(outbound.keep(peer, opener, self.serve, self._backoff))
-            )
+            keeping = outbound.keep(peer, opener, self.serve, self._backoff)
+            self._tasks.add(asyncio.create_task(keeping))
 
     def wake(self) -> None:
         """To be called after each call of the rounds that is not the shell's own."""
@@ -89,17 +88,20 @@ class Shell:
             await link.close()
         return outbound.how_ended(errors)
 
-    async def close(self) -> None:
-        """Lets what is due leave, for at most FLUSH_TIMEOUT seconds, then closes every link."""
+    async def close(self, timeout: float = outbound.FLUSH_TIMEOUT) -> None:
+        """Lets what is due leave, for at most so many seconds or not at all, then closes links."""
         self._closing = True
         try:
-            await self._settle()
-            await cancelled([way.finish() for way in self._links.values()], outbound.FLUSH_TIMEOUT)
-            while self._links and self._tasks:
+            if timeout:
                 await self._settle()
-            await self._settle()
+                await cancelled([way.finish() for way in self._links.values()], timeout)
+                while self._links and self._tasks:
+                    await self._settle()
+                await self._settle()
         finally:
             self.workshop.close()
+            for way in self._links.values():
+                way.writer.cancel()
             await cancelled(self._tasks)
             self._tasks.clear()
 
@@ -129,14 +131,12 @@ class Shell:
         for post in effects.posts:
             if post.peer in self._links and not post.needs & refused:
                 self._links[post.peer].post(post.frame)
-        for claim in effects.claims:
-            if claim.key in refused:
-                self._told(self.rounds.refused, claim)
+        for claim in (one for one in effects.claims if one.key in refused):
+            self._told(self.rounds.refused, claim)
         for peer in effects.let_go:
             if peer in self._links:
                 self._links[peer].writer.cancel()
-        if effects.work:
-            self.workshop.take(effects.work)
+        self.workshop.take(effects.work)
 
     async def _read(self, peer: Peer, link: Link) -> None:
         while True:

@@ -16,6 +16,7 @@ from secagg.effects import Claim, Effects, Peer, Post, Work
 from secagg.errors import CryptoError, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.rounds.base import Rounds
+from secagg.rounds.quota import most_crowding
 from secagg.types import PartyId, Randomness, Role, Seed, server_id, system_randomness
 from secagg.wire.frame import HEAD_SIZE
 from secagg.wire.hello import (
@@ -216,8 +217,9 @@ class _Link:
 # takes one connection, and no word. Two numbers bound it. Each has its seconds, from the moment the
 # link is there, whatever it says meanwhile: a byte now and then does not prolong it. And all links
 # together have a number. When that is reached, the one that has been nobody for longest goes for
-# the newest, because an honest caller speaks at once; where every link has greeted, it is the new
-# one that is turned away, or a flood could push out whoever is known.
+# the newest, of the address that holds most of them, because an honest caller speaks at once; where
+# every link has greeted, it is the new one that is turned away, or a flood could push out whoever
+# is known.
 #
 # Bytes of the greeting are not the inner rounds' to count: `flushed` is shared out in the order in
 # which it was posted, first what was said here. Names are the driver's and stay: a peer that was
@@ -330,11 +332,12 @@ class Greeted:
             self._posts.append(Post(peer, _Frame(frame)))
 
     def _made_room(self) -> bool:
-        """By letting go who has been nobody for longest."""
-        strangers = [peer for peer, link in self._links.items() if link.met is None]
-        if strangers:
-            self._refuse(strangers[0], "it has not said who it is, and a newer link needs its room")
-        return bool(strangers)
+        """By letting go who is nobody yet: the oldest, of the address that holds most."""
+        nobody = {peer: peer.address for peer, link in self._links.items() if link.met is None}
+        if nobody:
+            gone = most_crowding(nobody)
+            self._refuse(gone, "it has not said who it is, and a newer link needs its room")
+        return bool(nobody)
 
     def _refuse(self, peer: Peer, why: str) -> None:
         log.warning("%s was refused: %s", peer.name, why)

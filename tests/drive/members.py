@@ -9,19 +9,18 @@ from typing import Any
 
 from secagg.committee import Keys
 from secagg.drive.collecting import collect_over
-from secagg.drive.handshake import greet
 from secagg.drive.member import BatchReport, MemberService
 from secagg.drive.reporting import Reporter, ReportOutcome
 from secagg.errors import LinkClosed
 from secagg.party import Aggregate
 from secagg.plans.task import Task
-from secagg.rounds.greeting import as_client
+from secagg.rounds.greeting import Met, Script, as_client
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory
 from secagg.transport.base import Link
-from secagg.transport.router import Backoff, Opener
+from secagg.transport.opening import Backoff, Opener
 from secagg.types import SERVER, PartyId, Role, server_id
 from tests.rounds.several import toy, vector
 
@@ -58,6 +57,21 @@ class Flaky:
 
     async def close(self) -> None:
         await self._link.close()
+
+
+async def greet(link: Link, script: Script) -> Met:
+    """Whom this end has met, over a link that no rounds drive. Raises what the script does."""
+    try:
+        said = next(script)
+        while True:
+            if said:
+                await link.send(said)
+            said = script.send(await link.receive())
+    except StopIteration as over:
+        met: Met = over.value
+    if met.say:
+        await link.send(met.say)
+    return met
 
 
 Wrap = Callable[[Link], Link]
@@ -120,6 +134,8 @@ class Fleet:
         """As if the process were gone: no farewell, and nothing that was not stored survives."""
         self.running[index].cancel()
         await asyncio.wait({self.running[index]})
+        self.services[index].stop()  # which is for one that had not begun to run
+        await self.services[index]._shell.close(0)
 
     def opener(self, index: int, wrap: Wrap = lambda link: link) -> Opener:
         async def open_link() -> Link:
@@ -168,7 +184,7 @@ class Fleet:
         """The leader has a link to every helper."""
         helpers = {server_id(j) for j in range(1, self.servers)}
         async with asyncio.timeout(SOON):
-            while not helpers <= self.services[0]._turns.linked:
+            while not helpers <= self.services[0]._rounds.linked:
                 await asyncio.sleep(0)
 
     async def ends(self) -> list[list[BatchReport]]:

@@ -6,19 +6,16 @@ import asyncio
 import contextlib
 import itertools
 import math
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from secagg.committee import Keys
-from secagg.drive.batches import Batches
 from secagg.drive.collecting import collect, collect_over
-from secagg.drive.handshake import greet
 from secagg.drive.listening import listen
-from secagg.drive.member import CLOSED, MemberService
-from secagg.drive.peers import Arrived, Gone, Peer
+from secagg.drive.member import MemberService
 from secagg.drive.reporting import Reporter, openers, report
 from secagg.effects import MACHINE, ROUNDS, Write
 from secagg.errors import (
@@ -31,8 +28,10 @@ from secagg.errors import (
     PolicyRefused,
     StorageError,
 )
-from secagg.plans.task import Task
+from secagg.rounds.base import Outbox
+from secagg.rounds.batches import Batches, Epoch
 from secagg.rounds.greeting import Greeter
+from secagg.rounds.member import CLOSED
 from secagg.sansio import Dropped, Event, PhaseEntered
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
@@ -41,7 +40,6 @@ from secagg.store.sqlite import SqliteStore
 from secagg.testing.network import counter_randomness
 from secagg.transport import memory
 from secagg.transport.base import Link
-from secagg.transport.router import Channel
 from secagg.types import SERVER, AbortReason, PartyId, Role, server_id
 from secagg.wire.frame import Message, decode_frame
 from secagg.wire.hello import CHALLENGE_SIZE, Hello
@@ -53,8 +51,9 @@ from tests.drive.members import (
     Flaky,
     Fleet,
     check,
+    greet,
 )
-from tests.rounds.several import LENGTH, toy, vector
+from tests.rounds.several import LENGTH, vector
 
 SHORT = 0.5
 """Seconds of a deadline that does pass, on the clock of `tests.patience`."""
@@ -309,11 +308,13 @@ async def test_a_report_that_waits_is_in_the_next_batch(direct: bool) -> None:
         await fleet.crash(1)
         reporting = asyncio.create_task(fleet.report_all(range(4)))
         leader = fleet.services[0]
-        while leader._batches.machine is None or leader._batches.machine.pending < 4:
+        batches = leader._rounds._batches
+        while batches.machine is None or batches.machine.pending < 4:
             await asyncio.sleep(0.001)
-        machine = leader._batches.machine
-        leader._batches._call(0, machine, machine.abort, AbortReason.BELOW_THRESHOLD)
-        leader._turns.wake.set()
+        now = time.monotonic()
+        batches._call(0, batches.machine, now, batches.machine.abort, AbortReason.BELOW_THRESHOLD)
+        leader._rounds.tick(now)
+        leader._shell.wake()
         while not leader.reports:
             await asyncio.sleep(0.001)
         fleet.start(1)
@@ -362,10 +363,10 @@ async def test_a_closed_epoch_keeps_no_report_that_is_in_no_sum() -> None:
     fleet = Fleet(3, batches=2, dropout=0)
     message = decode_frame(said(fleet.reporter(9))[SERVER], limit=10_000)
     assert isinstance(message, Message)
-    helper = Batches(fleet.task, 1, fleet.keys.servers[1], 1)
-    helper.open([])
-    helper.receive(SERVER, 0, _relayed(fleet, message.data)[0])
-    _rows(fleet, 1).commit(helper.take_writes())
+    helper, outbox = _batches(fleet, 1)
+    helper.receive(SERVER, 0, _relayed(fleet, message.data)[0], 0.0)
+    helper.store()
+    fleet.stores[1].commit(outbox.take().writes)
     assert _pending(fleet, 1) == 1
     async with fleet:
         for batch in range(2):
@@ -398,7 +399,7 @@ async def test_batches_that_are_over_keep_their_own_reports_only() -> None:
         for batch in range(3):
             check(await fleet.collect(batch), range(3))
         for service in fleet.services.values():
-            books = [machine._book for machine in service._batches._retired.values()]
+            books = [machine._book for machine in service._rounds._batches._retired.values()]
             maps = [
                 (b.included, b.rejected, b.spent, b.refused, b.left, b._receipts) for b in books
             ]
@@ -520,7 +521,7 @@ async def test_a_flood_of_links_is_turned_away() -> None:
             await link.close()
     async with Fleet(3, options={"max_links": 1}) as fleet:
         first = await fleet.client_link()
-        while not fleet.services[0]._peers:
+        while not len(fleet.services[0]._rounds._clients):
             await asyncio.sleep(0)
         second = await fleet.client_link()
         with pytest.raises(LinkClosed):
@@ -614,11 +615,18 @@ async def test_a_batch_that_is_over_writes_no_more() -> None:
         fleet.start(0)
 
 
+def _batches(fleet: Fleet, index: int) -> tuple[Batches, Outbox]:
+    outbox = Outbox()
+    epoch = Epoch(fleet.task, index, fleet.keys.servers[index])
+    batches = Batches(epoch, outbox, None)
+    batches.open({}, 0.0)
+    return batches, outbox
+
+
 def _relayed(fleet: Fleet, report: bytes) -> list[bytes]:
     """What a leader sends to its helper for a report."""
-    batches = Batches(fleet.task, 0, fleet.keys.servers[0], 1)
-    batches.open([])
-    batches.receive(PartyId(0), 0, report)
+    batches, _ = _batches(fleet, 0)
+    batches.receive(PartyId(0), 0, report, 0.0)
     return [said.message.data for said in batches.said if said.message.to == server_id(1)]
 
 
@@ -647,43 +655,6 @@ async def test_a_report_that_is_summed_gets_its_receipt_after_the_last_batch(dir
             await late.deliver(fleet.openers(Role.CLIENT), timeout=SHORT, backoff=QUICK)
         check(await fleet.collect(), range(3))
         await fleet.ends()
-
-
-async def test_who_leaves_frees_its_own_place_and_no_other() -> None:
-    """Row 70: an idle link that goes has no place to leave; one that came for a receipt only has,
-    and a report that found none is then heard again, also of a client that is gone itself."""
-    async with Fleet(3, 2) as fleet:
-        await fleet.ready()
-        turns = fleet.services[0]._turns
-        first, idle, waiting = (Peer(Role.CLIENT, PartyId(0), channel()) for _ in range(3))
-        turns._ids |= {first: PartyId(0), waiting: PartyId(7)}
-        turns._peers |= {PartyId(0): first, PartyId(7): waiting}
-        turns._held.append(Arrived(waiting, Message(fleet.task.nonce(), b"")))
-        turns._unlink(Gone(idle))
-        assert turns._peers[PartyId(0)] is first and turns._held
-        turns._unlink(Gone(waiting))
-        assert PartyId(7) not in turns._peers and not turns._held
-        turns._handle(turns.clients.take())
-        assert waiting not in turns._ids and waiting not in turns._departed
-        turns._unlink(Gone(first))
-        assert PartyId(0) not in turns._peers
-
-
-def channel() -> Channel:
-    return Channel(memory.pair()[0])
-
-
-def test_what_a_server_says_of_later_batches_is_bounded_in_bytes() -> None:
-    """As many messages as are kept would be gigabytes, if each were the longest of the plan."""
-    keys = Keys(2, counter_randomness(b"stash"))
-    one = Batches(Task(toy(3, 2, False), keys.committee), 0, keys.servers[0], 2)
-    one.open([])
-    long = bytes(1 << 20)
-    for _ in range(100):
-        one.receive(server_id(1), 1, long)
-    assert len(one._stash) == 64 and one._stashed == 64 << 20
-    one.advance([])  # the next batch hears them
-    assert one._stashed == sum(len(data) for _, _, data in one._stash) < 64 << 20
 
 
 class Altering:
