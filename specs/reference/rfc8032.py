@@ -6,6 +6,7 @@ Affine points, but for products, which would take an inversion a bit. Nothing is
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -46,8 +47,9 @@ def add(a: Point, b: Point) -> Point:
     return x, (y1 * y2 + x1 * x2) * pow(1 - k, -1, P) % P
 
 
+@lru_cache(1 << 14)
 def multiply(scalar: int, point: Point) -> Point:
-    """In the homogeneous coordinates of §5.1.4."""
+    """In the homogeneous coordinates of §5.1.4. A signature is asked about again and again."""
     x, y = point
     result, double = (0, 1, 1, 0), (x, y, 1, x * y % P)
     while scalar:
