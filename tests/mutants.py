@@ -555,7 +555,7 @@ HELLO = _of(
 )
 REPORTING = _of(
     "secagg/rounds/greeting.py",
-    "tests/drive/test_member.py tests/drive/test_aio.py",
+    "tests/rounds/test_greeting.py",
     ("reporting: the smallest limit", "_SMALLEST_LIMIT = 4096", "_SMALLEST_LIMIT = 0"),
 )
 EXECUTOR = _of(

@@ -34,10 +34,11 @@ from secagg.rounds.greeting import (
     as_client,
     as_collector,
     callees,
+    message_limit,
     server_of,
 )
 from secagg.types import SERVER, Role, Seed, server_id
-from secagg.wire.frame import Message
+from secagg.wire.frame import HEAD_SIZE, Message
 from secagg.wire.hello import (
     CHALLENGE_SIZE,
     LARGEST,
@@ -463,3 +464,9 @@ def test_what_a_collector_says_and_hears_has_one_encoding() -> None:
 def test_a_hello_is_as_large_as_the_document_says() -> None:
     assert len(HELLO) == LARGEST == 84
     assert decode_hello(HELLO, NONCE) == Hello(TASK.digest(), Role.SERVER, 2, CHALLENGE)
+
+
+def test_what_servers_say_fits_whatever_the_plan() -> None:
+    """A plan of a few elements has small reports, and its servers' words are as long as ever."""
+    largest = TASK.plan.cost.largest_message
+    assert largest < 4096 and message_limit(TASK) == HEAD_SIZE + 4096
