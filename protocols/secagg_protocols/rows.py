@@ -19,6 +19,9 @@ from secagg.wire.codec import Reader, Writer
 # its driver asks: whoever keeps no rows pays for none. There is no journal: a row is what is so
 # now, and replaces what was so before, so that what a machine has forgotten is in no row of it.
 
+# The alternative, a journal of messages that is played again, has in it all that the machine has
+# forgotten on purpose, and playing it again is the session's work once more
+# (specs/decisions/022-rows.md).
 VERSION = 1
 _BINDING = 32
 _DETAIL = 1 << 12

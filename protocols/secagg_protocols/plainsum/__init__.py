@@ -90,6 +90,8 @@ def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
     )
 
 
+# Both machines are imported when the first one is made: whoever only plans should not wait for
+# kernels to load.
 def _client(
     session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
 ) -> ClientMachine:

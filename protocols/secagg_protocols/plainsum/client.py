@@ -14,6 +14,24 @@ from secagg.wire.header import read_header, write_header
 from secagg.wire.vector import write_vector
 from secagg_protocols.plainsum import messages
 
+# Theory of operation.
+#
+# A client here has one thing to say and nothing to protect. It waits for two events, start() and
+# the input, which may come in either order; whichever is the second one makes the upload, and with
+# it the client is done. Three variables are its state: whether it was started, its vector, whether
+# it is done. A table of two states would say less than the two ifs of `_upload`.
+#
+# The server has nothing to say to it but an abort, so every other message ends the session. That is
+# stricter than a sum in the clear needs; it is what the machines that do protect something do, and
+# this one is the double on which drivers and transports are tried: what it let pass, its tests
+# would let pass everywhere.
+#
+# For the same reason the upload is marked `commit`, although no secret would be lost by a second
+# one: a driver has to treat an input that leaves here as it treats a masked one.
+#
+# Impossible: an input after the end (set_input refuses), an upload before the start (_upload
+# looks), a second upload: the first one ends the session.
+
 
 class PlainSumClient(Mailbox):
     """Idle until started, then waiting for its input, then done."""

@@ -25,6 +25,25 @@ from secagg.wire.header import read_header
 from secagg.wire.vector import read_vector
 from secagg_protocols.plainsum import messages
 
+# Theory of operation.
+#
+# One phase, in which each client may speak once. A vector is read and checked whole, then added and
+# dropped, so the server's memory is one vector and 16 bytes a client, whatever n is. These are
+# fingerprints under a key that the server draws: by them it knows the same bytes again, which are
+# nothing new, from other ones, which are equivocation. What was accepted first stands in either
+# case, since a sum cannot be asked to forget (10-secagg.md S2 and S3 are the same rules).
+#
+# A client that is dropped after its upload is a contributor all the same. `alive` and
+# `contributors` are therefore two sets of which neither contains the other, and a driver that
+# reports on a round must not take one for the other.
+#
+# Nothing that a client sends raises out of receive(): what is malformed is a `WireError` below and
+# a fault of its sender here. An exception that gets out is a bug.
+#
+# The driver ends the phase, early or at its deadline. Who has said nothing by then is late; below
+# the minimum the session ends without a sum, because the plan that clients have agreed to says how
+# many inputs a sum has at least.
+
 
 class PlainSumServer(PhasedMailbox):
     """One phase, upload; memory is one vector and a fingerprint per client."""

@@ -28,6 +28,30 @@ from secagg_protocols.ring.vectors import minus, plus, uniform
 INITIATOR = PartyId(0)
 
 
+# Theory of operation.
+#
+# A vector goes round once. The initiator starts it with a uniform offset, so what a party sees is
+# uniform whatever the inputs before it are; each adds its own, and only the initiator, who knows
+# the offset, can read what comes back. One random draw hides n inputs from n - 1 parties, which is
+# why textbooks begin with it, and it stops at two of them: neighbours who compare what they sent
+# and got know the value between them (attack.py, specs/21-ring.md §5).
+#
+# A party passes on when three things are there: start, its input, and the sum of those to its left.
+# They may come in any order, so each of the three ends in `_pass_on`, and that looks whether it was
+# the last one. The initiator has its offset in the place of a left neighbour's sum, and is
+# otherwise like all others.
+#
+# A partial sum is taken once and from the left neighbour alone. The digest of the one that was
+# taken is kept, as links repeat messages; a different one is a fault. The initiator keeps none:
+# what comes back to it is the end.
+#
+# There is no server to drop anybody, and no party can be done without: a fault, a lost link or an
+# abort of one is the end for all. Nobody has learnt anything by then but uniform vectors.
+#
+# Impossible: a total before a party has passed on (its phase is not `total`), and a result at a
+# party that is not told: `result` says that the initiator keeps it.
+
+
 class RingParty(Mailbox):
     """Knows its two neighbours. A fault of another party raises, and ends the round for all."""
 

@@ -16,6 +16,10 @@ from secagg_protocols.secagg.messages import AdvertiseKeys
 # Client and server compute all of it alike from public data; nothing here is secret.
 
 
+# The tree, and not one digest of all keys, is for what comes later: a client that receives only its
+# neighbours' keys can be given paths to the root, once suites sign it. Leaves and nodes have
+# different first bytes, as in RFC 6962, so that no node can be passed off as a leaf. The empty
+# signature keeps the leaf's layout the same where there will be one.
 def leaf(offer: bytes, index: int, party: PartyId, keys: AdvertiseKeys) -> bytes:
     """H(0x00, offer, i, id, c_pk, s_pk, signature); the signature is the empty string here."""
     return labels.tree_digest(labels.LEAF, offer, index, party, keys.c_pk, keys.s_pk, b"")
@@ -46,9 +50,12 @@ def neighbours(session: SessionId, size: int, degree: int, index: int) -> tuple[
     The graph is complete where degree >= size - 1, else a ring under a random permutation with
     degree / 2 neighbours on each side (Bell et al. 2020, §4).
     """
+    # fewer may have advertised than were planned: the same parameters then give the complete graph
     if degree >= size - 1:
         return tuple(i for i in range(size) if i != index)
     order, place = permutation(session, size)
+    # a ring of random order is what Bell et al. call a Harary graph; an Erdős-Rényi graph would do
+    # as well on average, and leave somebody with too few neighbours now and then
     steps = [*range(1, degree // 2 + 1), *range(-(degree // 2), 0)]
     return tuple(sorted(order[(place[index] + step) % size] for step in steps))
 
@@ -72,6 +79,8 @@ def permutation(session: SessionId, size: int) -> tuple[tuple[int, ...], tuple[i
 
 def below(draws: Iterator[int], number: int) -> int:
     """Uniform in 0..number - 1: a draw at or above the last multiple of number is rejected."""
+    # without the rejection low numbers would be likelier by up to size / 2^32, and two
+    # implementations that corrected for it in different ways would have two graphs
     limit = (1 << 32) - (1 << 32) % number
     return next(r for r in draws if r < limit) % number
 

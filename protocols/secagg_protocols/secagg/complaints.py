@@ -12,6 +12,9 @@ from secagg.types import PartyId
 # tell, and names both. Only where more complain of one dealer than can lie is it the dealer.
 
 
+# The papers have no such rule. Dropping whoever complains would let a dealer remove its holders,
+# and dropping whom is complained about would let one client remove any other: so a pair is
+# reported, and judged only by number. More than A complaints about one dealer cannot all be lies.
 class Complaints:
     """corrupted: how many clients may lie, A of the plan. One is never enough to condemn another:
     where a plan counts on none, it still takes two."""

@@ -45,6 +45,10 @@ def begin(randomness: Randomness) -> WantKeys:
     return WantKeys(c, s)
 
 
+# The server is believed in one thing only, the root of the key tree, which a client that holds no
+# keys but its neighbours' cannot compute. All else it says follows from that and from U1, so a
+# server that shows two clients different U1s has given them different sessions, and nothing that
+# one seals opens at the other.
 def join(
     now: WantKeys, listed: KeyList, bound: bytes, offer: bytes, me: PartyId, params: SecAggParams
 ) -> Place:
@@ -59,6 +63,7 @@ def join(
     if session != bound:
         raise RemoteProtocolError("the session id does not follow from U1 and the root")
     index = ids.index(me)
+    # recomputed and not believed: whoever chose the neighbours could choose corrupt ones
     if tuple(listed.keys) != binding.neighbours(session, size, params.degree, index):
         raise RemoteProtocolError("the neighbours are not those of the session's graph")
     check_advertised([now.advertised, *listed.keys.values()])
@@ -82,9 +87,13 @@ def deal(
     now: WantKeys, place: Place, listed: KeyList, threshold: int, randomness: Randomness
 ) -> tuple[WantShares, ShareKeys]:
     """Shares b and s_sk among the holders and seals each pair to its holder."""
+    # A dealer holds a share of its own secrets too: it is one of its t holders like any neighbour,
+    # so the threshold counts over the closed neighbourhood, as in check_survivors.
     peers = dict(listed.keys)
     holders = sorted([*peers, place.index])
     b = Seed(randomness(Seed.SIZE))
+    # the point of a share is never sent: it follows from who holds it, so x = 0, which would be the
+    # secret itself, and two shares at one point cannot be written down
     points = [1 + holder for holder in holders]
     b_shares = shamir.split(b, threshold, points, randomness)
     s_shares = shamir.split(now.s.secret, threshold, points, randomness)
@@ -113,6 +122,7 @@ def open_shares(now: WantShares, listed: ShareList, params: SecAggParams) -> Wan
     if place.index not in listed.sharers:
         raise RemoteProtocolError("U2 omits this client, whose shares were sent")
     present = [v for v in now.peers if v in listed.sharers]
+    # its own pair was never sealed: nobody else ever had it, so it is always there and always opens
     held = {place.index: now.own}
     for v, sealed in zip(present, listed.sealed, strict=True):
         pair = _open(v, sealed, now)
@@ -151,6 +161,9 @@ def mask(
     Plus for the lower index of a pair, minus for the higher. Also with a dealer whose pair did
     not open: the server cannot know of that before it has the vector.
     """
+    # The mask of a pair that did not open is added all the same (C7). To leave it out would need
+    # the server to know before masking, one more message each way; as it is, the server learns of
+    # the pair with the vector, and asks another holder.
     session, index = now.place.session, now.place.index
     by_owner = [keys.self_keys(now.b, session, index, len(vector))]
     signs = [1]
@@ -166,5 +179,6 @@ def mask(
 
 def answer(now: WantSurvivors, request: UnmaskRequest) -> tuple[Answered, UnmaskAnswer]:
     """Rules C8 and C9. Once it has answered, a client holds no secret of the session."""
+    # the only call in the package that turns a server's list into a SurvivorSet
     survivors = check_survivors(now.view, request.survivors)
     return Answered(), UnmaskAnswer(reveal_shares(survivors, now.held))

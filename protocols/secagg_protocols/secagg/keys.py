@@ -21,6 +21,10 @@ class Endpoint:
     public: bytes
 
 
+# The commitment is a PRF of b under its own label, not a hash: b is uniform 32 bytes, so it hides b
+# and binds to it, and it shares no output with the masks. It is what lets the server decode around
+# wrong shares (S7); the papers commit to no b. s_sk needs no commitment, since its public key is
+# one.
 def commit(b: Seed, session: SessionId, index: int) -> bytes:
     """The commitment to the self-mask seed: HKDF-Expand(b, ("commit-b", session, u))."""
     return labels.expand(b, labels.COMMIT_B, session, index)
@@ -38,6 +42,8 @@ def pair_keys(
     secret: Seed, own: Endpoint, peer: Endpoint, session: SessionId, segments: int
 ) -> tuple[bytes, ...]:
     """The mask keys two clients share; both compute the same, the lower index standing first."""
+    # Both public keys are in the derivation besides the shared secret, as RFC 7748 §6.1 has it:
+    # X25519 alone does not say between whom it was made.
     shared = shared_secret(secret, peer.public)
     low, high = sorted((own, peer), key=lambda end: end.index)
     context = (session, low.index, low.public, high.index, high.public)
@@ -71,6 +77,9 @@ def unseal_pair(
 def _sealing(
     shared: Seed, session: SessionId, dealer: Endpoint, holder: Endpoint
 ) -> tuple[Seed, bytes]:
+    # The nonce of GCM may be zero because a key seals one message: it is derived for one session
+    # and one direction. That is also why dealt shares have one wording (C11): a second wording
+    # under this key would reveal the difference of both and the key of the tag.
     context = labels.encode(
         labels.SEAL, session, dealer.index, holder.index, dealer.public, holder.public
     )

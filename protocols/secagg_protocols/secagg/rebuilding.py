@@ -167,6 +167,13 @@ def _found(decoded: Decoded | None, wanted: Wanted, work: int) -> Found:
     return Found(decoded.secret.expose(), tuple(wrong), work)
 
 
+# The common case costs one check a dealer: `decoding.read` looks at once whether all shares lie on
+# one polynomial, and only where they do not is there a job. The search is bounded by BUDGET for the
+# whole session, because whoever makes it long is a client, and it costs a client nothing.
+#
+# One dealer after the other, because a holder that lied about two dealers is likely to lie about
+# the next: its shares are left out of the first try, and that is most often all the search there
+# is.
 class Rebuilding:
     """Every wanted secret, in order of dealer. Honest answers are done with at once; for each of
     the others there is one job at a time, because what is found of one dealer helps with the next.
@@ -225,9 +232,11 @@ class Rebuilding:
             return
         one, right = self._left[0]
         self.spent = self._work >= BUDGET
+        # t shares of t: no share can be left out, so nothing can be tried
         if self.spent or one.slack == 0:
             self._fail()
             return
+        # twice and not once: a share that is off once may be its dealer's doing
         doubted = frozenset(x for x in one.answers.points if self._off[x] >= 2)
         before, self._before = self._before, (one.answers.points, doubted)
         self._ready = DecodeJob(one, right, doubted, self._before != before, self._asked)

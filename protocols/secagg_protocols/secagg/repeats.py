@@ -14,6 +14,8 @@ from secagg_protocols.secagg.messages import NAMES
 
 SEEN = b"seen/"
 """A row of each client: its fingerprints, by kind of message."""
+# Under a key that clients do not have, 128 bits cannot be aimed at: a client that wants another
+# message to pass for its first one has to guess.
 _PRINT = 16
 
 

@@ -186,6 +186,9 @@ class SecAggServer(PhasedMailbox):
             raise LocalProtocolError("no phase is open")
         for party in sorted(self._waiting):
             self._drop(party, Fault.LATE)
+        # Everywhere else rows are encoded when the driver asks, from what the stage holds. This
+        # close is the exception: with it shares become secrets and the sum begins to change, so
+        # what is marked is written now, or could not be written at all.
         if self._state is ServerState.UNMASK:  # the next stage forgets what it is made of
             self._rows.settle(self._row)
         try:
@@ -225,6 +228,8 @@ class SecAggServer(PhasedMailbox):
 
     # One message
 
+    # The sender is what the transport says. A party number inside of a message would be a claim,
+    # and every check of it a place where one client might be taken for another (S1).
     def _heard(self, sender: PartyId) -> bool:
         return 0 <= sender < self._terms.params.clients and sender not in self._gone
 
@@ -233,6 +238,8 @@ class SecAggServer(PhasedMailbox):
         tag, bound = read_header(reader)
         if tag not in self._course.names:
             raise BadTag(f"tag {tag} is unknown")
+        # before the table: a repeat of an earlier phase is not a message in the wrong phase, it is
+        # what a link does that was cut after sending
         if self._repeats.said(sender, tag):
             self._again(sender, self._repeats.same(sender, tag, message))
         elif (self._state, tag) not in self._course.table:
@@ -264,6 +271,7 @@ class SecAggServer(PhasedMailbox):
 
     def _enter(self, cause: Input, stage: Stage) -> None:
         before, self._state = self._state, self._course.table[self._state, cause]
+        # impossible: what a stage closes into and what the table says are two texts of one chain
         if stage.state is not self._state:
             raise LocalProtocolError(f"impossible: {cause} leads to {stage.state.value[0]}")
         self._stage, self._quorum_told = stage, False
@@ -312,6 +320,7 @@ class SecAggServer(PhasedMailbox):
 
     def _abort(self, reason: errors.Aborted) -> None:
         """Rule S10: with the stage goes all that only served to get at the sum."""
+        # not `commit`: an abort reveals no set, and saying it twice or not at all changes nothing
         message = messages.Abort(reason.reason).encode(self._terms.offer)
         self._outgoing += [Outgoing(party, message) for party in sorted(self.alive)]
         self._report_complaints()

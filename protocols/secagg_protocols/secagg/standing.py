@@ -58,6 +58,9 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+# c and s are two pairs because they are opened to different people. s_sk of a client that drops out
+# is rebuilt by the server, so nothing that must stay secret from it may hang on s: shares are
+# sealed under c, which nobody ever rebuilds (two key pairs a user, as in Bonawitz et al. 2017).
 class WantKeys:
     """The two key pairs of one session, from start() on: c seals shares, s makes masks."""
 
@@ -217,6 +220,7 @@ def write_standing(writer: Writer, now: Standing, stored: Sequence[Any] = STORED
 
 def read_standing(reader: Reader, params: SecAggParams, stored: Sequence[Any] = STORED) -> Standing:
     """Raises WireError for what no client of these parameters has written."""
+    # 0 is left out so that a row of zeros, as a disk may return, is no state
     code = reader.u8("state")
     if not 1 <= code <= len(stored):
         raise WireError("an unknown state")

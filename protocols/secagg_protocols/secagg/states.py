@@ -27,6 +27,9 @@ from secagg_protocols.secagg.messages import Tag
 #     IDLE --start--> ADVERTISE_KEYS --close--> SHARE_KEYS --close--> MASKED_INPUT --close--> UNMASK
 #          --close--> RECOVER --jobs done--> FINISHED
 
+# One tuple for both graphs: SecAgg and SecAgg+ differ in who is whose neighbour, and in no message
+# and no order. In Bonawitz et al. 2017 these are rounds 0, 1, 2 and 4; round 3, the consistency
+# check, belongs to the active model alone.
 PHASES = (
     Phase("advertise-keys", Tag.ADVERTISE_KEYS),
     Phase("share-keys", Tag.SHARE_KEYS),
@@ -60,6 +63,10 @@ class Input(enum.Enum):
     RECOVERED = "recovered"
 
 
+# ENDED has no entries, and ANSWERED only the abort: whoever is there has no secret left and nothing
+# to decide. There is no way back from any state: a second key list or survivor set is a fault of
+# the server and not a new attempt, or it could ask for b and for s_sk of one dealer, one after the
+# other.
 CLIENT = {
     (ClientState.IDLE, Input.START): ClientState.WANT_KEYS,
     (ClientState.WANT_KEYS, Tag.KEY_LIST): ClientState.WANT_SHARES,
@@ -96,6 +103,9 @@ class ServerState(enum.Enum):
         return list(ServerState).index(self)
 
 
+# An abort of a client leaves the state as it is: it drops its sender, and whether too many are gone
+# is looked at when the phase closes. RECOVER takes no messages, abort included: the answers are
+# there, and nobody can take one back.
 SERVER = {
     (ServerState.IDLE, Input.START): ServerState.ADVERTISE_KEYS,
     (ServerState.ADVERTISE_KEYS, Tag.ADVERTISE_KEYS): ServerState.ADVERTISE_KEYS,

@@ -13,6 +13,13 @@ from secagg_protocols.secagg.messages import SharePair
 # Only `check_survivors` makes a SurvivorSet, and only a SurvivorSet opens `reveal_shares`: skipping
 # the check does not type-check, and fails at run time too.
 
+# Why a type and not a flag: the worst that a client can do is to give both shares of one dealer,
+# for then the server has both masks and the input. Whoever calls `reveal_shares` must have a set
+# that passed the checks, and a call that lacks one is an error of the type checker, long before a
+# server is there to use it. The precedent is the proof-carrying types of TLS stacks.
+#
+# Impossible: a SurvivorSet of a set that was not checked, short of using this module's private
+# name; and two answers to two sets, because the state that holds the shares is gone with the first.
 _CHECKED: Final = object()
 
 
@@ -47,6 +54,8 @@ class SurvivorSet:
 
 def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
     """Rule C8: U3 as the server states it, or RemoteProtocolError saying what it breaks."""
+    # Its vector was sent and may be in the sum. Under a set without it its neighbours reveal their
+    # shares of its s_sk, and with that go the pairwise masks of its vector.
     if view.index not in members:
         raise RemoteProtocolError("the survivor set omits this client, whose input was sent")
     if not members <= view.in_u2():
@@ -55,6 +64,8 @@ def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
         raise RemoteProtocolError(
             f"{len(members)} survivors, and this plan asks for {view.min_survivors}"
         )
+    # With fewer than t of its holders in U3 its own secrets could not be rebuilt from honest
+    # answers: the server would have no use for the answer, and this client none for giving it.
     if len(members & view.holders) < view.threshold:
         raise RemoteProtocolError(
             f"{len(members & view.holders)} holders survive, and the threshold is {view.threshold}"

@@ -31,6 +31,9 @@ class Survival:
     survivors: frozenset[int]
     commitments: Mapping[int, bytes]
 
+    # Who is in U2 and not in U3 has a secret to rebuild only if a survivor added a mask with it. In
+    # a sparse graph all of its neighbours may be gone as well; its keys are then of no use, and
+    # asking for t shares of them could only fail the round.
     @cached_property
     def wanted(self) -> list[int]:
         """The dealers one of whose secrets must be rebuilt: all of U3, and those of U2 that did
@@ -68,6 +71,9 @@ def wanted(
     return found
 
 
+# Secrets are all there before the first mask is removed. To begin with the masks of dealers that
+# are found early would save no work, and a session that then fails would have had partly unmasked
+# sums in memory for nothing.
 class Recovery:
     """All that is left to do once the answers are in: secrets first, then masks; both are jobs.
 
@@ -169,6 +175,9 @@ class Unmasking:
             self._add_pairs(job, value)
         elif isinstance(job, MaskJob):
             lane = self._total[held[1]]
+            # A wrap of the lane is arithmetic modulo 2^L, and 2^w divides that; nothing is reduced
+            # until the end. Adding is all that finish() does with a mask: jobs run elsewhere, and
+            # their results are added in whatever order they come, as addition has none.
             lane[job.first : job.first + job.count] += value
         self._advance()
 
@@ -178,6 +187,7 @@ class Unmasking:
             own = keys.self_keys(secret, cohort.session, dealer, segments)
             self._add(own, 1)
             return
+        # of one that dropped out: the pair keys with every survivor are to be agreed again
         end = Endpoint(dealer, cohort.keys[dealer].s_pk)
         peers = tuple(Endpoint(v, cohort.keys[v].s_pk) for v in self._survival.peers(dealer))
         self._ready += [

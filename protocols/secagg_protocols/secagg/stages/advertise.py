@@ -16,6 +16,9 @@ from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 
 
+# Keys are compared over the whole cohort, and not within a neighbourhood: the graph does not exist
+# yet, as it hangs on the session id, and that hangs on all keys. Whoever copies another's key is
+# dropped here and the one who was first is not (S4); no client can be made to fail by being copied.
 class Advertise(Stage):
     """Takes keys of everybody in 0 to n - 1; quorum is the plan's min_clients."""
 

@@ -80,6 +80,8 @@ class Mask(Joined):
         failed = frozenset(neighbours[position] for position in positions)
         if not failed <= self._masked.sharers:
             raise WireError("a failed dealer is not in U2")
+        # nothing may fail between these two lines: a vector in the sum whose sender is not in U3 is
+        # a mask that nobody removes
         vector.add_to(self._masked.total)
         self._masked.failed[index] = failed
         return SUM, numbered(FAILED, index)
@@ -88,6 +90,8 @@ class Mask(Joined):
         """Rule S5, U3: exactly the vectors that were added. Nothing is revealed where the answers
         could not suffice (rule S6)."""
         params, survivors = self.terms.params, frozenset(self._masked.failed)
+        # here, and again at each client (C8): the server's check saves a round that clients would
+        # refuse, and is no protection, as the server is whom they are protected from
         at_least(len(survivors), params.min_survivors, "clients sent a masked input")
         commitments = {i: one.commitment for i, one in self._dealt.items()}
         survival = Survival(self.cohort, self._masked.sharers, survivors, commitments)

@@ -27,6 +27,8 @@ class Masked:
 
     def dealers(self, holder: int) -> list[int]:
         """Whose shares this client holds, in the order in which it answers."""
+        # in Python `-` binds closer than `&`: its holders, among those of U2 whose pairs it could
+        # open
         return dealers(self.cohort.holders(holder) & self.sharers - self.failed[holder])
 
     def complain(self, complaints: Complaints) -> Complaints:

@@ -15,6 +15,8 @@ from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 
 
+# Sealed pairs are kept as they came: the server cannot look into them, and forwards each to the one
+# client that can. That a pair is wrong it learns from its holder, with the vector.
 class Share(Joined):
     """Takes a commitment and sealed pairs of each member of U1; quorum is min_survivors."""
 
@@ -51,6 +53,8 @@ class Share(Joined):
     def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
         """Rule S5, U2: who shared and is still there, less those with too few holders in it."""
         ids, params = self.cohort.ids, self.terms.params
+        # unlike U1, U2 wants those who are still there: a client that is gone cannot be a holder
+        # when it matters, and its own shares would have to be rebuilt for no input
         there = [index for index in self._dealt if ids[index] in alive]
         sharers = self.cohort.core(there, params.threshold)
         for index in sorted(set(there) - sharers):

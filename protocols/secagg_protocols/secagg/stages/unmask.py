@@ -32,6 +32,12 @@ from secagg_protocols.secagg.terms import Terms
 from secagg_protocols.secagg.unmasking import Recovery, Survival, wanted
 
 
+# An answer is one share of each dealer and carries no word of which: both sides know it from U3 and
+# from what the holder could not open. So a client cannot answer for a dealer that it was not asked
+# about, and the body is 40 bytes a dealer.
+#
+# Quorum is reached before everybody has answered: t shares of each secret are enough. A driver may
+# wait on, because shares beyond t are what wrong ones are found by.
 class Unmask(Joined):
     """Takes the shares of each member of U3 that is there; each holds those of several dealers."""
 
