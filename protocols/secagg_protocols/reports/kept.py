@@ -11,9 +11,11 @@ from secagg.wire.header import DIGEST_SIZE
 from secagg_protocols.reports.messages import Head
 from secagg_protocols.reports.shape import ID_SIZE
 
-# | key | value | |---|---| | `m`, `u8` server | the message for it, until it is acknowledged:
-# sealed shares | | `k` | id, report digest, `u16`: a bit for each server whose receipt is missing;
-# until the end | | `e` | once it has ended: empty where all have it, else `u8` reason |
+# | key | value |
+# |---|---|
+# | `m`, `u8` server | the message for it, until it is acknowledged: sealed shares |
+# | `k` | id, report digest, `u16`: a bit for each server whose receipt is missing; until the end |
+# | `e` | once it has ended: empty where all have it, else `u8` reason |
 
 _MESSAGE, _KNOWN, _ENDED = b"m", b"k", b"e"
 _MASK = 2

@@ -22,8 +22,8 @@ from secagg_protocols.ring import messages
 from secagg_protocols.ring.params import RingParams
 from secagg_protocols.ring.vectors import minus, plus, uniform
 
-# idle -> pass -> done              a party that is not told the sum idle -> pass -> total -> done
-# the initiator, and everybody where the sum is told
+# idle -> pass -> done              a party that is not told the sum
+# idle -> pass -> total -> done     the initiator, and everybody where the sum is told
 
 INITIATOR = PartyId(0)
 

@@ -156,8 +156,6 @@ class SecAggClient(Mailbox):
         taken = self._vector is not None or isinstance(self._now, WantSurvivors)
         if taken or self.done:
             raise LocalProtocolError("set_input() is called once, before the session ends")
-        # C2 is checked here and not with the announcement: the digest is of what the application
-        # has in hand when it gives its input, which may not be what was announced to it
         if payload_digest != self._terms.session.payload_digest:
             self.abort(AbortReason.PEER_FAULT)
             raise InputError("the task payload is not the one this session was announced with")
@@ -166,8 +164,6 @@ class SecAggClient(Mailbox):
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
         """Raises RemoteProtocolError where the server broke the protocol, and has then ended."""
-        # the order of the three gates is the rule: a stranger is not heard, a repeat is answered
-        # from the memo, and only what is new meets the table
         if sender != SERVER or self._state is ClientState.ENDED:
             self._events.append(Ignored(sender, "nothing is expected of this party"))
             return
@@ -331,8 +327,6 @@ class SecAggClient(Mailbox):
 
     def _end(self, reason: AbortReason, detail: str = "") -> None:
         """From any state: the table lists only the ends that a message causes."""
-        # with the value go all secrets, with the memo all replies: an ended client repeats nothing,
-        # not even what it has said before, so that a refusal is the last word
         event = Aborted(reason, detail)
         self._now, self._vector = Ended(event), None
         self._memo.clear()
@@ -349,8 +343,6 @@ class SecAggClient(Mailbox):
             return write_standing(Writer().prefixed(memo), self._now, self._course.stored).finish()
         if last is None:
             return None
-        # which message it answers, by place: the digests are in the other row, and need not be
-        # twice
         place = [said is last for said in self._memo.values()].index(True)
         return Writer().u8(place).prefixed(last.data).finish()
 
