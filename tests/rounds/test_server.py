@@ -588,6 +588,17 @@ def test_who_has_been_in_a_sum_or_is_asked_now_is_no_stranger() -> None:
     assert here(world) == ["a", "y"] and world.let_go[-1] == quiet.peer
 
 
+def test_who_was_silent_once_and_is_asked_again_is_no_stranger() -> None:
+    world = World(limits=Limits(links=2))
+    world.client("a")
+    quiet = world.client("quiet", silent=True)
+    world.open(toy(2))
+    world.wait(SOON)
+    world.open(toy(2))
+    at(world, "x", "there")
+    assert quiet.peer not in world.let_go
+
+
 def test_links_of_one_address() -> None:
     """Not counted where nothing is known of it, and only where it has a limit of its own."""
     world = World(limits=Limits(links_address=2))
