@@ -59,7 +59,8 @@ class Watched(Doors):
         self.gone = 0
 
     def reads(self, link: Hashable, now: float, **said: int) -> bool:
-        self.heard.add(link)
+        if said["size"]:
+            self.heard.add(link)
         return super().reads(link, now, **said)
 
     def closed(self, link: Hashable, now: float) -> None:
