@@ -41,7 +41,9 @@ from secagg_protocols.reports.states import Role, Stage
 # take it, which raise `PeerFault` for a lie. All faults end in `_blame`, the only place that
 # decides what a fault costs. Clients are dropped for theirs. Another server cannot be: its fault
 # ends the batch, before the set is locked, and is an event after, because what all have signed can
-# be collected whatever one of them says later. Anybody may pose as the collector.
+# be collected whatever one of them says later. A collector's fault is an event alone: the machine
+# has only its driver's word for who speaks. Behind `secagg.rounds` that one has proved its key
+# (specs/01-wire.md §7); no other driver may give a stranger the power to end a batch.
 #
 # Every message is `commit`: what the progress and the book have changed is one transaction with
 # whatever was said meanwhile, so no caller can send a message whose rows are not stored.
@@ -221,7 +223,7 @@ class BatchMachine(PhasedMailbox):
         self._events.append(Finished())
 
     def _blame(self, party: PartyId, fault: Fault, detail: str) -> None:
-        """A client is dropped, a server ends the batch, and anybody may pose as a collector."""
+        """A client is dropped, a server ends the batch, and a collector changes nothing."""
         role = self._role(party)
         if role is Role.CLIENT:
             self._drop(party, fault, detail)
