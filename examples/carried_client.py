@@ -73,6 +73,8 @@ def perform(rounds: ClientRounds, store: Store, ledger: Ledger) -> list[bytes]:
 
 
 def main() -> None:
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     path, digest, values = sys.argv[1:]
     call = {name: bytes.fromhex(value) for name, value in json.load(sys.stdin).items()}
     given = Contribution({"update": [int(v) for v in values.split(",")]}, payload=call["task"])
