@@ -101,7 +101,9 @@ def test_ctrl_c_leaves_no_process_and_no_file(private: Path) -> None:
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to the whole group
     stdout, stderr = parent.communicate(timeout=60)
     assert parent.returncode == 143
-    assert json.loads(stdout)["error"] == "Stopped" and stderr == b""
+    assert json.loads(stdout)["error"] == "Stopped"
+    said = stderr.decode().splitlines()  # of a round that was under way, if there was one
+    assert all("ended without a result" in line and "cancelled" in line for line in said), said
     assert list(private.iterdir()) == []
     # every client names the directory in its arguments
     left = [command for command in commands() if str(private).encode() in command]
