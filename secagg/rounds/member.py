@@ -244,7 +244,7 @@ class MemberRounds:
             if not batches.finished and places.hold(peer, data):
                 return
             self._drop(peer, now)  # it comes again, perhaps in vain
-        if peer in places.gone:  # nobody is there to be answered, or to leave later
+        if peer not in self._clients:  # nobody is there to be answered, or to leave later
             places.gone.discard(peer)
             places.free(peer)
 

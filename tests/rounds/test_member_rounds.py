@@ -326,6 +326,27 @@ def test_a_place_that_is_left_goes_to_a_report_that_waits() -> None:
     assert client(7) not in places.numbers(), "who is gone has no number to leave"
 
 
+def test_who_left_several_frames_to_wait_keeps_no_place() -> None:
+    """Row 70: one report said twice over each of a few links would else take every place for good,
+    with nobody there."""
+    world = World(batches=2, dropout=0.0).link()
+    world.far[0, met(2, 0)] = lambda frame: None
+    world.send_all(range(3))
+    said = world.report(7)[0]
+    for who in "abc":
+        world.join(0, client(who))
+        for _ in range(2):
+            world.say(0, client(who), said)
+        world.servers[0].left(client(who), 0.0)
+    assert len(world.servers[0]._places.held) == 6
+    world.cut(0, 2)
+    world.link(0, 2)
+    assert world.servers[0]._batches.number == 1
+    assert not world.servers[0]._places.numbers()
+    world.send_all([4, 5])
+    world.check(world.collect(1), [7, 4, 5])
+
+
 # Collectors
 
 
