@@ -408,6 +408,15 @@ MEMBER = (
             "len(self._clients) >= self.limits.links",
             "len(self._clients) > self.limits.links",
         ),
+        ("member: who has had its time", "now - one.since >= LONGEST", "True"),
+        ("member: who has had its time, exactly", "one.since >= LONGEST", "one.since > LONGEST"),
+        ("member: nobody has a link for ever", "now - one.since >= LONGEST", "False"),
+        ("member: who waits keeps its link", "and peer not in waiting", ""),
+        (
+            "member: who crowds makes room",
+            "most_crowding(idle) if idle",
+            "next(iter(idle)) if idle",
+        ),
         ("member: frames for one report", "client.quota.received(size) is not None", "False"),
         ("member: frames for a slow peer", "client.quota.posted(frame.size) is None", "True"),
         (

@@ -278,6 +278,12 @@ class Batches:
             raise LocalProtocolError("no batch is running")
         return self.machine
 
+    @property
+    def undecided(self) -> frozenset[PartyId]:
+        """Clients whose report the running batch has, and has not decided on."""
+        machine = self.running
+        return machine.alive - machine.contributors - machine.waiting_for
+
     def _left_behind(self, now: float) -> None:
         """A leader tells how a batch ended before it speaks of the next, over whatever link: one
         that does not has lost that batch."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from secagg.effects import Encodable, Peer
 from secagg.errors import RemoteProtocolError
 from secagg.rounds.base import Outbox
-from secagg.rounds.quota import Limits, Quota
+from secagg.rounds.doors import LONGEST
+from secagg.rounds.quota import Limits, Quota, most_crowding
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Client:
-    """leaving: it is not heard any more, and its link goes once what waits for it has left."""
+    """since: when it came. leaving: it is not heard any more, and its link goes once what waits for
+    it has left."""
 
     quota: Quota
+    since: float
     leaving: bool = False
 
 
@@ -28,6 +32,14 @@ class _Client:
 # of both, for as long as it lasts, because nothing is announced to it that could renew it. Whoever
 # sends more floods, and whoever lets more wait does not read; both lose their link, and only that.
 # The report, if it came, stays.
+#
+# Nobody here has proved anything, so nobody earns a link for ever: not by a greeting, nor by words,
+# as anybody can say what is heard, and even repeat a report that is answered. What a client came
+# for takes half a minute at most, because no message may take longer while others wait (`LONGEST`).
+# Who has been here for longer, and has no report that waits for a decision or for the next batch,
+# makes room where all links are taken: the oldest of the address that holds most. It loses nothing
+# by that, as it may come back and say its report again. Younger links stay, or a crowd larger than
+# the limit would push itself out before anybody is served (specs/01-wire.md §8).
 #
 # A link that is to go although its client did nothing wrong goes politely: what waits for it leaves
 # first, as a receipt may be among that, and what it says meanwhile is not heard, as it says it
@@ -46,16 +58,32 @@ class Clients:
     def __contains__(self, peer: Peer) -> bool:
         return peer in self._clients
 
-    def admit(self, peer: Peer) -> None:
-        """Or lets it go at once."""
-        why = self._closed
+    def admit(self, peer: Peer, now: float, waiting: Callable[[], Collection[Peer]]) -> Peer | None:
+        """Or lets it go at once; else who has to make room for it, if somebody has.
+
+        waiting: clients whose report waits here; asked only where all links are taken.
+        """
+        why, gone = self._closed, None
         if not why and len(self._clients) >= self.limits.links:
-            why = f"{self.limits.links} links are open"
+            gone = self._idle(now, waiting())
+            why = "" if gone else f"{self.limits.links} links are open"
+        if gone is not None:
+            log.warning("a client that waits for nothing makes room for another")
         if why:
             log.warning("a client was turned away: %s", why)
             self._outbox.let_go(peer)
         else:
-            self._clients[peer] = _Client(Quota(self.limits))
+            self._clients[peer] = _Client(Quota(self.limits), now)
+        return gone
+
+    def _idle(self, now: float, waiting: Collection[Peer]) -> Peer | None:
+        """Who has had its time, and nothing to wait for: of those, the one that crowds most."""
+        idle = {
+            peer: peer.address
+            for peer, one in self._clients.items()
+            if now - one.since >= LONGEST and peer not in waiting
+        }
+        return most_crowding(idle) if idle else None
 
     def hears(self, peer: Peer, size: int) -> bool:
         """Whether a frame of it is heard. Raises RemoteProtocolError for one too many."""

@@ -122,7 +122,8 @@ class MemberRounds:
 
     def joined(self, peer: Peer, now: float) -> None:
         if peer.role is Role.CLIENT:
-            self._clients.admit(peer)
+            if (gone := self._clients.admit(peer, now, self._waiting)) is not None:
+                self._drop(gone, now)
         elif peer.role is Role.COLLECTOR:
             self._collectors.joined(peer)
         else:
@@ -209,6 +210,10 @@ class MemberRounds:
         party = self._places.left(peer)
         if party is not None and self._places.held and party in self._wanted():
             self._hear_again(now)
+
+    def _waiting(self) -> set[Peer]:
+        """Clients whose report is here, and waits for the next batch or for a decision."""
+        return self._places.waiting(self._batches.undecided if self._batches.collects else ())
 
     def _party(self, peer: Peer) -> PartyId:
         return server_of(self._epoch.task.committee, peer)
@@ -316,8 +321,7 @@ class MemberRounds:
         machine = self._batches.running
         if not machine.pending or not self._epoch.leads or self._epoch.task.plan.params.direct:
             return
-        undecided = machine.alive - machine.contributors
-        held = {peer for peer, _ in self._places.held}
+        undecided, held = self._batches.undecided, self._places.waiting(())
         for peer, me in self._places.numbers().items():
             waits = me in undecided or not self._places.is_place(me)
             if waits and peer not in held and self._clients.finish(peer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from secagg.effects import Peer
 from secagg.types import FIRST_RESERVED, PartyId
@@ -63,6 +63,11 @@ class Places:
     def numbers(self) -> dict[Peer, PartyId]:
         """Of everybody who has one."""
         return dict(self._ids)
+
+    def waiting(self, undecided: Iterable[PartyId]) -> set[Peer]:
+        """Whose report waits: for the next batch or, under one of these numbers, for a decision."""
+        here = (self._peers[party] for party in undecided if party in self._peers)
+        return {peer for peer, _ in self.held}.union(here)
 
     def hold(self, peer: Peer, data: bytes) -> bool:
         """Whether there is room for it."""

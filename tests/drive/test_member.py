@@ -15,7 +15,7 @@ import pytest
 
 from secagg.drive.collecting import collect, collect_over
 from secagg.drive.listening import listen
-from secagg.drive.member import MemberService
+from secagg.drive.member import RESERVE, MemberService
 from secagg.drive.reporting import Reporter, openers, report
 from secagg.effects import MACHINE, ROUNDS, Write
 from secagg.errors import (
@@ -527,6 +527,22 @@ async def test_a_flood_of_links_is_turned_away() -> None:
         with pytest.raises(LinkClosed):
             await second.receive()
         await first.close()
+
+
+async def test_links_that_have_not_said_hello_are_bounded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Row 69: the oldest makes room, also in the seconds that it would have had for a hello."""
+    async with Fleet(3, options={"max_links": 1}) as fleet:
+        await fleet.ready()
+        helpers = len(fleet.task.committee.servers) - 1
+        silent = [await fleet.opener(0)() for _ in range(1 + RESERVE - helpers)]
+        last = await fleet.opener(0)()
+        with pytest.raises(LinkClosed):
+            await silent[0].receive()
+        assert "a newer link needs its room" in caplog.text
+        for link in (*silent, last):
+            await link.close()
 
 
 async def test_what_a_member_service_refuses_to_be() -> None:

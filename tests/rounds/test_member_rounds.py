@@ -15,6 +15,7 @@ from secagg.rounds import batches as batches_module
 from secagg.rounds import member as member_module
 from secagg.rounds.base import Outbox
 from secagg.rounds.batches import MAX_STASH_BYTES, Batches, Epoch, servers_of
+from secagg.rounds.doors import LONGEST
 from secagg.rounds.lingering import Terms
 from secagg.rounds.member import MAX_FRAMES, MAX_GROUP, MAX_OUTBOX
 from secagg.sansio import Dropped, Event, PhaseEntered
@@ -248,6 +249,57 @@ def test_links_of_clients_are_bounded_and_helpers_that_relay_have_none() -> None
         world.join(0, client(who))
     world.join(1, client(2))
     assert world.let_go == [(0, client(1)), (1, client(2))]
+
+
+def test_a_link_is_nobodys_for_ever() -> None:
+    """Row 79 (specs/01-wire.md §8 rule 5): neither silence nor words keep a link for which
+    another waits; the oldest of the address that holds most makes room, after its half minute."""
+    world = World(clients=4, terms=Terms(links=5)).link()
+    crowd = [Peer(f"crowd {i}", address="one") for i in range(3)]
+    others = [Peer(f"other {i}", address=str(i)) for i in range(2)]
+    for peer in (others[0], *crowd, others[1]):
+        world.join(0, peer)
+    world.say(0, crowd[0], world.message(b"\0"))
+    world.at(LONGEST - 0.1).join(0, client("early"))
+    assert world.let_go == [(0, client("early"))]
+    world.at(LONGEST)
+    for who in range(3):
+        world.join(0, client(who))
+    assert world.let_go[1:] == [(0, crowd[0]), (0, crowd[1]), (0, others[0])]
+    world.at(1.9 * LONGEST).join(0, client(3))
+    world.join(0, client(4))
+    world.join(0, client(5))
+    assert world.let_go[4:] == [(0, crowd[2]), (0, others[1]), (0, client(5))]
+    world.send_all(range(3))
+    world.check(world.collect(), range(3))
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_who_has_its_receipts_makes_room_and_its_report_counts(repeats: bool) -> None:
+    """Nor does a report that is said over and over keep a link."""
+    world = World(terms=Terms(links=3)).link()
+    said = [world.report(who) for who in range(3)]
+    for who in range(3):
+        world.send(who, said[who])
+    world.at(LONGEST)
+    for who in range(3):
+        if repeats:
+            assert world.say(0, client(who), said[who][0])
+        world.join(0, client(3 + who))
+    assert world.let_go == [(0, client(0)), (0, client(1)), (0, client(2))]
+    world.check(world.collect(), range(3))
+
+
+def test_who_waits_for_a_decision_or_the_next_batch_keeps_its_link() -> None:
+    """Its report is here, and it has not been told so."""
+    world = World(batches=2, dropout=0.0, terms=Terms(links=4)).link(0, 1)
+    for who in range(4):
+        world.send(who)
+    world.at(LONGEST).join(0, client(4))
+    assert world.let_go == [(0, client(4))], "three are undecided, one is held"
+    world.link(0, 2)
+    world.join(0, client(5))
+    assert len(world.let_go) > 1, "decided, and told: they have no more to wait for"
 
 
 def test_what_one_transaction_takes_is_bounded_and_neither_side_starves_the_other() -> None:

@@ -13,6 +13,7 @@ from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.rounds.base import Outbox
 from secagg.rounds.clients import Clients
 from secagg.rounds.collectors import Collectors
+from secagg.rounds.doors import LONGEST
 from secagg.rounds.lingering import Lingering, Terms
 from secagg.rounds.links import MAX_BACKLOG, Links
 from secagg.rounds.places import Places
@@ -160,20 +161,32 @@ def clients(closed: str = "", links: int = 2) -> tuple[Clients, Outbox]:
 def test_links_of_clients_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     some, outbox = clients()
     for i in range(3):
-        some.admit(peer(i))
+        some.admit(peer(i), 0.0, set)
     assert outbox.take().let_go == (peer(2),) and len(some) == 2
     assert peer(1) in some and peer(2) not in some
     assert some.forget(peer(0)) and not some.forget(peer(0))
-    some.admit(peer(2))
+    some.admit(peer(2), 0.0, set)
     assert outbox.take().let_go == ()
     none, outbox = clients("they speak to the leader")
-    none.admit(peer(0))
+    none.admit(peer(0), 0.0, set)
     assert outbox.take().let_go == (peer(0),) and "to the leader" in caplog.text
+
+
+def test_who_has_had_its_time_makes_room() -> None:
+    """And is forgotten by whoever asked; nobody is asked for who waits while there is room."""
+    some, outbox = clients()
+    for i in range(2):
+        assert some.admit(peer(i), 0.0, lambda: pytest.fail("asked")) is None
+    assert some.admit(peer(2), LONGEST, lambda: {peer(0)}) == peer(1)
+    assert outbox.take().let_go == () and peer(2) in some
+    assert some.forget(peer(1))
+    assert some.admit(peer(3), LONGEST, lambda: {peer(0)}) is None
+    assert outbox.take().let_go == (peer(3),)
 
 
 def test_frames_of_a_client_are_bounded() -> None:
     some, _ = clients()
-    some.admit(peer(0))
+    some.admit(peer(0), 0.0, set)
     assert [some.hears(peer(0), 10) for _ in range(3)] == [True] * 3
     with pytest.raises(RemoteProtocolError, match="more than 3 frames for one report"):
         some.hears(peer(0), 10)
@@ -182,7 +195,7 @@ def test_frames_of_a_client_are_bounded() -> None:
 
 def test_a_client_that_does_not_read_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
     some, outbox = clients()
-    some.admit(peer(0))
+    some.admit(peer(0), 0.0, set)
     for _ in range(3):
         some.post(peer(0), FRAME)
     effects = outbox.take()
@@ -197,7 +210,7 @@ def test_a_client_that_does_not_read_is_let_go(caplog: pytest.LogCaptureFixture)
 def test_who_is_to_go_goes_once_it_has_read() -> None:
     some, outbox = clients()
     for i in range(2):
-        some.admit(peer(i))
+        some.admit(peer(i), 0.0, set)
     assert some.finish(peer(0)) and not some.finish(peer(9))
     some.post(peer(1), FRAME)
     assert not some.flushed(peer(1), 1)
