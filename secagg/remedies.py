@@ -16,8 +16,9 @@ from typing import Any
 from secagg.threat import Threat
 from secagg.types import MAX_CLIENTS
 
-_MORE_CLIENTS = 1000
-"""How far to look: a cohort much larger than the one that was asked about is no help."""
+_MORE_CLIENTS = 200
+"""How far to look, or twice as many clients where that is more: a cohort much larger than the one
+that was asked about is no help, and each one is tried."""
 
 
 def remedy(threat: Threat, fits: Callable[[Threat], bool]) -> str:
@@ -41,7 +42,7 @@ def _changes(threat: Threat, fits: Callable[[Threat], bool]) -> Iterator[str]:
         fitting = bisect_left(range(count), True, key=refused)
         if fitting:
             yield f"{name}={_said(threat, name, fitting - 1)}"
-    most = min(n + _MORE_CLIENTS, threat.roster or MAX_CLIENTS, MAX_CLIENTS)
+    most = min(n + max(n, _MORE_CLIENTS), threat.roster or MAX_CLIENTS, MAX_CLIENTS)
     larger = range(n + 1, most + 1)
     clients = next((c for c in larger if fits(replace(threat, clients=c))), None)
     if clients is not None:
