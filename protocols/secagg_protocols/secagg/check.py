@@ -19,6 +19,11 @@ from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
 
 # At one degree only and after every comparison of whole numbers, so that a client judges an
 # announced plan cheaply, however large the numbers in it are.
+#
+# What is accepted is wider than what is chosen (specs/10-secagg.md §10.1, §10.2): a plan may come
+# from another finder, with more neighbours or a larger threshold than it needs. Nothing is
+# repaired: a receiver that moved a number would have another plan digest than its peers. It makes
+# no difference who asks: a plan that breaks one of these cannot be made at home either.
 
 
 def check_complete(threat: Threat, params: Params) -> str | None:
@@ -34,6 +39,7 @@ def check_complete(threat: Threat, params: Params) -> str | None:
     broken = _common(threat, params)
     if broken is not None:
         return broken
+    # with fewer, honest clients could be had to give both: see `params.threshold_of`
     if 2 * t <= n + threat.corrupted:
         return (
             f"2t > n + c does not hold for t = {t}, n = {n}, c = {threat.corrupted}: "
@@ -54,6 +60,8 @@ def check_regular(threat: Threat, params: Params) -> str | None:
         return _STRANGE
     if params.complete:
         return f"secagg+ is a k-regular graph, and all {params.degree} neighbours are secagg"
+    # The tails come last: they are sums of as many terms as k has units, and k is a number of
+    # whoever has announced the plan until _sizes has bounded it.
     return (
         _common(threat, params)
         or (NO_LIARS if threat.liars else None)
@@ -71,6 +79,8 @@ def _common(threat: Threat, params: SecAggParams) -> str | None:
         return f"parameters for {params.clients} clients in a plan for {threat.clients}"
     if threat.min_clients not in (None, params.min_clients):
         return f"min_clients is {params.min_clients}, and the plan's {threat.min_clients}"
+    # not unsafe: such a plan would only end, below the threshold, whenever as many drop as it says
+    # that it survives
     if params.min_survivors > threat.clients - threat.dropped:
         return (
             f"min_survivors {params.min_survivors} leaves no room for {threat.dropped} dropouts "
@@ -84,6 +94,7 @@ def _common(threat: Threat, params: SecAggParams) -> str | None:
 def _sizes(threat: Threat, params: SecAggParams) -> str | None:
     if params.min_survivors != threat.clients - threat.dropped:
         return f"min_survivors must be n - D = {threat.clients - threat.dropped}"
+    # of the complete graph 2t > n + A says it already, as n is 3 or more
     if params.threshold < 2:
         return "t >= 2 does not hold: one holder alone would have the secret"
     if params.degree > MAX_DEGREE:

@@ -12,6 +12,10 @@ from secagg.protocol import Params
 # The counts are those of specs/10-secagg.md §10; the seconds are Rates, measured on the machine in
 # question with the very functions that do the work. Nothing here is fitted to a round: a prediction
 # that is far from its measurement means that the code does something which is not counted.
+#
+# Who drops is taken to drop after share-keys, the dearest moment: earlier, nobody has a mask with
+# it and the server rebuilds nothing of it; later, its vector is in the sum and its own mask is all
+# there is to remove. So a prediction is of the server's worst round of so many drops.
 
 LIMBS = 5
 """Field elements of a shared secret (specs/10-secagg.md §6)."""
@@ -103,9 +107,12 @@ def _client(params: Params, layout: Layout, rates: Rates) -> dict[str, float]:
 
     Members of a set that are not neighbours, the strangers, cost little, but grow with n.
     """
+    # Each of the three lists of the server is a bitmap over the cohort, so a client reads all of
+    # U1, U2 and U3, on a sparse graph too; U1 goes into the session id besides.
     k, t, glue = params.degree, params.threshold, rates.client
     strangers = params.clients - 1 - k
     sealing = rates.agree + rates.derive + rates.seal
+    # no agreement: that of both c keys was made to seal, and is kept (`standing.agreed`)
     opening = rates.derive + rates.unseal
     keys = rates.derive * len(layout.segments)
     return {
@@ -142,8 +149,12 @@ def _server(params: Params, layout: Layout, rates: Rates, survivors: int) -> dic
 def _rebuilding(params: Params, rates: Rates, survivors: int) -> float:
     """n secrets, each checked; the weights once where all dealers have the same holders."""
     n, t = params.clients, params.threshold
+    # b of each survivor and s_sk of each other are n together. On the complete graph everybody
+    # holds a share of everybody, so one set of points serves all dealers.
     sets, answers = (1, survivors) if params.degree == n - 1 else (n, params.degree * survivors / n)
     products = t * t + 3 * t * max(0, answers - t)
+    # a rebuilt s_sk is checked by its public key, which costs what making a pair does; a rebuilt b
+    # by its commitment, one derivation
     shares = n * (rates.combine + t * rates.combine_share) + sets * products * rates.weight_term
     return shares + (n - survivors) * rates.key_pair + survivors * rates.derive
 
@@ -153,6 +164,7 @@ def _removing(params: Params, layout: Layout, rates: Rates, survivors: int) -> f
     n, k, segments = params.clients, params.degree, len(layout.segments)
     each = survivors if k == n - 1 else k * survivors / n
     pairs = (n - survivors) * each
+    # pair_job has the agreement and the key of one segment in it
     keys = pairs * (rates.pair_job + (segments - 1) * rates.derive)
     own = survivors * segments * rates.derive
     return keys + own + (survivors + pairs) * _stream(layout, rates.mask_job)

@@ -11,6 +11,10 @@ from secagg_protocols.secagg.messages import NAMES
 from secagg_protocols.secagg.standing import STORED, Standing
 from secagg_protocols.secagg.states import CLIENT
 
+# A later suite has messages of its own, such as a consistency round. They come in as data: the
+# machine asks the table of the session's suite, and refuses what is not in it. So no suite can
+# loosen another one by a branch in the machine.
+
 Answer: TypeAlias = Callable[[Standing, Reader, bytes], tuple[Standing, bytes]]
 """(state, reader behind the header, what the message is bound to) -> the next state, and the reply.
 Raises WireError or RemoteProtocolError where the server broke the protocol."""

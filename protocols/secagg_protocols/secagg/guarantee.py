@@ -11,6 +11,12 @@ from secagg_protocols.secagg.messages import download_sizes, upload_sizes
 from secagg_protocols.secagg.params import SecAggParams, is_active, tolerated, without_majority
 from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
 
+# The sentences are made here, beside the numbers of the plan at hand, because a general page says
+# what a protocol promises and never what a plan does: into how small parts a lying server can split
+# a sum, and for how few clients the parameters still hold, are numbers of one plan. What is outside
+# the guarantee is said as plainly as the guarantee, so that nobody takes silence for a promise. A
+# guarantee is said only where check.py asks for the rule that it rests on.
+
 
 def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     """Bytes exactly; streams and key agreements as specs/10-secagg.md §10 counts them.
@@ -20,6 +26,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     the survivors and, for each of D clients that dropped after share-keys, the masks it shares
     with its neighbours that survived; each of these takes an agreement.
     """
+    # largest_message is what a link's limit on a frame is made of (validation.md row 22)
     up, down = upload_sizes(params, layout), download_sizes(params, layout)
     stream = sum(s.length * s.group.lane_bits // 8 for s in layout.segments)
     survivors = threat.clients - threat.dropped
@@ -117,6 +124,10 @@ def _complete_caveats(threat: Threat, params: SecAggParams) -> list[str]:
 
 def _split_floor(threat: Threat, params: SecAggParams) -> int:
     """h - floor(h (n - t)/(t - c)): each honest client's own check on |U3| still holds."""
+    # Whoever is to be missing from a part must be opened as dropped: that takes t shares of its
+    # s_sk, t - A of them from honest clients to whom it was named dead. Each honest client hears of
+    # t survivors at least, so it can be told that n - t are dead. That many labels h clients have
+    # to give, and each client that is split off uses up t - A of them.
     honest = threat.clients - threat.corrupted
     labels = honest * (params.clients - params.threshold)
     return honest - labels // (params.threshold - threat.corrupted)
@@ -143,6 +154,7 @@ def _regular_caveats(threat: Threat, params: SecAggParams) -> list[str]:
             f"To start with fewer than {fewest}, make the plan with a smaller min_clients, down to "
             f"{params.min_survivors}; it may need more neighbours."
         )
+    # such a plan is accepted, as the published table is made of them, and never chosen
     if 2 * t <= k + 1 and not is_active(threat):
         sentences.append(_one_lie(k, t, tails.surviving_neighbours(k)))
     return sentences
@@ -181,6 +193,7 @@ def _majority(threat: Threat, params: SecAggParams, layout: Layout) -> list[str]
 
 def _surviving_neighbours(threat: Threat, params: SecAggParams) -> int:
     """Of a dropped client: k(1 - delta) on average, rounded up; all survivors if complete."""
+    # an average will do, as it is for a cost; the bound on every client is `Tails`
     survivors = threat.clients - threat.dropped
     return survivors if params.complete else -(-params.degree * survivors // threat.clients)
 

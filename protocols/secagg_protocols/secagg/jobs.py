@@ -11,7 +11,12 @@ from secagg.types import Seed, SessionId
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.keys import Endpoint
 
-# A job holds only keys that the protocol has opened to the server.
+# A job holds only keys that the protocol has opened to the server. They are bare bytes and no
+# `Seed`, which refuses to be pickled: a job may be computed by another process or machine. Whoever
+# reads all jobs and all masked vectors has what the server has, the sum, and no input.
+#
+# Jobs are pure and their results are added in any order, so one that is computed anew, after a
+# worker or the whole server has died, leads to the same sum.
 
 KEY_SIZE = 32
 PEERS_PER_JOB = 512
@@ -71,6 +76,8 @@ def mask_jobs(
         for start in range(0, len(keyed), _KEYS_PER_JOB):
             signed = keyed[start : start + _KEYS_PER_JOB]
             key_bytes = b"".join(one.key for one in signed)
+            # many keys and one block: with a job for each key, a block would be added to the sum as
+            # often as there are masks
             signs = bytes(one.sign < 0 for one in signed)  # removing: the opposite sign
             block = min(_STREAM_PER_JOB // len(signed), _LARGEST_BLOCK) // _SMALLEST_BLOCK
             step = block * _SMALLEST_BLOCK // lane

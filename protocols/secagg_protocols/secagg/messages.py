@@ -20,6 +20,11 @@ from secagg.wire.vector import PackedVector, read_vector, write_vector
 # A frozen dataclass each, with `encode(binding)` and a strict `read(reader, ...)` that takes what
 # the receiver already knows, since the bytes do not describe themselves. The driver of both is the
 # machine: it has read the header and dispatches by tag.
+#
+# How long a message is follows from the plan and from the sets, and from nothing that is secret:
+# who counts the bytes of a masked input learns its layout, and neither its values nor how many
+# pairs did not open. The one count on the wire, of the neighbours in a key list, is bounded by the
+# plan's degree before it is used (validation.md rows 4, 5, 11).
 
 SHARE_SIZE = 40
 _PAIR = struct.Struct(f">II{SHARE_SIZE}s{SHARE_SIZE}s")
@@ -28,7 +33,7 @@ SEALED_SIZE = PAIR_SIZE + TAG_SIZE
 
 
 class Tag(enum.IntEnum):
-    """The messages of a session in their order (specs/10-secagg.md §5)."""
+    """The messages of a session in their order (specs/10-secagg.md §7)."""
 
     ADVERTISE_KEYS = 1
     KEY_LIST = 2
@@ -83,6 +88,7 @@ class KeyList:
         members = reader.bitmap(clients, "U1")
         root = reader.fixed(DIGEST_SIZE, "root")
         keys: dict[int, AdvertiseKeys] = {}
+        # strictly, so that nobody is listed twice, with two keys (validation.md rows 9, 13)
         last = -1
         for _ in range(reader.count(degree, "number of neighbours")):
             index = reader.u32("neighbour index")
@@ -129,6 +135,9 @@ class ShareList:
         )
 
 
+# Both indices are inside the seal although the seal key and its associated data name them already.
+# Pairs that could be moved to another recipient, or reflected to their dealer, are a known slip of
+# implementations that sealed shares without a context: here it takes two mistakes.
 @dataclass(frozen=True, slots=True)
 class SharePair:
     """What is sealed: the dealer's and the holder's index again, a share of b and one of s."""
@@ -148,6 +157,8 @@ class SharePair:
         return cls(*_PAIR.unpack(data))
 
 
+# Positions and not indices: k bits and not n, and nobody can be reported who is no neighbour. A
+# neighbour outside U2 can be, and the server refuses that.
 @dataclass(frozen=True, slots=True)
 class MaskedInput:
     """Client to server: the dealers whose pair did not open, and the masked vector.
@@ -171,6 +182,9 @@ def read_masked_input(
     return reader.bitmap(neighbours, "failed dealers"), read_vector(reader, layout)
 
 
+# There are clients that take a list of the living and one of the dead, and give a share for each
+# entry: a server that puts its victim into both has both of its secrets, with no more than that
+# (specs/vulnerabilities.md). Here the dead are U2 without this set, which each client has itself.
 @dataclass(frozen=True, slots=True)
 class UnmaskRequest:
     """Server to client: U3 and nothing else. "In both lists" cannot be written."""
@@ -185,6 +199,9 @@ class UnmaskRequest:
         return cls(reader.bitmap(size, "U3"))
 
 
+# A share comes without its point: x = 1 + the index of who answers, and who that is the link has
+# proved. So x = 0, somebody else's point and one point twice cannot be sent (validation.md row 55).
+# Whether the limbs are below p is asked of all shares of an answer at once, where it is taken.
 @dataclass(frozen=True, slots=True)
 class UnmaskAnswer:
     """Client to server: one share per dealer it holds shares of, by ascending index of dealer.
@@ -202,6 +219,9 @@ class UnmaskAnswer:
         return cls(_read_items(reader, dealers, SHARE_SIZE, "shares"))
 
 
+# Bound to the offer in every phase, since one of the first phase is said before there is a session
+# id. So one of another session of the same task is taken too: it ends what a lost link would have
+# ended, for whoever could write it owns the link (specs/10-secagg.md §3.5).
 @dataclass(frozen=True, slots=True)
 class Abort:
     """Either way, bound to the offer: the sender is out, and why."""

@@ -20,6 +20,14 @@ from secagg_protocols.secagg.tails import ETA, MAX_EXPONENT, SIGMA, Tails
 # The graph is a parameter: degree = clients - 1 is SecAgg (Bonawitz et al., CCS 2017), a smaller
 # even degree is SecAgg+ (Bell et al., CCS 2020). Names as in specs/10-secagg.md §10: n clients, of
 # which A are corrupt and D drop; k neighbours; threshold t; security 2^-sigma, correctness 2^-eta.
+#
+# Papers and code differ in whether a client is its own neighbour. Here k does not count it and the
+# k + 1 holders of its secrets do, so t is of k + 1. Whoever mixes the two is off by one in the very
+# inequalities that keep both secrets of a client apart.
+#
+# Three things must not be mistaken for each other. What a session can run with is checked by the
+# constructor, which knows no threat. What is safe for a threat is check.py's. What is chosen is the
+# functions below, and they choose less than all that is safe.
 
 MAX_LOSS = Fraction(9, 10)
 """The finder's domain: beyond it the tails say nothing that the published table confirms."""
@@ -61,6 +69,8 @@ class SecAggParams:
             )
         if not 1 <= self.degree < self.clients:
             raise ParameterError(f"degree must be 1 to {self.clients - 1}, not {self.degree}")
+        # with t = 1 each holder has the secret: a session could run so, and no plan passes with it,
+        # by 2t > n + A or by t >= 2 (validation.md row 46)
         if not 1 <= self.threshold <= self.degree + 1:
             raise ParameterError(f"threshold must be 1 to {self.degree + 1}, not {self.threshold}")
         if self.min_survivors < MIN_COHORT:
@@ -77,8 +87,11 @@ class SecAggParams:
             self._check_regular()
 
     def _check_regular(self) -> None:
+        # half of the neighbours lie on each side of a ring (`binding.neighbours`)
         if self.degree % 2:
             raise ParameterError(f"a k-regular graph has an even degree, not {self.degree}")
+        # with |U1| <= k nobody would have k neighbours, and of the k + 1 holders, of which t was
+        # chosen, some would not exist
         if self.min_clients <= self.degree:
             raise ParameterError(
                 f"{self.degree} neighbours each need min_clients of at least {self.degree + 1}, "
@@ -124,6 +137,8 @@ def secagg_parameters(threat: Threat) -> SecAggParams | Infeasible:
     if broken is not None:
         return Infeasible(broken, remedy(threat, _has_complete))
     n, survivors, fewest = threat.clients, threat.clients - threat.dropped, _fewest(threat)
+    # liars answer, so they are among the survivors: of m answers as many as (m - t)/2 may be wrong
+    # and the polynomial is still found (S7)
     needed = max(fewest, threshold_of(threat) + 2 * threat.liars)
     if needed > survivors:
         lying = f" and {threat.liars} that answer wrongly" if threat.liars else ""
@@ -156,6 +171,8 @@ def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
     survivors = threat.clients - threat.dropped
     if survivors < smallest_sum(threat.corrupted):
         return Infeasible(too_small(survivors, threat))
+    # s is n - D here, and no smaller: with more gone than D nothing is known of whether the honest
+    # survivors are still connected, and of two parts each would be a sum of its own
     if threat.min_clients is not None and threat.min_clients < survivors:
         default = secagg_plus_parameters(replace(threat, min_clients=None))
         return Infeasible(
@@ -172,6 +189,7 @@ def _smallest_degree(threat: Threat, survivors: int) -> SecAggParams | Infeasibl
         # the table's row at n, and the smallest |U1| at which it still keeps its security
         smallest = threat.min_clients or threat.clients
     rule = _active_threshold if is_active(threat) else _majority_threshold
+    # from the smallest k upwards: upload, agreements and key stream all grow with it
     most = min(smallest - 1, MAX_DEGREE)
     found = next(_feasible(tails, most, smallest, rule), None)
     if found is None:
@@ -219,6 +237,8 @@ def find_parameters(
     if broken is not None:
         raise ParameterError(broken)
     rule = _table_threshold_malicious if malicious else _table_threshold
+    # Rounded down, as published: a tenth of nine clients is none. It is kept so that rows can be
+    # compared with the paper's, and is why no plan is made of it.
     tails = Tails(n, math.floor(corrupt * n), math.floor(dropout * n), sigma, eta)
     return next(_feasible(tails, n - 1, n, rule), None)
 
@@ -236,6 +256,9 @@ def ccs17_expansion(n: int, length: int, bits: int) -> float:
 
 def threshold_of(threat: Threat) -> int:
     """The smallest t with 2t > n + A: of the complete graph."""
+    # Each secret of a client takes t answers. The A corrupt holders give both, and an honest one
+    # gives one of the two (C9). So 2 (t - A) honest answers would do, if there are so many: they
+    # are n - A, and 2 (t - A) <= n - A is 2t <= n + A.
     return (threat.clients + threat.corrupted) // 2 + 1
 
 
@@ -309,6 +332,7 @@ def _feasible(
     tails: Tails, most: int, smallest: int, rule: _ThresholdRule
 ) -> Iterator[tuple[int, int]]:
     """(k, t) by ascending k <= most, secure at every |U1| from `smallest` to n, correct at n."""
+    # k = n - 1 is not among these: that is `secagg`, whose rules are others
     for k in range(2, min(tails.clients - 2, most) + 1, 2):
         t = rule(tails, k, smallest) if tails.connected(k) else None
         if t is not None:

@@ -19,6 +19,10 @@ from secagg_protocols.secagg import binding, keys
 # A rebuilt seed must match its commitment and a rebuilt scalar the advertised key, so a wrong share
 # can cost work and at worst the round, and never changes the sum.
 
+# A chance at what counting cannot reach: with more than (m - t)/2 wrong among m, a set of t that
+# happens to have none of them still gives the secret, and `Wanted.opens` knows it. Which sets are
+# tried follows from the session and not from a generator, so a server that comes back tries the
+# same ones.
 SUBSETS = 256
 """Sets of t holders that are tried at random, when nothing else has worked."""
 BUDGET = 1 << 32
@@ -167,9 +171,17 @@ def _found(decoded: Decoded | None, wanted: Wanted, work: int) -> Found:
     return Found(decoded.secret.expose(), tuple(wrong), work)
 
 
+# Theory of operation.
+#
 # The common case costs one check a dealer: `decoding.read` looks at once whether all shares lie on
 # one polynomial, and only where they do not is there a job. The search is bounded by BUDGET for the
 # whole session, because whoever makes it long is a client, and it costs a client nothing.
+#
+# Each dealer that is left goes the way of S7. One job tries what counting and the holders' record
+# suggest; if it finds nothing, further ones try sets at random, some at a time; if none of these
+# opens the secret, or the work is spent, the session has no sum, and what was found until then is
+# forgotten. Nobody can steer this to a wrong end: a candidate counts only if it opens, that is, if
+# its dealer is bound to it by what it said before it was asked for a vector.
 #
 # One dealer after the other, because a holder that lied about two dealers is likely to lie about
 # the next: its shares are left out of the first try, and that is most often all the search there
@@ -214,6 +226,8 @@ class Rebuilding:
         self._out = job
         return (job,)
 
+    # Work is what a job says that it was, in units and not in seconds: by a clock the load of a
+    # machine would decide whether a round has a sum, and two runs of one session could differ.
     def finish(self, job: Job, value: Any) -> None:
         if self._out is None or job is not self._out:
             raise LocalProtocolError("the job is not one of this machine's open jobs")

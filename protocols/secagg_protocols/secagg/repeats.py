@@ -37,6 +37,8 @@ class Repeats:
     def said(self, sender: PartyId, tag: int) -> bool:
         return tag in self._seen[sender]
 
+    # A repeat is told from equivocation by this and nothing else, so it is asked before the state
+    # is: the same bytes are harmless in whichever phase they come again, late ones too (rule S2).
     def same(self, sender: PartyId, tag: int, message: Buffer) -> bool:
         return self._seen[sender][tag] == self._prints.of(message)
 

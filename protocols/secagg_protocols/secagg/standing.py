@@ -40,6 +40,8 @@ class Place:
 
     @classmethod
     def read(cls, reader: Reader, params: SecAggParams) -> Place:
+        # taken and not computed again: U1 and the root, from which it followed, are forgotten. What
+        # ties a row to its session is the head of every row (`secagg_protocols.rows`).
         session = SessionId(reader.fixed(DIGEST_SIZE, "session"))
         place = cls(session, reader.count(params.clients, "|U1|"), reader.u32("index"))
         if place.index >= place.size:
@@ -151,6 +153,7 @@ class WantInput:
         s, b = _read_pair(reader), _read_seed(reader, "b")
         neighbours = _read_indices(reader, params.degree, place.size)
         view = _read_view(reader, place, params)
+        # whoever holds a share of it was dealt it, and deals went to neighbours
         if not view.holders <= {*neighbours, place.index}:
             raise WireError("a holder is no neighbour")
         present = sorted(view.holders - {place.index})
@@ -244,6 +247,8 @@ def _read_seed(reader: Reader, what: str) -> Seed:
 
 
 def _read_pair(reader: Reader) -> KeyPair:
+    # the public half is in no row: a pair whose halves did not fit would be sealed with one key and
+    # opened with another
     secret = _read_seed(reader, "a private key")
     return KeyPair(secret, public_key(secret))
 

@@ -58,6 +58,7 @@ class Tails:
         """The honest survivors' graph falls apart with probability below 2^-(sigma+1), k < n - 1:
         n (n-k-1)/2 C(B, k)/C(n, k) with B = A + D."""
         n, gone = self.clients, self.corrupted + self.dropped
+        # no k neighbours can all be among the corrupt and the dropped: the chance is zero
         if k > gone:
             return True
         ln = _log_factorials(n)
@@ -79,6 +80,8 @@ class Tails:
 
     def surviving_neighbours(self, k: int) -> int:
         """t2 = max t with Pr[Hyp(n, n - D, k) <= t - 1] <= 2^-eta / n."""
+        # k neighbours and not the k + 1 holders: that a client holds a share of its own secrets is
+        # of no help once it is gone
         law = _Law(self.clients, self.clients - self.dropped, k, self.clients)
         at_most = np.cumsum(law.chances())
         bound = self._correct / self.clients
@@ -152,6 +155,9 @@ class _Law:
         low = (first.numerator << bits) // first.denominator
         least, most = low, low + 1
         high = low + 1
+        # Only the first term is counted, and each further one had by its ratio to the one before:
+        # at n = 2^20 a binomial can have a hundred thousand bits. One sum is rounded down and one
+        # up, so the true one lies between them, and only a bound that does too is worth the rest.
         for above, below in self._ratios(start, end):
             low, high = low * above // below, -(-high * above // below)
             least, most = least + low, most + high

@@ -15,9 +15,27 @@ from secagg_protocols.secagg.messages import AdvertiseKeys
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 
+# Theory of operation.
+#
 # A stage takes one kind of message from each client, and closing it fixes one set for ever: the
 # next stage is made of that, and holds no more. The machine in server.py knows who is alive, what
 # is a repeat and what is a fault; a stage knows none of these.
+#
+# A message is taken whole or not at all: every check of it comes before the first change, so what a
+# stage refuses costs its sender and leaves no trace. close() gives the next stage or raises
+# Aborted, and the machine has one stage at a time, so no set can be fixed twice.
+#
+# What a stage says when it opens follows from what it holds, and from nothing that it remembers of
+# having said it. So a client on a new link, and whomever a server that was started again waits for,
+# is told the same in the same bytes.
+#
+# It answers for its rows by kind. Those of kinds that the next stage does not have are deleted with
+# the close, in the transaction that stores what it has fixed: what has only led to a set does not
+# outlive it. `fresh` are those that begin with a stage; the others change one by one, as messages
+# come.
+#
+# Which stage follows it does not know: it asks the terms of the session, where a suite may put
+# another one between two of these.
 
 KEYS, DEALT, FAILED, SHARES = b"keys/", b"dealt/", b"failed/", b"shares/"
 """One row of each client: keys by party id, the others by index."""
