@@ -84,7 +84,8 @@ class Cost:
 class Session:
     """What the driver announces and a machine is made from.
 
-    nonce: 16 bytes, routing only. plan_digest, payload_digest: 32 bytes, bound by the offer.
+    nonce: 16 bytes; it routes, tells rows and claims of two sessions apart, and authenticates
+    nothing. plan_digest, payload_digest: 32 bytes, bound by the offer.
     committee: the servers, where there are several. batch: which sum of the committee's epoch; its
     clients neither know nor bind it. corrupted: how many clients may collude, by the plan.
     suite: what its messages are made of.

@@ -28,7 +28,7 @@ def encode(tag: int, session: Session, vector: RingVector) -> bytes:
 
 
 def abort(session: Session, reason: AbortReason) -> bytes:
-    """A party's last word, to both neighbours."""
+    """A party's last word, to everybody: whoever waits for a sum waits in vain."""
     return write_header(ABORT, binding_of(session)).u8(reason.code).finish()
 
 
