@@ -11,6 +11,11 @@ from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import shape_of
 from secagg_protocols.reports.shape import RECEIPT_SIZE
 
+# The limits that are said here are those of specs/20-additive.md §11, and each is one that no check
+# of a machine removes. That one server can change the sum is said before all else that it can do,
+# since it is what people expect least of a protocol with signatures: they bind who was summed, and
+# not that the addition was right.
+
 
 def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     """Bytes exactly. The servers' figures are those of all servers together.

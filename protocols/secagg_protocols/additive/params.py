@@ -13,6 +13,12 @@ from secagg.threat import Threat
 from secagg.types import MAX_CLIENTS, MAX_SERVERS, MIN_COHORT, smallest_sum
 from secagg.wire.codec import Reader, Writer
 
+# There is nothing to choose: no graph, no threshold. A sum needs every server, and a client that
+# has been heard is needed no more, so dropouts cost their inputs and nothing else. What is left to
+# decide is how small a batch may be: never below A + 2, for of A + 1 inputs the corrupt clients
+# subtract their own and have the last one. The batch counts reports and not people
+# (specs/20-additive.md §11).
+
 
 @dataclass(frozen=True, slots=True)
 class AdditiveParams:
@@ -63,7 +69,7 @@ def decode_params(data: bytes) -> AdditiveParams:
 
 def parameters(threat: Threat) -> AdditiveParams | Infeasible:
     """The minimum batch is min_clients where that is asked for, else n - D: both at least
-    max(3, A + 2), so that every planned dropout leaves a batch that may be summed."""
+    max(3, A + 2). Only the latter is sure to be reached whenever no more drop than planned."""
     broken = _broken(threat)
     if broken is not None:
         return broken
@@ -107,6 +113,8 @@ def _leaves_a_batch(threat: Threat) -> bool:
 
 def check(threat: Threat, params: Params) -> str | None:
     """The rule that given parameters break under this threat, or None."""
+    # they follow from the threat, so equality is the whole check: no two plans for one
+    # threat differ here
     expected = parameters(threat)
     if isinstance(expected, Infeasible):
         return expected.rule

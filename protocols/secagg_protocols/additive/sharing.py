@@ -68,6 +68,8 @@ class Additive:
         self, vector: RingVector, id: bytes, randomness: Randomness, /
     ) -> tuple[bytes, Sequence[bytes]]:
         """Draws m - 1 seeds of 32 bytes, by index."""
+        # The long share is the leader's, so that what it relays of a client is short: 32 bytes for
+        # each helper and not the vector again.
         seeds = [Seed(randomness(Seed.SIZE)) for _ in range(1, self.servers)]
         keys = [self.stream_keys(seed, id, index) for index, seed in enumerate(seeds, start=1)]
         for segment, lane in enumerate(vector):
@@ -120,6 +122,9 @@ class Additive:
     def vector(self, total: RingVector, /) -> RingVector:
         return self.layout.reduce(total)
 
+    # Task, report, server and segment are in each key, so that one seed in two places is not one
+    # pad twice: the slip by which masks that were set up once were broken
+    # (specs/vulnerabilities.md).
     def stream_keys(self, seed: Seed, id: bytes, index: int) -> list[bytes]:
         """One mask key for each segment: a seed never keys AES itself."""
         return [

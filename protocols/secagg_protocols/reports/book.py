@@ -15,8 +15,16 @@ from secagg_protocols.reports.messages import Included, Sealed
 from secagg_protocols.reports.scheme import Checking, Share
 from secagg_protocols.reports.shape import ID_SIZE
 
+# Theory of operation.
+#
 # A report is here once: pending with its opened share, or in exactly one of the maps that keep its
-# digest only. Rule A10: nothing leaves them before the epoch ends, so none is summed twice.
+# digest only. Rule A10: no row of these is deleted before the epoch ends, so none is summed twice.
+#
+# Which map it is in says whose it is. `included` and `rejected` are decisions of this batch,
+# `spent` and `refused` those of others, told apart by the number in their rows; `left` was pending
+# when this batch ended, and is decided in a later one. A receipt is signed again for whatever is
+# not rejected, a decision is repeated for what is of this batch, and the set is `included` and
+# nothing else.
 #
 # Pending is the only state that costs memory, so places are counted for it. A report holds a place
 # in the batch in which it came, until it is decided or the batch's deadline finds it undecided;

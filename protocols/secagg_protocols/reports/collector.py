@@ -171,6 +171,10 @@ class Collector(PhasedMailbox):
         self._events.append(Ignored(sender, f"the batch is open: {counted(count)} so far"))
 
     def _take_total(self, sender: PartyId, total: Total) -> None:
+        # Signatures before sets, and both before the seal is opened. A total that disagrees and
+        # lacks a signature names its server; one that disagrees and has them all shows that every
+        # server has signed twice, and then the one that came later is no more to blame than the
+        # first.
         index = server_id(0) - sender
         if (lacking := self._unsigned(index, total)) is not None:
             self._blame(sender, Fault.INVALID_SIGNATURE, lacking)
@@ -217,6 +221,7 @@ class Collector(PhasedMailbox):
 
     def _finish(self, included: Included) -> None:
         """Rule A11: the minimum batch once more, as every server has checked it."""
+        # both impossible while one server is honest: it signs no such set (A4, A6-A8)
         params = self._seat.context.params
         if included.count < params.min_survivors:
             self._abort(too_few(included.count, params.min_survivors))

@@ -18,6 +18,14 @@ from secagg_protocols.reports.messages import Included, Receipt
 from secagg_protocols.reports.scheme import Scheme
 from secagg_protocols.reports.shape import Shape
 
+# The machines of a batch are given this and a seat, and make every binding from it. The offer has
+# plan, payload, committee and epoch in it, so with one id a report is of this task and these keys
+# alone, and a batch's binding adds its number. What is bound to the task can be said again in each
+# batch; what is bound to a batch is of no use in another: a decision, a statement, a total.
+#
+# Roles stand in what is sealed although the keys of a committee all differ: that is a check of the
+# committee, and a binding should not rest on a check that is made elsewhere.
+
 _SERVER, _COLLECTOR = b"server", b"collector"
 
 
@@ -58,6 +66,9 @@ class Context:
 
     def is_signed(self, index: int, message: bytes, signature: bytes) -> bool:
         """Whether server `index` has signed these bytes."""
+        # Said and not raised: whom a bad signature is held against depends on who has brought it,
+        # who may have made it or only passed it on unchecked, and only the caller knows that (A4,
+        # A9, A11).
         try:
             sign.verify(self.committee.servers[index].signing, message, signature)
         except InvalidSignature:

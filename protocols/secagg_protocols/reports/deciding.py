@@ -19,6 +19,8 @@ from secagg_protocols.reports.messages import Receipt, Ruling, Tag, Verdict
 from secagg_protocols.reports.senders import Counterpart, Senders
 from secagg_protocols.reports.states import Stage
 
+# Theory of operation.
+#
 # One rule decides: a report is included when every server has accepted it, and rejected everywhere
 # when one has not. What a helper accepts comes with its receipt, so an acceptance is checked here,
 # and is proof to the client; a rejection is the helper's word only, and the event says whose.
@@ -30,6 +32,14 @@ from secagg_protocols.reports.states import Stage
 #
 # In direct mode a verdict may come before the report, or for a report that never comes. Those are
 # kept, a bounded number for each helper, so that one that lies fills no place but its own.
+#
+# A decision is said until it is confirmed: what a helper has not confirmed is in its `undone`, and
+# the statement waits until that is empty, since only then an honest helper has summed the same set.
+# It is never taken back. A report leaves the pending with its decision, so whatever is said of it
+# later is answered by that decision again, or, where another batch has made it, by a rejection.
+#
+# A batch that is full includes nothing more. What every server has accepted by then is not rejected
+# for it: it stays pending, and its verdicts come again in the next batch.
 
 
 class Deciding(Member):

@@ -7,6 +7,10 @@ from typing import NoReturn
 from secagg.errors import BelowThreshold, Portable
 from secagg.types import AbortReason, Fault, PartyId
 
+# A fault says what somebody did, a reason why a batch ended. Messages have reasons only: a helper
+# that hears of an end is told enough to go on, and whom another server accuses it is not told, as
+# it would have that server's word for it.
+
 _REASONS = {
     Fault.LOST: AbortReason.LOST,
     Fault.LATE: AbortReason.LOST,

@@ -17,6 +17,11 @@ from secagg_protocols.reports.shape import ID_SIZE
 # | `k` | id, report digest, `u16`: a bit for each server whose receipt is missing; until the end |
 # | `e` | once it has ended: empty where all have it, else `u8` reason |
 
+# No row holds a secret: what is kept is sealed to servers, and the report's own key is forgotten.
+# So this store needs no key, and whoever reads it learns which report it was, and nothing that is
+# in it. What rows cannot do is to keep a client from making a second report after it was set back:
+# that is a claim's.
+
 _MESSAGE, _KNOWN, _ENDED = b"m", b"k", b"e"
 _MASK = 2
 _FOREIGN = "these are no rows of a report of this client: use its own store"

@@ -44,6 +44,8 @@ from secagg_protocols.reports.scheme import Opened, Opening
 from secagg_protocols.reports.seals import Seals
 from secagg_protocols.reports.states import Stage
 
+# Theory of operation.
+#
 # A report is opened (at once, or by a job where the scheme is slow), stored, checked where the
 # scheme has an exchange, ruled on and decided. It is in the book from when it is opened. Before
 # that it is nowhere: a crash loses it as if it had not come, and its client says it again. So a
@@ -53,8 +55,19 @@ from secagg_protocols.reports.states import Stage
 # differ in: `_stored`, `_refused`. What they do alike is here once: to read and unseal it, to open
 # it again from its row, to add it, to lock the set.
 #
+# It is judged twice, by different means. Whether its shares belong together is asked of the report,
+# by its own key and its manifest, before anything is opened; whether this server's share is one is
+# asked of what comes out of the seal, by the scheme. What fails the first is nobody's report and
+# leaves no row; what fails the second is rejected, and so spent for the epoch.
+#
+# A set is locked in one order. The total is made of the sum; the sum, the opened shares and the key
+# that opens are forgotten; total and agreement become rows of one transaction; and only then is a
+# collector answered. So there is never a total of a set that is not stored as locked.
+#
 # A machine that is made from rows says again whatever it said and was not answered, and nothing
-# else: what a peer has done comes again with its answers, so it is not stored.
+# else: what a peer has done comes again with its answers, so it is not stored. A pending report is
+# opened again, from the message as it came. One that no longer opens shows that keys and store do
+# not belong together, and is refused: a report less would be a set of its own.
 
 
 class Member(BatchMachine):
@@ -62,6 +75,7 @@ class Member(BatchMachine):
 
     def __init__(self, context: Context, number: int, index: int, secrets: ServerSecrets) -> None:
         super().__init__(context, number, index)
+        # with other keys no share would open, and every client would be dropped for it
         if secrets.public != context.committee.servers[index]:
             raise ParameterError(f"these are not the secret keys of server {index}")
         relays = index == 0 and not context.params.direct
@@ -264,6 +278,7 @@ class Member(BatchMachine):
 
         The sum is in the total from here on, and nowhere else.
         """
+        # made before the sum is forgotten, stored with the lock, and said after that
         total = self._seals.total(statement, self._tally.total)
         self._forget()
         self._progress.lock(total, statement.encode(Tag.AGREEMENT, self._seat.batch))

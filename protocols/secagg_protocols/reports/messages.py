@@ -15,10 +15,16 @@ from secagg.wire.header import DIGEST_SIZE, read_header, write_header
 from secagg_protocols.reports.shape import ID_SIZE, Shape
 
 # What a client sends, and what repeats it, is bound to the task; all else to one batch of it.
+#
+# A report is tied together in one order, and no other would do. The front comes first, because
+# every seal has it in its info; the manifest after the seals, as it is of their bytes; the
+# signature last, under a key that the front has fixed before. So nothing contains itself, and
+# whoever exchanges one share has to make all of them anew, under another key: another report (rule
+# A1).
 
 
 class Tag(enum.IntEnum):
-    """The messages of reports and batches (specs/20-additive.md §5)."""
+    """The messages of reports and batches (specs/20-additive.md §6)."""
 
     REPORT = 1  # client to leader: every share, when the leader relays
     REPORT_SHARE = 2  # client or leader to a server: its share
@@ -118,6 +124,9 @@ class Sealed:
     index: int
     data: Buffer = field(repr=False)
 
+    # Where such a thing is made, and not where it is used: neither what came nor what is sent can
+    # be a share that its head does not name. The hash is asked before anything is opened, so a
+    # share that was exchanged on the way costs no multiplication on the curve (rule A2).
     def __post_init__(self) -> None:
         if hashlib.sha256(self.data).digest() != self.head.manifest[self.index]:
             raise WireError(f"the share of server {self.index} is not the one in the manifest")
@@ -179,6 +188,10 @@ def read_head(reader: Reader, task: bytes, shape: Shape) -> Head | None:
         return None
 
 
+# It signs the digest and not the id. An acknowledgement that names an id says that something with
+# this name is stored; whoever exchanged the report on the way would let the client believe that it
+# is its own (specs/vulnerabilities.md). The id is beside it so that a client can tell a receipt of
+# another report, which is nobody's fault, from a wrong one of its own (§7.4).
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """One server's word that it has stored its share of a report, for whoever holds its digest."""
@@ -203,6 +216,8 @@ class Receipt:
         return labels.encode(labels.RECEIPT, task, index, digest)
 
 
+# Verdicts and decisions name a report's digest besides its id: two servers that hold shares of two
+# reports under one id would otherwise both accept, and the sum would have parts of either (A4).
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """A verdict on a report: sent as VERDICT or as DECISION.
@@ -241,6 +256,9 @@ def _detail_size(tag: Tag, verdict: int, shape: Shape) -> int | None:
     return 0 if verdict in (Verdict.ACCEPTED, Verdict.REJECTED) else None
 
 
+# A digest of the whole sorted list, and not the exclusive or of hashed ids with which other batch
+# protocols compare sets: in that, a report that stands twice cancels itself out, and digests of one
+# set can be aimed at another. The count is signed with it, so it is never the collector's guess.
 @dataclass(frozen=True, slots=True)
 class Included:
     """A set of reports: how many, and the digest of their sorted ids and digests."""

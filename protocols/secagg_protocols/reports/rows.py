@@ -106,6 +106,8 @@ class Tally:
         self._grown = False
         return self._count.to_bytes(_COUNT) + self._scheme.store(self.total)
 
+    # A missing row is the sum of no reports: a batch that has a stage and no report wrote none.
+    # That it is not a row that was lost is asked by `BatchRows.check`, which counts.
     def take_up(self, rows: BatchRows) -> None:
         if rows.sum is not None:
             self.total, self._count = rows.sum, rows.summed
@@ -138,6 +140,8 @@ class BatchRows:
         one = cls() if stage is None else _read_stage(bytes(stage), seat)
         locked = one.stage is Stage.LOCKED
         over = locked or one.stage is Stage.ABORTED
+        # Of a locked batch agreement and total are written together, and the sum is deleted in the
+        # same transaction: a store with one and not the other has lost a row, or gained one.
         if locked is (agreement is None) or (not over and _is_later(stored, seat.number)):
             raise StorageError(_TORN)
         if vector is not None and (over or one.stage is Stage.IDLE):

@@ -11,6 +11,14 @@ from secagg_protocols.reports.messages import Included, Receipt, Sealed, Stateme
 from secagg_protocols.reports.scheme import Opening, Sum
 
 
+# No check here compares a context. The info of a share has task, report, front, role and index in
+# it, and that of a total the set and its count: what was sealed for anything else does not open,
+# and so cannot be used by a machine that forgot to ask. HPKE takes no associated data, hence all in
+# info.
+#
+# Which of the two keys is forgotten when is a rule (A13). The one that opens goes with the batch: a
+# server that is taken over afterwards opens no report of it from this machine. The one that signs
+# stays, as a receipt that was lost must be given again for as long as the epoch lasts (A3).
 class Seals:
     """The private keys of server `index`, and what they are for."""
 
@@ -54,5 +62,6 @@ class Seals:
         included, scheme = agreement.included, self._context.scheme
         info = self._context.total_info(self._number, included, self._index)
         sealed = hpke.seal(self._context.committee.collector, scheme.write(total), info)
+        # over the ciphertext: the collector knows whose a total is before it opens anything
         signed = Total.to_sign(self._batch, self._index, included, sealed)
         return Total(agreement, sealed, sign.sign(self._signing, signed)).encode(self._batch)

@@ -9,6 +9,10 @@ from secagg.crypto import hpke
 from secagg.crypto.sign import KEY_SIZE, SIGNATURE_SIZE
 from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE
 
+# Two reports of one plan are as long as each other, and so are two verdicts that say the same: who
+# watches the links learns which messages there were, how verdicts went among them, and nothing of
+# an input. A length on the wire would be one more thing to disagree about, and to allocate by.
+
 ID_SIZE = 16
 RECEIPT_SIZE = HEADER_SIZE + ID_SIZE + 1 + SIGNATURE_SIZE
 
