@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = {"secagg/kernels": 0.08, "secagg/rounds": 0.08, "protocols": 0.06}
+FLOORS = {"secagg/kernels": 0.08, "secagg/rounds": 0.08, "protocols": 0.08}
 MOST = 0.20
 THEORY = "# Theory of operation."
 UNEXPLAINED = {"secagg/kernels/__init__.py", "secagg/kernels/reference.py"}
@@ -57,15 +57,20 @@ MACHINES = (
     "plainsum/client",
     "plainsum/server",
     "reports/batch",
+    "reports/book",
     "reports/client",
     "reports/collector",
+    "reports/deciding",
     "reports/helper",
     "reports/leader",
+    "reports/member",
     "reports/scheme",
     "reports/states",
     "ring/machine",
     "secagg/client",
+    "secagg/rebuilding",
     "secagg/server",
+    "secagg/stages/base",
     "secagg/states",
 )
 ROUNDS = ("base", "claims", "client", "collect", "doors", "greeting", "report", "round", "server")
