@@ -73,7 +73,29 @@ MACHINES = (
     "secagg/stages/base",
     "secagg/states",
 )
-ROUNDS = ("base", "claims", "client", "collect", "doors", "greeting", "report", "round", "server")
+ROUNDS = (
+    "base",
+    "batches",
+    "claims",
+    "client",
+    "clients",
+    "clock",
+    "collect",
+    "doors",
+    "farewell",
+    "greeting",
+    "links",
+    "member",
+    "offer",
+    "part",
+    "places",
+    "quota",
+    "report",
+    "round",
+    "selection",
+    "server",
+    "upload",
+)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,21 @@ from secagg.errors import ParameterError
 from secagg.sansio import Dropped
 from secagg.types import Fault, PartyId
 
-# Time is an argument everywhere: monotonic seconds, of which only differences mean anything.
+# Theory of operation.
+#
+# Time is an argument everywhere: monotonic seconds, of which only differences mean anything. On the
+# wire there are durations and no moments, so a clock that is wrong, or is set while a round runs,
+# changes nothing for anybody. They are announced in milliseconds and rounded up: no client takes a
+# server for late before it is.
+#
+# A phase is over at its deadline or when nobody is waited for, and of these a clock knows the first
+# only. It counts from when the phase was entered, and entering a phase that runs already is no new
+# beginning, so nothing that a client repeats gives it more time. A round that is restored has a new
+# clock: for as long as no server was there, nobody could be late.
+#
+# What a report measures and what closes a phase begin at the same mark. A phase without a name is
+# not measured, and one without a limit has no deadline: that of a server that computes, which is
+# late for nobody but itself.
 
 MAX_DEADLINE = (1 << 32) // 1000
 """Seconds. An announcement has milliseconds in 32 bits."""

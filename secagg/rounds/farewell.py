@@ -12,6 +12,8 @@ from secagg.types import Fault
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import Over, decode_frame
 
+# Theory of operation.
+#
 # A round's last word is said once to each client, and three deaths lie in its way: of a link, of
 # the client before it has stored what it heard, and of the server between the transaction that ends
 # the round and its posts. A client that misses it waits as long as it trusts its server to work,
@@ -21,6 +23,11 @@ from secagg.wire.frame import Over, decode_frame
 #
 # Nobody acknowledges a last word, so nothing says when it may be forgotten; the newest few rounds
 # are kept, in one row each, and of older ones the end alone.
+#
+# It is said to identities only. Who has proved nothing cannot come back, and telling whoever asks
+# where somebody stood would tell strangers who took part. The row of an end takes the place of all
+# rows of its round, in one transaction: there is no moment at which a server that is started again
+# finds a round that is over and running, or neither.
 
 KEPT = 16
 """Rounds whose standings are kept. A peer that comes back is posted as many frames at most."""

@@ -13,6 +13,22 @@ from secagg.rounds.clock import RoundReport
 from secagg.types import MAX_CLIENTS, AbortReason, PartyId
 from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 
+# Theory of operation.
+#
+# What a server announces is not trusted with a single parameter. Its plan is decoded strictly and
+# judged for its threat as a plan of one's own is, so one that cannot be made at home cannot be made
+# by announcing it either; then it is held against what this client has consented to, which it did
+# before it heard of anything. Only then there is an `Offer`, and machines are made of offers alone.
+#
+# Consent is a pin or floors. A pin is a digest, and two plans that differ in one number have two.
+# It admits protocols without protection too, for whoever pins such a plan has read it. Floors are
+# for clients that know no plan beforehand: they add to the rules of a plan, and loosen none but
+# that one.
+#
+# A task may be announced by its digest only. Then its digest is computed over what the application
+# really used, and compared in the machine (10-secagg.md C2): a server that announces one model and
+# hands over another gets nothing masked. One that announces several has several sessions.
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -147,6 +163,8 @@ class Consent:
         )
 
     def _check_floors(self, plan: Plan) -> None:
+        """Raises PolicyRefused. The fewest clients are min_survivors, of the smallest sum that can
+        be revealed, and not those with whom a round may begin."""
         if self.protocols is not None and plan.protocol not in self.protocols:
             raise PolicyRefused(
                 f"the server announced {plan.protocol}, and agreed to is only "

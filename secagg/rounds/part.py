@@ -17,6 +17,32 @@ from secagg.types import SERVER, AbortReason, Randomness
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
 from secagg.wire.header import TAG_AT
 
+# Theory of operation.
+#
+# A part ties one machine to one round. What the machine says becomes posts and claims, what the
+# application gives becomes the machine's input, and what is known in the end an outcome. It has
+# neither a link nor a clock: each call brings the link that leads to the server just now, or None,
+# and the moment. Without a link nothing is kept to be sent later, as the machine says what was not
+# acknowledged again when there is one.
+#
+# All calls of the machine go through `call`, which drains it afterwards, also if it raised: a
+# machine that refuses has a last word, and the server should have it. What is drained leaves in the
+# order of `secagg.effects`, so whatever is lost in between, the store knows of every message that
+# the server may have heard, and the ledger of its wording.
+#
+# How far an input has gone is three questions, and they are not one. `given`: the application is
+# asked for nothing more, because it has given or has declined. `left`: a masked form of it has been
+# said, so it may be in a sum. `answered`: this client has helped to open one. One that has not left
+# is free again with the end of the round. One that has left can be tried again if the server says
+# that it is in no sum and this client has not answered. After an answer nothing that the server
+# says frees it: a server that lied about the first sum would have a second one that differs by it.
+#
+# An outcome is what the server says (`over`) or what has to be supposed when it says nothing any
+# more (`lost`): that is not "no", so an input that has left is then spent, and `included` is None.
+#
+# Impossible: an answer that leaves unclaimed, for the machine marks it and every marked message has
+# a claim; a second outcome, as the rounds forget a part with its first.
+
 SPENT, BUSY = "spent", "in-use"
 """Why an input was not given: it may never be again, or not while another round has it."""
 _NO_PAYLOAD = payload_digest(b"")
@@ -156,6 +182,8 @@ class Part:
         *,
         again: bool,
     ) -> Outcome:
+        """Frees or spends the name of its input, and forgets its rows. again: whether an input that
+        has left may be tried again. included: None where nobody has said."""
         offer = self.offer
         self._place.names.release(offer.nonce, left=self.left, again=again)
         if self._place.durable:
@@ -175,6 +203,8 @@ class Part:
         )
 
     def _drain(self, server: Peer | None, now: float) -> None:
+        """Rows, claims and posts of all that the machine has said. Claims also without a link: from
+        its rows the machine will say the same, and nothing else."""
         self.machine.events()
         self.clock.enter("" if self.machine.done else self.machine.phase, now)
         if self._place.durable:
@@ -189,6 +219,8 @@ class Part:
                 self._place.outbox.post(server, Message(self.offer.nonce, out.data), claims)
 
     def _claims(self, out: Outgoing) -> tuple[Claim, ...]:
+        """What must be claimed before a message leaves: its wording, and of the one that carries
+        the input the use of that, where it has a name."""
         offer = self.offer
         wording = message_claim(self._offer_digest(), offer.nonce, offer.party, out.data)
         if not any(p.takes_input and p.tag == out.data[TAG_AT] for p in offer.plan.phases):

@@ -11,12 +11,22 @@ from secagg.arguments import integer, seconds
 from secagg.types import MAX_CLIENTS
 from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 
+# Theory of operation.
+#
 # Nearly every limit is per link, so that whoever passes one costs itself and nobody else, and is
 # judged before anything is allocated for what passed it. A round gives each of its clients a new
 # allowance of frames and bytes: a protocol has at most a message a phase, and a late one of the
 # round before, so whoever sends many more is flooding. What waits for a client that does not read
 # is bounded too, in frames and in bytes; past that it is gone. An announcement alone may be larger
 # than the bytes: a link that has nothing else to read is not slow.
+#
+# A quota says why a frame is one too many and does nothing about it: whoever owns the link lets it
+# go. It counts before anything is decoded, so a frame that is none counts like any other, and no
+# limit hangs on what is in one. What waits for a peer is counted off as it leaves, in whatever
+# portions the transport says.
+#
+# A limit is the last number that is allowed, and all of them are one value: a server that takes
+# fewer links, or reads larger frames, says so in one place, and a test makes any of them small.
 
 MAX_LINKS = 10_000
 SPARE = 64

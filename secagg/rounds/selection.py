@@ -10,11 +10,22 @@ from secagg.effects import Peer
 from secagg.plans.plan import Plan
 from secagg.types import Fault, Randomness, system_randomness
 
+# Theory of operation.
+#
 # A place belongs to nobody: a peer that has missed its last rounds comes after all that have not,
 # so one silent phone costs its round a deadline once, and the next round only where nobody else is
 # there. Who says how many of the candidates may be corrupt is the plan, and it counts them among
 # all who may be picked: a service that picks n of N plans for N, or its A is an assumption about
 # the n that were picked.
+#
+# Who picks decides whose inputs meet in a sum, and no rule of a session sees that: a server that
+# wants one client's value can pick it again and again among others (specs/10-secagg.md §11). By
+# arrival whoever connects fastest is always there. By lot nobody can aim at a round, as long as the
+# lots are secret until they are drawn, which is why they are drawn here and for each round anew.
+#
+# A selection sees candidates, and nothing of the rounds they were in but how they went. What it
+# gives back is seated by order of arrival and not by its own, so it cannot say who gets which party
+# number; and more than the plan has clients are refused.
 
 _LOT = 8
 """Bytes of one lot: two of 2^20 peers draw the same with a chance below 2^-24, and tie then."""
