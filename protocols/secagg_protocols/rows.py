@@ -79,6 +79,8 @@ class Rows:
         self.mark(*(key for key in self._stored if not has(key)))
 
     def _encoded(self, encode: Encode) -> list[Write]:
+        """What is marked, once. A row without a body is a deletion if the store has it, else
+        nothing."""
         marked, self._marked = self._marked, {}
         bodies = ((key, encode(key)) for key in marked)
         found = [
@@ -116,6 +118,7 @@ class Rows:
         self._taken = self.resumed = True
 
     def _body(self, value: bytes) -> bytes:
+        """What is behind version and binding. StorageError where either is another's."""
         version, binding = value[:1], value[1 : 1 + _BINDING]
         if version != self._head[:1]:
             raise StorageError(f"a row is of another version than {VERSION}: begin anew")

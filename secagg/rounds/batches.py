@@ -81,6 +81,7 @@ class Epoch:
         return tuple(map(self.task.nonce, range(self.batches)))
 
     def machine(self, number: int) -> MemberMachine:
+        """Of batch `number`, of this server, to be restored before it is started."""
         session = self.task.session(number)
         match self.task.plan.info.family:
             case SeveralServers(member=member):
@@ -291,12 +292,14 @@ class Batches:
             self._call(self.number, self.machine, now, self.machine.lost, SERVER)
 
     def _start(self, now: float) -> None:
+        """The machine of the batch that is due, from all that the epoch has stored."""
         machine = self._epoch.machine(self.number)
         machine.restore(self._rows.items())
         self.machine = machine
         self._call(self.number, machine, now, machine.start)
 
     def _put(self, writes: Iterable[Write]) -> None:
+        """To the outbox, and beside it what the next machine will be made from."""
         writes = list(writes)
         self._outbox.write(self._epoch.namespace, MACHINE, writes)
         for write in writes:
@@ -313,12 +316,15 @@ class Batches:
         call: Callable[..., None],
         *args: object,
     ) -> None:
+        """Any call of any machine, drained also after an error."""
         try:
             call(*args)
         finally:
             self._drain(number, machine, now)
 
     def _drain(self, number: int, machine: MemberMachine, now: float) -> None:
+        """A machine that is over may still answer, but not write: its rows are its successor's
+        too."""
         said = [Said(number, message) for message in machine.outgoing()]
         events = machine.events()
         if number in self._retired:

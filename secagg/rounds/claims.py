@@ -132,6 +132,7 @@ class Names:
         holder: bytes = b"",
         spent: bool = False,
     ) -> None:
+        """Neither held nor spent unless it says so; the attempt stays where none is given."""
         use.attempt = use.attempt if attempt is None else attempt
         use.holder, use.spent = holder, spent
         if self._outbox is not None:

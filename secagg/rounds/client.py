@@ -236,6 +236,7 @@ class ClientRounds:
     # Inside
 
     def _announced(self, frame: Announce, now: float) -> None:
+        """A round that is new here. Raises what `Consent.judge` does, and RemoteProtocolError."""
         if (part := self._parts.get(frame.nonce)) is not None and self._same(part.offer, frame):
             return  # the link is new, and the round is the one that runs
         if frame.nonce in self._given_up:
@@ -255,12 +256,15 @@ class ClientRounds:
         return self._place.durable and known == (frame.party, frame.plan, frame.payload_digest)
 
     def _add(self, part: Part, now: float) -> None:
+        """Its end is due from here on, also after a restart: the deadlines begin anew."""
         offer = part.offer
         self._nonces.add(offer.nonce)
         self._parts[offer.nonce] = part
         self._due[offer.nonce] = now + sum(offer.deadlines.values()) + self._patience
 
     def _take_up(self, nonce: bytes, own: Rows, rows: Rows, now: float) -> None:
+        """own: the row of the round and whether its input has left. rows: the machine's, if it has
+        any."""
         row = own[ROUND]
         frame = decode_frame(row[4:], limit=len(row))
         if not isinstance(frame, Announce):

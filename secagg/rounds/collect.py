@@ -172,6 +172,7 @@ class CollectRounds:
         return next(party for known, party in self._servers.items() if known.name == peer.name)
 
     def _drain(self) -> None:
+        """To whom a link leads; else the question is asked over the next one."""
         self._collector.events()
         for out in self._collector.outgoing():
             if (peer := self._links.get(out.to)) is not None:

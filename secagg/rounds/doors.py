@@ -175,6 +175,7 @@ class Doors:
     # Inside
 
     def _passes(self, link: Hashable, seconds: float, now: float) -> None:
+        """So many seconds from now, in or out; over the limit of such links, one of them goes."""
         door = self._doors[link]
         door.until = now + seconds
         self._passing[link] = door.address
@@ -183,6 +184,7 @@ class Doors:
             self._ends(most_crowding(self._passing), why, "full", now)
 
     def _earn(self, door: _Door, got: int, now: float) -> None:
+        """Credit for the bytes that have come since the last time. got: of this message, in all."""
         fresh = got - door.got if got > door.got else 0
         door.got = got
         if door.room:
@@ -220,12 +222,14 @@ class Doors:
                 self._read_on.append(waiting)
 
     def _ends(self, link: Hashable, why: str, kind: str, now: float) -> None:
+        """kind: under which its like are counted in the log."""
         address = self._doors[link].address
         self._repeats.warn(log, kind, now, "a connection of %s was cut: %s", address, why)
         self._cut[link] = why
         self._forget(link, now)
 
     def _forget(self, link: Hashable, now: float) -> None:
+        """Whatever was kept for it is free, and those that wait for room may have it."""
         self._passing.pop(link, None)
         self._waiting.pop(link, None)
         if link in self._read_on:

@@ -91,6 +91,7 @@ class Farewells:
         ]
 
     def _keep(self, farewell: Farewell) -> None:
+        """Beyond KEPT the oldest one's row is cut to its end."""
         if not farewell.standings:
             return
         self._kept[farewell.over.nonce] = farewell

@@ -310,6 +310,7 @@ class Greeted:
         return replace(inner, posts=tuple(posts), let_go=tuple(let_go), due=due)
 
     def _go_on(self, peer: Peer, frame: bytes | None, now: float) -> None:
+        """A step of the greeting. frame: what was heard, None at its beginning."""
         link = self._links[peer]
         try:
             said = next(link.script) if frame is None else link.script.send(frame)
@@ -321,6 +322,7 @@ class Greeted:
             self._say(peer, link, said)
 
     def _meet(self, peer: Peer, link: _Link, met: Met, now: float) -> None:
+        """From here on the inner rounds have it, under the identity and role that it has shown."""
         self._say(peer, link, met.say)
         link.met = replace(peer, identity=met.identity, role=met.role)
         self._outer[link.met] = peer

@@ -103,6 +103,7 @@ class Places:
         self._ids, self._peers, self._free = {}, {}, []
 
     def _take(self, wanted: Callable[[], Collection[PartyId]]) -> PartyId | None:
+        """A place that nobody has, the lowest first; None where the batch waits for nobody more."""
         if not self._free:
             free = (p for p in wanted() if p < FIRST_RESERVED and p not in self._peers)
             self._free = sorted(free, reverse=True)

@@ -188,6 +188,7 @@ class ReportRounds:
         )
 
     def _drain(self) -> None:
+        """To whom a link leads; else it is said over the next one."""
         for event in self._client.events():
             # a fault that this side has found is already named, and ends the machine as well
             if isinstance(event, Aborted) and self._ended[0] is None:

@@ -70,6 +70,7 @@ class Opening:
 
     @classmethod
     def of_row(cls, row: bytes) -> tuple[Opening, list[bytes | None]]:
+        """The mirror of `row`, and the cohort. Raises WireError for a row of anything else."""
         reader = Reader(row)
         hold = bool(reader.u8("hold"))
         frame = decode_frame(reader.prefixed(len(row), "announcement"), limit=len(row))
@@ -235,6 +236,8 @@ class Round:
     # Inside
 
     def _start(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """rows: the machine's, of a round that goes on. The announcement is posted before all
+        else."""
         for seat, peer in self.seats.items():
             self._outbox.post(peer, self.opening.announce(seat))
         if rows:
@@ -247,6 +250,7 @@ class Round:
             self.machine.lost(PartyId(i))
 
     def _settle(self, now: float) -> None:
+        """Until nothing moves: it has ended, works, or waits for somebody."""
         while True:
             self._drain(now)
             if self.machine.done:
@@ -268,6 +272,7 @@ class Round:
         self._outbox.work(work)
 
     def _conclude(self, now: float) -> None:
+        """Its sum with the identities of those in it, or the error that there is in its place."""
         try:
             total = self.machine.aggregate()
         except (errors.Aborted, IntegrityError) as without:
@@ -296,6 +301,7 @@ class Round:
         )
 
     def _last_word(self, end: End) -> Over:
+        """Without a standing: that is each client's own."""
         nonce, total = end.nonce, end.result
         if total is not None:
             return Over(nonce, None, len(total.contributors), len(total.dropped))

@@ -303,6 +303,7 @@ class ServerRounds:
             self._sweep(now)
 
     def _told(self, running: Round, seat: PartyId, over: Over) -> None:
+        """Its seat ends, and how it did is what the next selection goes by."""
         if (peer := running.seats.get(seat)) is None:
             return
         self._outbox.post(peer, over)
@@ -314,6 +315,7 @@ class ServerRounds:
             self._slow[peer] = f"it was silent in {linked.missed} rounds, one after the other"
 
     def _count(self, peer: Peer, frame: Encodable) -> None:
+        """What waits for a peer; a frame too many lets it go, once the call is over."""
         linked = self._links.get(peer)  # gone where it is lost to several rounds, one by one
         quota = Quota(self._limits) if linked is None else linked.quota
         if isinstance(frame, Announce):

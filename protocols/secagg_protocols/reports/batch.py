@@ -158,6 +158,7 @@ class BatchMachine(PhasedMailbox):
     # One message
 
     def _role(self, party: PartyId) -> Role | None:
+        """None for this server itself, and for a server that the task does not have."""
         if party == COLLECTOR:
             return Role.COLLECTOR
         if party < FIRST_RESERVED:
@@ -170,6 +171,7 @@ class BatchMachine(PhasedMailbox):
     def _handle(
         self, sender: PartyId, role: Role, allowed: frozenset[Tag], message: Buffer
     ) -> None:
+        """All gates but the first. WireError, PeerFault: what these cost is `_blame`'s to say."""
         reader = Reader(message)
         number, bound = read_header(reader)
         if number not in messages.NAMES:
@@ -235,6 +237,8 @@ class BatchMachine(PhasedMailbox):
             self._abort(errors.Aborted(reason_of(fault), f"server {index}: {fault.value}"))
 
     def _abort(self, why: errors.Aborted) -> None:
+        """The batch ends without a sum: secrets go first, then the other servers hear of it, by
+        reason, and last a collector that waits."""
         self._forget()
         self._progress.abort(why)
         for server in self._other_servers():

@@ -176,6 +176,7 @@ class Book:
         return pending
 
     def reject(self, id: bytes, digest: bytes) -> None:
+        """Also of a report that was never here: its id is spent all the same."""
         if id in self.pending:
             self.returned += 1
             self._take(id)
@@ -270,6 +271,7 @@ class Book:
         self._changed[key] = value
 
     def _settled(self) -> Iterator[dict[bytes, bytes]]:
+        """Every map of reports that are not pending; an id is in one of them at most."""
         yield self.included
         yield self.rejected
         yield self.spent

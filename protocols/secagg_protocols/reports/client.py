@@ -167,6 +167,7 @@ class ReportClient(Mailbox):
             raise StorageError("a stored report is of another task, or not the one that is known")
 
     def _upload(self) -> None:
+        """The report, once there is an input and the session has begun; the input is gone then."""
         if self._state is not ClientState.WANT_INPUT or self._vector is None:
             return
         report = make_report(self._context, self._vector, self._randomness)
@@ -185,6 +186,7 @@ class ReportClient(Mailbox):
         return {server_id(share.index): share.encode(self._context.id) for share in report.shares}
 
     def _handle(self, sender: PartyId, reader: Reader) -> None:
+        """Raises WireError for what is none of its messages, RemoteProtocolError for a lie."""
         tag, binding = read_header(reader)
         if binding != self._context.id or tag not in (Tag.RECEIPT, Tag.ABORT):
             self._fail("a server says a receipt of this task here, or abort")

@@ -153,6 +153,8 @@ class Collector(PhasedMailbox):
         self._outgoing.append(Outgoing(party, data))
 
     def _handle(self, sender: PartyId, reader: Reader) -> None:
+        """Raises WireError for what is no answer of this batch, InvalidTag for a total that does
+        not open."""
         tag, bound = read_header(reader)
         if bound != self._seat.batch:
             raise WireError("the message is bound to another task or batch")
@@ -171,6 +173,7 @@ class Collector(PhasedMailbox):
         self._events.append(Ignored(sender, f"the batch is open: {counted(count)} so far"))
 
     def _take_total(self, sender: PartyId, total: Total) -> None:
+        """Rule A11. Raises InvalidTag and WireError as `_add` does."""
         # Signatures before sets, and both before the seal is opened. A total that disagrees and
         # lacks a signature names its server; one that disagrees and has them all shows that every
         # server has signed twice, and then the one that came later is no more to blame than the
@@ -211,6 +214,8 @@ class Collector(PhasedMailbox):
         return None
 
     def _add(self, index: int, total: Total) -> None:
+        """Raises InvalidTag, or WireError for what opens and is no total; the sum is then as it
+        was."""
         if self._opening is None:
             raise LocalProtocolError("a collection that has ended opens no totals")
         context = self._seat.context

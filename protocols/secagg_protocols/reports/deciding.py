@@ -76,6 +76,7 @@ class Deciding(Member):
     # What helpers say
 
     def _take_verdict(self, index: int, ruling: Ruling) -> None:
+        """index: of the helper. What is not pending is not decided again. PeerFault for a lie."""
         pending = self._book.pending.get(ruling.id)
         if pending is None:
             self._verdict_on_other(index, ruling)

@@ -38,6 +38,7 @@ class Kept:
         self._changed: dict[bytes, bytes | None] = {}
 
     def put(self, head: Head, messages: dict[PartyId, bytes]) -> None:
+        """messages: by server, the whole of what each is sent; a leader that relays is sent all."""
         self.id, self.digest = head.id, head.digest
         self.messages = messages
         for party, data in messages.items():
@@ -57,6 +58,7 @@ class Kept:
         self.messages = {}
 
     def end(self, reason: AbortReason | None) -> None:
+        """reason: None where every server has the report. Only the row that says so is left."""
         self.forget()
         if self.id:
             self._changed[_KNOWN] = None
@@ -83,6 +85,8 @@ class Kept:
         return ended
 
     def _know(self, value: bytes) -> None:
+        """Raises StorageError for a row of another size, with no server missing, or with one too
+        many."""
         missing = int.from_bytes(value[-_MASK:])
         if len(value) != ID_SIZE + DIGEST_SIZE + _MASK or not 0 < missing < 1 << self._servers:
             raise StorageError(_FOREIGN)

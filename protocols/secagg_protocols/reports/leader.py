@@ -131,6 +131,8 @@ class Leader(Deciding):
     # Reports
 
     def _take_report(self, sender: PartyId, tag: Tag, reader: Reader, message: Buffer) -> None:
+        """Rules A2 and A3: signed, then known or new, then from whom. Raises WireError and
+        PeerFault."""
         if (tag is Tag.REPORT) is self._context.params.direct:
             raise WireError(f"{messages.NAMES[tag]} where clients send the other kind of report")
         shares = self._read_shares(tag, reader)
@@ -168,6 +170,8 @@ class Leader(Deciding):
         self._take_early(head.id)
 
     def _stored(self, arrival: Arrival) -> None:
+        """Its client has this server's receipt, helpers their shares, and verdicts that came early
+        count."""
         head, pending = arrival.head, arrival.pending
         if pending.sender is not None:
             self._acknowledge(pending.sender, head.id, head.digest)
@@ -236,6 +240,7 @@ class Leader(Deciding):
             self._send(server_id(index), self._stated.encode(Tag.STATEMENT, self._seat.batch))
 
     def _take_statement(self, sender: PartyId, statement: Statement) -> None:
+        """Rule A9. The last signature locks the set."""
         if self._stated is None or statement.included != self._stated.included:
             refuse(sender, Fault.DISAGREEMENT, "it has summed another set of reports")
         index = server_id(0) - sender

@@ -78,6 +78,7 @@ class Head:
     def sign(
         cls, task: bytes, id: bytes, public: bytes, manifest: tuple[bytes, ...], secret: Seed
     ) -> Head:
+        """task: 32 bytes. secret: of the report's own key, which signs this and nothing else."""
         unsigned = cls(id, sign.public_key(secret), public, manifest, b"")
         return replace(unsigned, signature=sign.sign(secret, unsigned.to_sign(task)))
 
@@ -168,6 +169,7 @@ class Report:
 
     @classmethod
     def read(cls, reader: Reader, shape: Shape) -> Report:
+        """WireError where a share is not the one in the manifest. The caller finishes."""
         head = Head.read(reader, shape)
         return cls(
             tuple(
@@ -237,6 +239,7 @@ class Ruling:
 
     @classmethod
     def read(cls, reader: Reader, tag: Tag, shape: Shape) -> Ruling:
+        """Whole. WireError for a verdict that this message cannot have in a plan of this shape."""
         id, digest = reader.fixed(ID_SIZE, "report id"), reader.fixed(DIGEST_SIZE, "report digest")
         verdict = reader.u8("verdict")
         size = _detail_size(tag, verdict, shape)
@@ -326,6 +329,7 @@ class Total:
 
     @classmethod
     def read(cls, reader: Reader, shape: Shape) -> Total:
+        """Whole. Nothing is verified: that needs the committee."""
         agreement = Statement.read(reader, len(shape.sealed))
         sealed = reader.take(shape.total + hpke.OVERHEAD, "sealed total")
         signature = reader.fixed(SIGNATURE_SIZE, "signature")

@@ -63,12 +63,15 @@ class Progress:
         self._put(SUM, None)
 
     def abort(self, why: errors.Aborted) -> None:
+        """Done at once, also where it was never started: nothing that such a batch says is waited
+        for."""
         self.failure = why.again()
         self.started = self.done = True
         self.enter(Stage.ABORTED)
         self._put(SUM, None)
 
     def take_up(self, rows: BatchRows) -> None:
+        """Of an abort the words are gone, and the reason is kept."""
         self.stage, self.total, self.agreement = rows.stage, rows.total, rows.agreement
         if rows.reason is not None:
             self.failure = errors.aborted(rows.reason, "before a restart")
@@ -175,6 +178,7 @@ def _is_later(keys: Iterable[bytes], number: int) -> bool:
 
 
 def _read_stage(value: bytes, seat: Seat) -> BatchRows:
+    """Raises StorageError for a stage that is none, and for one with more or less than it has."""
     stage, rest = Stage.from_code(value[0]) if value else None, value[1:]
     if stage is Stage.LOCKED:
         return _read_locked(rest, seat)
@@ -186,6 +190,7 @@ def _read_stage(value: bytes, seat: Seat) -> BatchRows:
 
 
 def _read_locked(total: bytes, seat: Seat) -> BatchRows:
+    """The agreement is made again from the total, to be compared with its own row."""
     reader = Reader(total)
     try:
         tag, bound = read_header(reader)

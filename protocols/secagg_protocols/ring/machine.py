@@ -130,6 +130,7 @@ class RingParty(Mailbox):
         return RingTotal(self._total, self._everybody, frozenset())
 
     def _take_partial(self, sender: PartyId, partial: RingVector, digest: bytes) -> None:
+        """What the initiator gets is what it has sent, with all other inputs added."""
         if sender == self._left and digest == self._seen:
             self._events.append(Ignored(sender, "duplicate"))
         elif sender != self._left or self._seen:

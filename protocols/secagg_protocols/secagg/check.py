@@ -75,6 +75,8 @@ _STRANGE = "these are not parameters of SecAgg"
 
 
 def _common(threat: Threat, params: SecAggParams) -> str | None:
+    """Of either graph: that plan and parameters are of one cohort, and its sums of enough
+    inputs."""
     if params.clients != threat.clients:
         return f"parameters for {params.clients} clients in a plan for {threat.clients}"
     if threat.min_clients not in (None, params.min_clients):
@@ -92,6 +94,7 @@ def _common(threat: Threat, params: SecAggParams) -> str | None:
 
 
 def _sizes(threat: Threat, params: SecAggParams) -> str | None:
+    """Of a k-regular graph, in whole numbers: what must hold before a tail is summed."""
     if params.min_survivors != threat.clients - threat.dropped:
         return f"min_survivors must be n - D = {threat.clients - threat.dropped}"
     # of the complete graph 2t > n + A says it already, as n is 3 or more

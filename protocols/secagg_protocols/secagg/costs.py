@@ -133,6 +133,7 @@ def _client(params: Params, layout: Layout, rates: Rates) -> dict[str, float]:
 
 
 def _server(params: Params, layout: Layout, rates: Rates, survivors: int) -> dict[str, float]:
+    """survivors: who uploaded and answered; all others were lost after share-keys."""
     n, k, glue = params.clients, params.degree, rates.server
     adding = rates.unpack * layout.length + rates.hash * layout.packed_size
     return {

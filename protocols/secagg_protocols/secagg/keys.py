@@ -77,6 +77,8 @@ def unseal_pair(
 def _sealing(
     shared: Seed, session: SessionId, dealer: Endpoint, holder: Endpoint
 ) -> tuple[Seed, bytes]:
+    """The key of one direction, and the context that it seals under, which it is derived from
+    too."""
     # The nonce of GCM may be zero because a key seals one message: it is derived for one session
     # and one direction. That is also why dealt shares have one wording (C11): a second wording
     # under this key would reveal the difference of both and the key of the tag.

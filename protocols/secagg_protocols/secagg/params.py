@@ -184,6 +184,7 @@ def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
 
 
 def _smallest_degree(threat: Threat, survivors: int) -> SecAggParams | Infeasible:
+    """survivors: n - D, the parameters' min_survivors. Infeasible where no even k will do."""
     tails, smallest = Tails.of(threat), threat.min_clients or survivors
     if is_active(threat):
         # the table's row at n, and the smallest |U1| at which it still keeps its security
@@ -345,6 +346,7 @@ def beyond_table(threat: Threat) -> str | None:
 
 
 def _beyond(corrupt: Fraction, dropout: Fraction, weight: int) -> str | None:
+    """weight: how often dropout counts; twice against servers that lie."""
     if corrupt + weight * dropout <= MAX_LOSS:
         return None
     drops = "2 dropout" if weight == 2 else "dropout"

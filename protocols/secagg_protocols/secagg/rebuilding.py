@@ -104,6 +104,7 @@ class DecodeJob:
     asked: bytes = field(default=b"", repr=False)
 
     def __call__(self) -> Found:
+        """S7, steps 1 to 3: a secret that opens, and whose shares are off, or none."""
         m = len(self.wanted.answers)
         work = 2 * _try_work(m) if self.doubted and self.fresh else 0
         kept: Decoded | None = None
@@ -131,6 +132,8 @@ class DecodeJob:
         return decoding.through(answers, chosen), work + _try_work(len(answers))
 
     def _choices(self) -> Iterator[list[int]]:
+        """Sets of t points, of step 1 where it gives the secret, and of step 2 where anybody is in
+        doubt."""
         points, threshold = self.wanted.answers.points, self.wanted.threshold
         if self.right:
             yield list(points[:threshold])
@@ -148,6 +151,7 @@ class SubsetJob:
     count: int
 
     def __call__(self) -> Found:
+        """S7, step 4: work is counted for the sets that were tried, up to the one that opened."""
         unit = _try_work(len(self.wanted.answers))
         for number in range(self.count):
             chosen = self.wanted.subset(self.first + number)
@@ -165,6 +169,8 @@ def _certain(found: Decoded, wanted: Wanted) -> bool:
 
 
 def _found(decoded: Decoded | None, wanted: Wanted, work: int) -> Found:
+    """As a job's value: picklable, and without names of shares that nobody can be sure are
+    wrong."""
     if decoded is None:
         return Found(b"", (), work)
     wrong = sorted(decoded.wrong) if _certain(decoded, wanted) else ()
@@ -229,6 +235,7 @@ class Rebuilding:
     # Work is what a job says that it was, in units and not in seconds: by a clock the load of a
     # machine would decide whether a round has a sum, and two runs of one session could differ.
     def finish(self, job: Job, value: Any) -> None:
+        """Raises LocalProtocolError for a job that is not the open one. value: its `Found`."""
         if self._out is None or job is not self._out:
             raise LocalProtocolError("the job is not one of this machine's open jobs")
         self._out = None
@@ -256,6 +263,7 @@ class Rebuilding:
         self._ready = DecodeJob(one, right, doubted, self._before != before, self._asked)
 
     def _solved(self, found: Found) -> None:
+        """Its wrong shares count against their holders with the next dealer."""
         one, _ = self._left.popleft()
         self.secrets[one.dealer] = Seed(found.secret)
         self.wrong |= {(one.dealer, x - 1) for x in found.wrong}
@@ -263,6 +271,7 @@ class Rebuilding:
         self._next()
 
     def _search(self, first: int) -> None:
+        """The sets from `first` on, or the end: that none is left, or that BUDGET is spent."""
         self.spent = first < SUBSETS and self._work >= BUDGET
         if self.spent or first >= SUBSETS:
             self._fail()

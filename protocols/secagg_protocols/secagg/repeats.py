@@ -61,6 +61,7 @@ class Repeats:
 
 
 def _read_prints(reader: Reader, names: Container[int]) -> dict[int, bytes]:
+    """By tag. WireError for one that is no message's, or that stands twice."""
     prints: dict[int, bytes] = {}
     while reader.remaining:
         number = reader.u8("tag")

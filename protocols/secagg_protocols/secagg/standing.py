@@ -259,6 +259,7 @@ def _write_indices(writer: Writer, indices: Iterable[int]) -> Writer:
 
 
 def _read_indices(reader: Reader, most: int, size: int) -> tuple[int, ...]:
+    """Ascending and below |U1|, at most `most`: checked before any is used. WireError."""
     number = reader.count(most, "number of indices")
     indices = tuple(reader.u32("index") for _ in range(number))
     if any(i >= size for i in indices) or sorted({*indices}) != list(indices):

@@ -168,6 +168,7 @@ class Unmasking:
         return [job for job, _ in ready]
 
     def finish(self, job: Job, value: Any) -> None:
+        """value: what the job returned, in any order among the others."""
         held = self._out.pop(id(job), None)
         if held is None:
             raise LocalProtocolError("the job is not one of this machine's open jobs")
@@ -182,6 +183,8 @@ class Unmasking:
         self._advance()
 
     def _open(self, dealer: int, secret: Seed) -> None:
+        """What follows from one dealer's secret: its self masks, or the work of agreeing on its
+        pair keys."""
         cohort, segments = self._survival.cohort, len(self._signed)
         if dealer in self._survival.survivors:
             own = keys.self_keys(secret, cohort.session, dealer, segments)

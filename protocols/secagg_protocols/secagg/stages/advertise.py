@@ -32,6 +32,7 @@ class Advertise(Stage):
 
     @classmethod
     def read(cls, terms: Terms, taken: Taken) -> Advertise:
+        """Each row is judged as the message was. Raises WireError or InvalidKey."""
         stage = cls(terms)
         for party, body in taken.under(KEYS, terms.params.clients):
             stage.take(PartyId(party), Reader(body))

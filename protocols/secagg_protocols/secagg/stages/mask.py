@@ -49,6 +49,7 @@ class Mask(Joined):
 
     @classmethod
     def read(cls, terms: Terms, taken: Taken) -> Mask:
+        """As its rows say. Raises WireError or StorageError for others."""
         cohort = read_cohort(terms, taken)
         stage = cls(terms, cohort, read_dealt(cohort, taken))
         stage._masked.read(terms, taken)

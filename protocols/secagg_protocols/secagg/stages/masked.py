@@ -51,6 +51,8 @@ class Masked:
         return Writer().bitmap(positions, len(neighbours)).finish()
 
     def read(self, terms: Terms, taken: Taken) -> None:
+        """The sum and who is in it, of rows that were stored together: either without the other is
+        refused."""
         for index, body in taken.under(FAILED, self.cohort.size):
             neighbours, reader = self.cohort.neighbours(index), Reader(body)
             positions = reader.bitmap(len(neighbours), "failed dealers")

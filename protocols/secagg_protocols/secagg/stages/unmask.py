@@ -52,6 +52,8 @@ class Unmask(Joined):
 
     @classmethod
     def read(cls, terms: Terms, taken: Taken) -> Unmask:
+        """U2 is whoever has a commitment, U3 whoever has a row of failed pairs: neither is stored
+        twice."""
         cohort = read_cohort(terms, taken)
         commitments = _read_commitments(cohort, Reader(taken.pop(COMMITMENTS)))
         masked = Masked(cohort, frozenset(commitments), terms.layout.zeros())
@@ -84,6 +86,7 @@ class Unmask(Joined):
         yield from ((party, request) for party in sorted(parties))
 
     def take(self, sender: PartyId, reader: Reader) -> tuple[bytes, ...]:
+        """Raises InvalidShare for a limb that is not below p; nothing has changed then."""
         index = self.cohort.index[sender]
         dealers = self._masked.dealers(index)
         answer = UnmaskAnswer.read(reader, len(dealers))
