@@ -197,7 +197,7 @@ async def test_stalled_sockets_cost_little(tmp_path: Path) -> None:
 @pytest.mark.soak
 @pytest.mark.skipif("SECAGG_SOAK" not in os.environ, reason="`make soak` runs it")
 async def test_a_thousand_stalled_sockets_and_sixty_withheld_bytes(tmp_path: Path) -> None:
-    """The same as issued: more than the process has descriptors, more than it has memory for."""
+    """Rows 68, 69 and 100, large: more than the process has descriptors, and memory for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:

@@ -243,6 +243,7 @@ def test_a_scheme_with_an_exchange_sums_exactly(toy: Toy) -> None:
 
 @EVERY_MODE
 def test_a_report_that_fails_its_check_is_dropped_and_named(toy: Toy) -> None:
+    """Row 64, rule A15: the others are summed."""
     net = Net(toy, (2, 41, 200, 6))
     assert net.faults() == {PartyId(1): Fault.REJECTED}
     details = [e.detail for e in net.events if isinstance(e, Dropped)]
@@ -323,6 +324,7 @@ def test_a_check_ends_once_and_on_one_message() -> None:
 
 
 def test_a_message_that_does_not_end_a_check_rejects_the_report() -> None:
+    """Row 64, rule A15."""
     net = Toy(2)
     helper, leader = net.server(1), net.server(0)
     client = net.client(0, 2)

@@ -74,7 +74,7 @@ class Pair:
 
 
 def test_a_batch_that_stays_open_has_its_places_again() -> None:
-    """Rule A14: n clients that reach the leader only take no place beyond the deadline."""
+    """Row 79, rule A14: n clients that reach the leader only take no place beyond the deadline."""
     pair = Pair()
     for party in range(N):
         pair.say(report(), party, 0)
@@ -101,7 +101,7 @@ def test_what_gave_up_its_place_is_included_when_the_last_share_comes() -> None:
 
 
 def test_half_delivered_reports_have_no_place_in_the_next_batch() -> None:
-    """At the leader n, at the helper 2 n: what is all that it keeps of a batch."""
+    """Row 79. At the leader n, at the helper 2 n: what is all that it keeps of a batch."""
     pair = Pair()
     for party in range(N):
         pair.say(report(), party, 0)

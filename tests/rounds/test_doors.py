@@ -74,6 +74,7 @@ def test_a_link_that_is_let_go_and_does_not_go_is_cut() -> None:
 
 
 def test_in_a_full_door_the_oldest_of_the_address_that_holds_most_goes() -> None:
+    """Row 69."""
     doors = Doors(Limits(passing=4))
     opened(doors, "honest", address="there")
     opened(doors, "a", "b", "c")
@@ -87,6 +88,7 @@ def test_in_a_full_door_the_oldest_of_the_address_that_holds_most_goes() -> None
 
 
 def test_without_descriptors_whoever_passes_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    """Row 100."""
     doors = Doors()
     doors.starved(0.0)
     assert doors.take().cut == {}
@@ -192,8 +194,8 @@ def test_while_nobody_waits_a_message_may_take_its_time() -> None:
 
 
 def test_withheld_bytes_make_room_for_whoever_waits() -> None:
-    """Sixty links that lack one byte each: an honest message waits for a few credits, not for ever,
-    and a small one does not wait at all."""
+    """Row 68: sixty links that lack one byte each. An honest message waits for a few credits, not
+    for ever, and a small one does not wait at all."""
     doors, whole = Doors(), 16 * MIB
     admitted = [holding(doors, f"evil {i}", whole, got=whole - 1) for i in range(60)]
     assert sum(admitted) == 12

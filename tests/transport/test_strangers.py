@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import re
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Hashable
@@ -34,6 +35,14 @@ STALLED = {
     "a body that does not come": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
     "no TLS here": b"\x16\x03\x01\x02",
 }
+CROOKED = {
+    "a header of a megabyte": HANDSHAKE[:-2] + b"X: " + bytes([65]) * (1 << 20) + b"\r\n\r\n",
+    "ten thousand headers": HANDSHAKE[:-2] + b"X: 1\r\n" * 10_000 + b"\r\n",
+    "a body of two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /inside HTTP/1.1\r\nHost: x\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 9\r\n\r\n",
+}
+"""Whole requests, as somebody sends them who wants two servers to read them differently."""
 BINARY, PING, PONG, FIN = 0x02, 0x89, 0x8A, 0x80
 OWN = 64 << 10
 """Bytes of a link beyond its message."""
@@ -123,6 +132,24 @@ async def test_whoever_does_not_finish_its_opening_is_closed(said: bytes) -> Non
     ):
         await asyncio.get_running_loop().sock_sendall(one, said)
         await ended(one)
+        await served(port)
+
+
+@pytest.mark.parametrize("said", CROOKED.values(), ids=CROOKED)
+async def test_what_is_no_handshake_is_refused_and_costs_its_link_only(said: bytes) -> None:
+    """Row 67: with 4xx as often as it is asked, or with the end of the link."""
+    async with (
+        asyncio.timeout(SOON),
+        listen(echo) as port,
+        raw(port, upgraded=False) as one,
+    ):
+        try:
+            await asyncio.get_running_loop().sock_sendall(one, said)
+            one.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # refused before all of it was said
+        answers = re.findall(rb"HTTP/1\.1 (\d)", await ended(one))
+        assert set(answers) <= {b"4"}
         await served(port)
 
 
@@ -300,7 +327,7 @@ async def test_a_sender_waits_for_whoever_does_not_read() -> None:
 async def test_without_descriptors_the_listener_rests(
     number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And says so a few times, not a few thousand; then all goes on."""
+    """Row 100: and says so a few times, not a few thousand; then all goes on."""
     monkeypatch.setattr(doorkeeper, "REST", 0.0)
     loop, failures = asyncio.get_running_loop(), 3000
     accept = loop.sock_accept

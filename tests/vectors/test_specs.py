@@ -19,7 +19,7 @@ RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
     "20-additive": {f"A{i}" for i in range(1, 16)},
 }
-ROWS = {*range(1, 66), *range(80, 91), *range(94, 99), 101, 102}
+ROWS = {*range(1, 73), 76, *range(78, 91), *range(94, 99), *range(100, 105)} - {66}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 FOLDERS = {"p": "protocols/secagg_protocols/secagg", "r": "protocols/secagg_protocols/reports"}
 
