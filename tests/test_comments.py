@@ -67,6 +67,7 @@ MACHINES = (
     "reports/scheme",
     "reports/states",
     "ring/machine",
+    "rows",
     "secagg/client",
     "secagg/rebuilding",
     "secagg/server",

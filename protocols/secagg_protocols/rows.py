@@ -15,13 +15,25 @@ from secagg.sansio import Aborted
 from secagg.types import AbortReason, PartyId
 from secagg.wire.codec import Reader, Writer
 
+# Theory of operation.
+#
 # A machine marks what has changed, which costs it an entry of a dictionary, and encodes only when
 # its driver asks: whoever keeps no rows pays for none. There is no journal: a row is what is so
 # now, and replaces what was so before, so that what a machine has forgotten is in no row of it.
-
+#
 # The alternative, a journal of messages that is played again, has in it all that the machine has
 # forgotten on purpose, and playing it again is the session's work once more
 # (specs/decisions/022-rows.md).
+#
+# At one moment it cannot wait to be asked: where it is about to forget what a marked row is made
+# of. Then the rows are encoded for whoever takes rows at all (`settle`); a driver that first asks
+# after that could only have some of them, and gets an error.
+#
+# Taking up is strict. Every row is of this session and party, is read to its end, and is read by
+# somebody: one that is missing, left over, or longer than what it says means that the store is not
+# what a machine has left there, and then nothing in it can be relied on. A machine takes rows once;
+# whose rows were refused, that machine is not used any more, and its driver makes another.
+
 VERSION = 1
 _BINDING = 32
 _DETAIL = 1 << 12

@@ -11,6 +11,10 @@ from secagg.wire.codec import Reader
 from secagg.wire.header import read_header, write_header
 from secagg.wire.vector import read_vector, write_vector
 
+# The nonce is bound where the other protocols bind a session id: a round has no message before the
+# first vector from which both sides could compute one. Without it a partial sum of yesterday's
+# round of the same plan would be taken today.
+
 PARTIAL = 1
 TOTAL = 2
 ABORT = 3

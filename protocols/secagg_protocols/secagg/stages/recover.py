@@ -25,6 +25,10 @@ from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
 from secagg_protocols.secagg.unmasking import Recovery
 
+# A restart in this stage costs the work and nothing else. The answers are rows until the sum is, so
+# what is rebuilt and removed is the same again; and it reveals nothing new, as no client is asked.
+# Rows of what was found so far would save little, and be one more thing that has to fit the rest.
+
 
 class Recover(Joined):
     """It waits for nobody. Its rows are those of the stage before, as they were at its end: jobs
@@ -60,6 +64,7 @@ class Recover(Joined):
         self._recovery.check(self.cohort.ids)
         if not self._recovery.done:
             return None
+        # only now modulo each ring: until here lanes wrap at 2^L, of which 2^w is a divisor
         everyone = frozenset(map(PartyId, range(self.terms.params.clients)))
         vector = self.terms.layout.reduce(self._masked.total)
         return Total(self.terms, RingTotal(vector, self.contributors, everyone - self.contributors))
