@@ -19,10 +19,6 @@ from secagg_protocols.secagg.states import SERVER, ServerState
 from secagg_protocols.secagg.terms import Terms
 
 
-# Which stage is next is in two places: what closes into what is made here, and what follows what is
-# in the table of states.py, which the specification prints. They say the same of one chain, and the
-# machine compares them at each step: a suite that adds a stage to one of them alone fails in its
-# first session.
 def _read_recover(terms: Terms, taken: Taken) -> Stage:
     """Made again, as it was made: jobs are pure, and those that were under way are done anew."""
     return Unmask.read(terms, taken).close((), _nobody)
@@ -32,6 +28,10 @@ def _nobody(*_: object) -> None:
     raise LocalProtocolError("impossible: nobody is dropped when the last stage closes")
 
 
+# Which stage is next is in two places: what closes into what is made here, and what follows what is
+# in the table of states.py, which the specification prints. They say the same of one chain, and the
+# machine compares them at each step: a suite that adds a stage to one of them alone fails in its
+# first session.
 @dataclass(frozen=True)
 class Course:
     """Which stages a session has at its server: what a suite adds to is this, and no stage.
