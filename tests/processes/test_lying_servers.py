@@ -58,6 +58,7 @@ async def test_a_leader_that_changes_the_set_is_named(
     await asyncio.wait({reporting})
     assert batch["error"] == reason, batch
     assert "server 0" in fleet.children[1].errors
+    await fleet.children[0].ended()  # it is told, and until then says that its batch is open
     with pytest.raises(Aborted, match="server 0: late") as caught:
         await fleet.collect(timeout=0.5)
     assert caught.value.reason is AbortReason.LOST

@@ -10,7 +10,7 @@ import pytest
 from secagg.effects import Claim, Peer, Work
 from secagg.errors import Aborted, LocalProtocolError, ParameterError
 from secagg.rounds.collect import FIRST_POLL, GOODBYE, LAST_POLL, CollectRounds
-from secagg.rounds.greeting import callees
+from secagg.rounds.greeting import callees, message_limit
 from secagg.rounds.report import ReportRounds
 from secagg.types import COLLECTOR, PartyId, Seed, server_id
 from secagg.wire.frame import HEAD_SIZE, Message, Over
@@ -156,6 +156,17 @@ def test_who_does_not_know_of_the_sum_is_not_waited_for(caplog: pytest.LogCaptur
     one.tick(1.0 + GOODBYE)
     assert one.parted and "2 servers may not know of the sum" in caplog.text
     one.tick(1000.0)
+
+
+def test_a_frame_is_no_larger_than_the_largest_of_its_task() -> None:
+    """specs/01-wire.md §6 rule 1; one that is larger costs its link, whatever it is for."""
+    one, largest = rounds(), message_limit(TASK) - HEAD_SIZE
+    one.joined(LEADER, 0.0)
+    one.take()
+    one.received(LEADER, Message(bytes(16), bytes(largest)).encode(), 0.0)
+    assert one.take().let_go == ()
+    one.received(LEADER, Message(bytes(16), bytes(largest + 1)).encode(), 0.0)
+    assert one.take().let_go == (LEADER,)
 
 
 def test_what_is_no_frame_costs_its_link_and_another_batch_nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 from secagg.effects import Claim, Peer, Work
 from secagg.errors import InputError, LinkTimeout, LocalProtocolError
 from secagg.plans.task import Task
-from secagg.rounds.greeting import callees
+from secagg.rounds.greeting import callees, message_limit
 from secagg.rounds.report import ReportRounds
 from secagg.types import AbortReason, PartyId, server_id
 from secagg.wire.frame import HEAD_SIZE, Message, Over
@@ -143,6 +143,17 @@ def test_a_server_may_say_that_it_has_ended() -> None:
     said = messages.abort(bound[3:35], AbortReason.LOST)
     one.received(LEADER, Message(NONCE, said).encode(), 0.0)
     assert (one.outcome().reason, one.outcome().detail) == (AbortReason.LOST, "a server said so")
+
+
+def test_a_frame_is_no_larger_than_the_largest_of_its_task() -> None:
+    """specs/01-wire.md §6 rule 1; one that is larger costs its link, whatever it is for."""
+    one, largest = rounds(), message_limit(TASK) - HEAD_SIZE
+    one.joined(LEADER, 0.0)
+    one.take()
+    one.received(LEADER, Message(bytes(16), bytes(largest)).encode(), 0.0)
+    assert one.take().let_go == ()
+    one.received(LEADER, Message(bytes(16), bytes(largest + 1)).encode(), 0.0)
+    assert one.take().let_go == (LEADER,)
 
 
 def test_what_is_no_frame_costs_its_link_and_another_nonce_nothing() -> None:
