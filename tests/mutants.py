@@ -633,6 +633,12 @@ TRANSPORT = (
         "secagg/drive/outbound.py",
         "tests/drive/test_outbound.py",
         ("outbound: who drops every link", "< backoff.most else 1", "< 0 else 1"),
+        ("outbound: the last words of who is gone", "writing.exception() is not None", "False"),
+        (
+            "outbound: and no longer",
+            "await asyncio.wait({reading}, timeout=FLUSH_TIMEOUT)",
+            "await asyncio.wait({reading})",
+        ),
         (
             "outbound: seconds of goodbye",
             "await asyncio.wait(tasks, timeout=timeout)",
@@ -694,7 +700,7 @@ TRANSPORT = (
     ),
     *_of(
         "secagg/transport/websocket.py",
-        "tests/transport/test_strangers.py",
+        "tests/transport/test_strangers.py tests/transport/test_websocket.py",
         (
             "websocket: a link through the door",
             "            entrance.greeted()\n",
@@ -704,6 +710,11 @@ TRANSPORT = (
             "websocket: a link that is let go",
             "                entrance.leaving()\n",
             "                pass\n",
+        ),
+        (
+            "websocket: the other goodbye",
+            "        await keeper.parted(CLOSE_TIMEOUT)\n",
+            "",
         ),
         (
             "websocket: repeats of what strangers send",

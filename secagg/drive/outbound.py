@@ -18,7 +18,7 @@ from secagg.transport.opening import Backoff, Opener
 log = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT = 5.0
-"""Seconds that whoever leaves waits for its last frames to go."""
+"""Seconds that whoever leaves waits for its last frames to go, and whoever is left to read them."""
 
 
 class Outbound:
@@ -45,6 +45,18 @@ class Outbound:
             raw = frame.encode()
             await self._link.send(raw)
             self._flushed(len(raw))
+
+
+async def ended(reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
+    """Until a link has ended, or its writer was told to end.
+
+    Whoever ends a link may have said something first: a server that has the sum, or has given up.
+    Where we were still talking, it is our writer that finds the link closed, and what was said
+    before is not read yet. So it is read to its end, which is near.
+    """
+    await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+    if writing.done() and not writing.cancelled() and writing.exception() is not None:
+        await asyncio.wait({reading}, timeout=FLUSH_TIMEOUT)
 
 
 def how_ended(errors: Iterable[BaseException | None]) -> TransportError | None:

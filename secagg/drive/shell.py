@@ -80,7 +80,7 @@ class Shell:
         self._told(self.rounds.joined, peer)
         ends = (asyncio.create_task(self._read(peer, link)), way.writer)
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await outbound.ended(*ends)
         finally:
             errors = await cancelled(ends)
             del self._links[peer]

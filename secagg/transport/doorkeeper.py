@@ -33,6 +33,7 @@ class Entrance:
     def __init__(self, keeper: Doorkeeper, address: str) -> None:
         self.address, self.ended, self._keeper = address, "", keeper
         self._cut: Callable[[str], None] | None = None
+        self._inside = True
         self.read_on: Callable[[], None] = lambda: None
 
     def has(self, cut: Callable[[str], None]) -> None:
@@ -53,11 +54,16 @@ class Entrance:
 
     def leaving(self) -> None:
         """The application is done with it."""
+        if self._inside:  # else its socket has gone first
+            self._keeper.parting.add(self)
         self._keeper.doors.leaving(self, time.monotonic())
         self._keeper.act()
 
     def closed(self) -> None:
         """Its socket is gone."""
+        self._inside = False
+        self._keeper.parting.discard(self)
+        self._keeper.gone.set()
         self._keeper.doors.closed(self, time.monotonic())
         self._keeper.act()
 
@@ -80,6 +86,9 @@ class Doorkeeper:
     def __init__(self, doors: Doors, listener: socket.socket, made: Made) -> None:
         self.doors, self._listener, self._made = doors, listener, made
         self._timer: asyncio.TimerHandle | None = None
+        self.parting: set[Entrance] = set()
+        """Those whose application is done with them, and whose peer has not said so yet."""
+        self.gone = asyncio.Event()
         listener.setblocking(False)
         listener.listen(BACKLOG)
 
@@ -108,6 +117,20 @@ class Doorkeeper:
             if not (verdicts.cut or verdicts.read_on):
                 break
         self._wake_at(verdicts.due)
+
+    async def parted(self, timeout: float) -> None:
+        """Until every peer that was told goodbye has said it too, or so many seconds are over.
+
+        A socket that is closed before answers whatever still comes with a reset, and a peer that
+        meets one while it writes may never read what was said to it last.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while self.parting:
+                    self.gone.clear()
+                    await self.gone.wait()
+        except TimeoutError:
+            pass
 
     def close(self) -> None:
         """No timer of its own is left."""

@@ -175,6 +175,7 @@ async def listen(
     finally:
         accepting.cancel()
         await asyncio.wait({accepting})
+        await keeper.parted(CLOSE_TIMEOUT)
         words.removeFilter(quiet)
         # a closed transport still waits for a peer that does not read: such a peer is cut off
         cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort_connections, server)
@@ -298,8 +299,8 @@ class _ServerLink:
             await self._send({"type": "websocket.send", "bytes": data})
         except (OSError, RuntimeError) as gone:
             # ASGI has `send` raise OSError after a disconnect; uvicorn raises RuntimeError where
-            # it closed by itself, as it does for a message past the limit
-            self._closed = True
+            # it closed by itself, as it does for a message past the limit. What the peer said
+            # before it went can still be received
             raise LinkClosed("the peer is gone") from gone
 
     async def receive(self) -> bytes:

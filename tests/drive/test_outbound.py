@@ -7,7 +7,8 @@ import contextlib
 
 import pytest
 
-from secagg.drive.outbound import Outbound, cancelled, keep
+from secagg.drive import outbound
+from secagg.drive.outbound import Outbound, cancelled, ended, keep
 from secagg.effects import Peer
 from secagg.errors import LinkClosed, PolicyRefused, TransportError
 from secagg.transport import memory
@@ -99,3 +100,69 @@ async def test_a_goodbye_ends_though_nobody_reads() -> None:
     async with asyncio.timeout(SOON):
         await cancelled([way.finish()], 0.01)
     assert way.writer.cancelled()
+
+
+class Leaving:
+    """A link whose other end has said some last words and is gone: whoever writes finds out first,
+    as words take a turn of the loop each to be read."""
+
+    def __init__(self, words: list[bytes]) -> None:
+        self._words = iter(words)
+
+    async def send(self, data: bytes) -> None:
+        raise LinkClosed("gone")
+
+    async def receive(self) -> bytes:
+        await asyncio.sleep(0)
+        for word in self._words:
+            return word
+        raise LinkClosed("gone")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_what_was_said_last_is_read_though_we_were_still_talking() -> None:
+    """Row 70: an abort, a receipt or the end of a round, after which the other side is gone."""
+    heard: list[bytes] = []
+
+    async def read(link: Link) -> None:
+        while True:
+            heard.append(await link.receive())
+
+    link = Leaving([b"one", b"two", b"three"])
+    way = Outbound(link, lambda size: None)
+    way.post(FRAME)
+    reading = asyncio.create_task(read(link))
+    await ended(reading, way.writer)
+    assert heard == [b"one", b"two", b"three"] and reading.done()
+    assert isinstance(way.writer.exception(), LinkClosed)
+
+
+@pytest.mark.parametrize("let_go", [False, True])
+async def test_who_is_let_go_or_told_all_is_read_no_further(let_go: bool) -> None:
+    ours, _ = memory.pair()
+    way = Outbound(ours, lambda size: None)
+    reading = asyncio.create_task(ours.receive())
+    if let_go:
+        way.writer.cancel()
+    else:
+        way.finish()
+    async with asyncio.timeout(SOON):
+        await ended(reading, way.writer)  # type: ignore[arg-type]  # it reads nothing
+    assert not reading.done()
+    await cancelled([reading])
+
+
+async def test_who_is_gone_and_says_no_end_is_not_listened_to_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbound, "FLUSH_TIMEOUT", 0.01)
+    ours, _ = memory.pair()
+    way = Outbound(Leaving([]), lambda size: None)
+    way.post(FRAME)
+    reading = asyncio.create_task(ours.receive())
+    async with asyncio.timeout(SOON):
+        await ended(reading, way.writer)  # type: ignore[arg-type]  # it reads nothing
+    assert not reading.done()
+    await cancelled([reading])

@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -275,6 +276,52 @@ async def test_a_peer_that_does_not_read_holds_neither_others_nor_the_end(
         await link.close()
     assert caplog.records == []
     writer.transport.abort()
+
+
+async def test_what_was_said_last_reaches_whoever_is_still_talking() -> None:
+    """Row 70: the whole server ends, and a peer that sends meets no reset: it reads what was said
+    to it, and a goodbye. So a server waits for the other goodbye before its socket is closed."""
+
+    async def last_word(link: Link) -> None:
+        await link.send(b"it is over")
+
+    words = frame(2, b"it is over", masked=False)
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(listen(last_word))
+        reader, writer = await by_hand(port)
+        await reader.readexactly(len(words))
+        ending = asyncio.create_task(stack.aclose())
+        await reader.readexactly(4)  # the goodbye, 1000
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.2)  # the socket is not closed meanwhile
+        writer.write(b"\x82\xfe\xff\xff\0\0\0\0" + bytes(0xFFFF))
+        await writer.drain()
+        writer.write(frame(8, b"\x03\xe8", masked=True))
+        assert await reader.read() == b""
+        await ending
+    writer.close()
+
+
+async def test_a_link_on_which_nothing_can_be_said_is_read_to_its_end() -> None:
+    events: list[MutableMapping[str, Any]] = [
+        {"type": "websocket.receive", "bytes": b"it is over"},
+        {"type": "websocket.disconnect", "code": 1000},
+    ]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return events.pop(0)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        raise OSError
+
+    link = websocket._ServerLink(receive, send, 100)
+    with pytest.raises(LinkClosed):
+        await link.send(b"a question")
+    assert await link.receive() == b"it is over"
+    with pytest.raises(LinkClosed, match="code 1000"):
+        await link.receive()
+    with pytest.raises(LinkClosed):
+        await link.receive()
 
 
 async def test_a_goodbye_that_does_not_leave_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
