@@ -138,6 +138,8 @@ def test_a_service_and_its_clients_run() -> None:
 STOPPED = """
 from secagg.cli.service import run_until_stopped
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for its background
+
 async def work():
     try:
         signal.raise_signal(signal.SIGINT)

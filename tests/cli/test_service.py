@@ -360,14 +360,16 @@ def test_a_server_that_never_comes_is_given_up(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["error"] == "TransportError"
 
 
-@pytest.mark.parametrize(("clients", "code"), [(832, 0), (833, 2)])
+@pytest.mark.parametrize(
+    ("clients", "limit", "code"), [(832, 1024, 0), (833, 1024, 2), (833, 1025, 0)]
+)
 def test_clients_are_compared_with_the_descriptors_of_the_process(
-    monkeypatch: pytest.MonkeyPatch, clients: int, code: int
+    monkeypatch: pytest.MonkeyPatch, clients: int, limit: int, code: int
 ) -> None:
     """Before the first client comes, and with both numbers."""
     from secagg.cli import serve as module
 
-    monkeypatch.setattr(module, "descriptors", lambda: 1024)
+    monkeypatch.setattr(module, "descriptors", lambda: limit)
     monkeypatch.setattr(module, "run_until_stopped", lambda work: work.close())
     sizes = ["--clients", str(clients), "--length", "5", "--bits", "16", "--corrupt", "0"]
     result = invoke(serve, *sizes, "--protocol", "secagg+", "--json")

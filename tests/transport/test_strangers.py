@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import re
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from secagg.rounds.doors import PIECES, Doors
 from secagg.rounds.quota import Limits
 from secagg.transport import doorkeeper, websocket
 from secagg.transport.base import Link
+from secagg.transport.protocols import RECEIVED
 from secagg.transport.websocket import connect
 
 SOON = 30.0
@@ -65,11 +67,13 @@ class Watched(Doors):
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(limits)
         self.heard: set[Hashable] = set()
+        self.got: dict[Hashable, int] = {}
         self.gone = 0
 
     def reads(self, link: Hashable, now: float, **said: int) -> bool:
         if said["size"]:
             self.heard.add(link)
+            self.got[link] = said["got"]
         return super().reads(link, now, **said)
 
     def closed(self, link: Hashable, now: float) -> None:
@@ -211,6 +215,21 @@ async def test_a_link_that_sends_crumbs_is_cut(
     assert "127.0.0.1 was cut: it sends crumbs" in caplog.text
 
 
+async def test_a_link_that_was_told_goodbye_sends_no_crumbs_either(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody takes what comes then, so whole messages count as well."""
+
+    async def brief(link: Link) -> None:
+        pass
+
+    async with listen(brief) as port, raw(port) as one:
+        with contextlib.suppress(OSError):  # it may be cut before all is sent
+            await asyncio.get_running_loop().sock_sendall(one, 5000 * masked(FIN | BINARY, b"x"))
+        await ended(one)
+    assert "127.0.0.1 was cut: it sends crumbs" in caplog.text
+
+
 async def test_a_message_in_honest_fragments_comes_whole() -> None:
     async with listen(echo) as port, raw(port) as one:
         loop = asyncio.get_running_loop()
@@ -302,6 +321,31 @@ async def test_messages_that_wait_for_room_come_whole_and_are_what_was_sent() ->
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
+
+
+async def test_a_link_that_waits_for_room_is_not_read() -> None:
+    """Its message stays where its sender has it: a limit that bytes pass by is none."""
+    size = 1 << 20
+    head = bytes([FIN | BINARY, 0xFF]) + size.to_bytes(8) + bytes(4)
+    doors = Watched(Limits(unfinished=4 * size))
+    async with (
+        websocket.listen(echo, doors=doors, max_size=size) as port,
+        AsyncExitStack() as stack,
+    ):
+        holding = [await stack.enter_async_context(raw(port)) for _ in range(4)]
+        sending = [
+            asyncio.create_task(
+                asyncio.get_running_loop().sock_sendall(one, head + bytes(size - 1))
+            )
+            for one in holding
+        ]
+        await until(lambda: doors.gone or list(doors.got.values()).count(size - 1) >= 3)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert doors.gone or min(doors.got.values()) <= RECEIVED
+        for task in sending:
+            task.cancel()
+        await asyncio.wait(sending)
 
 
 async def test_a_sender_waits_for_whoever_does_not_read() -> None:
