@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from secagg import selftest
@@ -7,6 +9,11 @@ from secagg import selftest
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compiles the kernels once, into the cache, before every worker of pytest-xdist would."""
-    workers = getattr(session.config.option, "numprocesses", None)
-    if workers and not hasattr(session.config, "workerinput"):
+    if not hasattr(session.config, "workerinput"):
         selftest.passed()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Thousands of tests are a million objects that stay: no collection goes through them again."""
+    gc.collect()
+    gc.freeze()
