@@ -36,7 +36,9 @@ MODULES = [
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
 ]
 WITHOUT = """
-import asyncio, multiprocessing, os, signal, socket, sys, tempfile
+import asyncio, multiprocessing, os, signal, socket, sys, tempfile, warnings
+# of typer before 0.21, on the click of today
+warnings.filterwarnings("ignore", "'click.utils", DeprecationWarning)
 import cryptography, nacl.signing, numba, numpy, rich.console, typer, uvicorn, websockets
 # others have their own ways on Windows, and keep those of this system
 for name in ("fcntl", "resource", "grp", "pwd", "termios", "tty", "pty", "readline", "syslog"):

@@ -45,6 +45,8 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[_WORDS] = words = tuple(args)
         with _told(words):
+            if any("\0" in word for word in words):  # which older click takes to the file system
+                raise _UsageError("an argument has a null byte, and no name of anything has one")
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

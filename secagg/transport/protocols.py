@@ -16,6 +16,8 @@ Read of uvicorn 0.49 and 0.54, with websockets 15 and 17; whoever takes another 
 - A ping is answered into the transport's buffer even if nobody reads the answers, without end. Here
   one answer waits, the last, which is all that RFC 6455 §5.5.3 asks for.
 - 0.49 does not stop an application that sends faster than its peer reads; 0.54 does.
+- 0.49 closes its socket behind its goodbye, so whoever is still sending meets a reset and may never
+  read what was said to it last; 0.54 waits for the other goodbye.
 - 0.49 to 0.52 fail to shut down at a link that we are closing already, and leave all others open.
 """
 
@@ -180,6 +182,46 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
         self.transport.abort()
 
 
+class _Polite(_Metered):
+    """Closes its socket after the other goodbye, where uvicorn closes it behind its own.
+
+    The application waits for it meanwhile, within the time that it has for a goodbye.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._parted = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._parted.set()
+
+    def handle_close(self, event: Any) -> None:
+        super().handle_close(event)
+        self._parted.set()
+
+    def send_receive_event_to_app(self) -> None:
+        if not self.close_sent:  # else nobody takes it, and reading goes on
+            super().send_receive_event_to_app()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] != "websocket.close" or not self.handshake_complete:
+            await super().send(message)
+            return
+        await self.writable.wait()
+        if self.close_sent or self._over():
+            raise RuntimeError("the link is closed")
+        self.conn.send_close(message.get("code", 1000), message.get("reason", ""))
+        self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.read_paused = False
+        self._parse()
+        try:
+            await self._parted.wait()
+        finally:
+            self.transport.close()
+
+
 def protocols() -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
     """uvicorn's protocol of HTTP, and that of WebSockets to which it upgrades."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -188,7 +230,11 @@ def protocols() -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
     class Http(_Timed, H11Protocol):  # type: ignore[misc]
         pass
 
-    class WebSocket(_Metered, WebSocketsSansIOProtocol):  # type: ignore[misc]
+    class Polite(_Polite, WebSocketsSansIOProtocol):  # type: ignore[misc]
         pass
 
-    return Http, WebSocket
+    class Metered(_Metered, WebSocketsSansIOProtocol):  # type: ignore[misc]
+        pass
+
+    waits = "close_timer" in WebSocketsSansIOProtocol.__init__.__code__.co_names
+    return Http, Metered if waits else Polite
