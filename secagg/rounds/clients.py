@@ -91,7 +91,8 @@ class Clients:
         if client is None or client.leaving:
             return False
         if client.quota.received(size) is not None:
-            raise RemoteProtocolError(f"more than {self.limits.frames} frames for one report")
+            most = f"{self.limits.frames} frames or {self.limits.bytes_between} bytes"
+            raise RemoteProtocolError(f"more than {most} for one report")
         return True
 
     def post(self, peer: Peer, frame: Encodable) -> None:

@@ -389,8 +389,14 @@ def _ticket(work: Work) -> tuple[bytes, int]:
 
 
 def _checked(picked: Iterable[Candidate], plan: Plan, links: Mapping[Peer, _Linked]) -> list[Peer]:
-    """By arrival, which is what parties are numbered by; ParameterError for more than fit."""
-    peers = sorted((one.peer for one in picked), key=lambda peer: links[peer].place)
+    """By arrival, which is what parties are numbered by; ParameterError for more than fit, for one
+    that is picked twice, whose input would be in the sum twice, and for one that is not here."""
+    peers = [one.peer for one in picked]
+    if any(peer not in links for peer in peers):
+        raise ParameterError("a peer was picked that is not here: pick among those that are given")
+    if len({*peers}) < len(peers):
+        raise ParameterError("a peer was picked twice: each has one place in a round")
+    peers.sort(key=lambda peer: links[peer].place)
     if len(peers) > plan.threat.clients:
         raise ParameterError(f"{len(peers)} were picked, for a plan of {plan.threat.clients}")
     return peers

@@ -189,17 +189,23 @@ def test_rows_of_another_session_are_refused(session: Session, me: int) -> None:
         fresh_client(session=session, me=me).restore(stored(SCRIPT.client(1)).items())
 
 
+def refused(machine: Any, rows: dict[bytes, bytes]) -> None:
+    """§12.1: nothing of them is restored."""
+    before = repr(machine), machine.phase, machine.ended, machine.done
+    with pytest.raises(StorageError):
+        machine.restore(rows.items())
+    after = repr(machine), machine.phase, machine.ended, machine.done
+    assert after == before and machine.outgoing() == [] == machine.events()
+
+
 @pytest.mark.parametrize("received", range(4))
 def test_rows_that_are_none_are_refused(received: int) -> None:
     rows = stored(SCRIPT.client(received))
     for key, value in rows.items():
         for bad in (b"", b"\2" + value[1:], value[:33], value[:-1], value + b"\0"):
-            with pytest.raises(StorageError):
-                fresh_client().restore({**rows, key: bad}.items())
-    with pytest.raises(StorageError):
-        fresh_client().restore({**rows, b"other": rows[b"state"]}.items())
-    with pytest.raises(StorageError):
-        fresh_client().restore([(b"reply", rows[b"reply"])])
+            refused(fresh_client(), {**rows, key: bad})
+    refused(fresh_client(), {**rows, b"other": rows[b"state"]})
+    refused(fresh_client(), {b"reply": rows[b"reply"]})
 
 
 @pytest.mark.parametrize("received", range(4))
@@ -395,15 +401,13 @@ def test_a_servers_rows_that_are_not_whole_are_refused(phase: str) -> None:
         server_of(other).restore(rows.items())
     for key, value in rows.items():
         for bad in (b"", b"\2" + value[1:], value[:-1], value + b"\0"):
-            with pytest.raises(StorageError):
-                server_of().restore({**rows, key: bad}.items())
+            refused(server_of(), {**rows, key: bad})
+    refused(server_of(), {**rows, b"other": rows[b"state"]})
     for key in {b"state", b"sum", b"commitments"} & rows.keys():
-        with pytest.raises(StorageError):
-            server_of().restore([(k, v) for k, v in rows.items() if k != key])
+        refused(server_of(), {k: v for k, v in rows.items() if k != key})
     for kind in {key.partition(b"/")[0] for key in rows if b"/" in key}:
         beyond = {kind + b"/" + bytes([0, 0, 1, 0]): next(iter(rows.values()))}
-        with pytest.raises(StorageError):
-            server_of().restore({**rows, **beyond}.items())
+        refused(server_of(), {**rows, **beyond})
 
 
 @pytest.mark.parametrize("params", [COMPLETE, REGULAR], ids=["complete", "regular"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from secagg.rounds.base import Outbox
 from secagg.rounds.offer import Contribution, Offer
 from secagg.rounds.quota import Limits
 from secagg.rounds.round import Opening, Round
-from secagg.rounds.selection import chosen, sample
+from secagg.rounds.selection import Candidate, chosen, sample
 from secagg.sansio import Event, Finished
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import HEAD_SIZE, Announce, Message, Over, decode_frame, payload_digest
@@ -155,6 +156,23 @@ def test_more_than_the_plan_has_places_for_are_refused() -> None:
     with pytest.raises(ParameterError, match="4 were picked, for a plan of 3"):
         world.open(toy(3))
     assert world.server.running == frozenset()
+
+
+def test_nobody_is_picked_twice_or_who_is_not_here() -> None:
+    """A peer with two places would be in the sum twice, under two numbers."""
+    world = World()
+    for name in NAMES[:3]:
+        world.client(name)
+    gone = replace(world.server.here[0], peer=Peer("gone"))
+    for picked, why in (([0, 1, 0], "picked twice"), ([0, 1, gone], "not here")):
+
+        def select(plan: Plan, here: Sequence[Candidate], picked: Any = picked) -> list[Candidate]:
+            return [here[one] if isinstance(one, int) else one for one in picked]
+
+        with pytest.raises(ParameterError, match=why):
+            world.open(toy(3), select=select)
+    assert world.server.running == frozenset()
+    assert all(not frames(world, name) for name in NAMES[:3])
 
 
 def test_silent_peers_cost_one_deadline_and_no_more() -> None:

@@ -83,7 +83,7 @@ class Deciding(Member):
         elif ruling.digest != pending.digest:
             self._take_other_digest(index, ruling, pending)
         elif ruling.verdict is Verdict.REJECTED:
-            detail = f"its share does not open at server {index}"
+            detail = f"server {index} has rejected it"  # A2, A4, A10 or A14: it does not say why
             told = self._holders(pending)
             self._reject(ruling.id, pending.digest, pending.sender, told, detail)
         elif ruling.verdict is Verdict.CHECKING:

@@ -355,19 +355,11 @@ class SecAggClient(Mailbox):
         digests = [memo[at : at + DIGEST_SIZE] for at in range(0, len(memo), DIGEST_SIZE)]
         if len(memo) % DIGEST_SIZE or len({*digests}) != len(digests):
             raise WireError("a digest of a message is cut off, or stands twice")
-        self._now, self._memo = now, dict.fromkeys(digests)
+        replies = [_reply(digests, Reader(taken.pop(_REPLY)))] if _REPLY in taken else []
+        taken.finish()  # nothing is refused from here on (specs/10-secagg.md §12.1)
+        self._now, self._memo = now, dict.fromkeys(digests) | dict(replies)
         self._asked = digests[-1] if digests else _FIRST
         self._why = now.why if isinstance(now, Ended) else None
-        if _REPLY in taken:
-            self._remember(digests, Reader(taken.pop(_REPLY)))
-
-    def _remember(self, digests: list[bytes], reader: Reader) -> None:
-        place = reader.u8("place")
-        if place >= len(digests):
-            raise WireError("a reply to no message")
-        data = reader.prefixed(reader.remaining, "reply")
-        reader.finish()
-        self._memo[digests[place]] = Outgoing(SERVER, data, commit=digests[place] != _FIRST)
 
     def _go_on(self) -> None:
         """A restored client that is over says how it ended, to its driver."""
@@ -378,6 +370,15 @@ class SecAggClient(Mailbox):
         self._say(self._last)
         if isinstance(self._now, Answered):
             self._events.append(Finished())
+
+
+def _reply(digests: list[bytes], reader: Reader) -> tuple[bytes, Outgoing]:
+    place = reader.u8("place")
+    if place >= len(digests):
+        raise WireError("a reply to no message")
+    data = reader.prefixed(reader.remaining, "reply")
+    reader.finish()
+    return digests[place], Outgoing(SERVER, data, commit=digests[place] != _FIRST)
 
 
 def _check_bound(bound: bytes, session: bytes) -> None:

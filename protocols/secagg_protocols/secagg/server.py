@@ -364,13 +364,15 @@ class SecAggServer(PhasedMailbox):
         state = self._course.state_of(reader.u8("state"))
         why = read_end(reader) if state is ServerState.ABORTED else None
         stage = None if why is not None else self._course.read[state](self._terms, taken)
-        clients = self._terms.params.clients
+        clients, repeats = self._terms.params.clients, self._repeats
         if state not in _OVER:
             key = reader.fixed(Seed.SIZE, "key of fingerprints")
-            self._repeats = Repeats.read(key, clients, taken, self._course.names)
+            repeats = Repeats.read(key, clients, taken, self._course.names)
         reader.finish()
         gone = {PartyId(i): _fault(value) for i, value in taken.under(_GONE, clients)}
+        taken.finish()  # nothing is refused from here on (specs/10-secagg.md §12.1)
         self._state, self._stage, self._gone, self._why = state, stage, gone, why
+        self._repeats = repeats
         tag = stage.tag if stage is not None else None
         self._waiting = {p for p in self.alive if tag and not self._repeats.said(p, tag)}
 
