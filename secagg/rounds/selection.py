@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from secagg.effects import Peer
+from secagg.errors import ParameterError
 from secagg.plans.plan import Plan
 from secagg.types import Fault, Randomness, system_randomness
 
@@ -81,3 +82,20 @@ def chosen(peers: Sequence[Peer | bytes]) -> Select:
         return list(dict.fromkeys(one for one in found if one is not None))
 
     return select
+
+
+def seated(picked: Iterable[Candidate], plan: Plan, here: Iterable[Candidate]) -> list[Peer]:
+    """Whom a selection has picked, by arrival, which is what parties are numbered by.
+
+    Raises ParameterError for more than the plan has clients, for one that is picked twice, who
+    would be in the sum twice, and for one that is not among those that are here.
+    """
+    places = {one.peer: one.place for one in here}
+    peers = [one.peer for one in picked]
+    if any(peer not in places for peer in peers):
+        raise ParameterError("a peer was picked that is not here: pick among those that are given")
+    if len({*peers}) < len(peers):
+        raise ParameterError("a peer was picked twice: each has one place in a round")
+    if len(peers) > plan.threat.clients:
+        raise ParameterError(f"{len(peers)} were picked, for a plan of {plan.threat.clients}")
+    return sorted(peers, key=places.__getitem__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from secagg.rounds.clock import Deadlines, phase_limits
 from secagg.rounds.farewell import Farewells
 from secagg.rounds.quota import Limits, Quota, most_crowding
 from secagg.rounds.round import End, Observer, Opening, Round
-from secagg.rounds.selection import Candidate, Select, arrival
+from secagg.rounds.selection import Candidate, Select, arrival, seated
 from secagg.types import Fault, PartyId, Randomness, system_randomness
 from secagg.wire.frame import (
     HEAD_SIZE,
@@ -150,8 +150,8 @@ class ServerRounds:
                 f"clients of this plan send frames of {needed} bytes, and this server reads no "
                 f"more than {self._limits.frame}: its max_size must be at least the former"
             )
-        picked = (select or self._select)(plan, self.here)
-        peers = _checked(picked, plan, self._links)
+        here = self.here
+        peers = seated((select or self._select)(plan, here), plan, here)
         running = self._round(opening, [peer.identity for peer in peers], now, observer)
         for seat, peer in enumerate(peers):
             self._links[peer].seats[opening.nonce] = PartyId(seat)
@@ -386,17 +386,3 @@ def _ticket(work: Work) -> tuple[bytes, int]:
         raise LocalProtocolError("this work was not handed out here")
     nonce, number = work.ticket
     return nonce, number
-
-
-def _checked(picked: Iterable[Candidate], plan: Plan, links: Mapping[Peer, _Linked]) -> list[Peer]:
-    """By arrival, which is what parties are numbered by; ParameterError for more than fit, for one
-    that is picked twice, whose input would be in the sum twice, and for one that is not here."""
-    peers = [one.peer for one in picked]
-    if any(peer not in links for peer in peers):
-        raise ParameterError("a peer was picked that is not here: pick among those that are given")
-    if len({*peers}) < len(peers):
-        raise ParameterError("a peer was picked twice: each has one place in a round")
-    peers.sort(key=lambda peer: links[peer].place)
-    if len(peers) > plan.threat.clients:
-        raise ParameterError(f"{len(peers)} were picked, for a plan of {plan.threat.clients}")
-    return peers
