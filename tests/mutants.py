@@ -163,7 +163,6 @@ ROUNDS = _of(
         "linked.missed = linked.missed + 1 if over.standing is Fault.LATE else 0",
         "linked.missed += over.standing is Fault.LATE",
     ),
-    ("rounds: clients of a plan", "if len(peers) > plan.threat.clients:", "if False:"),
     (
         "rounds: who was let go",
         "            return  # let go, and still talking",
@@ -171,6 +170,13 @@ ROUNDS = _of(
     ),
 )
 ROUND = (
+    *_of(
+        "secagg/rounds/selection.py",
+        "tests/rounds/test_server.py tests/rounds/test_selection.py",
+        ("rounds: clients of a plan", "if len(peers) > plan.threat.clients:", "if False:"),
+        ("rounds: nobody twice", "if len({*peers}) < len(peers):", "if False:"),
+        ("rounds: nobody from elsewhere", "peer not in places", "False"),
+    ),
     *_of(
         "secagg/rounds/round.py",
         "tests/rounds/test_server.py tests/rounds/test_restart.py tests/rounds/test_kills.py",
