@@ -10,7 +10,7 @@ import pytest
 from secagg import errors
 from secagg.errors import LocalProtocolError
 from secagg.mask import add_streams
-from secagg.sansio import Aborted, Need
+from secagg.sansio import Aborted, Finished, Need
 from secagg.testing import counter_randomness
 from secagg.types import COLLECTOR, SERVER, AbortReason, PartyId
 from secagg_protocols.plainsum import PROTOCOL as PLAINSUM
@@ -224,6 +224,22 @@ def test_a_restored_server_needs_nothing_before_it_is_started_and_knows_why_it_h
     assert over.ended is not None and over.ended.reason is AbortReason.CANCELLED
     with pytest.raises(errors.Aborted):
         over.result()
+
+
+def test_a_client_that_was_over_says_how_when_it_is_taken_up() -> None:
+    """Its driver has no other way to know; as a client of one server does."""
+    vector = inputs_of(4)[PartyId(0)]
+    stored = Setting(params_of(2)).client(0, vector)
+    stored.restore([(b"e", b"")])
+    stored.start()
+    assert stored.events()[1:] == [Finished()] and stored.done and not stored.outgoing()
+    old, new = (Setting(params_of(2)).client(0, vector) for _ in range(2))
+    old.start()
+    old.abort(AbortReason.CANCELLED)
+    new.restore([(w.key, w.value) for w in old.writes() if w.value is not None])
+    new.start()
+    (ended,) = new.events()
+    assert isinstance(ended, Aborted) and ended.reason is AbortReason.CANCELLED and new.done
 
 
 def _carry(servers: dict[PartyId, Any]) -> None:

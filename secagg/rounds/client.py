@@ -74,6 +74,7 @@ class ClientRounds:
         self._parts: dict[bytes, Part] = {}
         self._due: dict[bytes, float] = {}
         self._nonces: set[bytes] = set()
+        self._last = 0  # the highest number of a round
         self._given_up: set[bytes] = set()
         self._asked: list[Offer] = []
         self._outcomes: list[Outcome] = []
@@ -245,7 +246,7 @@ class ClientRounds:
             raise RemoteProtocolError("the server announced one round nonce twice")
         if len(self._parts) >= self._limits.rounds:
             raise RemoteProtocolError(f"more than {self._limits.rounds} rounds at once")
-        offer = self._consent.judge(frame, len(self._nonces) + 1)
+        offer = self._consent.judge(frame, self._last + 1)
         self._add(Part(offer, self._place, now), now)
         self._parts[offer.nonce].begin(self._server, now)
         self._asked.append(offer)
@@ -259,6 +260,7 @@ class ClientRounds:
         """Its end is due from here on, also after a restart: the deadlines begin anew."""
         offer = part.offer
         self._nonces.add(offer.nonce)
+        self._last = max(self._last, offer.round)
         self._parts[offer.nonce] = part
         self._due[offer.nonce] = now + sum(offer.deadlines.values()) + self._patience
 

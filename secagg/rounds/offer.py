@@ -34,9 +34,9 @@ from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 class Offer:
     """What a round asks of this client, before anything of it is revealed.
 
-    round: counts from 1 on these rounds. plan: decoded strictly and checked. payload: the task, or
-    None where only its digest was announced. deadlines: seconds of each phase. nonce: 16 bytes that
-    name the round.
+    round: counts from 1 on these rounds, and after a restart from those that still run. plan:
+    decoded strictly and checked. payload: the task, or None where only its digest was announced.
+    deadlines: seconds of each phase. nonce: 16 bytes that name the round.
     """
 
     round: int

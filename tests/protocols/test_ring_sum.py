@@ -343,6 +343,16 @@ def test_rings_that_protect_nobody(clients: int) -> None:
         RingParams(clients)
 
 
+def test_numbers_may_be_numpys_and_are_kept_as_pythons() -> None:
+    made = RingParams(np.int64(4))
+    assert (type(made.clients), type(made.tell), made) == (int, bool, RingParams(4, True))
+    for wrong in (4.0, "4", True):
+        with pytest.raises(ParameterError, match="clients"):
+            RingParams(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="tell"):
+        RingParams(4, 1)
+
+
 @pytest.mark.parametrize("me", [-1, 4])
 def test_a_party_has_a_place(me: int) -> None:
     with pytest.raises(ParameterError):

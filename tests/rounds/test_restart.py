@@ -180,6 +180,24 @@ def test_a_client_is_put_down_and_taken_up_with_its_input_still_owed() -> None:
     assert levels(result) in (total(NAMES), total(contributors))
 
 
+def test_a_round_after_a_restart_has_a_number_of_its_own() -> None:
+    """Two of three rounds are over; the one that runs is the third, and the next the fourth."""
+    world = World()
+    for name in NAMES:
+        known(world, name)
+    put_down = known(world, "e", silent=True)
+    for _ in range(2):
+        world.open(real(5, 0.2))
+        world.wait(4 * SOON)
+    world.open(real(5, 0.2))
+    numbers = [offer.round for offer in put_down.rounds.owed()]
+    taken_up(put_down)
+    put_down.join()
+    world.open(real(5, 0.2))
+    numbers += [offer.round for offer in put_down.rounds.asked()]
+    assert len({*numbers}) == len(numbers) and max(numbers) == numbers[-1] > 2, numbers
+
+
 def test_a_client_without_rows_of_its_machine_is_lost() -> None:
     """plainsum does not resume: the input that has left may be in a sum."""
     world = World()

@@ -87,8 +87,13 @@ class ReportClient(Mailbox):
         self._started = True
         if self._state is ClientState.IDLE:
             self._state = ClientState.WANT_INPUT
+        if self._why is not None:  # before a restart: its driver has no other way to know
+            self._events.append(self._why)
+            return
         self._events.append(PhaseEntered(self.phase))
-        if self._state is ClientState.WANT_RECEIPTS:
+        if self._state is ClientState.STORED:
+            self._events.append(Finished())
+        elif self._state is ClientState.WANT_RECEIPTS:
             self._say(self._kept.messages)
         self._upload()
 

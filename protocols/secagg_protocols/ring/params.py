@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secagg.arguments import take_integers
 from secagg.errors import ParameterError
 from secagg.types import MAX_CLIENTS, MIN_COHORT
 from secagg.wire.codec import Writer
@@ -21,6 +22,7 @@ class RingParams:
     degree: int = 2
 
     def __post_init__(self) -> None:
+        take_integers(self)
         if not MIN_COHORT <= self.clients <= MAX_CLIENTS:
             raise ParameterError(
                 f"a ring has {MIN_COHORT} to {MAX_CLIENTS} parties, not {self.clients}: "
