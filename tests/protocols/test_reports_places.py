@@ -32,6 +32,7 @@ class Pair:
 
     def __init__(self, setting: Setting = DIRECT) -> None:
         self.setting = setting
+        self.lost: list[bytes] = []  # ids of reports whose relayed shares reach nobody
         self.rows: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
         self.begin()
 
@@ -68,6 +69,9 @@ class Pair:
                     if write.value is not None:
                         rows[write.key] = write.value
                 for message in machine.outgoing():
+                    share = message.data[2] == Tag.REPORT_SHARE
+                    if share and any(id in message.data for id in self.lost):
+                        continue
                     if message.to in (LEADER, HELPER):
                         moved = True
                         self.machines[1 - index].receive(party, message.data)
@@ -172,6 +176,29 @@ def test_relayed_reports_keep_their_places() -> None:
     leader.abort(AbortReason.CANCELLED)
     with pytest.raises(LocalProtocolError):
         leader.extend()
+
+
+def test_a_leader_that_relays_carries_a_bounded_number_too() -> None:
+    """Rule A14: a helper that never answers for some reports costs no more than n of them, and
+    those of two batches until their deadline, whether one stays open or is locked without them."""
+    pair = Pair(Setting(params_of(2)))
+    leader = pair.machines[0]
+    for _ in range(3 * N):
+        for party in range(N):
+            made = report(pair.setting)
+            if party == N - 1:
+                pair.lost.append(made.shares[1].head.id)
+            leader.receive(PartyId(party), made.encode(pair.setting.context.id))
+            pair.settle()
+        assert leader.included == N - 1 and leader.pending <= N + 2
+        leader.extend()
+        assert leader.pending <= N + 1  # its own has its place until it is over
+        leader.close_phase()
+        pair.settle()
+        assert leader.done and leader.ended is None
+        pair.next()
+        leader = pair.machines[0]
+    assert leader.pending == N + 1 and len(pair.lost) == 3 * N
 
 
 def test_too_few_reports_are_counted_wherever_they_are_named() -> None:

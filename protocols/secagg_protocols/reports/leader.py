@@ -86,8 +86,8 @@ class Leader(Deciding):
         server relays, the report is whole, and it is a helper that is waited for."""
         if self._stage is not Stage.UPLOAD:
             raise LocalProtocolError("only a batch that takes reports stays open")
+        self._give_up()
         if self._context.params.direct:
-            self._give_up()
             self._senders.release(self._book.release(), self._book.pending)
 
     def reconnected(self, party: PartyId, /) -> None:
@@ -205,22 +205,22 @@ class Leader(Deciding):
         if not self.quorum:
             self._abort(too_few(self.included, self._context.params.min_survivors))
             return
-        if self._context.params.direct:
-            self._give_up()
+        self._give_up()
         self._enter(Stage.AGREE)
         self._state()
         for index in self._helpers:
             self._state_to(index)
 
     def _give_up(self) -> None:
-        """Rule A14: of what is carried and not whole, the oldest beyond n; and what a helper has
-        had since the deadline before and this server never got."""
+        """Rule A14: of what is carried and not whole, the oldest beyond n, also where a helper to
+        which this server relays never answers; and what a helper has had since the deadline before
+        and this server never got, which in relay mode is nothing."""
         helpers = len(self._helpers)
         for id in self._book.surplus(
             self._context.params.clients, lambda one: len(one.accepted) == helpers
         ):
             pending = self._book.pending[id]
-            detail = "its shares have not come to every server"
+            detail = "not every server has accepted it, and newer reports wait"
             self._reject(id, pending.digest, pending.asker, self._holders(pending), detail)
         for index, helper in self._helpers.items():
             for id in helper.stale & helper.early.keys():
