@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from secagg.errors import Aborted, BelowThreshold, LocalProtocolError
+from secagg.errors import Aborted, BelowThreshold, LocalProtocolError, StorageError
 from secagg.sansio import Dropped
 from secagg.types import COLLECTOR, AbortReason, Fault, PartyId
 from secagg_protocols.reports import messages
@@ -282,3 +282,27 @@ def test_a_client_from_its_rows_says_the_same_report() -> None:
     assert last.done and last.ended.reason is AbortReason.CANCELLED and not last.outgoing()
     with pytest.raises(LocalProtocolError):
         last.set_input(inputs_of(N, LAYOUT)[PartyId(0)], CLIENT.payload)
+
+
+def test_rows_that_a_client_refuses_leave_it_as_it_was() -> None:
+    """Nothing of them is said, or is in the way of another attempt to begin."""
+    client = CLIENT.client(0, inputs_of(N, LAYOUT)[PartyId(0)])
+    client.start()
+    rows = {write.key: write.value for write in client.writes() if write.value is not None}
+    messages_ = [key for key in rows if key[:1] == b"m"]
+    assert len(messages_) == 2
+    for key, value in rows.items():
+        for bad in (
+            b"",
+            value[:-1],
+            value + b"\0",
+            value[:40] + bytes([value[40] ^ 1]) + value[41:],
+        ):
+            new = CLIENT.client(0, inputs_of(N, LAYOUT)[PartyId(0)])
+            before = repr(new), new.phase, new.ended, new.done
+            with pytest.raises(StorageError):
+                new.restore({**rows, key: bad}.items())
+            assert (repr(new), new.phase, new.ended, new.done) == before
+            assert new.outgoing() == [] == new.events()
+            new.start()
+            assert {m.data for m in new.outgoing()}.isdisjoint(rows.values())

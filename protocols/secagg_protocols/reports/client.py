@@ -144,17 +144,19 @@ class ReportClient(Mailbox):
         """Raises StorageError for rows that are none of a report of this task's servers."""
         if self._started:
             raise LocalProtocolError("restore() comes before start()")
-        ended = self._kept.restore(rows)
+        kept = Kept(self._context.params.servers)
+        ended = kept.restore(rows)
+        for party, data in kept.messages.items():
+            self._check_kept(kept, party, data)
+        self._kept = kept  # nothing is refused from here on
         if ended is not None:
             self._state, self._spent = ClientState.STORED, True
             if isinstance(ended, AbortReason):
                 self._state, self._why = ClientState.ENDED, Aborted(ended, "before a restart")
         elif self._kept.id:
             self._state, self._spent = ClientState.WANT_RECEIPTS, True
-        for party, data in self._kept.messages.items():
-            self._check_kept(party, data)
 
-    def _check_kept(self, party: PartyId, data: bytes) -> None:
+    def _check_kept(self, kept: Kept, party: PartyId, data: bytes) -> None:
         """Its servers would refuse a report that is not whole as this client's fault."""
         reader, shape = Reader(data), self._context.shape
         try:
@@ -167,7 +169,7 @@ class ReportClient(Mailbox):
             head.check(self._context.id)
         except (WireError, InvalidSignature) as error:
             raise StorageError("a stored report is damaged: no server would take it") from error
-        known = (self._context.id, self._kept.id, self._kept.digest)
+        known = (self._context.id, kept.id, kept.digest)
         if (binding, head.id, head.digest) != known:
             raise StorageError("a stored report is of another task, or not the one that is known")
 
