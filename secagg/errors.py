@@ -4,7 +4,7 @@
 
     SecAggError
     ├── ParameterError            a plan or parameter that cannot be safe, feasible or exact
-    │   └── HeadroomError         the sum could wrap around its ring
+    │   └── HeadroomError         the sum could wrap around its ring, or leave float64
     ├── InputError                a caller's input of the wrong kind, shape or dtype
     │   └── RangeError            NaN, Inf, or a value or weight outside its declared range
     ├── WireError                 bytes that are not a message
@@ -67,7 +67,8 @@ class ParameterError(SecAggError):
 
 
 class HeadroomError(ParameterError):
-    """The largest possible sum does not fit a ring of 64 bits; the message holds the proof."""
+    """The largest possible sum does not fit a ring of 64 bits, or float64 once it is read back; the
+    message holds the proof."""
 
 
 class InputError(SecAggError):

@@ -7,8 +7,10 @@ Head-room is proved here, when the schema is made, and never checked again at ru
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -27,6 +29,9 @@ EXCESSES: tuple[Excess, ...] = ("clip", "error")
 MIN_BITS, MAX_BITS = 2, 32
 """One bit has no sign. Above 32 the float64 product x * scale is no longer within half a step
 of its exact value by a margin worth stating; wider data belongs into an Integer field."""
+
+MIN_STEP = 2.0**-1024
+"""Of a step, which is above it: its inverse is a float64 then."""
 
 COUNT_BITS = 32
 MAX_READ = (1 << 64) - 1
@@ -61,7 +66,8 @@ class FixedPoint:
     does: `clip` (and counted: Outcome.clipped, Report.clipped) or `error` (RangeError).
 
     Every number may be numpy's; it is kept as Python's, so that a plan's maker computes with the
-    very clip that its readers decode. Raises ParameterError with the argument's name.
+    very clip that its readers decode. Raises ParameterError with the argument's name, HeadroomError
+    for a clip of more than half the largest float64.
     """
 
     length: int
@@ -81,8 +87,16 @@ class FixedPoint:
         )
         if not self.clip > 0:
             raise ParameterError(f"clip must be above 0, not {self.clip!r}")
-        if not (self.step > 0 and math.isfinite(1 / self.step)):
-            raise ParameterError(f"clip {self.clip!r} is too small for {self.bits} bits")
+        if not self.step > MIN_STEP:
+            raise ParameterError(
+                f"clip {self.clip!r} is too small for {self.bits} bits; give the values in a "
+                "smaller unit"
+            )
+        if not math.isfinite(self.spread(1, 1)):
+            raise HeadroomError(
+                f"clip {self.clip!r} is too large: from -clip to clip is more than float64 holds; "
+                "give the values in a larger unit"
+            )
 
     @property
     def levels(self) -> int:
@@ -106,6 +120,14 @@ class FixedPoint:
     def bound(self, clients: int, max_weight: int) -> int:
         """M = n W (2^(bits-1) - 1)."""
         return clients * max_weight * self.levels
+
+    def spread(self, clients: int, max_weight: int) -> float:
+        """From the smallest to the largest sum, in the units of the input; infinite past float64.
+
+        Where it is finite, so is every sum: a ring has no residue above 2 M, not for clients that
+        lie either, and rounding is monotonic (specs/02-quantization.md §3.4).
+        """
+        return 2 * self.bound(clients, max_weight) * self.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +171,7 @@ class Schema:
     """The fields of one round in plan order, for at most `clients` clients of weight 1..max_weight.
 
     Raises ParameterError for an impossible combination and HeadroomError, with the proof, when a
-    sum could wrap.
+    sum could wrap, or is more than float64 holds.
     """
 
     fields: tuple[tuple[str, Field], ...]
@@ -169,6 +191,8 @@ class Schema:
             )
         _check_lane(self.fields)
         _ = self.layout  # proves the head-room
+        for name, field in self.fields:
+            self._check_spread(name, field)
 
     @classmethod
     def of(
@@ -203,6 +227,19 @@ class Schema:
         each = field.levels if isinstance(field, FixedPoint) else field.max
         what = f"field {name!r}: the sum of {self.clients} clients{weight} * {each}"
         return Ring.holding(field.bound(self.clients, self.max_weight), what)
+
+    def _check_spread(self, name: str, field: Field) -> None:
+        if not isinstance(field, FixedPoint):
+            return  # summed as int64, and a mean is no larger
+        if not math.isfinite(field.spread(self.clients, self.max_weight)):
+            weight = f" * {self.max_weight} (max_weight)" if self.weighted else ""
+            most = sys.float_info.max / 2 / (self.clients * self.max_weight)
+            less = Context(prec=3, rounding=ROUND_DOWN).create_decimal(most)
+            raise HeadroomError(
+                f"field {name!r}: sums of {self.clients} clients{weight} of clip {field.clip!r} "
+                f"can be further apart than float64 holds; a clip of {less:.3g} is possible: give "
+                "the values in a larger unit"
+            )
 
     @cached_property
     def _rings(self) -> tuple[Ring, ...]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import HeadroomError, ParameterError
-from secagg.fields import COUNT_BITS, Field, FixedPoint, Integer, Schema
+from secagg.fields import COUNT_BITS, ROUNDINGS, Field, FixedPoint, Integer, Rounding, Schema
+from secagg.quantize import dequantize
+from secagg.ring import Ring
 from secagg.types import MAX_CLIENTS
 
 fixed = st.builds(FixedPoint, length=st.integers(1, 50), clip=st.just(1.0), bits=st.integers(2, 32))
@@ -167,3 +173,62 @@ def test_head_room_is_refused_with_its_proof() -> None:
     assert Schema.of({"u": field}, 2**20, 2**12).layout.ring_bits == 64
     with pytest.raises(HeadroomError, match=r"field 'u': the sum of 1048576 clients \* 4097"):
         Schema.of({"u": field}, 2**20, 2**12 + 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(2, 32),
+    st.integers(1, MAX_CLIENTS),
+    st.integers(1, 2**32 - 1),
+    st.floats(0.4, 1.2),
+    st.sampled_from(ROUNDINGS),
+)
+def test_every_sum_of_an_accepted_schema_is_a_float(
+    bits: int, clients: int, weight: int, share: float, rounding: Rounding
+) -> None:
+    """specs/02-quantization.md §3.4: with a clip around where sums leave float64, a schema is
+    refused, or whatever its ring holds is read back as numbers, and so are all bounds."""
+    clip = share * (sys.float_info.max / 2 / (clients * weight))
+    try:
+        field = FixedPoint(1, clip, bits, rounding)
+        schema = Schema.of({"u": field}, clients, weight)
+    except HeadroomError as error:
+        _possible(error, clients, weight, bits)
+        return
+    ring = schema.ring_of(schema.slots[0])
+    ends = np.array([ring.modulus // 2, ring.modulus // 2 - 1], ring.dtype)
+    with np.errstate(all="raise"):
+        [low], [high] = (dequantize(_as_levels(end, ring), field.step) for end in ends)
+    assert low < 0 < high and math.isfinite(low)
+    assert math.isfinite(2 * field.bound(clients, weight) * field.step)
+    assert math.isfinite(clients * weight * field.max_error)
+
+
+def _as_levels(residue: np.unsignedinteger[Any], ring: Ring) -> npt.NDArray[np.int64]:
+    level = int(residue) - (ring.modulus if int(residue) >= ring.modulus // 2 else 0)
+    return np.array([level], np.int64)
+
+
+def _possible(error: HeadroomError, clients: int, weight: int, bits: int) -> None:
+    """The clip that a refusal calls possible is, unless the ring is what was too small."""
+    if (told := re.search(r"a clip of (\S+) is possible", str(error))) is None:
+        assert clients * weight * ((1 << bits - 1) - 1) >= 1 << 63 or clients * weight == 1
+        return
+    Schema.of({"u": FixedPoint(1, float(told[1]), bits)}, clients, weight)
+
+
+@pytest.mark.parametrize("clip", [1e308, 8.99e307, 1.7e308])
+def test_a_clip_that_no_sum_can_have_is_refused_with_what_would_do(clip: float) -> None:
+    with pytest.raises(HeadroomError, match="too large: from -clip to clip .* a larger unit"):
+        FixedPoint(1, clip, 16)
+
+
+def test_a_sum_beyond_float64_is_refused_for_clients_and_for_weights() -> None:
+    """Each alone would be a sum of `inf` that nobody is told of."""
+    Schema.of({"u": FixedPoint(1, 8.98e306, 16)}, 10)
+    with pytest.raises(
+        HeadroomError, match=r"'u': sums of 10 clients of clip 9e\+306 .* 8\.98e\+306"
+    ):
+        Schema.of({"u": FixedPoint(1, 9e306, 16)}, 10)
+    with pytest.raises(HeadroomError, match=r"10 clients \* 100 \(max_weight\) .* 8\.98e\+304"):
+        Schema.of({"u": FixedPoint(1, 1e307, 16)}, 10, 100)

@@ -356,6 +356,14 @@ def unpack(cursor: Cursor, segments: Segments) -> list[list[int]]:
 # 02-quantization.md §3 to §5 and 01-wire.md §4
 
 
+def step(field: Any) -> float:
+    return float(field["clip"] / (2 ** (field["bits"] - 1) - 1))
+
+
+def spread(field: Any, clients: int, max_weight: int) -> float:
+    return float(2 * clients * max_weight * (2 ** (field["bits"] - 1) - 1) * step(field))
+
+
 @dataclass
 class Schema:
     fields: list[tuple[str, Any]]
@@ -380,6 +388,8 @@ class Schema:
             width += 1
         if width > 64:
             raise Refused("HeadroomError", "02 §3")
+        if "clip" in field and spread(field, self.clients, self.max_weight) == math.inf:
+            raise Refused("HeadroomError", "02 §3.4")
         return width
 
     @property
@@ -414,6 +424,10 @@ def parse_schema(cursor: Cursor, clients: int) -> Schema:
                 raise Refused("WireError")
             if not (2 <= field["bits"] <= 32 and 0 < clip < math.inf):
                 raise Refused("ParameterError")
+            if not step(field) > 2.0**-1024:
+                raise Refused("ParameterError", "02 §4.1")
+            if spread(field, 1, 1) == math.inf:
+                raise Refused("HeadroomError", "02 §3.4")
         else:
             raise Refused("WireError")
         if length < 1 or not name or any(not 0x20 <= c <= 0x7E for c in name):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
@@ -307,7 +309,38 @@ def _records() -> Steps:
     heavy[-1][-3] = 6
     steps.append(("decode_sum", summed))
     steps += [("decode_sum", {**summed, "vector": bad}) for bad in (off, heavy)]
-    return [*steps, *_clipped_lane(values)]
+    return [*steps, *_clipped_lane(values), *_clips()]
+
+
+def _clips() -> Steps:
+    """02 §3.4, §4.1: the least and the largest clip that a field may have, and their neighbours."""
+    steps: Steps = []
+    for bits, clients, max_weight in ((2, 1, 1), (16, 10, 5), (32, 3, 1), (24, 1 << 20, 1 << 19)):
+        levels = (1 << bits - 1) - 1
+        field = FixedPoint(1, 1.0, bits)
+        schema = _schema_bytes(Schema.of({"u": field}, clients, max_weight))
+        for clip in (*_largest(field.bound(clients, max_weight), levels), *_least(levels)):
+            encoded = schema.replace(struct.pack(">d", 1.0).hex(), struct.pack(">d", clip).hex())
+            given = {"clients": clients, "schema": encoded, "weight": max_weight}
+            steps.append(("encode_record", {**given, "values": {"u": [(-clip).hex()]}}))
+    return steps
+
+
+def _largest(bound: int, levels: int) -> tuple[float, ...]:
+    """Around the largest clip whose spread is finite, by halving."""
+    good, bad = 1.0, sys.float_info.max
+    while bad > math.nextafter(good, math.inf):
+        middle = max(math.nextafter(good, math.inf), good + (bad - good) / 2)
+        if math.isfinite(2 * bound * (middle / levels)):
+            good = middle
+        else:
+            bad = middle
+    return good, bad
+
+
+def _least(levels: int) -> tuple[float, ...]:
+    least = math.nextafter(2.0**-1024, 1) * levels
+    return least, 2.0**-1024 * levels
 
 
 def _clipped_lane(values: Data) -> Steps:
