@@ -121,10 +121,11 @@ def seconds(name: str, value: Any, *, zero: bool = False) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """`value` if it is True or False: "no" and an array of one False are true to Python."""
-    if not isinstance(value, bool):
+    """`value` if it is True or False, numpy's too: "no" and an array of one False are true to
+    Python."""
+    if not (isinstance(value, bool) or _is_numpy_bool(value)):
         raise ParameterError(f"{name} must be True or False, not a {type(value).__name__}")
-    return value
+    return bool(value)
 
 
 def text(name: str, value: Any) -> str:
@@ -189,6 +190,12 @@ def is_duration(value: Any) -> bool:
         return bool(getattr(getattr(value, "dtype", None), "kind", "") == "m")
     except Exception:  # noqa: BLE001 - a property of the caller's own class
         return False
+
+
+def _is_numpy_bool(value: Any) -> bool:
+    """By its name, which is bool_ before numpy 2: this module is read before numpy is wanted."""
+    kind = type(value)
+    return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
 
 
 def _is_real(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """What would do, where a protocol has no parameters for a threat.
 
 A refusal names the next numbers that are not refused, each a change of one of the caller's
-arguments alone, and each tried before it is named.
+arguments alone where one is enough, and each tried before it is named.
 """
 
 from __future__ import annotations
@@ -27,17 +27,26 @@ def remedy(threat: Threat, fits: Callable[[Threat], bool]) -> str:
     fits: whether a protocol has parameters. It holds for every smaller dropout or corrupt where it
     holds for one, and is cheap.
     """
+    first = ""
     found = list(_changes(threat, fits))
+    for name in ("dropout", "liars", "corrupt"):  # what costs the least to give up comes first
+        if not found and _planned(threat)[name]:
+            threat = _with(threat, name, 0)
+            first += f"{name}=0 with "
+            found = list(_changes(threat, fits))
     if not found:
         return ""
     *most, last = found
-    return f"{', '.join(most)} or {last} would do" if most else f"{last} would do"
+    return f"{first}{', '.join(most)} or {last} would do" if most else f"{first}{last} would do"
+
+
+def _planned(threat: Threat) -> dict[str, int]:
+    return {"dropout": threat.dropped, "corrupt": threat.corrupted, "liars": threat.liars}
 
 
 def _changes(threat: Threat, fits: Callable[[Threat], bool]) -> Iterator[str]:
     n = threat.clients
-    planned = {"dropout": threat.dropped, "corrupt": threat.corrupted, "liars": threat.liars}
-    for name, count in planned.items():
+    for name, count in _planned(threat).items():
         refused = partial(_refused, threat, fits, name)
         fitting = bisect_left(range(count), True, key=refused)
         if fitting:

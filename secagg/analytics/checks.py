@@ -65,8 +65,7 @@ def is_float(bound: float) -> bool:
 def check_edges(edges: Any) -> tuple[float | int, ...]:
     """As `check_bound`, and infinities."""
     return tuple(
-        float(edge) if _infinite(edge) else check_bound(f"edges[{place}]", edge)
-        for place, edge in enumerate(_items("edges", edges))
+        _edge(f"edges[{place}]", edge) for place, edge in enumerate(_items("edges", edges))
     )
 
 
@@ -111,5 +110,10 @@ def _label(what: str, place: int, value: Any) -> Label:
     raise ParameterError(f"{what} must be printable texts or integers; number {place} is {kind}")
 
 
-def _infinite(edge: Any) -> bool:
-    return isinstance(edge, float | np.floating) and math.isinf(edge)
+def _edge(what: str, edge: Any) -> float | int:
+    if isinstance(edge, float | np.floating | Decimal):
+        if edge.is_nan() if isinstance(edge, Decimal) else math.isnan(edge):
+            raise ParameterError(f"{what} must be a number, or infinite at either end, not NaN")
+        if math.isinf(edge):
+            return float(edge)
+    return check_bound(what, edge)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.analytics.checks import Label, is_float
-from secagg.analytics.exact import Reals, reals
+from secagg.analytics.exact import Reals, numbers_of, reals
 from secagg.errors import InputError, RangeError
 from secagg.fields import Excess
 
@@ -78,11 +78,9 @@ class Columns:
         return found
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        from secagg.quantize import as_array  # here: planning must not wait for the compiler
-
         if not self.length:
             return np.empty(0)
-        return self._one_axis(as_array(_listed(self.data[name]), f"column {name!r}"), name)
+        return self._one_axis(numbers_of(_listed(self.data[name]), name), name)
 
     def _one_axis(self, array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         if array.ndim != 1:

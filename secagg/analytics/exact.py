@@ -34,13 +34,11 @@ def reals(values: Any, column: str) -> tuple[Reals, np.dtype[Any]]:
     Raises InputError for what is not real numbers, RangeError with the row for NaN, infinities
     and a longdouble that float64 does not hold.
     """
-    from secagg.quantize import as_array  # here: planning must not wait for the compiler
-
     if not hasattr(values, "dtype"):
         _refuse_booleans(values, column)
         if any(_is_integer(v) and abs(int(v)) > EXACT for v in values):
             return _objects(values, column), np.dtype(object)
-    array = as_array(values, f"column {column!r}")
+    array = numbers_of(values, column)
     if array.dtype.kind in "iu":
         large = array.size and (int(array.max()) > EXACT or int(array.min()) < -EXACT)
         return array.astype(object if large else np.float64), array.dtype
@@ -49,6 +47,18 @@ def reals(values: Any, column: str) -> tuple[Reals, np.dtype[Any]]:
     _require(np.isfinite(floats), column, NOT_FINITE)
     _require(floats == array, column, TOO_LONG)
     return floats, array.dtype
+
+
+def numbers_of(values: Any, column: str) -> npt.NDArray[Any]:
+    """As numpy reads them. Raises InputError, with the first row of a list that is no number."""
+    from secagg.quantize import as_array  # here: planning must not wait for the compiler
+
+    try:
+        return as_array(values, f"column {column!r}")
+    except InputError:
+        if isinstance(values, list | tuple):
+            _refuse_others(values, column)
+        raise
 
 
 def in_own_type(bound: float | int, dtype: np.dtype[Any]) -> float | int:
@@ -83,14 +93,21 @@ def offsets(values: Reals, low: float | int, high: float | int, centre: float | 
 
 
 def _objects(values: Any, column: str) -> Reals:
+    _refuse_others(values, column)
     array = np.empty(len(values), object)
     for row, value in enumerate(values):
-        if not (_is_integer(value) or isinstance(value, float | np.floating)):
-            raise InputError(f"column {column!r}: no real number at row {row}")
         array[row] = int(value) if _is_integer(value) else float(value)
     _require(np.array([abs(v) < math.inf for v in array]), column, NOT_FINITE)
     _require(array == np.array(values, object), column, TOO_LONG)
     return array
+
+
+def _refuse_others(values: Any, column: str) -> None:
+    """What is neither an integer nor a float: numpy calls all of a list by the type of a few."""
+    for row, value in enumerate(values):
+        if not (_is_integer(value) or isinstance(value, float | np.floating)):
+            kind = "nothing (None)" if value is None else f"a {type(value).__name__}"
+            raise InputError(f"column {column!r}: no real number at row {row}, but {kind}")
 
 
 def _refuse_booleans(values: Any, column: str) -> None:

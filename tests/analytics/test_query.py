@@ -418,6 +418,9 @@ def test_row_84_extreme_rows_are_exact() -> None:
         (lambda: Variance(0, 1, ddof=1.0), "ddof.*not a float"),
         (lambda: Share(column=["a"]), "column.*not a list"),
         (lambda: Histogram("0123"), "edges.*not a str"),
+        (lambda: Histogram((float("nan"), 0, 1)), r"edges\[0\] .* infinite at either end, not NaN"),
+        (lambda: Histogram((0, Decimal("sNaN"))), r"edges\[1\] .* infinite at either end, not NaN"),
+        (lambda: Histogram((0, np.float32("nan"))), r"edges\[1\] .* not NaN"),
         (lambda: Histogram(5), "edges.*not a int"),
         (lambda: Histogram((0, "1")), r"edges\[1\].*not a str"),
         (lambda: Histogram(categories="ab"), "categories.*not a str"),
@@ -675,3 +678,17 @@ def test_the_ends_of_a_range_in_the_columns_own_type_are_inside(
     assert answer.clipped == {"x": 0}
     with pytest.raises(RangeError, match="at row 1"):
         query.encode(np.array([low, np.nextafter(dtype(high), dtype(9))], dtype) + dtype(0.001))
+
+
+@pytest.mark.parametrize("measure", [Mean(0, 10), Share()])
+@pytest.mark.parametrize(
+    ("other", "kind"), [("3", "a str"), (None, "nothing"), (1j, "a complex"), (b"1", "a bytes")]
+)
+def test_what_is_no_number_in_a_list_is_named_by_its_row(
+    measure: Any, other: Any, kind: str
+) -> None:
+    """And not by the type that numpy finds for the whole list, which may be that of no element."""
+    query = Query({"x": measure}, rows=5)
+    for first in (1, 2**60):
+        with pytest.raises(InputError, match=f"column 'x': no real number at row 1, but {kind}"):
+            query.encode({"x": [first, other]})

@@ -29,7 +29,7 @@ from secagg.errors import (
     UnknownVersion,
     WireError,
 )
-from secagg.fields import Field, FixedPoint, Integer
+from secagg.fields import CLIPPED, Field, FixedPoint, Integer
 from secagg.layout import Layout
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
@@ -301,7 +301,9 @@ def test_row_83_headroom_is_refused_with_its_proof() -> None:
 # --- encoding and digest -------------------------------------------------------------------
 
 fractions = st.fractions(0, Fraction(3, 10), max_denominator=50)
-names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12).filter(
+    lambda name: name != CLIPPED
+)  # Hypothesis tries the words that it finds in the code
 fixed = st.builds(
     FixedPoint,
     length=st.integers(1, 1000),

@@ -94,14 +94,19 @@ def test_whole_clients_are_rounded_up_and_cohorts_too_small_are_refused(
 
 
 def remedies_of(error: ParameterError) -> list[dict[str, Any]]:
-    """Every change that a refusal says would do."""
+    """Every change that a refusal says would do: of one argument, or of several together."""
     found = re.findall(r"\(([^()]*) would do\)", str(error))
-    changes = [change for sentence in found for change in re.split(r", | or ", sentence)]
-    parsed = [change.split("=") for change in changes]
-    return [
-        {name: int(value) if name in ("clients", "min_clients") else value}
-        for name, value in parsed
-    ]
+    changes = []
+    for sentence in found:
+        *first, one_of = sentence.split(" with ")
+        changes += [_change([*first, last]) for last in re.split(r", | or ", one_of)]
+    return changes
+
+
+def _change(settings: list[str]) -> dict[str, Any]:
+    parsed = dict(each.split("=") for each in settings)
+    counts = ("clients", "min_clients", "liars")
+    return {name: int(value) if name in counts else value for name, value in parsed.items()}
 
 
 @settings(max_examples=150, deadline=None)
@@ -127,6 +132,7 @@ def test_a_refusal_names_what_would_do_and_that_does(
     try:
         made = plan(**wanted)
     except ParameterError as error:
+        assert remedies_of(error) or asked is not None
         for change in remedies_of(error):
             plan(**{**wanted, **change})
         return
@@ -139,6 +145,12 @@ def test_a_refusal_names_what_would_do_and_that_does(
     [
         (3, "0.1", "0.2", [{"dropout": "0"}, {"clients": 4}]),
         (6, "0.2", "0.2", [{"dropout": "1/6"}, {"corrupt": "1/6"}, {"clients": 7}]),
+        (
+            3,
+            "0.4",
+            "0.4",
+            [{"dropout": "0", "corrupt": "1/3"}, {"dropout": "0", "clients": 4}],
+        ),
     ],
 )
 def test_what_a_small_cohort_could_have(
@@ -147,6 +159,17 @@ def test_what_a_small_cohort_could_have(
     with pytest.raises(ParameterError) as refused:
         plan(clients=n, fields=FIELDS, corrupt=corrupt, dropout=dropout)
     assert remedies_of(refused.value) == changes
+    for change in changes:
+        plan(**{"clients": n, "fields": FIELDS, "corrupt": corrupt, "dropout": dropout, **change})
+
+
+def test_liars_beside_a_large_dropout_are_refused_with_what_would_do() -> None:
+    wanted: dict[str, Any] = {"clients": 3, "fields": FIELDS, "corrupt": "0.4", "dropout": "0.4"}
+    with pytest.raises(ParameterError) as refused:
+        plan(**wanted, liars=1)
+    changes = remedies_of(refused.value)
+    assert changes == [{"dropout": "0", "clients": 9}]
+    assert plan(**{**wanted, "liars": 1, **changes[0]}).threat.liars == 1
 
 
 @pytest.mark.parametrize(

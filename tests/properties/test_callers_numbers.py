@@ -146,6 +146,7 @@ def test_what_is_no_real_is_refused_by_name(name: str, call: Any, value: Any) ->
         (lambda: make(fields={"u": 3}), "field 'u' must be a FixedPoint or an Integer, not a int"),
         (lambda: make(fields={"u": [FIELD]}), "field 'u' must be .*, not a list"),
         (lambda: make(fields={3: FIELD}), "a field's name is printable ASCII"),
+        (lambda: make(direct=np.array([False])), "direct must be True or False, not a ndarray"),
         (lambda: make(direct="no"), "direct must be True or False, not a str"),
         (lambda: make(adversary=["active"]), "adversary must be one of semi-honest, active"),
         (lambda: make(protocol=["secagg"]), "protocol must be a text, not a list"),
@@ -158,3 +159,8 @@ def test_what_is_no_real_is_refused_by_name(name: str, call: Any, value: Any) ->
 def test_the_wrong_kind_of_thing_is_refused_by_name(call: Any, rule: str) -> None:
     with pytest.raises(ParameterError, match=rule):
         call()
+
+
+def test_flags_may_be_numpys() -> None:
+    """A comparison of arrays gives them."""
+    assert make(dropout=0, direct=np.bool_(False)) == make(dropout=0)
