@@ -26,6 +26,7 @@
     │   └── BelowThreshold
     ├── PolicyRefused             our own policy forbids it
     ├── Spent                     an input or an answer that was given already, in other words
+    ├── MissingExtra              a package is not installed that this needs
     ├── StorageError              a store that is damaged, in use, full or of another task
     └── TransportError
         ├── LinkClosed
@@ -178,6 +179,13 @@ class Spent(SecAggError):
 
 class StorageError(SecAggError):
     """A store that is damaged, in use, full or of another task; the message names the file."""
+
+
+class MissingExtra(SecAggError):
+    """A package is not installed that only this needs; the message has the line that installs it.
+
+    No link was tried: trying again does not help, as it does after a TransportError.
+    """
 
 
 class TransportError(SecAggError):

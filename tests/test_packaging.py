@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from packaging.specifiers import SpecifierSet
+
+from tests import alone
 
 ROOT = Path(__file__).parent.parent
 
@@ -72,3 +77,87 @@ def test_make_installs_what_a_target_needs(
         ["make", "--dry-run", target], cwd=tmp_path, check=True, capture_output=True, text=True
     ).stdout
     assert "pip install" not in planned
+
+
+SEVERAL = """
+import json, sys
+from secagg.cli import main
+
+for words in json.loads(sys.stdin.read()):
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as ended:
+        print(json.dumps({"status": ended.code}), flush=True)
+"""
+
+
+def commands(folder: Path, *lines: str, extras: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """What each prints as JSON and how it ends, in one interpreter with these extras."""
+    given = json.dumps([[*line.split(), "--json"] for line in lines])
+    done = alone.run(SEVERAL, *extras, cwd=folder, given=given)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    answers = list(map(json.loads, done.stdout.splitlines()))
+    return [said | ended for said, ended in zip(answers[::2], answers[1::2], strict=True)]
+
+
+TASK = (
+    "keys --out a.key",
+    "keys --out b.key",
+    "keys --out c.key --collector",
+)
+
+
+def test_an_interpreter_alone_lacks_what_the_tests_bring() -> None:
+    """Else the next tests could not fail."""
+    for module, extra in (("hypothesis", "all"), ("uvicorn", ""), ("sklearn", "server")):
+        assert module in alone.absent(extra) and module not in alone.absent("test")
+    lacking = alone.run("import uvicorn")
+    assert lacking.returncode == 1 and "No module named 'uvicorn'" in lacking.stderr
+
+
+def test_an_installation_without_extras_has_every_command_that_needs_no_link(
+    tmp_path: Path,
+) -> None:
+    """And the others say at once which extra they lack: no link that fails is tried again."""
+    np.save(tmp_path / "some.npy", np.zeros(4))
+    small = "--clients 10 --length 4 --bits 16"
+    *done, a, b, c = commands(
+        tmp_path,
+        f"plan {small} --out ten.plan",
+        f"simulate {small}",
+        "inspect ten.plan",
+        "protocols",
+        *TASK,
+    )
+    assert [one["status"] for one in (*done, a, b, c)] == [0] * 7
+    servers = f"--server {a['public']} --server {b['public']} --collector {c['public']}"
+    url = "ws://127.0.0.1:9"
+    task, *refused, demo = commands(
+        tmp_path,
+        f"task {small} --epoch 1 --out some.task {servers}",
+        f"serve {small}",
+        f"serve --role leader --task some.task --key a.key --store a.sqlite --peer {url}",
+        f"join {url} --input some.npy",
+        f"join {url} --input some.npy --task some.task",
+        f"collect {url} {url} --task some.task --key c.key --out sum.npy",
+        "demo",
+    )
+    assert task["status"] == 0
+    for one in refused:
+        assert one["status"] == 2 and one["error"] == "MissingExtra", one
+        assert "pip install 'secagg[server]'" in one["message"]
+    assert demo["status"] == 2 and "pip install 'secagg[demo]'" in demo["message"]
+
+
+def test_the_extra_for_links_is_enough_for_them(tmp_path: Path) -> None:
+    """A server that nobody joins has met all that it imports before it waits, and so has a client
+    that finds no server."""
+    np.save(tmp_path / "some.npy", np.zeros(4))
+    served, joined = commands(
+        tmp_path,
+        "serve --clients 10 --length 4 --bits 16 --wait 1",
+        "join ws://127.0.0.1:9 --input some.npy --timeout 1",
+        extras=("server",),
+    )
+    assert served["error"] == "below-threshold" and joined["error"] == "TransportError"

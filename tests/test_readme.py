@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from secagg import cli
+from tests import alone
 from tests.processes import fleet
 
 ROOT = Path(__file__).parent.parent
@@ -26,20 +27,11 @@ LIMIT = 400
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    ("number", "says"),
-    [(0, "of at most 1.52"), (1, "smoker")],
-    ids=["sum", "statistics"],
-)
-def test_a_block_of_the_readme_runs(
-    number: int, says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    exec(compile(BLOCKS[number], f"README block {number}", "exec"), {"__name__": "readme"})
-    assert says in capsys.readouterr().out
-
-
-def test_every_block_is_run() -> None:
-    assert len(BLOCKS) == 2
+def test_the_blocks_of_the_readme_run_on_an_installation_without_extras() -> None:
+    """One after the other, in one interpreter."""
+    done = alone.run("\n".join(BLOCKS))
+    assert done.returncode == 0, done.stderr
+    assert len(BLOCKS) == 2 and "of at most 1.52" in done.stdout and "smoker" in done.stdout
 
 
 REPEATER = """

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.demo.model import CLASSES, Samples
-from secagg.errors import InputError, ParameterError
+from secagg.errors import MissingExtra, ParameterError
 
 HELD_OUT = 0.25
 """The fraction of samples that no client has: what the accuracy is measured on."""
@@ -25,11 +25,11 @@ _DRAWS = 200
 
 
 def load(generator: np.random.Generator) -> tuple[Samples, Samples]:
-    """Training and held-out samples, shuffled. Raises InputError where scikit-learn is missing."""
+    """Training and held-out samples, shuffled. Raises MissingExtra without scikit-learn."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as missing:
-        raise InputError(
+        raise MissingExtra(
             "the demo's digits come with scikit-learn, which is not installed: "
             "pip install 'secagg[demo]'"
         ) from missing

@@ -22,6 +22,7 @@ from secagg.arguments import integer, seconds
 from secagg.errors import (
     LinkClosed,
     LinkTimeout,
+    MissingExtra,
     ParameterError,
     PolicyRefused,
     TransportError,
@@ -65,14 +66,15 @@ async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float 
     max_size: bytes of the largest message accepted. timeout: seconds for the whole opening. No
     proxy is used, whatever the environment names: it would see who takes part, and when.
     Raises ParameterError for what is no such URL, PolicyRefused for `ws://` to another machine,
-    LinkTimeout, and TransportError when nobody answers or what answers is no such service.
+    MissingExtra without the package websockets, LinkTimeout, and TransportError when nobody answers
+    or what answers is no such service.
     """
     max_size, timeout = integer("max_size", max_size, 1, MAX_SIZE), seconds("timeout", timeout)
     try:
         from websockets.asyncio.client import connect as open_websocket
         from websockets.exceptions import WebSocketException
     except ImportError as missing:
-        raise TransportError(_missing("websockets")) from missing
+        raise MissingExtra(_missing("websockets")) from missing
     host, port = _parse(url)
     try:
         # An explicit host and port also make a redirect to another origin an error.
@@ -152,13 +154,14 @@ async def listen(
     No signal handlers are installed and no logging is configured: both belong to the caller.
     host: a loopback address or "localhost", else PolicyRefused. port: 0 takes a free one. doors:
     judges connections that are no links yet, and what comes over links: `secagg.rounds.doors.Doors`
-    of the caller's limits. Raises TransportError when the address is taken.
+    of the caller's limits. Raises TransportError when the address is taken, MissingExtra without
+    the package uvicorn.
     """
     port, max_size = integer("port", port, 0, 65535), integer("max_size", max_size, 1, MAX_SIZE)
     try:
         import uvicorn
     except ImportError as missing:
-        raise TransportError(_missing("uvicorn")) from missing
+        raise MissingExtra(_missing("uvicorn")) from missing
     address = _loopback(host)
     listener = _bind(address, port)
     server = uvicorn.Server(_uvicorn_config(asgi(on_link, max_size=max_size), max_size))

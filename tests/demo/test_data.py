@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.demo.data import MIN_SAMPLES, dirichlet_split, load
-from secagg.errors import InputError, ParameterError
+from secagg.errors import MissingExtra, ParameterError
 
 LABELS = np.tile(np.arange(10), 60)
 
@@ -51,5 +51,5 @@ def test_without_scikit_learn_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(InputError, match=r"pip install 'secagg\[demo\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'secagg\[demo\]'"):
         load(np.random.default_rng(1))

@@ -18,7 +18,14 @@ from websockets.asyncio.server import serve as raw_serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from secagg.drive.listening import listen
-from secagg.errors import LinkClosed, LinkTimeout, ParameterError, PolicyRefused, TransportError
+from secagg.errors import (
+    LinkClosed,
+    LinkTimeout,
+    MissingExtra,
+    ParameterError,
+    PolicyRefused,
+    TransportError,
+)
 from secagg.transport import websocket
 from secagg.transport.base import Link
 from secagg.transport.websocket import asgi, connect
@@ -242,7 +249,7 @@ async def test_a_missing_package_says_how_to_get_it(
     package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(TransportError, match=r"pip install 'secagg\[server\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'secagg\[server\]'"):
         if package == "uvicorn":
             async with listen(echo):
                 pytest.fail("it listens")
