@@ -182,7 +182,7 @@ class _Batch:
         self.servers = {
             server_id(i): _Server(
                 server_id(i),
-                member(task.session(), i, secrets, expander=add_streams),
+                member(task.batch(), i, secrets, expander=add_streams),
                 stores[i],
                 self.meter,
                 f"server {i}",

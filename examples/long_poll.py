@@ -7,20 +7,21 @@ say what time it is. There is no store, so nothing to do before posting. Client 
 
 import threading
 import time
-import urllib.request
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic as now
+from urllib.request import urlopen
 
 import secagg
 from secagg.effects import Effects, Peer
+from secagg.plans.task import Task
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.rounds.server import ServerRounds
 from secagg.wire.codec import Reader, Writer
 
-PLAN = secagg.plan(clients=6, dropout="1/3", fields={"u": secagg.FixedPoint(3, 1.0, 16)})
-DEADLINES = {phase: 5 if phase == "masked-input" else 60 for phase in PLAN.phase_names}
+TASK = Task(secagg.plan(clients=6, dropout="1/3", fields={"u": secagg.FixedPoint(3, 1.0, 16)}))
+DEADLINES = {phase: 5 if phase == "masked-input" else 60 for phase in TASK.plan.phase_names}
 ROUNDS, LOCK, WAITING = ServerRounds(), threading.Lock(), defaultdict(Writer)
 
 
@@ -57,8 +58,8 @@ class Polled(BaseHTTPRequestHandler):
     def log_message(self, *words: object) -> None: ...
 
 
-def client(url: str, number: int) -> None:
-    rounds, server = ClientRounds(Consent(PLAN)), Peer("server")
+def client(port: int, number: int) -> None:
+    rounds, server = ClientRounds(Consent(task=TASK)), Peer("server")
     rounds.joined(server, now())
     while not (outcomes := rounds.outcomes()):
         for offer in rounds.owed() if number else []:  # client 0 never finds the time
@@ -66,22 +67,21 @@ def client(url: str, number: int) -> None:
         said = Writer()
         for post in rounds.take().posts:
             said.prefixed(post.frame.encode())
-        for frame in frames(urllib.request.urlopen(url, data=said.finish()).read()):
+        for frame in frames(urlopen(f"http://127.0.0.1:{port}/{number}", said.finish()).read()):
             rounds.received(server, frame, now())
         time.sleep(0.02)
     print(f"client {number}: {outcomes[0].detail or 'in the sum'}\n", end="")  # whole, of threads
 
 
-secagg.simulate(PLAN, {i: {"u": [0.0] * 3} for i in range(6)})  # compiles: nobody is late for that
+secagg.simulate(TASK.plan, {i: {"u": [0.0] * 3} for i in range(6)})  # compiles: nobody is late
 http = ThreadingHTTPServer(("127.0.0.1", 0), Polled)
-url = f"http://127.0.0.1:{http.server_port}/"
-clients = [threading.Thread(target=client, args=(url + str(i), i)) for i in range(6)]
+clients = [threading.Thread(target=client, args=(http.server_port, i)) for i in range(6)]
 for one in (threading.Thread(target=http.serve_forever, daemon=True), *clients):
     one.start()
 while len(ROUNDS.here) < len(clients):
     time.sleep(0.02)
 with LOCK:
-    ROUNDS.open(PLAN, deadlines=DEADLINES, now=now())
+    ROUNDS.open(TASK, deadlines=DEADLINES, now=now())
 while any(one.is_alive() for one in clients):
     with LOCK:
         ROUNDS.tick(now())

@@ -179,4 +179,8 @@ def valid_tasks() -> list[bytes]:
         plan(clients=n, fields={"votes": Integer(3, max=7)}, protocol="additive", servers=m)
         for n, m in ((4, 2), (30, 5))
     ]
-    return [Task(one, keys_of(one.params.servers).committee).encode() for one in made]
+    alone = Task(plan(clients=5, fields={"votes": Integer(3, max=7)}, dropout=0))
+    return [
+        alone.encode(),
+        *(Task(one, keys_of(one.params.servers).committee).encode() for one in made),
+    ]

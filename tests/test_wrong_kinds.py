@@ -25,7 +25,6 @@ from secagg.rounds.offer import Consent
 FIELDS = {"u": secagg.FixedPoint(3, 1.0, 16)}
 PLAN = secagg.plan(clients=4, fields=FIELDS, corrupt=0.25, dropout=0)
 INPUTS = {i: {"u": np.zeros(3)} for i in range(4)}
-SEVERAL = secagg.plan(clients=4, fields=FIELDS, corrupt=0.25, dropout=0, servers=2)
 
 RIGHT: dict[Callable[..., Any], dict[str, Any]] = {
     secagg.plan: {"clients": 4, "fields": FIELDS, "corrupt": 0.25, "dropout": 0},
@@ -35,7 +34,7 @@ RIGHT: dict[Callable[..., Any], dict[str, Any]] = {
     secagg.Integer: {"length": 3, "max": 5},
     secagg.Plan.decode: {"data": PLAN.encode()},
     message_limit: {"plan": PLAN},
-    Task: {"plan": SEVERAL, "committee": None},
+    Task: {"plan": PLAN},
     Task.decode: {"data": b""},
     Committee.decode: {"data": b""},
     Consent: {},

@@ -89,7 +89,7 @@ def _key(data: bytes) -> Found:
 
 
 def _task(data: bytes) -> Found:
-    return described(Task.decode(data))
+    return described(Task.decode(data, allow_unprotected=True))
 
 
 def _plan(data: bytes) -> Found:

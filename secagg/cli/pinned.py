@@ -27,8 +27,10 @@ NO_TASK = (
 
 
 def read_task(path: Path, digest: bytes | None = None) -> Task:
-    """The task in a file. digest: what the user says it is; PolicyRefused for another."""
+    """The task of several servers in a file. digest: what the user says it is; PolicyRefused for
+    another. Raises ParameterError for a task of one server."""
     task = Task.decode(read_at_most(path, MAX_TASK, "--task"))
+    _ = task.committee  # which only a task of several has
     if digest is not None and task.digest() != digest:
         raise PolicyRefused(
             f"{path} is the task {task.digest().hex()}, and pinned is {digest.hex()}: get the "

@@ -86,12 +86,14 @@ def task(
 
 
 def described(made: Task) -> dict[str, object]:
-    """The JSON of `secagg task`, and part of that of `secagg inspect`."""
+    """The JSON of `secagg task`, and part of that of `secagg inspect`, where one server has no
+    keys."""
+    members = made.members
     return {
         "digest": made.digest().hex(),
-        "epoch": made.committee.epoch,
-        "server_keys": [(s.sealing + s.signing).hex() for s in made.committee.servers],
-        "collector_key": made.committee.collector.hex(),
+        "epoch": members.epoch if members else None,
+        "server_keys": [(s.sealing + s.signing).hex() for s in members.servers] if members else [],
+        "collector_key": members.collector.hex() if members else None,
         "payload_digest": made.payload_digest.hex(),
         "plan": summary(made.plan),
     }

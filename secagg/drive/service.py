@@ -14,12 +14,13 @@ from concurrent.futures import Executor
 from typing import TypeAlias
 
 from secagg import party
-from secagg.arguments import integer, seconds
+from secagg.arguments import integer, octets, seconds
 from secagg.drive.executor import check_executor
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import LinkTimeout
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.clock import Deadlines as Deadlines
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.quota import MAX_LINKS, Limits
@@ -30,7 +31,7 @@ from secagg.rounds.server import ServerRounds
 from secagg.store.base import Store
 from secagg.transport.base import Link, address_of, identity_of
 from secagg.types import MAX_CLIENTS, Randomness, system_randomness
-from secagg.wire.frame import DEFAULT_MAX_SIZE
+from secagg.wire.frame import DEFAULT_MAX_SIZE, payload_digest
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class Service:
             select = chosen([c.peer if isinstance(c, Candidate) else c for c in clients])
         self._shell.wake()
         nonce = self._rounds.open(
-            plan,
+            Task(plan, payload_digest=payload_digest(octets("payload", payload))),
             payload,
             deadlines=deadlines,
             now=time.monotonic(),

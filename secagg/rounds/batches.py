@@ -82,7 +82,7 @@ class Epoch:
 
     def machine(self, number: int) -> MemberMachine:
         """Of batch `number`, of this server, to be restored before it is started."""
-        session = self.task.session(number)
+        session = self.task.batch(number)
         match self.task.plan.info.family:
             case SeveralServers(member=member):
                 return member(session, self.index, self.secrets, expander=add_streams)

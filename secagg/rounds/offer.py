@@ -9,6 +9,7 @@ from typing import Any
 from secagg.arguments import instance, integer, octets
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.clock import RoundReport
 from secagg.types import MAX_CLIENTS, AbortReason, PartyId
 from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
@@ -20,7 +21,8 @@ from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 # by announcing it either; then it is held against what this client has consented to, which it did
 # before it heard of anything. Only then there is an `Offer`, and machines are made of offers alone.
 #
-# Consent is a pin or floors. A pin is a digest, and two plans that differ in one number have two.
+# Consent is a pin or floors. A pin is a digest, and two plans that differ in one number have two;
+# a pinned task has that of what it is about too, which a plan has not.
 # It admits protocols without protection too, for whoever pins such a plan has read it. Floors are
 # for clients that know no plan beforehand: they add to the rules of a plan, and loosen none but
 # that one.
@@ -106,10 +108,11 @@ class Outcome:
 class Consent:
     """What a client agrees to take part in, before it has heard of it.
 
-    plan, plan_digest: exactly this plan. Without either: floors that any announced plan must keep,
+    plan, plan_digest: exactly this plan. task: exactly its plan, about its payload; with neither
+    of the former. Without any of them: floors that any announced plan must keep,
     besides its own rules. min_clients: the fewest clients whose sum may be revealed. protocols:
     by name, None for all. unprotected: also a protocol without a threat model.
-    Raises ParameterError for a plan and a digest of another.
+    Raises ParameterError for a plan and a digest of another, and for a task of several servers.
     """
 
     plan: Plan | None = None
@@ -117,6 +120,7 @@ class Consent:
     min_clients: int = 0
     protocols: Collection[str] | None = None
     unprotected: bool = False
+    task: Task | None = None
 
     def __post_init__(self) -> None:
         if self.plan is not None:
@@ -126,11 +130,14 @@ class Consent:
         integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
         if self.plan is not None and self.plan_digest not in (None, self.plan.digest()):
             raise ParameterError("plan and plan_digest are not of the same plan: give one of them")
+        if self.task is not None:
+            self._check_task(self.task)
 
     @property
     def pinned(self) -> bytes | None:
         """The digest of the one plan that will do, or None."""
-        return self.plan_digest if self.plan is None else self.plan.digest()
+        plan = self.plan if self.task is None else self.task.plan
+        return self.plan_digest if plan is None else plan.digest()
 
     def judge(self, frame: Announce, number: int) -> Offer:
         """The announcement as an offer: its plan against the pin or the floors, then itself.
@@ -144,6 +151,11 @@ class Consent:
             raise PolicyRefused(
                 f"the server announced the plan {plan.digest().hex()}, and pinned is "
                 f"{pinned.hex()}: ask its operator which plan is meant"
+            )
+        if self.task is not None and frame.payload_digest != self.task.payload_digest:
+            raise PolicyRefused(
+                f"the server announced the payload {frame.payload_digest.hex()}, and pinned is "
+                f"{self.task.payload_digest.hex()}: ask its operator which task is meant"
             )
         self._check_floors(plan)
         phases = plan.phase_names
@@ -161,6 +173,15 @@ class Consent:
             deadlines={p: ms / 1000 for p, ms in zip(phases, frame.deadlines, strict=True)},
             nonce=frame.nonce,
         )
+
+    def _check_task(self, task: Task) -> None:
+        instance("task", task, Task)
+        if self.plan is not None or self.plan_digest is not None:
+            raise ParameterError("a task has its plan: give the task, or a plan or its digest")
+        if task.members is not None:
+            raise ParameterError(
+                "a task of several servers is announced by nobody: its clients report to it"
+            )
 
     def _check_floors(self, plan: Plan) -> None:
         """Raises PolicyRefused. The fewest clients are min_survivors, of the smallest sum that can

@@ -10,8 +10,9 @@ from typing import Any
 
 from secagg import errors, party
 from secagg.effects import Peer, Work, Write
-from secagg.errors import IntegrityError, LocalProtocolError, WireError
+from secagg.errors import IntegrityError, LocalProtocolError, ParameterError, WireError
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.base import MACHINE, ROUND, ROUNDS, Outbox
 from secagg.rounds.clock import PhaseClock, RoundReport, why
 from secagg.rounds.farewell import Farewell
@@ -47,18 +48,34 @@ _MAX_IDENTITY = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a round is opened with. payload: the task, or its digest alone. limits: seconds by
-    phase. hold: nobody is told of the end before `tell`."""
+    """What a round is opened with. payload: the task's, or its digest alone. limits: seconds by
+    phase. hold: nobody is told of the end before `tell`.
+
+    Raises ParameterError for a task of several servers, and for another payload than the task's.
+    """
 
     nonce: bytes
-    plan: Plan
+    task: Task
     payload: bytes | DigestOnly
     limits: Mapping[str, float]
     hold: bool = False
 
+    def __post_init__(self) -> None:
+        if self.task.members is not None:
+            raise ParameterError(
+                f"a task of {len(self.task.committee.servers)} servers has batches and no rounds: "
+                "each of its servers is a member of its own"
+            )
+        digest = self.announce(PartyId(0)).payload_digest
+        if digest != self.task.payload_digest:
+            raise ParameterError(
+                f"this payload has the digest {digest.hex()}, and the task is about "
+                f"{self.task.payload_digest.hex()}"
+            )
+
     def announce(self, who: PartyId) -> Announce:
         milliseconds = tuple(-int(-s * 1000 // 1) for s in self.limits.values())
-        return Announce(self.nonce, who, milliseconds, self.plan.encode(), self.payload)
+        return Announce(self.nonce, who, milliseconds, self.task.plan.encode(), self.payload)
 
     def row(self, cohort: Sequence[bytes | None]) -> bytes:
         """Of the round itself: how it was announced, whether it holds, and who sits where."""
@@ -80,7 +97,8 @@ class Opening:
         reader.finish()
         plan = Plan.decode(frame.plan, allow_unprotected=True)
         limits = zip(plan.phase_names, (ms / 1000 for ms in frame.deadlines), strict=True)
-        opening = cls(frame.nonce, plan, frame.payload, dict(limits), hold)
+        task = Task(plan, payload_digest=frame.payload_digest)
+        opening = cls(frame.nonce, task, frame.payload, dict(limits), hold)
         return opening, [identity or None for identity in cohort]
 
 
@@ -115,8 +133,8 @@ class Round:
     ) -> None:
         """cohort: the identities of those who sit on the first seats, None where there is none."""
         self.opening, self.cohort, self._outbox, self._durable = opening, cohort, outbox, durable
-        digest = opening.announce(PartyId(0)).payload_digest
-        self.machine = party.Server(opening.plan, nonce=opening.nonce, payload_digest=digest)
+        plan, digest = opening.task.plan, opening.task.payload_digest
+        self.machine = party.Server(plan, nonce=opening.nonce, payload_digest=digest)
         self.seats: dict[PartyId, Peer] = {}
         self.clock = PhaseClock(now, opening.limits)
         self._observer = observer
@@ -246,7 +264,7 @@ class Round:
 
     def _begin_machine(self) -> None:
         self.machine.start()
-        for i in range(len(self.cohort), self.opening.plan.threat.clients):
+        for i in range(len(self.cohort), self.opening.task.plan.threat.clients):
             self.machine.lost(PartyId(i))
 
     def _settle(self, now: float) -> None:
@@ -308,7 +326,8 @@ class Round:
         reason = _reason(end.error)
         if reason is AbortReason.CANCELLED:  # of our own accord: nobody's doing
             return Over(nonce, reason, 0, 0)
-        return Over(nonce, reason, 0, self.opening.plan.threat.clients - len(self.machine.alive))
+        clients = self.opening.task.plan.threat.clients
+        return Over(nonce, reason, 0, clients - len(self.machine.alive))
 
     def _drain(self, now: float) -> None:
         machine, nonce = self.machine, self.opening.nonce

@@ -11,7 +11,7 @@ from typing import Any
 from secagg.arguments import flag, instance, octets
 from secagg.effects import Claim, Effects, Encodable, Peer, Work
 from secagg.errors import LocalProtocolError, ParameterError, WireError
-from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.repeats import Repeats
 from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Outbox, Rows, sorted_out
 from secagg.rounds.clock import Deadlines, phase_limits
@@ -117,7 +117,7 @@ class ServerRounds:
 
     def open(
         self,
-        plan: Plan,
+        task: Task,
         payload: bytes = b"",
         *,
         deadlines: Deadlines,
@@ -127,19 +127,20 @@ class ServerRounds:
         hold: bool = False,
         observer: Observer | None = None,
     ) -> bytes:
-        """A round, announced to those whom `select` picks; returns its nonce.
+        """A round of a task of one server, announced to those whom `select` picks; returns its
+        nonce.
 
-        deadlines: seconds from the moment a phase is entered; one also ends as soon as it waits for
-        nobody. inline: every client gets the payload itself, else its digest. hold: clients hear of
-        the end only after `tell`. observer: is called with every event of the machine; it must not
-        raise. Raises ParameterError for deadlines that do not fit, and for a plan whose messages
-        are larger than what this server reads.
+        payload: the bytes of which the task has the digest. inline: every client gets them, else
+        the digest alone. deadlines: seconds from the moment a phase is entered; one also ends as
+        soon as it waits for nobody. hold: clients hear of the end only after `tell`. observer: is
+        called with every event of the machine; it must not raise. Raises ParameterError for a task
+        of several servers, for another payload than the task's, for deadlines that do not fit, and
+        for a plan whose messages are larger than what this server reads.
         """
-        instance("plan", plan, Plan)
-        payload = octets("payload", payload)
+        plan, payload = instance("task", task, Task).plan, octets("payload", payload)
         opening = Opening(
             self._randomness(NONCE_SIZE),
-            plan,
+            task,
             payload if flag("inline", inline) else DigestOnly(payload_digest(payload)),
             phase_limits(plan.phase_names, deadlines),
             flag("hold", hold),

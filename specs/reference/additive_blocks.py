@@ -55,6 +55,8 @@ def parse_committee(cursor: Cursor) -> Committee:
 
 @dataclass
 class Task:
+    """Of several servers."""
+
     plan: Plan
     committee: Committee
     payload: bytes
@@ -73,19 +75,41 @@ class Task:
         return H("task", self.digest, b"" if number is None else blocks.u32(number))[:16]
 
 
-def parse_task(data: bytes) -> Task:
+@dataclass
+class TaskOfOne:
+    plan: Plan
+    payload: bytes
+    digest: bytes
+
+
+def parse_task(data: bytes) -> Task | TaskOfOne:
+    """01-wire.md §4.15."""
     if len(data) > 2**19 + 64 * 17 + 128:
-        raise Refused("TooLarge", "§3")
-    cursor = Cursor(data, "§3")
+        raise Refused("TooLarge", "01 §4.15")
+    cursor = Cursor(data, "01 §4.15")
     if (cursor.int(1), cursor.int(1)) != (1, 1):
-        raise Refused("UnknownVersion", "§3")
+        raise Refused("UnknownVersion", "01 §4.15")
     plan = parse_plan(cursor.prefixed(2**19))
-    committee = parse_committee(cursor)
+    kind = cursor.int(1)
+    if kind > 1:
+        raise Refused("BadTag", "01 §4.15")
+    committee = parse_committee(cursor) if kind == 1 else None
     payload = cursor.take(32)
     cursor.end()
-    if plan.protocol != "additive" or len(committee.servers) != plan.params[1]:
-        raise Refused("ParameterError", "§3")
+    if (plan.protocol == "additive") != (committee is not None):
+        raise Refused("ParameterError", "01 §4.15")
+    if committee is None:
+        return TaskOfOne(plan, payload, H("task", data))
+    if len(committee.servers) != plan.params[1]:
+        raise Refused("ParameterError", "01 §4.15")
     return Task(plan, committee, payload, H("task", data))
+
+
+def task_of_several(data: bytes) -> Task:
+    parsed = parse_task(data)
+    if not isinstance(parsed, Task):
+        raise Refused("ParameterError", "01 §4.15")
+    return parsed
 
 
 # §4

@@ -300,6 +300,10 @@ def _over(cursor: Cursor) -> Data:
 
 def do_task(task: str) -> Data:
     parsed = add.parse_task(bytes.fromhex(task))
+    if isinstance(parsed, add.TaskOfOne):
+        plan = parsed.plan
+        offer = blocks.offer(plan.protocol, plan.digest, parsed.payload)
+        return {"encoded": task, "digest": parsed.digest.hex(), "offer": offer.hex()}
     return {
         "encoded": task,
         "digest": parsed.digest.hex(),

@@ -46,7 +46,7 @@ class Common:
 
     def __init__(self, setup: Data) -> None:
         self.setup = setup
-        self.task = add.parse_task(bytes.fromhex(setup["task"]))
+        self.task = add.task_of_several(bytes.fromhex(setup["task"]))
         self.n, self.m, self.minimum, self.direct = self.task.plan.params
         self.segments = self.task.plan.schema.segments
         self.number = setup["batch"]

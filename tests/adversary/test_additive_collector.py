@@ -294,7 +294,7 @@ def summed(tamper: Callable[[Any], None]) -> Collector:
     )
     keys = keys_of(2, seed=b"plan")
     task = Task(made_plan, keys.committee)
-    servers = made_plan.info.family.machines(task.session(), keys, expander=add_streams)
+    servers = made_plan.info.family.machines(task.batch(), keys, expander=add_streams)
     network = Network(servers, {})
     network.start()
     for party in map(PartyId, range(3)):

@@ -28,6 +28,7 @@ from secagg.errors import InputError, SecAggError, TooLarge, TrailingBytes, Trun
 from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.sim import metered
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
@@ -337,6 +338,17 @@ def test_inspect_reads_a_plan(tmp_path: Path) -> None:
 def test_inspect_reads_a_plan_that_protects_nobody() -> None:
     plain = choose.plan(clients=4, fields={"u": FixedPoint(5, 1.0, 8)}, protocol="plainsum")
     assert recognise(plain.encode())["protocol"] == "plainsum"
+
+
+def test_inspect_reads_a_task_of_one_server() -> None:
+    """Which has nobody's keys, and may protect nobody, as a plan may."""
+    plain = choose.plan(clients=4, fields={"u": FixedPoint(5, 1.0, 8)}, protocol="plainsum")
+    for plan in (made(), plain):
+        task = Task(plan, payload_digest=payload_digest(b"x"))
+        said = recognise(task.encode())
+        assert (said["kind"], said["digest"]) == ("task", task.digest().hex())
+        assert said["payload_digest"] == payload_digest(b"x").hex()
+        assert (said["epoch"], said["server_keys"], said["collector_key"]) == (None, [], None)
 
 
 def zipped(array: Any) -> bytes:

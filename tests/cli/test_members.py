@@ -132,6 +132,23 @@ def test_a_key_file_has_one_spelling(tmp_path: Path) -> None:
     assert isinstance(keyfile.parse(whole), ServerSecrets)
 
 
+def test_a_task_of_one_server_is_refused_with_what_takes_its_plan(tmp_path: Path) -> None:
+    """By every command of several servers."""
+    keyfile.write_server(tmp_path / "a.key", ServerSecrets.generate(), force=False)
+    keyfile.write_collector(tmp_path / "c.key", opening_secret(), force=False)
+    plan = choose.plan(clients=10, fields={"u": FixedPoint(4, 1.0, 8)})
+    (tmp_path / "one.task").write_bytes(Task(plan).encode())
+    np.save(tmp_path / "x.npy", np.zeros(4))
+    task, url = ("--task", tmp_path / "one.task"), "ws://127.0.0.1:9"
+    key, store = ("--key", tmp_path / "a.key"), ("--store", tmp_path / "a.sqlite")
+    for command in (
+        ("join", url, "--input", tmp_path / "x.npy", *task),
+        ("serve", "--role", "helper", *task, *key, *store),
+        ("collect", url, *task, "--key", tmp_path / "c.key", "--out", tmp_path / "sum.npy"),
+    ):
+        assert "which has one server" in (said := refusal(*command)) and "with the plan" in said
+
+
 def test_a_task_holds_the_plan_the_keys_and_the_payload(tmp_path: Path) -> None:
     (tmp_path / "payload").write_bytes(b"what to compute")
     file = make_task(tmp_path, "--payload", tmp_path / "payload", "--max-weight", 3)

@@ -24,7 +24,7 @@ TASK = Task(
 
 
 def leader() -> MemberMachine:
-    return TASK.plan.info.family.member(TASK.session(), 0, KEYS.servers[0], expander=add_streams)
+    return TASK.plan.info.family.member(TASK.batch(), 0, KEYS.servers[0], expander=add_streams)
 
 
 def report() -> bytearray:

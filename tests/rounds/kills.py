@@ -24,12 +24,13 @@ from secagg.effects import Claim, Effects, Peer, Post, Write
 from secagg.errors import Aborted, SecAggError, Spent
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
 from secagg.types import AbortReason
-from secagg.wire.frame import Message, decode_frame
+from secagg.wire.frame import Message, decode_frame, payload_digest
 from secagg.wire.header import TAG_AT
 from tests.rounds.world import SERVER, SOON, Ledger, Store, claim, commit, counter, vector
 
@@ -117,7 +118,8 @@ class Town:
     # What processes do
 
     def _open(self) -> None:
-        self.server.open(self.scene.plan, PAYLOAD, deadlines=SOON, now=self.now, hold=True)
+        task = Task(self.scene.plan, payload_digest=payload_digest(PAYLOAD))
+        self.server.open(task, PAYLOAD, deadlines=SOON, now=self.now, hold=True)
         self._serve()
 
     def _tick(self) -> None:

@@ -46,7 +46,7 @@ class Servers:
 
     def __init__(self, task: Task = TASK, batch: int = 0) -> None:
         family = task.plan.info.family
-        self.machines = family.machines(task.session(batch), KEYS, expander=add_streams)
+        self.machines = family.machines(task.batch(batch), KEYS, expander=add_streams)
         del self.machines[COLLECTOR]
         self.said: dict[PartyId, list[tuple[PartyId, bytes]]] = {me: [] for me in self.machines}
         """By server: what it has said to clients and the collector, and to whom."""

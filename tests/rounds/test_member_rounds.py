@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from secagg.effects import Claim, Peer, Work
-from secagg.errors import Aborted, LocalProtocolError, PolicyRefused
+from secagg.errors import Aborted, LocalProtocolError, ParameterError, PolicyRefused
+from secagg.plans.task import Task
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds import batches as batches_module
 from secagg.rounds import member as member_module
@@ -24,6 +25,7 @@ from secagg.wire.frame import HEAD_SIZE, Announce, DigestOnly, Message, Over
 from secagg_protocols.reports.messages import Tag
 from tests.rounds.epoch import World, client, collector, met
 from tests.rounds.several import KEYS, TASK
+from tests.rounds.world import toy as plainsum
 
 BOTH = pytest.mark.parametrize("direct", [False, True])
 
@@ -708,11 +710,14 @@ def test_a_batch_that_never_begins_keeps_what_is_said_of_it() -> None:
 
 
 def test_a_task_of_one_server_has_no_members() -> None:
-    """Impossible, as a task refuses such a plan."""
+    """And so no committee, without which no machine of a member is made; a committee and a family
+    of one server are impossible together, as a task refuses them."""
+    with pytest.raises(ParameterError, match="has one server"):
+        Epoch(Task(plainsum(3)), 0, KEYS.servers[0]).machine(0)
     family = TASK.plan.info.family
     assert isinstance(family, SeveralServers)
     info = SimpleNamespace(family=OneServer(family.client, None))  # type: ignore[arg-type]
-    task: Any = SimpleNamespace(plan=SimpleNamespace(info=info), session=lambda number: None)
+    task: Any = SimpleNamespace(plan=SimpleNamespace(info=info), batch=lambda number: None)
     with pytest.raises(LocalProtocolError, match="impossible"):
         Epoch(task, 0, KEYS.servers[0]).machine(0)
 

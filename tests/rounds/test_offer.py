@@ -9,9 +9,11 @@ import pytest
 
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.offer import Consent, Contribution
 from secagg.types import PartyId
 from secagg.wire.frame import Announce, DigestOnly, payload_digest
+from tests.rounds.several import TASK as SEVERAL
 from tests.rounds.world import nonce, real, toy
 
 
@@ -43,6 +45,27 @@ def test_the_pin() -> None:
             consent.judge(announce(other), 1)
     with pytest.raises(ParameterError, match="not of the same plan"):
         Consent(plan, other.digest())
+
+
+def test_a_pinned_task_is_one_of_its_plan_about_its_payload() -> None:
+    """specs/01-wire.md §4.16: another plan is refused, and another payload by either mode."""
+    task = Task(toy(3), payload_digest=payload_digest(b"task"))
+    consent = Consent(task=task)
+    for payload in (b"task", DigestOnly(payload_digest(b"task"))):
+        assert consent.judge(announce(toy(3), payload=payload), 1).plan == toy(3)
+    with pytest.raises(PolicyRefused, match="pinned is " + toy(3).digest().hex()):
+        consent.judge(announce(toy(4)), 1)
+    other = payload_digest(b"other")
+    for payload in (b"other", DigestOnly(other)):
+        with pytest.raises(PolicyRefused, match=f"payload {other.hex()}, and pinned is "):
+            consent.judge(announce(toy(3), payload=payload), 1)
+    for more in ({"plan": toy(3)}, {"plan_digest": toy(3).digest()}):
+        with pytest.raises(ParameterError, match="a task has its plan"):
+            Consent(task=task, **more)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="its clients report to it"):
+        Consent(task=SEVERAL)
+    with pytest.raises(ParameterError, match="task must be a Task, not a Plan"):
+        Consent(task=toy(3))  # type: ignore[arg-type]
 
 
 def test_the_floors() -> None:

@@ -10,6 +10,7 @@ import pytest
 from secagg import party
 from secagg.effects import Peer, Write
 from secagg.errors import Aborted, BelowThreshold, PolicyRefused, WireError
+from secagg.plans.task import Task
 from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.clock import RoundReport
@@ -19,7 +20,7 @@ from secagg.rounds.quota import Limits
 from secagg.rounds.round import End, Opening
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Writer
-from secagg.wire.frame import Message, Over, decode_frame
+from secagg.wire.frame import Message, Over, decode_frame, payload_digest
 from tests.rounds.world import SERVER, SOON, Client, World, levels, nonce, plainly, real, total, toy
 
 NAMES = ["a", "b", "c", "d"]
@@ -129,7 +130,8 @@ def test_a_server_that_dies_anywhere_gives_the_exact_sum_or_none(death: int, dro
     for name in NAMES:
         known(world, name, silent=True)
     world.clients["d"].give = None
-    opened = world.server.open(real(4), b"task", deadlines=SOON, now=world.now)
+    task = Task(real(4), payload_digest=payload_digest(b"task"))
+    opened = world.server.open(task, b"task", deadlines=SOON, now=world.now)
     for _ in range(death):
         world._step_server()
         for client in world.clients.values():
@@ -226,7 +228,8 @@ def test_rows_of_a_round_that_is_not_consented_to_any_more() -> None:
 
 
 def test_the_row_of_a_round() -> None:
-    opening = Opening(nonce(1), real(4), b"task", dict.fromkeys(real(4).phase_names, 1.5), True)
+    task = Task(real(4), payload_digest=payload_digest(b"task"))
+    opening = Opening(nonce(1), task, b"task", dict.fromkeys(real(4).phase_names, 1.5), True)
     cohort = [b"a", None, b"c"]
     assert Opening.of_row(opening.row(cohort)) == (opening, cohort)
     bad = Over(nonce(1), None, 0, 0).encode()
@@ -409,7 +412,8 @@ def test_a_sum_that_a_server_has_is_in_no_other_whatever_rows_say() -> None:
     """A client whose rows were put back hears that its input is in the sum."""
     rounds = ClientRounds(Consent(unprotected=True))
     rounds.joined(SERVER, 0.0)
-    announced = Opening(nonce(1), toy(1, 0), b"task", {"upload": 1.0}).announce(PartyId(0))
+    task = Task(toy(1, 0), payload_digest=payload_digest(b"task"))
+    announced = Opening(nonce(1), task, b"task", {"upload": 1.0}).announce(PartyId(0))
     rounds.received(SERVER, announced.encode(), 0.0)
     rounds.received(SERVER, Over(nonce(1), None, 1, 0).encode(), 0.0)
     (outcome,) = rounds.outcomes()

@@ -15,6 +15,7 @@ from secagg import party
 from secagg.effects import Claim, Peer, Work
 from secagg.errors import Aborted, BelowThreshold, LocalProtocolError, ParameterError
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
 from secagg.rounds.offer import Contribution, Offer
 from secagg.rounds.quota import Limits
@@ -23,6 +24,7 @@ from secagg.rounds.selection import Candidate, chosen, sample
 from secagg.sansio import Event, Finished
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import HEAD_SIZE, Announce, Message, Over, decode_frame, payload_digest
+from tests.rounds.several import TASK as SEVERAL
 from tests.rounds.world import SOON, World, levels, nonce, plainly, real, total, toy, vector
 
 NAMES = ["a", "b", "c", "d"]
@@ -415,9 +417,28 @@ def test_a_held_round_is_told_when_the_application_says_so() -> None:
 
 
 def test_nobody_is_told_of_a_round_that_runs() -> None:
-    running = Round(Opening(nonce(1), toy(1, 0), b"", {"upload": 1.0}), [], Outbox(), 0.0)
+    running = Round(Opening(nonce(1), Task(toy(1, 0)), b"", {"upload": 1.0}), [], Outbox(), 0.0)
     with pytest.raises(LocalProtocolError, match="still running"):
         running.tell(lambda seat, over: None)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_round_is_of_a_task_and_about_its_payload(inline: bool) -> None:
+    """And nobody hears of one that is not."""
+    world = World()
+    heard = world.client("a")
+    more: dict[str, Any] = {"deadlines": SOON, "now": world.now, "inline": inline}
+    task = Task(toy(1, 0), payload_digest=payload_digest(b"task"))
+    with pytest.raises(ParameterError, match=f"{payload_digest(b'').hex()}, and the task is about"):
+        world.server.open(task, **more)
+    with pytest.raises(ParameterError, match="3 servers has batches and no rounds"):
+        world.server.open(SEVERAL, **more)
+    with pytest.raises(ParameterError, match="task must be a Task, not a Plan"):
+        world.server.open(toy(1, 0), **more)
+    world.settle()
+    assert not world.server.running and not heard.told
+    world.server.open(task, b"task", **more)
+    assert len(world.server.running) == 1
 
 
 def test_a_task_fetched_elsewhere() -> None:
@@ -489,7 +510,7 @@ def working(monkeypatch: pytest.MonkeyPatch, world: World) -> tuple[bytes, list[
     monkeypatch.setattr(Working, "left", (lambda: 1, lambda: 2))
     monkeypatch.setattr(Working, "got", [])
     world.client("a")
-    opened = world.server.open(toy(1, 0), deadlines=SOON, now=world.now)
+    opened = world.server.open(Task(toy(1, 0)), deadlines=SOON, now=world.now)
     effects = world.server.take()
     assert effects.due == math.inf, "work has no deadline"
     return opened, list(effects.work)

@@ -20,12 +20,14 @@ from secagg.fields import Integer
 from secagg.party import Aggregate
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.quota import Limits
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
 from secagg.types import Role
+from secagg.wire.frame import payload_digest
 
 LENGTH = 4
 SOON = 10.0
@@ -195,7 +197,8 @@ class World:
 
     def open(self, plan: Plan, payload: bytes = b"", **more: Any) -> bytes:
         more.setdefault("deadlines", SOON)
-        opened = self.server.open(plan, payload, now=self.now, **more)
+        task = Task(plan, payload_digest=payload_digest(payload))
+        opened = self.server.open(task, payload, now=self.now, **more)
         self.settle()
         return opened
 

@@ -9,10 +9,12 @@ import rfc9180
 from additive_scripts import make_task, secrets_of
 from alone import Steps, scenario_of
 from operations import Data
-from scripts import MIXED
+from scripts import MIXED, PAYLOAD
 
 from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.wire.frame import payload_digest
 
 Shake = Callable[[str, int], bytes]
 
@@ -22,8 +24,14 @@ ORDER_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b138028
 
 def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     spec = "20-additive.md"
-    yield "additive-task", scenario_of("tasks, committees, ids", f"{spec} §3", _tasks())
-    yield "additive-task-refused", scenario_of("that nobody takes", f"{spec} §3", _bad_tasks())
+    yield (
+        "additive-task",
+        scenario_of("tasks, committees, ids", f"01-wire.md §4, {spec} §3", _tasks()),
+    )
+    yield (
+        "additive-task-refused",
+        scenario_of("that nobody takes", f"01-wire.md §4, {spec} §3", _bad_tasks()),
+    )
     yield "additive-sealing", scenario_of("infos, HPKE, keys", f"{spec} §4", _sealing(shake))
     yield "additive-reports", scenario_of("digests, statements", f"{spec} §5", _digests(shake))
     yield "signatures", scenario_of("Ed25519, strictly", f"{spec} §6", _signatures(shake))
@@ -39,14 +47,23 @@ def _good() -> list[Task]:
 
 def _tasks() -> Steps:
     steps: Steps = [("task", {"task": task.encode().hex()}) for task in _good()]
+    of_one = [Task(one, payload_digest=payload_digest(PAYLOAD)) for one in _of_one()]
+    steps += [("task", {"task": task.encode().hex()}) for task in of_one]
     steps += [("server_party", {"server": index}) for index in (0, 1, 15)]
     return steps
+
+
+def _of_one() -> list[Plan]:
+    return [
+        plan(clients=clients, fields=MIXED, max_weight=100, dropout=0, protocol=protocol)
+        for clients, protocol in ((4, "secagg"), (7, "secagg+"))
+    ]
 
 
 def _bad_tasks() -> Steps:
     good = _good()[0]
     data, committee = good.encode(), good.committee.encode()
-    at = data.index(committee)
+    at = data.index(committee)  # just before it lies the kind
     one, two = committee[1:65], committee[65:129]
     collector = committee[-36:-4]
 
@@ -58,6 +75,7 @@ def _bad_tasks() -> Steps:
 
     third, small = committee[129:193], bytes([1]) + bytes(31)
     clear = plan(clients=4, fields=dict(good.plan.schema.fields), protocol="plainsum").encode()
+    one_server = _of_one()[0].encode()
     params = data.index(good.plan.params.encode())
     bad = [
         data[:-1],
@@ -75,7 +93,12 @@ def _bad_tasks() -> Steps:
         keys(one[:32] + bytes([2]) + bytes(31), two, third),
         keys(one, two, third, collected=small),
         with_committee(b"\1" + one + collector + bytes(4)),
-        data[:2] + len(clear).to_bytes(4, "big") + clear + data[at:],
+        data[:2] + len(clear).to_bytes(4, "big") + clear + data[at - 1 :],
+        data[:2] + len(clear).to_bytes(4, "big") + clear + b"\0" + data[-32:],
+        data[:2] + len(one_server).to_bytes(4, "big") + one_server + data[at - 1 :],
+        data[: at - 1] + b"\0" + data[-32:],
+        data[: at - 1] + b"\2" + data[at:],
+        data[: at - 1] + b"\0" + data[at:],
         data[: params + 4] + b"\1" + data[params + 5 :],
         data[: params + 8] + b"\4" + data[params + 9 :],
         data[: params + 9] + b"\2" + data[params + 10 :],

@@ -38,7 +38,7 @@ class AdditiveStage:
     def __init__(self, setup: Data) -> None:
         self.task = Task.decode(to_bytes(setup["task"]))
         self._payload = to_bytes(setup["payload"])
-        self._session = self.task.session(setup["batch"])
+        self._session = self.task.batch(setup["batch"])
         self.tapes = _tapes(setup, "randomness")
         self.sealing = _tapes(setup, "ephemeral")
         self.rows: dict[str, dict[bytes, bytes]] = {}

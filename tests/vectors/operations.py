@@ -412,10 +412,13 @@ _SEED = Seed(bytes(range(32)))
 
 def _task(task: str) -> Data:
     decoded = Task.decode(to_bytes(task))
-    context = context_of(decoded.session(), add_streams)
+    common = {"encoded": decoded.encode().hex(), "digest": decoded.digest().hex()}
+    if decoded.members is None:
+        offer = decoded.session(bytes(16)).offer(decoded.plan.protocol)
+        return {**common, "offer": offer.hex()}
+    context = context_of(decoded.batch(), add_streams)
     return {
-        "encoded": decoded.encode().hex(),
-        "digest": decoded.digest().hex(),
+        **common,
         "committee_digest": decoded.committee.digest.hex(),
         "servers": [[s.sealing.hex(), s.signing.hex()] for s in decoded.committee.servers],
         "collector": decoded.committee.collector.hex(),
