@@ -27,6 +27,9 @@ _FRACTION = re.compile(
 )
 """Short enough to be computed with: the power of ten in 1e-999999999 would take hours."""
 
+_MAX_SHOWN = 256
+"""Bits of a number that an error shows."""
+
 _Text = TypeVar("_Text", bound=str)
 _Kind = TypeVar("_Kind")
 
@@ -45,7 +48,9 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
             f"{name} must be an integer from {least} to {most}, not a {type(value).__name__}"
         ) from None
     if not least <= number <= most:
-        raise ParameterError(f"{name} must be an integer from {least} to {most}, not {number}")
+        raise ParameterError(
+            f"{name} must be an integer from {least} to {most}, not {_shown(number)}"
+        )
     return number
 
 
@@ -159,6 +164,12 @@ def choice(name: str, value: Any, options: Sequence[_Text]) -> _Text:
     if found is None:
         raise ParameterError(f"{name} must be one of {', '.join(options)}")
     return found
+
+
+def _shown(number: int) -> str:
+    """Python writes no integer of more than some thousand digits, and nobody reads one."""
+    bits = number.bit_length()
+    return str(number) if bits <= _MAX_SHOWN else f"one of {bits} bits"
 
 
 def _float(name: str, what: str, value: Any) -> float:

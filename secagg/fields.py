@@ -43,6 +43,7 @@ _KEPT = (
     "plan made with clipped=True; give your own field another name"
 )
 MAX_LENGTH = 1 << 32
+MAX_WEIGHT = (1 << 32) - 1
 MAX_FIELDS = 1 << 10
 MAX_NAME = 255
 TENSOR_SIZE, MAX_TENSORS = 16, 1 << 13
@@ -183,7 +184,7 @@ class Schema:
         _set(
             self,
             clients=integer("clients", self.clients, 1, MAX_CLIENTS),
-            max_weight=integer("max_weight", self.max_weight, 1, (1 << 32) - 1),
+            max_weight=integer("max_weight", self.max_weight, 1, MAX_WEIGHT),
         )
         if self.max_weight > 1 and not any(isinstance(f, FixedPoint) for _, f in self.fields):
             raise ParameterError(

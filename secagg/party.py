@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg import records, selftest
-from secagg.arguments import integer
+from secagg.arguments import instance, integer
 from secagg.committee import Committee
 from secagg.delegate import Delegate, PhasedDelegate
 from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
@@ -274,6 +274,7 @@ def _one_server(
 
 
 def _refuse_active(plan: Plan) -> None:
+    instance("plan", plan, Plan)
     if plan.threat.adversary == "active":
         raise PolicyRefused(
             "active mode is not built yet: an active plan is for reading; "

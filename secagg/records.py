@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from secagg.arguments import is_duration
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import CLIPPED, FixedPoint, Integer, Schema, Slot
 from secagg.layout import Lane, RingVector
@@ -174,8 +175,9 @@ def _reals(part: Lane, ring: Ring, step: float, weight: int) -> tuple[Int64s, Fl
 
 
 def _check_weight(weight: int, limit: int) -> int:
-    # bool is an int to Python, and True as a weight is a slip
-    if isinstance(weight, bool) or not isinstance(weight, (int, np.integer)):
+    # bool is an int to Python, and a timedelta64 to numpy; either as a weight is a slip
+    whole = isinstance(weight, int | np.integer) and not isinstance(weight, bool)
+    if not whole or is_duration(weight):
         raise RangeError(f"a weight is an integer from 1 to {limit}, not a {type(weight).__name__}")
     if not 1 <= weight <= limit:
         raise RangeError(f"a weight is 1 to {limit}, the plan's max_weight: make a plan with more")

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from secagg.arguments import flag
 from secagg.crypto import labels
 from secagg.errors import InputError, ParameterError, RangeError
 from secagg.fields import TENSOR_SIZE, Field, FixedPoint
@@ -48,9 +49,12 @@ class Structure:
         Integer and boolean entries are refused with InputError, torch's num_batches_tracked among
         them: clipping and averaging would silently ruin a counter. Leave such entries out, or sum
         them in an Integer field, whose structure is of `integers` only. A scalar is an entry of
-        shape ().
+        shape (). So is a name that is no text.
         """
-        arrays = {str(name): _entry(value, str(name), integers) for name, value in mapping.items()}
+        flag("integers", integers)
+        arrays = {
+            name: _entry(value, name, integers) for name, value in _named(mapping, "a structure")
+        }
         return cls(
             tuple(arrays),
             tuple(array.shape for array in arrays.values()),
@@ -128,6 +132,8 @@ def digest(place: int, field: str, entry: str, shape: Sequence[int], dtype: np.d
         name = entry.encode()
     except UnicodeEncodeError:
         raise InputError("the name of an entry is text that UTF-8 can write") from None
+    if any(size >> 32 for size in shape):
+        raise InputError("an entry's dimensions are below 2^32, as a plan's bytes have them")
     dimensions = b"".join(size.to_bytes(4) for size in shape)
     parts = (field.encode("ascii"), name, dimensions, dtype.name.encode("ascii"))
     return labels.digest(labels.TENSOR, place, *parts)[:TENSOR_SIZE]
@@ -168,8 +174,22 @@ def checked(
 
 def _arrays(entries: Mapping[Any, Any], field: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Told by place where they are no arrays: their names are the caller's."""
+    for place, (name, value) in enumerate(_named(entries, f"field {field!r}")):
+        yield name, as_array(value, f"entry {place} of field {field!r}")
+
+
+def _named(entries: Any, what: str) -> Iterator[tuple[str, Any]]:
+    """1 and "1" would be one name, and the entry of one of them lost."""
+    if not isinstance(entries, Mapping):
+        raise InputError(
+            f"{what} is made of a mapping of names to arrays, not of a {type(entries).__name__}"
+        )
     for place, (name, value) in enumerate(entries.items()):
-        yield str(name), as_array(value, f"entry {place} of field {field!r}")
+        if not isinstance(name, str):
+            raise InputError(
+                f"the name of entry {place} of {what} is a {type(name).__name__}: names are texts"
+            )
+        yield name, value
 
 
 def _of(place: int, field: str, entry: str, array: npt.NDArray[Any]) -> bytes:
@@ -238,7 +258,12 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def _cast(flat: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    """numpy wraps integers around without a word."""
     try:
+        if dtype.kind in "iu" and flat.size:
+            bounds = np.iinfo(dtype)
+            if int(flat.min()) < bounds.min or int(flat.max()) > bounds.max:
+                raise FloatingPointError
         with np.errstate(over="raise"):
             return flat.astype(dtype)
     except FloatingPointError:

@@ -71,3 +71,13 @@ def test_both_ends_of_a_range_are_kept(value: int) -> None:
     assert arguments.integer("bits", 32, 2, 32) == 32
     with pytest.raises(ParameterError, match=f"^bits must be an integer from 2 to 32, not {value}"):
         arguments.integer("bits", value, 2, 32)
+
+
+@pytest.mark.parametrize("bits", [257, 20_000, 1_000_000])
+def test_an_integer_that_python_does_not_write_is_refused_like_others(bits: int) -> None:
+    """Of more than 4,300 digits its text would be a ValueError of the interpreter's."""
+    for number in (1 << bits - 1, -(1 << bits - 1)):
+        with pytest.raises(ParameterError, match=f"n must be .* to 9, not one of {bits} bits$"):
+            arguments.integer("n", number, 1, 9)
+    with pytest.raises(ParameterError, match=f"to 9, not {2**256 - 1}$"):
+        arguments.integer("n", 2**256 - 1, 1, 9)

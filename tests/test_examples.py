@@ -72,6 +72,18 @@ def test_hospitals(options: tuple[str, ...], here: Run) -> None:
     check(here("hospitals.py", *options), options)
 
 
+def test_served() -> None:
+    """Server and clients by asyncio, as the README sends people to."""
+    code, said = program("served.py")
+    lines = [line for line in said.splitlines() if "round 2" not in line]
+    assert code == 0 and len(lines) == 8, said
+    assert [line.rpartition(",")[0] for line in lines[:2]] == [
+        "6 clients, weight 21",
+        "5 clients, weight 15",
+    ]
+    assert lines[2:] == ["[True, True]"] * 5 + ["[True, False]"]
+
+
 def test_long_poll() -> None:
     """Another driver of the same rounds is short, and one client late and told so."""
     code, output = program("long_poll.py")

@@ -225,3 +225,47 @@ def test_a_model_of_too_many_entries() -> None:
     many = Structure.of({str(i): np.zeros(1) for i in range(8193)})
     with pytest.raises(ParameterError, match="at most 8192 entries, not 8193"):
         plan(clients=4, fields={"u": FixedPoint(8193, 1.0, 8)}, structure=many)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "least", "most"),
+    [(np.int8, -128, 127), (np.uint8, 0, 255), (np.int64, -(2**63), 2**63 - 1)],
+)
+def test_a_sum_that_an_integer_entry_cannot_hold_is_refused(
+    dtype: Any, least: int, most: int
+) -> None:
+    """And not wrapped around, which numpy does without a word."""
+    structure = Structure.of({"a": np.array([1, 2], dtype)}, integers=True)
+    assert structure.unflatten(np.array([least, 0]))["a"].tolist() == [least, 0]
+    assert structure.unflatten(np.array([0, most]))["a"].tolist() == [0, most]
+    for beyond in {least - 1, most + 1} & set(range(-(2**15), 2**15)):
+        with pytest.raises(RangeError, match="'a': an element is beyond the range of"):
+            structure.unflatten(np.array([0, beyond]))
+
+
+def test_names_of_entries_are_texts() -> None:
+    """1 and "1" would be one entry, and the other one lost."""
+    with pytest.raises(InputError, match="entry 1 of a structure is a int: names are texts"):
+        Structure.of({"1": np.zeros(2), 1: np.ones(2)})  # type: ignore[dict-item]
+    made = plan(
+        clients=3,
+        fields={"u": FixedPoint(2, 1.0, 8)},
+        dropout=0,
+        structure=Structure.of({"1": np.zeros(2)}),
+    )
+    with pytest.raises(InputError, match="entry 0 of field 'u' is a int: names are texts"):
+        encode(made.schema, {"u": {1: np.zeros(2)}}, 1, os.urandom, made.structure)
+
+
+@pytest.mark.parametrize("other", [5, [1, 2], None, "model"])
+def test_what_is_no_mapping_is_no_model(other: Any) -> None:
+    with pytest.raises(InputError, match="a structure is made of a mapping of names to arrays"):
+        Structure.of(other)
+    with pytest.raises(ParameterError, match="integers must be True or False"):
+        Structure.of(model(), integers=other)
+
+
+def test_a_dimension_that_no_plan_can_write_is_refused() -> None:
+    empty = Structure.of({"b": np.empty((2**33, 0)), "a": np.zeros(1)})
+    with pytest.raises(InputError, match="dimensions are below 2\\^32"):
+        empty.digests("u", FixedPoint(1, 1.0, 8))

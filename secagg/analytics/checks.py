@@ -20,6 +20,8 @@ Label: TypeAlias = str | int
 """A group, a category, a bin or a column."""
 
 MAX_LABELS = 1 << 20
+MAX_LABEL_BITS = 1 << 10
+"""Of an integer: a query is printed, and Python prints none of many thousand bits."""
 
 ROWS = "rows"
 """The field that counts rows. The names of a measure's fields have a dot, so none is this one."""
@@ -100,12 +102,14 @@ def _items(what: str, given: Any) -> tuple[Any, ...]:
 
 
 def _label(what: str, place: int, value: Any) -> Label:
-    if isinstance(value, str) and value.isprintable():
-        return str(value)
+    if isinstance(value, str) and (plain := str.__str__(value)).isprintable():
+        return plain
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, numbers.Integral) and not is_duration(value):
-        return int(value)
+        if abs(int(value)) >> MAX_LABEL_BITS == 0:
+            return int(value)
+        raise ParameterError(f"{what}: number {place} has more than {MAX_LABEL_BITS} bits")
     kind = "not printable" if isinstance(value, str) else f"a {type(value).__name__}"
     raise ParameterError(f"{what} must be printable texts or integers; number {place} is {kind}")
 

@@ -6,7 +6,7 @@ Nothing of a row is in any message: a column's name and a row's number say where
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +104,8 @@ def read_columns(rows: Any, needed: tuple[str, ...], most: int) -> Columns:
     Raises InputError for missing columns and unequal lengths, RangeError for more than `most`
     rows. How many rows there are is not told: it is a client's own.
     """
+    if isinstance(rows, Set):
+        raise InputError("rows in a set have no order: give a list, or an array")
     if _is_mapping(rows) and not _is_series(rows, needed):
         columns = _from_mapping(rows, needed)
     elif _is_scalar(rows):
@@ -124,6 +126,12 @@ def _from_mapping(rows: Any, needed: tuple[str, ...]) -> Columns:
     if missing := _missing(rows, needed):
         raise InputError(missing)
     data = {name: rows[name] for name in needed or rows.keys()}
+    for name, column in data.items():
+        if isinstance(column, Set | Mapping):
+            raise InputError(
+                f"column {name!r} is a {type(column).__name__}, which has no row for each place: "
+                "give a list, or an array"
+            )
     scalars = [_is_scalar(value) for value in data.values()]
     if all(scalars):
         return Columns(1, {name: [value] for name, value in data.items()})
@@ -175,10 +183,20 @@ def _only(needed: tuple[str, ...]) -> str:
 
 
 def _listed(values: Any) -> Any:
-    """An array of objects does not say what they are: it is read as the list of them."""
+    """An array of objects does not say what they are: it is read as the list of them. An array
+    without axes in a list, or a tensor, is the number that it holds: numpy would round it first to
+    what the others are."""
     if isinstance(values, np.ma.MaskedArray):
         return values  # refused as such
-    return list(values) if getattr(getattr(values, "dtype", None), "kind", "") == "O" else values
+    objects = getattr(getattr(values, "dtype", None), "kind", "") == "O"
+    if objects or isinstance(values, list | tuple):
+        return [_held(value) for value in values]
+    return values
+
+
+def _held(value: Any) -> Any:
+    alone = getattr(value, "ndim", None) == 0 and not isinstance(value, np.generic)
+    return value.item() if alone and hasattr(value, "item") else value
 
 
 def _is_mapping(value: Any) -> bool:

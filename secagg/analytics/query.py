@@ -13,11 +13,12 @@ import numpy as np
 
 from secagg.analytics.checks import ROWS, Label, check_labels, check_name, field_name, settle
 from secagg.analytics.columns import Columns, Int64s, read_columns
-from secagg.analytics.measures import COUNTING, LINEAR, Measure, Part
+from secagg.analytics.measures import COUNTING, LINEAR, Measure, Part, Variance
+from secagg.analytics.moments import Moments
 from secagg.analytics.table import Table
 from secagg.arguments import flag, integer, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
-from secagg.fields import Field, Integer
+from secagg.fields import MIN_BITS, Field, Integer
 
 if TYPE_CHECKING:
     from secagg.party import Aggregate
@@ -28,6 +29,9 @@ CHUNK = 1 << 20
 """Addends at a time: a client with many rows needs no more than some megabytes beside them."""
 
 _VERSION = 1
+
+SQUARED = (Variance, Moments)
+"""Measures that tell the sum of squared levels."""
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +102,7 @@ class Query:
         if not (self.by is not None or self.total):
             raise ParameterError("a query without groups has nothing but its total")
         if self.min_group:
+            self._require_levels()
             self._require_told_once()
         _ = self.fields  # proves the head-room of one client; the plan proves that of all
 
@@ -169,6 +174,13 @@ class Query:
         Raises InputError for an aggregate of other fields, IntegrityError for sums that no rows
         can have.
         """
+        from secagg.party import Aggregate  # here: planning must not wait for the compiler
+
+        if not isinstance(aggregate, Aggregate):
+            raise InputError(
+                f"a table is made of what a round gave, an Aggregate, not of a "
+                f"{type(aggregate).__name__}"
+            )
         return Table.of(self, aggregate.levels, aggregate.count)
 
     def first_round(self) -> Query:
@@ -231,6 +243,16 @@ class Query:
         of_known = np.array([place.get(group, -1) for group in known], np.int64)
         places: Int64s = of_known[columns.indices(self.by, known)]
         return places
+
+    def _require_levels(self) -> None:
+        """specs/30-analytics.md §6.8: of three levels the sums of their values and squares are
+        counts."""
+        for name, measure in self.named.items():
+            if isinstance(measure, SQUARED) and measure.bits == MIN_BITS:
+                raise ParameterError(
+                    f"measure {name!r} has {MIN_BITS} bits and so three levels, of which its sums "
+                    "are exact counts, and min_group does not cover those: use 3 bits or more"
+                )
 
     def _require_told_once(self) -> None:
         """specs/30-analytics.md §6.8: from what two measures tell of one column together, counts

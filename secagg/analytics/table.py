@@ -130,7 +130,8 @@ class Table:
         if any(c == str(SUPPRESSED) for *_, c in lines):
             text.append(
                 f"suppressed: of fewer than {self.query.min_group} rows, or withheld so that such "
-                "cannot be had by subtraction"
+                "cannot be had by subtraction; fewer are where those of few rows are beside each "
+                "other in the query's lists"
             )
         return "\n".join([f"{self.clients} clients", *text])
 

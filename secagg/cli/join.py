@@ -21,6 +21,7 @@ from secagg.cli.service import UNKNOWN, leave, run_until_stopped
 from secagg.drive.aio import Contribution, Offer, Outcome, connect
 from secagg.drive.participant import Participant
 from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportError
+from secagg.fields import MAX_WEIGHT
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
@@ -72,6 +73,7 @@ def join(
     with handled(as_json):
         running: _Joining | Reporting
         vector = Vector.open(input)
+        arguments.integer("--weight", weight, 1, MAX_WEIGHT)
         if task is not None:
             if plan is not None or plan_digest is not None:
                 raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")

@@ -10,9 +10,8 @@ import typer
 
 from secagg import arguments
 from secagg.errors import ParameterError
+from secagg.rounds.clock import MAX_DEADLINE
 
-MAX_DEADLINE = 4_294_967
-"""Seconds: an announcement has its milliseconds in 32 bits."""
 MAX_ROUNDS = 1_000_000
 MAX_BATCHES = 65_536
 """A server makes room for each when it starts."""
@@ -168,8 +167,8 @@ CollectOnly: TypeAlias = Annotated[
 
 def deadline(value: float) -> float:
     """The --deadline of a phase, in seconds. ParameterError for what is none."""
-    if arguments.seconds("--deadline", value) > MAX_DEADLINE:
-        raise ParameterError(f"--deadline must be at most {MAX_DEADLINE} seconds, not {value}")
+    if arguments.seconds("--deadline", value) >= MAX_DEADLINE:
+        raise ParameterError(f"--deadline must be below {MAX_DEADLINE} seconds, not {value}")
     return value
 
 

@@ -110,8 +110,8 @@ def notices() -> Console:
 def rows(pairs: Mapping[str, object]) -> None:
     """`name  value` lines with the values aligned; never wrapped, so that grep and cut work."""
     width = max(map(len, pairs), default=0)
-    for name, value in pairs.items():
-        typer.echo(printable(f"{name:<{width}}  {value}"))
+    lines = [printable(f"{name:<{width}}  {value}") for name, value in pairs.items()]
+    typer.echo("\n".join(lines))  # in one piece: commands side by side may share a file
 
 
 def encodable() -> None:

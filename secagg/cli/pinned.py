@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,14 @@ from secagg.cli.files import read_at_most
 from secagg.cli.npy import Vector
 from secagg.cli.output import notice
 from secagg.committee import ServerSecrets
-from secagg.errors import ParameterError, PolicyRefused
+from secagg.errors import (
+    CryptoError,
+    InputError,
+    ParameterError,
+    PolicyRefused,
+    SecAggError,
+    WireError,
+)
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.plans.task import MAX_TASK, Task
 from secagg.transport import websocket
@@ -29,7 +38,9 @@ NO_TASK = (
 def read_task(path: Path, digest: bytes | None = None) -> Task:
     """The task of several servers in a file. digest: what the user says it is; PolicyRefused for
     another. Raises ParameterError for a task of one server."""
-    task = Task.decode(read_at_most(path, MAX_TASK, "--task"))
+    data = read_at_most(path, MAX_TASK, "--task")
+    with _read_as("--task", path, data, Plan.decode, "a plan, of which `secagg task` makes one"):
+        task = Task.decode(data)
     _ = task.committee  # which only a task of several has
     if digest is not None and task.digest() != digest:
         raise PolicyRefused(
@@ -44,8 +55,31 @@ def read_plan(path: Path, *, allow_unprotected: bool = False) -> Plan:
 
     Raises WireError for bytes that are no plan, InputError, ParameterError, PolicyRefused.
     """
-    data = read_at_most(path, MAX_ENCODED, "--plan")
-    return Plan.decode(data, allow_unprotected=allow_unprotected)
+    data = read_at_most(path, MAX_TASK, "--plan")
+    with _read_as("--plan", path, data, Task.decode, "a task, which --task takes"):
+        return Plan.decode(data, allow_unprotected=allow_unprotected)
+
+
+@contextmanager
+def _read_as(
+    option: str, path: Path, data: bytes, other: Callable[[bytes], object], it_is: str
+) -> Iterator[None]:
+    """Whatever is wrong with bytes of a file is said of the file, and of one of the other kind
+    that it is one."""
+    try:
+        yield
+    except (WireError, CryptoError, ParameterError) as error:
+        if _takes(other, data):
+            raise InputError(f"{option} {path} is {it_is}") from None
+        raise type(error)(f"{option} {path}: {error}") from None
+
+
+def _takes(decode: Callable[[bytes], object], data: bytes) -> bool:
+    try:
+        decode(data)
+    except SecAggError:
+        return False
+    return True
 
 
 def read_payload(path: Path | None) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Mapping
 
 import typer
 
+from secagg.cli.output import notice
 from secagg.fields import CLIPPED, FixedPoint
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
@@ -59,9 +60,12 @@ def run_until_stopped(work: Coroutine[None, None, None]) -> bool:
     loop takes no handlers, Ctrl-C does the same through asyncio.run, and SIGTERM ends the process.
     """
     try:
-        return asyncio.run(_stoppable(work))
+        stopped = asyncio.run(_stoppable(work))
     except KeyboardInterrupt:
-        return True
+        stopped = True
+    if stopped:
+        notice("stopped by a signal: what follows is as far as it came")
+    return stopped
 
 
 async def _stoppable(work: Coroutine[None, None, None]) -> bool:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from secagg.cli import logs, options
 from secagg.cli.output import handled, notices, report, rows
 from secagg.errors import ParameterError
-from secagg.fields import FixedPoint
+from secagg.fields import MAX_WEIGHT, FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
@@ -84,7 +84,10 @@ def _drop(text: str) -> Drop:
     phase, equals, rate = text.partition("=")
     if not equals:
         raise ParameterError(f"--drop takes PHASE=RATE, such as masked-input=0.1, not {text!r}")
-    return drop_at(phase, rate)
+    try:
+        return drop_at(phase, rate)
+    except ParameterError as error:
+        raise ParameterError(f"--drop {phase}: {error}") from None
 
 
 def _run(plan: Plan, drops: list[Drop], seed: int) -> Simulation:
@@ -119,7 +122,7 @@ def warm_up(plan: Plan) -> None:
         corrupt=0,
         dropout=0,
         protocol=plan.protocol,
-        max_weight=schema.clients * schema.max_weight // clients,
+        max_weight=min(schema.clients * schema.max_weight // clients, MAX_WEIGHT),
         servers=plan.threat.servers,
         direct=plan.threat.direct,
         clipped=schema.counts_clipped,

@@ -78,12 +78,23 @@ def plan(
         roster,
     )
     schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
-    if protocol is None:
-        name, params = _chosen(threat, schema.layout)
-    else:
-        name = text("protocol", protocol)
-        params = _feasible(registry.load(name), threat)
+    name, params = _planned(threat, schema.layout, protocol, roster is not None)
     return Plan(threat, schema, name, params, _digests(structure, schema))
+
+
+def _planned(
+    threat: Threat, layout: Layout, protocol: str | None, stated: bool
+) -> tuple[str, Params]:
+    """stated: whether a roster was given: a threat does not tell one of n clients from none."""
+    try:
+        if protocol is None:
+            return _chosen(threat, layout)
+        name = text("protocol", protocol)
+        return name, _feasible(registry.load(name), threat)
+    except ParameterError as refused:
+        if not stated or threat.roster is not None:
+            raise
+        raise ParameterError(f"{refused}; more clients need a roster of as many") from None
 
 
 def _feasible(info: ProtocolInfo, threat: Threat) -> Params:

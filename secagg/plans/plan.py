@@ -194,6 +194,8 @@ class Plan:
 
         Raises PolicyRefused for a plan that is for reading only.
         """
+        if committee is not None:
+            instance("committee", committee, Committee)
         if not self.promise.runs:
             raise PolicyRefused(
                 f"{self.protocol} can plan for an {self.threat.adversary} adversary but not yet "
@@ -220,5 +222,7 @@ class Plan:
 def _read_version(reader: Reader) -> Suite:
     version, suite = reader.u8("version"), reader.u8("suite")
     if version != VERSION:
-        raise UnknownVersion(f"a plan of version {version}; this code speaks version {VERSION}")
+        raise UnknownVersion(
+            f"a plan of version {version}, or no plan; this code speaks version {VERSION}"
+        )
     return known(suite, "a plan")

@@ -85,8 +85,8 @@ class Task:
         version, suite = reader.u8("version"), reader.u8("suite")
         if (version, suite) != (VERSION, SUITE):
             raise UnknownVersion(
-                f"a task of version {version}, suite {suite}; this code speaks version {VERSION}, "
-                f"suite {SUITE}"
+                f"a task of version {version}, suite {suite}, or no task; this code speaks "
+                f"version {VERSION}, suite {SUITE}"
             )
         encoded = reader.prefixed(MAX_ENCODED, "plan")
         plan = Plan.decode(encoded, allow_unprotected=allow_unprotected)

@@ -9,12 +9,12 @@ from typing import Any
 
 from secagg import party
 from secagg.effects import Claim, Effects, Peer, Work
-from secagg.errors import LocalProtocolError, WireError
+from secagg.errors import Aborted, LocalProtocolError, WireError, aborted
 from secagg.party import Aggregate
 from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
 from secagg.rounds.greeting import callees, message_limit
-from secagg.types import PartyId, Seed
+from secagg.types import PartyId, Seed, server_id
 from secagg.wire.frame import Frame, Message, Over, decode_frame
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class CollectRounds:
         self._pause, self._poll = FIRST_POLL, now + FIRST_POLL
         self._thanks: Over | None = None
         self._untold: set[PartyId] = set()
+        self._met: set[PartyId] = set()
 
     # What the application sees
 
@@ -87,8 +88,16 @@ class CollectRounds:
         return self._thanks is not None and not self._untold
 
     def aggregate(self) -> Aggregate:
-        """Once done. Raises errors.Aborted and IntegrityError as `party.Collector` does."""
-        return self._collector.aggregate()
+        """Once done. Raises errors.Aborted and IntegrityError as `party.Collector` does, and says
+        which servers were never linked."""
+        try:
+            return self._collector.aggregate()
+        except Aborted as without:
+            if not (apart := {*self._servers.values()} - self._met):
+                raise
+            named = ", ".join(str(server_id(0) - party) for party in sorted(apart, reverse=True))
+            said = f"{without.detail}; there was never a link to server {named}".removeprefix("; ")
+            raise aborted(without.reason, said) from None
 
     def thank(self, total: Aggregate, now: float) -> None:
         """The sum is safe: every server is told, and may go."""
@@ -108,6 +117,7 @@ class CollectRounds:
     def joined(self, peer: Peer, now: float) -> None:
         server = self._server(peer)
         self._links[server] = peer
+        self._met.add(server)
         if self._thanks is not None:
             self._outbox.post(peer, self._thanks)
         else:

@@ -233,7 +233,7 @@ def _drops(drop: Any) -> tuple[Drop, ...]:
     """One, several or none; ParameterError for what is no drop."""
     if drop is None or isinstance(drop, Drop):
         return () if drop is None else (drop,)
-    if isinstance(drop, str) or not isinstance(drop, Iterable):
+    if isinstance(drop, str | np.ndarray) or not isinstance(drop, Iterable):
         raise ParameterError(
             f"drop is made by drop_at, one or several, not a {type(drop).__name__}"
         )

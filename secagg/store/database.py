@@ -114,6 +114,12 @@ def create(path: Path, owner: bytes) -> None:
     files.sync_folder(path.parent)
 
 
+_NO_COPY = (
+    "an older copy does not know what was said since, and may say it in other words; begin with a "
+    "new file, and of several servers with a new epoch"
+)
+
+
 def connect(path: Path, owner: bytes) -> sqlite3.Connection:
     """A connection that has read and checked everything. The caller holds the lock."""
     status = path.stat()
@@ -123,7 +129,7 @@ def connect(path: Path, owner: bytes) -> sqlite3.Connection:
         )
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:  # SQLite makes a new database of one cut short
-            raise StorageError(f"{path} is no database, or damaged; restore a copy and its log")
+            raise StorageError(f"{path} is no database, or damaged: {_NO_COPY}")
     with ExitStack() as otherwise:
         database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         otherwise.callback(database.close)
@@ -211,7 +217,7 @@ def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
     if [sql for (sql,) in tables] != sorted(SCHEMA):
         raise StorageError(f"{path} holds other tables than a store's: damaged or foreign")
     if pragma(database, "quick_check(1)") != "ok":
-        raise StorageError(f"{path}: SQLite finds its pages damaged; restore a copy")
+        raise StorageError(f"{path}: SQLite finds its pages damaged: {_NO_COPY}")
     heads = database.execute("SELECT owner, total FROM head").fetchall()
     if len(heads) != 1 or heads[0][0] != owner:
         raise StorageError(
@@ -220,7 +226,7 @@ def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
     rows = database.execute("SELECT key, checksum, value FROM rows ORDER BY key")
     checksums = [checksum(*checked(row)) for row in rows]
     if heads[0][1] != checksum_sum([checksum(b"", owner), *checksums]):
-        raise StorageError(f"{path}: its rows are not those of one batch: damaged; restore a copy")
+        raise StorageError(f"{path}: its rows are not those of one batch: damaged: {_NO_COPY}")
 
 
 def pragma(database: sqlite3.Connection, name: str) -> object:

@@ -357,6 +357,8 @@ def _parse(url: str) -> tuple[str, int]:
         raise ParameterError(f"not a URL: {error}") from error
     if parts.scheme not in ("ws", "wss") or not host:
         raise ParameterError("a server's URL is ws://HOST:PORT or wss://HOST:PORT")
+    if port == 0:
+        raise ParameterError("a server's URL has the port that it listens on, and 0 is none")
     if parts.scheme == "ws":
         return _loopback(host), port or 80
     return host, port or 443

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 import unicodedata
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -692,3 +693,45 @@ def test_what_is_no_number_in_a_list_is_named_by_its_row(
     for first in (1, 2**60):
         with pytest.raises(InputError, match=f"column 'x': no real number at row 1, but {kind}"):
             query.encode({"x": [first, other]})
+
+
+@pytest.mark.parametrize("column", [{"A", "B"}, frozenset("AB"), {0: "A", 1: "B"}])
+def test_a_column_has_a_row_in_each_place(column: Any) -> None:
+    """A set has no order, and of a mapping the keys would be counted."""
+    query = Query({"x": Mean(0, 10)}, by="g", groups=("A", "B"), rows=5)
+    with pytest.raises(InputError, match="column 'g' is a .* no row for each place: give a list"):
+        query.encode({"g": column, "x": [1.0, 9.0]})
+    with pytest.raises(InputError, match="column 'x' is a .* no row for each place: give a list"):
+        query.encode({"g": ["A", "B"], "x": column})
+    with pytest.raises(InputError, match=r"no order|a single value|some columns"):
+        Query({"x": Mean(0, 10)}, rows=5).encode(frozenset({1.0, 2.0}))
+
+
+def test_an_array_without_axes_is_the_number_in_it() -> None:
+    """Beside a float, numpy would have rounded it first."""
+    query = Query({"x": Outside(0, 2**53)}, rows=2)
+    for beyond in (2**53 + 1, np.int64(2**53 + 1), np.array(2**53 + 1)):
+        assert query.encode({"x": [beyond, 0.5]})["x.outside"].tolist() == [1]
+
+
+def test_labels_are_short_enough_to_be_printed() -> None:
+    at = 1 << 1024
+    assert Query({"x": Histogram(categories=(at - 1, 2))}).payload
+    with pytest.raises(ParameterError, match="categories: number 1 has more than 1024 bits"):
+        Histogram(categories=(2, -at))
+
+
+@pytest.mark.parametrize("other", [None, 5, {"x.sum": [1]}])
+def test_a_table_is_made_of_an_aggregate(other: Any) -> None:
+    with pytest.raises(InputError, match="made of what a round gave, an Aggregate, not of a"):
+        QUERY.table(other)
+
+
+def test_squares_of_three_levels_are_counts_and_so_refused_with_a_minimum() -> None:
+    """specs/30-analytics.md §6.8: N, the sum of q and that of q^2 give the rows at -1, 0 and 1."""
+    for measure in (Variance(0, 120, bits=2), Moments({"x": (0, 1), "y": (0, 1)}, bits=2)):
+        Query({"x": measure}, rows=5)
+        with pytest.raises(ParameterError, match="three levels, .* are exact counts"):
+            Query({"x": measure}, rows=5, min_group=2)
+        Query({"x": replace(measure, bits=3)}, rows=5, min_group=2)
+    Query({"x": Mean(0, 120, bits=2)}, rows=5, min_group=2)

@@ -491,3 +491,34 @@ def test_inspect_refuses_what_is_too_large(tmp_path: Path, monkeypatch: pytest.M
     file = tmp_path / "x"
     file.write_bytes(bytes(101))
     assert "more than 100 bytes" in refusal("inspect", str(file))
+
+
+def test_a_file_of_another_kind_is_named_with_what_it_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(50))
+    task, plan, text = (tmp_path / name for name in ("a.task", "a.plan", "a.txt"))
+    plan.write_bytes(made().encode())
+    task.write_bytes(Task(made()).encode())
+    text.write_text("hello")
+    join = ("join", "ws://127.0.0.1:9", "--input", str(tmp_path / "x.npy"))
+    assert refusal(*join, "--plan", str(task)) == f"--plan {task} is a task, which --task takes"
+    said = refusal(*join, "--task", str(plan))
+    assert said == f"--task {plan} is a plan, of which `secagg task` makes one"
+    for option, kind in (("--plan", "plan"), ("--task", "task")):
+        said = refusal(*join, option, str(text))
+        assert said.startswith(f"{option} {text}: a {kind} of version 104")
+        assert f"or no {kind}; this code speaks version" in said
+
+
+def test_a_weight_that_no_plan_allows_meets_no_server(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(50))
+    join = ("join", "ws://127.0.0.1:9", "--input", str(tmp_path / "x.npy"))
+    for weight in ("0", "-5", "4294967296"):
+        assert "--weight must be an integer from 1" in refusal(*join, "--weight", weight)
+    said = refusal("join", "ws://127.0.0.1:0", "--input", str(tmp_path / "x.npy"))
+    assert "the port that it listens on, and 0 is none" in said
+
+
+def test_the_largest_weight_is_simulated() -> None:
+    """Its first, small round has fewer clients, whose weights would have been larger still."""
+    done = answer("simulate", *SMALL, "--bits", "2", "--max-weight", str(2**32 - 1))
+    assert done["exact"]

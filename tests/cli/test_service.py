@@ -196,7 +196,10 @@ def test_a_mean_whose_folder_is_gone_is_not_lost(
         (["--port-file", "none/port"], "is not a folder"),
         (["--payload", "none"], "No such file"),
         (["--payload", "/dev/zero"], "not a regular file"),
-        *((["--deadline", s], "--deadline must be") for s in ("0", "-1", "nan", "inf", "4294968")),
+        *(
+            (["--deadline", s], "--deadline must be")
+            for s in ("0", "-1", "nan", "inf", "4294967", "4294968")
+        ),
         *((["--wait", s], "--wait must be") for s in ("-1", "nan", "-inf")),
         (["--rounds", "0"], "--rounds"),
         (["--batches", "2"], "--batches comes with a --role"),

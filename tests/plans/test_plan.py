@@ -496,7 +496,7 @@ def patched(offset: int, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "error", "complaint"),
     [
-        (patched(0, b"\x01"), UnknownVersion, "version 1; this code speaks version 2"),
+        (patched(0, b"\x01"), UnknownVersion, "version 1, or no plan; this code speaks version 2"),
         (patched(1, b"\x02"), UnknownVersion, "suite 2"),
         (patched(2, (65).to_bytes(4)), TooLarge, "protocol"),
         (patched(6, b"secagh"), ParameterError, "no protocol 'secagh'"),

@@ -347,3 +347,13 @@ def test_every_protocol_says_what_would_do_in_the_same_words() -> None:
         with pytest.raises(ParameterError) as refused:
             plan(clients=3, fields=FIELDS, protocol=name, servers=servers)
         assert remedies_of(refused.value)[-1] == {"clients": 4}
+
+
+def test_a_roster_of_as_many_says_that_more_clients_need_more() -> None:
+    wanted: dict[str, Any] = {"clients": 3, "fields": FIELDS, "corrupt": "0.1", "dropout": "0.2"}
+    with pytest.raises(ParameterError, match="clients=4 would do.*clients need a roster of as"):
+        plan(**wanted, roster=3)
+    plan(**{**wanted, "clients": 4}, roster=4)
+    with pytest.raises(ParameterError) as refused:
+        plan(**wanted)
+    assert "roster" not in str(refused.value)

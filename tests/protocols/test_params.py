@@ -555,10 +555,16 @@ def test_active_guarantee_says_what_a_lying_server_could_do() -> None:
 
 
 def test_caveat_of_a_split_without_a_consistency_round() -> None:
-    """h - floor(h (n - t)/(t - c)): 6 for n = 100, t = 68, c = 33."""
+    """h - floor(h (n - s)/(t - c)): 6 for n = 100, s = t = 68, c = 33. No client opens a set of
+    fewer than s (C8), so where all of n must be in it nobody is split off."""
     t = threat(100, "0.33", "0.2")
     words = " ".join(promise(t, SecAggParams(100, 99, 68, 68, 68), LAYOUT).caveats)
     assert "until a part holds 6 honest inputs" in words
+    words = " ".join(promise(t, SecAggParams(100, 99, 68, 90, 90), LAYOUT).caveats)
+    assert "until a part holds 48 honest inputs" in words
+    three = threat(3, "0", "0")
+    words = " ".join(promise(three, SecAggParams(3, 2, 2, 3, 3), LAYOUT).caveats)
+    assert "could split no honest input off the sum" in words
 
 
 def test_caveat_of_one_lie() -> None:

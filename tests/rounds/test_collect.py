@@ -12,7 +12,7 @@ from secagg.errors import Aborted, LocalProtocolError, ParameterError
 from secagg.rounds.collect import FIRST_POLL, GOODBYE, LAST_POLL, CollectRounds
 from secagg.rounds.greeting import callees, message_limit
 from secagg.rounds.report import ReportRounds
-from secagg.types import COLLECTOR, PartyId, Seed, server_id
+from secagg.types import COLLECTOR, AbortReason, PartyId, Seed, server_id
 from secagg.wire.frame import HEAD_SIZE, Message, Over
 from tests.rounds.several import KEYS, TASK, Servers, vector
 
@@ -123,8 +123,13 @@ def test_a_server_that_does_not_answer_is_named() -> None:
         one.joined(peer, 0.0)
     carry(one, servers)
     one.tick(9.0)
-    with pytest.raises(Aborted, match="server 2"):
+    with pytest.raises(Aborted, match="there was never a link to server 2$"):
         one.aggregate()
+    one, servers = rounds(9.0), reported()
+    one.tick(9.0)
+    with pytest.raises(Aborted, match="never a link to server 0, 1, 2$") as unmet:
+        one.aggregate()
+    assert unmet.value.reason is AbortReason.LOST
 
 
 def test_every_server_is_told_that_the_sum_is_safe_until_it_says_so() -> None:

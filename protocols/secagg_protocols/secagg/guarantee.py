@@ -114,22 +114,26 @@ def _colluders(threat: Threat) -> str:
 def _complete_caveats(threat: Threat, params: SecAggParams) -> list[str]:
     if is_active(threat):
         return []
+    floor = _split_floor(threat, params)
+    could = f"split the sum until a part holds {floor} honest inputs"
+    if floor == threat.clients - threat.corrupted:
+        could = "split no honest input off the sum"
     return [
         f"Any {params.threshold} clients together with the server can open what any one client "
         "shared.",
         "A server that shows different clients different survivors, outside this guarantee, could "
-        f"split the sum until a part holds {_split_floor(threat, params)} honest inputs.",
+        f"{could}.",
     ]
 
 
 def _split_floor(threat: Threat, params: SecAggParams) -> int:
-    """h - floor(h (n - t)/(t - c)): each honest client's own check on |U3| still holds."""
+    """h - floor(h (n - s)/(t - c)): each honest client's own check on |U3| still holds."""
     # Whoever is to be missing from a part must be opened as dropped: that takes t shares of its
     # s_sk, t - A of them from honest clients to whom it was named dead. Each honest client hears of
-    # t survivors at least, so it can be told that n - t are dead. That many labels h clients have
-    # to give, and each client that is split off uses up t - A of them.
+    # s = min_survivors at least (C8), so it can be told that n - s are dead. That many labels h
+    # clients have to give, and each client that is split off uses up t - A of them.
     honest = threat.clients - threat.corrupted
-    labels = honest * (params.clients - params.threshold)
+    labels = honest * (params.clients - params.min_survivors)
     return honest - labels // (params.threshold - threat.corrupted)
 
 
