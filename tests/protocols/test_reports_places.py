@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -199,6 +200,47 @@ def test_a_leader_that_relays_carries_a_bounded_number_too() -> None:
         pair.next()
         leader = pair.machines[0]
     assert leader.pending == N + 1 and len(pair.lost) == 3 * N
+
+
+def end_by_quorum(pair: Pair) -> None:
+    """The deadline of somebody who wants an end without a sum."""
+    pair.machines[0].close_phase()
+
+
+def end_by_helper(pair: Pair) -> None:
+    batch = pair.setting.context.batch(pair.setting.batch)
+    pair.machines[0].receive(HELPER, messages.abort(batch, AbortReason.CANCELLED))
+
+
+def end_by_operator(pair: Pair) -> None:
+    pair.machines[0].abort(AbortReason.CANCELLED)
+
+
+@pytest.mark.parametrize("setting", [DIRECT, Setting(params_of(2))], ids=["direct", "relays"])
+@pytest.mark.parametrize("end", [end_by_quorum, end_by_helper, end_by_operator])
+def test_batches_without_a_sum_leave_no_more_than_the_others(
+    setting: Setting, end: Callable[[Pair], None]
+) -> None:
+    """Rule A14, T13c: however a batch ends, and at whoever's word: of what some server has not
+    accepted n are carried, and those of the batch that is over."""
+    pair = Pair(setting)
+    carried = []
+    for batch in range(5):
+        for party in range(N):
+            made = report(pair.setting)
+            pair.lost += [made.shares[1].head.id]
+            if setting is DIRECT:
+                pair.say(made, party, 0)
+            else:
+                data = made.encode(pair.setting.context.id)
+                pair.machines[0].receive(PartyId(party), data)
+                pair.settle()
+        assert pair.machines[0].included == 0 and pair.machines[0].pending == N * min(batch + 1, 3)
+        end(pair)
+        assert pair.machines[0].ended is not None
+        pair.next()
+        carried.append(pair.machines[0].pending)
+    assert carried == [N, 2 * N, 2 * N, 2 * N, 2 * N]
 
 
 def test_too_few_reports_are_counted_wherever_they_are_named() -> None:

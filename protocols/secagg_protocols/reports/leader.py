@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from secagg import errors
 from secagg.committee import ServerSecrets
 from secagg.errors import LocalProtocolError, WireError
 from secagg.sansio import Ignored
@@ -202,19 +203,28 @@ class Leader(Deciding):
         """Rule A7. Whoever has sent nothing is late, also where there is no sum."""
         for party in sorted(self._senders.without):
             self._drop(party, Fault.LATE)
+        self._give_up()  # first: a batch that ends without a sum carries as little to the next
         if not self.quorum:
             self._abort(too_few(self.included, self._context.params.min_survivors))
             return
-        self._give_up()
         self._enter(Stage.AGREE)
         self._state()
         for index in self._helpers:
             self._state_to(index)
 
     def _give_up(self) -> None:
-        """Rule A14: of what is carried and not whole, the oldest beyond n, also where a helper to
-        which this server relays never answers; and what a helper has had since the deadline before
+        """Rule A14, at a deadline: the surplus; and what a helper has had since the deadline before
         and this server never got, which in relay mode is nothing."""
+        self._reject_surplus()
+        for index, helper in self._helpers.items():
+            for id in helper.stale & helper.early.keys():
+                digest = helper.early.pop(id).digest
+                self._reject(id, digest, None, (index,), "its share has not come to server 0")
+            helper.stale = set(helper.early)
+
+    def _reject_surplus(self) -> None:
+        """Rule A14: of what is carried and not whole, the oldest beyond n, also where a helper to
+        which this server relays never answers."""
         helpers = len(self._helpers)
         for id in self._book.surplus(
             self._context.params.clients, lambda one: len(one.accepted) == helpers
@@ -222,11 +232,6 @@ class Leader(Deciding):
             pending = self._book.pending[id]
             detail = "not every server has accepted it, and newer reports wait"
             self._reject(id, pending.digest, pending.asker, self._holders(pending), detail)
-        for index, helper in self._helpers.items():
-            for id in helper.stale & helper.early.keys():
-                digest = helper.early.pop(id).digest
-                self._reject(id, digest, None, (index,), "its share has not come to server 0")
-            helper.stale = set(helper.early)
 
     def _state(self) -> None:
         included = self._book.set_of()
@@ -258,6 +263,12 @@ class Leader(Deciding):
             self._finish()
 
     # Ends
+
+    def _abort(self, why: errors.Aborted) -> None:
+        """Before its deadline too: a helper that ends every batch would leave n more in each."""
+        if self._stage is Stage.UPLOAD:
+            self._reject_surplus()
+        super()._abort(why)
 
     def _lose(self, party: PartyId) -> None:
         self._senders.forget_asker(party, self._book.pending)
