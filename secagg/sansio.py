@@ -231,7 +231,7 @@ class Machine(Protocol):
         """Before start(): every row that a machine of this session has written, in any order.
         start() goes on from them: it says what the old one would have said, or nothing.
 
-        Raises StorageError for rows that are none of its own."""
+        Raises StorageError for rows that are none of its own; it is then as it was before."""
 
 
 class ClientMachine(Machine, Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from secagg.effects import Write
-from secagg.errors import SecAggError
+from secagg.errors import SecAggError, StorageError
 from secagg.protocol import OneServer, ProtocolInfo
 from secagg.sansio import Outgoing
 from secagg.testing import ConformanceError
@@ -19,10 +19,11 @@ from secagg.testing.restarts import (
     RULES,
     Frail,
     answers_have_one_wording,
+    ends_outlive_their_process,
     restarts_change_nothing,
     rows_are_their_own,
 )
-from secagg.types import SERVER, PartyId
+from secagg.types import SERVER, Fault, PartyId
 from secagg_protocols.plainsum import PROTOCOL as PLAIN
 from secagg_protocols.rows import kind_of
 from secagg_protocols.secagg import SECAGG
@@ -100,6 +101,25 @@ class TakesAnything(SecAggServer):
     def restore(self, rows: Rows, /) -> None:
         head = self._rows._head
         super().restore([(key, head + value[len(head) :]) for key, value in rows])
+
+
+class TakesAPart(SecAggServer):
+    """What it had read before a row was refused is there."""
+
+    def restore(self, rows: Rows, /) -> None:
+        try:
+            super().restore(rows)
+        except StorageError:
+            self._gone[PartyId(0)] = Fault.LOST
+            raise
+
+
+class ForgetsHowItEnded(SecAggClient):
+    """Restored, it is over, and nobody is told why before it is started."""
+
+    def restore(self, rows: Rows, /) -> None:
+        super().restore(rows)
+        self._why = None
 
 
 class Uncommitted(SecAggClient):
@@ -180,6 +200,16 @@ def test_a_sum_that_is_lost_is_refused() -> None:
 def test_rows_of_anybody_are_refused() -> None:
     with pytest.raises(ConformanceError, match="a damaged row|another session"):
         rows_are_their_own(planted(server=TakesAnything))
+
+
+def test_rows_that_are_taken_up_in_part_are_refused() -> None:
+    with pytest.raises(ConformanceError, match="taken up in part: .*alive"):
+        rows_are_their_own(planted(server=TakesAPart))
+
+
+def test_an_end_that_is_forgotten_is_refused() -> None:
+    with pytest.raises(ConformanceError, match="is taken up: it ended with .*CANCELLED"):
+        ends_outlive_their_process(planted(client=ForgetsHowItEnded))
 
 
 @pytest.mark.parametrize("tag", [Tag.SHARE_KEYS, Tag.MASKED_INPUT, Tag.UNMASK_ANSWER])

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from secagg.effects import Write
-from secagg.errors import SecAggError
+from secagg.errors import SecAggError, StorageError
 from secagg.protocol import SeveralServers
 from secagg.sansio import Outgoing
-from secagg.testing import ConformanceError
+from secagg.testing import ConformanceError, check_protocol
 from secagg.testing.bench import Bench
 from secagg.testing.members import (
     FrailServers,
+    ends_of_several_outlive_their_process,
     reports_have_one_wording,
     restarts_of_several_change_nothing,
     rows_of_several_are_their_own,
@@ -24,10 +25,15 @@ from secagg.testing.members import (
 from secagg.threat import Threat
 from secagg.types import COLLECTOR, SERVER, PartyId
 from secagg_protocols.additive import PROTOCOL
+from secagg_protocols.reports.states import Stage
 
 Rows = Iterable[tuple[bytes, bytes]]
 BENCH = Bench.of(PROTOCOL, (Threat(5, Fraction(0), Fraction(1, 5), servers=3),))
-RULES = (rows_of_several_are_their_own, restarts_of_several_change_nothing)
+RULES = (
+    rows_of_several_are_their_own,
+    restarts_of_several_change_nothing,
+    ends_of_several_outlive_their_process,
+)
 
 
 def planted(change: Callable[[Any], Any], *parties: str, **facts: Any) -> Bench:
@@ -152,6 +158,43 @@ def test_a_report_with_two_wordings_is_refused_unless_it_commits() -> None:
 
     with pytest.raises(ConformanceError, match="says two things"):
         reports_have_one_wording(planted(patched(outgoing=outgoing), "client"))
+
+
+def test_rows_that_are_taken_up_in_part_are_refused() -> None:
+    """What a member has read before a row was refused would be a batch that nobody has stored."""
+
+    def restore(self: Any, rows: Rows) -> None:
+        try:
+            super(type(self), self).restore(rows)
+        except StorageError:
+            self._progress.stage = Stage.UPLOAD
+            raise
+
+    with pytest.raises(ConformanceError, match="taken up in part: .*phase"):
+        rows_of_several_are_their_own(planted(patched(restore=restore), "member"))
+
+
+@pytest.mark.parametrize("party", ["client", "member"])
+def test_an_end_that_is_forgotten_is_refused(party: str) -> None:
+    def restore(self: Any, rows: Rows) -> None:
+        super(type(self), self).restore(rows)
+        self._why = None
+
+    with pytest.raises(ConformanceError, match="is taken up: it ended with .*CANCELLED"):
+        ends_of_several_outlive_their_process(planted(patched(restore=restore), party))
+
+
+@pytest.mark.parametrize("party", ["member", "collector"])
+def test_a_second_start_is_refused(party: str) -> None:
+    """Also of those that are not the first of the servers."""
+
+    def start(self: Any) -> None:
+        if not self.phase:
+            super(type(self), self).start()
+
+    bench = planted(patched(start=start), party)
+    with pytest.raises(ConformanceError, match=r"machines-are-used-once: .*start\(\)"):
+        check_protocol(bench.info, threat=bench.threat)
 
 
 def test_whoever_does_not_resume_writes_no_rows() -> None:

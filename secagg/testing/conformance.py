@@ -140,14 +140,21 @@ def _machines_are_used_once(bench: Bench) -> None:
     demand_raises(local, server.close_phase, "close_phase() before start()")
     demand_raises(local, server.result, "result() before the end")
     network.start()
-    demand_raises(local, server.start, "a second start() of the server")
+    _start_no_more(network, "a second start()")
     demand_raises(local, client.start, "a second start() of a client")
     demand_raises(local, lambda: client.set_input(vector, digest), "a second set_input()")
     demand_raises(local, lambda: server.finish(lambda: 0, 0), "finish() of an unknown job")
     demand_raises(local, server.result, "result() before the end")
     bench.exact(network, "after calls that were refused")
     demand_raises(local, server.close_phase, "close_phase() after the end")
-    demand_raises(local, server.start, "start() after the end")
+    _start_no_more(network, "start() after the end")
+
+
+def _start_no_more(network: Network, when: str) -> None:
+    """Neither a server nor a collector, if it has begun."""
+    for party, machine in network.servers.items():
+        if machine.phase:
+            demand_raises(LocalProtocolError, machine.start, f"party {party}: {when}")
 
 
 def _other_inputs_are_refused(bench: Bench) -> None:
@@ -275,7 +282,7 @@ def _aborts_end_everything(bench: Bench) -> None:
 def _the_ended_stay_ended(bench: Bench) -> None:
     """An abort before start() is an end like any other."""
     network = bench.network()
-    for machine in (network.server, network.clients[PartyId(0)]):
+    for machine in (*network.servers.values(), network.clients[PartyId(0)]):
         machine.abort(AbortReason.CANCELLED)
         machine.outgoing(), machine.events()
         demand(machine.done, "abort() before start() does not end a machine")

@@ -21,8 +21,9 @@ from secagg.errors import Aborted, LocalProtocolError, StorageError
 from secagg.mask import add_streams
 from secagg.sansio import Outgoing, RingTotal
 from secagg.testing.bench import SEED, Bench, demand, demand_raises
+from secagg.testing.ends import ends_are_in_rows
 from secagg.testing.network import Act, Network, Schedule, counter_randomness, server_keys
-from secagg.testing.store import Rows, Store
+from secagg.testing.store import Rows, Store, refuses_rows
 from secagg.types import COLLECTOR, SERVER, PartyId
 
 _STATE = ("phase", "done", "quorum", "included", "pending")
@@ -215,16 +216,21 @@ def rows_of_several_are_their_own(bench: Bench) -> None:
         _takes_none(bench, COLLECTOR)
 
 
+def ends_of_several_outlive_their_process(bench: Bench) -> None:
+    """Whoever had ended without success says so, and why, as soon as it is taken up."""
+    if bench.resumes:
+        ends_are_in_rows(bench, partial(FrailServers, bench), partial(_fresh, bench))
+
+
 def _takes_none(bench: Bench, party: PartyId) -> None:
-    taking_up = partial(_fresh(bench, party).restore, [(b"x", b"")])
-    demand_raises(LocalProtocolError, taking_up, "any row")
+    refuses_rows(partial(_fresh, bench, party), {b"x": b""}, LocalProtocolError, "any row")
 
 
 def _damaged_are_refused(bench: Bench, party: PartyId, rows: Rows) -> None:
     for key, value in rows.items():
         for bad in (b"", value[:-1], bytes([value[0] ^ 0xFF]) + value[1:]) if value else ():
-            taking_up = partial(_fresh(bench, party).restore, {**rows, key: bad}.items())
-            demand_raises(StorageError, taking_up, "a damaged row")
+            new = partial(_fresh, bench, party)
+            refuses_rows(new, {**rows, key: bad}, StorageError, "a damaged row")
     started = _fresh(bench, party)
     started.start()
     demand_raises(LocalProtocolError, lambda: started.restore(rows.items()), "rows after start()")
@@ -265,4 +271,5 @@ RULES: tuple[Callable[[Bench], None], ...] = (
     rows_of_several_are_their_own,
     reports_have_one_wording,
     restarts_of_several_change_nothing,
+    ends_of_several_outlive_their_process,
 )

@@ -5,9 +5,9 @@ same bytes, or nothing. So a session in which machines are made anew after every
 rows of the one before, ends like the session in which none is. A protocol that does not resume says
 so, writes nothing and takes nothing up.
 
-Three questions are asked here, and `check_protocol` asks them of every protocol: does a session
-with restarts come to the same sum; are two machines of the same rows told apart by what must be
-said in one way only; and is what a machine has not written refused.
+Four questions are asked here, and `check_protocol` asks them of every protocol: does a session with
+restarts come to the same sum; are two machines of the same rows told apart by what must be said in
+one way only; is what a machine has not written refused, whole; and has one that had ended ended.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from secagg.mask import add_streams
 from secagg.protocol import OneServer, Session, SeveralServers
 from secagg.sansio import ClientMachine, Machine, Need, Outgoing, ServerMachine
 from secagg.testing.bench import SEED, Bench, demand, demand_raises, same
+from secagg.testing.ends import ends_are_in_rows
 from secagg.testing.network import Act, Carried, Network, Schedule, counter_randomness
-from secagg.testing.store import Rows, Store
+from secagg.testing.store import Rows, Store, refuses_rows
 from secagg.types import SERVER, PartyId, Randomness
 
 When = Callable[[PartyId, int], bool]
@@ -238,27 +239,33 @@ def rows_are_their_own(bench: Bench) -> None:
     network = Frail(bench)
     network.start()
     for party in (SERVER, PartyId(0)):
-        rows = dict(network.stores[party].rows)
+        rows, new = dict(network.stores[party].rows), partial(_fresh, bench, party)
         if not bench.resumes:
             demand(not rows, f"party {party} writes rows, and does not resume")
-            taking_up = partial(_fresh(bench, party).restore, [(b"x", b"")])
-            demand_raises(LocalProtocolError, taking_up, "any row")
+            refuses_rows(new, {b"x": b""}, LocalProtocolError, "any row")
             continue
         demand(bool(rows), f"party {party} has started, and there is no row of it")
         _refused(bench, party, rows)
 
 
+def ends_outlive_their_process(bench: Bench) -> None:
+    """Whoever had ended without success says so, and why, as soon as it is taken up."""
+    if bench.resumes:
+        ends_are_in_rows(bench, partial(Frail, bench), partial(_fresh, bench))
+
+
 def _refused(bench: Bench, party: PartyId, rows: Rows) -> None:
     for key, value in rows.items():
         for bad in (b"", value[:-1], bytes([value[0] ^ 0xFF]) + value[1:]):
-            taking_up = partial(_fresh(bench, party).restore, {**rows, key: bad}.items())
-            demand_raises(StorageError, taking_up, "a damaged row")
+            refuses_rows(
+                partial(_fresh, bench, party), {**rows, key: bad}, StorageError, "a damaged row"
+            )
     started = _fresh(bench, party)
     started.start()
     demand_raises(LocalProtocolError, lambda: started.restore(rows.items()), "rows after start()")
     elsewhere = replace(bench, session=replace(bench.session, nonce=bytes([1]) * 16))
-    other = _fresh(elsewhere, party)
-    demand_raises(StorageError, lambda: other.restore(rows.items()), "another session's rows")
+    other = partial(_fresh, elsewhere, party)
+    refuses_rows(other, rows, StorageError, "another session's rows")
 
 
 def _fresh(bench: Bench, party: PartyId) -> Machine:
@@ -353,4 +360,5 @@ RULES: tuple[Callable[[Bench], None], ...] = (
     restarts_change_nothing,
     answers_have_one_wording,
     answers_outlive_their_process,
+    ends_outlive_their_process,
 )

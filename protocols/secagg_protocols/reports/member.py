@@ -80,7 +80,8 @@ class Member(BatchMachine):
             raise ParameterError(f"these are not the secret keys of server {index}")
         relays = index == 0 and not context.params.direct
         self._seals = Seals(context, number, index, secrets)
-        self._book = Book(number, context.params.servers - 1 if relays else 0)
+        self._relays_to = context.params.servers - 1 if relays else 0
+        self._book = Book(number, self._relays_to)
         self._tally = Tally(context.scheme)
         self._openings = Openings()
 
@@ -136,34 +137,40 @@ class Member(BatchMachine):
         """Raises StorageError for rows that no server of this task has written."""
         if self._stage is not Stage.IDLE:
             raise LocalProtocolError("restore() comes before start()")
-        stored = dict(kept)
-        batch = BatchRows.read(stored, self._seat)
+        stored, number = dict(kept), self._seat.number
+        batch, book = BatchRows.read(stored, self._seat), Book(number, self._relays_to)
+        for row in (Row.decode(key, value) for key, value in stored.items() if Row.owns(key)):
+            batch.check_row(row, number)
+            self._restore_report(book, batch, row, stored.get(CHECKED + row.id))
+        batch.check(book)
+        self._take_up(batch, book)  # nothing is refused from here on
+
+    def _take_up(self, batch: BatchRows, book: Book) -> None:
+        self._book = book
         self._progress.take_up(batch)
         self._tally.take_up(batch)
         if (failure := self._progress.failure) is not None:
             self._why = Aborted(failure.reason, "before a restart")
-        for row in (Row.decode(key, value) for key, value in stored.items() if Row.owns(key)):
-            batch.check_row(row, self._seat.number)
-            self._restore_report(row, stored.get(CHECKED + row.id))
-        batch.check(self._book)
         if self._progress.over:
             self._forget()
 
-    def _restore_report(self, row: Row, exchanged: bytes | None) -> None:
+    def _restore_report(
+        self, book: Book, batch: BatchRows, row: Row, exchanged: bytes | None
+    ) -> None:
         """What is pending is opened where this batch goes on, and else belongs to another."""
         if row.state is not State.PENDING:
-            self._book.restore(row)
-        elif self._progress.over:
-            self._book.left[row.id] = row.digest
+            book.restore(row)
+        elif batch.over:
+            book.left[row.id] = row.digest
         else:
             try:
-                self._reopen(row, exchanged)
+                book.carry(row.id, self._reopen(row, exchanged))
             except WireError as error:
                 raise StorageError(
                     "a stored report does not open: is this the store of these keys?"
                 ) from error
 
-    def _reopen(self, row: Row, exchanged: bytes | None) -> None:
+    def _reopen(self, row: Row, exchanged: bytes | None) -> Pending:
         """Not a job: a server that starts has no one waiting yet."""
         reader = Reader(row.kept)
         tag, _ = read_header(reader)
@@ -177,7 +184,7 @@ class Member(BatchMachine):
         if exchanged is not None:
             pending.share = self._context.scheme.end(opened.checking, exchanged)
             pending.checking, pending.message = None, exchanged
-        self._book.carry(row.id, pending)
+        return pending
 
     # Reports
 

@@ -135,6 +135,10 @@ class BatchRows:
     summed: int = 0
     sum: Sum | None = field(default=None, repr=False)
 
+    @property
+    def over(self) -> bool:
+        return self.stage in (Stage.LOCKED, Stage.ABORTED)
+
     @classmethod
     def read(cls, stored: Mapping[bytes, bytes], seat: Seat) -> BatchRows:
         """Raises StorageError for rows that are none, or that cannot stand together."""
@@ -142,12 +146,11 @@ class BatchRows:
         stage, vector, agreement = (stored.get(kind + at) for kind in (BATCH, SUM, AGREEMENT))
         one = cls() if stage is None else _read_stage(bytes(stage), seat)
         locked = one.stage is Stage.LOCKED
-        over = locked or one.stage is Stage.ABORTED
         # Of a locked batch agreement and total are written together, and the sum is deleted in the
         # same transaction: a store with one and not the other has lost a row, or gained one.
-        if locked is (agreement is None) or (not over and _is_later(stored, seat.number)):
+        if locked is (agreement is None) or (not one.over and _is_later(stored, seat.number)):
             raise StorageError(_TORN)
-        if vector is not None and (over or one.stage is Stage.IDLE):
+        if vector is not None and (one.over or one.stage is Stage.IDLE):
             raise StorageError(_TORN)
         if agreement is not None and agreement != one.agreement:
             raise StorageError("the stored agreement is not that of the stored total")
