@@ -207,7 +207,7 @@ class ClientRounds:
 
     def refused(self, claim: Claim, now: float) -> None:
         for part in self._parts.values():
-            if part.claims(claim):
+            if part.refused(claim):
                 part.detail = (
                     "another wording of this answer, or another use of this input, is claimed "
                     "already: its rows were put back, or it runs twice"

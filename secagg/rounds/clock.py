@@ -40,7 +40,9 @@ class RoundReport:
     """How one round went, as the side that holds it can know.
 
     phases: seconds each. bytes_up, bytes_down: protocol messages of a client (at a server: the
-    mean over the announced), without frames, announcements and the transport's own framing.
+    mean over the announced), without frames, announcements and the transport's own framing: what
+    was handed to a link, or came over one, repeats included, since the last start of this process.
+    What is said while there is no link, or held back by its claim, is not sent, and not counted.
     faults: why each dropped party was dropped; a server's only. disputed: (dealer, holder) of every
     share that was unusable, of whom one lied; a server's only.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from secagg import party
@@ -48,6 +48,13 @@ SPENT, BUSY = "spent", "in-use"
 _NO_PAYLOAD = payload_digest(b"")
 
 
+@dataclass(slots=True)
+class _Posted:
+    """Bytes that were posted under the claims of one message, repeats included."""
+
+    size: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """What all of a client's parts share. post: to the server, if a link leads to it."""
@@ -78,12 +85,13 @@ class Part:
         )
         self.clock = PhaseClock(now)
         self.bytes_up = self.bytes_down = 0
+        """Of protocol messages, posted to a link and not held back, and heard (RoundReport)."""
         self.given = self.left = self._restored = False
         """Whether its input was given; has left, masked; whether it goes on from rows."""
         self.why = self.detail = ""
         """Why this client is out of its own accord; the fault, and in words."""
         self._use: Claim | None = None
-        self._claimed: set[bytes] = set()
+        self._claimed: dict[bytes, _Posted] = {}  # by key
 
     @property
     def owes(self) -> bool:
@@ -147,8 +155,14 @@ class Part:
         self.why, self.given = why, True
         self.call(lambda: self.machine.abort(reason), server, now)
 
-    def claims(self, claim: Claim) -> bool:
-        return claim.key in self._claimed
+    def refused(self, claim: Claim) -> bool:
+        """Whether this was a claim of its own; then what was posted under it has not left."""
+        posted = self._claimed.get(claim.key)
+        if posted is None:
+            return False
+        self.bytes_up -= posted.size
+        posted.size = 0
+        return True
 
     def over(self, frame: Over, now: float) -> Outcome:
         """As the server says. What it says of an input that this client has refused to give a
@@ -211,12 +225,20 @@ class Part:
             self._place.outbox.write(self.offer.nonce, MACHINE, self.machine.writes())
         for out in self.machine.outgoing():
             claims = self._claims(out) if out.commit else ()
-            for claim in claims:
-                self._claimed.add(claim.key)
-                self._place.outbox.claim(claim)
-            self.bytes_up += len(out.data)
+            posted = self._claim(claims)
             if server is not None:
                 self._place.outbox.post(server, Message(self.offer.nonce, out.data), claims)
+                self.bytes_up += len(out.data)
+                posted.size += len(out.data)
+
+    def _claim(self, claims: Sequence[Claim]) -> _Posted:
+        """Those of one message, which said again has the same ones."""
+        known = (self._claimed[claim.key] for claim in claims if claim.key in self._claimed)
+        posted = next(known, None) or _Posted()
+        for claim in claims:
+            self._claimed[claim.key] = posted
+            self._place.outbox.claim(claim)
+        return posted
 
     def _claims(self, out: Outgoing) -> tuple[Claim, ...]:
         """What must be claimed before a message leaves: its wording, and of the one that carries

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class ReportOutcome:
     """reason: None once every server has signed that it has stored this report, those among them
     that the leader speaks for; else why it ended, with detail. links: opened. bytes_up: of protocol
-    messages, repeats included. clipped: elements beyond clip, by field; it stays on this side, but
-    for its sum in a plan with the lane `clipped`.
+    messages that were handed to a link, over each anew. clipped: elements beyond clip, by field;
+    it stays on this side, but for its sum in a plan with the lane `clipped`.
     """
 
     reason: AbortReason | None

@@ -25,7 +25,7 @@ from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent, Contribution, Outcome
 from secagg.rounds.quota import Limits
 from secagg.types import AbortReason, Fault, PartyId
-from secagg.wire.frame import Announce, Message, Over
+from secagg.wire.frame import HEAD_SIZE, Announce, Message, Over
 from tests.rounds.world import (
     LENGTH,
     SERVER,
@@ -266,6 +266,21 @@ def test_phases_and_bytes_are_in_the_outcome() -> None:
     assert (outcome.report.bytes_up, outcome.report.bytes_down) == (evil.plan.upload_bytes, 0)
 
 
+def test_what_no_link_takes_is_not_sent() -> None:
+    """Neither counted while nobody is there, nor forgotten: what is said again counts again."""
+    evil = Evil(real(4), durable=True)
+    evil.rounds.left(SERVER, evil.now)
+    evil.announce(1)
+    (offer,) = evil.rounds.owed()
+    for _ in range(2):
+        evil.rounds.joined(SERVER, evil.now)
+        evil.rounds.left(SERVER, evil.now)
+    evil.rounds.decline(offer, evil.now)
+    said = [len(post.frame.encode()) - HEAD_SIZE for post in evil.rounds.take().posts]
+    assert len(said) == 2 and len({*said}) == 1
+    assert evil.over(1).report.bytes_up == sum(said)
+
+
 # Claims
 
 
@@ -386,6 +401,21 @@ def test_a_claim_that_the_ledger_refuses_makes_a_dropout() -> None:
     assert (outcome.included, outcome.why, outcome.spent) == (False, "spent", True)
     assert "claimed already" in outcome.detail
     forgetful.refused(Claim(bytes(32), bytes(32)), world.now)  # of no round of its
+
+
+def test_what_a_claim_holds_back_is_not_sent() -> None:
+    """Refused once or for each of its two claims, the message is not counted; the last word is."""
+    evil = Evil(toy(2))
+    evil.announce(1)
+    evil.give(name="visit 7")
+    effects = evil.rounds.take()
+    for claim in effects.claims:
+        evil.rounds.refused(claim, evil.now)
+    held = {claim.key for claim in effects.claims}
+    posts = [*effects.posts, *evil.rounds.take().posts]
+    left = [len(post.frame.encode()) - HEAD_SIZE for post in posts if not post.needs & held]
+    assert len(held) == 2 and len(left) == len(posts) - 1
+    assert evil.over(1).report.bytes_up == sum(left)
 
 
 def test_a_client_hands_out_no_work() -> None:

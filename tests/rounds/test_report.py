@@ -184,3 +184,15 @@ def test_what_a_report_has_no_use_for() -> None:
     assert one.ready(LEADER)
     effects = one.take()
     assert (effects.posts, effects.writes, effects.claims, effects.work) == ((), (), (), ())
+
+
+def test_bytes_are_those_that_a_link_took() -> None:
+    """None while nobody is there; over each link anew."""
+    one = rounds(DIRECT)
+    first, second, _ = PEERS.values()
+    for peer in (first, second):
+        one.joined(peer, 0.0)
+    one.left(second, 0.0)
+    one.joined(second, 0.0)
+    said = [len(frame) - HEAD_SIZE for frames in posts(one).values() for frame in frames]
+    assert len(said) == 3 and one._bytes_up == sum(said)
