@@ -157,6 +157,20 @@ def instance(name: str, value: Any, kind: type[_Kind]) -> _Kind:
     return value
 
 
+def function(name: str, value: Any) -> None:
+    """ParameterError unless `value` can be called: of what is called later only, that it cannot be
+    would be found when a result is waiting for it."""
+    if not callable(value):
+        raise ParameterError(f"{name} must be a function, not a {type(value).__name__}")
+
+
+def functions(**given: Any) -> None:
+    """By their names: each may be called, or is None. Raises ParameterError."""
+    for name, value in given.items():
+        if value is not None:
+            function(name, value)
+
+
 def choice(name: str, value: Any, options: Sequence[_Text]) -> _Text:
     """The option that `value` is, as the plain text it is listed as. Raises ParameterError."""
     plain = str.__str__(value) if isinstance(value, str) else None

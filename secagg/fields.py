@@ -43,6 +43,8 @@ _KEPT = (
     "plan made with clipped=True; give your own field another name"
 )
 MAX_LENGTH = 1 << 32
+MAX_STREAM = 1 << 36
+"""Bytes: the 2^32 blocks of AES that one key's counter has (specs/10-secagg.md §5)."""
 MAX_WEIGHT = (1 << 32) - 1
 MAX_FIELDS = 1 << 10
 MAX_NAME = 255
@@ -194,6 +196,7 @@ class Schema:
         _ = self.layout  # proves the head-room
         for name, field in self.fields:
             self._check_spread(name, field)
+        self._check_streams()
 
     @classmethod
     def of(
@@ -241,6 +244,16 @@ class Schema:
                 f"can be further apart than float64 holds; a clip of {less:.3g} is possible: give "
                 "the values in a larger unit"
             )
+
+    def _check_streams(self) -> None:
+        """specs/02-quantization.md §5.9: a key masks no more of one segment."""
+        for segment in self.layout.segments:
+            size = segment.length * segment.group.lane_bits // 8
+            if size > MAX_STREAM:
+                raise ParameterError(
+                    f"the fields whose sums have {segment.group.width} bits have {size} bytes of "
+                    f"elements together, and one key masks {MAX_STREAM}: sum them in several rounds"
+                )
 
     @cached_property
     def _rings(self) -> tuple[Ring, ...]:

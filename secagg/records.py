@@ -155,7 +155,7 @@ def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
         else:
             levels = np.empty(part.size, np.int64)
             _signed(part, ring, levels)
-            decoded.levels[name] = decoded.sum[name] = levels
+            decoded.levels[name], decoded.sum[name] = levels, levels.copy()
             decoded.mean[name] = levels / np.float64(contributors)
     return decoded
 

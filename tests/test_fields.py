@@ -14,7 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import HeadroomError, ParameterError
-from secagg.fields import COUNT_BITS, ROUNDINGS, Field, FixedPoint, Integer, Rounding, Schema
+from secagg.fields import (
+    COUNT_BITS,
+    MAX_STREAM,
+    ROUNDINGS,
+    Field,
+    FixedPoint,
+    Integer,
+    Rounding,
+    Schema,
+)
+from secagg.mask import MAX_BLOCKS
 from secagg.quantize import dequantize
 from secagg.ring import Ring
 from secagg.types import MAX_CLIENTS
@@ -232,3 +242,13 @@ def test_a_sum_beyond_float64_is_refused_for_clients_and_for_weights() -> None:
         Schema.of({"u": FixedPoint(1, 9e306, 16)}, 10)
     with pytest.raises(HeadroomError, match=r"10 clients \* 100 \(max_weight\) .* 8\.98e\+304"):
         Schema.of({"u": FixedPoint(1, 1e307, 16)}, 10, 100)
+
+
+def test_no_segment_is_longer_than_a_keys_stream() -> None:
+    """specs/02-quantization.md §5.9: 2^33 elements of eight bytes, a count element among them."""
+    most = {"a": Integer(2**32 - 1, 2**40), "b": Integer(2**32 - 1, 2**40), "c": Integer(1, 2**40)}
+    [segment] = Schema.of(most, 3).layout.segments
+    assert 8 * segment.length == MAX_STREAM == 16 * MAX_BLOCKS
+    with pytest.raises(ParameterError, match=f"43 bits have {2**36 + 8} bytes .* several rounds"):
+        Schema.of({**most, "c": Integer(2, 2**40)}, 3)
+    Schema.of({**most, "c": Integer(2**32 - 1, 1)}, 3)  # in a segment of its own

@@ -376,3 +376,14 @@ def test_what_was_clipped_is_told_in_words() -> None:
     assert "; 1 of 20 elements of field 'v' lay beyond ±2.0" in clipping(
         schema, {"u": 7, "v": 1}, 10
     )
+
+
+def test_the_sums_that_a_caller_changes_are_its_own() -> None:
+    """`levels` stay what was summed: a table may be made of them afterwards."""
+    schema = Schema.of({"u": Integer(2, 5), "x": FixedPoint(1, 1.0, 8)}, 3)
+    encoded = encode(schema, {"u": [1, 2], "x": [1.0]}, 1, os.urandom)
+    decoded = decode(schema, encoded.vector, 1)
+    for name in ("u", "x"):
+        before = decoded.levels[name].tolist()
+        decoded.sum[name][:] = 4
+        assert decoded.levels[name].tolist() == before

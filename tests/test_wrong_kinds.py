@@ -19,7 +19,7 @@ import secagg
 from secagg import analytics
 from secagg.committee import Committee
 from secagg.drive.aio import message_limit
-from secagg.errors import SecAggError
+from secagg.errors import ParameterError, SecAggError
 from secagg.plans.task import Task
 from secagg.rounds.offer import Consent
 
@@ -88,3 +88,32 @@ def test_a_service_takes_plans_and_payloads_only() -> None:
 
     assert "plan must be a Plan, not a str" in asyncio.run(told(plan="plan"))
     assert "payload must be bytes, not a str" in asyncio.run(told(payload="text"))
+    for name in ("observer", "select", "keep"):
+        assert f"{name} must be a function, not a int" in asyncio.run(told(**{name: 5}))
+    for wrong in (5, "ab", b"ab", len):
+        assert "clients must be a list" in asyncio.run(told(clients=wrong))
+
+
+def test_a_link_has_a_url_and_inputs_are_a_function() -> None:
+    async def linked(url: Any) -> None:
+        async with secagg.connect(url):
+            pytest.fail("it has opened")
+
+    async def taking_part() -> None:
+        async with (
+            secagg.serve() as service,
+            secagg.connect(f"ws://127.0.0.1:{service.port}") as link,
+        ):
+            await secagg.participate(link, 5)  # type: ignore[arg-type]
+
+    async def limited() -> None:
+        async with secagg.serve(limits=5):  # type: ignore[arg-type]
+            pytest.fail("it serves")
+
+    for wrong in WRONG:
+        with pytest.raises(SecAggError):
+            asyncio.run(linked(wrong))
+    with pytest.raises(ParameterError, match="inputs must be a function, not a int"):
+        asyncio.run(taking_part())
+    with pytest.raises(ParameterError, match="limits must be a Limits, not a int"):
+        asyncio.run(limited())

@@ -36,6 +36,10 @@ def _told(words: tuple[str, ...]) -> Iterator[None]:
     except _UsageError as error:
         if "--json" in words:
             typer.echo(json.dumps({"error": "UsageError", "message": error.format_message()}))
+        if "--log-json" in words:
+            logs.configure(as_json=True)
+            logs.say(logs.Level.ERROR, error.format_message(), error="UsageError")
+            raise typer.Exit(error.exit_code) from None
         raise
 
 

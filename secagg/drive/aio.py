@@ -60,6 +60,8 @@ async def serve(
     to come. limits: all limits at once, fewer links where this process may not open so many files.
     On leaving, every frame already due is sent and every link is closed.
     """
+    if limits is not None:
+        instance("limits", limits, Limits)
     limits = (limits or Limits(frame=max_size)).within(descriptors())
     service = Service(limits=limits, randomness=randomness)
     async with listen(service.on_link, host, port, limits=limits, max_size=limits.frame) as bound:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from secagg.arguments import integer, seconds
+from secagg.arguments import function, integer, seconds
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import InputError, LinkClosed, TransportError
@@ -67,6 +67,7 @@ async def participate(
     server that this client is out. Raises the InputError when the link is gone, if no round had an
     input of this client, and LinkClosed where the server was lost before it announced any.
     """
+    function("inputs", inputs)
     timeout = seconds("timeout", timeout)
     rounds = ClientRounds(
         Consent(plan, plan_digest),

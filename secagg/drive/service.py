@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from inspect import isawaitable
 from typing import TypeAlias
 
 from secagg import party
-from secagg.arguments import integer, octets, seconds
+from secagg.arguments import functions, integer, octets, seconds
 from secagg.drive.executor import check_executor
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
-from secagg.errors import LinkTimeout
+from secagg.errors import LinkTimeout, ParameterError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.clock import Deadlines as Deadlines
@@ -35,7 +36,7 @@ from secagg.wire.frame import DEFAULT_MAX_SIZE, payload_digest
 
 log = logging.getLogger(__name__)
 
-Keep: TypeAlias = Callable[[party.Aggregate], Awaitable[None] | None]
+Keep: TypeAlias = Callable[[party.Aggregate], object]
 """Keeps a result: in a file, or wherever it is safe."""
 
 
@@ -132,19 +133,19 @@ class Service:
         TLS, unless insecure_executor=True (`secagg.drive.executor.check_executor`). Jobs have no
         deadline. observer: is called with every event of the machine, in the loop, as it happens;
         it must not raise. clients: exactly these, of `members` or by identity. select: another way
-        to pick them than the service's own (`secagg.rounds.selection`). keep: puts the result in a
-        safe place, before any client hears that there is one; what it raises, this raises, and they
-        hear that the round was cancelled.
+        to pick them than the service's own (`secagg.rounds.selection`). keep: a function, or
+        a coroutine function, that puts the result in a safe place before any client hears that
+        there is one; what it raises, this raises, and they hear that the round was cancelled.
 
         Raises errors.Aborted (BelowThreshold) and IntegrityError when there is no sum to give;
         every client is told either way, and the connections stay for the next round. Raises
         PolicyRefused for the executor, before anything is announced if it is known by then, and
         ParameterError for a plan whose messages are larger than `max_size`.
         """
+        functions(observer=observer, select=select, keep=keep)
         await asyncio.to_thread(check_executor, executor, insecure_executor=insecure_executor)
         self._shell.start()
-        if clients is not None:
-            select = chosen([c.peer if isinstance(c, Candidate) else c for c in clients])
+        select = select if clients is None else _exactly(clients)
         self._shell.wake()
         nonce = self._rounds.open(
             Task(plan, payload_digest=payload_digest(octets("payload", payload))),
@@ -174,7 +175,7 @@ class Service:
         self._rounds.close()
 
     async def _kept(self, nonce: bytes, total: party.Aggregate, keep: Keep) -> None:
-        if (waiting := keep(total)) is not None:
+        if isawaitable(waiting := keep(total)):
             await waiting
         self._rounds.tell(nonce, time.monotonic())
 
@@ -200,6 +201,15 @@ class Service:
                 log.warning("nobody is left to keep the result of round %s (%s)", number, phases)
             elif end.error is not None:
                 log.warning("round %s ended without a result (%s): %s", number, phases, end.error)
+
+
+def _exactly(clients: Sequence[Candidate | bytes]) -> Select:
+    if isinstance(clients, bytes | str) or not isinstance(clients, Iterable):
+        raise ParameterError(
+            "clients must be a list of those of `members`, or of their identities, not a "
+            f"{type(clients).__name__}"
+        )
+    return chosen([c.peer if isinstance(c, Candidate) else c for c in clients])
 
 
 def _spent(report: RoundReport) -> str:

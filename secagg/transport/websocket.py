@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from secagg.arguments import integer, seconds
+from secagg.arguments import integer, seconds, text
 from secagg.errors import (
     LinkClosed,
     LinkTimeout,
@@ -350,6 +350,7 @@ async def _upgrade_required(send: Send) -> None:
 
 def _parse(url: str) -> tuple[str, int]:
     """Host and port; of what TLS does not protect only loopback."""
+    url = text("url", url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -439,7 +439,10 @@ def parse_schema(cursor: Cursor, clients: int) -> Schema:
             raise Refused("ParameterError", "02 §5.8")
     if not fields or len({name for name, _ in fields}) != len(fields) or max_weight < 1:
         raise Refused("ParameterError")
-    return Schema(fields, clients, max_weight)
+    schema = Schema(fields, clients, max_weight)
+    if any(length * lane_of(width) // 8 > 2**36 for width, length in schema.segments):
+        raise Refused("ParameterError", "02 §5.9")
+    return schema
 
 
 @dataclass

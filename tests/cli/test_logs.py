@@ -119,3 +119,16 @@ def test_an_error_of_a_command_is_json_where_logs_are(tmp_path: Path) -> None:
     assert result.exit_code == 2 and line["level"] == "error" and line["error"] == "TransportError"
     plain = CliRunner().invoke(cli.app, words)
     assert plain.stderr and "{" not in plain.stderr, "one command's choice is not the next one's"
+
+
+@pytest.mark.parametrize(
+    "words", [["simulate", "--clients", "x"], ["collect"], ["nosuch"], ["plan", "--none", "1"]]
+)
+def test_wrong_usage_is_a_line_of_json_too(words: list[str]) -> None:
+    """Where lines are read by a program: the usage, which is for people, is not printed then."""
+    result = CliRunner().invoke(cli.app, [*words, "--log-json", "--json"])
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["error"]) == ("error", "UsageError")
+    assert json.loads(result.stdout)["message"] == said["message"]

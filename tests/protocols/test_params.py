@@ -14,7 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import ParameterError, TrailingBytes, Truncated
+from secagg.fields import FixedPoint
 from secagg.layout import Layout, Segment
+from secagg.plans.choose import plan
 from secagg.protocol import Infeasible
 from secagg.ring import Ring
 from secagg.threat import Threat
@@ -577,6 +579,22 @@ def test_caveat_of_one_lie() -> None:
     assert "one lie by the server about who dropped reveal" not in " ".join(
         promise(t, found(t), LAYOUT).caveats
     )
+
+
+def test_caveat_of_two_survivor_sets_on_a_regular_graph() -> None:
+    """specs/10-secagg.md §11.2: t holders' answers for each secret, of k + 1 + a that there are."""
+    t = threat(100, "0.1", "0.2")
+    for threshold, corrupt, says in ((20, 1, "a corrupt one"), (22, 5, "5 corrupt ones")):
+        assert threshold == (38 + 1 + corrupt) // 2
+        words = " ".join(promise(t, SecAggParams(100, 38, threshold, 80, 80), LAYOUT).caveats)
+        assert f"learn the input of a client with {says} among its 38 neighbours" in words
+    nobody = threat(100, "0", "0.2")
+    words = " ".join(promise(nobody, SecAggParams(100, 38, 20, 80, 80), LAYOUT).caveats)
+    assert "different survivors" not in words
+    made = plan(clients=100, fields={"u": FixedPoint(4, 1.0, 8)})
+    needed = 2 * made.threshold - (made.degree + 1)
+    assert made.protocol == "secagg+" and 1 <= needed <= made.threat.corrupted
+    assert "could learn the input of a client with" in made.explain()
 
 
 def test_caveat_names_the_safer_threshold() -> None:

@@ -427,3 +427,29 @@ def test_rule_s11_one_restart_at_any_call_changes_nothing(params: SecAggParams) 
             assert same(bench.run(network), reference)
             call, seen = call + 1, network.restarts > 0
         assert call > (4 if who == 0 else 3 * params.clients)
+
+
+@pytest.mark.parametrize("phase", PHASES[1:])
+def test_a_servers_row_of_who_is_gone_is_missed(phase: str) -> None:
+    """It is the only one that says so: without it the server would wait for somebody who has no
+    place in its sets, or speak to them. Whatever else is missing, a machine that takes the rest
+    goes on from it."""
+    network = network_of(COMPLETE)
+    network.start()
+    network.lose(PartyId(5))
+    rows: Rows = stored(network.server)
+    while network.server.phase != phase:
+        network.step()
+        rows = stored(network.server, rows)
+    refused(server_of(), {k: v for k, v in rows.items() if k != b"gone/" + bytes([0, 0, 0, 5])})
+    taken = 0
+    for key in rows:
+        new = server_of()
+        try:
+            new.restore([(k, v) for k, v in rows.items() if k != key])
+        except StorageError:
+            continue
+        taken += 1
+        new.start()
+        assert new.alive == frozenset(range(5))
+    assert taken < len(rows)

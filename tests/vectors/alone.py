@@ -323,6 +323,18 @@ def _clips() -> Steps:
             encoded = schema.replace(struct.pack(">d", 1.0).hex(), struct.pack(">d", clip).hex())
             given = {"clients": clients, "schema": encoded, "weight": max_weight}
             steps.append(("encode_record", {**given, "values": {"u": [(-clip).hex()]}}))
+    return steps + _beyond_streams()
+
+
+def _beyond_streams() -> Steps:
+    """02 §5.9: one element more than a key masks of a segment, and many more."""
+    three = Schema.of({name: Integer(1, 2**40) for name in "abc"}, 3)
+    parts = _schema_bytes(three).split("0200000001")  # kind and length
+    steps: Steps = []
+    for third in (2, 2**32 - 1):
+        lengths = [f"02{length:08x}" for length in (2**32 - 1, 2**32 - 1, third)]
+        schema = "".join(sum(zip(parts, [*lengths, ""], strict=True), ()))
+        steps.append(("encode_record", {"clients": 3, "schema": schema, "weight": 1, "values": {}}))
     return steps
 
 

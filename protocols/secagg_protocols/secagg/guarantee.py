@@ -161,7 +161,20 @@ def _regular_caveats(threat: Threat, params: SecAggParams) -> list[str]:
     # such a plan is accepted, as the published table is made of them, and never chosen
     if 2 * t <= k + 1 and not is_active(threat):
         sentences.append(_one_lie(k, t, tails.surviving_neighbours(k)))
+    elif not is_active(threat) and 2 * t - (k + 1) <= threat.corrupted:
+        sentences.append(_two_survivor_sets(k, 2 * t - (k + 1)))
     return sentences
+
+
+def _two_survivor_sets(k: int, corrupt: int) -> str:
+    """specs/10-secagg.md §11.2: t <= (k + 1 + a) / 2."""
+    # An honest holder answers once, for b or for s_sk; a corrupt one says both. Of k + 1 holders
+    # with a corrupt ones that is k + 1 + a answers, and t + t are needed.
+    whose = "a corrupt one" if corrupt == 1 else f"{corrupt} corrupt ones"
+    return (
+        "A server that shows different clients different survivors, outside this guarantee, could "
+        f"learn the input of a client with {whose} among its {k} neighbours."
+    )
 
 
 def _one_lie(k: int, t: int, most: int) -> str:

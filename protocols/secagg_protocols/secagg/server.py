@@ -370,6 +370,9 @@ class SecAggServer(PhasedMailbox):
             repeats = Repeats.read(key, clients, taken, self._course.names)
         reader.finish()
         gone = {PartyId(i): _fault(value) for i, value in taken.under(_GONE, clients)}
+        members = stage.members if stage is not None else None
+        if members is not None and len(members | gone.keys()) < clients:
+            raise WireError("a client that is in no set has no row that says why")
         taken.finish()  # nothing is refused from here on (specs/10-secagg.md §12.1)
         self._state, self._stage, self._gone, self._why = state, stage, gone, why
         self._repeats = repeats

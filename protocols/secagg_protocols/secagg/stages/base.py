@@ -76,6 +76,11 @@ class Stage:
         return frozenset()
 
     @property
+    def members(self) -> frozenset[PartyId] | None:
+        """The set that was fixed last: who is not in it is gone. None before there is one."""
+        return None
+
+    @property
     def complaints(self) -> Complaints:
         """Rule S9: what is known of shares that are unusable."""
         return Complaints(self.terms.session.corrupted)
@@ -119,6 +124,11 @@ class Joined(Stage):
     @property
     def binding(self) -> bytes:
         return self.cohort.session
+
+    @property
+    def members(self) -> frozenset[PartyId] | None:
+        """U1."""
+        return frozenset(self.cohort.ids)
 
     def row(self, key: bytes) -> bytes | None:
         """The keys of U1, whoever is left of it: session id and graph follow from all of them."""

@@ -60,6 +60,11 @@ class Mask(Joined):
         return len(self._masked.failed) >= self.terms.params.min_survivors
 
     @property
+    def members(self) -> frozenset[PartyId] | None:
+        """U2."""
+        return self.named(self._masked.sharers)
+
+    @property
     def contributors(self) -> frozenset[PartyId]:
         return self.named(self._masked.failed)
 

@@ -44,6 +44,11 @@ class Recover(Joined):
         self._masked, self._recovery = masked, recovery
 
     @property
+    def members(self) -> frozenset[PartyId] | None:
+        """U3."""
+        return self.contributors
+
+    @property
     def contributors(self) -> frozenset[PartyId]:
         return self.named(self._masked.failed)
 

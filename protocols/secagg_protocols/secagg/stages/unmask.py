@@ -73,6 +73,11 @@ class Unmask(Joined):
         return all(len(self._answers[i]) >= threshold for i in self._survival.wanted)
 
     @property
+    def members(self) -> frozenset[PartyId] | None:
+        """U3."""
+        return self.contributors
+
+    @property
     def contributors(self) -> frozenset[PartyId]:
         return self.named(self._survival.survivors)
 
