@@ -82,9 +82,11 @@ ROUNDS = (
     "clients",
     "clock",
     "collect",
+    "collectors",
     "doors",
     "farewell",
     "greeting",
+    "lingering",
     "links",
     "member",
     "offer",
@@ -110,3 +112,8 @@ def test_each_machine_and_each_round_says_how_it_works(path: str) -> None:
     for at in (i for i, line in enumerate(lines) if line == THEORY):
         length = next(i for i, line in enumerate(lines[at:]) if not line.startswith("#"))
         assert 15 <= length <= 40, f"{length} lines"
+
+
+def test_every_module_of_rounds_is_among_them() -> None:
+    found = {path.stem for path in (ROOT / "secagg" / "rounds").glob("*.py")}
+    assert found - {"__init__"} == {*ROUNDS}

@@ -18,6 +18,15 @@ from secagg.effects import Encodable, Peer
 # and it counts only for a batch whose total this server has given away since it was started: nobody
 # can have the sum of another. It is returned in the same bytes either way, or the collector would
 # ask for ever. When it was said of every locked batch, an epoch may be closed.
+#
+# Of a link it is known which batches it has asked for, and how many bytes of answers have not left
+# it. Both go with the link: who comes again over another one asks again. What outlives links is the
+# set of batches whose sums are safe, and that does not outlive the process: one that was started
+# again has given no total to anybody, so it returns the last word and does not count it. The epoch
+# then stays open, and its rows are kept, for a collector that may need them after all.
+#
+# Who may ask at all is not decided here: whether a link's far end has the collector's key was seen
+# by the greeting, before these rounds heard of it.
 class Collectors:
     """Links of collectors, by what they have asked."""
 

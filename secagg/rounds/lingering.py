@@ -47,6 +47,16 @@ class Terms:
 # start. The batch that ran when it was put down may be locked, here or at a helper, and not be over
 # for want of a confirmation. What is known of earlier batches then does not tell whether all sums
 # are fetched; so as long as that one is not over, somebody must have been here and have a sum.
+#
+# The clock begins once, when nothing is left to do but to answer, and whoever comes meanwhile does
+# not set it back: `linger` and `patience` are both counted from that moment. Without a `linger` a
+# server whose sums nobody fetches waits for ever, as a sum that was agreed on is worth more than a
+# process that idles.
+#
+# Whether the epoch closes with the end is another question than whether the server goes. It closes
+# where every locked sum is safe and no batch is left, and not at a server that was started to
+# answer collectors: that one leaves the epoch open or closed, as it has found it. To close is to
+# delete the reports that are in no sum, so whoever is not sure goes without.
 class Lingering:
     """The clock of the end. It begins when there is nothing to do but to answer."""
 
