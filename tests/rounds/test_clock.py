@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from secagg.errors import ParameterError
 from secagg.rounds.clock import MAX_DEADLINE, PhaseClock, phase_limits, why
 from secagg.sansio import Dropped
 from secagg.types import Fault, PartyId
+
+ROOT = Path(__file__).parents[2]
+CLOCKS = {"time", "datetime", "date"}
 
 
 def test_each_phase_has_its_time_once() -> None:
@@ -52,3 +57,20 @@ def test_a_log_says_the_fault_once() -> None:
     assert why(Dropped(who, Fault.LATE)) == "late"
     assert why(Dropped(who, Fault.LATE, "late")) == "late"
     assert why(Dropped(who, Fault.MALFORMED, "no such tag")) == "malformed: no such tag"
+
+
+SETTABLE = {"time", "time_ns", "localtime", "gmtime", "now", "utcnow", "today"}
+"""What of `time` and `datetime` follows a clock that somebody may set."""
+
+
+def test_no_deadline_follows_a_clock_that_can_be_set() -> None:
+    """Row 77: neither by a call nor by a reference; `now` of our own is an argument."""
+    found = set()
+    for path in (*(ROOT / "secagg").rglob("*.py"), *(ROOT / "protocols").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "time":
+                found |= {(path.name, alias.name) for alias in node.names}
+            elif isinstance(node, ast.Attribute) and node.attr in SETTABLE:
+                if isinstance(node.value, ast.Name) and node.value.id in CLOCKS:
+                    found.add((path.name, node.attr))
+    assert not found

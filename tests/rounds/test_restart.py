@@ -73,6 +73,7 @@ def test_a_finished_round_leaves_its_end_only() -> None:
 
 
 def test_an_identity_takes_its_place_again_until_the_phase_closes() -> None:
+    """Rows 74 and 75: over whichever link it comes."""
     world = World()
     back = known(world, "back", silent=True)
     for name in NAMES[:3]:
@@ -95,6 +96,7 @@ def test_an_identity_takes_its_place_again_until_the_phase_closes() -> None:
 
 
 def test_who_was_away_hears_of_the_end_when_it_comes_back() -> None:
+    """Row 74."""
     world = World()
     away = known(world, "away", silent=True)
     for name in NAMES[:3]:
@@ -108,7 +110,7 @@ def test_who_was_away_hears_of_the_end_when_it_comes_back() -> None:
 
 
 def test_a_newer_link_of_an_identity_has_its_seat() -> None:
-    """The old one may be half open."""
+    """Row 75. The old one may be half open."""
     world = World()
     old = known(world, "a", silent=True)
     opened = world.open(toy(1, 0))

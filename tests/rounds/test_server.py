@@ -70,7 +70,7 @@ def test_places_are_the_order_of_arrival_and_one_that_nobody_takes_is_lost_at_on
 
 
 def test_a_phase_closes_at_its_deadline_and_not_before() -> None:
-    """Rows 37, 39: whoever is late is told so, and stays."""
+    """Rows 37, 39 and 73: whoever is late is told so, and stays."""
     world = World()
     late = world.client("late", silent=True)
     for name in NAMES[:3]:

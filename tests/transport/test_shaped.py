@@ -56,6 +56,7 @@ def test_a_burst_that_is_none() -> None:
 
 
 async def test_messages_are_whole_and_in_order_and_only_sending_is_held_back() -> None:
+    """Row 73."""
     left, right = memory.pair()
     slow = shaped(left, 8e9)
     for i in range(3):
