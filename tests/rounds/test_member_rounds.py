@@ -578,6 +578,7 @@ class WithJobs(Epoch):
 
 
 def test_jobs_go_out_as_work_and_come_back_also_after_their_batch() -> None:
+    """And row 104: one that fails ends its server, whichever batch it was of."""
     world = World(epoch=WithJobs, batches=2, dropout=0.0).link()
     for who in range(3):
         assert world.send(who)[0] == []
