@@ -182,8 +182,8 @@ def holds_nothing(machine: Any, secrets: set[bytes]) -> None:
 @pytest.mark.parametrize("setting", SETTINGS, ids=["relay", "direct"])
 @pytest.mark.parametrize("end", ["lock", "abort", "too few", "restart"])
 def test_a_batch_that_is_over_holds_no_share_and_no_sum(setting: Setting, end: str) -> None:
-    """Secrets end with their purpose: of what a server has opened and added, nothing can be
-    reached from its machine once the batch is over, with reports decided on and reports pending."""
+    """Rule A13: of what a server has opened and added, nothing can be reached from its machine once
+    the batch is over, with reports decided on and reports pending."""
     run = Kept(setting)
     run.upload()
     if end in ("lock", "restart"):

@@ -173,6 +173,7 @@ def test_row_48_an_abort_from_another_client_is_ignored() -> None:
 
 
 def test_row_50_keys_of_small_order_and_non_canonical_ones() -> None:
+    """Rule S4."""
     p = 2**255 - 19
     for u in (0, 1, p - 1, p, p + 1, p + 9, 2**255 - 1, 2**255 + 9):
         bad = u.to_bytes(32, "little")

@@ -198,6 +198,7 @@ def test_row_33_one_key_for_two_clients() -> None:
 
 
 def test_rows_33_50_own_keys_reflected() -> None:
+    """Rule C4."""
     own, peer = _own(), _listed().keys[3]
     for keys in (own, AdvertiseKeys(own.c_pk, peer.s_pk), AdvertiseKeys(peer.c_pk, own.c_pk)):
         refuses(SCRIPT.client(0), _with_key(3, keys), "stands twice")
@@ -216,7 +217,7 @@ def test_row_33_a_session_id_that_does_not_follow() -> None:
 
 
 def test_row_47_other_neighbours_than_the_graph_has() -> None:
-    """A server that picks the neighbourhood of its victim. Threats T9."""
+    """Rule C3. A server that picks the neighbourhood of its victim. Threats T9."""
     data = REGULAR_SCRIPT.inbox[0]
     listed = KeyList.read(Reader(body(data)), 8, 4)
     fresh = [KeyPair.from_random(counter_randomness(bytes([i]))(32)).public for i in range(16)]
@@ -259,7 +260,7 @@ def test_row_33_u2_without_me() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_row_47_u2_with_fewer_than_t_holders(size: int) -> None:
-    """It does not mask: its secrets could not be rebuilt, or by fewer than it agreed to."""
+    """Rule C5: its secrets could not be rebuilt, or by fewer than it agreed to."""
     refuses(SCRIPT.client(1), _share_list(frozenset(range(size))), "holders are in U2")
 
 

@@ -54,6 +54,7 @@ LIST_START = HEADER_SIZE + 1
 
 @pytest.mark.parametrize("byte", [0, 5, SEALED_SIZE - 16, SEALED_SIZE - 1])
 def test_row_53_a_pair_that_does_not_open(byte: int) -> None:
+    """Rule C6 and C7: it still masks with that dealer."""
     _failing(lambda data: flip(data, 8 * (LIST_START + byte)), party=0, expected=1)
 
 
@@ -91,6 +92,8 @@ def test_row_53_a_pair_of_another_session() -> None:
 
 
 def test_row_53_a_recipient_with_too_few_valid_pairs_stops() -> None:
+    """Rule C6."""
+
     def ruined(data: bytes) -> bytes:
         for place in range(3):
             data = flip(data, 8 * (LIST_START + place * SEALED_SIZE))

@@ -274,6 +274,7 @@ def test_row_57_a_dealer_of_a_few_wrong_shares(monkeypatch: pytest.MonkeyPatch) 
 def test_row_57_a_dealer_of_too_many_is_named_and_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Rule S9."""
     make = dealing(monkeypatch, wrong_for(range(1, 12, 2)))
     network = make()
     assert aborts(network).reason is AbortReason.SHARE_ERROR

@@ -62,7 +62,7 @@ def test_a_batch_without_crashes(setting: Setting) -> None:
 @MODES
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "lost"])
 def test_a_crash_in_every_step(setting: Setting, committed: bool) -> None:
-    """Before the commit the step has not happened; after it, nothing of it was heard."""
+    """Rule A5. Before the commit the step has not happened; after it, nothing of it was heard."""
     assert steps(setting) > 50
     for step in range(steps(setting)):
         run = Deployment(setting, {step}, committed=committed).run()

@@ -17,7 +17,7 @@ from secagg.errors import BelowThreshold, LocalProtocolError, ParameterError
 from secagg.layout import Layout, Segment
 from secagg.mask import MaskJob, add_streams
 from secagg.ring import Ring
-from secagg.sansio import QuorumReached
+from secagg.sansio import Ignored, QuorumReached
 from secagg.testing import Act, Network, Schedule, plain_sum
 from secagg.types import SERVER, AbortReason, Fault, PartyId, Seed
 from secagg_protocols.plainsum import PlainSumParams
@@ -102,6 +102,19 @@ def test_extreme_elements() -> None:
     assert [lane.tolist() for lane in total.vector] == plain_sum(layout, inputs, inputs)
 
 
+@pytest.mark.parametrize("phase", PHASES)
+def test_rule_s1_strangers_and_whoever_missed_a_phase_are_ignored(phase: str) -> None:
+    network = network_of(COMPLETE, schedule=gone("advertise-keys", 5)).run_until(phase)
+    server, said = network.server, network.queued(PartyId(0))[0]
+    missed = [] if phase == "advertise-keys" else [PartyId(5)]
+    for stranger in (PartyId(6), SERVER, *missed):
+        before = server.alive, server.waiting_for
+        server.receive(stranger, said)
+        assert (server.alive, server.waiting_for) == before
+        assert [type(event) for event in server.events()] == [Ignored]
+    assert_exact(network)
+
+
 def test_quorum_is_told_once_per_phase() -> None:
     network = network_of(COMPLETE)
     network.run()
@@ -129,6 +142,7 @@ def test_a_client_without_enough_holders_is_left_out() -> None:
 
 
 def test_core_is_the_largest_set_with_enough_holders() -> None:
+    """Rule S5."""
     cohort = Cohort(10)
     for sharers in (range(10), (0, 1, 2, 3), (0, 1, 2, 5, 6, 7, 8)):
         kept = cohort.core(list(sharers), 3)
@@ -265,6 +279,7 @@ def test_messages_after_the_last_answer_are_ignored() -> None:
 
 
 def test_all_a_server_says_waits_for_a_snapshot() -> None:
+    """Rule S8."""
     network = network_of(COMPLETE)
     network.start()
     for party in network.clients:

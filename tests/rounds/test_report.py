@@ -66,7 +66,7 @@ def test_in_direct_mode_every_server_signs_for_itself() -> None:
 
 
 def test_a_new_link_hears_the_same_bytes() -> None:
-    """Row 71: however often links break, a server has one report."""
+    """Row 71, rule A1: however often links break, a server has one report."""
     one = rounds()
     one.joined(LEADER, 0.0)
     first = posts(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from pathlib import Path
@@ -80,6 +81,21 @@ def test_every_rule_is_stated_once_and_cited_in_code(code):
             assert set(rules) <= known
             cited |= set(rules)
     assert cited == known
+
+
+def test_every_rule_is_named_by_a_test():
+    """In its name, in its docstring or that of its file, or in a comment."""
+    named = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        source = path.read_text()
+        texts = re.findall(r"#.*", source)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef):
+                texts.append(ast.get_docstring(node) or "")
+        named |= set(re.findall(r"\b[ACS]\d+\b", " ".join(texts)))
+        for rules in re.findall(r"def test_rules?((?:_[acs]\d+)+)_", source):
+            named |= set(rules.upper().split("_"))
+    assert not set().union(*RULES.values()) - named
 
 
 def test_every_label_is_in_a_specification():
