@@ -44,7 +44,8 @@ class Rounds(Protocol):
     """What every driver drives. now: monotonic seconds, never less than before."""
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
-        """First, once: all that the store has."""
+        """First, once: all that the store has. Where it raises nothing is taken and nothing goes
+        on: the rounds of other rows may be there already, so its driver makes new ones."""
 
     def joined(self, peer: Peer, now: float) -> None:
         """A link leads to the peer."""
