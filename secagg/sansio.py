@@ -73,6 +73,15 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True)
+class Unkept:
+    """A message for which there is no room now: nothing of it is kept, and nobody is at fault. Its
+    sender may bring it again later, and has no other way to know."""
+
+    sender: PartyId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The session is over and did what it was for."""
 
@@ -85,7 +94,9 @@ class Aborted:
     detail: str = ""
 
 
-Event: TypeAlias = PhaseEntered | QuorumReached | Dropped | Disputed | Ignored | Finished | Aborted
+Event: TypeAlias = (
+    PhaseEntered | QuorumReached | Dropped | Disputed | Ignored | Unkept | Finished | Aborted
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ async def participate(
     Raises PolicyRefused for a plan that is not the pinned one, WireError and RemoteProtocolError
     for announcements that are none, and whatever else `inputs` raises: each time after telling the
     server that this client is out. Raises the InputError when the link is gone, if no round had an
-    input of this client, and LinkClosed where the server was lost before it announced any.
+    input of this client, LinkClosed where the server was lost before it announced any, and the
+    StorageError of a ledger, without which nothing may leave.
     """
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)
@@ -80,7 +81,8 @@ async def participate(
 
 
 class Participant:
-    """One client and the inputs it computes. Rounds that outlive a link take several."""
+    """One client and the inputs it computes, over one link after another. With a link go the rounds
+    that ran over it; outcomes add up."""
 
     def __init__(
         self, rounds: ClientRounds, inputs: Inputs, *, ledger: Ledger | None = None
@@ -98,10 +100,11 @@ class Participant:
         """Until the link is gone; raises as `participate` does."""
         server = Peer("server", None, Role.SERVER)
         self._shell = Shell(self._rounds, ledger=self._ledger, news=self._news)
+        self._shell.start()
         serving = asyncio.create_task(self._shell.serve(server, link))
         ends: set[asyncio.Future[Any]] = {serving, self._failed}
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._shell.until(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
             if self._failed.done():
                 self._failed.result()
             gone = await serving
@@ -121,8 +124,10 @@ class Participant:
         for computing in self._computing.values():
             computing.cancel()
         self._rounds.withdraw(time.monotonic())
-        await self._shell.close()
-        await asyncio.gather(serving, *self._computing.values(), return_exceptions=True)
+        try:
+            await self._shell.close()
+        finally:  # a shell that has ended, for want of its ledger, says so again
+            await asyncio.gather(serving, *self._computing.values(), return_exceptions=True)
         self._news()
 
     def _news(self) -> None:

@@ -19,7 +19,7 @@ from secagg.arguments import functions, integer, octets, seconds
 from secagg.drive.executor import check_executor
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
-from secagg.errors import LinkTimeout, ParameterError
+from secagg.errors import LinkTimeout, LocalProtocolError, ParameterError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.clock import Deadlines as Deadlines
@@ -71,6 +71,7 @@ class Service:
         self._shell = Shell(self._rounds, store=store, news=self._news)
         self._ends: dict[bytes, asyncio.Future[End]] = {}
         self._arrived = 0
+        self._holds = store is not None
         self._closing = False
 
     @property
@@ -95,6 +96,7 @@ class Service:
     async def ready(self, clients: int, timeout: float | None = None) -> None:
         """Waits until that many clients are connected; LinkTimeout after `timeout` seconds, which
         with 0 is at once unless they are."""
+        self._require_open()
         clients = integer("clients", clients, 0, MAX_CLIENTS)
         if timeout is not None:
             timeout = seconds("timeout", timeout, zero=True)
@@ -142,6 +144,7 @@ class Service:
         PolicyRefused for the executor, before anything is announced if it is known by then, and
         ParameterError for a plan whose messages are larger than `max_size`.
         """
+        self._require_open()
         functions(observer=observer, select=select, keep=keep)
         await asyncio.to_thread(check_executor, executor, insecure_executor=insecure_executor)
         self._shell.start()
@@ -154,7 +157,7 @@ class Service:
             now=time.monotonic(),
             inline=inline,
             select=select,
-            hold=keep is not None,
+            hold=self._holds or keep is not None,
             observer=observer,
         )
         ended = self._ends[nonce] = asyncio.get_running_loop().create_future()
@@ -162,8 +165,7 @@ class Service:
         try:
             await self._shell.until(ended)
             total: party.Aggregate = ended.result().get()
-            if keep is not None:
-                await self._kept(nonce, total, keep)
+            await self._kept(nonce, total, keep)
             return total
         finally:
             self._over(nonce)
@@ -174,10 +176,17 @@ class Service:
         await self._shell.close()
         self._rounds.close()
 
-    async def _kept(self, nonce: bytes, total: party.Aggregate, keep: Keep) -> None:
-        if isawaitable(waiting := keep(total)):
+    def _require_open(self) -> None:
+        if self._closing:
+            raise LocalProtocolError("the service is closed, and takes neither clients nor rounds")
+
+    async def _kept(self, nonce: bytes, total: party.Aggregate, keep: Keep | None) -> None:
+        """Without `keep` it is safe with whoever has it returned; of a service with a store clients
+        hear of it only then, as the next process would have nobody to give it to."""
+        if keep is not None and isawaitable(waiting := keep(total)):
             await waiting
-        self._rounds.tell(nonce, time.monotonic())
+        if self._holds or keep is not None:
+            self._rounds.tell(nonce, time.monotonic())
 
     def _over(self, nonce: bytes) -> None:
         """Whether it has ended by itself or whoever awaited it has given up."""

@@ -38,6 +38,8 @@ from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
 
 ROUND, LEFT, END, NAME = b"r", b"l", b"e", b"n"
 """What a row of the rounds themselves is about: how its own key begins."""
+CLOSED = b"closed"
+"""The row that ends an epoch of several servers."""
 
 
 class Rounds(Protocol):

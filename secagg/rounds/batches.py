@@ -18,7 +18,7 @@ from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.base import MACHINE, Outbox, Rows
 from secagg.rounds.clock import PhaseClock, why
 from secagg.rounds.round import Observer
-from secagg.sansio import Dropped, MemberMachine, Outgoing, PhaseEntered
+from secagg.sansio import Dropped, MemberMachine, Outgoing, PhaseEntered, Unkept
 from secagg.types import COLLECTOR, FIRST_RESERVED, SERVER, AbortReason, Fault, PartyId
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,8 @@ class Batches:
         self.machine: MemberMachine | None = None
         self.linked: set[PartyId] = set()
         """The servers to which a link leads, in the order of what was given to the machines."""
-        self.said: list[Said] = []
+        self.said: list[Said | Unkept] = []
+        """Messages, and who has brought one that was not kept."""
         self.reports: list[BatchReport] = []
         self._epoch, self._outbox, self._observer = epoch, outbox, observer
         self._numbers = {nonce: number for number, nonce in enumerate(epoch.nonces)}
@@ -148,6 +149,13 @@ class Batches:
         self._stash = _Stash()
         self._clock = PhaseClock(now)
         self._faults: dict[PartyId, Fault] = {}
+
+    def says_to(self, party: PartyId) -> bool:
+        """Whether anything is said to it, or of it that nothing was kept."""
+        return any(
+            (said.message.to if isinstance(said, Said) else said.sender) == party
+            for said in self.said
+        )
 
     @property
     def over(self) -> bool:
@@ -337,6 +345,8 @@ class Batches:
         for event in events:
             if isinstance(event, PhaseEntered):
                 self._clock.enter(event.phase, now)
+            elif isinstance(event, Unkept):
+                self.said.append(event)
             elif isinstance(event, Dropped):
                 self._faults[event.party] = event.fault
                 log.info("party %d was dropped: %s", event.party, why(event))

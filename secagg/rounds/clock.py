@@ -62,7 +62,7 @@ class PhaseClock:
     """
 
     def __init__(self, now: float, limits: Mapping[str, float] | None = None) -> None:
-        self.entered = now
+        self.begun = self.entered = now
         self._limits = limits or {}
         self._phase = ""
         self._seconds: dict[str, float] = {}

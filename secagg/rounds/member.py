@@ -10,7 +10,7 @@ from typing import Any
 
 from secagg.effects import Claim, Effects, Peer, Work, Write
 from secagg.errors import PolicyRefused, RemoteProtocolError, WireError
-from secagg.rounds.base import MACHINE, ROUNDS, Outbox, sorted_out
+from secagg.rounds.base import CLOSED, MACHINE, ROUNDS, Outbox, sorted_out
 from secagg.rounds.batches import Batches, BatchReport, Epoch, Said, servers_of
 from secagg.rounds.clients import Clients
 from secagg.rounds.collectors import Collectors
@@ -32,8 +32,6 @@ MAX_GROUP = 256
 """Frames of clients, and of others, that one transaction takes."""
 MAX_WAITING = 64 << 20
 """Bytes of these, and of reports that wait for the next batch."""
-CLOSED = b"closed"
-"""The row that ends an epoch, beside those of its machines."""
 
 
 # Theory of operation.
@@ -56,13 +54,12 @@ CLOSED = b"closed"
 # is too far behind, and while a leader decides what has come: it would never end otherwise.
 #
 # A report is never lost for want of a place: it waits for the next batch, or its client's link ends
-# and it comes again. A client whose report the next batch may decide on has its link ended when the
-# batch is over, once its receipts have left, and says its report again to the machine that will.
+# and it comes again. So do links that hold a place without a report when a deadline has passed, and
+# those whose report the next batch may decide on: they say it again to the machine that will.
 #
 # The end. When a collector has every sum that is locked, the epoch is closed: a row says so, and
 # reports in no sum are deleted. Restored with `collect_only`, a server takes no report and begins
-# no batch, but one that was locked and not confirmed by all goes on until it is, because helpers
-# may still have to lock it; no patience ends that.
+# no batch, but one that is locked goes on until all have confirmed it: no patience ends that.
 #
 # Impossible here: a frame of a peer that has not greeted; a server that is not of the committee, or
 # is this one; two links of one server. A job that fails is this process's fault, and ends it.
@@ -86,8 +83,7 @@ class MemberRounds:
         limits = Limits(frame, terms.links, 1, MAX_FRAMES, MAX_FRAMES * frame, MAX_OUTBOX)
         self._clients = Clients(limits, self._outbox, terms.no_clients(epoch))
         self._read: Counter[tuple[bool, str]] = Counter()  # since the last take, of clients or not
-        self._now = now
-        self._lingering = Lingering(terms)
+        self._now, self._lingering = now, Lingering(terms)
         self._broken: Exception | None = None
         self.over = False
         """Whether there is nothing more to do: the driver closes."""
@@ -108,14 +104,12 @@ class MemberRounds:
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
         """Raises PolicyRefused for an epoch that is closed, unless it is for collecting only."""
-        found = sorted_out(rows)
-        namespace = self._epoch.namespace
+        found, namespace = sorted_out(rows), self._epoch.namespace
         closed = CLOSED in found.get((namespace, ROUNDS), {})
         if closed and not self._terms.collect_only:
             raise PolicyRefused(
-                f"epoch {self._epoch.task.committee.epoch} is closed, and takes no more reports: "
-                "make a task with a new epoch, or start with collect_only to answer its collector "
-                "again"
+                f"epoch {self._epoch.task.committee.epoch} is closed and takes no reports: make a "
+                "new epoch's task, or start with collect_only to answer its collector again"
             )
         self._batches.open(found.get((namespace, MACHINE), {}), now, closed=closed)
         self._after(now)
@@ -245,7 +239,7 @@ class MemberRounds:
         me = places.number(peer, self._wanted)
         had_place = batches.collects and places.is_place(me)
         batches.receive(me, min(batches.number, batches.last), data, now)
-        if not had_place and not any(said.message.to == me for said in batches.said):
+        if not had_place and not batches.says_to(me):
             if not batches.finished and places.hold(peer, data):
                 return
             self._drop(peer, now)  # it comes again, perhaps in vain
@@ -274,7 +268,10 @@ class MemberRounds:
     def _route(self) -> None:
         said, self._batches.said = self._batches.said, []
         for one in said:
-            self._send(one)
+            if isinstance(one, Said):
+                self._send(one)
+            elif (peer := self._places.peer(one.sender)) is not None:
+                self._drop(peer, self._now)  # it brings the same again, over another link
 
     def _send(self, said: Said) -> None:
         to, data = said.message.to, said.message.data
@@ -321,10 +318,8 @@ class MemberRounds:
         machine = self._batches.running
         if not machine.pending or not self._epoch.leads or self._epoch.task.plan.params.direct:
             return
-        undecided, held = self._batches.undecided, self._places.waiting(())
-        for peer, me in self._places.numbers().items():
-            waits = me in undecided or not self._places.is_place(me)
-            if waits and peer not in held and self._clients.finish(peer):
+        for peer in self._places.unanswered(self._batches.undecided):
+            if self._clients.finish(peer):
                 self._drop(peer, now)
 
     def _moved(self, now: float) -> bool:
@@ -355,18 +350,24 @@ class MemberRounds:
         if machine.quorum:
             self._batches.close_phase(now)
             return True
-        owing = [server_id(0) - party for party in servers_of(machine.waiting_for)]
-        log.warning(
-            "batch %d stays open: %d reports so far%s",
-            self._batches.number,
-            machine.included,
-            "".join(f", and server {index} has not answered" for index in owing),
-        )
+        owing = (server_id(0) - party for party in servers_of(machine.waiting_for))
+        owed = "".join(f", and server {index} has not answered" for index in owing)
+        counted = self._batches.number, machine.included, owed
+        log.warning("batch %d stays open: %d reports so far%s", *counted)
         self._upload.renew()
         self._batches.extend(now)
         self._route()
+        self._let_idle_go()
         self._hear_again(now)
         return True
+
+    def _let_idle_go(self) -> None:
+        """Rule A14: a place without a report is anybody's again. Who has it has brought none that
+        stands, or not to every server: it says the same over another link."""
+        for peer in self._places.idle(self._wanted()):
+            if self._clients.forget(peer):
+                self._outbox.let_go(peer)
+                self._places.left(peer)
 
     def _wanted(self) -> frozenset[PartyId]:
         """The numbers that the running batch still waits for."""
@@ -388,8 +389,8 @@ class MemberRounds:
 
     def _due(self, now: float) -> float:
         """When the next deadline passes."""
-        times = [self._lingering.due(now)]
-        machine, entered = self._batches.machine, self._batches.entered
+        times, entered = [self._lingering.due(now)], self._batches.entered
+        machine = self._batches.machine
         if self._epoch.leads and machine is not None and not self._terms.collect_only:
             if self._batches.collects:
                 times.append(self._upload.due(entered))

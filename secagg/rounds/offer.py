@@ -59,13 +59,27 @@ class Contribution:
     name: what the application calls this input. An input is summed at most once under its name, so
     that no two sums differ by it: whoever gives the same values again gives the same name. Without
     one it is named after a payload that is not empty, as the answer to it; else it has no name, and
-    nothing compares it with the inputs of other rounds.
+    nothing compares it with the inputs of other rounds. Raises InputError for a payload that is not
+    bytes, and for a name that is neither bytes nor text that UTF-8 can write.
     """
 
     fields: Mapping[str, Any] = field(repr=False)
     weight: int = field(default=1, repr=False)
     payload: bytes | None = field(default=None, repr=False)
     name: str | bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.payload is not None and not isinstance(
+            self.payload, bytes | bytearray | memoryview
+        ):
+            raise InputError(f"a payload is bytes, not a {type(self.payload).__name__}")
+        try:
+            if isinstance(self.name, str):
+                self.name.encode()
+            elif not isinstance(self.name, bytes | None):
+                raise InputError(f"a name is text or bytes, not a {type(self.name).__name__}")
+        except UnicodeEncodeError:
+            raise InputError("a name is text that UTF-8 can write") from None
 
     def digest(self, offer: Offer) -> bytes:
         """Of the payload that this input answers; InputError where the caller must have it."""

@@ -167,7 +167,7 @@ class Part:
     def over(self, frame: Over, now: float) -> Outcome:
         """As the server says. What it says of an input that this client has refused to give a
         second time changes nothing."""
-        again = not (frame.included or self.answered or self.why == SPENT)
+        again = not (frame.included or frame.summed or self.answered or self.why == SPENT)
         why = self.why or (frame.standing.value if frame.standing else "")
         detail = self.detail
         if frame.reason is None and not frame.included and not detail:

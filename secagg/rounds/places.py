@@ -64,6 +64,17 @@ class Places:
         """Of everybody who has one."""
         return dict(self._ids)
 
+    def idle(self, wanted: Collection[PartyId]) -> list[Peer]:
+        """Who has a number of these, for which the machine has no report, and none that waits."""
+        held = self.waiting(())
+        return [peer for peer, me in self._ids.items() if me in wanted and peer not in held]
+
+    def unanswered(self, undecided: Collection[PartyId]) -> list[Peer]:
+        """Whose report is undecided, or has no place, and is not held here."""
+        held = self.waiting(())
+        of = ((peer, me in undecided or not self.is_place(me)) for peer, me in self._ids.items())
+        return [peer for peer, waits in of if waits and peer not in held]
+
     def waiting(self, undecided: Iterable[PartyId]) -> set[Peer]:
         """Whose report waits: for the next batch or, under one of these numbers, for a decision."""
         here = (self._peers[party] for party in undecided if party in self._peers)

@@ -15,10 +15,11 @@ from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 #
 # Nearly every limit is per link, so that whoever passes one costs itself and nobody else, and is
 # judged before anything is allocated for what passed it. A round gives each of its clients a new
-# allowance of frames and bytes: a protocol has at most a message a phase, and a late one of the
-# round before, so whoever sends many more is flooding. What waits for a client that does not read
-# is bounded too, in frames and in bytes; past that it is gone. An announcement alone may be larger
-# than the bytes: a link that has nothing else to read is not slow.
+# allowance of frames and bytes, for every round that it is in at that moment: a protocol has at
+# most a message a phase, and a late one of the round before, so whoever sends many more is
+# flooding. What waits for a client that does not read is bounded too, in frames and in bytes; past
+# that it is gone. An announcement alone may be larger than the bytes: a link that has nothing else
+# to read is not slow.
 #
 # A quota says why a frame is one too many and does nothing about it: whoever owns the link lets it
 # go. It counts before anything is decoded, so a frame that is none counts like any other, and no
@@ -41,9 +42,10 @@ class Limits:
     links_address: of one address, which says nothing behind a proxy or on loopback, so that only
     who sees real addresses sets it. passing: links on their way in or out; opening, leaving: the
     seconds that they have for it. unfinished: bytes of messages that have begun, over all links.
-    frames, volume: of one peer between two announcements; volume in bytes, None for four frames of
-    the largest size. outbox, backlog: frames and bytes that may wait for one peer. rounds: that one
-    client is asked to be in at once. silence: rounds missed in a row after which a peer is let go.
+    frames, volume: of one peer between two announcements, for each round that it is in; volume in
+    bytes, None for four frames of the largest size. outbox, backlog: frames and bytes that may wait
+    for one peer. rounds: that one client is asked to be in at once. silence: rounds missed in a row
+    after which a peer is let go, of those at once one.
 
     Raises ParameterError.
     """
@@ -78,7 +80,7 @@ class Limits:
 
     @property
     def bytes_between(self) -> int:
-        """Bytes of one peer between two announcements."""
+        """Bytes of one peer between two announcements, for each round that it is in."""
         return 4 * self.frame if self.volume is None else self.volume
 
     def within(self, descriptors: int | None) -> Limits:
@@ -115,21 +117,24 @@ class Quota:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._frames = self._bytes = 0
+        self._rounds = 1
         self._waiting: deque[int] = deque()  # bytes of each frame that has not wholly left
         self._backlog = 0
 
-    def renew(self) -> None:
-        """A round was announced to it."""
+    def renew(self, rounds: int = 1) -> None:
+        """A round was announced to it, which is then in so many."""
         self._frames = self._bytes = 0
+        self._rounds = max(1, rounds)
 
     def received(self, size: int) -> str | None:
         """Why a frame of this size is one too many, or None."""
         self._frames += 1
         self._bytes += size
-        if self._frames > self._limits.frames:
-            return f"more than {self._limits.frames} frames since the last announcement"
-        if self._bytes > self._limits.bytes_between:
-            return f"more than {self._limits.bytes_between} bytes since the last announcement"
+        frames, volume = self._limits.frames, self._limits.bytes_between
+        if self._frames > self._rounds * frames:
+            return f"more than {self._rounds * frames} frames since the last announcement"
+        if self._bytes > self._rounds * volume:
+            return f"more than {self._rounds * volume} bytes since the last announcement"
         return None
 
     def posted(self, size: int) -> str | None:

@@ -110,6 +110,8 @@ class End:
     result: party.Aggregate | None
     error: Exception | None
     report: RoundReport
+    summed: frozenset[PartyId] = frozenset()
+    """Whose inputs are in the sum, where there was one and it could not be kept."""
 
     def get(self) -> party.Aggregate:
         """The result, or raises what there is in its place."""
@@ -215,10 +217,12 @@ class Round:
             self.call(self.machine.close_phase, now)
 
     def lose(self) -> None:
-        """It has ended, and nobody has its result: so nobody hears that there is one."""
+        """It has ended, and nobody has its result: so nobody hears that there is one. But there
+        was, and whoever is in it must not be in another."""
         if self.end is not None and self.end.result is not None:
             lost = errors.Aborted(AbortReason.CANCELLED, "its result could not be kept")
-            self.end = replace(self.end, result=None, error=lost)
+            summed = self.end.result.contributors
+            self.end = replace(self.end, result=None, error=lost, summed=summed)
 
     @property
     def due(self) -> float:
@@ -241,7 +245,7 @@ class Round:
         if self.end is None:
             raise LocalProtocolError("the round is still running")
         over = self._last_word(self.end)
-        included = self.end.result.contributors if self.end.result else frozenset()
+        included = self.end.result.contributors if self.end.result else self.end.summed
         known = {}
         for i, identity in enumerate(self.cohort):
             seat = PartyId(i)
@@ -307,7 +311,7 @@ class Round:
 
     def _fault(self, seat: PartyId) -> Fault | None:
         """As far as this process has seen it: one before it was restored has forgotten which."""
-        gone = self.end is not None and self.end.result is not None
+        gone = self.end is not None and bool(self.end.result is not None or self.end.summed)
         gone |= seat not in self.machine.alive
         return self.faults.get(seat, Fault.LOST) if gone else None
 
@@ -325,7 +329,7 @@ class Round:
             return Over(nonce, None, len(total.contributors), len(total.dropped))
         reason = _reason(end.error)
         if reason is AbortReason.CANCELLED:  # of our own accord: nobody's doing
-            return Over(nonce, reason, 0, 0)
+            return Over(nonce, reason, len(end.summed), 0)
         clients = self.opening.task.plan.threat.clients
         return Over(nonce, reason, 0, clients - len(self.machine.alive))
 

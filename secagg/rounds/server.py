@@ -67,6 +67,8 @@ class _Linked:
     quota: Quota
     rounds: int = 0
     missed: int = 0
+    silent: float = -math.inf
+    """When a miss was counted last: rounds that had begun before add nothing to it."""
     fault: Fault | None = None
     seats: dict[bytes, PartyId] = field(default_factory=dict)
 
@@ -135,7 +137,8 @@ class ServerRounds:
         soon as it waits for nobody. hold: clients hear of the end only after `tell`. observer: is
         called with every event of the machine; it must not raise. Raises ParameterError for a task
         of several servers, for another payload than the task's, for deadlines that do not fit, and
-        for a plan whose messages are larger than what this server reads.
+        for a plan whose messages are larger than what this server reads, and where a client would
+        be in more rounds at once than `Limits.rounds`.
         """
         plan, payload = instance("task", task, Task).plan, octets("payload", payload)
         opening = Opening(
@@ -153,6 +156,11 @@ class ServerRounds:
             )
         here = self.here
         peers = seated((select or self._select)(plan, here), plan, here)
+        if any(len(self._links[peer].seats) >= self._limits.rounds for peer in peers):
+            raise ParameterError(
+                f"a client was picked that is in {self._limits.rounds} rounds, the most at once: "
+                "wait until one has ended, or pick others"
+            )
         running = self._round(opening, [peer.identity for peer in peers], now, observer)
         for seat, peer in enumerate(peers):
             self._links[peer].seats[opening.nonce] = PartyId(seat)
@@ -167,17 +175,17 @@ class ServerRounds:
 
     def ends(self) -> list[End]:
         """Of the rounds that ended since the last call. One that nobody was told of when the server
-        died ends again: alike where its protocol resumes, else as lost. The first end counts."""
+        died ends again: alike where its protocol resumes, else as lost. The first counts."""
         ends, self._ends = self._ends, []
         return ends
 
     def tell(self, nonce: bytes, now: float, *, kept: bool = True) -> None:
-        """Lets the clients of a held round know how it ended, and where each stands. kept: whether
-        its result is in a safe place; if not, they hear that it was cancelled."""
+        """Lets clients of a held round know how it ended, and where each stands. kept: whether its
+        result is in a safe place; if not, they hear that it was cancelled."""
         running = self._rounds[nonce]
         if not kept:
             running.lose()
-        self._farewells.add(running.tell(lambda seat, over: self._told(running, seat, over)))
+        self._farewells.add(running.tell(lambda seat, over: self._told(running, seat, over, now)))
         del self._rounds[nonce]
         self._ended.discard(nonce)
         self._sweep(now)
@@ -197,10 +205,10 @@ class ServerRounds:
                 self._farewells.restore(own[END])
 
     def joined(self, peer: Peer, now: float) -> None:
-        same = [one for one in self._links if one.identity is not None]
-        same = [one for one in same if one.identity == peer.identity]
-        for old in same[: max(0, len(same) + 1 - self._limits.links_each)]:
-            self._drop(old, "a newer link has proved the same identity", now)
+        if peer.identity is not None:  # thousands of strangers are compared with nobody
+            same = [one for one in self._links if one.identity == peer.identity]
+            for old in same[: max(0, len(same) + 1 - self._limits.links_each)]:
+                self._drop(old, "a newer link has proved the same identity", now)
         if (full := self._full(peer, now)) is not None:
             kind, turned = "turned away", "a client%s was turned away: %s"
             self._repeats.warn(log, kind, now, turned, _of(peer), full)
@@ -303,7 +311,7 @@ class ServerRounds:
                     self.tell(nonce, now)
             self._sweep(now)
 
-    def _told(self, running: Round, seat: PartyId, over: Over) -> None:
+    def _told(self, running: Round, seat: PartyId, over: Over, now: float) -> None:
         """Its seat ends, and how it did is what the next selection goes by."""
         if (peer := running.seats.get(seat)) is None:
             return
@@ -311,7 +319,10 @@ class ServerRounds:
         linked = self._links[peer]
         linked.seats.pop(over.nonce, None)
         linked.fault = over.standing
-        linked.missed = linked.missed + 1 if over.standing is Fault.LATE else 0
+        if over.standing is not Fault.LATE:
+            linked.missed = 0
+        elif running.clock.begun >= linked.silent:  # of rounds side by side one counts
+            linked.missed, linked.silent = linked.missed + 1, now
         if linked.missed >= self._limits.silence:
             self._slow[peer] = f"it was silent in {linked.missed} rounds, one after the other"
 
@@ -320,7 +331,7 @@ class ServerRounds:
         linked = self._links.get(peer)  # gone where it is lost to several rounds, one by one
         quota = Quota(self._limits) if linked is None else linked.quota
         if isinstance(frame, Announce):
-            quota.renew()
+            quota.renew(0 if linked is None else len(linked.seats))
         if (full := quota.posted(frame.size)) is not None:
             self._slow[peer] = full
 
@@ -385,5 +396,4 @@ def _of(peer: Peer) -> str:
 def _ticket(work: Work) -> tuple[bytes, int]:
     if not isinstance(work.ticket, tuple):
         raise LocalProtocolError("this work was not handed out here")
-    nonce, number = work.ticket
-    return nonce, number
+    return work.ticket[0], work.ticket[1]

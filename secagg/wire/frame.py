@@ -108,7 +108,8 @@ class Over:
     """The server's last word on a round: done (reason None) or aborted, and the two counts.
 
     standing: why the receiver was dropped, or None. Of a round that is done, None says that its
-    input is in the sum; of one that is not, that no fault of its own is known.
+    input is in the sum; of one that is not, that no fault of its own is known. contributors: how
+    many are in the sum, also where there was one that could not be kept (reason CANCELLED).
     """
 
     nonce: bytes
@@ -121,6 +122,11 @@ class Over:
     def included(self) -> bool:
         """Whether the receiver's input is in a sum that the server has."""
         return self.reason is None and self.standing is None
+
+    @property
+    def summed(self) -> bool:
+        """Whether it is in a sum that the server has, or had and could not keep: spent then."""
+        return self.contributors > 0 and self.standing is None
 
     def encode(self) -> bytes:
         writer = _head(OVER, self.nonce).u8(self.reason.code if self.reason else _DONE)

@@ -31,10 +31,12 @@ from secagg.errors import (
     InputError,
     LinkClosed,
     LinkTimeout,
+    LocalProtocolError,
     ParameterError,
     PolicyRefused,
     RangeError,
     RemoteProtocolError,
+    StorageError,
     WireError,
 )
 from secagg.fields import FixedPoint, Integer
@@ -44,6 +46,7 @@ from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.rounds.quota import Limits
 from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
+from secagg.store.memory import MemoryLedger, MemoryStore
 from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.types import AbortReason, Fault, PartyId
@@ -933,3 +936,65 @@ def test_the_limit_of_a_plan_is_its_largest_frame() -> None:
     frame = Announce(NONCE, PartyId(0), (1,), agreed.encode(), DigestOnly(payload_digest(TASK)))
     raw = upload(agreed, frame)
     assert len(raw) == message_limit(agreed)
+
+
+async def test_a_service_that_is_closed_says_so(bench: Bench) -> None:
+    """And waits for nobody: no turn of it comes any more."""
+    await bench.service.close()
+    for waiting in (bench.service.ready(1), bench.service.run_round(toy(1), deadlines=SOON)):
+        with pytest.raises(LocalProtocolError, match="the service is closed"):
+            async with asyncio.timeout(SOON):
+                await waiting
+
+
+async def test_a_client_whose_ledger_fails_says_so_and_leaves(bench: Bench) -> None:
+    """It could say nothing any more, and each of its rounds would wait a deadline for it."""
+
+    class Full(MemoryLedger):
+        def claim(self, key: bytes, digest: bytes) -> None:
+            raise StorageError("no room is left")
+
+    agreed = secagg_plan(3)
+    links = [await bench.link() for _ in range(3)]
+    taking = [participate(link, named, plan=agreed, ledger=Full()) for link in links]
+    clients = [asyncio.create_task(one) for one in taking]
+    async with asyncio.timeout(SOON):
+        with pytest.raises(BelowThreshold):
+            await bench.service.run_round(agreed, TASK, deadlines=SOON)
+        for ended in await asyncio.gather(*clients, return_exceptions=True):
+            assert isinstance(ended, StorageError) and "no room is left" in str(ended)
+
+
+def secagg_plan(clients: int) -> Plan:
+    return plan(clients=clients, fields={"update": Integer(LENGTH, 1000)}, corrupt=0, dropout=0)
+
+
+def named(offer: Offer) -> Contribution:
+    return Contribution(inputs(offer).fields, name="of May")
+
+
+async def test_a_service_with_a_store_tells_of_a_sum_only_when_its_taker_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without `keep` too. Dying before, the next process has nobody to give it to: it must not find
+    that clients know of a sum which nobody has."""
+    agreed = toy(1)
+    made = Bench(Service(limits=Limits(frame=LIMIT), store=MemoryStore()), [])
+    link, told = await made.link(), list[Over]()
+    running = asyncio.create_task(made.service.run_round(agreed, TASK, deadlines=SOON))
+    await link.send(upload(agreed, await announced(link)))
+    tell, dies = made.service._rounds.tell, [True]
+
+    def late(nonce: bytes, now: float, *, kept: bool = True) -> None:
+        if dies.pop():
+            raise OSError("the process ends")
+        tell(nonce, now, kept=kept)
+
+    dies.insert(0, False)
+    monkeypatch.setattr(made.service._rounds, "tell", late)
+    with pytest.raises(OSError, match="the process ends"):
+        await running
+    told.append(await over(link))
+    assert told == [Over(told[0].nonce, AbortReason.CANCELLED, 1, 0)]
+    await made.service.close()
+    await asyncio.gather(*made.tasks)

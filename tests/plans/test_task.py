@@ -111,7 +111,7 @@ def test_a_plan_and_a_committee_that_do_not_fit() -> None:
 
 
 def test_members_of_an_unknown_kind_or_of_the_other_family_are_refused() -> None:
-    """specs/01-wire.md §4.15, §4.16. Kind 2 is kept: what nobody reads is not skipped."""
+    """Row 6; specs/01-wire.md §4.15, §4.16. Kind 2 is kept: what nobody reads is not skipped."""
     several, one = TASK.encode(), ALONE.encode()
     at = len(several) - 32 - len(TASK.committee.encode()) - 1
     assert several[at] == 1 and one[-33] == 0

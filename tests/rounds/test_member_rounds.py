@@ -730,3 +730,38 @@ def test_it_is_known_which_servers_are_linked() -> None:
     assert world.servers[0].linked == {server_id(2)} and world.servers[2].linked == {SERVER}
     world.cut(0, 2)
     assert world.servers[0].linked == frozenset()
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["relay", "direct"])
+@pytest.mark.parametrize("stays", [False, True], ids=["leave", "stay"])
+def test_reports_that_are_none_cost_a_place_until_the_deadline_only(
+    direct: bool, stays: bool
+) -> None:
+    """Rule A14: however many strangers send one flipped bit, or half of a report, and however long
+    they stay, reports that wait are summed in the next batch that they fill."""
+    world = World(clients=3, direct=direct, dropout=0, batches=1).link()
+    for who in range(3):
+        frames = world.report(who)
+        spoilt = {index: data[:-1] + bytes([data[-1] ^ 1]) for index, data in frames.items()}
+        world.send(who, {0: frames[0]} if direct and who == 0 else spoilt)
+        for index in frames if not stays else ():
+            world.servers[index].left(client(who), world.now)
+        world.settle()
+    for who in range(10, 13):
+        world.send(who)
+    for _ in range(3):
+        if not world.servers[0].reports:
+            world.at(world.now + 61.0)
+    assert [one.reports for one in world.servers[0].reports] == [3]
+    world.check(world.collect(), range(10, 13))
+
+
+def test_who_brings_what_a_helper_has_no_room_for_comes_again() -> None:
+    """Direct mode: its share is not kept, and nothing else would tell its client."""
+    world = World(clients=3, direct=True, dropout=0, batches=3).link()
+    frames = {who: world.report(who) for who in range(9)}
+    for who in range(3, 9):
+        world.send(who, {index: frames[who][index] for index in (1, 2)})
+    world.send(0, frames[0])
+    gone = {(index, peer) for index, peer in world.let_go}
+    assert {(1, client(0)), (2, client(0))} <= gone and (0, client(0)) not in gone

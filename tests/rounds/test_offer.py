@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_the_pin() -> None:
 
 
 def test_a_pinned_task_is_one_of_its_plan_about_its_payload() -> None:
-    """specs/01-wire.md §4.16: another plan is refused, and another payload by either mode."""
+    """Row 35; specs/01-wire.md §4.16: no other plan, and no other payload by either mode."""
     task = Task(toy(3), payload_digest=payload_digest(b"task"))
     consent = Consent(task=task)
     for payload in (b"task", DigestOnly(payload_digest(b"task"))):
@@ -98,3 +99,13 @@ def test_the_payload_that_an_input_answers() -> None:
     assert Contribution(values, payload=b"other").digest(absent) == payload_digest(b"other")
     with pytest.raises(InputError, match="only the task's digest"):
         Contribution(values).digest(absent)
+
+
+@pytest.mark.parametrize("name", [5, ["x"], 1.5, "\ud800"])
+def test_a_name_is_text_or_bytes(name: Any) -> None:
+    """A number would be the name that its bytes are."""
+    with pytest.raises(InputError, match="a name is text"):
+        Contribution({}, name=name)
+    for payload in ("task", 5):
+        with pytest.raises(InputError, match="a payload is bytes"):
+            Contribution({}, payload=payload)  # type: ignore[arg-type]

@@ -420,3 +420,51 @@ def test_a_sum_that_a_server_has_is_in_no_other_whatever_rows_say() -> None:
     rounds.received(SERVER, Over(nonce(1), None, 1, 0).encode(), 0.0)
     (outcome,) = rounds.outcomes()
     assert outcome.included and outcome.spent
+
+
+def test_an_input_in_a_sum_that_was_not_kept_is_in_no_other() -> None:
+    """Who has masked and not answered: its name would be free after a cancelled round. But there
+    was a sum, and the application may have it elsewhere than where it should be."""
+    world = World()
+    for name in NAMES:
+        world.client(name, lambda offer, n=name: Contribution(plainly(n, offer).fields, name=n))
+    deaf = world.clients["d"]
+    hear = deaf.rounds.received
+    heard: list[bytes] = []
+
+    def counting(peer: Peer, frame: bytes, now: float) -> None:
+        said = decode_frame(frame, limit=1 << 20)
+        if isinstance(said, Message):
+            heard.append(frame)
+            if len(heard) == 3:
+                return
+        hear(peer, frame, now)
+
+    deaf.rounds.received = counting  # type: ignore[method-assign]
+    opened = world.open(real(4), hold=True)
+    world.wait(4 * SOON)
+    assert world.end(opened).get().count == 4
+    world.server.tell(opened, world.now, kept=False)
+    world.settle()
+    for client in world.clients.values():
+        (told,) = client.told
+        assert told.reason is AbortReason.CANCELLED and not told.included and told.spent
+    deaf.rounds.received = hear  # type: ignore[method-assign]
+    for name in NAMES[:3]:
+        world.clients[name].give = lambda offer, n=name: plainly(n, offer)
+    assert world.result(world.open(real(4))).count == 3
+    assert deaf.told[-1].why == "spent"
+
+
+def test_who_was_in_no_sum_may_try_again_after_a_cancelled_round() -> None:
+    world = World()
+    for name in NAMES:
+        world.client(name, lambda offer, n=name: Contribution(plainly(n, offer).fields, name=n))
+    late = world.clients["d"]
+    late.give = None
+    opened = world.open(real(4), hold=True)
+    world.wait(4 * SOON)
+    assert world.end(opened).get().count == 3
+    world.server.tell(opened, world.now, kept=False)
+    world.settle()
+    assert not late.told[-1].spent and all(world.clients[n].told[-1].spent for n in "abc")

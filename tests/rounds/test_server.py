@@ -698,3 +698,38 @@ def test_a_round_without_a_result_is_told_as_it_ended_kept_or_not() -> None:
     world.server.tell(opened, world.now, kept=False)
     world.settle()
     assert client.told[0].reason is AbortReason.BELOW_THRESHOLD
+
+
+@pytest.mark.parametrize("length", [4, 20_000])
+def test_as_many_rounds_at_once_as_a_client_may_be_in(length: int) -> None:
+    """Each brings its own allowance of frames and bytes, and one more round is refused before it
+    is announced: clients would leave all."""
+    plan = toy(2, 0, length)
+    world = World(limits=Limits(frame=HEAD_SIZE + plan.cost.largest_message, rounds=20))
+    for name in NAMES[:2]:
+        world.client(name, lambda offer: Contribution({"update": np.ones(length, np.int64)}))
+    task, more = Task(plan), {"deadlines": SOON, "now": world.now}
+    opened = [world.server.open(task, **more) for _ in range(20)]
+    with pytest.raises(ParameterError, match="in 20 rounds, the most at once: wait until one has"):
+        world.server.open(task, **more)
+    world.settle()
+    for one in opened:
+        assert world.result(one).count == 2
+    assert not world.let_go
+    world.open(plan)
+
+
+def test_of_rounds_side_by_side_one_silence_counts() -> None:
+    """Whoever sleeps for one deadline has slept once, however many rounds that ended."""
+    world = World(limits=Limits(silence=2))
+    silent = world.client("silent", silent=True)
+    world.client("a")
+    for _ in range(3):
+        world.server.open(Task(toy(2)), deadlines=SOON, now=world.now)
+    world.settle()
+    world.wait(SOON)
+    assert len(world.server.ends()) == 3 or len(world.ends) == 3
+    assert silent.here and not world.let_go
+    world.open(toy(2))
+    world.wait(SOON)
+    assert world.let_go == [silent.peer]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from secagg import errors
 from secagg.committee import ServerSecrets
 from secagg.errors import LocalProtocolError, WireError
-from secagg.sansio import Dropped, Ignored
+from secagg.sansio import Dropped, Ignored, Unkept
 from secagg.types import AbortReason, Buffer, Fault, PartyId, server_id
 from secagg.wire.codec import Reader
 from secagg_protocols.reports import messages
@@ -129,7 +129,7 @@ class Helper(Member):
         self._check_signed(sender, head)
         known = self._known(head.id)
         if known is None and self._is_full():
-            self._events.append(Ignored(sender, "more reports than a batch can have use for"))
+            self._events.append(Unkept(sender, "more reports than a batch can have use for"))
         elif known is None and self._is_second(sender, head.id):
             self._drop(sender, Fault.EQUIVOCATION, "a second report")
         elif known is None:

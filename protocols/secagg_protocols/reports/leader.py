@@ -88,6 +88,7 @@ class Leader(Deciding):
         if self._stage is not Stage.UPLOAD:
             raise LocalProtocolError("only a batch that takes reports stays open")
         self._give_up()
+        self._senders.renew()  # else a few bad reports would keep the batch open for ever
         if self._context.params.direct:
             self._senders.release(self._book.release(), self._book.pending)
 

@@ -18,10 +18,15 @@ class Senders:
     """Which party number stands for which report. clients: how many places a batch has."""
 
     def __init__(self, clients: int) -> None:
-        self.alive = set(map(PartyId, range(clients)))
+        self._clients = clients
+        self.renew()
         self.reports: dict[PartyId, bytes] = {}
         """By client: the id of its report."""
         self._askers: dict[PartyId, bytes] = {}  # who brought a pending report last -> its id
+
+    def renew(self) -> None:
+        """Every place without a report is for anybody, also one whose number was dropped."""
+        self.alive = set(map(PartyId, range(self._clients)))
 
     @property
     def without(self) -> set[PartyId]:
