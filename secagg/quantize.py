@@ -156,7 +156,12 @@ def _read(values: Any, what: str) -> npt.NDArray[Any]:
         # even without a masked element: whether there is one must not decide about success
         raise InputError(f"{what}: a masked array; fill it, as in values.filled(0)")
     try:
-        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        if isinstance(values, list | tuple) and array.dtype.kind != "b" and _has_boolean(values):
+            return np.empty(
+                0, np.bool_
+            )  # refused as an array of them is: beside numbers they are 1
+        return array
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001
@@ -167,6 +172,14 @@ def _read(values: Any, what: str) -> npt.NDArray[Any]:
     raise InputError(
         f"{what}: numpy cannot read this {type(values).__name__} as an array of numbers; "
         "a bfloat16 tensor needs .float()"
+    )
+
+
+def _has_boolean(values: Any) -> bool:
+    """In lists however deep, which numpy has read."""
+    return any(
+        _has_boolean(v) if isinstance(v, list | tuple) else isinstance(v, bool | np.bool_)
+        for v in values
     )
 
 

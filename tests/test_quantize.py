@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from secagg import quantize as module
 from secagg.errors import CryptoError, InputError, RangeError
-from secagg.fields import FixedPoint
+from secagg.fields import FixedPoint, Integer, Schema
 from secagg.quantize import dequantize, quantize
+from secagg.records import encode
 
 ROUNDINGS = ["nearest", "stochastic"]
 
@@ -297,3 +298,14 @@ def test_a_bound_beyond_a_type_is_the_bound() -> None:
     assert quantize(np.array([65504], np.float16), field, os.urandom)[1] == 0
     with pytest.raises(RangeError, match="NaN or infinite"):
         quantize(np.array([np.inf], np.float16), field, os.urandom)
+
+
+@pytest.mark.parametrize(
+    "values", [[True, 1.0], [1, False], [np.int8(1), np.True_], [[0.5], [True]]]
+)
+def test_a_boolean_among_numbers_is_refused_as_one_alone(values: Any) -> None:
+    """numpy makes it 1 and 0 where it stands beside a number."""
+    with pytest.raises(InputError, match="bool is not a real number type"):
+        quantize(values, FixedPoint(2, 1.0, 8), os.urandom)
+    with pytest.raises(InputError, match="bool is not a real number type"):
+        encode(Schema.of({"i": Integer(2, 5)}, 3), {"i": values}, 1, os.urandom)

@@ -133,7 +133,7 @@ class Table:
                 "cannot be had by subtraction; fewer are where those of few rows are beside each "
                 "other in the query's lists"
             )
-        return "\n".join([f"{self.clients} clients", *text])
+        return "\n".join([f"{self.clients} client{'s' * (self.clients != 1)}", *text])
 
     def _texts(self) -> Iterator[tuple[str, str, str]]:
         named = [(str(group), line) for group, line in self.groups.items()]

@@ -60,8 +60,8 @@ def join(
     """Take part in every round of a service until it closes the connection; or report once.
 
     A server that is not there yet, or is lost, is tried again. A vector with a --name is in at most
-    one sum. Without one it is named by the payload of a round, if that has any, and if not, two
-    sums may differ by it.
+    one sum of this command: run again, it knows nothing of that. Without one it is named by the
+    payload of a round, if that has any, and if not, two sums may differ by it.
 
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
     again and checked, and what they promise is printed on standard error. With --task the vector

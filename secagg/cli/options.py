@@ -34,7 +34,8 @@ Timeout: TypeAlias = Annotated[
 InputName: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--name", help="What this vector is called: it is summed at most once by that name."
+        "--name",
+        help="What this vector is called: this command gives it to at most one sum by that name.",
     ),
 ]
 

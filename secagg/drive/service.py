@@ -171,8 +171,11 @@ class Service:
             self._over(nonce)
 
     async def close(self) -> None:
-        """Lets what is due leave, for at most FLUSH_TIMEOUT seconds, then closes every link."""
+        """Cancels the rounds that run, lets what is due leave, for at most FLUSH_TIMEOUT seconds,
+        then closes every link."""
         self._closing = True
+        for nonce in self._rounds.running:
+            self._rounds.cancel(nonce, time.monotonic())
         await self._shell.close()
         self._rounds.close()
 

@@ -12,7 +12,7 @@ from secagg.arguments import flag, instance, ratio, text
 from secagg.errors import ParameterError
 from secagg.fields import Field, Schema
 from secagg.layout import Layout
-from secagg.plans.explain import client_seconds
+from secagg.plans.explain import rank
 from secagg.plans.plan import Plan
 from secagg.protocol import Infeasible, Params, ProtocolInfo
 from secagg.threat import Threat
@@ -119,15 +119,12 @@ def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
             refusals.append(_refusal(info, params))
             continue
         cost = info.cost(threat, params, layout)
-        unserved = threat.adversary not in info.threat_models
-        deferred = info.preferred(threat) is None
-        rank = (unserved, deferred, cost.upload_bytes, client_seconds(cost), info.name)
-        offers.append((rank, params))
+        offers.append((rank(info, threat, cost), params))
     if not offers:
         why = "; ".join(refusals) or "none is installed; put `protocols` on the path"
         raise ParameterError(f"no protocol withstands this: {why}")
-    rank, params = min(offers, key=lambda offer: offer[0])
-    return rank[-1], params
+    best, params = min(offers, key=lambda offer: offer[0])
+    return best[-1], params
 
 
 def _digests(structure: Any, schema: Schema) -> tuple[bytes, ...]:

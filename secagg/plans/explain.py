@@ -52,6 +52,13 @@ def explanation(
     yield from (f"  - {caveat}" for caveat in promise.caveats)
 
 
+def rank(info: ProtocolInfo, threat: Threat, cost: Cost) -> tuple[bool, bool, int, float, str]:
+    """What `plan()` chooses the least of."""
+    unserved = threat.adversary not in info.threat_models
+    deferred = info.preferred(threat) is None
+    return unserved, deferred, cost.upload_bytes, client_seconds(cost), info.name
+
+
 def client_seconds(cost: Cost) -> float:
     """Roughly: masks and key agreements of one client, without the network."""
     return _seconds(cost.client_prg_bytes, cost.client_agreements)
@@ -84,7 +91,7 @@ def _other_family(
     ]
     if not offers:
         return "The other family has no parameters for this."
-    there, best, steps = min(offers, key=lambda offer: offer[0].upload_bytes)
+    there, best, steps = min(offers, key=lambda offer: rank(offer[1], other, offer[0]))
     return (
         f"With {alternative} it would be {best.name}: {steps}, "
         f"{_bytes(there.upload_bytes)} up instead of {_bytes(cost.upload_bytes)}, "
@@ -160,15 +167,22 @@ def _headroom(schema: Schema, name: str, field: Field) -> str:
 def _client_cost(schema: Schema, cost: Cost) -> str:
     return (
         f"uploads {_bytes(cost.upload_bytes)} ({expansion(schema, cost):.2f} times its data), "
-        f"downloads {_bytes(cost.download_bytes)}, computes for about {client_seconds(cost):.1g} s."
+        f"downloads {_bytes(cost.download_bytes)}, computes for about "
+        f"{_roughly(client_seconds(cost))} s."
     )
 
 
 def _server_cost(promise: Promise, cost: Cost) -> str:
     seconds = _seconds(cost.server_prg_bytes, cost.server_agreements)
     return (
-        f"{promise.workers}: about {seconds:.1g} s of {promise.work} when as many drop as planned."
+        f"{promise.workers}: about {_roughly(seconds)} s of {promise.work} when as many drop as "
+        "planned."
     )
+
+
+def _roughly(seconds: float) -> str:
+    """One digit, of which none is an exponent."""
+    return f"{float(f'{seconds:.1g}'):,.0f}" if seconds >= 1 else f"{seconds:.1g}"
 
 
 def at_most(bound: float | Decimal, digits: int = 3) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
 from secagg.effects import MACHINE as MACHINE
@@ -38,6 +38,8 @@ from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
 
 ROUND, LEFT, END, NAME = b"r", b"l", b"e", b"n"
 """What a row of the rounds themselves is about: how its own key begins."""
+NAMES = b"\xff" * NAMESPACE_SIZE
+"""The namespace of a client's named inputs, which ends with no round: no nonce may be it."""
 CLOSED = b"closed"
 """The row that ends an epoch of several servers."""
 
@@ -127,6 +129,18 @@ class Outbox:
 
 Rows: TypeAlias = dict[bytes, bytes]
 """Value by key."""
+
+
+class Counted(Outbox):
+    """Tells of each frame that will wait for a peer."""
+
+    def __init__(self, count: Callable[[Peer, Encodable], None]) -> None:
+        super().__init__()
+        self._counter = count
+
+    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim] = ()) -> None:
+        self._counter(peer, frame)
+        super().post(peer, frame, needs)
 
 
 def sorted_out(rows: Iterable[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], Rows]:

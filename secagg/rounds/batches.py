@@ -210,15 +210,15 @@ class Batches:
 
     def advance(self, now: float, *, begin: bool = True) -> None:
         """From a machine that is over to the next, which takes what had come for it. begin: the
-        next batch does; else only what is there still answers."""
+        next batch does; else it goes on if it had come as far as agreeing on its set, and only
+        what is there still answers."""
         machine = self.running
         self.reports.append(self._report(machine, now))
         self._retired[self.number] = machine
         self.number += 1
         self.machine = None
         self._clock, self._faults = PhaseClock(now), {}
-        if begin and not self.finished:
-            self._start(now)
+        if not self.finished and self._start(now, begin=begin):
             machine.retire()
             for party in sorted(self.linked):
                 self._call(self.number, self.running, now, self.running.reconnected, party)
@@ -299,12 +299,16 @@ class Batches:
         if self.machine is not None and not self.over:
             self._call(self.number, self.machine, now, self.machine.lost, SERVER)
 
-    def _start(self, now: float) -> None:
-        """The machine of the batch that is due, from all that the epoch has stored."""
+    def _start(self, now: float, *, begin: bool = True) -> bool:
+        """The machine of the batch that is due, from all that the epoch has stored; whether there
+        is one. begin: also of one that takes reports, or has not begun."""
         machine = self._epoch.machine(self.number)
         machine.restore(self._rows.items())
+        if not begin and machine.phase in ("", *self._epoch.task.plan.phase_names):
+            return False
         self.machine = machine
         self._call(self.number, machine, now, machine.start)
+        return True
 
     def _put(self, writes: Iterable[Write]) -> None:
         """To the outbox, and beside it what the next machine will be made from."""

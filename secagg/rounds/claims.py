@@ -9,7 +9,7 @@ from secagg.crypto import labels
 from secagg.effects import Claim, Write
 from secagg.errors import PolicyRefused, Spent
 from secagg.protocol import Session
-from secagg.rounds.base import NAME, NAMESPACE_SIZE, ROUNDS, Outbox
+from secagg.rounds.base import NAME, NAMES, ROUNDS, Outbox
 from secagg.types import PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import NONCE_SIZE
@@ -110,7 +110,12 @@ class Names:
         if use.holder not in (b"", nonce):
             raise PolicyRefused("this input is in another round, which has not ended yet")
         self._change(name, use, holder=nonce)
-        return Claim(labels.digest(labels.INPUT_USE, name, use.attempt), use_digest)
+        return _claim(name, use, use_digest)
+
+    def held(self, nonce: bytes, use_digest: bytes) -> Claim | None:
+        """That of an input which this session has already, to be made again after a restart: it may
+        have died before the first time."""
+        return next((_claim(name, use, use_digest) for name, use in self._held_by(nonce)), None)
 
     def release(self, nonce: bytes, *, left: bool, again: bool) -> None:
         """The session is over. left: its input has left, masked. again: it is in no sum."""
@@ -136,5 +141,8 @@ class Names:
         use.attempt = use.attempt if attempt is None else attempt
         use.holder, use.spent = holder, spent
         if self._outbox is not None:
-            row = Write(NAME + name[NAMESPACE_SIZE:], use.encode())
-            self._outbox.write(name[:NAMESPACE_SIZE], ROUNDS, [row])
+            self._outbox.write(NAMES, ROUNDS, [Write(NAME + name, use.encode())])
+
+
+def _claim(name: bytes, use: _Use, use_digest: bytes) -> Claim:
+    return Claim(labels.digest(labels.INPUT_USE, name, use.attempt), use_digest)

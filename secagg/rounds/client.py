@@ -15,7 +15,17 @@ from secagg.errors import (
     Spent,
     WireError,
 )
-from secagg.rounds.base import LEFT, MACHINE, NAME, ROUND, ROUNDS, Outbox, Rows, sorted_out
+from secagg.rounds.base import (
+    LEFT,
+    MACHINE,
+    NAME,
+    NAMES,
+    ROUND,
+    ROUNDS,
+    Outbox,
+    Rows,
+    sorted_out,
+)
 from secagg.rounds.claims import Names
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.part import BUSY, SPENT, Part, Place
@@ -153,17 +163,12 @@ class ClientRounds:
         those whose input has not left. One whose machine has no rows, because its suite does not
         resume, is lost."""
         found = sorted_out(rows)
-        for (nonce, owner), own in found.items():
-            if owner == ROUNDS and ROUND in own:
-                self._take_up(nonce, own, found.get((nonce, MACHINE), {}), now)
-        held = {
-            namespace + key[len(NAME) :]: value
-            for (namespace, owner), own in found.items()
-            if owner == ROUNDS
-            for key, value in own.items()
-            if key.startswith(NAME)
-        }
-        self._place.names.restore(held.items(), self._parts)
+        begun = {nonce: own for (nonce, o), own in found.items() if o == ROUNDS and ROUND in own}
+        names = found.get((NAMES, ROUNDS), {})
+        held = {key[len(NAME) :]: value for key, value in names.items()}
+        self._place.names.restore(held.items(), begun)  # first: what rounds say is under its claim
+        for nonce, own in begun.items():
+            self._take_up(nonce, own, found.get((nonce, MACHINE), {}), now)
 
     def joined(self, peer: Peer, now: float) -> None:
         """A link leads to the server: what it may not have heard is said again."""
@@ -242,7 +247,7 @@ class ClientRounds:
             return  # the link is new, and the round is the one that runs
         if frame.nonce in self._given_up:
             return  # this client may be known again, and what it was in that round is not
-        if frame.nonce in self._nonces:
+        if frame.nonce in self._nonces or frame.nonce == NAMES:
             raise RemoteProtocolError("the server announced one round nonce twice")
         if len(self._parts) >= self._limits.rounds:
             raise RemoteProtocolError(f"more than {self._limits.rounds} rounds at once")

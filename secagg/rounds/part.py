@@ -116,6 +116,7 @@ class Part:
         left: whether the input has."""
         self.left = self.given = left
         self._restored = True
+        self._use = self._place.names.held(self.offer.nonce, self._use_digest())
         self.machine.restore(rows)
         self.call(self.machine.start, None, now)
 
@@ -140,8 +141,7 @@ class Part:
         digest = given.digest(self.offer)
         name = self._name(given)
         if name is not None:
-            use = use_digest(self._offer_digest(), self.offer.nonce, self.offer.party)
-            self._use = self._place.names.take(name, self.offer.nonce, use)
+            self._use = self._place.names.take(name, self.offer.nonce, self._use_digest())
         self.given = True
         values, weight = given.fields, given.weight
         self.call(
@@ -166,8 +166,9 @@ class Part:
 
     def over(self, frame: Over, now: float) -> Outcome:
         """As the server says. What it says of an input that this client has refused to give a
-        second time changes nothing."""
-        again = not (frame.included or frame.summed or self.answered or self.why == SPENT)
+        second time changes nothing. One that goes on from rows may have forgotten its answer."""
+        again = not (frame.included or frame.summed or self.answered or self._restored)
+        again &= self.why != SPENT
         why = self.why or (frame.standing.value if frame.standing else "")
         detail = self.detail
         if frame.reason is None and not frame.included and not detail:
@@ -258,6 +259,9 @@ class Part:
 
     def _offer_digest(self) -> bytes:
         return self._session.offer(self.offer.plan.protocol)
+
+    def _use_digest(self) -> bytes:
+        return use_digest(self._offer_digest(), self.offer.nonce, self.offer.party)
 
 
 def _announcement(offer: Offer) -> bytes:

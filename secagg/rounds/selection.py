@@ -35,7 +35,8 @@ _LOT = 8
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A peer that a round may pick. place: its order of arrival. heard: when it last said anything,
-    or came. rounds: in how many it was. missed: how many of the last in a row it was silent in.
+    or came. rounds: in how many it was. missed: of how many of the last in a row it was
+    left out by its own doing.
     fault: of its last round, None where it was in the sum.
     """
 

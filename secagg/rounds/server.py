@@ -13,7 +13,7 @@ from secagg.effects import Claim, Effects, Encodable, Peer, Work
 from secagg.errors import LocalProtocolError, ParameterError, WireError
 from secagg.plans.task import Task
 from secagg.repeats import Repeats
-from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Outbox, Rows, sorted_out
+from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Counted, Rows, sorted_out
 from secagg.rounds.clock import Deadlines, phase_limits
 from secagg.rounds.farewell import Farewells
 from secagg.rounds.quota import Limits, Quota, most_crowding
@@ -60,15 +60,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Linked:
-    """What is known of a peer as long as its link lasts. seats: by the nonce of the round."""
+    """What is known of a peer as long as its link lasts. missed, late: rounds in a row without it,
+    in silence. silent: when one was last counted. seats: by the nonce of the round."""
 
     place: int
     heard: float
     quota: Quota
     rounds: int = 0
     missed: int = 0
+    late: int = 0
     silent: float = -math.inf
-    """When a miss was counted last: rounds that had begun before add nothing to it."""
     fault: Fault | None = None
     seats: dict[bytes, PartyId] = field(default_factory=dict)
 
@@ -92,7 +93,7 @@ class ServerRounds:
         """select: whom a round takes, unless it says otherwise. durable: the driver has a store."""
         self._limits = limits or Limits()
         self._select, self._durable, self._randomness = select, durable, randomness
-        self._outbox = _Counted(self._count)
+        self._outbox = Counted(self._count)
         self._links: dict[Peer, _Linked] = {}  # in order of arrival
         self._arrived = 0
         self._rounds: dict[bytes, Round] = {}
@@ -169,7 +170,7 @@ class ServerRounds:
         return opening.nonce
 
     def cancel(self, nonce: bytes, now: float) -> None:
-        """Ends a round without a result; one that has ended stays as it is."""
+        """Without a result; a round that has ended stays as it is."""
         if (running := self._rounds.get(nonce)) is not None:
             self._after(running, lambda: running.cancel(now), now)
 
@@ -205,10 +206,10 @@ class ServerRounds:
                 self._farewells.restore(own[END])
 
     def joined(self, peer: Peer, now: float) -> None:
-        if peer.identity is not None:  # thousands of strangers are compared with nobody
-            same = [one for one in self._links if one.identity == peer.identity]
-            for old in same[: max(0, len(same) + 1 - self._limits.links_each)]:
-                self._drop(old, "a newer link has proved the same identity", now)
+        known = peer.identity is not None  # thousands of strangers are compared with nobody
+        same = [one for one in self._links if one.identity == peer.identity] if known else []
+        for old in same[: max(0, len(same) + 1 - self._limits.links_each)]:
+            self._drop(old, "a newer link has proved the same identity", now)
         if (full := self._full(peer, now)) is not None:
             kind, turned = "turned away", "a client%s was turned away: %s"
             self._repeats.warn(log, kind, now, turned, _of(peer), full)
@@ -319,12 +320,15 @@ class ServerRounds:
         linked = self._links[peer]
         linked.seats.pop(over.nonce, None)
         linked.fault = over.standing
+        # too few of whom it knew came: that is nothing of its own doing
+        innocent = over.standing in (None, Fault.TOO_FEW_HOLDERS)
+        linked.missed = 0 if innocent else linked.missed + 1
         if over.standing is not Fault.LATE:
-            linked.missed = 0
+            linked.late = 0
         elif running.clock.begun >= linked.silent:  # of rounds side by side one counts
-            linked.missed, linked.silent = linked.missed + 1, now
-        if linked.missed >= self._limits.silence:
-            self._slow[peer] = f"it was silent in {linked.missed} rounds, one after the other"
+            linked.late, linked.silent = linked.late + 1, now
+        if (late := linked.late) >= self._limits.silence:
+            self._slow[peer] = f"it was silent in {late} rounds, one after the other"
 
     def _count(self, peer: Peer, frame: Encodable) -> None:
         """What waits for a peer; a frame too many lets it go, once the call is over."""
@@ -375,18 +379,6 @@ class ServerRounds:
         self._repeats.warn(log, kind, now, dropped, _of(peer), where or "in no round", why)
         self._outbox.let_go(peer)
         self._gone(peer, now)
-
-
-class _Counted(Outbox):
-    """Tells of each frame that will wait for a peer."""
-
-    def __init__(self, count: Callable[[Peer, Encodable], None]) -> None:
-        super().__init__()
-        self._counter = count
-
-    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim] = ()) -> None:
-        self._counter(peer, frame)
-        super().post(peer, frame, needs)
 
 
 def _of(peer: Peer) -> str:

@@ -187,7 +187,7 @@ def test_row_89_impossible_numbers_of_rows_withhold_the_table() -> None:
 def test_text_and_json() -> None:
     table = ask(by_group(min_group=3), [rows_of(1, 3, 5, 9)])
     text = str(table)
-    assert text.startswith("1 clients\n")
+    assert text.startswith("1 client\n")
     lines = [line.split() for line in text.splitlines()]
     assert [line[2:] for line in lines if line[:2] in (["a", "rows"], ["b", "rows"])] == [
         ["suppressed"],

@@ -357,3 +357,22 @@ def test_a_roster_of_as_many_says_that_more_clients_need_more() -> None:
     with pytest.raises(ParameterError) as refused:
         plan(**wanted)
     assert "roster" not in str(refused.value)
+
+
+@pytest.mark.parametrize("n", [5, 20, 50, 51, 100])
+def test_the_other_family_that_is_named_is_what_would_be_chosen(n: int) -> None:
+    """With the bytes that its plan has."""
+    threat: dict[str, Any] = {"clients": n, "fields": FIELDS, "corrupt": "0.05", "dropout": "0.1"}
+    for mine, others in ((2, 1), (1, 2)):
+        made, other = (plan(**threat, servers=servers) for servers in (mine, others))
+        up, down = other.cost.upload_bytes, other.cost.download_bytes
+        said = made.explain()
+        assert f"it would be {other.protocol}: " in said
+        assert f"{up:,} bytes up instead of {made.cost.upload_bytes:,} bytes" in said
+        assert f"{down:,} bytes down instead of {made.cost.download_bytes:,} bytes" in said
+
+
+def test_no_number_for_people_has_an_exponent() -> None:
+    for n, length in ((93, 1), (1000, 10), (100_000, 1_000_000)):
+        made = plan(clients=n, fields={"u": FixedPoint(length, 1.0, 16)}, corrupt="0.01")
+        assert not re.search(r"[0-9]e[+][0-9]+ (s|%)", made.explain()), n

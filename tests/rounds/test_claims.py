@@ -6,7 +6,7 @@ import pytest
 
 from secagg.crypto import labels
 from secagg.errors import PolicyRefused, Spent
-from secagg.rounds.base import Outbox, sorted_out
+from secagg.rounds.base import NAMES, ROUNDS, Outbox, sorted_out
 from secagg.rounds.claims import Names, message_claim, name_of, use_digest
 from secagg.types import PartyId
 from secagg.wire.frame import payload_digest
@@ -101,9 +101,7 @@ def test_a_restart_leaves_it_spent_unless_its_session_goes_on(running: bool) -> 
     key = taken(names, 1)
     commit(store, outbox.take().writes)
     again = Names(outbox)
-    rows = {
-        n + k[1:]: v for (n, _), own in sorted_out(store.items()).items() for k, v in own.items()
-    }
+    rows = {k[1:]: v for k, v in sorted_out(store.items())[NAMES, ROUNDS].items()}
     assert set(rows) == {NAME}
     again.restore(rows.items(), [nonce(1)] if running else [])
     if running:
@@ -113,9 +111,7 @@ def test_a_restart_leaves_it_spent_unless_its_session_goes_on(running: bool) -> 
         taken(again, 1)
     commit(store, outbox.take().writes)
     third = Names(None)
-    rows = {
-        n + k[1:]: v for (n, _), own in sorted_out(store.items()).items() for k, v in own.items()
-    }
+    rows = {k[1:]: v for k, v in sorted_out(store.items())[NAMES, ROUNDS].items()}
     third.restore(rows.items(), [nonce(1)])
     with pytest.raises(Spent):
         taken(third, 1)

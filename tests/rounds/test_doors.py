@@ -304,5 +304,6 @@ def test_the_specification_has_these_numbers() -> None:
         [usual.frames],
         [usual.outbox, usual.backlog],
         [usual.silence],
+        [usual.rounds],
     ]
     assert usual.links_address >= usual.links and usual.bytes_between == 4 * usual.frame

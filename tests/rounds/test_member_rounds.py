@@ -765,3 +765,17 @@ def test_who_brings_what_a_helper_has_no_room_for_comes_again() -> None:
     world.send(0, frames[0])
     gone = {(index, peer) for index, peer in world.let_go}
     assert {(1, client(0)), (2, client(0))} <= gone and (0, client(0)) not in gone
+
+
+@pytest.mark.parametrize("batches", [2, 3])
+def test_who_is_started_to_collect_only_gives_out_every_batch_that_was_locked(batches: int) -> None:
+    """Row 65: the epoch is not closed, and a leader alone does not know whether its helpers have
+    locked. Each batch goes on as far as its rows say, and none begins."""
+    world = World(clients=3, dropout=0, batches=batches + 1).link()
+    for batch in range(batches):
+        world.send_all(range(3 * batch, 3 * batch + 3))
+    world.restart(0, world.with_terms(collect_only=True))
+    world.link()
+    for batch in range(batches):
+        world.check(world.collect(batch), range(3 * batch, 3 * batch + 3))
+    assert [one.batch for one in world.servers[0].reports] == list(range(batches))

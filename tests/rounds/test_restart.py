@@ -9,9 +9,16 @@ import pytest
 
 from secagg import party
 from secagg.effects import Peer, Write
-from secagg.errors import Aborted, BelowThreshold, PolicyRefused, WireError
+from secagg.errors import (
+    Aborted,
+    BelowThreshold,
+    PolicyRefused,
+    RemoteProtocolError,
+    WireError,
+)
 from secagg.plans.task import Task
-from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS
+from secagg.rounds.base import END, LEFT, MACHINE, ROUND, ROUNDS
+from secagg.rounds.base import NAMES as NAMES_OF_INPUTS
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.farewell import KEPT, Farewell
@@ -20,8 +27,21 @@ from secagg.rounds.quota import Limits
 from secagg.rounds.round import End, Opening
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Writer
-from secagg.wire.frame import Message, Over, decode_frame, payload_digest
-from tests.rounds.world import SERVER, SOON, Client, World, levels, nonce, plainly, real, total, toy
+from secagg.wire.frame import Announce, Message, Over, decode_frame, payload_digest
+from tests.rounds.world import (
+    SERVER,
+    SOON,
+    Client,
+    World,
+    claim,
+    commit,
+    levels,
+    nonce,
+    plainly,
+    real,
+    total,
+    toy,
+)
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -468,3 +488,94 @@ def test_who_was_in_no_sum_may_try_again_after_a_cancelled_round() -> None:
     world.server.tell(opened, world.now, kept=False)
     world.settle()
     assert not late.told[-1].spent and all(world.clients[n].told[-1].spent for n in "abc")
+
+
+def named(world: World) -> None:
+    for name in NAMES:
+        give = lambda offer, n=name: Contribution(plainly(n, offer).fields, name="of May")  # noqa: E731
+        known(world, name, give=give)
+
+
+def back(world: World, client: Client, rows: dict[bytes, bytes]) -> None:
+    """Its process is gone; another one has these rows, and a new link."""
+    if client.here:
+        client.leave()
+    client.store.clear()
+    client.store.update(rows)
+    client.rounds = ClientRounds(Consent(unprotected=True), durable=True)
+    client.rounds.restore(list(rows.items()), world.now)
+    client.peer = Peer(client.peer.name + "'", client.peer.identity)
+    client.join()
+
+
+def test_an_input_that_leaves_after_a_restart_is_claimed_before_it_does() -> None:
+    """specs/03-storage.md §4.2: its client may have died after the rows that say so, and before the
+    claims. What no ledger has heard of, rows put back would give a second time."""
+    world = World(durable=True)
+    named(world)
+    client, step, dead = world.clients["a"], world.clients["a"].step, list[bool]()
+
+    def dying() -> bool:
+        effects = client.rounds.take()
+        if dead or not any(write.key[17:] == LEFT for write in effects.writes):
+            commit(client.store, effects.writes)
+            for one in effects.claims:
+                claim(client.ledger, one)
+            for post in effects.posts if not dead else ():
+                world.server.received(client.peer, post.frame.encode(), world.now)
+            for offer in client.rounds.asked():
+                client.answer(offer)
+            return bool(effects.posts or effects.writes)
+        commit(client.store, effects.writes)
+        dead.append(True)
+        return False
+
+    client.step = dying  # type: ignore[method-assign]
+    opened = world.open(real(4), deadlines=100.0)
+    assert dead
+    client.step = step  # type: ignore[method-assign]
+    back(world, client, dict(client.store))
+    world.wait(500)
+    assert world.result(opened).count == 4
+    used = world.clients["b"].ledger.keys() & world.clients["c"].ledger.keys()
+    assert used and used <= client.ledger.keys(), "one name has one claim, whoever gives it"
+
+
+def test_an_input_of_a_client_that_was_put_back_is_spent_by_whatever_end() -> None:
+    """specs/03-storage.md §4.4: it may have answered, and have forgotten that."""
+    world = World(durable=True)
+    named(world)
+    client, seen = world.clients["a"], list[dict[bytes, bytes]]()
+    step = client.step
+
+    def watching() -> bool:
+        seen.append(dict(client.store))
+        return step()
+
+    client.step = watching  # type: ignore[method-assign]
+    opened = world.open(real(4), hold=True)
+    assert world.end(opened).get().count == 4
+    forgetful = next(rows for rows in reversed(seen) if _unanswered(rows, world))
+    back(world, client, forgetful)
+    cancelled = Over(opened, AbortReason.CANCELLED, 0, 0)
+    client.rounds.received(SERVER, cancelled.encode(), world.now)
+    world.settle()
+    assert client.told[-1].reason is AbortReason.CANCELLED and client.told[-1].spent
+
+
+def _unanswered(rows: dict[bytes, bytes], world: World) -> bool:
+    rounds = ClientRounds(Consent(unprotected=True), durable=True)
+    rounds.restore(list(rows.items()), world.now)
+    return any(not part.answered for part in rounds._parts.values())
+
+
+def test_no_round_ends_what_is_known_of_names() -> None:
+    """Whoever chooses a nonce could aim at a name, and the end of a round deletes its namespace."""
+    world = World(durable=True)
+    named(world)
+    assert world.result(world.open(real(4))).count == 4
+    store = world.clients["a"].store
+    assert {key[:16] for key in store} == {NAMES_OF_INPUTS}
+    evil = Announce(NAMES_OF_INPUTS, PartyId(0), (1000,) * 4, real(4).encode(), b"")
+    with pytest.raises(RemoteProtocolError, match="one round nonce twice"):
+        world.clients["a"].rounds.received(SERVER, evil.encode(), world.now)

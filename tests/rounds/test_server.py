@@ -20,12 +20,12 @@ from secagg.rounds.base import Outbox
 from secagg.rounds.offer import Contribution, Offer
 from secagg.rounds.quota import Limits
 from secagg.rounds.round import Opening, Round
-from secagg.rounds.selection import Candidate, chosen, sample
+from secagg.rounds.selection import Candidate, Select, arrival, chosen, sample
 from secagg.sansio import Event, Finished
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.frame import HEAD_SIZE, Announce, Message, Over, decode_frame, payload_digest
 from tests.rounds.several import TASK as SEVERAL
-from tests.rounds.world import SOON, World, levels, nonce, plainly, real, total, toy, vector
+from tests.rounds.world import LENGTH, SOON, World, levels, nonce, plainly, real, total, toy, vector
 
 NAMES = ["a", "b", "c", "d"]
 LIMIT = 1 << 16
@@ -257,9 +257,27 @@ def test_declining_is_no_silence() -> None:
         world.client(name)
     assert levels(world.result(world.open(real(4)))) == total(NAMES[:3])
     assert standings(world)["bad"] == (False, "quit")
-    assert world.server.here[0].missed == 0 and world.server.here[0].fault is Fault.QUIT
+    assert world.server.here[0].missed == 1 and world.server.here[0].fault is Fault.QUIT
     assert levels(world.result(world.open(real(4)))) == total([*NAMES[:3], "bad"], 2)
-    assert bad.told[1].included
+    assert bad.told[1].included and world.server.here[0].missed == 0
+
+
+@pytest.mark.parametrize("select", [arrival, sample()], ids=["arrival", "sample"])
+@pytest.mark.parametrize("how", ["declines", "bad input", "silent"])
+def test_who_is_of_no_use_in_any_round_comes_after_all_others(how: str, select: Select) -> None:
+    """5 of 13, there first, for n = 8: each round with one of them in it knows one more."""
+    world = World(limits=Limits(silence=100))
+    bad = Contribution({"update": [0.5] * LENGTH}) if how == "bad input" else None
+    for i in range(5):
+        world.client(f"bad {i}", lambda offer: bad, silent=how == "silent")
+    for i in range(8):
+        world.client(f"good {i}")
+    whole = 0
+    for _ in range(8):
+        opened = world.open(real(8), select=select)
+        world.wait(4 * SOON)
+        whole += world.end(opened).error is None and world.result(opened).count == 8
+    assert whole >= 3 and all(world.clients[f"bad {i}"].here for i in range(5))
 
 
 @pytest.mark.parametrize(

@@ -202,10 +202,15 @@ def _majority(threat: Threat, params: SecAggParams, layout: Layout) -> list[str]
     bare = SecAggParams(threat.clients, k, t, smallest, params.min_survivors)
     ours, theirs = (sum(upload_sizes(p, layout).values()) for p in (params, bare))
     return [
-        f"That the threshold is a majority of the holders costs {100 * (ours / theirs - 1):.2g} % "
+        f"That the threshold is a majority of the holders costs {_percent(ours / theirs - 1)} % "
         f"of the upload: {k} neighbours and t = {t} would keep every probability above, and be "
         "open to one lie by the server about who dropped."
     ]
+
+
+def _percent(share: float) -> str:
+    """Two digits, of which none is an exponent."""
+    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
 
 
 def _surviving_neighbours(threat: Threat, params: SecAggParams) -> int:

@@ -221,7 +221,7 @@ class SecAggServer(PhasedMailbox):
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], /) -> None:
         """Rule S11: goes on from these. Raises StorageError for rows of another session or version,
-        and for rows of which some are missing."""
+        and for some that do not belong together (specs/10-secagg.md §12.1)."""
         if self._state is not ServerState.IDLE:
             raise LocalProtocolError("restore() is called once, before start()")
         self._rows.take(rows, self._take_up)
