@@ -60,23 +60,24 @@ def _of(path: str, tests: str, *mutants: tuple[str, str, str]) -> tuple[Mutant, 
 QUOTA = _of(
     "secagg/rounds/quota.py",
     "tests/rounds/test_quota.py tests/rounds/test_server.py",
-    ("quota: frames a peer may send", "if self._frames > self._limits.frames:", "if False:"),
+    ("quota: frames a peer may send", "if self._frames > self._rounds * frames:", "if False:"),
     (
         "quota: one frame fewer",
-        "self._frames > self._limits.frames",
-        "self._frames >= self._limits.frames",
+        "self._frames > self._rounds * frames",
+        "self._frames >= self._rounds * frames",
     ),
-    ("quota: bytes a peer may send", "if self._bytes > self._limits.bytes_between:", "if False:"),
+    ("quota: bytes a peer may send", "if self._bytes > self._rounds * volume:", "if False:"),
     (
         "quota: one byte fewer",
-        "self._bytes > self._limits.bytes_between",
-        "self._bytes >= self._limits.bytes_between",
+        "self._bytes > self._rounds * volume",
+        "self._bytes >= self._rounds * volume",
     ),
     (
         "quota: both begin anew",
-        "        self._frames = self._bytes = 0\n\n    def received",
-        "        pass\n\n    def received",
+        "        self._frames = self._bytes = 0\n        self._rounds = max",
+        "        self._rounds = max",
     ),
+    ("quota: for each round", "self._rounds = max(1, rounds)", "self._rounds = 1"),
     ("quota: frames for a slow peer", "if len(self._waiting) > self._limits.outbox:", "if False:"),
     (
         "quota: one of those fewer",
@@ -148,11 +149,30 @@ ROUNDS = _of(
     ),
     ("rounds: a result that was not kept", "            running.lose()", "            pass"),
     ("rounds: links of an identity", "len(same) + 1 - self._limits.links_each", "0"),
-    ("rounds: rounds in silence", "if linked.missed >= self._limits.silence:", "if False:"),
+    (
+        "rounds: rounds in silence",
+        "if (late := linked.late) >= self._limits.silence:",
+        "if late := False:",
+    ),
     (
         "rounds: rounds in silence, one more",
-        "linked.missed >= self._limits.silence",
-        "linked.missed > self._limits.silence",
+        "(late := linked.late) >= self._limits.silence",
+        "(late := linked.late) > self._limits.silence",
+    ),
+    (
+        "rounds: silences side by side",
+        "elif running.clock.begun >= linked.silent:",
+        "else:",
+    ),
+    (
+        "rounds: rounds at once of one client",
+        "if any(len(self._links[peer].seats) >= self._limits.rounds for peer in peers):",
+        "if False:",
+    ),
+    (
+        "rounds: rounds at once, one fewer",
+        "len(self._links[peer].seats) >= self._limits.rounds",
+        "len(self._links[peer].seats) + 1 >= self._limits.rounds",
     ),
     ("rounds: a late reader", "            self._slow[peer] = full", "            pass"),
     ("rounds: a plan above the limit", "if needed > self._limits.frame:", "if False:"),
@@ -160,8 +180,13 @@ ROUNDS = _of(
     ("rounds: size of a frame", "limit=self._limits.frame)", "limit=1 << 60)"),
     (
         "rounds: silence ends with a word",
-        "linked.missed = linked.missed + 1 if over.standing is Fault.LATE else 0",
-        "linked.missed += over.standing is Fault.LATE",
+        "            linked.late = 0\n",
+        "            pass\n",
+    ),
+    (
+        "rounds: who is of no use comes last",
+        "linked.missed = 0 if innocent else linked.missed + 1",
+        "linked.missed = 0",
     ),
     (
         "rounds: who was let go",
@@ -239,13 +264,28 @@ ROUND = (
         "tests/rounds/test_kills.py",
         (
             "part: no answer and another attempt",
-            "frame.included or self.answered or ",
-            "frame.included or ",
+            "frame.summed or self.answered or ",
+            "frame.summed or ",
         ),
         (
             "part: a sum and another attempt",
-            "not (frame.included or self.answered",
+            "not (frame.included or frame.summed or self.answered",
             "not (self.answered",
+        ),
+        (
+            "part: a sum that was not kept and another attempt",
+            "frame.included or frame.summed or",
+            "frame.included or",
+        ),
+        (
+            "part: rows and another attempt",
+            "or self.answered or self._restored)",
+            "or self.answered)",
+        ),
+        (
+            "part: a claim that was not made before",
+            "self._use = self._place.names.held(self.offer.nonce, self._use_digest())",
+            "pass",
         ),
         (
             "part: rows that were put back",
@@ -359,7 +399,11 @@ DOORS = (
 CLIENT = _of(
     "secagg/rounds/client.py",
     "tests/rounds/test_client_rounds.py tests/rounds/test_restart.py",
-    ("client: a nonce twice", "if frame.nonce in self._nonces:", "if False:"),
+    (
+        "client: a nonce twice",
+        "if frame.nonce in self._nonces or frame.nonce == NAMES:",
+        "if False:",
+    ),
     ("client: size of a frame", "limit=self._limits.frame)", "limit=1 << 60)"),
     ("client: rounds at once", "if len(self._parts) >= self._limits.rounds:", "if False:"),
     (
@@ -738,7 +782,7 @@ TRANSPORT = (
     *_of(
         "secagg/drive/service.py",
         "tests/drive/test_aio.py",
-        ("service: a result is kept first", "hold=keep is not None,", "hold=False,"),
+        ("service: a result is kept first", "hold=self._holds or keep is not None,", "hold=False,"),
     ),
     *_of(
         "secagg/transport/websocket.py",

@@ -64,7 +64,7 @@ def run_until_stopped(work: Coroutine[None, None, None]) -> bool:
     except KeyboardInterrupt:
         stopped = True
     if stopped:
-        notice("stopped by a signal: what follows is as far as it came")
+        notice("stopped by a signal before it was done")
     return stopped
 
 
