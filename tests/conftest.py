@@ -13,6 +13,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         selftest.passed()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes the longest by far begins first: at the end one worker would wait for it alone."""
+    items.sort(key=lambda item: "commands_of_the_readme" not in item.name)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Thousands of tests are a million objects that stay: no collection goes through them again."""
     gc.collect()

@@ -7,7 +7,7 @@ an application that was told already that this session is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,9 +26,10 @@ _NONSENSE = b"\xff" * 64
 def ends_are_in_rows(bench: Bench, network: Callable[[], Any], fresh: Fresh) -> None:
     """Each party ends before it is started and in each phase, in each way; then all who have ended
     with it are made anew. network: a new one, with `stores`."""
+    servers = tuple(network().servers)
     for phase in ("", *bench.phases):
-        for party in (*network().servers, PartyId(0)):
-            for how, end in _ways(network(), party, phase):
+        for party in (*servers, PartyId(0)):
+            for how, end in _ways(servers, party, phase):
                 running = network()
                 if phase:
                     running.run_until(phase)
@@ -43,7 +44,7 @@ def ends_are_in_rows(bench: Bench, network: Callable[[], Any], fresh: Fresh) -> 
 
 
 def _ways(
-    network: Network, party: PartyId, phase: str
+    servers: Sequence[PartyId], party: PartyId, phase: str
 ) -> Iterator[tuple[str, Callable[[Any], None]]]:
     """Of its own accord; for want of clients; without a server that it cannot do without; and by
     what that one says."""
@@ -52,7 +53,7 @@ def _ways(
         return
     if party == SERVER:
         yield "close_phase()", lambda machine: machine.close_phase()
-    others = [one for one in network.servers if one not in (party, COLLECTOR)]
+    others = [one for one in servers if one not in (party, COLLECTOR)]
     if others:
         peer = max(others)  # the leader, or its first helper
         yield "lost()", lambda machine: machine.lost(peer)
