@@ -588,6 +588,16 @@ BATCHES = _of(
     "secagg/rounds/batches.py",
     "tests/rounds",
     ("batches: messages of later batches", "len(self.waiting) < MAX_STASH", "True"),
+    (
+        "batches: a locked batch after another is collected",
+        'if not begin and machine.phase in ("", *self._epoch.task.plan.phase_names):',
+        "if not begin:",
+    ),
+    (
+        "batches: who brought what was not kept",
+        "                self.said.append(event)\n",
+        "                pass\n",
+    ),
     ("batches: bytes of these", "size <= MAX_STASH_BYTES", "True"),
     (
         "batches: what is over writes no more",
@@ -825,6 +835,25 @@ TRANSPORT = (
     ),
 )
 REPORTS = (
+    *_of(
+        "protocols/secagg_protocols/reports/helper.py",
+        "tests/rounds/test_member_rounds.py",
+        (
+            "helper: a share that is not kept",
+            "self._events.append(Unkept(",
+            "self._events.append(Ignored(",
+        ),
+    ),
+    *_of(
+        "protocols/secagg_protocols/reports/leader.py",
+        "tests/rounds/test_member_rounds.py",
+        ("leader: places anew at a deadline", "self._senders.renew()", "pass"),
+    ),
+    *_of(
+        "secagg/rounds/member.py",
+        "tests/rounds/test_member_rounds.py",
+        ("member: links that hold a place for nothing", "self._let_idle_go()", "pass"),
+    ),
     *_of(
         "protocols/secagg_protocols/reports/helper.py",
         "tests/protocols/test_reports_places.py tests/adversary/test_additive_clients.py",
