@@ -60,10 +60,6 @@ class Places:
         """Whose number that is, if somebody is there."""
         return self._peers.get(party)
 
-    def numbers(self) -> dict[Peer, PartyId]:
-        """Of everybody who has one."""
-        return dict(self._ids)
-
     def idle(self, wanted: Collection[PartyId]) -> list[Peer]:
         """Who has a number of these, for which the machine has no report, and none that waits."""
         held = self.waiting(())

@@ -703,7 +703,7 @@ def test_a_column_has_a_row_in_each_place(column: Any) -> None:
         query.encode({"g": column, "x": [1.0, 9.0]})
     with pytest.raises(InputError, match="column 'x' is a .* no row for each place: give a list"):
         query.encode({"g": ["A", "B"], "x": column})
-    with pytest.raises(InputError, match=r"no order|a single value|some columns"):
+    with pytest.raises(InputError, match="rows in a set have no order"):
         Query({"x": Mean(0, 10)}, rows=5).encode(frozenset({1.0, 2.0}))
 
 

@@ -377,7 +377,7 @@ def test_a_place_that_is_left_goes_to_a_report_that_waits() -> None:
     world.servers[0].left(client("again 0"), 0.0)
     world.settle()
     assert not places.held and not places.gone
-    assert client(7) not in places.numbers(), "who is gone has no number to leave"
+    assert client(7) not in places._ids, "who is gone has no number to leave"
 
 
 def test_who_left_several_frames_to_wait_keeps_no_place() -> None:
@@ -396,7 +396,7 @@ def test_who_left_several_frames_to_wait_keeps_no_place() -> None:
     world.cut(0, 2)
     world.link(0, 2)
     assert world.servers[0]._batches.number == 1
-    assert not world.servers[0]._places.numbers()
+    assert not world.servers[0]._places._ids
     world.send_all([4, 5])
     world.check(world.collect(1), [7, 4, 5])
 

@@ -44,7 +44,7 @@ def test_the_lowest_place_goes_to_whoever_speaks_first() -> None:
     assert places.number(peer(1), wanted()) == 1, "it keeps its own"
     assert [places.is_place(PartyId(i)) for i in (2, 3)] == [True, False]
     assert [places.peer(PartyId(i)) for i in (2, 9)] == [peer(2), None]
-    assert places.numbers() == {peer(i): i for i in range(5)}
+    assert places._ids == {peer(i): i for i in range(5)}
 
 
 def test_a_helper_does_not_count() -> None:
@@ -81,7 +81,7 @@ def test_reports_that_wait_are_bounded_and_heard_again_in_order() -> None:
     assert places.release() == [(peer("b"), b"b"), (peer("c"), b"c")]
     assert not places.held and places.peer(PartyId(2)) is None
     places.renew()
-    assert places.numbers() == {} and places.number(peer("d"), wanted(0)) == 0
+    assert places._ids == {} and places.number(peer("d"), wanted(0)) == 0
 
 
 # Links
