@@ -66,7 +66,8 @@ def encode(
 
     values: exactly the fields of schema.given: the lane `clipped` is filled in here. A fixed-point
     field takes what `quantize` takes and is multiplied by the weight after rounding; an integer
-    field takes integer dtypes only and is not weighted. weight: an integer 1 to schema.max_weight.
+    field takes integer dtypes only and is not weighted. weight: an integer from 0 to
+    schema.max_weight, and 1 where that is 1: with 0, nothing of a fixed-point field is in the sum.
     structure: the plan's; the fields that it is of, and no others, are given as mappings.
 
     Raises InputError for missing or extra fields, wrong kinds or sizes, and entries that are not
@@ -136,8 +137,8 @@ def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
     """The sums and means of a vector that check_counts accepted.
 
     contributors: 1 to schema.clients, for more of which head-room was not proved. Elements are
-    read modulo their ring. Raises BelowThreshold for an empty aggregate, IntegrityError for a
-    total weight that no set of `contributors` clients can have.
+    read modulo their ring. Raises BelowThreshold for an empty aggregate and for a total weight of
+    0, IntegrityError for one that no set of `contributors` clients can have.
     """
     schema.layout.require(vector)
     if contributors == 0:
@@ -178,9 +179,14 @@ def _check_weight(weight: int, limit: int) -> int:
     # bool is an int to Python, and a timedelta64 to numpy; either as a weight is a slip
     whole = isinstance(weight, int | np.integer) and not isinstance(weight, bool)
     if not whole or is_duration(weight):
-        raise RangeError(f"a weight is an integer from 1 to {limit}, not a {type(weight).__name__}")
-    if not 1 <= weight <= limit:
-        raise RangeError(f"a weight is 1 to {limit}, the plan's max_weight: make a plan with more")
+        raise RangeError(f"a weight is an integer from 0 to {limit}, not a {type(weight).__name__}")
+    if weight == 0 and limit == 1:
+        raise RangeError(
+            "the plan has no weights, and so none of 0: a client without examples declines the "
+            "round, or the plan is made with a max_weight above 1"
+        )
+    if not 0 <= weight <= limit:
+        raise RangeError(f"a weight is 0 to {limit}, the plan's max_weight: make a plan with more")
     return int(weight)
 
 
@@ -248,9 +254,11 @@ def _total_weight(schema: Schema, vector: RingVector, contributors: int) -> int:
     if slot is None:
         return contributors
     total = int(_part(vector, slot)[0]) & schema.ring_of(slot).mask
-    if not contributors <= total <= contributors * schema.max_weight:
+    if total > contributors * schema.max_weight:
         raise IntegrityError(
-            f"the total weight is not one that {contributors} clients of weight 1 to "
+            f"the total weight is not one that {contributors} clients of weight 0 to "
             f"{schema.max_weight} can have; the sum is withheld"
         )
+    if total == 0:
+        raise BelowThreshold("every weight is 0: nobody had anything to average")
     return total

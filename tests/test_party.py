@@ -85,6 +85,23 @@ def test_weights() -> None:
     assert abs(aggregate.mean["x"][0] - clipped) <= aggregate.report.error_bounds["x"]
 
 
+def test_a_client_without_examples_has_weight_0() -> None:
+    """It is among the contributors, and its values in no mean (02-quantization.md §4.6)."""
+    server, clients = parties(make(max_weight=10), w0=0, w7=5)
+    pump.run({SERVER: server}, clients)
+    aggregate = server.aggregate()
+    assert (aggregate.weight, aggregate.count) == (6 + 5, 8)
+    exact = sum(w * i / 4 for i, w in enumerate([0, 1, 1, 1, 1, 1, 1, 5])) / 11
+    assert abs(aggregate.mean["x"][0] - exact) <= aggregate.report.error_bounds["x"]
+
+
+def test_nobody_had_examples() -> None:
+    server, clients = parties(make(max_weight=10), **{f"w{i}": 0 for i in range(8)})
+    pump.run({SERVER: server}, clients)
+    with pytest.raises(BelowThreshold, match="every weight is 0"):
+        server.aggregate()
+
+
 def test_the_aggregate_shows_no_values_in_its_repr() -> None:
     server, clients = parties(make())
     pump.run({SERVER: server}, clients)
@@ -114,7 +131,7 @@ def test_rows_80_81_inputs_are_refused_before_masking(values: Any, error: type) 
     assert not client.done
 
 
-@pytest.mark.parametrize("weight", [0, -1, 11, 1.5, True])
+@pytest.mark.parametrize("weight", [-1, 11, 1.5, True])
 def test_row_85_weights_out_of_range(weight: Any) -> None:
     client = Client(make(max_weight=10), PartyId(0), nonce=bytes(16), payload_digest=TASK)
     values = {"x": np.zeros(3), "n": np.zeros(2, np.int64)}

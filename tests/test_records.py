@@ -60,10 +60,10 @@ def rounds(draw: st.DrawFn) -> tuple[Schema, list[tuple[dict[str, Any], int]]]:
     for name in draw(st.sets(st.sampled_from("abcd"))):
         fields[name] = draw(fixed | integer)
     clients = draw(st.integers(1, 6))
-    inputs = [
+    inputs = [  # of which the first has examples
         ({name: draw(inputs_of(field)) for name, field in fields.items()},
-         draw(st.integers(1, max_weight)))
-        for _ in range(clients)
+         draw(st.integers(int(one == 0 or max_weight == 1), max_weight)))
+        for one in range(clients)
     ]  # fmt: skip
     return Schema.of(fields, clients, max_weight), inputs
 
@@ -188,9 +188,9 @@ def test_clipped_values_are_counted_per_field() -> None:
     assert repr(encoded()) == "Encoded(clipped={'u': 1, 'v': 0})"
 
 
-@pytest.mark.parametrize("weight", [0, -1, 8, 2**64, 1.0, 2.5, float("nan"), "1", None, True])
+@pytest.mark.parametrize("weight", [-1, 8, 2**64, 1.0, 2.5, float("nan"), "1", None, True])
 def test_bad_weights(weight: Any) -> None:
-    """Row 85: zero, negative, too large, NaN and what is no integer."""
+    """Row 85: negative, too large, NaN and what is no integer."""
     with pytest.raises(RangeError, match="weight"):
         encoded(weight=weight)
 
@@ -284,15 +284,38 @@ def test_lanes_are_read_modulo_their_ring() -> None:
     }
 
 
-@pytest.mark.parametrize("weight", [0, 2, 22, 2**23 - 1])
+@pytest.mark.parametrize("weight", [22, 2**23 - 1])
 def test_an_impossible_total_weight_withholds_the_sum(weight: int) -> None:
-    """§5.6: three clients of weight 1 to 7 have 3 to 21 in all. Row 85: a total of 0."""
+    """§5.6: three clients of weight 0 to 7 have at most 21 in all."""
     total = sum_of_three()
     slot = SCHEMA.weight_slot
     assert slot is not None
     total[slot.segment][slot.start] = weight
     with pytest.raises(IntegrityError, match="total weight"):
         decode(SCHEMA, total, 3)
+
+
+def test_a_total_weight_of_0_is_an_abort() -> None:
+    """Row 85, §5.6: never a division."""
+    total = sum_of_three()
+    slot = SCHEMA.weight_slot
+    assert slot is not None
+    total[slot.segment][slot.start] = 0
+    with pytest.raises(BelowThreshold, match="every weight is 0"):
+        decode(SCHEMA, total, 3)
+
+
+def test_weight_0_adds_nothing_but_to_integers() -> None:
+    """§4.6. A plan without weights has none of 0, and says what its client does instead."""
+    slot = SCHEMA.weight_slot
+    assert slot is not None
+    vector = encoded(weight=0).vector
+    assert vector[slot.segment][slot.start] == 0
+    for (_, field), at in zip(SCHEMA.fields, SCHEMA.slots, strict=True):
+        part = vector[at.segment][at.start : at.start + at.length]
+        assert not part.any() == isinstance(field, FixedPoint)
+    with pytest.raises(RangeError, match="declines the round, or .* a max_weight above 1"):
+        encode(Schema.of({"u": FixedPoint(1, 1.0, 8)}, 3), {"u": [0.5]}, 0, os.urandom)
 
 
 def test_an_empty_aggregate_is_an_abort() -> None:

@@ -73,7 +73,7 @@ def join(
     with handled(as_json):
         running: _Joining | Reporting
         vector = Vector.open(input)
-        arguments.integer("--weight", weight, 1, MAX_WEIGHT)
+        arguments.integer("--weight", weight, 0, MAX_WEIGHT)
         if task is not None:
             if plan is not None or plan_digest is not None:
                 raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")

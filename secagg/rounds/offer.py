@@ -54,7 +54,8 @@ class Offer:
 class Contribution:
     """A client's answer to an offer.
 
-    fields: name -> array, as the plan's fields have it. payload: the task as this client fetched
+    fields: name -> array, as the plan's fields have it. weight: up to the plan's max_weight; 0 of a
+    client without examples, which may decline instead. payload: the task as this client fetched
     it, where the offer brought only its digest: the digest is computed over what was really used.
     name: what the application calls this input. An input is summed at most once under its name, so
     that no two sums differ by it: whoever gives the same values again gives the same name. Without

@@ -168,7 +168,7 @@ def _schema(clients: int, schema: str) -> blocks.Schema:
 
 def do_encode_record(clients: int, schema: str, values: Data, weight: int) -> Data:
     parsed = _schema(clients, schema)
-    if not 1 <= weight <= parsed.max_weight:
+    if not 0 <= weight <= parsed.max_weight or weight == 0 and parsed.max_weight == 1:
         raise Refused("RangeError")
     vector = {width: [1] * length for width, length in parsed.segments}
     clipped = 0
@@ -195,8 +195,10 @@ def do_decode_sum(clients: int, schema: str, vector: Any, contributors: int) -> 
     weight = contributors
     if parsed.max_weight > 1:
         weight = lanes[widest][-1 - -(-32 // widest)]
-        if not contributors <= weight <= contributors * parsed.max_weight:
+        if weight > contributors * parsed.max_weight:
             raise Refused("IntegrityError")
+        if weight == 0:
+            raise Refused("BelowThreshold")
     levels = {}
     for name, _ in parsed.fields:
         width, start, length = parsed.places[name]

@@ -512,8 +512,8 @@ def test_a_file_of_another_kind_is_named_with_what_it_is(tmp_path: Path) -> None
 def test_a_weight_that_no_plan_allows_meets_no_server(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(50))
     join = ("join", "ws://127.0.0.1:9", "--input", str(tmp_path / "x.npy"))
-    for weight in ("0", "-5", "4294967296"):
-        assert "--weight must be an integer from 1" in refusal(*join, "--weight", weight)
+    for weight in ("-5", "4294967296"):
+        assert "--weight must be an integer from 0" in refusal(*join, "--weight", weight)
     said = refusal("join", "ws://127.0.0.1:0", "--input", str(tmp_path / "x.npy"))
     assert "the port that it listens on, and 0 is none" in said
 

@@ -307,8 +307,12 @@ def _records() -> Steps:
     off[0][-1] += 1
     heavy = [list(lane) for lane in total]
     heavy[-1][-3] = 6
+    light = [list(lane) for lane in total]
+    light[-1][-3] = 0
     steps.append(("decode_sum", summed))
-    steps += [("decode_sum", {**summed, "vector": bad}) for bad in (off, heavy)]
+    steps += [("decode_sum", {**summed, "vector": bad}) for bad in (off, heavy, light)]
+    plain = {"clients": 10, "schema": _schema_bytes(Schema.of(_FIELDS, 10)), "values": values}
+    steps += [("encode_record", {**plain, "weight": w}) for w in (0, 1)]
     return [*steps, *_clipped_lane(values), *_clips()]
 
 
