@@ -10,7 +10,7 @@ WORKERS ?= auto
 # bytecode, as images of containers do, each of them would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test check lint types layers coverage bench soak lowest clean
+.PHONY: demo test check lint types layers coverage bench soak lowest docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
@@ -78,5 +78,12 @@ lowest:
 	NUMBA_CACHE_DIR=.venv-lowest/kernels \
 		.venv-lowest/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
+# The site, into build/site, in a .venv of its own; a link that leads nowhere fails.
+docs:
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet uv
+	.venv-docs/bin/uv pip install --quiet --python .venv-docs/bin/python --group docs
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
 clean:
-	rm -rf .venv .venv-lowest dist build
+	rm -rf .venv .venv-lowest .venv-docs dist build

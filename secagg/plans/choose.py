@@ -44,6 +44,10 @@ def plan(
 ) -> Plan:
     """A plan that withstands the threat, or the one of the protocol that is named.
 
+        field = secagg.FixedPoint(50_890, clip=1.0, bits=16)
+        plan = secagg.plan(clients=100, fields={"update": field}, corrupt=0.1, dropout=0.2)
+        print(plan.explain())
+
     clients: the most that take part. fields: name -> FixedPoint or Integer, in order. corrupt,
     dropout: the fractions of clients that may collude with the server, and that may be lost
     before their last answer, whatever the phase; in [0, 1), and rounded up to whole clients.
