@@ -16,13 +16,18 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
 
+# uv takes a tenth of pip's processor time. It reads nothing of pip's configuration: where that names
+# the only index, or where uv has no wheel, pip does it.
+install = $(BIN)/python -m pip install --quiet uv \
+	&& $(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$(1)]' \
+	|| $(BIN)/python -m pip install --quiet --editable '.[$(1)]'
+
 $(DEMO): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(call install,demo)
 	touch $@
 
-# Not compiled here: of what these tools bring, little is ever imported.
 $(TEST): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[test]'
+	$(call install,test)
 	touch $(DEMO) $@
 
 demo: $(DEMO)
