@@ -106,22 +106,22 @@ QUOTA = _of(
     ("quota: what is no limit", "integer(name, getattr(self, name), 1, MAX_SIZE)", "pass"),
     ("quota: what is no volume", 'integer("volume", self.volume, 1, MAX_SIZE)', "pass"),
 )
-ROUNDS = _of(
-    "secagg/rounds/server.py",
+ROUNDS_LINKS = _of(
+    "secagg/rounds/present.py",
     "tests/rounds/test_server.py tests/rounds/test_selection.py",
-    ("rounds: links", "if len(links) < self._limits.links:", "if True:"),
+    ("rounds: links", "len(self._links) >= self._limits.links", "False"),
     (
         "rounds: links, one too many",
-        "if len(links) < self._limits.links:",
-        "if len(links) <= self._limits.links:",
+        "len(self._links) >= self._limits.links",
+        "len(self._links) > self._limits.links",
     ),
-    ("rounds: links of an address", "for one in links) >= most:", "for one in links) < 0:"),
+    ("rounds: links of an address", "self._addresses[peer.address] >= most", "False"),
     (
         "rounds: links of an address, one more",
-        "for one in links) >= most:",
-        "for one in links) > most:",
+        "self._addresses[peer.address] >= most",
+        "self._addresses[peer.address] > most",
     ),
-    ("rounds: who is a stranger", "if linked.strange(one)}", "if False}"),
+    ("rounds: who is a stranger", "if linked.strange(peer):", "if False:"),
     (
         "rounds: a stranger has proved nothing",
         "return peer.identity is None and not self.seats and not proven",
@@ -142,13 +142,17 @@ ROUNDS = _of(
         "self.rounds and not self.missed and",
         "self.rounds or",
     ),
+    ("rounds: links of an identity", "len(same) + 1 - self._limits.links_each", "0"),
+)
+ROUNDS = _of(
+    "secagg/rounds/server.py",
+    "tests/rounds/test_server.py tests/rounds/test_selection.py",
     (
         "rounds: repeats in the log",
         "self._repeats.warn(log, kind, now, dropped,",
         "log.warning(dropped,",
     ),
     ("rounds: a result that was not kept", "            running.lose()", "            pass"),
-    ("rounds: links of an identity", "len(same) + 1 - self._limits.links_each", "0"),
     (
         "rounds: rounds in silence",
         "if (late := linked.late) >= self._limits.silence:",
@@ -461,12 +465,14 @@ MEMBER = (
         ("member: who has had its time", "now - one.since >= LONGEST", "True"),
         ("member: who has had its time, exactly", "one.since >= LONGEST", "one.since > LONGEST"),
         ("member: nobody has a link for ever", "now - one.since >= LONGEST", "False"),
-        ("member: who waits keeps its link", "and peer not in waiting", ""),
+        ("member: who waits keeps its link", "and peer not in waits", ""),
+        ("member: a look a second", "or now - self._looked < LOOK", ""),
         (
-            "member: who crowds makes room",
-            "most_crowding(idle) if idle",
-            "next(iter(idle)) if idle",
+            "member: who has spoken may wait",
+            "        self._idle.discard(peer)\n        self._spoken",
+            "        self._spoken",
         ),
+        ("member: words keep no link", "self._spoken = True", "pass"),
         ("member: frames for one report", "client.quota.received(size) is not None", "False"),
         ("member: frames for a slow peer", "client.quota.posted(frame.size) is None", "True"),
         (
@@ -608,7 +614,7 @@ BATCHES = _of(
 HELLO = _of(
     "secagg/rounds/greeting.py",
     "tests/rounds",
-    ("hello: its seconds", "link.met is None and now >= link.due:", "False:"),
+    ("hello: its seconds", "while self._due <= now:", "while False:"),
     ("hello: its seconds, also of who speaks", "now + self._timeout", "1e9"),
     ("hello: links in all", "len(self._links) >= self._most and", "False and"),
     (
@@ -938,7 +944,7 @@ FILES = (
 )
 
 MUTANTS = (
-    *QUOTA, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
+    *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES,
 )  # fmt: skip

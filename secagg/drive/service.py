@@ -77,7 +77,7 @@ class Service:
     @property
     def connected(self) -> int:
         """How many clients have a link."""
-        return len(self._rounds.here)
+        return self._rounds.connected
 
     @property
     def members(self) -> tuple[Candidate, ...]:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from secagg.effects import Encodable, Peer
 from secagg.errors import RemoteProtocolError
 from secagg.rounds.base import Outbox
+from secagg.rounds.crowd import Crowd
 from secagg.rounds.doors import LONGEST
-from secagg.rounds.quota import Limits, Quota, most_crowding
+from secagg.rounds.quota import Limits, Quota
 
 log = logging.getLogger(__name__)
+
+LOOK = 1.0
+"""Seconds between two looks at who waits for nothing: newcomers cost no more than one of these."""
 
 
 @dataclass
 class _Client:
-    """since: when it came. leaving: it is not heard any more, and its link goes once what waits for
-    it has left."""
+    """since: when it came; place: after how many. leaving: it is not heard any more, and its link
+    goes once what waits for it has left."""
 
     quota: Quota
     since: float
+    place: int
     leaving: bool = False
 
 
@@ -41,6 +47,12 @@ class _Client:
 # by that, as it may come back and say its report again. Younger links stay, or a crowd larger than
 # the limit would push itself out before anybody is served (specs/01-wire.md §8).
 #
+# Who that is, is a look at every client and every report, and at the limit each newcomer wants to
+# know. So it is looked at once for many: those that were found go one after the other, unless they
+# speak meanwhile, as what they say may be a report that waits. Where somebody has spoken or none is
+# left, the next look is a second after the last, and until then newcomers without room are turned
+# away.
+#
 # A link that is to go although its client did nothing wrong goes politely: what waits for it leaves
 # first, as a receipt may be among that, and what it says meanwhile is not heard, as it says it
 # again over its next link.
@@ -50,7 +62,9 @@ class Clients:
     def __init__(self, limits: Limits, outbox: Outbox, closed: str) -> None:
         """closed: why nobody is admitted; empty where clients are."""
         self.limits, self._outbox, self._closed = limits, outbox, closed
-        self._clients: dict[Peer, _Client] = {}
+        self._clients: dict[Peer, _Client] = {}  # the oldest first
+        self._came = 0
+        self._idle, self._looked, self._spoken = Crowd(), -math.inf, False
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -61,11 +75,11 @@ class Clients:
     def admit(self, peer: Peer, now: float, waiting: Callable[[], Collection[Peer]]) -> Peer | None:
         """Or lets it go at once; else who has to make room for it, if somebody has.
 
-        waiting: clients whose report waits here; asked only where all links are taken.
+        waiting: clients whose report waits here; asked only where all links are taken, once a look.
         """
         why, gone = self._closed, None
         if not why and len(self._clients) >= self.limits.links:
-            gone = self._idle(now, waiting())
+            gone = self._makes_room(now, waiting)
             why = "" if gone else f"{self.limits.links} links are open"
         if gone is not None:
             log.warning("a client that waits for nothing makes room for another")
@@ -73,23 +87,29 @@ class Clients:
             log.warning("a client was turned away: %s", why)
             self._outbox.let_go(peer)
         else:
-            self._clients[peer] = _Client(Quota(self.limits), now)
+            self._clients[peer] = _Client(Quota(self.limits), now, self._came)
+            self._came += 1
         return gone
 
-    def _idle(self, now: float, waiting: Collection[Peer]) -> Peer | None:
+    def _makes_room(self, now: float, waiting: Callable[[], Collection[Peer]]) -> Peer | None:
         """Who has had its time, and nothing to wait for: of those, the one that crowds most."""
-        idle = {
-            peer: peer.address
-            for peer, one in self._clients.items()
-            if now - one.since >= LONGEST and peer not in waiting
-        }
-        return most_crowding(idle) if idle else None
+        oldest = next(iter(self._clients.values()))
+        settled = bool(self._idle) and not self._spoken
+        if settled or now - oldest.since < LONGEST or now - self._looked < LOOK:
+            return self._idle.first
+        self._looked, self._spoken, waits = now, False, waiting()
+        for peer, one in self._clients.items():
+            if now - one.since >= LONGEST and peer not in waits:
+                self._idle.add(peer, one.place)
+        return self._idle.first
 
     def hears(self, peer: Peer, size: int) -> bool:
         """Whether a frame of it is heard. Raises RemoteProtocolError for one too many."""
         client = self._clients.get(peer)
         if client is None or client.leaving:
             return False
+        self._idle.discard(peer)
+        self._spoken = True
         if client.quota.received(size) is not None:
             most = f"{self.limits.frames} frames or {self.limits.bytes_between} bytes"
             raise RemoteProtocolError(f"more than {most} for one report")
@@ -125,4 +145,5 @@ class Clients:
 
     def forget(self, peer: Peer) -> bool:
         """Its link is gone; whether there was one."""
+        self._idle.discard(peer)
         return self._clients.pop(peer, None) is not None

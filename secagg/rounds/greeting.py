@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,7 @@ from secagg.effects import Claim, Effects, Peer, Post, Work
 from secagg.errors import CryptoError, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.rounds.base import Rounds
-from secagg.rounds.quota import most_crowding
+from secagg.rounds.crowd import Crowd
 from secagg.types import PartyId, Randomness, Role, Seed, server_id, system_randomness
 from secagg.wire.frame import HEAD_SIZE
 from secagg.wire.hello import (
@@ -198,10 +199,9 @@ class Greeter:
 
 @dataclass
 class _Link:
-    """due: until when it must have greeted. owed: bytes of its greeting that have not left."""
+    """owed: bytes of its greeting that have not left."""
 
     script: Script
-    due: float
     owed: int = 0
     met: Peer | None = None
 
@@ -239,7 +239,9 @@ class Greeted:
         links in all, greeted or not; None has no limit, for whoever opens its links itself."""
         self._rounds, self._script = rounds, script
         self._most, self._timeout = most, timeout
-        self._links: dict[Peer, _Link] = {}  # in order of arrival
+        self._links: dict[Peer, _Link] = {}
+        self._nobody: dict[Peer, float] = {}  # until when each must have greeted, the oldest first
+        self._crowd, self._came = Crowd(), 0  # of these
         self._outer: dict[Peer, Peer] = {}  # by peer as the inner rounds know it: its link
         self._posts: list[Post] = []
         self._let_go: list[Peer] = []
@@ -252,11 +254,14 @@ class Greeted:
             log.warning("%s was turned away: %d are open", peer.name, len(self._links))
             self._let_go.append(peer)
             return
-        self._links[peer] = _Link(self._script(peer), now + self._timeout)
+        self._links[peer] = _Link(self._script(peer))
+        self._nobody[peer] = now + self._timeout
+        self._crowd.add(peer, self._came)
+        self._came += 1
         self._go_on(peer, None, now)
 
     def left(self, peer: Peer, now: float) -> None:
-        link = self._links.pop(peer, None)
+        link = self._forget(peer)
         if link is not None and link.met is not None:
             del self._outer[link.met]
             self._rounds.left(link.met, now)
@@ -287,9 +292,9 @@ class Greeted:
         self._rounds.refused(claim, now)
 
     def tick(self, now: float) -> None:
-        for peer, link in tuple(self._links.items()):
-            if link.met is None and now >= link.due:
-                self._refuse(peer, f"the handshake took more than {self._timeout:g} seconds")
+        while self._due <= now:
+            late = next(iter(self._nobody))
+            self._refuse(late, f"the handshake took more than {self._timeout:g} seconds")
         self._rounds.tick(now)
 
     def ready(self, peer: Peer) -> bool:
@@ -305,9 +310,13 @@ class Greeted:
         let_go = [outer[peer] for peer in inner.let_go if peer in outer]
         posts, self._posts = [*self._posts, *posts], []
         let_go, self._let_go = [*self._let_go, *let_go], []
-        waiting = (link.due for link in self._links.values() if link.met is None)
-        due = min([inner.due, *waiting])
+        due = min(inner.due, self._due)
         return replace(inner, posts=tuple(posts), let_go=tuple(let_go), due=due)
+
+    @property
+    def _due(self) -> float:
+        """Of whoever has been nobody for longest, as all have the same time."""
+        return next(iter(self._nobody.values()), math.inf)
 
     def _go_on(self, peer: Peer, frame: bytes | None, now: float) -> None:
         """A step of the greeting. frame: what was heard, None at its beginning."""
@@ -325,6 +334,7 @@ class Greeted:
         """From here on the inner rounds have it, under the identity and role that it has shown."""
         self._say(peer, link, met.say)
         link.met = replace(peer, identity=met.identity, role=met.role)
+        self._known(peer)
         self._outer[link.met] = peer
         self._rounds.joined(link.met, now)
 
@@ -335,16 +345,23 @@ class Greeted:
 
     def _made_room(self) -> bool:
         """By letting go who is nobody yet: the oldest, of the address that holds most."""
-        nobody = {peer: peer.address for peer, link in self._links.items() if link.met is None}
-        if nobody:
-            gone = most_crowding(nobody)
+        if (gone := self._crowd.first) is not None:
             self._refuse(gone, "it has not said who it is, and a newer link needs its room")
-        return bool(nobody)
+        return gone is not None
 
     def _refuse(self, peer: Peer, why: str) -> None:
         log.warning("%s was refused: %s", peer.name, why)
-        del self._links[peer]
+        self._forget(peer)
         self._let_go.append(peer)
+
+    def _forget(self, peer: Peer) -> _Link | None:
+        self._known(peer)
+        return self._links.pop(peer, None)
+
+    def _known(self, peer: Peer) -> None:
+        """It has greeted, or is gone."""
+        self._nobody.pop(peer, None)
+        self._crowd.discard(peer)
 
 
 @dataclass(frozen=True, slots=True)

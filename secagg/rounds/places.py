@@ -35,6 +35,7 @@ class Places:
         """places: of a batch. counts: whether this server gives them out. room: reports that may
         wait."""
         self.held: deque[tuple[Peer, bytes]] = deque()
+        self._holders: set[Peer] = set()
         self.gone: set[Peer] = set()
         """Clients that have left and have a report among these."""
         self._places, self._counts, self._room = places, counts, room
@@ -74,18 +75,19 @@ class Places:
     def waiting(self, undecided: Iterable[PartyId]) -> set[Peer]:
         """Whose report waits: for the next batch or, under one of these numbers, for a decision."""
         here = (self._peers[party] for party in undecided if party in self._peers)
-        return {peer for peer, _ in self.held}.union(here)
+        return self._holders.union(here)
 
     def hold(self, peer: Peer, data: bytes) -> bool:
         """Whether there is room for it."""
         if len(self.held) >= self._room:
             return False
         self.held.append((peer, data))
+        self._holders.add(peer)
         return True
 
     def left(self, peer: Peer) -> PartyId | None:
         """The link is gone, and this was its number."""
-        if any(holder == peer for holder, _ in self.held):
+        if peer in self._holders:
             self.gone.add(peer)
         return self.free(peer)
 
@@ -100,6 +102,7 @@ class Places:
         """The reports that wait, to be heard again; who had come for a receipt gives its number
         back first."""
         held, self.held = list(self.held), deque()
+        self._holders.clear()
         for peer, _ in held:
             self.free(peer)
         self._free.clear()

@@ -15,6 +15,7 @@ from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.base import MACHINE, ROUND, ROUNDS, Outbox
 from secagg.rounds.clock import PhaseClock, RoundReport, why
+from secagg.rounds.cohort import Cohort
 from secagg.rounds.farewell import Farewell
 from secagg.sansio import Disputed, Dropped, Event
 from secagg.types import AbortReason, Fault, PartyId
@@ -134,7 +135,8 @@ class Round:
         observer: Observer | None = None,
     ) -> None:
         """cohort: the identities of those who sit on the first seats, None where there is none."""
-        self.opening, self.cohort, self._outbox, self._durable = opening, cohort, outbox, durable
+        self.opening, self._outbox, self._durable = opening, outbox, durable
+        self.cohort = Cohort(cohort)
         plan, digest = opening.task.plan, opening.task.payload_digest
         self.machine = party.Server(plan, nonce=opening.nonce, payload_digest=digest)
         self.seats: dict[PartyId, Peer] = {}
@@ -171,8 +173,9 @@ class Round:
 
     def free_seat(self, identity: bytes) -> PartyId | None:
         """That of somebody who has proved to be this, and is not there now."""
-        alive = self.machine.alive - self.seats.keys()
-        return next((i for i in sorted(alive) if self._identity(i) == identity), None)
+        empty = [seat for seat in self.cohort.seats(identity) if seat not in self.seats]
+        alive = self.machine.alive if empty else frozenset()
+        return next((seat for seat in empty if seat in alive), None)
 
     def returned(self, peer: Peer, seat: PartyId, now: float) -> None:
         """What it may not have heard is said again, the announcement first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from secagg.arguments import flag, instance, octets
@@ -16,7 +15,8 @@ from secagg.repeats import Repeats
 from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Counted, Rows, sorted_out
 from secagg.rounds.clock import Deadlines, phase_limits
 from secagg.rounds.farewell import Farewells
-from secagg.rounds.quota import Limits, Quota, most_crowding
+from secagg.rounds.present import Present
+from secagg.rounds.quota import Limits, Quota
 from secagg.rounds.round import End, Observer, Opening, Round
 from secagg.rounds.selection import Candidate, Select, arrival, seated
 from secagg.types import Fault, PartyId, Randomness, system_randomness
@@ -58,27 +58,6 @@ from secagg.wire.frame import (
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Linked:
-    """What is known of a peer as long as its link lasts. missed, late: rounds in a row without it,
-    in silence. silent: when one was last counted. seats: by the nonce of the round."""
-
-    place: int
-    heard: float
-    quota: Quota
-    rounds: int = 0
-    missed: int = 0
-    late: int = 0
-    silent: float = -math.inf
-    fault: Fault | None = None
-    seats: dict[bytes, PartyId] = field(default_factory=dict)
-
-    def strange(self, peer: Peer) -> bool:
-        """Whether it has neither proved who it is nor done what it was asked, nor is asked now."""
-        proven = self.rounds and not self.missed and self.fault is None
-        return peer.identity is None and not self.seats and not proven
-
-
 class ServerRounds:
     """The rounds of one server, alone (`secagg.rounds.base.Rounds`)."""
 
@@ -94,8 +73,7 @@ class ServerRounds:
         self._limits = limits or Limits()
         self._select, self._durable, self._randomness = select, durable, randomness
         self._outbox = Counted(self._count)
-        self._links: dict[Peer, _Linked] = {}  # in order of arrival
-        self._arrived = 0
+        self._links = Present(self._limits)
         self._rounds: dict[bytes, Round] = {}
         self._ends: list[End] = []
         self._ended: set[bytes] = set()  # of the rounds here, those whose end was given out
@@ -112,6 +90,11 @@ class ServerRounds:
             Candidate(peer, one.place, one.heard, one.rounds, one.missed, one.fault)
             for peer, one in self._links.items()
         )
+
+    @property
+    def connected(self) -> int:
+        """How many that are."""
+        return len(self._links)
 
     @property
     def running(self) -> frozenset[bytes]:
@@ -166,6 +149,7 @@ class ServerRounds:
         for seat, peer in enumerate(peers):
             self._links[peer].seats[opening.nonce] = PartyId(seat)
             self._links[peer].rounds += 1
+            self._links.judge(peer)
         self._after(running, lambda: running.begin(peers, now), now)
         return opening.nonce
 
@@ -206,17 +190,14 @@ class ServerRounds:
                 self._farewells.restore(own[END])
 
     def joined(self, peer: Peer, now: float) -> None:
-        known = peer.identity is not None  # thousands of strangers are compared with nobody
-        same = [one for one in self._links if one.identity == peer.identity] if known else []
-        for old in same[: max(0, len(same) + 1 - self._limits.links_each)]:
+        for old in self._links.older(peer):
             self._drop(old, "a newer link has proved the same identity", now)
         if (full := self._full(peer, now)) is not None:
             kind, turned = "turned away", "a client%s was turned away: %s"
             self._repeats.warn(log, kind, now, turned, _of(peer), full)
             self._outbox.let_go(peer)
             return
-        self._links[peer] = _Linked(self._arrived, now, Quota(self._limits))
-        self._arrived += 1
+        self._links.add(peer, now)
         if peer.identity is not None:
             self._returned(peer, peer.identity, now)
         self._sweep(now)
@@ -297,6 +278,7 @@ class ServerRounds:
         for nonce, running in tuple(self._rounds.items()):
             if running.end is None and (seat := running.free_seat(identity)) is not None:
                 self._links[peer].seats[nonce] = seat
+                self._links.judge(peer)
                 self._after(running, lambda r=running, s=seat: r.returned(peer, s, now), now)  # type: ignore[misc]
 
     def _after(self, running: Round, call: Callable[[], None], now: float) -> None:
@@ -323,6 +305,7 @@ class ServerRounds:
         # too few of whom it knew came: that is nothing of its own doing
         innocent = over.standing in (None, Fault.TOO_FEW_HOLDERS)
         linked.missed = 0 if innocent else linked.missed + 1
+        self._links.judge(peer)
         if over.standing is not Fault.LATE:
             linked.late = 0
         elif running.clock.begun >= linked.silent:  # of rounds side by side one counts
@@ -348,20 +331,16 @@ class ServerRounds:
 
     def _full(self, peer: Peer, now: float) -> str | None:
         """Why there is no place for it; None where there is one, or a stranger has made room."""
-        links, most = self._links, self._limits.links_address
-        same = peer.address is not None and most < self._limits.links
-        if same and sum(one.address == peer.address for one in links) >= most:
-            return f"{most} links of its address are open"
-        if len(links) < self._limits.links:
-            return None
-        strangers = {one: one.address for one, linked in links.items() if linked.strange(one)}
-        if not strangers:
-            return f"{len(links)} links are open"
-        self._drop(most_crowding(strangers), "a newer link has its place: all are taken", now)
+        if shut := self._links.shut(peer):
+            return shut
+        if self._links.full:
+            if (stranger := self._links.stranger) is None:
+                return f"{len(self._links)} links are open"
+            self._drop(stranger, "a newer link has its place: all are taken", now)
         return None
 
     def _gone(self, peer: Peer, now: float) -> None:
-        linked = self._links.pop(peer, None)
+        linked = self._links.remove(peer)
         for nonce, seat in linked.seats.items() if linked is not None else ():
             if (running := self._rounds.get(nonce)) is not None:
                 self._after(running, lambda r=running, s=seat: r.left(s, now), now)  # type: ignore[misc]

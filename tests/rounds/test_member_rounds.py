@@ -16,6 +16,7 @@ from secagg.rounds import batches as batches_module
 from secagg.rounds import member as member_module
 from secagg.rounds.base import Outbox
 from secagg.rounds.batches import MAX_STASH_BYTES, Batches, Epoch, servers_of
+from secagg.rounds.clients import LOOK
 from secagg.rounds.doors import LONGEST
 from secagg.rounds.lingering import Terms
 from secagg.rounds.member import MAX_FRAMES, MAX_GROUP, MAX_OUTBOX
@@ -283,8 +284,8 @@ def test_who_has_its_receipts_makes_room_and_its_report_counts(repeats: bool) ->
     said = [world.report(who) for who in range(3)]
     for who in range(3):
         world.send(who, said[who])
-    world.at(LONGEST)
     for who in range(3):
+        world.at(LONGEST + who * LOOK)
         if repeats:
             assert world.say(0, client(who), said[who][0])
         world.join(0, client(3 + who))
@@ -300,8 +301,21 @@ def test_who_waits_for_a_decision_or_the_next_batch_keeps_its_link() -> None:
     world.at(LONGEST).join(0, client(4))
     assert world.let_go == [(0, client(4))], "three are undecided, one is held"
     world.link(0, 2)
-    world.join(0, client(5))
-    assert len(world.let_go) > 1, "decided, and told: they have no more to wait for"
+    world.at(LONGEST + LOOK - 0.1).join(0, client(5))
+    assert world.let_go[1:] == [(0, client(5))], "looked at once a second"
+    world.at(LONGEST + LOOK).join(0, client(6))
+    assert world.let_go[2:] == [(0, client(0))], "decided, and told: nothing more to wait for"
+
+
+def test_who_has_spoken_since_the_last_look_may_wait_for_a_decision() -> None:
+    """It was found with nothing to wait for, and has brought its report in the same second."""
+    world = World(terms=Terms(links=3))
+    for who in range(3):
+        world.join(0, client(who))
+    world.at(LONGEST).join(0, client(3))
+    world.say(0, client(1), world.report(1)[0])
+    world.join(0, client(4))
+    assert world.let_go == [(0, client(0)), (0, client(2))]
 
 
 def test_what_one_transaction_takes_is_bounded_and_neither_side_starves_the_other() -> None:
