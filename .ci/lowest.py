@@ -23,7 +23,9 @@ def floors() -> dict[str, str]:
     for requirement in every:
         if requirement.startswith(project["name"] + "["):
             continue  # an extra that is made of others
-        name, floor, version = re.fullmatch(r"([\w-]+)(>=)?([\d.]+)?", requirement).groups()
+        name, floor, version = re.fullmatch(
+            r"([\w-]+)(>=)?([\d.]+)?(?:,<[\d.]+)?", requirement
+        ).groups()
         if not floor:
             raise ValueError(f"{requirement}: no lowest release")
         found[name] = version

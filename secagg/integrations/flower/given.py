@@ -1,0 +1,125 @@
+"""A node's input: what its app answers, as the fields of the plan. Nothing else of it goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import Context, Message
+
+from secagg.errors import InputError, PolicyRefused
+from secagg.integrations.flower import carry
+from secagg.integrations.flower.model import Model, payload
+from secagg.integrations.flower.terms import METRIC, UPDATE
+from secagg.plans.plan import Plan
+from secagg.rounds.offer import Contribution, Offer
+from secagg.wire.frame import payload_digest
+
+log = logging.getLogger("flwr.secagg")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message that asks for an input, as it came."""
+
+    message: Message
+    context: Context
+    asked: carry.Asked
+
+
+def contribution(
+    question: Question, offer: Offer, call_next: Callable[[Message, Context], Message]
+) -> Contribution | None:
+    """What the app makes of the message; None where it had no examples.
+
+    Raises PolicyRefused for another model than was announced, before anything is computed, and
+    InputError for an answer that is none.
+    """
+    message, context = question.message, question.context
+    message.content = carry.without(message.content)
+    model = _model(message)
+    kind = message.metadata.message_type
+    configs = dict(message.content.config_records.items())
+    about = payload(model, configs, context.run_id, kind, question.asked.round)
+    if payload_digest(about) != offer.payload_digest:
+        raise PolicyRefused(
+            "the server announced another model, or another configuration, than the message "
+            "brings: nothing may change either on its way, so mods that do come after secagg_mod"
+        )
+    answered = _answered(message, context, call_next)
+    weight = _weight(offer.plan, answered, question.asked.weighted_by)
+    if weight == 0:
+        return None
+    fields = _fields(offer.plan, model, answered)
+    # of no plan: one sum about one question, however often and among whomever it is asked
+    name = context.node_id.to_bytes(8) + about
+    return Contribution(fields, weight=weight, payload=about, name=name)
+
+
+def _model(message: Message) -> Model:
+    records = list(message.content.array_records.values())
+    if len(records) != 1:
+        raise InputError(f"the message has {len(records)} ArrayRecords, and a model is one")
+    return Model.of(records[0])
+
+
+def _answered(
+    message: Message, context: Context, call_next: Callable[[Message, Context], Message]
+) -> Message:
+    """Flower would tell the server the text of an exception, in which there may be anything."""
+    try:
+        reply = call_next(message, context)
+    except Exception:
+        log.exception("secagg: the app raised; the server hears only that there is no input")
+        raise InputError("the app raised an exception, which is in the log above") from None
+    if reply.has_error():
+        raise InputError(f"the app, or a mod after secagg_mod, has refused: {reply.error.reason}")
+    return reply
+
+
+def _fields(plan: Plan, model: Model, reply: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, _ in plan.schema.given:
+        if name == UPDATE:
+            fields[name] = model.difference(_trained(reply))
+        elif name.startswith(METRIC):
+            fields[name] = [float(_metric(reply, name.removeprefix(METRIC)))]
+        else:
+            raise PolicyRefused(f"the plan has a field {name!r}, which no ServerApp asks for")
+    return fields
+
+
+def _trained(reply: Message) -> Any:
+    records = list(reply.content.array_records.values())
+    if len(records) != 1:
+        raise InputError(f"the app's reply has {len(records)} ArrayRecords, and a model is one")
+    return records[0]
+
+
+def _metric(reply: Message, name: str) -> float | int:
+    found = [record[name] for record in reply.content.metric_records.values() if name in record]
+    if len(found) != 1 or isinstance(found[0], list):
+        raise InputError(
+            f"the app's reply has {len(found)} metrics {name!r}, and the server sums one number of "
+            "that name: return it in the MetricRecord, or take it out of SecAgg(metrics=...)"
+        )
+    return float(found[0]) if isinstance(found[0], float) else int(found[0])
+
+
+def _weight(plan: Plan, reply: Message, key: str) -> int:
+    """1 of a plan without weights: there all nodes count alike, whatever they say."""
+    if not plan.schema.weighted:
+        return 1
+    weight = _metric(reply, key)
+    if weight != int(weight):
+        raise InputError(f"the weight {key!r} is a whole number of examples")
+    if int(weight) > plan.schema.max_weight:
+        raise InputError(
+            f"the weight {key!r} is above the plan's max_weight: SecAgg(max_weight=...) is to be "
+            "no less than any node's"
+        )
+    if weight < 0:
+        raise InputError(f"the weight {key!r} is below 0")
+    return int(weight)

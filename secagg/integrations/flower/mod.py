@@ -1,0 +1,186 @@
+"""The node's side: a mod around the app's own functions, a shell over `secagg.rounds.ClientRounds`.
+
+Every message may reach another process, so each goes from the rows that the last one left, and what
+a node says is claimed in its ledger before it leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeAlias
+
+from flwr.app import Context, Error, Message
+
+from secagg.effects import Peer, Write
+from secagg.errors import InputError, PolicyRefused, SecAggError, Spent
+from secagg.integrations.flower import carry, state
+from secagg.integrations.flower.given import Question, contribution
+from secagg.integrations.flower.policy import NodePolicy
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.offer import Offer
+from secagg.rounds.quota import Limits
+from secagg.store import sealed
+from secagg.store.base import Ledger
+from secagg.store.memory import MemoryStore
+from secagg.types import AbortReason, Role
+from secagg.wire.frame import MAX_SIZE, Announce, decode_frame
+
+# Theory of operation.
+#
+# A call takes up the rows, hears the frames of its message, acts, computes the input if that is
+# asked for, acts again, and seals the rows for the next call. Acting is what `secagg.effects` says:
+# rows, then claims, then frames. The rows are in memory until they are sealed into the context, and
+# Flower stores that after the reply has left; so nothing here rests on the context. A node whose
+# context was lost is a dropout, and one whose context was put back finds its claims in the ledger
+# and says nothing: that file is on a disk of its own, and synced before a frame leaves.
+#
+# The ledger also makes the key of the rows, and destroys it when this node has answered for the
+# last time: rows that Flower keeps, or carries into another run, open nowhere then. The server's
+# last word is not waited for, because no input is given twice, whatever it says.
+#
+# What leaves is frames, or a refusal in words. The words are about what the server announced, or
+# this node's ledger; what concerns an input, or the app's own exception, stays in the node's log.
+
+log = logging.getLogger("flwr.secagg")
+
+Call: TypeAlias = Callable[[Message, Context], Message]
+Mod: TypeAlias = Callable[[Message, Context, Call], Message]
+
+REFUSED = 6
+"""Flower's code for a mod whose precondition does not hold."""
+SECURED = ("train", "evaluate")
+_SERVER = Peer("server", None, Role.SERVER)
+_PLAIN = (
+    "this node answers in secure rounds only: put SecAgg(strategy, ...), from "
+    "secagg.integrations.flower, around the ServerApp's strategy{}"
+)
+_EVALUATION = ", with evaluate_metrics={name: clip} for what evaluation returns"
+
+
+_SPENT = (
+    "this node has said this before, in other words: its state was put back, or a round of this "
+    "run is asked for a second time, about the same model and configuration; where that is meant, "
+    "change train_config, as by ConfigRecord({'trial': 2})"
+)
+
+
+def node_mod(policy: NodePolicy | None = None) -> Mod:
+    """The mod of a ClientApp, `ClientApp(mods=[node_mod(NodePolicy(...))])`; `secagg_mod` is that
+    of the default policy. The node's own configuration adds to either.
+
+    It takes part in secure rounds, and lets no message of training or evaluation be answered
+    outside of one; queries are the application's own. Mods that change what is trained, as those of
+    differential privacy do, come after it.
+    """
+    own = policy or NodePolicy()
+
+    def mod(message: Message, context: Context, call_next: Call) -> Message:
+        kind = message.metadata.message_type.partition(".")[0]
+        if kind not in SECURED:
+            return call_next(message, context)
+        try:
+            asked = carry.read(message.content)
+            if asked is None:
+                raise PolicyRefused(_PLAIN.format(_EVALUATION if kind != "train" else ""))
+            policy = own.within(context.node_config)
+            with policy.ledger() as ledger:
+                frames = _Call(message, context, call_next, policy, ledger).answer(asked)
+        except SecAggError as refused:
+            log.warning("secagg: no part in the round: %s", refused)
+            return Message(Error(REFUSED, f"secagg: {refused}"), reply_to=message)
+        return Message(carry.answer(frames), reply_to=message)
+
+    return mod
+
+
+@dataclass
+class _Call:
+    """One message: from rows to rows."""
+
+    message: Message
+    context: Context
+    call_next: Call
+    policy: NodePolicy
+    ledger: Ledger
+    store: MemoryStore = field(default_factory=MemoryStore)
+
+    def answer(self, asked: carry.Asked) -> list[bytes]:
+        """The frames to send. Raises a SecAggError, without anything of an input in it, where
+        nothing may leave."""
+        nonce, announced = _about(asked.frames)
+        session = state.session_of(self.context, nonce)
+        rounds = ClientRounds(self.policy.consent, limits=Limits(frame=MAX_SIZE), durable=True)
+        key = None
+        if announced:
+            state.clear(self.context, self.ledger)
+        else:
+            blob = state.take(self.context, session)
+            key = self.ledger.key(session)
+            self.store.commit([Write(*row) for row in sealed.open(blob, key, session)])
+        rounds.restore(self.store.rows(), monotonic())
+        rounds.joined(_SERVER, monotonic())
+        self._act(rounds)
+        for frame in asked.frames:
+            rounds.received(_SERVER, frame, monotonic())
+        for offer in rounds.asked():
+            self.policy.judge(offer.plan)
+        frames = self._act(rounds)
+        if asked.step == carry.INPUT:
+            for offer in rounds.owed():
+                self._give(rounds, offer, asked)
+            frames += self._act(rounds)
+        answered = asked.step == carry.UNMASK and bool(frames)  # no secret is left
+        if answered or not rounds.running:
+            for outcome in rounds.outcomes():
+                log.warning("secagg: the round is over for this node: %s", outcome.detail)
+            state.clear(self.context, self.ledger)
+            return frames
+        rounds.acknowledged(monotonic())  # frames and context leave together
+        self._act(rounds)
+        key = key or self.ledger.key(session)
+        state.keep(self.context, session, sealed.seal(self.store.rows(), key, session))
+        return frames
+
+    def _give(self, rounds: ClientRounds, offer: Offer, asked: carry.Asked) -> None:
+        """The input, or the word that there is none; why stays here."""
+        question = Question(self.message, self.context, asked)
+        try:
+            given = contribution(question, offer, self.call_next)
+            if given is None:
+                log.info("secagg: this node has no examples, and is not in this sum")
+                rounds.decline(offer, monotonic())
+                return
+            rounds.contribute(offer, given, monotonic())
+        except InputError as bad:
+            log.error("secagg: this node's input cannot be in the sum: %s", bad)
+            rounds.decline(offer, monotonic(), AbortReason.BAD_INPUT)
+            return
+        for name, number in rounds.clipped(offer).items():
+            if number:
+                log.info("secagg: %d elements of %s are beyond the clip", number, name)
+
+    def _act(self, rounds: ClientRounds) -> list[bytes]:
+        """Rows, then claims, then frames. Raises Spent where a claim is refused: what was said
+        before, in other words, is then not said again."""
+        frames: list[bytes] = []
+        while (effects := rounds.take()).writes or effects.claims or effects.posts:
+            self.store.commit(effects.writes)
+            for claim in effects.claims:
+                try:
+                    self.ledger.claim(claim.key, claim.digest)
+                except Spent:
+                    raise Spent(_SPENT) from None
+            frames += [post.frame.encode() for post in effects.posts]
+        return frames
+
+
+def _about(frames: tuple[bytes, ...]) -> tuple[bytes, bool]:
+    """The nonce of the round, and whether it is announced here."""
+    decoded = decode_frame(frames[0] if frames else b"", limit=MAX_SIZE)
+    return decoded.nonce, isinstance(decoded, Announce)
+
+
+secagg_mod = node_mod()

@@ -1,0 +1,95 @@
+"""What a round is asked for: its fields and its plan, for whoever the inner strategy sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from secagg.arguments import integer, real, seconds, text
+from secagg.errors import ParameterError
+from secagg.fields import Field, FixedPoint
+from secagg.integrations.flower.model import Model
+from secagg.party import Aggregate
+from secagg.plans.choose import Exact, plan
+from secagg.plans.plan import Plan
+
+UPDATE, METRIC = "update", "metric:"
+"""Names of fields: of the model's difference, and before the name of each metric."""
+METRIC_BITS = 24
+TIMEOUT = 600.0
+"""Seconds for each exchange, unless others are given."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The numbers of a `SecAgg`, checked. Raises ParameterError with the argument's name."""
+
+    clip: float
+    bits: int
+    max_weight: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    corrupt: Exact = 0.1
+    dropout: Exact = 0.2
+    protocol: str | None = None
+    timeouts: Mapping[str, float] | float = TIMEOUT
+
+    def __post_init__(self) -> None:
+        real("clip", self.clip)
+        integer("max_weight", self.max_weight, 1, (1 << 32) - 1)
+        FixedPoint(1, self.clip, self.bits)
+        self.seconds("")
+
+    def plan(self, clients: int, model: Model | None, metrics: Mapping[str, float]) -> Plan:
+        """For so many nodes; model: None where only metrics are summed."""
+        fields: dict[str, Field] = {}
+        if model is not None:
+            fields[UPDATE] = FixedPoint(model.structure.length, self.clip, self.bits)
+        fields |= {METRIC + n: FixedPoint(1, c, METRIC_BITS) for n, c in metrics.items()}
+        return plan(
+            clients=clients,
+            fields=fields,
+            corrupt=self.corrupt,
+            dropout=self.dropout,
+            protocol=self.protocol,
+            max_weight=self.max_weight,
+            clipped=True,
+            structure=None if model is None else {UPDATE: model.structure},
+        )
+
+    def seconds(self, phase: str) -> float:
+        """That the exchange of this phase may last."""
+        given = self.timeouts
+        if not isinstance(given, Mapping):
+            return seconds("timeouts", given)
+        return seconds(f"timeouts[{phase!r}]", given.get(phase, TIMEOUT))
+
+    def deadlines(self, made: Plan) -> dict[str, float]:
+        """By phase. Raises ParameterError for a timeout of a phase that the plan lacks."""
+        given = self.timeouts
+        if isinstance(given, Mapping) and (unknown := set(given) - set(made.phase_names)):
+            raise ParameterError(
+                f"timeouts names {sorted(unknown)[0]!r}; the phases are "
+                f"{', '.join(made.phase_names)}"
+            )
+        return {phase: self.seconds(phase) for phase in made.phase_names}
+
+
+def metrics_of(total: Aggregate) -> dict[str, float]:
+    """The weighted mean of each metric."""
+    return {
+        name.removeprefix(METRIC): float(mean[0])
+        for name, mean in total.mean.items()
+        if name.startswith(METRIC)
+    }
+
+
+def check_clips(what: str, given: Mapping[str, float]) -> dict[str, float]:
+    """The clips of metrics by name, as they were given. Raises ParameterError."""
+    if not isinstance(given, Mapping):
+        raise ParameterError(
+            f"{what} maps the name of a metric to its clip, as in {{'train_loss': 10.0}}"
+        )
+    for name, clip in given.items():
+        text(f"a name in {what}", name)
+        FixedPoint(1, clip, METRIC_BITS)
+    return dict(given)

@@ -1,0 +1,1 @@
+"""Strategies are one level below."""

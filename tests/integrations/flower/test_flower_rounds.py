@@ -1,0 +1,160 @@
+"""Whole rounds over a grid: the mean is the plain one, whoever drops out and wherever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.serverapp.strategy import FedAvg
+
+from secagg.integrations.flower import SecAgg
+from tests.integrations.flower.world import (
+    LocalGrid,
+    Message,
+    MetricRecord,
+    RecordDict,
+    arrays,
+    identify,
+    modded,
+    model,
+    nodes,
+    secured,
+    trainer,
+)
+
+MODEL = {
+    "weight": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4),
+    "bias": np.zeros(4, np.float64),
+    "half": np.ones(3, np.float16),
+    "scale": np.float32(0.5).reshape(()),
+    "none": np.zeros((0, 4), np.float32),
+    "batches": np.int64(3).reshape(()),
+}
+FIRST = 1000
+
+
+def moved(node: int, received: dict[str, Any]) -> dict[str, Any]:
+    draw = np.random.default_rng(node)
+    return {
+        name: (a + draw.uniform(-0.1, 0.1, a.shape)).astype(a.dtype) if a.dtype.kind == "f" else a
+        for name, a in received.items()
+    }
+
+
+def weight(node: int) -> int:
+    return node - FIRST + 1
+
+
+def loss(node: int) -> float:
+    return (node - FIRST) / 8
+
+
+TRAIN = trainer(moved, weight, train_loss=loss, private=loss)
+
+
+def evaluate(message: Message, context: Any) -> Message:
+    told = {"num-examples": weight(context.node_id), "accuracy": loss(context.node_id)}
+    return Message(RecordDict({"metrics": MetricRecord(told)}), reply_to=message)
+
+
+def expected(places: list[int], of: dict[str, Any] = MODEL) -> dict[str, Any]:
+    """Plainly: the model moved by the weighted mean difference of these nodes."""
+    total = sum(weight(FIRST + place) for place in places)
+    made = {}
+    for name, array in of.items():
+        each = [
+            weight(FIRST + p) / total * (moved(FIRST + p, of)[name].astype(float) - array)
+            for p in places
+        ]
+        made[name] = array + sum(each) if array.dtype.kind == "f" else array
+    return made
+
+
+def run(
+    folder: Path,
+    fate: Callable[[int, int], bool] = lambda exchange, place: False,
+    count: int = 5,
+    rounds: int = 1,
+    **given: Any,
+) -> tuple[Any, SecAgg, LocalGrid]:
+    strategy = SecAgg(FedAvg(), **{"clip": 0.2, "max_weight": 10, **given})
+    grid = LocalGrid(nodes(count, folder, secured(TRAIN, evaluate)), fate)
+    return strategy.start(grid, model(MODEL), num_rounds=rounds), strategy, grid
+
+
+def check(result: Any, strategy: SecAgg, places: list[int]) -> None:
+    assert strategy.last is not None and strategy.last.count == len(places)
+    made, plain = arrays(result.arrays), expected(places)
+    assert list(made) == list(MODEL)
+    for name, array in made.items():
+        assert (array.shape, name == "batches" or array.dtype) == (
+            MODEL[name].shape,
+            name == "batches" or MODEL[name].dtype,
+        )
+        rounding = np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0
+        bound = strategy.last.report.error_bounds["update"] + 2 * float(rounding)
+        assert np.abs(array - plain[name]).max(initial=0) <= bound, name
+
+
+def test_the_model_is_moved_by_the_weighted_mean_and_metrics_are_weighted_means(
+    folder: Path,
+) -> None:
+    result, strategy, _ = run(folder, metrics={"train_loss": 1.0})
+    check(result, strategy, [0, 1, 2, 3, 4])
+    [metrics] = result.train_metrics_clientapp.values()
+    assert set(metrics.keys()) == {"train_loss"} and not result.evaluate_metrics_clientapp
+    plain = sum(weight(FIRST + i) * loss(FIRST + i) for i in range(5)) / 15
+    assert metrics["train_loss"] == pytest.approx(plain, abs=2e-7)
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_whoever_drops_at_any_stage_the_sum_is_over_those_that_count(
+    folder: Path, stage: int
+) -> None:
+    """Who has sent its masked input is in the sum, though it says nothing afterwards."""
+    result, strategy, grid = run(folder, lambda exchange, place: (exchange, place) == (stage, 1))
+    check(result, strategy, [0, 2, 3, 4] if stage < 3 else [0, 1, 2, 3, 4])
+
+
+def test_a_round_without_a_sum_leaves_the_model_and_the_next_one_goes_on(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    strategy = SecAgg(FedAvg(), clip=0.2, max_weight=10)
+    grid = LocalGrid(nodes(5, folder, secured(TRAIN)))
+    grid.fate = lambda exchange, place: grid.exchange == 2 and place < 2
+    result = strategy.start(grid, model(MODEL), num_rounds=2)
+    assert "has no sum: below-threshold" in caplog.text and "dropped: 2 lost" in caplog.text
+    check(result, strategy, [0, 1, 2, 3, 4])
+
+
+def test_evaluation_is_summed_too_or_not_asked_for(folder: Path) -> None:
+    result, strategy, grid = run(folder, evaluate_metrics={"accuracy": 1.0})
+    [metrics] = result.evaluate_metrics_clientapp.values()
+    plain = sum(weight(FIRST + i) * loss(FIRST + i) for i in range(5)) / 15
+    assert metrics["accuracy"] == pytest.approx(plain, abs=2e-7) and grid.exchange == 8
+    assert run(folder / "other")[2].exchange == 4
+
+
+def test_all_nodes_weigh_alike_where_no_weight_is_above_one(folder: Path) -> None:
+    result, strategy, _ = run(folder, max_weight=1)
+    assert strategy.last is not None and strategy.last.weight == 5
+    mean = sum(moved(FIRST + i, MODEL)["bias"] for i in range(5)) / 5
+    assert np.abs(arrays(result.arrays)["bias"] - mean).max() < 1e-5
+
+
+def test_it_is_said_when_the_clip_bites(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, strategy, _ = run(folder, clip=0.05)
+    assert strategy.last is not None and strategy.last.sum["clipped"][0] > 5
+    assert "beyond their clip" in caplog.text and "clip=0.05" in caplog.text
+
+
+def test_plain_nodes_and_a_plain_strategy_are_what_they_were(folder: Path) -> None:
+    """The world that the others are compared in."""
+    identify()
+    grid = LocalGrid(nodes(5, folder, modded(train=TRAIN)), exchanges=1)
+    result = FedAvg(fraction_evaluate=0.0).start(grid, model(MODEL), num_rounds=1)
+    plain = expected([0, 1, 2, 3, 4])
+    assert np.abs(arrays(result.arrays)["weight"] - plain["weight"]).max() < 1e-6

@@ -1,0 +1,189 @@
+"""What the server is told, what Flower carries, and what a node says a second time: nothing."""
+
+from __future__ import annotations
+
+import copy
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.serverapp.strategy import FedAvg
+
+from secagg.errors import StorageError
+from secagg.integrations.flower import SecAgg, carry, policy, state
+from tests.integrations.flower.world import (
+    LocalGrid,
+    Message,
+    MetricRecord,
+    RecordDict,
+    arrays,
+    leaves,
+    model,
+    nodes,
+    secured,
+    trainer,
+)
+
+COUNT, LOSS, ACCURACY = 48611, 2.718281828, 0.57721566
+MODEL = {"w": [[0.25, -0.5], [0.125, 1.0]]}
+KEYS, SHARES, INPUT, UNMASK = range(4)
+
+
+def planted(node: int, received: dict[str, Any]) -> dict[str, Any]:
+    return {"w": received["w"] + 0.0625 * (node % 2)}
+
+
+def evaluate(message: Message, context: Any) -> Message:
+    told = {"num-examples": COUNT + context.node_id, "accuracy": ACCURACY}
+    return Message(RecordDict({"metrics": MetricRecord(told)}), reply_to=message)
+
+
+TRAIN = trainer(
+    planted, lambda node: COUNT + node, train_loss=lambda node: LOSS, secret=lambda node: LOSS
+)
+
+
+def grid_of(folder: Path, count: int = 4) -> LocalGrid:
+    return LocalGrid(nodes(count, folder, secured(TRAIN, evaluate)))
+
+
+def strategy_of(**given: Any) -> SecAgg:
+    return SecAgg(FedAvg(), clip=0.5, max_weight=1 << 20, **given)
+
+
+def started(folder: Path, exchanges: int) -> tuple[SecAgg, LocalGrid, list[Message]]:
+    """A round that has done so many of its exchanges, and what the next one asks."""
+    grid, strategy = grid_of(folder), strategy_of()
+    asked: list[Message] = []
+
+    def until(messages: Any, *, timeout: float | None = None) -> list[Message]:
+        messages = list(messages)
+        if grid.exchange == exchanges:
+            asked.extend(copy.deepcopy(messages))
+            return []
+        return LocalGrid.send_and_receive(grid, messages)
+
+    grid.send_and_receive = until  # type: ignore[method-assign, assignment]
+    strategy.start(grid, model(MODEL), num_rounds=1)
+    return strategy, grid, asked
+
+
+def test_no_message_has_a_count_a_loss_or_a_metric_of_a_node(folder: Path) -> None:
+    """Planted values are in no byte of anything that was sent, in training and in evaluation."""
+    grid = grid_of(folder)
+    given = {"metrics": {"train_loss": 10.0}, "evaluate_metrics": {"accuracy": 1.0}}
+    strategy = strategy_of(**given)
+    result = strategy.start(grid, model(MODEL), num_rounds=1)
+    sent = [leaf for message in grid.log for leaf in leaves(message)]
+    assert len(grid.log) == 2 * 4 * 4 * 2
+    trained = [model(planted(node, arrays(model(MODEL))))["w"].data[-32:] for node in (1001,)]
+    numbers = [n for i in range(4) for n in (COUNT + 1000 + i, LOSS, ACCURACY)]
+    words = [repr(n).encode() for n in numbers] + [b"hospital", b"secret", b"notes", *trained]
+    words += [struct.pack("<d", number) for number in numbers]
+    found = [word for word in words if any(word in leaf for leaf in sent)]
+    assert found == []
+    asked = grid.log[4 * 2 * 2]
+    asked.content = carry.without(asked.content)
+    plain = list(leaves(TRAIN(asked, grid.nodes[1001].context)))
+    known = [b"secret", b"hospital", repr(COUNT + 1001).encode(), struct.pack("<d", LOSS), *trained]
+    assert all(any(word in leaf for leaf in plain) for word in known), "they would be found"
+    assert result.train_metrics_clientapp[1]["train_loss"] == pytest.approx(LOSS, abs=1e-5)
+    assert set(result.train_metrics_clientapp[1].keys()) == {"train_loss"}
+
+
+def test_replies_are_frames_and_nothing_else(folder: Path) -> None:
+    grid = grid_of(folder)
+    strategy_of(evaluate_metrics={"accuracy": 1.0}).start(grid, model(MODEL), num_rounds=1)
+    replies = [m for m in grid.log if m.metadata.dst_node_id not in grid.nodes]
+    assert len(replies) == 32
+    for reply in replies:
+        assert set(reply.content.keys()) == {carry.ABOUT, carry.FRAMES}
+        assert dict(reply.content[carry.ABOUT].items()) == {"version": 1}
+
+
+@pytest.mark.parametrize("exchange", [SHARES, INPUT, UNMASK])
+def test_what_flower_carries_is_sealed_and_of_this_run_and_node(
+    folder: Path, exchange: int
+) -> None:
+    """Another run's and another node's do not open, nor does one that was changed."""
+    _, grid, asked = started(folder, exchange)
+    first, second = (grid.nodes[m.metadata.dst_node_id] for m in asked[:2])
+    slot = first.context.state[state.SLOT]
+    assert set(slot.keys()) == {"session", "blob"} and len(slot["blob"]) > 100
+    mine = copy.deepcopy(first.context.state)
+    first.context.state = copy.deepcopy(second.context.state)
+    assert "does not know the round" in str(first.answer(copy.deepcopy(asked[0])).error.reason)
+    first.context.state[state.SLOT]["session"] = slot["session"]
+    assert "do not open" in str(first.answer(copy.deepcopy(asked[0])).error.reason)
+    first.context.state = copy.deepcopy(mine)
+    first.context.run_id += 1
+    assert first.answer(copy.deepcopy(asked[0])).has_error()
+    first.context.run_id -= 1
+    first.context.state = mine
+    assert first.answer(asked[0]).has_content()
+
+
+@pytest.mark.parametrize("exchange", [SHARES, INPUT])
+def test_state_that_is_put_back_says_nothing_a_second_time(folder: Path, exchange: int) -> None:
+    """Two answers from one blob would be two sets of shares, or two inputs under one mask."""
+    _, grid, asked = started(folder, exchange)
+    node = grid.nodes[asked[0].metadata.dst_node_id]
+    before = copy.deepcopy(node.context.state)
+    assert node.answer(copy.deepcopy(asked[0])).has_content()
+    node.context.state = before
+    node.app = secured(trainer(lambda n, m: {"w": m["w"] + 0.03125}, lambda n: 3))
+    refused = node.answer(copy.deepcopy(asked[0]))
+    assert refused.has_error() and "its state was put back" in str(refused.error.reason)
+
+
+def test_the_last_answer_ends_what_flower_carries(folder: Path) -> None:
+    """The key of the rows is gone with it: a blob that was kept opens no more."""
+    _, grid, asked = started(folder, UNMASK)
+    node = grid.nodes[asked[0].metadata.dst_node_id]
+    before = copy.deepcopy(node.context.state)
+    assert node.answer(copy.deepcopy(asked[0])).has_content()
+    assert state.SLOT not in node.context.state
+    node.context.state = before
+    assert "has ended" in str(node.answer(asked[0]).error.reason)
+
+
+@pytest.mark.parametrize("exchange", [SHARES, INPUT, UNMASK])
+def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
+    folder: Path, exchange: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, grid, asked = started(folder, exchange)
+
+    def refuse(*_: Any) -> None:
+        raise StorageError("the claim was not stored: No space left on device")
+
+    monkeypatch.setattr(policy.SqliteLedger, "claim", refuse)
+    for message in asked:
+        refused = grid.nodes[message.metadata.dst_node_id].answer(message)
+        assert refused.has_error() and "No space left" in str(refused.error.reason)
+
+
+def test_a_node_without_its_state_is_a_dropout_and_in_the_next_round_again(folder: Path) -> None:
+    """As one whose SuperNode was started again."""
+    grid, strategy = grid_of(folder), strategy_of()
+    counts = []
+    grid.fate = lambda exchange, place: bool(
+        grid.exchange == 2 and place == 0 and grid.nodes[1000].context.state.clear()
+    )
+    aggregate = strategy.aggregate_train
+
+    def counted(number: int, replies: Any) -> Any:
+        made = aggregate(number, replies)
+        counts.append(strategy.last.count if strategy.last else 0)
+        return made
+
+    strategy.aggregate_train = counted  # type: ignore[method-assign]
+    strategy.start(grid, model(MODEL), num_rounds=2)
+    assert counts == [3, 4]
+
+
+def test_a_round_that_is_announced_twice_is_one_that_is_over(folder: Path) -> None:
+    _, grid, asked = started(folder, KEYS)
+    node = grid.nodes[asked[0].metadata.dst_node_id]
+    assert node.answer(copy.deepcopy(asked[0])).has_content()
+    assert "has ended" in str(node.answer(asked[0]).error.reason)

@@ -1,0 +1,249 @@
+"""What does not fit is refused, with what would do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.serverapp import strategy as strategies
+
+from secagg.errors import InputError, ParameterError, PolicyRefused
+from secagg.integrations.flower import NodePolicy, SecAgg, node_mod, secagg_mod
+from tests.integrations.flower.world import (
+    FRAMEWORK,
+    LocalGrid,
+    modded,
+    model,
+    nodes,
+    secured,
+    trainer,
+)
+
+MODEL = {"w": np.zeros(3, np.float32)}
+ROOT = Path(__file__).parent.parent.parent.parent
+TRAIN = trainer(lambda node, m: {"w": m["w"] + np.float32(0.1)}, lambda node: 2)
+
+
+def secure(strategy: Any = None, **given: Any) -> SecAgg:
+    return SecAgg(strategy or strategies.FedAvg(), **{"clip": 0.5, "max_weight": 10, **given})
+
+
+def run(
+    folder: Path, app: Any, strategy: Any = None, start: Any = MODEL, **config: Any
+) -> LocalGrid:
+    grid = LocalGrid(nodes(4, folder, app, config))
+    (strategy or secure()).start(grid, model(start), num_rounds=1)
+    return grid
+
+
+def test_a_plain_client_in_a_secure_round(folder: Path) -> None:
+    def plain(message: Message, context: Any) -> Message:
+        return Message(RecordDict({"arrays": model(MODEL)}), reply_to=message)
+
+    with pytest.raises(PolicyRefused, match=r"4 x .*ClientApp\(mods=\[secagg_mod\]\)"):
+        run(folder, modded(train=plain))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_a_plain_strategy_on_secure_nodes(folder: Path, kind: str) -> None:
+    """Neither the app's function runs nor does anything of it leave."""
+    [node] = nodes(1, folder, secured(None, None))
+    record = RecordDict({"arrays": model(MODEL)})
+    refused = node.answer(Message(record, dst_node_id=node.number, message_type=kind))
+    assert refused.has_error() and "put SecAgg(strategy, ...)" in str(refused.error.reason)
+    assert ("evaluate_metrics" in str(refused.error.reason)) == (kind == "evaluate")
+
+
+def test_queries_are_the_applications_own(folder: Path) -> None:
+    def query(message: Message, context: Any) -> Message:
+        return Message(RecordDict({}), reply_to=message)
+
+    [node] = nodes(1, folder, modded(secagg_mod, train=None, evaluate=query))
+    asked = Message(RecordDict({}), dst_node_id=node.number, message_type="query.hello")
+    assert node.answer(asked).has_content()
+
+
+@pytest.mark.parametrize("name", ["Krum", "Bulyan", "FedMedian", "FedTrimmedAvg", "QFedAvg"])
+def test_strategies_that_look_at_single_replies(name: str) -> None:
+    kind = getattr(strategies, name)
+    needs_rate = name == "QFedAvg" and FRAMEWORK
+    given = {"client_learning_rate": 0.1} if needs_rate else {}
+    with pytest.raises(ParameterError, match=f"{name} .*looks at the reply of each.*FedAdam"):
+        secure(kind(**given))
+
+
+@pytest.mark.parametrize("name", ["FedAvgM", "FedAdam", "FedAdagrad", "FedYogi", "FedProx"])
+def test_strategies_that_average(name: str) -> None:
+    kind = getattr(strategies, name)
+    secure(kind())
+    secure(type("Own", (kind,), {})())
+
+
+def test_what_is_no_strategy() -> None:
+    with pytest.raises(ParameterError, match=r"SecAgg\(FedAvg\(\), ...\)"):
+        secure("FedAvg")
+    own = type("Own", (strategies.FedAvg,), {"aggregate_evaluate": lambda *_: None})
+    with pytest.raises(ParameterError, match="aggregate_evaluate of its own"):
+        secure(own())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"clip": 0}, "clip must be above 0"),
+        ({"bits": 1}, "bits"),
+        ({"max_weight": 0}, "max_weight"),
+        ({"metrics": ["loss"]}, "maps the name of a metric to its clip"),
+        ({"evaluate_metrics": {"loss": -1}}, "clip"),
+        ({"timeouts": 0}, "timeouts"),
+    ],
+)
+def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        secure(**given)
+
+
+def test_a_timeout_of_a_phase_that_is_none(folder: Path) -> None:
+    with pytest.raises(ParameterError, match="advertise-keys, share-keys, masked-input, unmask"):
+        run(folder, secured(TRAIN), secure(timeouts={"training": 5}))
+
+
+def test_too_few_nodes_say_what_would_do(folder: Path) -> None:
+    grid = LocalGrid(nodes(2, folder, secured(TRAIN)))
+    with pytest.raises(ParameterError, match="2 clients are too few.*clients=4 would do"):
+        secure().start(grid, model(MODEL), num_rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "config", "words"),
+    [
+        (NodePolicy(min_clients=4), {}, "no fewer than 4"),
+        (NodePolicy(), {"secagg-min-clients": 4}, "no fewer than 4"),
+        (NodePolicy(min_clients=4), {"secagg-min-clients": 3}, "no fewer than 4"),
+        (NodePolicy(max_clip=0.1), {"secagg-max-clip": 0.4}, "clip=0.1"),
+        (NodePolicy(), {"secagg-max-clip": 0.4}, "clip=0.4"),
+        (NodePolicy(max_dropout=0.1), {"secagg-max-dropout": 0.3}, "dropout=0.1"),
+        (NodePolicy(), {"secagg-protocols": "secagg+"}, r"agreed to is only secagg\+"),
+        (NodePolicy(), {"secagg-minclients": 4}, "known are secagg-min-clients"),
+    ],
+)
+def test_a_plan_below_a_nodes_floor(
+    policy: NodePolicy, config: dict[str, Any], words: str, folder: Path
+) -> None:
+    with pytest.raises(PolicyRefused, match=f"4 x .*{words}"):
+        run(folder, modded(node_mod(policy), train=TRAIN), **config)
+
+
+def test_a_node_that_has_no_folder_for_its_ledger(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(PolicyRefused, match="give the node a folder of its own with secagg-state"):
+        run(folder / "file" / "folder", secured(TRAIN))
+
+
+def test_another_model_than_the_announced_one(folder: Path, caplog: Any) -> None:
+    """A mod before secagg_mod that changes it, or a server that sends each node another one."""
+
+    def other(message: Message, context: Any, call_next: Any) -> Message:
+        if "arrays" in message.content:
+            message.content["arrays"] = model({"w": np.ones(3, np.float32)})
+        return call_next(message, context)  # type: ignore[no-any-return]
+
+    run(folder, modded(other, secagg_mod, train=TRAIN))
+    assert "announced another model" in caplog.text and "come after secagg_mod" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda node, m: {"v": m["w"]}, "'v' is in one of them only"),
+        (lambda node, m: {"w": np.zeros(4, np.float32)}, "entry 'w' of the trained model is .4,."),
+        (lambda node, m: {"w": np.full(3, np.nan, np.float32)}, "NaN"),
+        (lambda node, m: 1 / 0, "the app raised an exception"),
+    ],
+)
+def test_an_answer_that_is_none_stays_with_the_node(
+    answer: Any, words: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The node's own log says why; the server hears that the input is bad, and nothing more."""
+    grid = run(folder, secured(trainer(answer, lambda node: 2)))
+    said = [r.getMessage() for r in caplog.records if "cannot be in the sum" in r.getMessage()]
+    assert len(said) == 4
+    assert all(re.search(words, one) for one in said), said
+    assert "4 bad-input" in caplog.text and not any(m.has_error() for m in grid.log)
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"), [(1357, "max_weight"), (-1357, "below 0"), (1.357, "whole number")]
+)
+def test_a_weight_that_does_not_fit(
+    weight: float, words: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = trainer(lambda node, m: m, lambda node: weight)  # type: ignore[arg-type, return-value]
+    run(folder, secured(train))
+    assert words in caplog.text and "357" not in caplog.text
+
+
+def test_a_node_without_examples_is_not_in_the_sum(folder: Path) -> None:
+    """Which is no fault of its own."""
+    strategy = secure()
+    train = trainer(lambda node, m: m, lambda node: node - 1000)
+    run(folder, secured(train), strategy)
+    assert strategy.last is not None and (strategy.last.count, strategy.last.weight) == (3, 6)
+    assert [fault.value for fault in strategy.last.report.faults.values()] == ["quit"]
+
+
+def test_a_metric_that_is_not_there(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(folder, secured(TRAIN), secure(metrics={"loss": 1.0}))
+    assert "has 0 metrics 'loss'" in caplog.text
+
+
+def test_a_model_without_a_mean(folder: Path) -> None:
+    with pytest.raises(InputError, match="nothing to average"):
+        run(folder, secured(TRAIN), start={"n": np.int64(3)})
+    with pytest.raises(InputError, match="entry 'c' of the model is complex64"):
+        run(folder, secured(TRAIN), start={"c": np.zeros(2, np.complex64)})
+
+
+def test_a_tensor_of_a_type_that_numpy_lacks(folder: Path) -> None:
+    """As float8: what numpy writes of it, it does not read again."""
+    odd = ArrayRecord({"w8": Array("float8_e4m3fn", (2,), "torch", b"\1\2")})
+    grid = LocalGrid(nodes(4, folder, secured(TRAIN)))
+    with pytest.raises(InputError, match="entry 'w8' of the model is float8.*send it as float32"):
+        secure().start(grid, odd, num_rounds=1)
+    void = np.zeros(2, np.dtype("V1"))
+    with pytest.raises(InputError, match="entry 'w8' .*float16, float32 or float64"):
+        run(folder, secured(TRAIN), start={"w8": void})
+
+
+def test_nodes_are_sent_one_model(folder: Path) -> None:
+    class Each(strategies.FedAvg):  # type: ignore[misc, unused-ignore]
+        def configure_train(self, number: int, arrays: Any, config: Any, grid: Any) -> Any:
+            for place, message in enumerate(super().configure_train(number, arrays, config, grid)):
+                own = dict(message.content.items()) | {"arrays": model({"w": np.ones(2) * place})}
+                yield Message(
+                    RecordDict(own),
+                    dst_node_id=message.metadata.dst_node_id,
+                    message_type="train",
+                )
+
+    with pytest.raises(ParameterError, match="different models or configurations"):
+        run(folder, secured(TRAIN), secure(Each()))
+
+
+def test_without_flower_the_extra_is_named() -> None:
+    code = (
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'flwr' else find(name, *a)\n"
+        "import secagg.integrations.flower"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert "MissingExtra: secagg.integrations.flower needs flwr" in done.stderr
+    assert "pip install 'secagg[flower]'" in done.stderr
