@@ -403,6 +403,19 @@ def test_a_claim_that_the_ledger_refuses_makes_a_dropout() -> None:
     forgetful.refused(Claim(bytes(32), bytes(32)), world.now)  # of no round of its
 
 
+def test_a_refused_claim_costs_its_own_round_only() -> None:
+    evil = Evil(toy(2))
+    for number in (1, 2):
+        evil.announce(number)
+        evil.give(number)
+    first, second = evil.rounds.take().claims
+    evil.rounds.refused(second, evil.now)
+    refused, other = evil.over(2, standing=Fault.QUIT), evil.over(1)
+    assert refused.why == "spent" and "claimed already" in refused.detail
+    assert other.included and other.detail == ""
+    assert first.key != second.key
+
+
 def test_what_a_claim_holds_back_is_not_sent() -> None:
     """Refused once or for each of its two claims, the message is not counted; the last word is."""
     evil = Evil(toy(2))

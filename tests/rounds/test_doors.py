@@ -153,6 +153,16 @@ def test_a_message_waits_for_room_for_all_of_it() -> None:
     assert doors.take().read_on == ("d",)
 
 
+def test_whoever_leaves_before_it_is_read_on_leaves_its_room_to_the_next() -> None:
+    """A connection that is gone is not named again, to whoever would read on what is closed."""
+    doors = Doors(room(MIB))
+    assert holding(doors, "a", MIB)
+    assert not holding(doors, "b", MIB) and not holding(doors, "c", MIB)
+    doors.closed("a", 0.0)
+    doors.closed("b", 0.0)
+    assert doors.take().read_on == ("c",)
+
+
 @pytest.mark.parametrize("size", [SMALL, SMALL + 1])
 def test_the_limit_itself_fits_and_a_byte_more_waits(size: int) -> None:
     """Of each kind; and neither kind takes the other's room."""

@@ -689,6 +689,8 @@ def test_a_flood_of_clients_is_a_few_lines(caplog: pytest.LogCaptureFixture) -> 
     for number in range(500):
         at(world, f"{number}", "here")
     assert len(caplog.records) < 20
+    world.server.close()
+    assert "more were only counted" in caplog.text
 
 
 def test_a_result_that_was_not_kept_is_none_for_anybody() -> None:
