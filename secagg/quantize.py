@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import CryptoError, InputError, RangeError
+from secagg.errors import CryptoError, InputError, ParameterError, RangeError
 from secagg.fields import FixedPoint
 from secagg.kernels import quantize as kernels
 from secagg.layout import Lane
 from secagg.mask import KEY_SIZE, add_stream
 from secagg.ring import Ring
+from secagg.tensors import Tensor, nearest, read
 from secagg.types import Randomness
 
 CHUNK = 1 << 16
@@ -28,8 +29,8 @@ def quantize(
 ) -> tuple[npt.NDArray[np.int64], int]:
     """The levels in ±field.levels, flat in C order, and how many values were clipped.
 
-    values: field.length real numbers in any shape: float16, float32, float64, longdouble or any
-    integer dtype, of any byte order and strides; lists; tensors that numpy can read. Each is
+    values: field.length real numbers in any shape: float16, bfloat16, float32, float64, longdouble
+    or any integer dtype, of any byte order and strides; lists; tensors that numpy can read. Each is
     first converted to float64, which is exact up to 53 bits and rounds to nearest above. Where
     |x| > reach(field.clip, dtype), exactly so, x counts as clipped: the float32 nearest to a clip
     of 0.1 lies a little beyond it and is what a float32 of 0.1 is, so it is taken for the clip.
@@ -56,23 +57,27 @@ def quantize_into(
     ring: Ring = _INT64,
     weight: int = 1,
     name: str = "values",
+    entries: Sequence[tuple[str, int]] = (),
 ) -> int:
     """out[i] = level i * weight modulo the ring, and how many values were clipped: `quantize`
     without an array of levels in between.
 
     out: field.length elements, contiguous, of a lane that holds the ring. weight: below 2^32.
+    entries: what the values are joined of, as an error calls it, and how many elements each has.
     Where it raises, out has no meaning.
     """
-    flat = flatten(values, field.length, f"field {name!r}")
-    limit = reach(field.clip, flat.dtype)
+    tensor = read(values, f"field {name!r}")
+    flat = flatten(tensor, field.length, f"field {name!r}")
+    limit = reach(field.clip, tensor.type)
     rounding = _Rounding(field, limit, _rounding_key(field, randomness), weight, ring.mask)
+    parts = entries or ((f"field {name!r}", field.length),)
     clipped = 0
     with np.errstate(over="ignore"):  # without the JIT, a product that wraps says so
         for start in range(0, field.length, CHUNK):
             chunk = _reals(flat[start : start + CHUNK])
             counts = rounding(out[start : start + CHUNK], chunk, start)
             if counts.any():
-                _judge(chunk, counts, field, limit, name, start)
+                _judge(chunk, counts, field, limit, start, parts)
             clipped += int(counts[1])
     return clipped
 
@@ -82,31 +87,21 @@ def dequantize(levels: npt.NDArray[np.int64], step: float) -> npt.NDArray[np.flo
     return levels * np.float64(step)
 
 
-def reach(bound: float, dtype: np.dtype[Any]) -> float:
+def reach(bound: float, type: str) -> float:
     """How far a value of this type may lie from 0 and still be within ±bound, bound > 0.
 
     As far as the number of a floating type that is nearest to the bound, where that lies beyond:
     it is what the bound itself is in that type (specs/02-quantization.md §4.3).
     """
-    return max(bound, in_type(bound, dtype))
+    return max(bound, nearest(bound, type))
 
 
-def in_type(bound: float, dtype: np.dtype[Any]) -> float:
-    """The number of a floating type that is nearest to a bound; else, and where that would be
-    infinite, the bound."""
-    if dtype.kind != "f":
-        return bound
-    with np.errstate(over="ignore"):
-        nearest = float(dtype.type(bound))
-    return nearest if math.isfinite(nearest) else bound
-
-
-def brought(array: npt.NDArray[Any], bound: float) -> npt.NDArray[Any]:
-    """`array`, with ±bound in place of whatever is within its type's reach, and beyond ±bound.
+def brought(tensor: Tensor, bound: float) -> npt.NDArray[Any]:
+    """Its array, with ±bound in place of whatever is within its type's reach, and beyond ±bound.
 
     For arrays that are put beside those of other types, where the type no longer tells.
     """
-    limit = reach(bound, array.dtype)
+    array, limit = tensor.array, reach(bound, tensor.type)
     if limit == bound:
         return array
     reals = array.astype(np.float64)  # for numpy 2 compares a float32 with a float32(bound)
@@ -120,67 +115,14 @@ def brought(array: npt.NDArray[Any], bound: float) -> npt.NDArray[Any]:
 def flatten(values: Any, length: int, what: str) -> npt.NDArray[Any]:
     """`values` as an array of one dimension in C order, not copied if its strides allow that.
 
-    Raises InputError as `as_array` does, for a scalar, and for another number of elements.
+    Raises InputError as `tensors.read` does, for a scalar, and for another number of elements.
     """
-    array = as_array(values, what)
+    array = read(values, what).array
     if array.ndim == 0:
         raise InputError(f"{what}: a scalar; wrap it as an array of one element")
     if array.size != length:
         raise InputError(f"{what} takes {length} elements, and {array.size} were given")
     return array.reshape(-1)
-
-
-def as_array(values: Any, what: str) -> npt.NDArray[Any]:
-    """The caller's values as an array of real numbers, not copied; InputError as in `quantize`.
-
-    what: how an error calls them, such as "field 'update'". A tensor that is on a device or in a
-    graph is read through detach() and cpu(), without importing its library.
-    """
-    array = _read(values, what)
-    if array.dtype.kind == "O" and array.ndim == 0:
-        raise InputError(
-            f"{what}: numpy sees this {type(values).__name__} as one object, and not as an array; "
-            "list(...) of what can be walked through does, and .item() of a dictionary that "
-            "numpy.save has wrapped gives it back"
-        )
-    if array.dtype.kind not in "iuf":
-        raise InputError(
-            f"{what}: {array.dtype.name} is not a real number type; "
-            "convert to a float or integer array that says what you mean"
-        )
-    return array
-
-
-def _read(values: Any, what: str) -> npt.NDArray[Any]:
-    if isinstance(values, np.ma.MaskedArray):
-        # even without a masked element: whether there is one must not decide about success
-        raise InputError(f"{what}: a masked array; fill it, as in values.filled(0)")
-    try:
-        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-        if isinstance(values, list | tuple) and array.dtype.kind != "b" and _has_boolean(values):
-            return np.empty(
-                0, np.bool_
-            )  # refused as an array of them is: beside numbers they are 1
-        return array
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001
-        # Ragged lists, tensors of a type numpy lacks, and whatever a caller's own class raises:
-        # texts that may quote elements. Nothing of them may be in our error, as its context
-        # neither, so it is raised outside.
-        pass
-    raise InputError(
-        f"{what}: numpy cannot read this {type(values).__name__} as an array of numbers; "
-        "a bfloat16 tensor needs .float()"
-    )
-
-
-def _has_boolean(values: Any) -> bool:
-    """In lists however deep, which numpy has read."""
-    return any(
-        _has_boolean(v) if isinstance(v, list | tuple) else isinstance(v, bool | np.bool_)
-        for v in values
-    )
 
 
 def _rounding_key(field: FixedPoint, randomness: Randomness) -> bytes | None:
@@ -233,15 +175,25 @@ def _judge(
     counts: npt.NDArray[np.int64],
     field: FixedPoint,
     limit: float,
-    name: str,
     start: int,
+    parts: Sequence[tuple[str, int]],
 ) -> None:
     if counts[0]:
-        at = start + int(np.isfinite(reals).argmin())
-        raise RangeError(f"field {name!r}: NaN or infinite at index {at}; replace such values")
+        part, at = _place(start + int(np.isfinite(reals).argmin()), parts)
+        raise RangeError(f"{part}: NaN or infinite at index {at}; replace such values")
     if field.excess == "error":
-        at = start + int((np.abs(reals.astype(np.float64)) > limit).argmax())
+        beyond = np.abs(reals.astype(np.float64)) > limit
+        part, at = _place(start + int(beyond.argmax()), parts)
         raise RangeError(
-            f"field {name!r}: beyond ±{field.clip} at index {at}; the plan refuses such values: "
+            f"{part}: beyond ±{field.clip} at index {at}; the plan refuses such values: "
             "clip them beforehand, or agree on a plan with a larger clip or excess='clip'"
         )
+
+
+def _place(at: int, parts: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    """In which part of the values an index is, and which index it is there."""
+    for part, size in parts:
+        if at < size:
+            return part, at
+        at -= size
+    raise ParameterError("an index beyond all parts: sizes do not add up to the field's length")

@@ -18,14 +18,15 @@ from secagg.arguments import is_duration
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import CLIPPED, FixedPoint, Integer, Schema, Slot
 from secagg.layout import Lane, RingVector
-from secagg.quantize import CHUNK, as_array, brought, dequantize, flatten, quantize_into
+from secagg.quantize import CHUNK, brought, dequantize, flatten, quantize_into
 from secagg.ring import Ring
-from secagg.structure import check_same, checked, floats
+from secagg.structure import check_same, checked, real, shown
+from secagg.tensors import Tensor, is_row_of_arrays, read
 from secagg.types import Randomness
 
 Values: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike]
-"""One field: an array of any shape, or a mapping of arrays, in the order of the plan's
-structure."""
+"""One field: an array of any shape, a list of arrays, or a mapping of arrays, in the order of the
+plan's structure."""
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -84,14 +85,16 @@ def encode(
     for (name, field), slot in zip(schema.given, schema.slots, strict=False):
         ring, part = schema.ring_of(slot), _part(vector, slot)
         if isinstance(field, FixedPoint):
+            flat, entries = _flat(values[name], field, name)
             clipped[name] = quantize_into(
                 part,
-                _flat(values[name], field, name),
+                flat,
                 field,
                 randomness,
                 ring=ring,
                 weight=weight,
                 name=name,
+                entries=entries,
             )
         else:
             _store(part, _integers(values[name], field, name), ring)
@@ -190,42 +193,48 @@ def _check_weight(weight: int, limit: int) -> int:
     return int(weight)
 
 
-def _flat(values: Values, field: FixedPoint, name: str) -> npt.ArrayLike:
-    return _in_order(values, field, name) if isinstance(values, Mapping) else values
-
-
-def _in_order(
-    entries: Mapping[str, npt.ArrayLike], field: FixedPoint, name: str
-) -> npt.NDArray[Any]:
-    """§5.7: one entry after the other. Entries are told by place: their names are the caller's."""
-    arrays = [
-        brought(floats(value, f"entry {place} of field {name!r}"), field.clip).reshape(-1)
-        for place, value in enumerate(entries.values())
-    ]
+def _flat(values: Any, field: FixedPoint, name: str) -> tuple[Any, list[tuple[str, int]]]:
+    """§5.7: one entry after the other; and what each is called, and how many elements it has."""
+    entries = _entries(values, name)
+    if entries is None:
+        return values, []
+    if isinstance(values, Mapping):
+        entries = [(what, real(tensor, what)) for what, tensor in entries]
+    parts = [(what, brought(tensor, field.clip).reshape(-1)) for what, tensor in entries]
     with np.errstate(over="ignore"):  # a huge longdouble turns infinite; quantize refuses
-        return np.concatenate(arrays or [np.empty(0)])
+        joined = np.concatenate([part for _, part in parts] or [np.empty(0)])
+    return joined, [(what, part.size) for what, part in parts]
 
 
-def _integers(values: Values, field: Integer, name: str) -> Int64s:
-    if not isinstance(values, Mapping):
-        return _bounded(flatten(values, field.length, f"field {name!r}"), field, name, 0)
-    parts: list[Int64s] = []
-    for place, value in enumerate(values.values()):
-        start = sum(part.size for part in parts)
-        flat = as_array(value, f"entry {place} of field {name!r}").reshape(-1)
-        parts.append(_bounded(flat, field, name, start))
+def _entries(values: Any, name: str) -> list[tuple[str, Tensor]] | None:
+    """With what an error calls each: those of a mapping were compared with the plan's, so that
+    their names are everybody's. None for one array."""
+    if isinstance(values, Mapping):
+        return [(f"entry {shown(n)} of field {name!r}", tensor) for n, tensor in values.items()]
+    if not is_row_of_arrays(values):
+        return None
+    named = ((f"array {place} of field {name!r}", one) for place, one in enumerate(values))
+    return [(what, read(one, what)) for what, one in named]
+
+
+def _integers(values: Any, field: Integer, name: str) -> Int64s:
+    entries = _entries(values, name)
+    if entries is None:
+        values = flatten(values, field.length, f"field {name!r}")
+        return _bounded(values, field, f"field {name!r}")
+    parts = [_bounded(tensor.array.reshape(-1), field, what) for what, tensor in entries]
     joined = np.concatenate(parts or [np.empty(0, np.int64)])
     return flatten(joined, field.length, f"field {name!r}")
 
 
-def _bounded(flat: npt.NDArray[Any], field: Integer, name: str, start: int) -> Int64s:
+def _bounded(flat: npt.NDArray[Any], field: Integer, what: str) -> Int64s:
     if flat.dtype.kind not in "iu":
-        raise InputError(f"field {name!r} takes integer dtypes only, not {flat.dtype.name}")
+        raise InputError(f"{what} takes integer dtypes only, not {flat.dtype.name}")
     # compared as it came: in int64 a large uint64 would look small, and abs(-2^63) is negative
     beyond = (flat > field.max) | (flat < -field.max)
     if beyond.any():
         raise RangeError(
-            f"field {name!r}: beyond ±{field.max} at index {start + beyond.argmax()}; an integer "
+            f"{what}: beyond ±{field.max} at index {beyond.argmax()}; an integer "
             "is never clipped: mend it, or agree on a plan with a larger max"
         )
     return flat.astype(np.int64)

@@ -22,12 +22,13 @@ from secagg.arguments import flag
 from secagg.crypto import labels
 from secagg.errors import InputError, ParameterError, RangeError
 from secagg.fields import TENSOR_SIZE, Field, FixedPoint
-from secagg.quantize import as_array, flatten
+from secagg.quantize import flatten
+from secagg.tensors import BFLOAT16, Tensor, as_array, described, read
 
 _FEW = 20
 _LONGEST = 100
 
-Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Tensors: TypeAlias = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Structure:
             )
         each = zip(self.names, self.shapes, self.dtypes, strict=True)
         return tuple(
-            digest(place + i, name, entry, shape, dtype)
+            digest(place + i, name, entry, shape, dtype.name)
             for i, (entry, shape, dtype) in enumerate(each)
         )
 
@@ -121,13 +122,13 @@ class Structure:
         start = 0
         for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
             size = _size(shape)
-            arrays[name] = _cast(flat[start : start + size], dtype, name).reshape(shape)
+            arrays[name] = cast(flat[start : start + size], dtype, name).reshape(shape)
             start += size
         return arrays
 
 
-def digest(place: int, field: str, entry: str, shape: Sequence[int], dtype: np.dtype[Any]) -> bytes:
-    """Of one entry: 16 bytes. place: among all entries of the plan."""
+def digest(place: int, field: str, entry: str, shape: Sequence[int], type: str) -> bytes:
+    """Of one entry: 16 bytes. place: among all entries of the plan. type: as `Tensor` has it."""
     try:
         name = entry.encode()
     except UnicodeEncodeError:
@@ -135,14 +136,14 @@ def digest(place: int, field: str, entry: str, shape: Sequence[int], dtype: np.d
     if any(size >> 32 for size in shape):
         raise InputError("an entry's dimensions are below 2^32, as a plan's bytes have them")
     dimensions = b"".join(size.to_bytes(4) for size in shape)
-    parts = (field.encode("ascii"), name, dimensions, dtype.name.encode("ascii"))
+    parts = (field.encode("ascii"), name, dimensions, type.encode())
     return labels.digest(labels.TENSOR, place, *parts)[:TENSOR_SIZE]
 
 
 def checked(
     fields: Iterable[tuple[str, Field]], values: Mapping[str, Any], structure: Sequence[bytes]
 ) -> dict[str, Any]:
-    """The values as they are, their mappings as mappings of arrays that are those of the plan.
+    """The values as they are, their mappings as mappings of tensors that are those of the plan.
 
     Raises InputError with the first difference: for a mapping where the plan has no structure, as
     its order would be nobody's to check; for other entries; and for an array in place of a mapping.
@@ -158,10 +159,10 @@ def checked(
                 "nobody could tell another order from this one: make the plan with "
                 "structure=Structure.of(model), or give one array"
             )
-        given[name] = arrays = dict(_arrays(given[name], name))
-        for entry, array in arrays.items():
-            if place >= len(structure) or structure[place] != _of(place, name, entry, array):
-                raise InputError(_difference(place, name, entry, arrays, structure))
+        given[name] = tensors = dict(_tensors(given[name], name))
+        for entry, tensor in tensors.items():
+            if place >= len(structure) or structure[place] != _of(place, name, entry, tensor):
+                raise InputError(_difference(place, name, entry, tensors, structure))
             place += 1
     if place < len(structure):
         raise InputError(
@@ -172,10 +173,9 @@ def checked(
     return given
 
 
-def _arrays(entries: Mapping[Any, Any], field: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Told by place where they are no arrays: their names are the caller's."""
+def _tensors(entries: Mapping[Any, Any], field: str) -> Iterator[tuple[str, Tensor]]:
     for place, (name, value) in enumerate(_named(entries, f"field {field!r}")):
-        yield name, as_array(value, f"entry {place} of field {field!r}")
+        yield name, read(value, f"entry {place} of field {field!r}, {shown(name)}")
 
 
 def _named(entries: Any, what: str) -> Iterator[tuple[str, Any]]:
@@ -192,21 +192,26 @@ def _named(entries: Any, what: str) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _of(place: int, field: str, entry: str, array: npt.NDArray[Any]) -> bytes:
-    return digest(place, field, entry, array.shape, array.dtype)
+def _of(place: int, field: str, entry: str, tensor: Tensor) -> bytes:
+    return digest(place, field, entry, tensor.array.shape, tensor.type)
+
+
+def shown(name: str) -> str:
+    """The name of an entry in an error, on its owner's own side."""
+    return repr(name[:_LONGEST])
 
 
 def _difference(
-    place: int, field: str, entry: str, arrays: Arrays, structure: Sequence[bytes]
+    place: int, field: str, entry: str, tensors: Tensors, structure: Sequence[bytes]
 ) -> str:
     """Of the plan's entry there is a digest only: it is tried whether one of ours is meant."""
-    own = f"{entry[:_LONGEST]!r}, {arrays[entry].shape} {arrays[entry].dtype.name}"
+    own = f"{shown(entry)}, {tensors[entry].array.shape} {tensors[entry].type}"
     found = f"entry {place} of the input, in field {field!r}, is {own}, and "
     if place >= len(structure):
         return f"{found}the plan has {len(structure)} entries only: this is another model"
-    for other, array in arrays.items():
-        if structure[place] == _of(place, field, other, array):
-            return f"{found}the plan has {other[:_LONGEST]!r} there: give them in the plan's order"
+    for other, tensor in tensors.items():
+        if structure[place] == _of(place, field, other, tensor):
+            return f"{found}the plan has {shown(other)} there: give them in the plan's order"
     return f"{found}the plan has another name, shape or dtype there: this is another model"
 
 
@@ -235,6 +240,11 @@ def _listed(names: Sequence[str]) -> str:
 
 def _entry(value: Any, name: str, integers: bool) -> npt.NDArray[Any]:
     if not integers:
+        if described(value, f"entry {name!r}")[1] == BFLOAT16:
+            raise InputError(
+                f"entry {name!r} is bfloat16, which numpy lacks: secagg.plan(like=model) takes it, "
+                "and a Structure takes its .float()"
+            )
         return floats(value, f"entry {name!r}")
     array = as_array(value, f"entry {name!r}")
     if array.dtype.kind not in "iu":
@@ -244,21 +254,26 @@ def _entry(value: Any, name: str, integers: bool) -> npt.NDArray[Any]:
 
 def floats(value: Any, what: str) -> npt.NDArray[Any]:
     """`value` as an array of a floating type; InputError for what is none."""
-    array = as_array(value, what)
-    if array.dtype.kind != "f":
+    return real(read(value, what), what).array
+
+
+def real(tensor: Tensor, what: str) -> Tensor:
+    """The tensor, if its elements are floats; else InputError."""
+    if tensor.array.dtype.kind != "f":
         raise InputError(
-            f"{what} is {array.dtype.name}: only floats are averaged; "
+            f"{what} is {tensor.type}: only floats are averaged; "
             "leave it out, or sum it in an Integer field"
         )
-    return array
+    return tensor
 
 
 def _size(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
-def _cast(flat: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
-    """numpy wraps integers around without a word."""
+def cast(flat: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    """In that type, floats rounded once to nearest. numpy wraps integers around without a word;
+    here it is a RangeError, as is a float that would be infinite."""
     try:
         if dtype.kind in "iu" and flat.size:
             bounds = np.iinfo(dtype)

@@ -8,9 +8,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 LAYERS = """errors types effects arguments threat remedies repeats suite | layout | ring | fields |
-kernels | crypto shamir decoding | mask quantize | structure | records | wire | committee |
-sansio delegate promise protocol | registry | plans | transport store | selftest party | rounds |
-drive | sim testing | analytics integrations | demo | cli""".split("|")
+kernels | crypto shamir decoding | mask quantize tensors | structure | like | records | wire |
+committee | sansio delegate promise protocol | registry | plans | transport store |
+selftest party | rounds | drive | sim testing | analytics integrations | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from secagg.arguments import is_duration
 from secagg.errors import InputError, RangeError
+from secagg.tensors import BFLOAT16, nearest, read
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
 Reals: TypeAlias = npt.NDArray[Any]
@@ -51,23 +52,22 @@ def reals(values: Any, column: str) -> tuple[Reals, np.dtype[Any]]:
 
 def numbers_of(values: Any, column: str) -> npt.NDArray[Any]:
     """As numpy reads them. Raises InputError, with the first row of a list that is no number."""
-    from secagg.quantize import as_array  # here: planning must not wait for the compiler
-
     try:
-        return as_array(values, f"column {column!r}")
+        tensor = read(values, f"column {column!r}")
     except InputError:
         if isinstance(values, list | tuple):
             _refuse_others(values, column)
         raise
+    if tensor.type == BFLOAT16:
+        raise InputError(f"column {column!r}: bfloat16 has no digits for a table: give .float()")
+    return tensor.array
 
 
 def in_own_type(bound: float | int, dtype: np.dtype[Any]) -> float | int:
     """What a bound is in a column's type, where that has fewer digits than float64: 0.1 is
     0.100000001... in float32, and a row of a float32 column can be no nearer to it
     (specs/02-quantization.md §4.3)."""
-    from secagg.quantize import in_type  # here: planning must not wait for the compiler
-
-    return in_type(bound, dtype) if dtype.kind == "f" and dtype.itemsize < 8 else bound
+    return nearest(bound, dtype.name) if dtype.kind == "f" and dtype.itemsize < 8 else bound
 
 
 def outside(

@@ -411,6 +411,7 @@ def _tensors() -> Steps:
         {}, {"place": 1}, {"place": 8191}, {"field": "updat"}, {"name": "w2"}, {"name": ""},
         {"name": "Größe"}, {"shape": [3, 2]}, {"shape": [6]}, {"shape": []}, {"shape": [0, 7]},
         {"shape": [2**32 - 1, 1]}, {"dtype": "float16"}, {"dtype": "float64"}, {"dtype": "int8"},
+        {"dtype": "bfloat16"},
     ]  # fmt: skip
     return [("tensor", {**first, **change}) for change in changes]
 

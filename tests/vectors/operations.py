@@ -362,7 +362,7 @@ def _decode_plan(plan: str, pinned: bool = False) -> Data:
 
 
 def _tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:
-    return {"digest": structure.digest(place, field, name, shape, np.dtype(dtype)).hex()}
+    return {"digest": structure.digest(place, field, name, shape, dtype).hex()}
 
 
 def _payload_digest(payload: str) -> Data:
