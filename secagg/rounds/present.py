@@ -16,7 +16,8 @@ from secagg.types import Fault, PartyId
 @dataclass
 class Linked:
     """What is known of a peer as long as its link lasts. missed, late: rounds in a row without it,
-    in silence. silent: when one was last counted. seats: by the nonce of the round."""
+    in silence. silent: when one was last counted. proven: whether it was in a sum, and has missed
+    none since. seats: by the nonce of the round."""
 
     place: int
     heard: float
@@ -26,12 +27,12 @@ class Linked:
     late: int = 0
     silent: float = -math.inf
     fault: Fault | None = None
+    proven: bool = False
     seats: dict[bytes, PartyId] = field(default_factory=dict)
 
     def strange(self, peer: Peer) -> bool:
         """Whether it has neither proved who it is nor done what it was asked, nor is asked now."""
-        proven = self.rounds and not self.missed and self.fault is None
-        return peer.identity is None and not self.seats and not proven
+        return peer.identity is None and not self.seats and not self.proven
 
 
 # Theory of operation.

@@ -17,9 +17,10 @@ from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 # judged before anything is allocated for what passed it. A round gives each of its clients a new
 # allowance of frames and bytes, for every round that it is in at that moment: a protocol has at
 # most a message a phase, and a late one of the round before, so whoever sends many more is
-# flooding. What waits for a client that does not read is bounded too, in frames and in bytes; past
-# that it is gone. An announcement alone may be larger than the bytes: a link that has nothing else
-# to read is not slow.
+# flooding. What waits for a client that does not read is bounded too, in frames and in bytes, and
+# for each round likewise; past that it is gone. Words of rounds that are over may wait beside those
+# of the next, so the most rounds count of which any may be unread. An announcement alone may be
+# larger than the bytes: a link that has nothing else to read is not slow.
 #
 # A quota says why a frame is one too many and does nothing about it: whoever owns the link lets it
 # go. It counts before anything is decoded, so a frame that is none counts like any other, and no
@@ -44,8 +45,8 @@ class Limits:
     seconds that they have for it. unfinished: bytes of messages that have begun, over all links.
     frames, volume: of one peer between two announcements, for each round that it is in; volume in
     bytes, None for four frames of the largest size. outbox, backlog: frames and bytes that may wait
-    for one peer. rounds: that one client is asked to be in at once. silence: rounds missed in a row
-    after which a peer is let go, of those at once one.
+    for one peer, for each round that it is in. rounds: that one client is asked to be in at once.
+    silence: rounds missed in a row after which a peer is let go, of those at once one.
 
     Raises ParameterError.
     """
@@ -117,7 +118,7 @@ class Quota:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._frames = self._bytes = 0
-        self._rounds = 1
+        self._rounds = self._unread = 1
         self._waiting: deque[int] = deque()  # bytes of each frame that has not wholly left
         self._backlog = 0
 
@@ -125,6 +126,7 @@ class Quota:
         """A round was announced to it, which is then in so many."""
         self._frames = self._bytes = 0
         self._rounds = max(1, rounds)
+        self._unread = max(self._rounds, self._unread if self._waiting else 1)
 
     def received(self, size: int) -> str | None:
         """Why a frame of this size is one too many, or None."""
@@ -142,10 +144,11 @@ class Quota:
         alone = not self._waiting
         self._waiting.append(size)
         self._backlog += size
-        if len(self._waiting) > self._limits.outbox:
-            return f"more than {self._limits.outbox} frames wait for it"
-        if self._backlog > self._limits.backlog and not alone:
-            return f"more than {self._limits.backlog} bytes wait for it"
+        outbox, backlog = self._unread * self._limits.outbox, self._unread * self._limits.backlog
+        if len(self._waiting) > outbox:
+            return f"more than {outbox} frames wait for it"
+        if self._backlog > backlog and not alone:
+            return f"more than {backlog} bytes wait for it"
         return None
 
     def flushed(self, size: int) -> None:

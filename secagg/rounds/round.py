@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from secagg.rounds.base import MACHINE, ROUND, ROUNDS, Outbox
 from secagg.rounds.clock import PhaseClock, RoundReport, why
 from secagg.rounds.cohort import Cohort
 from secagg.rounds.farewell import Farewell
-from secagg.sansio import Disputed, Dropped, Event
+from secagg.sansio import Disputed, Dropped, Event, PhaseEntered
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, decode_frame
@@ -40,6 +40,11 @@ from secagg.wire.frame import Announce, DigestOnly, Message, Over, decode_frame
 # broken machine holds is used. Each client is then told how the round ended and where it stands: in
 # the sum, or out of it with a fault. Whoever opens a round with `hold` has the result first, and
 # says when they may be told.
+#
+# Once the last phase has begun, clients open the sum of a set that is fixed, and nobody can take
+# back what was said: answers that come after a cancellation, a deadline or a sum that fails its
+# check are seen all the same. So whoever is in that set is told that it is, however the round ends,
+# and its input is spent.
 
 log = logging.getLogger(__name__)
 
@@ -112,13 +117,25 @@ class End:
     error: Exception | None
     report: RoundReport
     summed: frozenset[PartyId] = frozenset()
-    """Whose inputs are in the sum, where there was one and it could not be kept."""
+    """Without a result: whose inputs are in a sum that was had, or was being opened."""
 
     def get(self) -> party.Aggregate:
         """The result, or raises what there is in its place."""
         if self.result is None:
             raise self.error or errors.Aborted(AbortReason.LOST)
         return self.result
+
+
+@dataclass
+class _Seen:
+    """What the round remembers of its machine. up, down: bytes of protocol messages, of all clients
+    together. opening: whose sum the last phase opens."""
+
+    up: int = 0
+    down: int = 0
+    faults: dict[PartyId, Fault] = field(default_factory=dict)
+    disputed: set[tuple[PartyId, PartyId]] = field(default_factory=set)
+    opening: frozenset[PartyId] = frozenset()
 
 
 class Round:
@@ -142,9 +159,7 @@ class Round:
         self.seats: dict[PartyId, Peer] = {}
         self.clock = PhaseClock(now, opening.limits)
         self._observer = observer
-        self.faults: dict[PartyId, Fault] = {}
-        self._disputed: set[tuple[PartyId, PartyId]] = set()
-        self._traffic = [0, 0]
+        self._seen = _Seen()
         self._working: dict[int, Work] = {}
         self._worked = 0
         self.end: End | None = None
@@ -171,6 +186,10 @@ class Round:
             if identity is None:
                 self.call(partial(self.machine.lost, PartyId(i)), now)
 
+    def fault(self, seat: PartyId) -> Fault | None:
+        """For which it was dropped, as far as this process has seen it."""
+        return self._seen.faults.get(seat)
+
     def free_seat(self, identity: bytes) -> PartyId | None:
         """That of somebody who has proved to be this, and is not there now."""
         empty = [seat for seat in self.cohort.seats(identity) if seat not in self.seats]
@@ -191,7 +210,7 @@ class Round:
     # What happens
 
     def receive(self, seat: PartyId, data: bytes, now: float) -> None:
-        self._traffic[0] += len(data)
+        self._seen.up += len(data)
         self.call(lambda: self.machine.receive(seat, data), now)
 
     def finished(self, number: int, value: Any, now: float) -> None:
@@ -201,7 +220,7 @@ class Round:
     def failed(self, error: Exception, now: float) -> None:
         """Of a job, or a bug: nothing that the machine holds is used any more."""
         if self.end is None:
-            self.end = End(self.opening.nonce, None, error, self.report(now))
+            self._end_without(error, now)
             self._working.clear()
             self.machine.abort(_reason(error))
             self._drain(now)
@@ -301,13 +320,20 @@ class Round:
         try:
             total = self.machine.aggregate()
         except (errors.Aborted, IntegrityError) as without:
-            bare = without.with_traceback(None)  # its frames hold the machine
-            self.end = End(self.opening.nonce, None, bare, self.report(now))
+            self._end_without(without.with_traceback(None), now)  # its frames hold the machine
             return
         known = {i: self._identity(i) for i in total.contributors}
         members = {i: identity for i, identity in known.items() if identity is not None}
         named = replace(total, members=members)
         self.end = End(self.opening.nonce, named, None, self.report(now))
+
+    def _end_without(self, error: Exception, now: float) -> None:
+        report, summed = self.report(now), self._seen.opening
+        self.end = End(self.opening.nonce, None, error, report, summed)
+
+    @property
+    def _phases(self) -> tuple[str, ...]:
+        return self.opening.task.plan.phase_names
 
     def _identity(self, seat: PartyId) -> bytes | None:
         return self.cohort[seat] if seat < len(self.cohort) else None
@@ -316,14 +342,13 @@ class Round:
         """As far as this process has seen it: one before it was restored has forgotten which."""
         gone = self.end is not None and bool(self.end.result is not None or self.end.summed)
         gone |= seat not in self.machine.alive
-        return self.faults.get(seat, Fault.LOST) if gone else None
+        return self.fault(seat) or Fault.LOST if gone else None
 
     def report(self, now: float) -> RoundReport:
-        number = max(1, len(self.cohort))
-        up, down = (size / number for size in self._traffic)
-        return RoundReport(
-            self.clock.stop(now), up, down, dict(self.faults), frozenset(self._disputed)
-        )
+        number, seen = max(1, len(self.cohort)), self._seen
+        up, down = seen.up / number, seen.down / number
+        faults, disputed = dict(seen.faults), frozenset(seen.disputed)
+        return RoundReport(self.clock.stop(now), up, down, faults, disputed)
 
     def _last_word(self, end: End) -> Over:
         """Without a standing: that is each client's own."""
@@ -334,7 +359,7 @@ class Round:
         if reason is AbortReason.CANCELLED:  # of our own accord: nobody's doing
             return Over(nonce, reason, len(end.summed), 0)
         clients = self.opening.task.plan.threat.clients
-        return Over(nonce, reason, 0, clients - len(self.machine.alive))
+        return Over(nonce, reason, len(end.summed), clients - len(self.machine.alive))
 
     def _drain(self, now: float) -> None:
         machine, nonce = self.machine, self.opening.nonce
@@ -342,7 +367,7 @@ class Round:
             self._outbox.write(nonce, MACHINE, machine.writes())
         for out in machine.outgoing():
             if out.to in self.seats:
-                self._traffic[1] += len(out.data)
+                self._seen.down += len(out.data)
                 self._outbox.post(self.seats[out.to], Message(nonce, out.data))
         for event in machine.events():
             self._heard(event)
@@ -350,14 +375,16 @@ class Round:
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, Dropped):
-            self.faults[event.party] = event.fault
+            self._seen.faults[event.party] = event.fault
             seat = self.seats.get(event.party)
             at = "" if seat is None or seat.address is None else f" at {seat.address}"
             said = (event.party, at, self.opening.nonce.hex()[:8], self.machine.phase, why(event))
             log.info("party %d%s was dropped from round %s in %s: %s", *said)
         elif isinstance(event, Disputed):
-            self._disputed.add((event.dealer, event.holder))
+            self._seen.disputed.add((event.dealer, event.holder))
             log.debug("a share of party %d at %d is unusable", event.dealer, event.holder)
+        elif isinstance(event, PhaseEntered) and event.phase not in self._phases[:-1]:
+            self._seen.opening = self._seen.opening or self.machine.contributors
         if self._observer is not None:
             self._observer(event)
 

@@ -301,12 +301,16 @@ class ServerRounds:
         self._outbox.post(peer, over)
         linked = self._links[peer]
         linked.seats.pop(over.nonce, None)
-        linked.fault = over.standing
+        fault = over.standing if over.reason is None else running.fault(seat)
+        if over.reason is not None and fault is None:  # no sum, and not for its sake
+            self._links.judge(peer)
+            return
+        linked.fault, linked.proven = fault, fault is None
         # too few of whom it knew came: that is nothing of its own doing
-        innocent = over.standing in (None, Fault.TOO_FEW_HOLDERS)
+        innocent = fault in (None, Fault.TOO_FEW_HOLDERS)
         linked.missed = 0 if innocent else linked.missed + 1
         self._links.judge(peer)
-        if over.standing is not Fault.LATE:
+        if fault is not Fault.LATE:
             linked.late = 0
         elif running.clock.begun >= linked.silent:  # of rounds side by side one counts
             linked.late, linked.silent = linked.late + 1, now

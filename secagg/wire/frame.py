@@ -109,7 +109,7 @@ class Over:
 
     standing: why the receiver was dropped, or None. Of a round that is done, None says that its
     input is in the sum; of one that is not, that no fault of its own is known. contributors: how
-    many are in the sum, also where there was one that could not be kept (reason CANCELLED).
+    many are in the sum, also where there was one that could not be kept, or was being opened.
     """
 
     nonce: bytes
@@ -125,7 +125,7 @@ class Over:
 
     @property
     def summed(self) -> bool:
-        """Whether it is in a sum that the server has, or had and could not keep: spent then."""
+        """Whether it is in a sum that the server has, or had, or may have yet: spent then."""
         return self.contributors > 0 and self.standing is None
 
     def encode(self) -> bytes:

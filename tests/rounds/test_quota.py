@@ -49,6 +49,24 @@ def test_bytes_that_wait_for_one_peer() -> None:
     assert quota.posted(1) is not None
 
 
+def test_what_waits_is_of_each_round_also_of_those_that_are_over() -> None:
+    quota = Quota(Limits(outbox=2, backlog=10))
+    quota.renew(3)
+    assert [quota.posted(5) for _ in range(6)] == [None] * 6
+    quota.flushed(10)
+    quota.renew(1)  # four frames of the others are still unread
+    assert [quota.posted(1), quota.posted(1)] == [None, None]
+    assert "more than 6 frames wait" in str(quota.posted(0))
+    quota.flushed(100)
+    quota.renew(1)
+    assert [quota.posted(1), quota.posted(1)] == [None, None]
+    assert "more than 2 frames wait" in str(quota.posted(1))
+    quota = Quota(Limits(backlog=10))
+    quota.renew(3)
+    assert [quota.posted(15), quota.posted(15)] == [None, None]
+    assert "more than 30 bytes wait" in str(quota.posted(1))
+
+
 def test_what_has_left_may_be_part_of_a_frame_or_several() -> None:
     quota = Quota(Limits(outbox=2))
     assert (quota.posted(5), quota.posted(5)) == (None, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from secagg.effects import Peer, Write
 from secagg.errors import (
     Aborted,
     BelowThreshold,
+    IntegrityError,
     PolicyRefused,
     RemoteProtocolError,
     WireError,
@@ -442,14 +443,9 @@ def test_a_sum_that_a_server_has_is_in_no_other_whatever_rows_say() -> None:
     assert outcome.included and outcome.spent
 
 
-def test_an_input_in_a_sum_that_was_not_kept_is_in_no_other() -> None:
-    """Who has masked and not answered: its name would be free after a cancelled round. But there
-    was a sum, and the application may have it elsewhere than where it should be."""
-    world = World()
-    for name in NAMES:
-        world.client(name, lambda offer, n=name: Contribution(plainly(n, offer).fields, name=n))
-    deaf = world.clients["d"]
-    hear = deaf.rounds.received
+def deaf_to_the_last(client: Client) -> Callable[[Peer, bytes, float], None]:
+    """It masks and does not answer, as what asks it to is lost; what would hear it."""
+    hear = client.rounds.received
     heard: list[bytes] = []
 
     def counting(peer: Peer, frame: bytes, now: float) -> None:
@@ -460,20 +456,65 @@ def test_an_input_in_a_sum_that_was_not_kept_is_in_no_other() -> None:
                 return
         hear(peer, frame, now)
 
-    deaf.rounds.received = counting  # type: ignore[method-assign]
+    client.rounds.received = counting  # type: ignore[method-assign]
+    return hear
+
+
+def broken(self: party.Server) -> party.Aggregate:
+    raise IntegrityError("a mask is missing")
+
+
+ENDS = {"check": AbortReason.INTEGRITY, "too few": AbortReason.BELOW_THRESHOLD}
+
+
+@pytest.mark.parametrize("how", ["not kept", "cancelled", "check", "too few"])
+def test_an_input_in_a_sum_that_was_opened_is_in_no_other(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has masked and not answered: its name would be free after a round without a result. But
+    there was a sum, and the application may have it elsewhere than where it should be; or clients
+    were opening it, and what they said may come when the round is over."""
+    world = World()
+    for name in NAMES:
+        world.client(name, lambda offer, n=name: Contribution(plainly(n, offer).fields, name=n))
+    deaf = [world.clients[name] for name in ("cd" if how == "too few" else "d")]
+    hear = [deaf_to_the_last(client) for client in deaf]
+    if how == "check":
+        monkeypatch.setattr(party.Server, "aggregate", broken)
     opened = world.open(real(4), hold=True)
+    if how == "cancelled":
+        world.server.cancel(opened, world.now)
     world.wait(4 * SOON)
-    assert world.end(opened).get().count == 4
+    assert how != "not kept" or world.end(opened).get().count == 4
     world.server.tell(opened, world.now, kept=False)
     world.settle()
     for client in world.clients.values():
         (told,) = client.told
-        assert told.reason is AbortReason.CANCELLED and not told.included and told.spent
-    deaf.rounds.received = hear  # type: ignore[method-assign]
+        assert (told.included, told.spent, told.contributors) == (False, True, 4)
+        assert told.reason is (ENDS.get(how) or AbortReason.CANCELLED)
+    late = 0 if how == "cancelled" else len(deaf)  # who ends a round is not excused by its sum
+    assert sum(one.missed for one in world.server.here) == late
+    monkeypatch.undo()
+    for client, heard in zip(deaf, hear, strict=True):
+        client.rounds.received = heard  # type: ignore[method-assign]
     for name in NAMES[:3]:
         world.clients[name].give = lambda offer, n=name: plainly(n, offer)
     assert world.result(world.open(real(4))).count == 3
-    assert deaf.told[-1].why == "spent"
+    assert deaf[-1].told[-1].why == "spent"
+
+
+def test_a_server_that_was_restarted_knows_whose_sum_was_being_opened() -> None:
+    world = World(durable=True)
+    for name in NAMES:
+        known(world, name, give=lambda o, n=name: Contribution(plainly(n, o).fields, name=n))
+    deaf = world.clients["d"]
+    deaf_to_the_last(deaf)
+    opened = world.open(real(4))
+    world.restart()
+    world.server.cancel(opened, world.now)
+    deaf.join()
+    (told,) = deaf.told
+    assert (told.included, told.spent, told.contributors) == (False, True, 4)
 
 
 def test_who_was_in_no_sum_may_try_again_after_a_cancelled_round() -> None:

@@ -739,6 +739,48 @@ def test_as_many_rounds_at_once_as_a_client_may_be_in(length: int) -> None:
     world.open(plan)
 
 
+@pytest.mark.parametrize("rounds", [3, 8])
+def test_who_comes_back_to_many_rounds_is_not_slow(rounds: int) -> None:
+    """An announcement of each and what was said last wait for it at once, before it can read any;
+    so do last words and the next announcements, and announcements that are long."""
+    world = World(durable=True, limits=Limits(outbox=3, backlog=2000))
+    for name in NAMES:
+        world.client(name, silent=True, identity=name.encode(), durable=True)
+    opened = [world.server.open(Task(real(4)), deadlines=SOON, now=0.0) for _ in range(rounds)]
+    world.settle()
+    late = world.clients["d"]
+    late.leave()
+    late.join()
+    assert late.here and not world.let_go
+    for one in opened:
+        world.server.cancel(one, world.now)
+    long, digest = bytes(1000), payload_digest(bytes(1000))
+    task = Task(real(4), payload_digest=digest)
+    for _ in range(rounds):
+        world.server.open(task, long, deadlines=SOON, now=world.now)
+    world.settle()
+    assert not world.let_go
+
+
+def test_a_round_without_a_sum_says_nothing_of_whom_it_did_not_fail_for() -> None:
+    """Neither is a stranger proven by one that was cancelled, nor is its silence forgotten."""
+    world = World(limits=Limits(silence=2, links=2))
+    for name in "xy":
+        world.client(name, silent=True)
+    world.open(toy(2))
+    world.wait(SOON)  # both are late
+    world.server.cancel(world.open(toy(2)), world.now)
+    world.settle()
+    assert [(one.missed, one.fault) for one in world.server.here] == [(1, Fault.LATE)] * 2
+    assert world.client("new", silent=True).here and world.let_go == [world.clients["x"].peer]
+    world.server.cancel(world.open(toy(2)), world.now)
+    world.settle()
+    assert world.client("newer", silent=True).here
+    world.open(toy(2))
+    world.wait(SOON)
+    assert here(world) == ["new", "newer"]
+
+
 def test_of_rounds_side_by_side_one_silence_counts() -> None:
     """Whoever sleeps for one deadline has slept once, however many rounds that ended."""
     world = World(limits=Limits(silence=2))
