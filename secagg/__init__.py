@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from secagg.drive.aio import Contribution, connect, participate, serve
+    from secagg.drive.blocking import join, serve_in_thread
     from secagg.errors import SecAggError
     from secagg.fields import FixedPoint, Integer
     from secagg.party import Aggregate, Client, Server
@@ -38,9 +39,11 @@ else:
         "Structure": "structure",
         "connect": "drive.aio",
         "drop_at": "sim",
+        "join": "drive.blocking",
         "participate": "drive.aio",
         "plan": "plans.choose",
         "serve": "drive.aio",
+        "serve_in_thread": "drive.blocking",
         "simulate": "sim",
     }
 
@@ -68,8 +71,10 @@ __all__ = [
     "__version__",
     "connect",
     "drop_at",
+    "join",
     "participate",
     "plan",
     "serve",
+    "serve_in_thread",
     "simulate",
 ]

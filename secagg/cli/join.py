@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,24 +10,23 @@ from typing import Annotated, Any
 import numpy.typing as npt
 import typer
 
-from secagg import arguments, records
+from secagg import arguments
 from secagg.cli import logs, options, pinned
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
 from secagg.cli.reporting import Reporting, prepare
 from secagg.cli.service import UNKNOWN, leave, run_until_stopped
-from secagg.drive.aio import Contribution, Offer, Outcome, connect
+from secagg.drive.aio import Contribution, Offer, Outcome
 from secagg.drive.participant import Participant
-from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportError
+from secagg.drive.rejoin import stay, try_input
+from secagg.errors import ParameterError, PolicyRefused, TransportError
 from secagg.fields import MAX_WEIGHT
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.sim.footprint import peak_rss
-from secagg.transport.opening import Backoff
-from secagg.types import system_randomness
 
 _OF_A_TASK = ("task_digest", "payload")
 
@@ -120,47 +118,24 @@ class _Joining:
     name: str | None
     timeout: float
     patience: float
-    outcomes: tuple[Outcome, ...] = ()
+    participant: Participant | None = None
     shown: set[bytes] = field(default_factory=set)
     values: npt.NDArray[Any] | None = None
 
     def try_input(self) -> None:
         """With a plan that is known beforehand, an input that does not fit it meets no server."""
         if self.plan is not None:
-            given = self._given(self.plan)
-            records.encode(
-                self.plan.schema,
-                given.fields,
-                given.weight,
-                system_randomness,
-                self.plan.structure,
-            )
+            try_input(self.plan, self._given(self.plan))
 
     async def run(self) -> None:
         rounds = ClientRounds(Consent(self.plan, self.digest), patience=self.patience)
-        participant = Participant(rounds, self._contribute)
-        backoff, attempts, until = Backoff(), 0, time.monotonic() + self.timeout
-        while True:
-            try:
-                async with connect(self.url) as link:
-                    notice(f"connected to {self.url}: waiting for a round")
-                    attempts, until = 0, time.monotonic() + self.timeout
-                    self.outcomes = await participant.over(link)
-                if not participant.lost:
-                    return
-                raise LinkClosed("the server is lost")
-            except TransportError as error:
-                if isinstance(error, LinkClosed) and error.too_large:
-                    raise
-                attempts += 1
-                delay = backoff.delay(attempts)
-                if time.monotonic() + delay > until:
-                    if self.outcomes:
-                        return
-                    raise
-                if attempts == 1:
-                    notice(f"{error}: trying again for {self.timeout:g} seconds")
-                await asyncio.sleep(delay)
+        self.participant = Participant(rounds, self._contribute)
+        await stay(self.url, self.participant, timeout=self.timeout, told=notice)
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Also of the rounds that a signal has interrupted."""
+        return () if self.participant is None else tuple(self.participant.outcomes)
 
     def check(self) -> None:
         if not self.outcomes:

@@ -85,8 +85,14 @@ class Participant:
     that ran over it; outcomes add up."""
 
     def __init__(
-        self, rounds: ClientRounds, inputs: Inputs, *, ledger: Ledger | None = None
+        self,
+        rounds: ClientRounds,
+        inputs: Inputs,
+        *,
+        ledger: Ledger | None = None,
+        most: int | None = None,
     ) -> None:
+        """most: of how many rounds it has enough, whatever comes of them; None takes them all."""
         self.outcomes: list[Outcome] = []
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
@@ -94,7 +100,9 @@ class Participant:
         self._computing: dict[bytes, asyncio.Task[None]] = {}
         self._bad: InputError | None = None
         self._contributed = False
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._most = most
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Of this side: it has failed, or has had enough."""
 
     async def over(self, link: Link) -> tuple[Outcome, ...]:
         """Until the link is gone; raises as `participate` does."""
@@ -102,14 +110,15 @@ class Participant:
         self._shell = Shell(self._rounds, ledger=self._ledger, news=self._news)
         self._shell.start()
         serving = asyncio.create_task(self._shell.serve(server, link))
-        ends: set[asyncio.Future[Any]] = {serving, self._failed}
+        ends: set[asyncio.Future[Any]] = {serving, self._ended}
         try:
             await self._shell.until(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
-            if self._failed.done():
-                self._failed.result()
-            gone = await serving
+            gone = None if self._ended.done() else await serving
         finally:
             await self._leave(serving)
+        if self._ended.done():
+            self._ended.result()
+            gone = None
         self.lost = gone is not None and not (isinstance(gone, LinkClosed) and gone.orderly)
         if self._bad is not None and not self._contributed:
             raise self._bad
@@ -132,6 +141,10 @@ class Participant:
 
     def _news(self) -> None:
         for offer in self._rounds.asked():
+            if self._most is not None and offer.round > self._most:
+                self._rounds.decline(offer, time.monotonic())
+                self._shell.wake()
+                continue
             computing = asyncio.create_task(self._compute(offer))
             computing.add_done_callback(partial(self._computed, offer))
             self._computing[offer.nonce] = computing
@@ -139,8 +152,15 @@ class Participant:
             self.outcomes.append(outcome)
             if outcome.reason is None and not outcome.included:
                 log.warning("round %d has a sum without this client: %s", *_why(outcome))
+        if self._enough and not self._ended.done():
+            self._ended.set_result(None)
         for nonce in self._computing.keys() - self._rounds.running:
             self._computing.pop(nonce).cancel()
+
+    @property
+    def _enough(self) -> bool:
+        most = self._most
+        return most is not None and sum(one.round <= most for one in self.outcomes) >= most
 
     async def _compute(self, offer: Offer) -> None:
         try:
@@ -163,9 +183,9 @@ class Participant:
     def _computed(self, offer: Offer, done: asyncio.Task[None]) -> None:
         """Anything but an InputError is the caller's, and ends its part in all rounds."""
         error = None if done.cancelled() else done.exception()
-        if error is not None and not self._failed.done():
+        if error is not None and not self._ended.done():
             self._rounds.decline(offer, time.monotonic(), AbortReason.BAD_INPUT)
-            self._failed.set_exception(error)
+            self._ended.set_exception(error)
 
 
 async def _given(inputs: Inputs, offer: Offer) -> Given:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from inspect import isawaitable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from secagg import party
 from secagg.arguments import functions, integer, octets, seconds
@@ -169,6 +169,11 @@ class Service:
             return total
         finally:
             self._over(nonce)
+
+    async def until(self, event: Awaitable[Any]) -> None:
+        """Until it has come; raises what has ended the service, such as a StorageError."""
+        self._shell.start()
+        await self._shell.until(event)
 
     async def close(self) -> None:
         """Cancels the rounds that run, lets what is due leave, for at most FLUSH_TIMEOUT seconds,

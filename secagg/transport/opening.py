@@ -33,3 +33,32 @@ class Backoff:
         """failures: in a row, at least 1."""
         ceiling = min(self.most, self.first * 2.0 ** min(failures - 1, 64))
         return ceiling * (1 - self.randomness(1)[0] / 512)
+
+
+class Attempts:
+    """Whether a server that is not there, or is lost, is tried again, and in how many seconds.
+
+    timeout: seconds that it may be away, from the beginning or since a link to it was there. A link
+    that ends sooner than `backoff.most` is one more failure, as a server that takes links and drops
+    them is not to be asked ten times a second. Time is an argument: monotonic seconds.
+    """
+
+    def __init__(self, timeout: float, now: float, backoff: Backoff | None = None) -> None:
+        self._timeout, self._until, self._backoff = timeout, now + timeout, backoff or Backoff()
+        self._failures = 0
+        self._opened: float | None = None
+
+    def opened(self, now: float) -> None:
+        """A link leads there."""
+        self._opened = now
+
+    def failed(self, now: float) -> float | None:
+        """There is no link, or no longer. Seconds until the next attempt; None to give up."""
+        if self._opened is not None:
+            self._until = now + self._timeout
+            if now - self._opened >= self._backoff.most:
+                self._failures = 0
+            self._opened = None
+        self._failures += 1
+        delay = self._backoff.delay(self._failures)
+        return delay if now + delay <= self._until else None

@@ -1,0 +1,310 @@
+"""For programs without asyncio: `join` blocks like any other call, `serve_in_thread` serves beside.
+
+Each has an event loop in a thread of its own, which is gone when the call or the `with` block is
+over, however it ends. What is decided and said is that of `secagg.drive.aio`, of which these are
+another face. A callable of `join` runs in the caller's own thread, so that Ctrl-C reaches it, and
+so does whatever else a thread has: a connection, a device, a profiler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
+
+from secagg.arguments import functions, instance, integer, seconds
+from secagg.drive import aio
+from secagg.drive.beside import Beside, Here, beside, first
+from secagg.drive.participant import Participant
+from secagg.drive.rejoin import stay, try_input
+from secagg.drive.service import Deadlines, Keep, Observer, Service
+from secagg.errors import InputError, LocalProtocolError, ParameterError, TransportError
+from secagg.fields import MAX_WEIGHT
+from secagg.party import Aggregate
+from secagg.plans.plan import Plan
+from secagg.rounds.client import PATIENCE, ClientRounds
+from secagg.rounds.clock import RoundReport
+from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
+from secagg.rounds.quota import Limits
+from secagg.rounds.selection import Candidate, Select
+from secagg.store.base import Ledger
+from secagg.transport.base import DEFAULT_MAX_SIZE
+from secagg.transport.websocket import check_url
+from secagg.types import Randomness, system_randomness
+from secagg.wire.frame import MAX_SIZE
+
+Given: TypeAlias = Contribution | Mapping[str, Any]
+Fields: TypeAlias = Given | Callable[[Offer], Given | None]
+
+_T = TypeVar("_T")
+_MOST_ROUNDS = (1 << 31) - 1
+
+
+def join(
+    url: str,
+    fields: Fields,
+    *,
+    weight: int = 1,
+    name: str | bytes | None = None,
+    plan: Plan | None = None,
+    plan_digest: bytes | None = None,
+    rounds: int | None = None,
+    timeout: float = 60.0,
+    patience: float = PATIENCE,
+    max_size: int = DEFAULT_MAX_SIZE,
+    ledger: Ledger | None = None,
+    randomness: Randomness = system_randomness,
+) -> tuple[Outcome, ...]:
+    """Takes part in the rounds of a service until that ends the link in order; blocks meanwhile.
+
+    url: `wss://`, or `ws://` on loopback. fields: by name, arrays as the plan's fields have them;
+    or a Contribution; or a function of the Offer that returns one of these, or None to be left out
+    of that round. It is called in this thread, for one offer after the other; the earlier phases go
+    on meanwhile. weight, name: of fields that are given by name alone, as of a Contribution. plan,
+    plan_digest, ledger: as of `participate`. rounds: leaves after so many, whatever came of them,
+    and declines what is announced beyond; None stays. timeout: seconds that the server may be away,
+    at the beginning or when it is lost; it is tried again with growing, random pauses. patience:
+    seconds that a round may last beyond its own deadlines.
+
+    Returns an Outcome for each round in the order in which they ended, with whether this client is
+    in the sum and how much of its input was clipped; also where the server is lost for good, if any
+    round has ended by then.
+
+    Ctrl-C, or what `fields` raises, tells the server that this client is out, and is raised here;
+    an InputError leaves it out of that round only. Raises what `connect` and `participate` do, each
+    as itself; TransportError too for a server that closes the link before it announces a round;
+    before any server is asked, InputError for fields that do not fit the plan.
+    """
+    check_url(url)
+    weight = integer("weight", weight, 0, MAX_WEIGHT)
+    if plan is not None and not callable(fields):
+        try_input(instance("plan", plan, Plan), _contribution(fields, weight, name))
+    outcomes = _participate(
+        url,
+        _giver(fields, weight, name),
+        most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
+        timeout=seconds("timeout", timeout),
+        decided=ClientRounds(
+            Consent(plan, plan_digest),
+            limits=Limits(frame=integer("max_size", max_size, 1, MAX_SIZE)),
+            patience=seconds("patience", patience),
+            randomness=randomness,
+        ),
+        ledger=ledger,
+        max_size=max_size,
+    )
+    if not outcomes:
+        raise TransportError(
+            "the server closed the link before it announced a round: it may have all the clients "
+            "it takes, or have ended, or be one of several, to which a client reports"
+        )
+    return outcomes
+
+
+def _participate(
+    url: str,
+    give: Callable[[Offer], Contribution | None],
+    *,
+    most: int | None,
+    timeout: float,
+    decided: ClientRounds,
+    ledger: Ledger | None,
+    max_size: int,
+) -> tuple[Outcome, ...]:
+    """The link in a thread of its own, and `give` in this one."""
+    here = Here()
+
+    async def inputs(offer: Offer) -> Contribution | None:
+        return await asyncio.get_running_loop().run_in_executor(here, give, offer)
+
+    async def work() -> tuple[Outcome, ...]:
+        participant = Participant(decided, inputs, ledger=ledger, most=most)
+        return await stay(url, participant, timeout=timeout, max_size=max_size)
+
+    with beside(work()) as thread:
+        here.run(until=thread.ended)
+    return thread.ended.result()
+
+
+def _giver(
+    fields: Fields, weight: int, name: str | bytes | None
+) -> Callable[[Offer], Contribution | None]:
+    if not callable(fields):
+        given = _contribution(fields, weight, name)
+        return lambda offer: given
+    if inspect.iscoroutinefunction(fields):
+        raise ParameterError("fields is a plain function here: secagg.participate takes coroutines")
+
+    def give(offer: Offer) -> Contribution | None:
+        made = fields(offer)
+        return None if made is None else _contribution(made, weight, name)
+
+    return give
+
+
+def _contribution(given: Given, weight: int, name: str | bytes | None) -> Contribution:
+    if isinstance(given, Contribution):
+        return given
+    if not isinstance(given, Mapping):
+        raise InputError(
+            "fields are given by name, as a Contribution, or by a function that returns one of "
+            f"these or None, not as a {type(given).__name__}"
+        )
+    return Contribution(given, weight, name=name)
+
+
+@contextmanager
+def serve_in_thread(
+    plan: Plan,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    max_size: int | None = None,
+    limits: Limits | None = None,
+    randomness: Randomness = system_randomness,
+) -> Iterator[Serving]:
+    """A service on a WebSocket of its own, in a thread of its own, for a `with` block.
+
+        with secagg.serve_in_thread(plan, port=8000) as server:
+            server.ready(timeout=60)
+            total = server.run_round(deadlines=30)
+
+    plan: that of its rounds. host, port, max_size, limits: as of `secagg.serve`; max_size is
+    otherwise that of the plan. On leaving, rounds that run are cancelled, every frame already due
+    is sent, every link is closed, and thread and port are free again.
+
+    Raises as `secagg.serve` does, before the block is entered; and on leaving, where the block
+    itself raised nothing, what has ended the thread meanwhile.
+    """
+    limit = aio.message_limit(plan) if max_size is None else max_size
+    opened: Future[Service] = Future()
+    leaving, ending = asyncio.Event(), threading.Event()
+
+    async def work() -> None:
+        options = aio.serve(host, port, max_size=limit, limits=limits, randomness=randomness)
+        async with options as service:
+            opened.set_result(service)
+            try:
+                await service.until(leaving.wait())
+            finally:
+                ending.set()
+
+    with beside(work()) as thread:
+        first(opened, thread.ended)
+        if not opened.done():
+            thread.ended.result()
+        yield Serving(plan, host, opened.result(), thread, ending)
+        thread.tell(leaving.set)
+        thread.ended.result()
+
+
+class Serving:
+    """A service in its own thread, as `serve_in_thread` gives it. Its calls may come from any
+    thread, and each blocks until it is done; Ctrl-C ends what it waits for."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        host: str,
+        service: Service,
+        thread: Beside[None],
+        ending: threading.Event,
+    ) -> None:
+        """Made by `serve_in_thread` alone. ending: nothing can be asked of it any more."""
+        self._plan, self._service = plan, service
+        self._thread, self._ending = thread, ending
+        self._host = f"[{host}]" if ":" in host else host
+
+    @property
+    def port(self) -> int:
+        """The one that is bound."""
+        return self._service.port or 0
+
+    @property
+    def url(self) -> str:
+        """What clients on this machine `join`."""
+        return f"ws://{self._host}:{self.port}"
+
+    @property
+    def connected(self) -> int:
+        """How many clients have a link."""
+        return len(self.members)
+
+    @property
+    def members(self) -> tuple[Candidate, ...]:
+        """Everybody with a link, by arrival."""
+
+        async def look() -> tuple[Candidate, ...]:
+            return self._service.members
+
+        return self._wait(look())
+
+    @property
+    def report(self) -> RoundReport | None:
+        """Of the round that ended last, also of one that failed."""
+        return self._service.report
+
+    def ready(self, clients: int | None = None, timeout: float | None = None) -> None:
+        """Until so many clients are connected, by default as many as the plan has; LinkTimeout
+        after `timeout` seconds."""
+        wanted = self._plan.threat.clients if clients is None else clients
+        self._wait(self._service.ready(wanted, timeout))
+
+    def run_round(
+        self,
+        payload: bytes = b"",
+        *,
+        deadlines: Deadlines,
+        plan: Plan | None = None,
+        inline: bool = True,
+        executor: Executor | None = None,
+        insecure_executor: bool = False,
+        observer: Observer | None = None,
+        clients: Sequence[Candidate | bytes] | None = None,
+        select: Select | None = None,
+        keep: Keep | None = None,
+    ) -> Aggregate:
+        """One round; as `secagg.drive.aio.Service.run_round`, and raises as that does.
+
+        plan: another than the service's. observer and select are called in the service's thread,
+        and must not block; keep is called in another, and may. Several rounds at once are several
+        threads that call this.
+        """
+        functions(keep=keep)
+        running = self._service.run_round(
+            self._plan if plan is None else plan,
+            payload,
+            deadlines=deadlines,
+            inline=inline,
+            executor=executor,
+            insecure_executor=insecure_executor,
+            observer=observer,
+            clients=clients,
+            select=select,
+            keep=_apart(keep),
+        )
+        return self._wait(running)
+
+    def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Its result, or what has ended the service."""
+        try:
+            made: _T = self._thread.wait(work)
+            return made
+        except (CancelledError, LocalProtocolError):
+            if not self._ending.is_set():
+                raise
+        ended = self._thread.ended.exception()
+        if ended is not None and not isinstance(ended, asyncio.CancelledError):
+            raise ended
+        raise LocalProtocolError("the service is closed, and takes neither clients nor rounds")
+
+
+def _apart(keep: Keep | None) -> Keep | None:
+    """In a thread, so that links are read while it writes."""
+    if keep is None or inspect.iscoroutinefunction(keep):
+        return keep
+    return lambda total: asyncio.to_thread(keep, total)
