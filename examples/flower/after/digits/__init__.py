@@ -1,0 +1,1 @@
+"""Handwritten digits, learnt by several nodes that keep their own."""

@@ -1,0 +1,172 @@
+"""With Flower itself: its strategies, its ClientApp, its bytes. `make plugins` runs it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.integrations.flower.world import (
+    FRAMEWORK,
+    Context,
+    LocalGrid,
+    Message,
+    MetricRecord,
+    RecordDict,
+    arrays,
+    identify,
+    model,
+    nodes,
+)
+
+if not FRAMEWORK:
+    pytest.skip("Flower is not installed", allow_module_level=True)
+
+from flwr.clientapp import ClientApp
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.message_pb2 import Message as Wire
+from flwr.serverapp import strategy as strategies
+
+from secagg.integrations.flower import SecAgg, secagg_mod
+
+COUNT, ROUNDS, CLIP = 10, 5, 0.25
+ROUNDING = 2.0**-20
+"""Of float32 entries near one, over all of these rounds."""
+STRATEGIES: dict[str, Callable[[], Any]] = {
+    "FedAvg": strategies.FedAvg,
+    "FedAvgM": lambda: strategies.FedAvgM(server_learning_rate=0.5, server_momentum=0.25),
+    "FedAdam": lambda: strategies.FedAdam(eta=0.05, tau=0.5),
+    "FedAdagrad": lambda: strategies.FedAdagrad(eta=0.05, tau=0.5),
+    "FedYogi": lambda: strategies.FedYogi(eta=0.05, tau=0.5),
+    "FedProx": lambda: strategies.FedProx(proximal_mu=0.1),
+}
+SLOPE = {"FedAvgM": 1.0, "FedAdam": 1.0, "FedAdagrad": 1.0, "FedYogi": 1.0}
+"""Of a strategy's step over the mean it is given: eta / tau, and more, are below this a round."""
+START = {
+    "w": np.linspace(-1, 1, 400, dtype=np.float32).reshape(20, 20),
+    "b": np.zeros(20, np.float32),
+}
+
+
+def planted(node: int) -> tuple[int, float, float]:
+    """Its examples, its loss, its accuracy."""
+    return 31_337 + node, 1.0 + node / 7919, node / 1234567
+
+
+def step(node: int, number: int, received: dict[str, Any]) -> dict[str, Any]:
+    """Towards a place of its own: training of a kind, with the same outcome in every run."""
+    draw = np.random.default_rng([node, number])
+    return {
+        name: (array * 0.9 + draw.uniform(-0.1, 0.1, array.shape)).astype(np.float32)
+        for name, array in received.items()
+    }
+
+
+def app(*mods: Any) -> ClientApp:
+    made = ClientApp(mods=list(mods))
+
+    @made.train()
+    def train(message: Message, context: Context) -> Message:
+        number = message.content["config"]["server-round"]
+        trained = step(context.node_id, number, arrays(message.content["arrays"]))
+        examples, loss, _ = planted(context.node_id)
+        told = MetricRecord({"num-examples": examples, "train_loss": loss})
+        return Message(RecordDict({"arrays": model(trained), "m": told}), reply_to=message)
+
+    @made.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        examples, _, accuracy = planted(context.node_id)
+        told = MetricRecord({"num-examples": examples, "accuracy": accuracy})
+        return Message(RecordDict({"m": told}), reply_to=message)
+
+    return made
+
+
+class WireGrid(LocalGrid):
+    """Messages travel as Flower's own bytes, which are kept, and a node is a new context."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.bytes: list[bytes] = []
+
+    def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> list[Message]:
+        return [self._carried(m) for m in super().send_and_receive(map(self._carried, messages))]
+
+    def _carried(self, message: Message) -> Message:
+        message.metadata.__dict__["_message_id"] = "0" * 64
+        self.bytes.append(message_to_proto(message).SerializeToString())
+        return message_from_proto(Wire.FromString(self.bytes[-1]))
+
+
+def start(strategy: Any, grid: LocalGrid, rounds: int = ROUNDS) -> Any:
+    identify()
+    return strategy.start(grid, model(START), num_rounds=rounds)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_averaging_strategy_gives_the_plain_result_whoever_drops(
+    name: str, folder: Path
+) -> None:
+    """Two nodes drop in each round, at the first stage, then the second, and so on."""
+
+    def stage(exchange: int) -> int:
+        return (exchange // 4) % 4
+
+    grid = LocalGrid(nodes(COUNT, folder, app(secagg_mod)), exchanges=4 * ROUNDS)
+    grid.fate = lambda at, place: at % 4 == stage(at) and place in (at // 4, at // 4 + 3)
+    secure = SecAgg(STRATEGIES[name](), clip=CLIP, max_weight=1 << 16)
+    made = start(secure, grid)
+    plain = LocalGrid(nodes(COUNT, folder, app()), exchanges=ROUNDS)
+    plain.fate = lambda at, place: at % 4 < 3 and place in (at, at + 3)
+    inner = STRATEGIES[name]()
+    inner.fraction_evaluate, inner.min_evaluate_nodes = 0.0, 0
+    other = start(inner, plain)
+    assert grid.exchange == 4 * ROUNDS and secure.last is not None
+    assert int(secure.last.sum["clipped"][0]) == 0
+    bound = ROUNDS * secure.last.report.error_bounds["update"] * (1 + SLOPE.get(name, 0.0))
+    for key, array in arrays(made.arrays).items():
+        distance = np.abs(array - arrays(other.arrays)[key]).max()
+        print(f"{name} {key}: {distance:.2e} of {bound:.2e}")
+        assert array.dtype == arrays(other.arrays)[key].dtype and distance <= bound + ROUNDING
+
+
+def test_no_byte_of_a_run_has_a_count_a_loss_or_a_metric(folder: Path) -> None:
+    """Planted values, as varints and doubles, in Flower's own encoding of every message."""
+    grid = WireGrid(nodes(5, folder, app(secagg_mod)))
+    given = {"metrics": {"train_loss": 8.0}, "evaluate_metrics": {"accuracy": 1.0}}
+    secure = SecAgg(strategies.FedAvg(), clip=CLIP, max_weight=1 << 16, **given)
+    result = start(secure, grid, 2)
+    assert len(grid.bytes) == 2 * 2 * 4 * 5 * 2
+    values = [value for node in grid.nodes for value in planted(node)]
+    words = [_varint(v) if isinstance(v, int) else struct.pack("<d", v) for v in values]
+    assert [w for w in words if any(w in one for one in grid.bytes)] == []
+    plain = WireGrid(nodes(5, folder, app()), exchanges=1)
+    start(strategies.FedAvg(), plain, 1)
+    assert all(any(w in one for one in plain.bytes) for w in words), "they would be found"
+    trained = np.average(
+        [planted(n)[1] for n in grid.nodes], weights=[planted(n)[0] for n in grid.nodes]
+    )
+    assert result.train_metrics_clientapp[2]["train_loss"] == pytest.approx(trained, abs=1e-6)
+    assert set(result.evaluate_metrics_clientapp[2].keys()) == {"accuracy"}
+
+
+def _varint(value: int) -> bytes:
+    """As a metric's: sint64, zig-zag, after the key of its field."""
+    value, out = value << 1, bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def test_a_models_frames_are_cut_into_chunks_by_flower() -> None:
+    """As arrays are, and other records are not."""
+    from secagg.integrations.flower import carry
+
+    record = carry.answer([bytes(12 << 20)])[carry.FRAMES]
+    assert len(record["00"].slice_array()) > 1
+    assert carry.frames_of(carry.answer([b"a", b"b"])) == (b"a", b"b")
