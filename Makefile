@@ -10,7 +10,7 @@ WORKERS ?= auto
 # bytecode, as images of containers do, each of them would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test check lint types layers coverage bench soak lowest docs clean
+.PHONY: demo test check lint types layers coverage bench soak lowest docs plugins clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
@@ -90,5 +90,15 @@ docs:
 	.venv-docs/bin/uv pip install --quiet --python .venv-docs/bin/python --group docs
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
 
+# The adapters with their frameworks themselves, in a .venv of their own; elsewhere their tests run
+# with what is recorded of these.
+plugins:
+	$(PYTHON) -m venv .venv-plugins
+	.venv-plugins/bin/python -m pip install --quiet uv
+	.venv-plugins/bin/uv pip install --quiet --python .venv-plugins/bin/python \
+		--editable '.[flower,test]'
+	.venv-plugins/bin/python -m pip check
+	.venv-plugins/bin/python -m pytest tests/integrations
+
 clean:
-	rm -rf .venv .venv-lowest .venv-docs dist build
+	rm -rf .venv .venv-lowest .venv-docs .venv-plugins dist build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -21,7 +21,14 @@ from flwr.serverapp.strategy import (
 from secagg.errors import Aborted, IntegrityError, ParameterError
 from secagg.integrations.flower.exchange import Asking, GridRound
 from secagg.integrations.flower.model import Model, payload
-from secagg.integrations.flower.terms import TIMEOUT, UPDATE, Terms, check_clips, metrics_of
+from secagg.integrations.flower.terms import (
+    TIMEOUT,
+    UPDATE,
+    LearntClip,
+    Terms,
+    check_clips,
+    metrics_of,
+)
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 
@@ -64,12 +71,13 @@ class SecAgg(Strategy):
 
     strategy: FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx, or a subclass that aggregates
     as they do. clip: the largest change of an element of the model in one round that counts; larger
-    ones are cut, and it is said how many. bits: of each element. max_weight: the most examples of
-    one node; 1 weighs all nodes alike. metrics: of the nodes' training replies, by name, with the
-    clip of each; their weighted means come back, and all others stay with the nodes.
-    evaluate_metrics: the same of evaluation, which is not asked for without any. corrupt, dropout:
-    the fractions of the sampled nodes that may collude with the server, and that may be lost in a
-    round. protocol: by name; None chooses. timeouts: seconds of each exchange, or by its phase.
+    ones are cut, and it is said how many; a LearntClip follows the nodes. bits: of each element.
+    max_weight: the most examples of one node; 1 weighs all nodes alike. metrics: of the nodes'
+    training replies, by name, with the clip of each; their weighted means come back, and all others
+    stay with the nodes. evaluate_metrics: the same of evaluation, which is not asked for without
+    any. corrupt, dropout: the fractions of the sampled nodes that may collude with the server, and
+    that may be lost in a round. protocol: by name; None chooses. timeouts: seconds of each
+    exchange, or by its phase.
 
     Raises ParameterError for a strategy that looks at single replies, and as `secagg.plan` does.
     """
@@ -78,7 +86,7 @@ class SecAgg(Strategy):
         self,
         strategy: Strategy,
         *,
-        clip: float,
+        clip: float | LearntClip,
         max_weight: int,
         bits: int = 16,
         metrics: Mapping[str, float] | None = None,
@@ -92,10 +100,18 @@ class SecAgg(Strategy):
         self._inner: Any = strategy
         summed = check_clips("metrics", metrics or {})
         self._evaluated = check_clips("evaluate_metrics", evaluate_metrics or {})
-        self._terms = Terms(clip, bits, max_weight, summed, corrupt, dropout, protocol, timeouts)
+        self._learnt = clip if isinstance(clip, LearntClip) else None
+        first = clip.start if isinstance(clip, LearntClip) else clip
+        self._terms = Terms(first, bits, max_weight, summed, corrupt, dropout, protocol, timeouts)
         self._open: _Open | None = None
+        self._explained = False
         self.last: Aggregate | None = None
         """Of the last round that had a sum: how many were in it, its bounds, what was clipped."""
+
+    @property
+    def clip(self) -> float:
+        """Of the next round."""
+        return self._terms.clip
 
     def summary(self) -> None:
         """What the inner strategy says of itself, and what is secured."""
@@ -156,6 +172,9 @@ class SecAgg(Strategy):
         arrays, model, about = _about(messages, number)
         metrics = self._terms.metrics if train else self._evaluated
         made = self._terms.plan(len(messages), model if train else None, metrics)
+        if not self._explained:
+            self._explained = True
+            log.info("secagg: what the plan of this round promises\n%s", made.explain())
         asking = Asking(
             first.metadata.message_type,
             number,
@@ -183,20 +202,25 @@ class SecAgg(Strategy):
             return begun, None
         for node, why in begun.round.refusals.items():
             log.warning("secagg: node %d is not in the sum: %s", node, why)
-        self._say_clipped(total)
+        self._say(total, training=UPDATE in total.mean)
         return begun, total
 
-    def _say_clipped(self, total: Aggregate) -> None:
-        clipped, each = int(total.sum["clipped"][0]), sum(len(m) for m in total.mean.values()) - 1
+    def _say(self, total: Aggregate, *, training: bool) -> None:
+        """How many are in the sum, and what the clip has cut, which the next one may follow."""
+        clip, clipped = self._terms.clip, int(total.sum["clipped"][0])
+        elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
         log.info("secagg: %d nodes in the sum, %d not", total.count, len(total.dropped))
         if clipped:
             log.warning(
                 "secagg: %d of %d elements were beyond their clip, and were cut: the mean is "
                 "biased unless clip=%s, or the clip of a metric, is raised",
                 clipped,
-                each * total.count,
-                self._terms.clip,
+                elements,
+                clip,
             )
+        if training and self._learnt is not None:
+            clip = self._learnt.after(clip, clipped, elements)
+            self._terms = replace(self._terms, clip=clip)
 
     def _reply(self, begun: _Open, total: Aggregate, content: dict[str, Any]) -> Message:
         """The one reply, as if one node had all examples."""

@@ -21,6 +21,31 @@ TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
+class LearntClip:
+    """A clip that follows the nodes: doubled after a round that has cut more than `cut` of all
+    elements, and four fifths of itself after one that has cut none.
+
+    start: of the first round. cut: a fraction. What it goes by is the one number of clipped
+    elements that a sum has; a node's own is nobody's. It stays within 2^10 of its start, and a node
+    refuses what is above its own floor. Raises ParameterError.
+    """
+
+    start: float
+    cut: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not 0 < real("cut", self.cut) < 1:
+            raise ParameterError("cut is a fraction of all elements, between 0 and 1")
+        FixedPoint(1, self.start, METRIC_BITS)
+
+    def after(self, clip: float, clipped: int, elements: int) -> float:
+        """The clip of the next round."""
+        if clipped > self.cut * elements:
+            return min(2 * clip, self.start * 1024)
+        return clip if clipped else max(0.8 * clip, self.start / 1024)
+
+
+@dataclass(frozen=True)
 class Terms:
     """The numbers of a `SecAgg`, checked. Raises ParameterError with the argument's name."""
 
@@ -34,7 +59,6 @@ class Terms:
     timeouts: Mapping[str, float] | float = TIMEOUT
 
     def __post_init__(self) -> None:
-        real("clip", self.clip)
         integer("max_weight", self.max_weight, 1, (1 << 32) - 1)
         FixedPoint(1, self.clip, self.bits)
         self.seconds("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from flwr.serverapp.strategy import FedAvg
 
-from secagg.integrations.flower import SecAgg
+from secagg.errors import ParameterError
+from secagg.integrations.flower import LearntClip, SecAgg, from_flower
 from tests.integrations.flower.world import (
     LocalGrid,
     Message,
@@ -158,3 +160,62 @@ def test_plain_nodes_and_a_plain_strategy_are_what_they_were(folder: Path) -> No
     result = FedAvg(fraction_evaluate=0.0).start(grid, model(MODEL), num_rounds=1)
     plain = expected([0, 1, 2, 3, 4])
     assert np.abs(arrays(result.arrays)["weight"] - plain["weight"]).max() < 1e-6
+
+
+def test_a_clip_is_learnt_from_what_the_last_round_has_cut(folder: Path) -> None:
+    strategy = SecAgg(FedAvg(), clip=LearntClip(0.04), max_weight=10)
+    clips = []
+    configure = strategy.configure_train
+
+    def seen(*given: Any) -> Any:
+        clips.append(strategy.clip)
+        return configure(*given)
+
+    strategy.configure_train = seen  # type: ignore[method-assign]
+    grid = LocalGrid(nodes(4, folder, secured(TRAIN)))
+    strategy.start(grid, model(MODEL), num_rounds=4)
+    assert clips == pytest.approx([0.04, 0.08, 0.16, 0.128])
+
+
+def test_a_learnt_clip_stays_within_bounds_and_its_numbers_are_checked() -> None:
+    learnt = LearntClip(1.0, cut=0.01)
+    assert [learnt.after(1.0, cut, 1000) for cut in (0, 1, 10, 11)] == [0.8, 1.0, 1.0, 2.0]
+    assert learnt.after(1024.0, 1000, 1000) == 1024.0
+    assert learnt.after(2.0**-10, 0, 1000) == 2.0**-10
+    for wrong in ((0.0, 0.1), (1.0, 0.0), (1.0, 1.0)):
+        with pytest.raises(ParameterError):
+            LearntClip(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("shares", "threshold", "dropout"),
+    [(3, 2, Fraction(1, 3)), (1.0, 0.75, Fraction(1, 4)), (5, 0.8, Fraction(1, 5)), (5, 5, 0)],
+)
+def test_the_numbers_of_secaggplus(shares: float, threshold: float, dropout: Any) -> None:
+    made = from_flower(num_shares=shares, reconstruction_threshold=threshold, timeout=30)
+    assert made == {
+        "clip": 8.0,
+        "bits": 22,
+        "max_weight": 1000,
+        "dropout": dropout,
+        "timeouts": 30.0,
+    }
+    SecAgg(FedAvg(), **made)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reconstruction_threshold": 4},
+        {"num_shares": 1.5},
+        {"num_shares": 0},
+        {"clipping_range": -1.0},
+        {"quantization_range": 1},
+        {"max_weight": 0.2},
+        {"timeout": 0.0},
+    ],
+)
+def test_numbers_that_secaggplus_would_take_and_nobody_should(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        given = {"num_shares": 3, "reconstruction_threshold": 2} | wrong
+        SecAgg(FedAvg(), **from_flower(**given))
