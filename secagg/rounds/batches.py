@@ -268,10 +268,12 @@ class Batches:
     def close_phase(self, now: float) -> None:
         self._call(self.number, self.running, now, self.running.close_phase)
 
-    def extend(self, now: float) -> None:
-        """The running batch stays open past its deadline, which begins anew."""
+    def extend(self, now: float, heard: bool) -> None:
+        """The running batch stays open past its deadline, which begins anew. heard: every server
+        could say what it has accepted; else nothing gives up its place, or is rejected for it."""
         machine = self.running
-        self._call(self.number, machine, now, machine.extend)
+        if heard:
+            self._call(self.number, machine, now, machine.extend)
         self._clock.stop(now)  # it enters the phase once more
         self._clock.enter(machine.phase, now)
 

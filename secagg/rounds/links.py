@@ -15,11 +15,13 @@ MAX_BACKLOG = 64 << 20
 @dataclass
 class _Server:
     """peer: its link, if there is one. unread: bytes that were posted and have not left, or, since
-    the link went, that it would have been sent. heard: when it last said something."""
+    the link went, that it would have been sent. heard: when it last said something. since: when its
+    link came."""
 
     peer: Peer | None = None
     unread: int = 0
     heard: float = 0.0
+    since: float = 0.0
 
 
 # Theory of operation.
@@ -39,6 +41,9 @@ class _Server:
 # nothing has come from it for so long, counted from when the phase was entered at the earliest: a
 # link that is open and says nothing is no sign of life. Opening links again, with pauses that grow
 # and differ by chance, is the driver's, which alone knows when one has failed to open.
+#
+# When a deadline has passed, what a server has accepted is known of those only that had their link
+# by then: of others a client may have a receipt of which nothing was heard here (`led_to_all`).
 class Links:
     """The other servers, by party (`MemberRounds` says which peer is which)."""
 
@@ -46,7 +51,8 @@ class Links:
         """called: those that this server calls on, and tells how the last batch ended."""
         self._patience = patience
         self._servers: dict[PartyId, _Server] = {}
-        self.untold = set(called)
+        self._called = frozenset(called)
+        self.untold = set(self._called)
         """Of these, whoever no link has led to since the last batch ended."""
 
     @property
@@ -59,10 +65,15 @@ class Links:
         """Whether more waits for a server than should."""
         return any(one.unread > MAX_BACKLOG for one in self._servers.values())
 
+    def led_to_all(self, by: float) -> bool:
+        """Whether every server that is called on has had its link since that moment."""
+        there = {p for p, one in self._servers.items() if one.peer is not None and one.since <= by}
+        return there >= self._called
+
     def joined(self, party: PartyId, peer: Peer, now: float) -> Peer | None:
         """The link that this one takes the place of."""
         old = self._servers.get(party)
-        self._servers[party] = _Server(peer, 0, now)
+        self._servers[party] = _Server(peer, 0, now, now)
         return old.peer if old is not None else None
 
     def left(self, party: PartyId, peer: Peer) -> bool:

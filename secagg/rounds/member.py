@@ -343,7 +343,7 @@ class MemberRounds:
 
     def _closed(self, now: float) -> bool:
         """Below the minimum the batch stays open: what has its receipts is not spent for having
-        come among too few."""
+        come among too few, nor for a server that could not say that it has accepted it."""
         machine, entered = self._batches.running, self._batches.entered
         if self._terms.collect_only or not self._upload.closes(machine, entered, now):
             return False
@@ -354,8 +354,9 @@ class MemberRounds:
         owed = "".join(f", and server {index} has not answered" for index in owing)
         counted = self._batches.number, machine.included, owed
         log.warning("batch %d stays open: %d reports so far%s", *counted)
+        heard = self._links.led_to_all(self._upload.late(entered))
         self._upload.renew()
-        self._batches.extend(now)
+        self._batches.extend(now, heard)
         self._route()
         self._let_idle_go()
         self._hear_again(now)

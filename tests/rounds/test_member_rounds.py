@@ -793,3 +793,19 @@ def test_who_is_started_to_collect_only_gives_out_every_batch_that_was_locked(ba
     for batch in range(batches):
         world.check(world.collect(batch), range(3 * batch, 3 * batch + 3))
     assert [one.batch for one in world.servers[0].reports] == list(range(batches))
+
+
+def test_what_has_every_receipt_is_not_rejected_for_a_helper_without_a_link() -> None:
+    """Rule A14: clients reach the helper, and its leader does not, for some deadlines. Whatever
+    they are told that is stored is in a sum that is collected."""
+    world = World(direct=True, batches=2, terms=Terms(deadline=10.0, patience=3.0))
+    world.link(0, 1)
+    stored = []
+    for deadline in range(4):
+        for who in range(3 * deadline, 3 * deadline + 3):
+            answers = world.send(who)
+            stored += [who] if all(answers.get(server) for server in range(3)) else []
+        world.at(world.now + 10.0).at(world.now + 3.0)
+    assert stored and not world.servers[0].reports
+    world.link(0, 2)
+    world.check(world.collect(0), stored)
