@@ -6,6 +6,8 @@ import pytest
 
 from secagg import selftest
 
+gc.disable()  # until all are collected: see the last function
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compiles the kernels once, into the cache, before every worker of pytest-xdist would."""
@@ -22,3 +24,4 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Thousands of tests are a million objects that stay: no collection goes through them again."""
     gc.collect()
     gc.freeze()
+    gc.enable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
             yield ".".join(p for p in parts if p != "__init__"), ast.parse(path.read_text())
 
 
-MODULES = dict(_modules())
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Not when pytest collects: that every worker does."""
+    return dict(_modules())
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
@@ -34,7 +38,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             inner = (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from (name if name in MODULES else str(node.module) for name in inner)
+            yield from (name if name in modules() else str(node.module) for name in inner)
 
 
 def _layer(module: str) -> int:
@@ -42,51 +46,53 @@ def _layer(module: str) -> int:
     return RANK["demo"] if module == "secagg" else RANK[module.split(".")[1]]
 
 
-EDGES = {(name, to) for name, tree in MODULES.items() for to in _imports(tree)}
+@cache
+def edges() -> frozenset[tuple[str, str]]:
+    return frozenset((name, to) for name, tree in modules().items() for to in _imports(tree))
 
 
 def test_imports_go_down() -> None:
-    inside = {(a, b) for a, b in EDGES if a.startswith("secagg.") and b.split(".")[0] == "secagg"}
+    inside = {(a, b) for a, b in edges() if a.startswith("secagg.") and b.split(".")[0] == "secagg"}
     assert {(a, b) for a, b in inside if _layer(b) > _layer(a)} == set()
     assert {a for a, b in inside if b == "secagg" and _layer(a) < RANK["demo"]} == set()
     assert len(inside) > 100, "the walk finds what it should judge"
 
 
 def test_protocols_are_pure_and_never_imported_by_name() -> None:
-    theirs = {(a, b) for a, b in EDGES if a.startswith("secagg_protocols")}
+    theirs = {(a, b) for a, b in edges() if a.startswith("secagg_protocols")}
     up = {(a, b) for a, b in theirs if b[:7] == "secagg." and _layer(b) >= RANK["registry"]}
     assert up | {(a, b) for a, b in theirs if b.split(".")[0] in IMPURE} == set()
-    assert {(a, b) for a, b in EDGES - theirs if b.startswith("secagg_protocols")} == set()
+    assert {(a, b) for a, b in edges() - theirs if b.startswith("secagg_protocols")} == set()
 
 
 def test_rounds_decide_and_do_nothing() -> None:
     """Policy knows no clock, socket, thread, file or loop, and neither store nor transport."""
-    theirs = {(a, b) for a, b in EDGES if a.startswith("secagg.rounds")}
+    theirs = {(a, b) for a, b in edges() if a.startswith("secagg.rounds")}
     doing = {f"secagg.{name}" for name in ("transport", "store", "drive")}
     assert {(a, b) for a, b in theirs if b.split(".")[0] in IMPURE} == set()
     assert {(a, b) for a, b in theirs if ".".join(b.split(".")[:2]) in doing} == set()
 
 
 def test_numba_is_imported_in_kernels_only_and_pickle_nowhere() -> None:
-    numba = {a for a, b in EDGES if b.split(".")[0] in ("numba", "llvmlite")}
+    numba = {a for a, b in edges() if b.split(".")[0] in ("numba", "llvmlite")}
     assert numba and all(name.startswith("secagg.kernels.") for name in numba)
-    assert {(a, b) for a, b in EDGES if b.split(".")[0] in PICKLES} == set()
+    assert {(a, b) for a, b in edges() if b.split(".")[0] in PICKLES} == set()
 
 
 def test_there_are_no_circles() -> None:
     """Also through imports inside functions: they hide a circle, and do not open it."""
     graph = {
-        name: {to for to in _imports(tree) if to in MODULES and to != name}
-        for name, tree in MODULES.items()
+        name: {to for to in _imports(tree) if to in modules() and to != name}
+        for name, tree in modules().items()
     }
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
 def test_sizes_and_asserts() -> None:
     """An assert is gone under -O."""
-    long = {name for name, tree in MODULES.items() if (tree.body[-1].end_lineno or 0) > 400}
+    long = {name for name, tree in modules().items() if (tree.body[-1].end_lineno or 0) > 400}
     wide = set()
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 if (node.end_lineno or 0) - node.lineno >= 60:
@@ -98,7 +104,7 @@ def test_sizes_and_asserts() -> None:
 
 def test_the_shell_decides_nothing_and_stays_short() -> None:
     """One for all roles: what it would have to know more belongs into rounds."""
-    assert (MODULES["secagg.drive.shell"].body[-1].end_lineno or 0) <= 150
+    assert (modules()["secagg.drive.shell"].body[-1].end_lineno or 0) <= 150
 
 
 def test_the_family_is_asked_by_match_alone() -> None:
@@ -108,7 +114,7 @@ def test_the_family_is_asked_by_match_alone() -> None:
     own |= {"secagg_protocols.additive.params", "secagg_protocols.additive.guarantee"}
     asked = {
         f"{name}:{node.lineno}"
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in ast.walk(tree)
         if _asks_for_the_family(node) and not (name in own and isinstance(node, ast.Compare))
     }
@@ -158,24 +164,26 @@ def test_no_class_stores_more_than_fourteen_fields() -> None:
     """With what it inherits. Plain data is excepted, which is read and not kept in step."""
     found = {f"{name}.{c.name}" for name, c in _classes() if len(_fields(c)) > 14}
     assert found == WIDE
-    assert len(_fields(CLASSES["ServerRounds"])) > 5, "the walk finds what it should judge"
+    assert len(_fields(classes()["ServerRounds"])) > 5, "the walk finds what it should judge"
 
 
 def _classes() -> Iterator[tuple[str, ast.ClassDef]]:
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for node in ast.walk(tree):
-            decorators = getattr(node, "decorator_list", ())
-            data = any("dataclass" in ast.unparse(one) for one in decorators)
-            if isinstance(node, ast.ClassDef) and not data:
+            if isinstance(node, ast.ClassDef) and not any(
+                "dataclass" in ast.unparse(one) for one in node.decorator_list
+            ):
                 yield name, node
 
 
-CLASSES = {node.name: node for _, node in _classes()}
+@cache
+def classes() -> dict[str, ast.ClassDef]:
+    return {node.name: node for _, node in _classes()}
 
 
 def _fields(made: ast.ClassDef) -> set[str]:
     bases = (ast.unparse(base).split("[")[0].split(".")[-1] for base in made.bases)
-    ours = (CLASSES[base] for base in bases if base in CLASSES and base != made.name)
+    ours = (classes()[base] for base in bases if base in classes() and base != made.name)
     inherited = {field for base in ours for field in _fields(base)}
     return inherited | {
         node.attr

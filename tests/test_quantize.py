@@ -16,6 +16,7 @@ from secagg.errors import CryptoError, InputError, RangeError
 from secagg.fields import FixedPoint, Integer, Schema
 from secagg.quantize import dequantize, quantize
 from secagg.records import encode
+from tests.soak import examples
 
 ROUNDINGS = ["nearest", "stochastic"]
 
@@ -24,7 +25,7 @@ def levels_of(values: Any, field: FixedPoint) -> list[int]:
     return quantize(values, field, os.urandom)[0].tolist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.floats(1e-290, 1e300) | st.sampled_from([0.1, 1.0, 10.0]),
     st.integers(2, 32),
@@ -44,7 +45,7 @@ def test_the_error_bound_holds_exactly(
         assert abs(Fraction(x) - Fraction(decoded)) <= Fraction(field.max_error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.floats(1e-290, 1e300) | st.sampled_from([0.1, 0.3, 1 / 3]),
     st.integers(2, 32),
@@ -262,7 +263,7 @@ def test_a_short_read_of_randomness_is_refused() -> None:
 TYPES = [np.float16, np.float32, np.float64, np.longdouble]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.floats(1e-4, 1e4) | st.sampled_from([0.1, 0.3, 0.7, 1.0]),
     st.integers(2, 32),

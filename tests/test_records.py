@@ -23,6 +23,7 @@ from secagg.fields import Field, FixedPoint, Integer, Schema
 from secagg.layout import RingVector
 from secagg.records import Decoded, Encoded, check_counts, clipping, decode, encode
 from secagg.structure import Structure
+from tests.soak import examples
 
 
 def total_of(schema: Schema, vectors: list[RingVector]) -> RingVector:
@@ -78,7 +79,7 @@ def inputs_of(field: Field) -> st.SearchStrategy[list[float] | list[int]]:
     return st.lists(one, min_size=field.length, max_size=field.length)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(rounds())
 def test_sums_are_exact_and_means_within_the_bound(
     case: tuple[Schema, list[tuple[dict[str, Any], int]]],
@@ -101,7 +102,7 @@ def test_sums_are_exact_and_means_within_the_bound(
             assert result.sum[name][i] == result.levels[name][i] * field.step
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.integers(1, 2**20),
     st.integers(2, 32),

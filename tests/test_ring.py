@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from secagg.errors import HeadroomError, ParameterError
 from secagg.ring import Ring
+from tests.soak import examples
 
 
 @pytest.mark.parametrize("width", range(1, 65))
@@ -35,7 +36,7 @@ def test_packed_size_is_exact(width: int, length: int) -> None:
     assert Fraction(length * width, 8) <= size < Fraction(length * width, 8) + 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.integers(0, 2**63 - 1) | st.integers(0, 62).map(lambda k: 2**k))
 def test_head_room_is_minimal(bound: int) -> None:
     """§3.2: all of -M..M are distinct at w bits, and not at w - 1. Row 83."""

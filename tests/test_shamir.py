@@ -17,6 +17,7 @@ from secagg.errors import CryptoError, InvalidShare, ParameterError
 from secagg.kernels import reference
 from secagg.shamir import SHARE_SIZE, P, check_share, combine, split
 from secagg.types import Seed
+from tests.soak import examples
 
 SECRET = Seed(bytes(range(1, 33)))
 seeds = st.binary(min_size=32, max_size=32).map(Seed) | st.sampled_from(
@@ -40,7 +41,7 @@ def share(*limbs: int) -> bytes:
     return b"".join(limb.to_bytes(8) for limb in limbs)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(seeds, st.integers(1, 12), st.data())
 def test_any_threshold_of_shares_rebuild(secret: Seed, n: int, data: st.DataObject) -> None:
     threshold = data.draw(st.integers(1, n))

@@ -10,7 +10,6 @@ field of every message, and one of STRIDE between them, elsewhere in each messag
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -34,12 +33,13 @@ from tests.ensembles import (
     outcome,
     params_of,
 )
+from tests.soak import SOAK
 
 CLIENT = PartyId(1)
 RELAY, DIRECT = Setting(params_of(2), TINY), Setting(params_of(2, direct=True), TINY)
 EXACT, WITHOUT, ABORT = "exact", "without", "abort"
 
-STRIDE = 1 if os.environ.get("SECAGG_SOAK") else 16
+STRIDE = 1 if SOAK else 48
 
 SHARE_0, SHARE_1 = hpke.OVERHEAD + TINY.packed_size, hpke.OVERHEAD + 32
 

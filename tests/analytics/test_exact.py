@@ -30,6 +30,7 @@ from secagg.analytics import (
 )
 from secagg.analytics.ranges import LARGEST
 from secagg.errors import InputError, RangeError
+from tests.soak import examples
 
 Number = int | float
 
@@ -91,7 +92,7 @@ def _fit(values: list[int], limits: Any) -> bool:
     return all(int(limits.min) <= x <= int(limits.max) for x in values)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(data=st.data(), bounds=st.sampled_from(RANGES), bits=st.sampled_from([2, 8, 16, 21]))
 def test_every_value_is_within_its_bound_of_the_exact_one(
     data: Any, bounds: tuple[Number, Number], bits: int
@@ -138,7 +139,7 @@ EDGES: list[tuple[Number, ...]] = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data(), edges=st.sampled_from(EDGES))
 def test_a_row_is_in_the_bin_that_it_is_in(data: Any, edges: tuple[Number, ...]) -> None:
     """§3.6"""

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from secagg import cli
 from secagg.errors import LinkClosed, ParameterError
+from tests.soak import SOAK
 
 NUMBERS = (
     *("", "-1", "0", "1", "nan", "inf", "-inf", "1e-320", "1_0", "None"),
@@ -115,9 +116,12 @@ def junk_for(command: str, name: str) -> tuple[str, ...]:
 
 
 def junked(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The words with junk in the place of one option's value, or with one more option."""
-    for parameter in parameters(words[0]):
-        choices = junk_for(words[0], parameter.name)
+    """The words with junk in the place of one option's value, or with one more option. But for a
+    soak, an option has every second kind of junk, and the next one has the others."""
+    for place, parameter in enumerate(parameters(words[0])):
+        choices = junk_for(words[0], parameter.name)[
+            slice(None) if SOAK else slice(place % 2, None, 2)
+        ]
         if parameter.param_type_name == "argument":
             yield from ((words[0], junk, *words[2:]) for junk in choices)
         elif not parameter.is_flag:

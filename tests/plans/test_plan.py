@@ -39,6 +39,7 @@ from secagg.structure import Structure
 from secagg.threat import Threat
 from secagg.types import Adversary
 from secagg.wire.codec import Reader, Writer
+from tests.soak import examples
 
 UPDATE = FixedPoint(length=50_890, clip=1.0, bits=16)
 FIELDS: dict[str, Field] = {"update": UPDATE}
@@ -346,7 +347,7 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(plans())
 def test_row_23_encoding_round_trips(chosen: Plan) -> None:
     data = chosen.encode()
@@ -356,7 +357,7 @@ def test_row_23_encoding_round_trips(chosen: Plan) -> None:
     assert again.digest() == chosen.digest() == labels.digest(labels.PLAN, data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(plans(), st.data())
 def test_rows_2_to_23_a_flipped_byte_is_refused_or_another_plan(
     chosen: Plan, data: st.DataObject
@@ -372,7 +373,7 @@ def test_rows_2_to_23_a_flipped_byte_is_refused_or_another_plan(
     assert other.digest() != chosen.digest()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.binary(max_size=200))
 def test_row_1_any_bytes_give_a_typed_error(data: bytes) -> None:
     with pytest.raises(SecAggError):

@@ -27,6 +27,7 @@ from secagg_protocols.secagg import check as checking
 from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.params import MAX_DEGREE, SecAggParams, find_parameters
 from secagg_protocols.secagg.tails import Tails
+from tests.soak import examples
 
 VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "plan_parameters.json"
 FIELDS = {"u": Integer(2, 9)}
@@ -109,7 +110,7 @@ def _change(settings: list[str]) -> dict[str, Any]:
     return {name: int(value) if name in counts else value for name, value in parsed.items()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.integers(3, 70),
     st.fractions(0, Fraction(7, 10), max_denominator=30),
@@ -290,7 +291,7 @@ def test_a_receiver_compares_whole_numbers_before_it_sums(monkeypatch: pytest.Mo
         checking.check_regular(threat, SecAggParams(n, MAX_DEGREE, k // 2 + 1, n, n))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.integers(4, 120),
     st.data(),

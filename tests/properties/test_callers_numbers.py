@@ -22,6 +22,7 @@ from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Integer, Schema
 from secagg.plans.explain import at_most
 from secagg.plans.plan import Plan
+from tests.soak import examples
 
 FLOATS = [float, np.float16, np.float32, np.float64, np.longdouble, np.int32, Fraction]
 INTEGERS = [int, np.int16, np.uint16, np.int32, np.int64, np.uint64]
@@ -32,7 +33,7 @@ def same(plan: Plan) -> Plan:
     return Plan.decode(plan.encode(), allow_unprotected=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sampled_from(FLOATS),
     st.sampled_from(INTEGERS),
@@ -70,7 +71,7 @@ def test_maker_and_reader_compute_the_same(
         assert abs(Fraction(value) - Fraction(mean)) <= Fraction(reader.max_error)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.floats(1e-290, 1e290), st.integers(2, 32), st.sampled_from(["nearest", "stochastic"]))
 def test_no_printed_bound_is_below_the_bound(clip: float, bits: int, rounding: Any) -> None:
     """`explain` rounds up; and the clip that it prints is the clip."""

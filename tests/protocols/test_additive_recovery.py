@@ -29,6 +29,7 @@ from secagg_protocols.reports.states import ClientState
 from tests.deployment import Deployment, Rows
 from tests.ensembles import HELPER, LEADER, Setting, between, key_of, other, params_of, parsed
 from tests.networks import LAYOUT, inputs_of
+from tests.soak import examples
 
 RELAY, DIRECT = Setting(params_of(3, clients=4)), Setting(params_of(3, clients=4, direct=True))
 MODES = pytest.mark.parametrize("setting", [RELAY, DIRECT], ids=["relay", "direct"])
@@ -72,7 +73,7 @@ def test_a_crash_in_every_step(setting: Setting, committed: bool) -> None:
 
 
 @MODES
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sets(st.integers(0, 120), min_size=2, max_size=8), st.booleans())
 def test_several_crashes(setting: Setting, crashes: set[int], committed: bool) -> None:
     """Also while a server is made again and while it is told what it missed."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from secagg.types import PartyId, SessionId
 from secagg_protocols.secagg import binding
 from secagg_protocols.secagg.messages import AdvertiseKeys
+from tests.soak import examples
 
 KEYS = [AdvertiseKeys(bytes([i]) * 32, bytes([i + 100]) * 32) for i in range(9)]
 SESSION = SessionId(bytes(range(32)))
@@ -90,7 +91,7 @@ def test_permutation(size: int) -> None:
     assert [order[p] for p in place] == list(range(size))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.binary(min_size=32, max_size=32), st.integers(4, 40), st.data())
 def test_graph_is_regular_symmetric_and_connected(
     session: bytes, size: int, data: st.DataObject

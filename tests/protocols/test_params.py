@@ -35,6 +35,7 @@ from secagg_protocols.secagg.params import (
     too_small,
 )
 from secagg_protocols.secagg.tails import Tails
+from tests.soak import examples
 
 VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "secaggplus_parameters.json"
 
@@ -218,7 +219,7 @@ def test_min_clients_below_the_survivors_is_refused_with_them() -> None:
     assert refusal.instead == "min_clients=800 would do"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(20, 90), st.integers(0, 8), st.integers(0, 8), st.integers(1, 9), st.data())
 def test_smallest_cohort_equals_brute_force(
     n: int, a: int, d: int, half: int, data: st.DataObject
@@ -241,7 +242,7 @@ def test_smallest_cohort_equals_brute_force(
     assert Tails(n, a, d, sigma, 20.0).smallest_cohort(k, tolerated) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(6, 120), st.integers(0, 40), st.integers(0, 40), st.integers(1, 20))
 def test_the_graph_holds_together_best_when_fewer_come(n: int, a: int, d: int, half: int) -> None:
     """So that connectedness is judged at |U1| = n only: B shrinks with every client missing."""
@@ -327,7 +328,7 @@ def test_row_46_regular_active_threshold() -> None:
     assert "2t > k + 1 + a" in (check_params(t, table) or "")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.integers(3, 300),
     st.sampled_from(["0", "0.05", "0.1", "0.2", "0.3"]),
@@ -353,7 +354,7 @@ def test_active_degrees_are_the_smallest_that_obey_the_rule(
 FRACTIONS = st.fractions(0, Fraction(1, 2), max_denominator=40)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.integers(3, 400),
     FRACTIONS,

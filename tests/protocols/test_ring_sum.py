@@ -33,6 +33,7 @@ from secagg.testing import plain_sum
 from secagg.types import SERVER, AbortReason, PartyId
 from secagg_protocols.ring import RingParams, RingParty, collude, messages, run
 from tests.networks import LAYOUT, PAYLOAD, inputs_of, session_of
+from tests.soak import examples
 
 SMALL = Layout((Segment(Ring(2), 1),))
 LAYOUTS = st.lists(st.integers(1, 64), min_size=1, max_size=3, unique=True).flatmap(
@@ -70,7 +71,7 @@ def _ints(vector: RingVector) -> list[list[int]]:
     return [lane.tolist() for lane in vector]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(clients=st.integers(3, 9), layout=LAYOUTS, tell=st.booleans(), seed=st.binary(max_size=4))
 def test_the_sum_is_exact(clients: int, layout: Layout, tell: bool, seed: bytes) -> None:
     """§1: for every size, width and layout, and everybody who is told has the same."""
@@ -101,7 +102,7 @@ def _between(sent: Sequence[tuple[PartyId, object]], victim: int, clients: int) 
     return [by_receiver[victim], by_receiver[(victim + 1) % clients]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(clients=st.integers(4, 8), layout=LAYOUTS, victim=st.integers(0, 7), seed=st.binary())
 def test_two_neighbours_recover_the_value_between_them(
     clients: int, layout: Layout, victim: int, seed: bytes
@@ -302,7 +303,7 @@ def test_losing_a_stranger_changes_nothing() -> None:
     assert not party.done and not party.events()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(position=st.integers(0), bit=st.integers(0, 7))
 def test_flipped_bits_end_the_session_or_are_another_vector(position: int, bit: int) -> None:
     """The head and the padding are checked; the ring has no integrity for the rest (§1)."""

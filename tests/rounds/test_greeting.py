@@ -52,6 +52,7 @@ from secagg.wire.hello import (
     encode_proof,
 )
 from tests.rounds.several import KEYS, TASK
+from tests.soak import examples
 
 NONCE = TASK.nonce()
 OTHER = Task(TASK.plan, replace(TASK.committee, epoch=1))
@@ -436,7 +437,7 @@ def test_bytes_that_are_no_hello(data: bytes, error: type[SecAggError]) -> None:
 
 
 @given(st.binary(max_size=LARGEST) | st.builds(lambda t: HELLO[:18] + t, st.binary(max_size=70)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_hello_has_one_encoding(data: bytes) -> None:
     try:
         hello = decode_hello(data, NONCE)
