@@ -17,6 +17,8 @@ import numpy as np
 Target = Callable[[bytes], None]
 MOST_MEMORY = 256 << 20
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
+LEAST = 100
+"""Mutations that are tried however busy the machine is."""
 LENGTHS = (0, 1, 255, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 
 
@@ -70,18 +72,19 @@ class Mutator:
 
 
 def run(target: Target, corpus: Sequence[bytes], seconds: float, seed: int = 1) -> int:
-    """The corpus, then mutations of it until the time is up; returns the number of executions."""
+    """The corpus, then mutations of it until the time is up, and LEAST; returns how many these
+    were."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for data in corpus:
         target(data)
-    mutator, done = Mutator(corpus, seed), len(corpus)
+    mutator, done = Mutator(corpus, seed), 0
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end or done < LEAST:
         data = mutator.next()
         try:
             target(data)
         except BaseException:
-            sys.stderr.write(f"seed {seed}, execution {done}, input {data.hex()}\n")
+            sys.stderr.write(f"seed {seed}, mutation {done}, input {data.hex()}\n")
             raise
         done += 1
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
@@ -96,7 +99,7 @@ def main(target: Target, corpus: Sequence[bytes]) -> None:
     except ImportError:
         seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
         done = run(target, corpus, seconds, seed=time.time_ns())
-        sys.stdout.write(f"{done} executions, nothing found\n")
+        sys.stdout.write(f"{done} mutations, nothing found\n")
         return
     atheris.Setup(sys.argv[:1], target)
     atheris.Fuzz()

@@ -93,7 +93,7 @@ def check(run: Shuffled) -> str:
     return "exact" if len(members) == len(inputs) else "without"
 
 
-@settings(max_examples=100 * SOAK, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60 * SOAK, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     servers=st.integers(2, 4),
     direct=st.booleans(),

@@ -103,7 +103,7 @@ def same(a: RingTotal | Aborted, b: RingTotal | Aborted) -> bool:
     return vectors and (a.contributors, a.dropped) == (b.contributors, b.dropped)
 
 
-@settings(quick, max_examples=320 * SOAK)
+@settings(quick, max_examples=200 * SOAK)
 @given(st.data())
 def test_complete_graph_under_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(complete_params()), data.draw(layouts())
@@ -113,7 +113,7 @@ def test_complete_graph_under_any_schedule(data: st.DataObject) -> None:
     assert not isinstance(outcome, Aborted) or isinstance(outcome, BelowThreshold)
 
 
-@settings(quick, max_examples=220 * SOAK)
+@settings(quick, max_examples=140 * SOAK)
 @given(st.data())
 def test_regular_graph_under_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(regular_params()), data.draw(layouts())
@@ -123,7 +123,7 @@ def test_regular_graph_under_any_schedule(data: st.DataObject) -> None:
     assert not isinstance(outcome, Aborted) or isinstance(outcome, BelowThreshold)
 
 
-@settings(quick, max_examples=125 * SOAK)
+@settings(quick, max_examples=80 * SOAK)
 @given(st.data())
 def test_broken_shares_never_change_the_sum(data: st.DataObject) -> None:
     """Row 56: any flipped bit in dealt or returned shares: the exact sum, or an abort."""

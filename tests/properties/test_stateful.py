@@ -153,7 +153,7 @@ class Round(RuleBasedStateMachine):
 
 TestRound = Round.TestCase
 TestRound.settings = settings(
-    max_examples=100 * SOAK,
+    max_examples=60 * SOAK,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
