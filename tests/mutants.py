@@ -456,6 +456,16 @@ MEMBER = (
     *_of(
         "secagg/rounds/clients.py",
         "tests/rounds",
+        (
+            "member: frames of a client, the number",
+            "MAX_FRAMES, MAX_OUTBOX = 64, 64",
+            "MAX_FRAMES, MAX_OUTBOX = 10**9, 64",
+        ),
+        (
+            "member: frames for a client, the number",
+            "MAX_FRAMES, MAX_OUTBOX = 64, 64",
+            "MAX_FRAMES, MAX_OUTBOX = 64, 10**9",
+        ),
         ("member: links of clients", "len(self._clients) >= self.limits.links", "False"),
         (
             "member: links of clients, one more",
@@ -484,16 +494,7 @@ MEMBER = (
     *_of(
         "secagg/rounds/member.py",
         "tests/rounds",
-        (
-            "member: frames of a client, the number",
-            "MAX_FRAMES, MAX_OUTBOX = 64, 64",
-            "MAX_FRAMES, MAX_OUTBOX = 10**9, 64",
-        ),
-        (
-            "member: frames for a client, the number",
-            "MAX_FRAMES, MAX_OUTBOX = 64, 64",
-            "MAX_FRAMES, MAX_OUTBOX = 64, 10**9",
-        ),
+        ("member: a repeat takes no place", "and me in batches.ignored and", "and False and"),
         ("member: reports that wait", "max(2, MAX_WAITING // frame)", "1 << 30"),
         ("member: size of a frame", "limit=self._clients.limits.frame", "limit=1 << 60"),
         ("member: messages of a transaction", 'self._read[client, "frames"] >= MAX_GROUP', "False"),

@@ -18,7 +18,7 @@ from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.base import MACHINE, Outbox, Rows
 from secagg.rounds.clock import PhaseClock, why
 from secagg.rounds.round import Observer
-from secagg.sansio import Dropped, MemberMachine, Outgoing, PhaseEntered, Unkept
+from secagg.sansio import Dropped, Ignored, MemberMachine, Need, Outgoing, PhaseEntered, Unkept
 from secagg.types import COLLECTOR, FIRST_RESERVED, SERVER, AbortReason, Fault, PartyId
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,11 @@ class Epoch:
     def nonces(self) -> tuple[bytes, ...]:
         """By batch: what frames of servers and collectors are routed by."""
         return tuple(map(self.task.nonce, range(self.batches)))
+
+    @cached_property
+    def numbers(self) -> dict[bytes, int]:
+        """Which batch a frame is for, by that."""
+        return {nonce: number for number, nonce in enumerate(self.nonces)}
 
     def machine(self, number: int) -> MemberMachine:
         """Of batch `number`, of this server, to be restored before it is started."""
@@ -141,9 +146,10 @@ class Batches:
         """The servers to which a link leads, in the order of what was given to the machines."""
         self.said: list[Said | Unkept] = []
         """Messages, and who has brought one that was not kept."""
+        self.ignored: set[PartyId] = set()
+        """Whose message, of those that came last, had no effect on the running machine."""
         self.reports: list[BatchReport] = []
         self._epoch, self._outbox, self._observer = epoch, outbox, observer
-        self._numbers = {nonce: number for number, nonce in enumerate(epoch.nonces)}
         self._retired: dict[int, MemberMachine] = {}
         self._rows: Rows = {}
         self._stash = _Stash()
@@ -187,7 +193,7 @@ class Batches:
         return machine is not None and not machine.done and machine.phase in phases
 
     def number_of(self, nonce: bytes) -> int | None:
-        return self._numbers.get(nonce)
+        return self._epoch.numbers.get(nonce)
 
     def open(self, rows: Mapping[bytes, bytes], now: float, *, closed: bool = False) -> None:
         """Every machine that the store knows, and the one after. rows: all that machines have.
@@ -232,6 +238,7 @@ class Batches:
 
     def receive(self, party: PartyId, number: int, data: bytes, now: float) -> None:
         """A message for one batch. What is for a later one waits for it."""
+        self.ignored.clear()
         if number in self._retired:
             machine = self._retired[number]
             self._call(number, machine, now, machine.receive, party, data)
@@ -249,6 +256,13 @@ class Batches:
         if machine is None or number is None:
             raise LocalProtocolError("this work was not handed out here")
         self._call(number, machine, now, machine.finish, work.job, value)
+
+    def wants(self, work: Work) -> bool:
+        """Whether its batch waits for it: not of one that is over, or has been overtaken by its
+        end."""
+        number = work.ticket[0] if isinstance(work.ticket, tuple) else None
+        machine = self.machine if number == self.number else None
+        return machine is not None and machine.need is Need.JOBS
 
     def reconnected(self, party: PartyId, now: float) -> None:
         """A new link to a server: in the order of the batches, so that their ends come first."""
@@ -353,6 +367,8 @@ class Batches:
                 self._clock.enter(event.phase, now)
             elif isinstance(event, Unkept):
                 self.said.append(event)
+            elif isinstance(event, Ignored):
+                self.ignored.add(event.sender)
             elif isinstance(event, Dropped):
                 self._faults[event.party] = event.fault
                 log.info("party %d was dropped: %s", event.party, why(event))

@@ -16,8 +16,15 @@ from secagg.rounds.quota import Limits, Quota
 
 log = logging.getLogger(__name__)
 
+MAX_FRAMES, MAX_OUTBOX = 64, 64
+"""Frames of a client for one report; frames that wait for it before it counts as gone."""
 LOOK = 1.0
 """Seconds between two looks at who waits for nothing: newcomers cost no more than one of these."""
+
+
+def limits(frame: int, links: int) -> Limits:
+    """Of clients that each bring one report. frame: bytes of the largest; links: in all."""
+    return Limits(frame, links, 1, MAX_FRAMES, MAX_FRAMES * frame, MAX_OUTBOX)
 
 
 @dataclass

@@ -12,13 +12,12 @@ from secagg.effects import Claim, Effects, Peer, Work, Write
 from secagg.errors import PolicyRefused, RemoteProtocolError, WireError
 from secagg.rounds.base import CLOSED, MACHINE, ROUNDS, Outbox, sorted_out
 from secagg.rounds.batches import Batches, BatchReport, Epoch, Said, servers_of
-from secagg.rounds.clients import Clients
+from secagg.rounds.clients import Clients, limits
 from secagg.rounds.collectors import Collectors
 from secagg.rounds.greeting import message_limit, server_of
 from secagg.rounds.lingering import Lingering, Terms
 from secagg.rounds.links import Links
 from secagg.rounds.places import Places
-from secagg.rounds.quota import Limits
 from secagg.rounds.round import Observer
 from secagg.rounds.upload import Upload
 from secagg.types import COLLECTOR, FIRST_RESERVED, PartyId, Role, server_id
@@ -26,8 +25,6 @@ from secagg.wire.frame import Announce, Frame, Message, Over, decode_frame
 
 log = logging.getLogger(__name__)
 
-MAX_FRAMES, MAX_OUTBOX = 64, 64
-"""Frames of a client for one report; frames that wait for it before it counts as gone."""
 MAX_GROUP = 256
 """Frames of clients, and of others, that one transaction takes."""
 MAX_WAITING = 64 << 20
@@ -62,7 +59,8 @@ MAX_WAITING = 64 << 20
 # no batch, but one that is locked goes on until all have confirmed it: no patience ends that.
 #
 # Impossible here: a frame of a peer that has not greeted; a server that is not of the committee, or
-# is this one; two links of one server. A job that fails is this process's fault, and ends it.
+# is this one; two links of one server. A job that fails is this process's fault, and ends it,
+# unless its batch was over before.
 class MemberRounds:
     """One server's part in an epoch (`secagg.rounds.base.Rounds`). It needs a store."""
 
@@ -80,8 +78,7 @@ class MemberRounds:
         self._links = Links(terms.patience, map(server_id, helpers))
         self._collectors = Collectors()
         self._upload = Upload(terms.deadline, terms.patience, places)
-        limits = Limits(frame, terms.links, 1, MAX_FRAMES, MAX_FRAMES * frame, MAX_OUTBOX)
-        self._clients = Clients(limits, self._outbox, terms.no_clients(epoch))
+        self._clients = Clients(limits(frame, terms.links), self._outbox, terms.no_clients(epoch))
         self._read: Counter[tuple[bool, str]] = Counter()  # since the last take, of clients or not
         self._now, self._lingering = now, Lingering(terms)
         self._broken: Exception | None = None
@@ -162,8 +159,12 @@ class MemberRounds:
 
     def failed(self, work: Work, error: Exception, now: float) -> None:
         """Ends this server, as `take` then raises it: a report whose share cannot be opened here is
-        neither right nor wrong, and its client would wait for ever."""
-        self._broken = error
+        neither right nor wrong, and its client would wait for ever. Not for a batch that is over:
+        its report was never here, and comes again."""
+        if self._batches.wants(work):
+            self._broken = error
+        else:
+            log.error("a job failed (%s), for which no batch waits any more", type(error).__name__)
 
     def refused(self, claim: Claim, now: float) -> None:
         """A server makes no claims: its store's lock is its fence."""
@@ -198,12 +199,8 @@ class MemberRounds:
             self._lose(peer, now)
 
     def _lose(self, peer: Peer, now: float) -> None:
-        """A number that the machine waits for is a place again; one with a report is not."""
-        if not self._clients.forget(peer):
-            return
-        party = self._places.left(peer)
-        if party is not None and self._places.held and party in self._wanted():
-            self._hear_again(now)
+        if self._clients.forget(peer):
+            self._places.left(peer)
 
     def _waiting(self) -> set[Peer]:
         """Clients whose report is here, and waits for the next batch or for a decision."""
@@ -236,9 +233,12 @@ class MemberRounds:
         """Where no place is left, or no report is taken now, a repeat is still answered, and what
         is not answered is kept for the next batch."""
         batches, places = self._batches, self._places
+        new, number = not places.knows(peer), min(batches.number, batches.last)
         me = places.number(peer, self._wanted)
         had_place = batches.collects and places.is_place(me)
-        batches.receive(me, min(batches.number, batches.last), data, now)
+        batches.receive(me, number, data, now)
+        if had_place and new and me in batches.ignored and (other := places.give_back(peer)):
+            batches.receive(other, number, data, now)  # rule A3: a repeat takes no place
         if not had_place and not batches.says_to(me):
             if not batches.finished and places.hold(peer, data):
                 return

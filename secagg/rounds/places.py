@@ -18,6 +18,10 @@ from secagg.types import FIRST_RESERVED, PartyId
 # others have no place, and are given out without end, so that whoever has none can still be
 # answered. A helper does not count, because its leader does.
 #
+# Whether a message brings a report is seen when the machine has heard it. A repeat has no effect
+# and takes no place (specs/20-additive.md §8 A3): its link gets a number that is none instead, and
+# the machine hears it again under that, because receipts that come later go to a number.
+#
 # A link that leaves gives its number back. That is a place for the next one, unless the machine has
 # a report under it: then the machine waits for nobody of that number, and it is not taken again.
 #
@@ -52,6 +56,21 @@ class Places:
             me = PartyId(next(self._later)) if taken is None else taken
             self._ids[peer], self._peers[me] = me, peer
         return self._ids[peer]
+
+    def knows(self, peer: Peer) -> bool:
+        """Whether it has a number."""
+        return peer in self._ids
+
+    def give_back(self, peer: Peer) -> PartyId | None:
+        """What it has brought takes no place, so its number is one again: it has another, under
+        which it can still be answered. None where numbers are no places."""
+        if not self._counts:
+            return None
+        self._free.append(self._ids.pop(peer))
+        del self._peers[self._free[-1]]
+        me = self._ids[peer] = PartyId(next(self._later))
+        self._peers[me] = peer
+        return me
 
     def is_place(self, party: PartyId) -> bool:
         """Whether the batch has a place under that number, as long as it takes reports."""

@@ -16,10 +16,10 @@ from secagg.rounds import batches as batches_module
 from secagg.rounds import member as member_module
 from secagg.rounds.base import Outbox
 from secagg.rounds.batches import MAX_STASH_BYTES, Batches, Epoch, servers_of
-from secagg.rounds.clients import LOOK
+from secagg.rounds.clients import LOOK, MAX_FRAMES, MAX_OUTBOX
 from secagg.rounds.doors import LONGEST
 from secagg.rounds.lingering import Terms
-from secagg.rounds.member import MAX_FRAMES, MAX_GROUP, MAX_OUTBOX
+from secagg.rounds.member import MAX_GROUP
 from secagg.sansio import Dropped, Event, PhaseEntered
 from secagg.types import SERVER, AbortReason, PartyId, server_id
 from secagg.wire.frame import HEAD_SIZE, Announce, DigestOnly, Message, Over
@@ -83,8 +83,6 @@ def test_a_repeat_is_answered_though_no_place_is_left() -> None:
     world.join(0, client("again"))
     assert set(tags(world.say(0, client("again"), frames[0]))) == {Tag.RECEIPT}
     world.send_all([3, 4, 5])
-    world.servers[0].left(client("again"), 0.0)  # it had a place, and no report for it
-    world.settle()
     world.check(world.collect(1), [3, 4, 5])
     world.join(0, client("late"))
     assert set(tags(world.say(0, client("late"), frames[0]))) == {Tag.RECEIPT}
@@ -371,27 +369,36 @@ def test_reports_that_wait_for_a_place_are_bounded(monkeypatch: pytest.MonkeyPat
     world.check(world.collect(1), range(3, 6))
 
 
-def test_a_place_that_is_left_goes_to_a_report_that_waits() -> None:
-    """Row 70: of a client that came again for its receipt; also where nobody is there any more who
-    brought the report."""
-    world = World(batches=2, dropout=0.0).link()
-    said = [world.report(who) for who in range(3)]
-    for who in range(3):
-        world.send(who, said[who])
-    for who in range(3):
-        world.join(0, client(f"again {who}"))
-        world.say(0, client(f"again {who}"), said[who][0])
-    world.send(7)
-    places = world.servers[0]._places
-    assert len(places.held) == 1
-    world.servers[0].left(client(7), 0.0)
-    world.servers[0].left(client(1), 0.0)
-    world.servers[0].left(client("nobody"), 0.0)
-    assert len(places.held) == 1 and places.gone == {client(7)}
-    world.servers[0].left(client("again 0"), 0.0)
-    world.settle()
-    assert not places.held and not places.gone
-    assert client(7) not in places._ids, "who is gone has no number to leave"
+def test_a_repeat_takes_no_place() -> None:
+    """Rule A3, row 70: however many links say a report again, every place is left to reports; and
+    each of them is answered, the last one also with the receipts that come later."""
+    world = World(clients=4, batches=2, dropout=0.0).link(0, 1)
+    frames = world.report(0)
+    world.send(0, frames)
+    again = [client(f"again {who}") for who in range(5)]
+    for one in again:
+        world.join(0, one)
+        assert set(tags(world.say(0, one, frames[0]))) == {Tag.RECEIPT}
+        assert set(tags(world.say(0, one, frames[0]))) == {Tag.RECEIPT}, "the second time too"
+    world.send_all([1, 2, 3])
+    assert world.servers[0]._batches.undecided == {0, 1, 2, 3}
+    assert not world.servers[0]._places.held
+    before = len(world.heard[0, again[-1]])
+    world.link(0, 2)
+    assert len(world.heard[0, again[-1]]) == before + 1, "of the server that was away"
+    assert world.let_go == []
+    world.check(world.collect(), range(4))
+
+
+def test_a_repeat_at_a_helper_leaves_its_number() -> None:
+    """Numbers of a helper are no places: there is none to give back."""
+    world = World(direct=True).link()
+    frames = world.report(0)
+    world.send(0, frames)
+    world.join(1, client("again"))
+    number = world.servers[1]._places._later
+    assert set(tags(world.say(1, client("again"), frames[1]))) == {Tag.RECEIPT}
+    assert next(number) == 3 + 2, "two links have said something"
 
 
 def test_who_left_several_frames_to_wait_keeps_no_place() -> None:
@@ -591,8 +598,10 @@ class WithJobs(Epoch):
         return machine
 
 
-def test_jobs_go_out_as_work_and_come_back_also_after_their_batch() -> None:
-    """And row 104: one that fails ends its server, whichever batch it was of."""
+def test_jobs_go_out_as_work_and_come_back_also_after_their_batch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And row 104: one that fails ends its server, unless its batch is over."""
     world = World(epoch=WithJobs, batches=2, dropout=0.0).link()
     for who in range(3):
         assert world.send(who)[0] == []
@@ -614,9 +623,20 @@ def test_jobs_go_out_as_work_and_come_back_also_after_their_batch() -> None:
     with pytest.raises(LocalProtocolError):
         leader.finished(Work(lambda: None, (9,)), None, 0.0)
     leader.refused(Claim(b"", b""), 0.0)
-    leader.failed(one, ZeroDivisionError(), 0.0)
+    leader.failed(one, ZeroDivisionError("what it was given"), 0.0)
+    leader.take()  # does not raise: its batch is over, and the server goes on
+    assert "a job failed (ZeroDivisionError), for which no batch" in caplog.text
+    assert "what it was given" not in caplog.text
+
+
+def test_a_job_that_fails_while_its_batch_waits_ends_its_server() -> None:
+    """Row 104."""
+    world = World(epoch=WithJobs).link()
+    world.send(0)
+    ((index, one),) = [each for each in world.work if each[0] == 0]
+    world.servers[index].failed(one, ZeroDivisionError(), 0.0)
     with pytest.raises(ZeroDivisionError):
-        leader.take()
+        world.servers[index].take()
 
 
 # Batches
