@@ -17,18 +17,23 @@ from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
 from secagg.cli.reporting import Reporting, prepare
 from secagg.cli.service import UNKNOWN, leave, run_until_stopped
+from secagg.cli.targets import check_target
 from secagg.drive.aio import Contribution, Offer, Outcome
 from secagg.drive.participant import Participant
 from secagg.drive.rejoin import stay, try_input
-from secagg.errors import ParameterError, PolicyRefused, TransportError
+from secagg.errors import ParameterError, PolicyRefused, Spent, TransportError
 from secagg.fields import MAX_WEIGHT
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent
+from secagg.rounds.part import SPENT
 from secagg.sim.footprint import peak_rss
+from secagg.store.base import Ledger
+from secagg.store.ledger import SqliteLedger
 
 _OF_A_TASK = ("task_digest", "payload")
+_OF_ONE = "is of one server: a report is one by itself"
 
 
 def join(
@@ -51,6 +56,7 @@ def join(
     ] = None,
     timeout: options.Timeout = 60.0,
     name: options.InputName = None,
+    ledger: options.LedgerFile = None,
     log_level: logs.LogLevel = logs.Level.WARNING,
     log_json: logs.LogJson = False,
     as_json: options.Json = False,
@@ -58,8 +64,9 @@ def join(
     """Take part in every round of a service until it closes the connection; or report once.
 
     A server that is not there yet, or is lost, is tried again. A vector with a --name is in at most
-    one sum of this command: run again, it knows nothing of that. Without one it is named by the
-    payload of a round, if that has any, and if not, two sums may differ by it.
+    one sum of this command; run again, it knows of that with the same --ledger only, and then a
+    name that was used is refused (exit code 2). Without a name it is named by the payload of a
+    round, if that has any, and if not, two sums may differ by it.
 
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
     again and checked, and what they promise is printed on standard error. With --task the vector
@@ -76,15 +83,12 @@ def join(
             if plan is not None or plan_digest is not None:
                 raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")
             pin = None if task_digest is None else parse_digest(task_digest, "task")
-            options.refuse_given(ctx, ("name",), "is of one server: a report is one by itself")
+            options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
             running = prepare(task, pin, urls, vector, weight, payload, timeout)
         else:
             _check_one(ctx, urls)
-            chosen = _read_plan(plan) if plan is not None else None
-            digest = parse_digest(plan_digest, "plan") if plan_digest is not None else None
-            waits = _waits(ctx, timeout)
-            running = _Joining(urls[0], vector, weight, chosen, digest, name, *waits)
-            running.try_input()
+            consent = _consent(plan, plan_digest)
+            running = _joining(urls[0], vector, weight, consent, name, ledger, _waits(ctx, timeout))
         stopped = run_until_stopped(running.run())
         if not stopped:
             running.check()
@@ -100,10 +104,32 @@ def _check_one(ctx: typer.Context, urls: list[str]) -> None:
     pinned.check_urls(urls, 1, "a client of one server")
 
 
+def _consent(plan: Path | None, plan_digest: str | None) -> Consent:
+    """What the server has to announce: this plan, or any."""
+    chosen = _read_plan(plan) if plan is not None else None
+    return Consent(chosen, parse_digest(plan_digest, "plan") if plan_digest is not None else None)
+
+
 def _waits(ctx: typer.Context, timeout: float) -> tuple[float, float]:
     """For the server to be there, and beyond a round's deadlines: it may compute for long."""
     timeout = arguments.seconds("--timeout", timeout)
     return timeout, timeout if options.given(ctx, "timeout") else PATIENCE
+
+
+def _joining(
+    url: str,
+    vector: Vector,
+    weight: int,
+    consent: Consent,
+    name: str | None,
+    ledger: Path | None,
+    waits: tuple[float, float],
+) -> _Joining:
+    """Everything is checked before the server hears anything."""
+    check_target(ledger, "--ledger")
+    made = _Joining(url, vector, weight, consent, name, ledger, *waits)
+    made.try_input()
+    return made
 
 
 @dataclass
@@ -113,9 +139,9 @@ class _Joining:
     url: str
     vector: Vector
     weight: int
-    plan: Plan | None
-    digest: bytes | None
+    consent: Consent
     name: str | None
+    ledger: Path | None
     timeout: float
     patience: float
     participant: Participant | None = None
@@ -124,12 +150,20 @@ class _Joining:
 
     def try_input(self) -> None:
         """With a plan that is known beforehand, an input that does not fit it meets no server."""
-        if self.plan is not None:
-            try_input(self.plan, self._given(self.plan))
+        if (plan := self.consent.plan) is not None:
+            try_input(plan, self._given(plan))
 
     async def run(self) -> None:
-        rounds = ClientRounds(Consent(self.plan, self.digest), patience=self.patience)
-        self.participant = Participant(rounds, self._contribute)
+        """With the ledger open: what leaves is claimed there before, and synced."""
+        if self.ledger is None:
+            await self._run(None)
+            return
+        with SqliteLedger.open(self.ledger) as ledger:
+            await self._run(ledger)
+
+    async def _run(self, ledger: Ledger | None) -> None:
+        rounds = ClientRounds(self.consent, patience=self.patience)
+        self.participant = Participant(rounds, self._contribute, ledger=ledger)
         await stay(self.url, self.participant, timeout=self.timeout, told=notice)
 
     @property
@@ -143,6 +177,11 @@ class _Joining:
                 "the server closed the link before it announced a round: it may have all the "
                 "clients it takes, or have ended; if it is one of several, give the --task"
             )
+        if self.ledger is not None and all(one.why == SPENT for one in self.outcomes):
+            raise Spent(
+                f"this input is in a sum already, or may be: --ledger {self.ledger} knows of its "
+                "use. Another vector needs another --name"
+            )
 
     @property
     def failed(self) -> bool:
@@ -154,7 +193,7 @@ class _Joining:
         return any(o.reason is None and not o.included for o in self.outcomes)
 
     def _contribute(self, offer: Offer) -> Contribution:
-        if self.plan is None and self.digest is None:
+        if self.consent.pinned is None:
             self._show(offer.plan)
         return self._given(offer.plan)
 

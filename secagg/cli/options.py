@@ -35,7 +35,17 @@ InputName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--name",
-        help="What this vector is called: this command gives it to at most one sum by that name.",
+        help="What this vector is called: it is in at most one sum by that name, of this command "
+        "or, with --ledger, of all that have the same file.",
+    ),
+]
+LedgerFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger",
+        metavar="FILE",
+        help="Remember here which inputs were used, before they leave: later commands with this "
+        "file give none a second time. Made if there is none; put no older copy of it back.",
     ),
 ]
 

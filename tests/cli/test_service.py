@@ -337,6 +337,50 @@ def test_one_vector_is_in_one_sum_by_its_name(start: Commands, tmp_path: Path) -
     assert "a sum without this client" in err
 
 
+@pytest.mark.parametrize("which", ["the same", "another", "none"])
+def test_a_ledger_remembers_a_name_from_one_command_to_the_next(
+    start: Commands, tmp_path: Path, which: str
+) -> None:
+    """Claimed and synced before the masked vector leaves, so a second command with the same file
+    gives nothing to its sum, and says so: Spent, exit code 2. Without the file it cannot know."""
+    agreed = ["--clients", "4", "--length", str(LENGTH), "--bits", "16", "--corrupt", "0"]
+    agreed += ["--dropout", "0.25", "--json"]
+    np.save(tmp_path / "v.npy", np.zeros(LENGTH))
+    ledgers = ["first", {"the same": "first", "another": "second"}.get(which)]
+    for number, ledger in enumerate(ledgers):
+        port = tmp_path / f"port {number}"
+        server = start("serve", *agreed, "--port-file", str(port))
+        words = (url(port), "--input", str(tmp_path / "v.npy"), "--json")
+        kept = [] if ledger is None else ["--ledger", str(tmp_path / ledger)]
+        named = start("join", *words, "--name", "visit 7", *kept)
+        others = [start("join", *words) for _ in range(3)]
+        refused = number == 1 and which == "the same"
+        assert server.answer()[0]["contributors"] == (3 if refused else 4)
+        for process in others:
+            process.answer()
+        data, err = named.answer(code=2 if refused else 0)
+        if refused:
+            assert data["error"] == "Spent" and str(tmp_path / "first") in data["message"]
+            assert "Another vector needs another --name" in err
+        else:
+            assert (data["included"], data["spent"]) == (True, True)
+
+
+def test_a_ledger_that_is_none(tmp_path: Path) -> None:
+    """Found before anything is said, also where no server is there."""
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    (tmp_path / "no ledger").write_bytes(b"something else entirely" * 1000)
+    (tmp_path / "no ledger").chmod(0o600)
+    for where, error in (
+        (tmp_path / "no" / "folder", "ParameterError"),
+        ("no ledger", "StorageError"),
+    ):
+        words = ("--input", str(tmp_path / "v.npy"), "--ledger", str(tmp_path / where), "--json")
+        result = invoke(join, "ws://127.0.0.1:9", *words, "--timeout", "0.05")
+        assert result.exit_code == 2
+        assert json.loads(result.stdout)["error"] == error
+
+
 def test_clients_may_be_there_before_their_server(start: Commands, tmp_path: Path) -> None:
     """Case 34: as in any compose file."""
     np.save(tmp_path / "v.npy", np.zeros(LENGTH))
