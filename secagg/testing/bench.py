@@ -28,7 +28,7 @@ from secagg.testing.network import (
 )
 from secagg.threat import Threat
 from secagg.types import SERVER, PartyId
-from secagg.wire.header import HEADER_SIZE
+from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE
 
 THREATS = (
     Threat(8, Fraction(0), Fraction(1, 4)),
@@ -186,8 +186,13 @@ def dropped(network: Network) -> set[PartyId]:
 
 
 def garbage(data: bytes) -> list[bytes]:
-    """What may come in place of a message; none of them is a message of its session."""
-    flips = range(HEADER_SIZE)
+    """What may come in place of a message; none of them is a message of its session.
+
+    A bit of each byte before the binding, and of its first, its last and some between: whoever
+    compares less than all of it misses one of these.
+    """
+    before = HEADER_SIZE - DIGEST_SIZE
+    flips = (*range(before), *range(before, HEADER_SIZE - 1, 5), HEADER_SIZE - 1)
     return [
         b"",
         data[: HEADER_SIZE - 1],
