@@ -68,7 +68,7 @@ class Aggregate:
     fixed-point field; int64 and float64, unweighted, for an integer field. levels: the exact
     signed integer sums that these were computed from, int64. contributors, dropped: empty where
     nobody is told who they are; `count` is how many contributed. members: of those contributors
-    whose link proved it, the identity.
+    whose link proved it, the identity. structure: the plan's, for `as_like`.
     """
 
     sum: Mapping[str, npt.NDArray[Any]] = field(repr=False)
@@ -80,11 +80,31 @@ class Aggregate:
     report: Report
     reports: int | None = None
     members: Mapping[PartyId, bytes] = field(default_factory=dict)
+    structure: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def count(self) -> int:
         """How many inputs are in the sum, also where nobody knows whose they are."""
         return len(self.contributors) if self.reports is None else self.reports
+
+    def as_like(self, model: Any) -> Any:
+        """What came out, as arrays of the shapes and types of a model that the plan is like.
+
+        model: as `plan(like=)` takes it: a mapping of names to arrays or tensors, a list of them,
+        or a pandas frame. Its entries that the plan has come back, in a dict, a list or a frame,
+        and no others: what was left out is not there, and None in a list. So a mean of weights is
+        `{**model, **total.as_like(model)}`, and one of differences can be added to what it is of.
+
+        Floats are means: computed in float64 and rounded once, to the nearest number of the entry's
+        own type. Integers are sums. A tensor comes back as a tensor of its own kind, on the device
+        of the model's; everything else as an array of numpy's. All are fresh.
+
+        Raises InputError for a plan without entries and for another model, with the entry that
+        differs; RangeError for a value that is beyond an entry's type.
+        """
+        from secagg.like import restored
+
+        return restored(self.sum, self.mean, self.structure, model)
 
 
 class Client(Delegate):
@@ -241,6 +261,7 @@ def aggregated(plan: Plan, total: RingTotal, events: Iterable[Event]) -> Aggrega
             disputed=frozenset((e.dealer, e.holder) for e in told if isinstance(e, Disputed)),
         ),
         reports=total.reports,
+        structure=plan.structure,
     )
 
 

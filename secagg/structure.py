@@ -49,12 +49,13 @@ class Structure:
 
         Integer and boolean entries are refused with InputError, torch's num_batches_tracked among
         them: clipping and averaging would silently ruin a counter. Leave such entries out, or sum
-        them in an Integer field, whose structure is of `integers` only. A scalar is an entry of
+        them in an Integer field, whose structure is of `integers` only; `plan(like=mapping)` does
+        either, and takes bfloat16, which is refused here as numpy lacks it. A scalar is an entry of
         shape (). So is a name that is no text.
         """
         flag("integers", integers)
         arrays = {
-            name: _entry(value, name, integers) for name, value in _named(mapping, "a structure")
+            name: _entry(value, name, integers) for name, value in named(mapping, "a structure")
         }
         return cls(
             tuple(arrays),
@@ -174,12 +175,13 @@ def checked(
 
 
 def _tensors(entries: Mapping[Any, Any], field: str) -> Iterator[tuple[str, Tensor]]:
-    for place, (name, value) in enumerate(_named(entries, f"field {field!r}")):
+    for place, (name, value) in enumerate(named(entries, f"field {field!r}")):
         yield name, read(value, f"entry {place} of field {field!r}, {shown(name)}")
 
 
-def _named(entries: Any, what: str) -> Iterator[tuple[str, Any]]:
-    """1 and "1" would be one name, and the entry of one of them lost."""
+def named(entries: Any, what: str) -> Iterator[tuple[str, Any]]:
+    """The entries of a mapping. Raises InputError for another kind, and for a name that is no text:
+    1 and "1" would be one name, and the entry of one of them lost."""
     if not isinstance(entries, Mapping):
         raise InputError(
             f"{what} is made of a mapping of names to arrays, not of a {type(entries).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,34 @@ class Tensor:
         return self._held
 
 
+@dataclass(frozen=True)
 class Named:
     """torch's types have no name: theirs is their text."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
     def __str__(self) -> str:
         return self.text
+
+
+class Frame:
+    """Of a pandas frame, what secagg uses."""
+
+    iloc = None
+
+    def __init__(self, held: dict[str, Any], columns: list[str] | None = None) -> None:
+        self.held, self.columns = held, columns or list(held)
+
+    def __getitem__(self, names: Any) -> Any:
+        if isinstance(names, list):
+            return Frame({name: self.held[name] for name in names})
+        return self.held[names]
+
+    def __setitem__(self, name: str, values: Any) -> None:
+        self.held[name] = values
+
+    def copy(self) -> Frame:
+        return Frame(dict(self.held))
+
+    def astype(self, types: dict[str, Any]) -> Frame:
+        return Frame({name: self.held[name].astype(type) for name, type in types.items()})

@@ -19,6 +19,7 @@ from secagg.threat import Threat
 from secagg.types import Adversary
 
 if TYPE_CHECKING:
+    from secagg.like import Only
     from secagg.structure import Structure
 
 Exact: TypeAlias = int | float | str | Fraction | Decimal
@@ -28,7 +29,7 @@ Exact: TypeAlias = int | float | str | Fraction | Decimal
 def plan(
     *,
     clients: int,
-    fields: Mapping[str, Field],
+    fields: Mapping[str, Field] | None = None,
     corrupt: Exact = 0.1,
     dropout: Exact = 0.2,
     adversary: Adversary = "semi-honest",
@@ -41,6 +42,11 @@ def plan(
     roster: int | None = None,
     liars: int = 0,
     structure: Structure | Mapping[str, Structure] | None = None,
+    like: Any = None,
+    clip: float | None = None,
+    bits: int | None = None,
+    counters: int | None = None,
+    only: Only | None = None,
 ) -> Plan:
     """A plan that withstands the threat, or the one of the protocol that is named.
 
@@ -61,6 +67,13 @@ def plan(
     named arrays, such as `Structure.of(model)`: by field, or of the only one; a client of another
     model then refuses.
 
+    like: in the place of a structure, a model: a mapping of names to arrays or tensors, such as a
+    state dict, a list of them, or a pandas frame. Its floats are the field `update`, a FixedPoint
+    of `clip` and `bits` (16), before any others of `fields`. Its integers are left out, unless
+    counters says how large one may be: they are the field `counters` then, an Integer, and summed.
+    Booleans are left out. only: which entries are summed at all, by name, pattern or function of a
+    name. `Plan.input_of` and `Aggregate.as_like` are the two ways between models and fields.
+
     With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
     and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
     message that depends on the graph grows with the degree, so SecAgg+ wins wherever it is
@@ -68,7 +81,8 @@ def plan(
     when named.
 
     Raises ParameterError with the rule that cannot be met, and what would do instead;
-    HeadroomError with the proof that a sum could wrap.
+    HeadroomError with the proof that a sum could wrap; InputError, with its name, for an entry of
+    `like` that can neither be summed nor is left out.
     """
     threat = Threat(
         clients,
@@ -81,9 +95,36 @@ def plan(
         liars,
         roster,
     )
+    fields, digests = _with_model(fields, like, clip, bits, counters, only)
+    if digests and structure is not None:
+        raise ParameterError("a plan has a structure, or is like a model, and not both")
     schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
     name, params = _planned(threat, schema.layout, protocol, roster is not None)
-    return Plan(threat, schema, name, params, _digests(structure, schema))
+    return Plan(threat, schema, name, params, digests or _digests(structure, schema))
+
+
+def _with_model(
+    fields: Any, like: Any, clip: Any, bits: Any, counters: Any, only: Any
+) -> tuple[Any, tuple[bytes, ...]]:
+    """The fields with those of a model before them, and the digests of its entries."""
+    if like is None:
+        given = {"clip": clip, "bits": bits, "counters": counters, "only": only}
+        for name in (name for name, value in given.items() if value is not None):
+            raise ParameterError(f"{name} is of the model in like=, and there is none")
+        return fields, ()
+    from secagg.like import fields_of  # it reads arrays, and so loads the compiler
+
+    if clip is None:
+        raise ParameterError("like= needs clip=: how far from 0 an element may be")
+    made, digests = fields_of(like, clip, bits, counters, only)
+    others = {} if fields is None else fields
+    if isinstance(others, Mapping):
+        for name in made.keys() & others.keys():
+            raise ParameterError(
+                f"field {name!r} is of the model in like=: give yours another name"
+            )
+        others = {**made, **others}
+    return others, digests
 
 
 def _planned(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from secagg import registry
 from secagg.arguments import instance, integer, octets, text
@@ -141,6 +142,21 @@ class Plan:
         """From whom an input is hidden, in one sentence."""
         return self.promise.learns
 
+    def input_of(self, model: Any) -> dict[str, dict[str, Any]]:
+        """A client's input from its whole model: the entries that the plan has, by field.
+
+        model: a mapping of names to arrays or tensors, a list of them, or a pandas frame, of the
+        names, shapes, types and order of the model that the plan is like; what the plan does not
+        have is left out. The values are the model's own, and nothing is read or copied yet. Other
+        fields of the plan are added by who has them, as in `{**plan.input_of(model), "loss": [x]}`.
+
+        Raises InputError for a plan without entries and for another model, with the entry that
+        differs.
+        """
+        from secagg.like import taken  # it reads arrays, and so loads the compiler
+
+        return taken(self.schema.given, self.structure, model)
+
     def encode(self) -> bytes:
         """The canonical bytes (specs/01-wire.md §4)."""
         writer = Writer().u8(VERSION).u8(self.suite.number)
@@ -215,7 +231,12 @@ class Plan:
 
     def explain(self) -> str:
         """Several lines of plain words: what to know before joining a round of this plan."""
-        lines = explanation(self.info, self.threat, self.schema, self.params, self.suite)
+        lines = [*explanation(self.info, self.threat, self.schema, self.params, self.suite)]
+        if self.structure:
+            lines.append(
+                f"By name: {len(self.structure)} arrays, a model's entries in order. Whatever else "
+                "a model has is left out, and does not leave its client."
+            )
         return "\n".join([*lines, f"Digest of this plan: {self.digest().hex()}"])
 
 
