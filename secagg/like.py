@@ -77,7 +77,10 @@ def fields_of(
     if length := sum(entry.size for entry in entries if entry.kind == "f"):
         fields[UPDATE] = FixedPoint(length, clip, DEFAULT_BITS if bits is None else bits)
     if counters is not None:
-        fields[COUNTERS] = Integer(sum(e.size for e in entries if e.kind == "i"), counters)
+        counted = sum(entry.size for entry in entries if entry.kind == "i")
+        if not counted:
+            raise ParameterError("counters: of the entries chosen none has integers to sum")
+        fields[COUNTERS] = Integer(counted, counters)
     if not fields:
         raise ParameterError(
             "like: of the entries chosen none has floats to average; integers are summed where "

@@ -82,8 +82,11 @@ def described(values: Any, what: str) -> tuple[tuple[int, ...], str]:
     """
     if isinstance(values, Tensor):
         return values.array.shape, values.type
-    if is_tensor(values) and not _refusal(values):
-        return tuple(int(size) for size in values.shape), type_name(values)
+    try:
+        if is_tensor(values) and not _refusal(values):
+            return tuple(int(size) for size in values.shape), type_name(values)
+    except Exception:  # noqa: BLE001 - attributes of the caller's own class: read, it says less
+        pass
     array, name = _read(values, what)
     return array.shape, name
 

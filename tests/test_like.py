@@ -244,7 +244,11 @@ WRONG: dict[str, tuple[dict[str, Any], type, str]] = {
     "clip": ({"clip": "x"}, ParameterError, "clip must be a number"),
     "bits": ({"bits": 99}, ParameterError, "bits must be an integer"),
     "counters": ({"counters": True}, ParameterError, "max must be an integer"),
-    "none there": ({"like": {"w": np.zeros(1)}, "counters": 9}, ParameterError, "length must"),
+    "none there": (
+        {"like": {"w": np.zeros(1)}, "counters": 9},
+        ParameterError,
+        "none has integers",
+    ),
     "pattern": ({"only": "heads.*"}, ParameterError, "no entry of the model is called 'heads"),
     "only": ({"only": 7}, ParameterError, "only must be a name or pattern"),
     "nothing": ({"only": "head.mask"}, ParameterError, "none has floats to average"),

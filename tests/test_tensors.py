@@ -91,6 +91,22 @@ def test_what_numpy_lacks_is_refused_by_its_own_name(values: Any, why: str) -> N
         assert "0.5" not in str(caught.value) and caught.value.__context__ is None
 
 
+class Broken:
+    """A class whose attributes raise what they hold."""
+
+    detach = dtype = 0
+
+    @property
+    def shape(self) -> None:
+        raise ValueError("0.125 is no shape")
+
+
+def test_a_class_of_the_callers_own_that_raises_is_told_without_its_words() -> None:
+    with pytest.raises(InputError, match="^it: numpy cannot read this Broken") as caught:
+        described(Broken(), "it")
+    assert caught.value.__context__ is None
+
+
 def test_a_list_of_arrays_is_one_after_the_other() -> None:
     """§5.7: as the layers of a model come, of several shapes and types; a scalar is one."""
     field = FixedPoint(8, 1.0, 16)

@@ -206,11 +206,26 @@ def planned(canary: Any) -> None:
     shown(lambda: secagg.simulate(PLAN, {0: GOOD, 1: GOOD}, seed=canary))
 
 
+def modelled(canary: Any) -> None:
+    """Names of entries are a model's, and shown to its owner; what is in them is not."""
+    good = {"e": np.zeros(3, np.float16), "n": np.zeros(2, np.int8)}
+    made = {"clients": 2, "dropout": 0, "clip": 1.0, "protocol": "plainsum"}
+    plan = secagg.plan(**made, like=good, counters=5)  # type: ignore[arg-type]
+    total = secagg.simulate(plan, {i: plan.input_of(good) for i in range(2)})
+    for use in (lambda model: secagg.plan(**made, like=model), plan.input_of, total.as_like):
+        for model in ([canary], {"e": canary}, {**good, "f": canary}):
+            shown(lambda use=use, model=model: use(model))
+        if not hasattr(canary, "keys"):
+            shown(lambda use=use: use(canary))
+
+
 CHECKS: dict[str, Callable[[Any], None]] = {
+    "Aggregate": modelled,
     "Client": given_to_a_client,
     "Contribution": contributed,
     "FixedPoint": planned,
     "Integer": planned,
+    "Plan": modelled,
     "Structure": structured,
     "drop_at": planned,
     "participate": participated,
@@ -219,7 +234,7 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "analytics.Query": asked,
 }
 NO_INPUT = {
-    "Aggregate", "Plan", "SecAggError", "Server", "__version__", "connect", "serve",
+    "SecAggError", "Server", "__version__", "connect", "serve",
     *(f"analytics.{name}" for name in analytics.__all__ if name != "Query"),
 }  # fmt: skip
 """Results, and what is made from public parameters only."""
