@@ -68,6 +68,11 @@ class PhaseClock:
         self._seconds: dict[str, float] = {}
 
     @property
+    def phase(self) -> str:
+        """The running one, until `enter` says that another is; empty where none is."""
+        return self._phase
+
+    @property
     def due(self) -> float:
         """When the running phase is over."""
         return self.entered + self._limits.get(self._phase, math.inf)

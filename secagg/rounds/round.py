@@ -378,7 +378,8 @@ class Round:
             self._seen.faults[event.party] = event.fault
             seat = self.seats.get(event.party)
             at = "" if seat is None or seat.address is None else f" at {seat.address}"
-            said = (event.party, at, self.opening.nonce.hex()[:8], self.machine.phase, why(event))
+            phase = self.clock.phase or self.machine.phase  # the machine has left it already
+            said = (event.party, at, self.opening.nonce.hex()[:8], phase, why(event))
             log.info("party %d%s was dropped from round %s in %s: %s", *said)
         elif isinstance(event, Disputed):
             self._seen.disputed.add((event.dealer, event.holder))

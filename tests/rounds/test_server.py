@@ -684,6 +684,24 @@ def test_who_was_dropped_from_a_round_why_and_from_where(caplog: pytest.LogCaptu
     assert late in caplog.text
 
 
+def test_who_is_late_is_so_in_the_phase_that_has_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """Not in the one that begins with it, and not in "aborted" where that was the round's end."""
+    caplog.set_level("INFO")
+    world = World()
+    for name in NAMES:
+        world.client(name)
+    peers = [client.peer for client in world.clients.values()]
+    world.server.open(Task(real(4)), deadlines=SOON, now=world.now)
+    world.server.tick(world.now + SOON)
+    assert len(peers) == sum("in advertise-keys: late" in line for line in caplog.messages)
+    caplog.clear()
+    world.clients["a"].reads = False
+    world.open(real(4))
+    world.wait(SOON)
+    (line,) = (line for line in caplog.messages if "was dropped" in line)
+    assert line.endswith("in advertise-keys: late")
+
+
 def test_a_flood_of_clients_is_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     world = World(limits=Limits(links=1))
     for number in range(500):
