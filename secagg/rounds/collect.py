@@ -96,7 +96,8 @@ class CollectRounds:
             if not (apart := {*self._servers.values()} - self._met):
                 raise
             named = ", ".join(str(server_id(0) - party) for party in sorted(apart, reverse=True))
-            said = f"{without.detail}; there was never a link to server {named}".removeprefix("; ")
+            named = f"server{'s' * (len(apart) > 1)} {named}"
+            said = f"{without.detail}; there was never a link to {named}".removeprefix("; ")
             raise aborted(without.reason, said) from None
 
     def thank(self, total: Aggregate, now: float) -> None:

@@ -127,7 +127,7 @@ def test_a_server_that_does_not_answer_is_named() -> None:
         one.aggregate()
     one, servers = rounds(9.0), reported()
     one.tick(9.0)
-    with pytest.raises(Aborted, match="never a link to server 0, 1, 2$") as unmet:
+    with pytest.raises(Aborted, match="never a link to servers 0, 1, 2$") as unmet:
         one.aggregate()
     assert unmet.value.reason is AbortReason.LOST
 
