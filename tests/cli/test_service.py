@@ -18,8 +18,10 @@ import typer
 from typer.testing import CliRunner, Result
 from websockets.sync.client import connect
 
+from secagg import selftest
 from secagg.cli.join import join
 from secagg.cli.serve import serve
+from secagg.errors import CryptoError
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
 from tests.cli import contract
@@ -394,6 +396,21 @@ def test_clients_may_be_there_before_their_server(start: Commands, tmp_path: Pat
     assert server.answer()[0]["contributors"] == 3
     for client in clients:
         assert client.answer()[0]["included"] is True
+
+
+def test_what_a_client_has_to_compile_it_compiles_before_a_deadline_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here its known answers are wrong, and it says so before it looks for a server."""
+
+    def wrong() -> None:
+        raise CryptoError("self-test: wrong")
+
+    monkeypatch.setattr(selftest, "passed", wrong)
+    np.save(tmp_path / "x.npy", np.zeros(4))
+    words = ("--input", str(tmp_path / "x.npy"), "--timeout", "0.05")
+    result = invoke(join, "ws://127.0.0.1:9", *words)
+    assert (result.exit_code, result.stderr) == (2, "error: self-test: wrong\n")
 
 
 def test_a_server_that_never_comes_is_given_up(tmp_path: Path) -> None:
