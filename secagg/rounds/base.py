@@ -58,7 +58,8 @@ class Rounds(Protocol):
         """It is gone. Also said of a peer that these rounds have let go."""
 
     def received(self, peer: Peer, frame: bytes, now: float) -> None:
-        """One whole frame, of any bytes."""
+        """One whole frame, of any bytes. Rounds of a server let go whoever sends what is none; a
+        client's raise, as they say."""
 
     def flushed(self, peer: Peer, size: int, now: float) -> None:
         """So many bytes of what was posted to the peer have left."""

@@ -248,6 +248,7 @@ class ServerRounds:
             self._after(running, lambda r=running: r.tick(now), now)  # type: ignore[misc]
 
     def ready(self, peer: Peer) -> bool:
+        """Whether it has joined and was not let go."""
         return peer in self._links
 
     def take(self) -> Effects:
