@@ -106,8 +106,7 @@ class MemberRounds:
         if closed and not self._terms.collect_only:
             raise PolicyRefused(
                 f"epoch {self._epoch.task.committee.epoch} is closed and takes no reports: make a "
-                "new epoch's task, or start with collect_only (--collect-only) to answer its "
-                "collector again"
+                "new epoch's task; to collect again, start with collect_only (--collect-only)"
             )
         self._batches.open(found.get((namespace, MACHINE), {}), now, closed=closed)
         self._after(now)
