@@ -34,6 +34,10 @@ from secagg.store.ledger import SqliteLedger
 
 _OF_A_TASK = ("task_digest", "payload")
 _OF_ONE = "is of one server: a report is one by itself"
+_UNNAMED = (
+    "the vector has no --name, and the task no payload to name it by: rounds are not compared, and "
+    "two sums may differ by this vector alone"
+)
 
 
 def join(
@@ -146,6 +150,7 @@ class _Joining:
     patience: float
     participant: Participant | None = None
     shown: set[bytes] = field(default_factory=set)
+    warned: bool = False
     values: npt.NDArray[Any] | None = None
 
     def try_input(self) -> None:
@@ -196,6 +201,9 @@ class _Joining:
     def _contribute(self, offer: Offer) -> Contribution:
         if self.consent.pinned is None:
             self._show(offer.plan)
+        if self.name is None and not offer.names_inputs and not self.warned:
+            self.warned = True
+            warn(_UNNAMED)
         return self._given(offer.plan)
 
     def _given(self, plan: Plan) -> Contribution:

@@ -62,11 +62,11 @@ async def participate(
     Each is in its Outcome, with whether this client is in the sum, and logged. Elements that were
     clipped are in the Outcome, and logged as one warning a round.
 
-    Raises PolicyRefused for a plan that is not the pinned one, WireError and RemoteProtocolError
-    for announcements that are none, and whatever else `inputs` raises: each time after telling the
-    server that this client is out. Raises the InputError when the link is gone, if no round had an
-    input of this client, LinkClosed where the server was lost before it announced any, and the
-    StorageError of a ledger, without which nothing may leave.
+    Raises PolicyRefused for a plan that is not the pinned one, WireError, RemoteProtocolError and,
+    of the plan, ParameterError for announcements that are none, and whatever else `inputs` raises:
+    each time after telling the server that this client is out. Raises the InputError when the link
+    is gone, if no round had an input of this client, LinkClosed where the server was lost before it
+    announced any, and the StorageError of a ledger, without which nothing may leave.
     """
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)

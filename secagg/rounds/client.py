@@ -61,9 +61,10 @@ PATIENCE = 300.0
 class ClientRounds:
     """The rounds of one client with one server (`secagg.rounds.base.Rounds`).
 
-    `received` raises what the application must hear of its server: WireError and
-    RemoteProtocolError for announcements that are none, PolicyRefused for those that it has not
-    consented to. A server's fault inside a round ends that round only.
+    `received` raises what the application must hear of its server: WireError,
+    RemoteProtocolError and, of the plan, ParameterError for announcements that are none,
+    PolicyRefused for those that it has not consented to. A server's fault inside a round ends that
+    round only.
     """
 
     def __init__(

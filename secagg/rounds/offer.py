@@ -49,6 +49,11 @@ class Offer:
     deadlines: Mapping[str, float]
     nonce: bytes = b""
 
+    @property
+    def names_inputs(self) -> bool:
+        """Whether an input without a name of its own has one here: that of the payload."""
+        return self.payload_digest != payload_digest(b"")
+
 
 @dataclass(frozen=True, slots=True)
 class Contribution:

@@ -14,7 +14,7 @@ from secagg.rounds.clock import PhaseClock, RoundReport
 from secagg.rounds.offer import Contribution, Offer, Outcome
 from secagg.sansio import Outgoing
 from secagg.types import SERVER, AbortReason, Randomness
-from secagg.wire.frame import Announce, DigestOnly, Message, Over, payload_digest
+from secagg.wire.frame import Announce, DigestOnly, Message, Over
 from secagg.wire.header import TAG_AT
 
 # Theory of operation.
@@ -45,7 +45,6 @@ from secagg.wire.header import TAG_AT
 
 SPENT, BUSY = "spent", "in-use"
 """Why an input was not given: it may never be again, or not while another round has it."""
-_NO_PAYLOAD = payload_digest(b"")
 
 
 @dataclass(slots=True)
@@ -254,8 +253,7 @@ class Part:
         return (wording,) if self._use is None else (self._use, wording)
 
     def _name(self, given: Contribution) -> bytes | None:
-        named_by_payload = self.offer.payload_digest != _NO_PAYLOAD
-        return name_of(given.name, self._session, named_by_payload)
+        return name_of(given.name, self._session, self.offer.names_inputs)
 
     def _offer_digest(self) -> bytes:
         return self._session.offer(self.offer.plan.protocol)

@@ -328,9 +328,11 @@ def test_one_vector_is_in_one_sum_by_its_name(start: Commands, tmp_path: Path) -
     told, _ = server.answer()
     assert [one["contributors"] for one in told["rounds"]] == [4, 3]
     for process in others:
-        data, _ = process.answer()
+        data, err = process.answer()
         assert (data["included"], data["why"], data["spent"]) == (True, "", True)
+        assert err.count("has no --name") == 1, "in two rounds, and said once"
     data, err = once.answer(code=3)
+    assert "has no --name" not in err
     assert [(one["included"], one["why"]) for one in data["rounds"]] == [
         (True, ""),
         (False, "spent"),

@@ -85,6 +85,9 @@ def _caveats(threat: Threat, ours: SecAggParams, layout: Layout) -> list[str]:
         "outside this guarantee.",
         "The sum itself and the list of contributors are not hidden. Sums of rounds whose "
         "contributors differ by a few clients reveal those few; a sum is not differential privacy.",
+        "An input is in one sum at most under its name: its own, or that of the payload that it "
+        "answers. One with neither is not compared with those of other rounds, and two sums may "
+        "differ by it alone.",
         "Nobody sees an input, so nobody can tell a false one: a client that does not follow the "
         "protocol can add anything, also beyond its range.",
     ]
