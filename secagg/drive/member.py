@@ -101,12 +101,13 @@ class MemberService:
         self.max_size = message_limit(task)
         epoch = Epoch(task, index, secrets, batches)
         self._rounds = MemberRounds(epoch, terms, time.monotonic(), observer)
+        self._greeted = Greeted(
+            self._rounds,
+            _scripts(Greeter(task, index, secrets.signing, randomness)),
+            most=terms.links + RESERVE,
+        )
         self._shell = Shell(
-            Greeted(
-                self._rounds,
-                _scripts(Greeter(task, index, secrets.signing, randomness)),
-                most=terms.links + RESERVE,
-            ),
+            self._greeted,
             store=store,
             openers=called(task, _openers(task, index, peers or {})),
             backoff=backoff,
@@ -153,6 +154,7 @@ class MemberService:
         finally:
             self._ended.set()
             await self._shell.close(goodbye)
+            self._greeted.close()
         return self.reports
 
     def _news(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from secagg.effects import Encodable, Peer
 from secagg.errors import RemoteProtocolError
+from secagg.repeats import Repeats
 from secagg.rounds.base import Outbox
 from secagg.rounds.crowd import Crowd
 from secagg.rounds.doors import LONGEST
@@ -71,6 +72,7 @@ class Clients:
         self.limits, self._outbox, self._closed = limits, outbox, closed
         self._clients: dict[Peer, _Client] = {}  # the oldest first
         self._came = 0
+        self._repeats = Repeats()
         self._idle, self._looked, self._spoken = Crowd(), -math.inf, False
 
     def __len__(self) -> int:
@@ -89,14 +91,20 @@ class Clients:
             gone = self._makes_room(now, waiting)
             why = "" if gone else f"{self.limits.links} links are open"
         if gone is not None:
-            log.warning("a client that waits for nothing makes room for another")
+            text = "a client that waits for nothing makes room for another"
+            self._repeats.warn(log, "makes room", now, text)
         if why:
-            log.warning("a client was turned away: %s", why)
+            self._repeats.warn(log, "turned away", now, "a client was turned away: %s", why)
             self._outbox.let_go(peer)
         else:
             self._clients[peer] = _Client(Quota(self.limits), now, self._came)
             self._came += 1
         return gone
+
+    def says_why(self, peer: Peer, error: Exception, now: float) -> None:
+        """In the log, of one that is dropped for what it said: also of another role."""
+        text = "a %s was let go: %s"
+        self._repeats.warn(log, peer.role, now, text, peer.role.name.lower(), error)
 
     def _makes_room(self, now: float, waiting: Callable[[], Collection[Peer]]) -> Peer | None:
         """Who has had its time, and nothing to wait for: of those, the one that crowds most."""

@@ -16,6 +16,7 @@ from secagg.crypto.randomness import checked
 from secagg.effects import Claim, Effects, Peer, Post, Work
 from secagg.errors import CryptoError, RemoteProtocolError, WireError
 from secagg.plans.task import Task
+from secagg.repeats import Repeats
 from secagg.rounds.base import Rounds
 from secagg.rounds.crowd import Crowd
 from secagg.types import PartyId, Randomness, Role, Seed, server_id, system_randomness
@@ -245,13 +246,15 @@ class Greeted:
         self._outer: dict[Peer, Peer] = {}  # by peer as the inner rounds know it: its link
         self._posts: list[Post] = []
         self._let_go: list[Peer] = []
+        self._repeats = Repeats()
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
         self._rounds.restore(rows, now)
 
     def joined(self, peer: Peer, now: float) -> None:
-        if self._most is not None and len(self._links) >= self._most and not self._made_room():
-            log.warning("%s was turned away: %d are open", peer.name, len(self._links))
+        if self._most is not None and len(self._links) >= self._most and not self._made_room(now):
+            said = "%s%s was turned away: %d are open", peer.name, _at(peer), len(self._links)
+            self._repeats.warn(log, "turned away", now, *said)
             self._let_go.append(peer)
             return
         self._links[peer] = _Link(self._script(peer))
@@ -294,7 +297,7 @@ class Greeted:
     def tick(self, now: float) -> None:
         while self._due <= now:
             late = next(iter(self._nobody))
-            self._refuse(late, f"the handshake took more than {self._timeout:g} seconds")
+            self._refuse(late, f"the handshake took more than {self._timeout:g} seconds", now)
         self._rounds.tick(now)
 
     def ready(self, peer: Peer) -> bool:
@@ -302,6 +305,10 @@ class Greeted:
         if link is None or link.met is None:
             return link is not None
         return self._rounds.ready(link.met)
+
+    def close(self) -> None:
+        """What was only counted is written to the log."""
+        self._repeats.close(log)
 
     def take(self) -> Effects:
         inner = self._rounds.take()
@@ -326,7 +333,7 @@ class Greeted:
         except StopIteration as over:
             self._meet(peer, link, over.value, now)
         except _REFUSED as error:
-            self._refuse(peer, str(error))
+            self._refuse(peer, str(error), now)
         else:
             self._say(peer, link, said)
 
@@ -343,14 +350,14 @@ class Greeted:
             link.owed += len(frame)
             self._posts.append(Post(peer, _Frame(frame)))
 
-    def _made_room(self) -> bool:
+    def _made_room(self, now: float) -> bool:
         """By letting go who is nobody yet: the oldest, of the address that holds most."""
         if (gone := self._crowd.first) is not None:
-            self._refuse(gone, "it has not said who it is, and a newer link needs its room")
+            self._refuse(gone, "it has not said who it is, and a newer link needs its room", now)
         return gone is not None
 
-    def _refuse(self, peer: Peer, why: str) -> None:
-        log.warning("%s was refused: %s", peer.name, why)
+    def _refuse(self, peer: Peer, why: str, now: float) -> None:
+        self._repeats.warn(log, "refused", now, "%s%s was refused: %s", peer.name, _at(peer), why)
         self._forget(peer)
         self._let_go.append(peer)
 
@@ -376,3 +383,7 @@ class _Frame:
 
     def encode(self) -> bytes:
         return self.data
+
+
+def _at(peer: Peer) -> str:
+    return "" if peer.address is None else f" at {peer.address}"

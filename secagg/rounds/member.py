@@ -140,7 +140,7 @@ class MemberRounds:
         try:
             self._hear(peer, frame, now)
         except (WireError, RemoteProtocolError) as error:
-            log.warning("a %s was let go: %s", peer.role.name.lower(), error)
+            self._clients.says_why(peer, error, now)
             self._drop(peer, now)
         self._after(now)
 

@@ -360,6 +360,26 @@ def test_what_is_no_hello_ends_its_link(caplog: pytest.LogCaptureFixture) -> Non
     assert inner.told == [("joined", link(1))]
 
 
+@pytest.mark.parametrize("flood", ["no hello", "silence", "newer", "all known"])
+def test_a_flood_of_links_is_a_few_lines(flood: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 69: repeats are counted, whatever it is that strangers repeat, and the first have an
+    address."""
+    rounds, _ = at_server(most=1 if flood in ("newer", "all known") else None)
+    if flood == "all known":
+        rounds.joined(link(0), 0.0)
+        rounds.received(link(0), CLIENT_HELLO, 0.0)
+    for number in range(1, 1000):
+        peer = replace(link(number), address="192.0.2.9")
+        rounds.joined(peer, 0.0)
+        if flood == "no hello":
+            rounds.received(peer, b"\1", 0.0)
+    rounds.tick(TIMEOUT)
+    assert len(rounds.take().let_go) >= 998
+    assert 5 < len(caplog.records) < 25 and "link 5 at 192.0.2.9 was" in caplog.text
+    rounds.close()
+    assert "more were only counted" in caplog.text
+
+
 def test_links_are_bounded_and_who_is_nobody_for_longest_goes_first() -> None:
     """Row 79: strangers are pushed out by newer ones, and nobody who has greeted ever is."""
     rounds, inner = at_server(most=2)

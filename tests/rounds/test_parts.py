@@ -193,6 +193,19 @@ def test_frames_of_a_client_are_bounded() -> None:
     assert not some.hears(peer(9), 10)
 
 
+@pytest.mark.parametrize("flood", ["turned away", "makes room", "was let go"])
+def test_a_flood_of_clients_is_a_few_lines(flood: str, caplog: pytest.LogCaptureFixture) -> None:
+    some, _ = clients(links=500)
+    now = LONGEST if flood == "makes room" else 1.0
+    for i in range(1000):
+        if flood == "was let go":
+            some.says_why(peer(i), ValueError("no frame"), now)
+        elif (gone := some.admit(peer(i), 0.0 if i < 500 else now, set)) is not None:
+            some.forget(gone)
+    assert len(caplog.records) == 10
+    assert all(flood in record.getMessage() for record in caplog.records)
+
+
 def test_a_client_that_does_not_read_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
     some, outbox = clients()
     some.admit(peer(0), 0.0, set)
