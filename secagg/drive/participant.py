@@ -33,6 +33,9 @@ from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 log = logging.getLogger(__name__)
 
 Given: TypeAlias = Contribution | None
+AT_ONCE = 8
+"""Inputs that are computed in threads at once; further ones wait for their turn."""
+
 Inputs: TypeAlias = Callable[[Offer], Given | Awaitable[Given]]
 
 
@@ -101,6 +104,7 @@ class Participant:
         self._bad: InputError | None = None
         self._contributed = False
         self._most = most
+        self._threads = asyncio.Semaphore(AT_ONCE)
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Of this side: it has failed, or has had enough."""
 
@@ -164,7 +168,7 @@ class Participant:
 
     async def _compute(self, offer: Offer) -> None:
         try:
-            given = await _given(self._inputs, offer)
+            given = await self._given(offer)
             now = time.monotonic()
             if given is None:
                 self._rounds.decline(offer, now)
@@ -180,25 +184,33 @@ class Participant:
         finally:
             self._shell.wake()
 
+    async def _given(self, offer: Offer) -> Given:
+        given: object
+        if inspect.iscoroutinefunction(self._inputs):
+            given = self._inputs(offer)
+        else:
+            given = await self._in_a_thread(offer)
+        if inspect.isawaitable(given):
+            given = await given
+        if given is not None and not isinstance(given, Contribution):
+            raise InputError(f"inputs returns a Contribution or None, not {type(given).__name__}")
+        return given
+
+    async def _in_a_thread(self, offer: Offer) -> object:
+        """A thread cannot be cancelled, and what waits in an executor keeps its offer when the
+        round is over: a server that opens and ends rounds would fill this client's memory. So it
+        waits here, where its round ends it, and a turn ends with the function itself."""
+        await self._threads.acquire()
+        running = asyncio.get_running_loop().run_in_executor(None, self._inputs, offer)
+        running.add_done_callback(lambda _: self._threads.release())
+        return await asyncio.shield(running)
+
     def _computed(self, offer: Offer, done: asyncio.Task[None]) -> None:
         """Anything but an InputError is the caller's, and ends its part in all rounds."""
         error = None if done.cancelled() else done.exception()
         if error is not None and not self._ended.done():
             self._rounds.decline(offer, time.monotonic(), AbortReason.BAD_INPUT)
             self._ended.set_exception(error)
-
-
-async def _given(inputs: Inputs, offer: Offer) -> Given:
-    given: object
-    if inspect.iscoroutinefunction(inputs):
-        given = inputs(offer)
-    else:
-        given = await asyncio.get_running_loop().run_in_executor(None, inputs, offer)
-    if inspect.isawaitable(given):
-        given = await given
-    if given is not None and not isinstance(given, Contribution):
-        raise InputError(f"inputs returns a Contribution or None, not {type(given).__name__}")
-    return given
 
 
 def _why(outcome: Outcome) -> tuple[int, str]:

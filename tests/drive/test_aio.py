@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from websockets.asyncio.client import connect as raw_connect
 from websockets.exceptions import ConnectionClosed
 
 from secagg import party
+from secagg.drive import participant
 from secagg.drive.aio import (
     Contribution,
     Inputs,
@@ -750,6 +752,31 @@ async def test_a_link_that_dies_or_a_round_that_is_forgotten_is_an_outcome() -> 
         (1, AbortReason.LOST),
         (2, AbortReason.LOST),
     ]
+
+
+async def test_rounds_that_are_over_keep_no_thread_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that opens and ends rounds while inputs are computed: what has no thread yet
+    ends with its round, and is not kept in an executor's queue with its task."""
+    monkeypatch.setattr(participant, "AT_ONCE", 2)
+    go, begun = threading.Event(), []
+
+    def slow(offer: Offer) -> None:
+        begun.append(offer.round)
+        go.wait(SOON)
+
+    server = EvilServer(toy(2), slow)
+    for number in range(1, 6):
+        await server.announce(number)
+        while number <= 2 and len(begun) < number:
+            await asyncio.sleep(0)
+        await server.link.send(Over(nonce(number), AbortReason.CANCELLED, 0, 0).encode())
+    await server.announce(6)
+    go.set()
+    assert (await server.message()).nonce == nonce(6)
+    outcomes = await server.outcomes()
+    assert len(outcomes) == 6 and begun == [1, 2, 6]
 
 
 @pytest.mark.parametrize(
