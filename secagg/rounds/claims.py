@@ -109,6 +109,9 @@ class Names:
             )
         if use.holder not in (b"", nonce):
             raise PolicyRefused("this input is in another round, which has not ended yet")
+        for other, held in self._held_by(nonce):  # given before a restart, and it has not left
+            if other != name:
+                self._change(other, held)
         self._change(name, use, holder=nonce)
         return _claim(name, use, use_digest)
 

@@ -67,6 +67,19 @@ def test_a_name_is_open_in_one_session_at_a_time() -> None:
     assert taken(names, 1) == key, "what another session does changes nothing"
 
 
+def test_a_session_holds_the_name_that_was_given_last() -> None:
+    """An application may give another input after a restart, as long as none has left: what is
+    claimed again later is the use of that one, and the other is free."""
+    names, use = Names(None), use_digest(OFFER, nonce(1), ME)
+    first = taken(names, 1)
+    other = names.take(bytes(32), nonce(1), use)
+    assert names.held(nonce(1), use) == other
+    names.release(nonce(1), left=True, again=False)
+    assert taken(names, 2) == first
+    with pytest.raises(Spent):
+        names.take(bytes(32), nonce(2), use)
+
+
 @pytest.mark.parametrize(
     ("left", "again", "spent", "new_attempt"),
     [
