@@ -98,7 +98,7 @@ plugins:
 	.venv-plugins/bin/uv pip install --quiet --python .venv-plugins/bin/python \
 		--editable '.[flower,test]'
 	.venv-plugins/bin/python -m pip check
-	.venv-plugins/bin/python -m pytest tests/integrations
+	SECAGG_SOAK=1 .venv-plugins/bin/python -m pytest --durations 10 tests/integrations
 
 clean:
 	rm -rf .venv .venv-lowest .venv-docs .venv-plugins dist build

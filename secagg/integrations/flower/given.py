@@ -76,6 +76,9 @@ def _answered(
         raise InputError("the app raised an exception, which is in the log above") from None
     if reply.has_error():
         raise InputError(f"the app, or a mod after secagg_mod, has refused: {reply.error.reason}")
+    status = reply.content.config_records.get("fitres.status")
+    if status is not None and status.get("code") != 0:
+        raise InputError("the app's fit has a status that is not OK")
     return reply
 
 
@@ -99,8 +102,11 @@ def _trained(reply: Message) -> Any:
 
 
 def _metric(reply: Message, name: str) -> float | int:
-    found = [record[name] for record in reply.content.metric_records.values() if name in record]
-    if len(found) != 1 or isinstance(found[0], list):
+    content = reply.content
+    records: list[Any] = [*content.metric_records.values()]
+    records += content.config_records.values()  # where the older API has them
+    found = [record[name] for record in records if name in record]
+    if len(found) != 1 or not isinstance(found[0], int | float):
         raise InputError(
             f"the app's reply has {len(found)} metrics {name!r}, and the server sums one number of "
             "that name: return it in the MetricRecord, or take it out of SecAgg(metrics=...)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,31 @@ import pytest
 RECORDED = Path(__file__).parent / "recorded"
 if importlib.util.find_spec("flwr") is None:
     sys.path.append(str(RECORDED))
+
+
+@pytest.fixture(autouse=True)
+def ledgers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, for tests that are about something else: a file is opened, checked and synced
+    some dozen times a round. Those that ask for `disk` have files."""
+    if "disk" in request.fixturenames:
+        return
+    from secagg.integrations.flower import NodePolicy
+    from secagg.store.memory import MemoryLedger
+
+    class Kept(MemoryLedger):
+        def __enter__(self) -> Kept:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    kept: defaultdict[str, Kept] = defaultdict(Kept)
+    monkeypatch.setattr(NodePolicy, "ledger", lambda policy: kept[str(policy.state)])
+
+
+@pytest.fixture
+def disk(folder: Path) -> Path:
+    """The folder, where ledgers are files in it."""
+    return folder
 
 
 @pytest.fixture

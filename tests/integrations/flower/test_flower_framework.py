@@ -12,6 +12,7 @@ import pytest
 
 from tests.integrations.flower.world import (
     FRAMEWORK,
+    ConfigRecord,
     Context,
     LocalGrid,
     Message,
@@ -31,6 +32,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as Wire
 from flwr.serverapp import strategy as strategies
 
+from secagg.errors import ParameterError
 from secagg.integrations.flower import SecAgg, secagg_mod
 
 COUNT, ROUNDS, CLIP = 10, 5, 0.25
@@ -134,9 +136,9 @@ def test_every_averaging_strategy_gives_the_plain_result_whoever_drops(
         assert array.dtype == arrays(other.arrays)[key].dtype and distance <= bound + ROUNDING
 
 
-def test_no_byte_of_a_run_has_a_count_a_loss_or_a_metric(folder: Path) -> None:
+def test_no_byte_of_a_run_has_a_count_a_loss_or_a_metric(disk: Path) -> None:
     """Planted values, as varints and doubles, in Flower's own encoding of every message."""
-    grid = WireGrid(nodes(5, folder, app(secagg_mod)))
+    grid = WireGrid(nodes(5, disk, app(secagg_mod)))
     given = {"metrics": {"train_loss": 8.0}, "evaluate_metrics": {"accuracy": 1.0}}
     secure = SecAgg(strategies.FedAvg(), clip=CLIP, max_weight=1 << 16, **given)
     result = start(secure, grid, 2)
@@ -144,7 +146,7 @@ def test_no_byte_of_a_run_has_a_count_a_loss_or_a_metric(folder: Path) -> None:
     values = [value for node in grid.nodes for value in planted(node)]
     words = [_varint(v) if isinstance(v, int) else struct.pack("<d", v) for v in values]
     assert [w for w in words if any(w in one for one in grid.bytes)] == []
-    plain = WireGrid(nodes(5, folder, app()), exchanges=1)
+    plain = WireGrid(nodes(5, disk, app()), exchanges=1)
     start(strategies.FedAvg(), plain, 1)
     assert all(any(w in one for one in plain.bytes) for w in words), "they would be found"
     trained = np.average(
@@ -161,6 +163,68 @@ def _varint(value: int) -> bytes:
         out.append(value & 127 | 128)
         value >>= 7
     return bytes([*out, value])
+
+
+def legacy(folder: Path, strategy: Any, workflow: Any, *mods: Any) -> Any:
+    """Two rounds of the older API, over the same grid: its history, and the model."""
+    from flwr.client import NumPyClient
+    from flwr.server import LegacyContext, SimpleClientManager
+    from flwr.server.compat.grid_client_proxy import GridClientProxy
+    from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
+
+    class Client(NumPyClient):
+        def __init__(self, node: int) -> None:
+            self.node = node
+
+        def fit(self, parameters: Any, config: Any) -> Any:
+            given = {str(i): array for i, array in enumerate(parameters)}
+            examples, loss, _ = planted(self.node)
+            return list(step(self.node, 1, given).values()), examples, {"train_loss": loss}
+
+    made = ClientApp(lambda context: Client(context.node_id).to_client(), mods=list(mods))
+    grid, manager = LocalGrid(nodes(5, folder, made)), SimpleClientManager()
+    for node in grid.nodes:
+        manager.register(GridClientProxy(node, grid, 7))  # type: ignore[arg-type]
+    context = LegacyContext(
+        Context(7, 1, {}, RecordDict(), {}), strategy=strategy, client_manager=manager
+    )
+    context.state.array_records[MAIN_PARAMS_RECORD] = model(
+        {str(i): array for i, array in enumerate(START.values())}
+    )
+    for number in (1, 2):
+        now = ConfigRecord({Key.CURRENT_ROUND: number})
+        context.state.config_records[MAIN_CONFIGS_RECORD] = now
+        workflow(grid, context)
+    weights = context.state.array_records[MAIN_PARAMS_RECORD]
+    return context.history, [weights[key].numpy() for key in weights.keys()]
+
+
+def test_an_app_of_the_older_api_changes_its_workflow(folder: Path) -> None:
+    from flwr.server import strategy as older
+    from flwr.server.workflow.default_workflows import default_fit_workflow
+
+    from secagg.integrations.flower.legacy import SecAggWorkflow
+
+    def strategy() -> Any:
+        return older.FedAvg(
+            fraction_evaluate=0.0,
+            min_available_clients=5,
+            fit_metrics_aggregation_fn=lambda told: {"loss": told[0][1]["train_loss"]},
+        )
+
+    workflow = SecAggWorkflow(clip=CLIP, max_weight=1 << 16, metrics={"train_loss": 8.0})
+    history, secure = legacy(folder, strategy(), workflow, secagg_mod)
+    _, plain = legacy(folder, strategy(), default_fit_workflow)
+    assert max(np.abs(a - b).max() for a, b in zip(secure, plain, strict=True)) < 2e-5
+    told = np.array([planted(1000 + i) for i in range(5)])
+    mean = np.average(told[:, 1], weights=told[:, 0])
+    assert history.metrics_distributed_fit["loss"][1][1] == pytest.approx(mean, abs=1e-6)
+    with pytest.raises(ParameterError, match="Krum looks at the result of each"):
+        legacy(folder, older.Krum(fraction_evaluate=0.0), workflow, secagg_mod)
+    with pytest.raises(ParameterError, match="a fit_workflow does not evaluate"):
+        SecAggWorkflow(clip=CLIP, max_weight=1, evaluate_metrics={})
+    with pytest.raises(ParameterError, match="LegacyContext"):
+        workflow(None, None)
 
 
 def test_a_models_frames_are_cut_into_chunks_by_flower() -> None:

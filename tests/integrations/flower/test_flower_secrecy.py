@@ -69,9 +69,9 @@ def started(folder: Path, exchanges: int) -> tuple[SecAgg, LocalGrid, list[Messa
     return strategy, grid, asked
 
 
-def test_no_message_has_a_count_a_loss_or_a_metric_of_a_node(folder: Path) -> None:
+def test_no_message_has_a_count_a_loss_or_a_metric_of_a_node(disk: Path) -> None:
     """Planted values are in no byte of anything that was sent, in training and in evaluation."""
-    grid = grid_of(folder)
+    grid = grid_of(disk)
     given = {"metrics": {"train_loss": 10.0}, "evaluate_metrics": {"accuracy": 1.0}}
     strategy = strategy_of(**given)
     result = strategy.start(grid, model(MODEL), num_rounds=1)
@@ -92,8 +92,8 @@ def test_no_message_has_a_count_a_loss_or_a_metric_of_a_node(folder: Path) -> No
     assert set(result.train_metrics_clientapp[1].keys()) == {"train_loss"}
 
 
-def test_replies_are_frames_and_nothing_else(folder: Path) -> None:
-    grid = grid_of(folder)
+def test_replies_are_frames_and_nothing_else(disk: Path) -> None:
+    grid = grid_of(disk)
     strategy_of(evaluate_metrics={"accuracy": 1.0}).start(grid, model(MODEL), num_rounds=1)
     replies = [m for m in grid.log if m.metadata.dst_node_id not in grid.nodes]
     assert len(replies) == 32
@@ -103,11 +103,9 @@ def test_replies_are_frames_and_nothing_else(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("exchange", [SHARES, INPUT, UNMASK])
-def test_what_flower_carries_is_sealed_and_of_this_run_and_node(
-    folder: Path, exchange: int
-) -> None:
+def test_what_flower_carries_is_sealed_and_of_this_run_and_node(disk: Path, exchange: int) -> None:
     """Another run's and another node's do not open, nor does one that was changed."""
-    _, grid, asked = started(folder, exchange)
+    _, grid, asked = started(disk, exchange)
     first, second = (grid.nodes[m.metadata.dst_node_id] for m in asked[:2])
     slot = first.context.state[state.SLOT]
     assert set(slot.keys()) == {"session", "blob"} and len(slot["blob"]) > 100
@@ -125,9 +123,9 @@ def test_what_flower_carries_is_sealed_and_of_this_run_and_node(
 
 
 @pytest.mark.parametrize("exchange", [SHARES, INPUT])
-def test_state_that_is_put_back_says_nothing_a_second_time(folder: Path, exchange: int) -> None:
+def test_state_that_is_put_back_says_nothing_a_second_time(disk: Path, exchange: int) -> None:
     """Two answers from one blob would be two sets of shares, or two inputs under one mask."""
-    _, grid, asked = started(folder, exchange)
+    _, grid, asked = started(disk, exchange)
     node = grid.nodes[asked[0].metadata.dst_node_id]
     before = copy.deepcopy(node.context.state)
     assert node.answer(copy.deepcopy(asked[0])).has_content()
@@ -137,9 +135,9 @@ def test_state_that_is_put_back_says_nothing_a_second_time(folder: Path, exchang
     assert refused.has_error() and "its state was put back" in str(refused.error.reason)
 
 
-def test_the_last_answer_ends_what_flower_carries(folder: Path) -> None:
+def test_the_last_answer_ends_what_flower_carries(disk: Path) -> None:
     """The key of the rows is gone with it: a blob that was kept opens no more."""
-    _, grid, asked = started(folder, UNMASK)
+    _, grid, asked = started(disk, UNMASK)
     node = grid.nodes[asked[0].metadata.dst_node_id]
     before = copy.deepcopy(node.context.state)
     assert node.answer(copy.deepcopy(asked[0])).has_content()
@@ -150,9 +148,9 @@ def test_the_last_answer_ends_what_flower_carries(folder: Path) -> None:
 
 @pytest.mark.parametrize("exchange", [SHARES, INPUT, UNMASK])
 def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
-    folder: Path, exchange: int, monkeypatch: pytest.MonkeyPatch
+    disk: Path, exchange: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, grid, asked = started(folder, exchange)
+    _, grid, asked = started(disk, exchange)
 
     def refuse(*_: Any) -> None:
         raise StorageError("the claim was not stored: No space left on device")
@@ -163,9 +161,9 @@ def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
         assert refused.has_error() and "No space left" in str(refused.error.reason)
 
 
-def test_a_node_without_its_state_is_a_dropout_and_in_the_next_round_again(folder: Path) -> None:
+def test_a_node_without_its_state_is_a_dropout_and_in_the_next_round_again(disk: Path) -> None:
     """As one whose SuperNode was started again."""
-    grid, strategy = grid_of(folder), strategy_of()
+    grid, strategy = grid_of(disk), strategy_of()
     counts = []
     grid.fate = lambda exchange, place: bool(
         grid.exchange == 2 and place == 0 and grid.nodes[1000].context.state.clear()
@@ -182,8 +180,8 @@ def test_a_node_without_its_state_is_a_dropout_and_in_the_next_round_again(folde
     assert counts == [3, 4]
 
 
-def test_a_round_that_is_announced_twice_is_one_that_is_over(folder: Path) -> None:
-    _, grid, asked = started(folder, KEYS)
+def test_a_round_that_is_announced_twice_is_one_that_is_over(disk: Path) -> None:
+    _, grid, asked = started(disk, KEYS)
     node = grid.nodes[asked[0].metadata.dst_node_id]
     assert node.answer(copy.deepcopy(asked[0])).has_content()
     assert "has ended" in str(node.answer(asked[0]).error.reason)

@@ -140,10 +140,10 @@ def test_a_plan_below_a_nodes_floor(
         run(folder, modded(node_mod(policy), train=TRAIN), **config)
 
 
-def test_a_node_that_has_no_folder_for_its_ledger(folder: Path) -> None:
-    (folder / "file").write_text("")
+def test_a_node_that_has_no_folder_for_its_ledger(disk: Path) -> None:
+    (disk / "file").write_text("")
     with pytest.raises(PolicyRefused, match="give the node a folder of its own with secagg-state"):
-        run(folder / "file" / "folder", secured(TRAIN))
+        run(disk / "file" / "folder", secured(TRAIN))
 
 
 def test_another_model_than_the_announced_one(folder: Path, caplog: Any) -> None:

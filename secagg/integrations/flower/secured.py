@@ -1,0 +1,158 @@
+"""The secure rounds of one run at the server, whichever of Flower's loops they are in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flwr.app import ArrayRecord, Message
+
+from secagg.errors import Aborted, IntegrityError, ParameterError
+from secagg.integrations.flower.exchange import Asking, GridRound
+from secagg.integrations.flower.model import Model, payload
+from secagg.integrations.flower.terms import TIMEOUT, UPDATE, LearntClip, Terms, check_clips
+from secagg.party import Aggregate
+from secagg.plans.choose import Exact
+
+log = logging.getLogger("flwr.secagg")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A round between its two calls."""
+
+    round: GridRound
+    first: Message
+    model: Model
+    arrays: ArrayRecord
+
+    def moved(self, total: Aggregate) -> ArrayRecord:
+        """The model after the mean difference."""
+        return self.model.moved(total.mean[UPDATE], self.arrays)
+
+
+class SecuredRounds:
+    """`begin`, and with the replies to what that returns `finish`, round after round.
+
+    Arguments and errors are those of `SecAgg`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clip: float | LearntClip,
+        max_weight: int,
+        bits: int = 16,
+        metrics: Mapping[str, float] | None = None,
+        evaluate_metrics: Mapping[str, float] | None = None,
+        corrupt: Exact = 0.1,
+        dropout: Exact = 0.2,
+        protocol: str | None = None,
+        timeouts: Mapping[str, float] | float = TIMEOUT,
+    ) -> None:
+        summed = check_clips("metrics", metrics or {})
+        self.evaluated = check_clips("evaluate_metrics", evaluate_metrics or {})
+        """Metrics of evaluation, with their clips."""
+        self._learnt = clip if isinstance(clip, LearntClip) else None
+        first = clip.start if isinstance(clip, LearntClip) else clip
+        self.terms = Terms(first, bits, max_weight, summed, corrupt, dropout, protocol, timeouts)
+        """Of the next round."""
+        self._begun: Begun | None = None
+        self._explained = False
+        self.last: Aggregate | None = None
+        """Of the last round that had a sum."""
+
+    def begin(
+        self, number: int, messages: Sequence[Message], grid: Any, weighted_by: str, *, train: bool
+    ) -> list[Message]:
+        """The messages with what the round asks, after the exchanges that come before an input;
+        none where the round has ended. weighted_by: the metric that is a node's weight."""
+        self._begun = None
+        if not messages:
+            return []
+        first = messages[0]
+        arrays, model, about = _about(messages, number)
+        metrics = self.terms.metrics if train else self.evaluated
+        made = self.terms.plan(len(messages), model if train else None, metrics)
+        if not self._explained:
+            self._explained = True
+            log.info("secagg: what the plan of this round promises\n%s", made.explain())
+        asking = Asking(
+            first.metadata.message_type,
+            number,
+            weighted_by,
+            self.terms.deadlines(made),
+        )
+        begun = GridRound(grid, made, about, asking)
+        try:
+            begun.agree([message.metadata.dst_node_id for message in messages])
+            requests = begun.requests(messages)
+        except (Aborted, IntegrityError) as ended:
+            log.error("secagg: round %d has no sum: %s", number, ended)
+            return []
+        self._begun = Begun(begun, first, model, arrays)
+        return requests
+
+    def finish(self, replies: Iterable[Message]) -> tuple[Begun, Aggregate] | None:
+        """The round that was begun, and its sum; None where there is none."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return None
+        try:
+            self.last = total = begun.round.finish(replies)
+        except (Aborted, IntegrityError) as ended:
+            log.error("secagg: the round has no sum: %s", ended)
+            return None
+        for node, why in begun.round.refusals.items():
+            log.warning("secagg: node %d is not in the sum: %s", node, why)
+        self._say(total, training=UPDATE in total.mean)
+        return begun, total
+
+    def _say(self, total: Aggregate, *, training: bool) -> None:
+        """How many are in the sum, and what the clip has cut, which the next one may follow."""
+        clip, clipped = self.terms.clip, int(total.sum["clipped"][0])
+        elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
+        log.info("secagg: %d nodes in the sum, %d not", total.count, len(total.dropped))
+        if clipped:
+            log.warning(
+                "secagg: %d of %d elements were beyond their clip, and were cut: the mean is "
+                "biased unless clip=%s, or the clip of a metric, is raised",
+                clipped,
+                elements,
+                clip,
+            )
+        if training and self._learnt is not None:
+            clip = self._learnt.after(clip, clipped, elements)
+            self.terms = replace(self.terms, clip=clip)
+
+
+def _about(messages: Sequence[Message], number: int) -> tuple[ArrayRecord, Model, bytes]:
+    """The model and what the round is about: the same in every message."""
+    first = messages[0]
+    seen = {id(message.content): message for message in messages}
+    made = {_payload(message, number) for message in seen.values()}
+    if len(made) > 1:
+        raise ParameterError(
+            "the strategy sends nodes different models or configurations, and a secure round is "
+            "about one: what differs belongs into a node's own configuration"
+        )
+    arrays = _arrays(first)
+    return arrays, Model.of(arrays), made.pop()
+
+
+def _payload(message: Message, number: int) -> bytes:
+    model, configs = Model.of(_arrays(message)), dict(message.content.config_records.items())
+    about = message.metadata
+    return payload(model, configs, about.run_id, about.message_type, number)
+
+
+def _arrays(message: Message) -> ArrayRecord:
+    records = list(message.content.array_records.values())
+    if len(records) != 1:
+        raise ParameterError(
+            f"the strategy's messages have {len(records)} ArrayRecords, and a secure round is "
+            "about one model"
+        )
+    return records[0]
