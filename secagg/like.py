@@ -120,7 +120,8 @@ def restored(
         for entry in entries:
             arrays[entry.name] = _like(flat[start : start + entry.size], entry)
             start += entry.size
-    return _container(arrays, model)
+    ordered = {name: arrays[name] for name, _ in _named(model) if name in arrays}
+    return _container(ordered, model)
 
 
 def _entries(model: Any) -> Iterator[_Entry]:
