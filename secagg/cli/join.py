@@ -24,6 +24,7 @@ from secagg.drive.rejoin import stay, try_input
 from secagg.errors import ParameterError, PolicyRefused, Spent, TransportError
 from secagg.fields import MAX_WEIGHT
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent
@@ -73,9 +74,10 @@ def join(
     round, if that has any, and if not, two sums may differ by it.
 
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
-    again and checked, and what they promise is printed on standard error. With --task the vector
-    goes to several servers as one report, the same bytes until it is stored; whoever runs the
-    command again makes another report, which counts as well. The exit code is 0, 1 when a round
+    again and checked, and what they promise is printed on standard error. A --task of one server
+    pins plan and payload together. With one of several servers the vector goes to them as one
+    report, the same bytes until it is stored; whoever runs the command again makes another report,
+    which counts as well. The exit code is 0, 1 when a round
     gave no sum, 2 for an error, 3 when there is one without this client, 143 after a signal.
     """
     logs.configure(log_level, log_json)
@@ -83,15 +85,13 @@ def join(
         running: _Joining | Reporting
         vector = Vector.open(input)
         arguments.integer("--weight", weight, 0, MAX_WEIGHT)
-        if task is not None:
-            if plan is not None or plan_digest is not None:
-                raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")
-            pin = None if task_digest is None else parse_digest(task_digest, "task")
+        agreed = _agreed(task, task_digest, plan or plan_digest) if task is not None else None
+        if agreed is not None and agreed.members is not None:
             options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
-            running = prepare(task, pin, urls, vector, weight, payload, timeout)
+            running = prepare(agreed, task_digest is None, urls, vector, weight, payload, timeout)
         else:
-            _check_one(ctx, urls)
-            consent = _consent(plan, plan_digest)
+            _check_one(ctx, urls, agreed)
+            consent = Consent(task=agreed) if agreed else _consent(plan, plan_digest)
             running = _joining(urls[0], vector, weight, consent, name, ledger, _waits(ctx, timeout))
         stopped = run_until_stopped(running.run())
         if not stopped:
@@ -101,11 +101,23 @@ def join(
     leave(stopped, running.failed, running.left_out)
 
 
-def _check_one(ctx: typer.Context, urls: list[str]) -> None:
-    if len(urls) > 1:
-        raise ParameterError(NO_TASK)
-    options.refuse_given(ctx, _OF_A_TASK, f"is of a task: {NO_TASK}")
+def _agreed(path: Path, digest: str | None, plan: object) -> Task:
+    if plan is not None:
+        raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")
+    return pinned.read_any_task(path, None if digest is None else parse_digest(digest, "task"))
+
+
+def _check_one(ctx: typer.Context, urls: list[str], task: Task | None) -> None:
+    """Without the digest that the user expects, what a task promises is printed."""
+    if task is None:
+        if len(urls) > 1:
+            raise ParameterError(NO_TASK)
+        options.refuse_given(ctx, _OF_A_TASK, f"is of a task: {NO_TASK}")
+    else:
+        options.refuse_given(ctx, ("payload",), "is what the one server of this task announces")
     pinned.check_urls(urls, 1, "a client of one server")
+    if task is not None and not options.given(ctx, "task_digest"):
+        pinned.explain_task(task)
 
 
 def _consent(plan: Path | None, plan_digest: str | None) -> Consent:
@@ -155,7 +167,8 @@ class _Joining:
 
     def try_input(self) -> None:
         """With a plan that is known beforehand, an input that does not fit it meets no server."""
-        if (plan := self.consent.plan) is not None:
+        task = self.consent.task
+        if (plan := self.consent.plan if task is None else task.plan) is not None:
             try_input(plan, self._given(plan))
 
     async def run(self) -> None:

@@ -115,10 +115,14 @@ Direct: TypeAlias = Annotated[
     bool, typer.Option("--direct", help="Clients reach every server; else one, which relays.")
 ]
 TaskFile: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The task of a sum over several servers.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The task: its plan, its payload, and of several servers their keys."
+    ),
 ]
 Epoch: TypeAlias = Annotated[
-    int, typer.Option(help="A number never used before with these keys: each epoch is its own.")
+    int | None,
+    typer.Option(help="A number never used before with these keys: each epoch is its own."),
 ]
 Urls: TypeAlias = Annotated[
     list[str],

@@ -36,12 +36,19 @@ NO_TASK = (
 
 
 def read_task(path: Path, digest: bytes | None = None) -> Task:
-    """The task of several servers in a file. digest: what the user says it is; PolicyRefused for
-    another. Raises ParameterError for a task of one server."""
+    """The task of several servers in a file, as read_any_task; ParameterError for one of one
+    server."""
+    task = read_any_task(path, digest)
+    _ = task.committee  # which only a task of several has
+    return task
+
+
+def read_any_task(path: Path, digest: bytes | None = None) -> Task:
+    """The task in a file, of one server or several. digest: what the user says it is; PolicyRefused
+    for another."""
     data = read_at_most(path, MAX_TASK, "--task")
     with _read_as("--task", path, data, Plan.decode, "a plan, of which `secagg task` makes one"):
         task = Task.decode(data)
-    _ = task.committee  # which only a task of several has
     if digest is not None and task.digest() != digest:
         raise PolicyRefused(
             f"{path} is the task {task.digest().hex()}, and pinned is {digest.hex()}: get the "
@@ -97,6 +104,13 @@ def parse_digest(text: str, whose: str) -> bytes:
     if len(digest) != DIGEST_SIZE:
         raise ParameterError(f"a {whose}'s digest is {2 * DIGEST_SIZE} hexadecimal digits")
     return digest
+
+
+def explain_task(task: Task) -> None:
+    """What it promises and its digest, for whoever has not said which one it must be."""
+    found = task.digest().hex()
+    notice(task.plan.explain())
+    notice(f"Digest of this task: {found}", task_digest=found)
 
 
 def read_server_key(path: Path, task: Task) -> tuple[int, ServerSecrets]:

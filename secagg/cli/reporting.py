@@ -12,7 +12,7 @@ import numpy.typing as npt
 from secagg import arguments
 from secagg.cli import pinned
 from secagg.cli.npy import Vector
-from secagg.cli.output import notice, warn
+from secagg.cli.output import warn
 from secagg.cli.service import UNKNOWN
 from secagg.drive.reporting import ReportOutcome
 from secagg.drive.reporting import report as send_report
@@ -79,8 +79,8 @@ class Reporting:
 
 
 def prepare(
-    task: Path,
-    digest: bytes | None,
+    agreed: Task,
+    explained: bool,
     urls: list[str],
     vector: Vector,
     weight: int,
@@ -89,9 +89,8 @@ def prepare(
 ) -> Reporting:
     """Everything is checked before a server hears anything. ParameterError, PolicyRefused.
 
-    Without the digest that the user expects, what the file promises is printed.
+    agreed: of several servers. explained: what it promises is printed.
     """
-    agreed = pinned.read_task(task, digest)
     params = agreed.plan.params
     pinned.check_urls(
         urls,
@@ -103,8 +102,6 @@ def prepare(
     arguments.seconds("--timeout", timeout)
     values = pinned.read_vector(vector, agreed.plan)
     data = pinned.read_payload(payload)
-    if digest is None:
-        notice(agreed.plan.explain())
-        found = agreed.digest().hex()
-        notice(f"Digest of this task: {found}", task_digest=found)
+    if explained:
+        pinned.explain_task(agreed)
     return Reporting(agreed, urls, values, weight, data, timeout)

@@ -38,6 +38,7 @@ from secagg.plans.plan import Plan
 from secagg.rounds.quota import MAX_LINKS, Limits
 from secagg.sim.footprint import peak_rss
 from secagg.types import AbortReason
+from secagg.wire.frame import payload_digest
 
 
 class _Running(Protocol):
@@ -55,7 +56,8 @@ _OF_A_PLAN = (
 )
 _ALONE = ("clients", "length", "bits", "clip", "rounds", "wait", "payload", "out", *_OF_A_PLAN)
 _HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
-_OF_SEVERAL = ("task", "key", "store", "peer", "batches", "patience", "linger", "collect_only")
+_OF_A_TASK = ("clients", "length", "bits", "clip", *_OF_A_PLAN)
+_OF_SEVERAL = ("key", "store", "peer", "batches", "patience", "linger", "collect_only")
 
 
 def serve(
@@ -95,11 +97,11 @@ def serve(
 ) -> None:
     """Serve rounds of private sums to clients that `join`.
 
-    Alone it needs --clients, --length and --bits; the plan's digest is printed on standard error:
-    clients pin it with --plan-digest. With --role it is one server of several, sums the batches of
-    a --task, and goes on from its --store when the same command is given again. A mean for which
-    --out has no room in the end goes to a temporary folder. The exit code is 0, 1 when a round or
-    batch gave no sum or a mean is elsewhere, 2 for an error, 143 when stopped by a signal.
+    Alone it needs --clients, --length and --bits, or a --task of one server with its --payload; the
+    digest that clients pin is printed on standard error. With --role it is one server of several,
+    sums the batches of a --task, and goes on from its --store when the same command is given again.
+    A mean for which --out has no room in the end goes to a temporary folder. The exit code is 0, 1
+    when a round or batch gave no sum or a mean is elsewhere, 2 for an error, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -111,8 +113,8 @@ def serve(
             running = member.Serving(member.settings(*given), collect_only)
         else:
             options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
-            asked = {name: ctx.params[name] for name in _OF_A_PLAN}
-            plan = _plan(clients, length, bits, clip, asked)
+            sizes = (ctx, clients, length, bits, clip)
+            plan = _agreed(ctx, task, payload) if task is not None else _plan(*sizes)
             _check_out(plan, rounds, out, port_file)
             running = _alone(plan, payload, rounds, deadline, wait, out)
         stopped = run_until_stopped(running.run(host, port, port_file))
@@ -121,13 +123,33 @@ def serve(
 
 
 def _plan(
-    clients: int | None, length: int | None, bits: int | None, clip: float, asked: dict[str, Any]
+    ctx: typer.Context, clients: int | None, length: int | None, bits: int | None, clip: float
 ) -> Plan:
-    """asked: what else secagg.plan takes."""
+    asked: dict[str, Any] = {name: ctx.params[name] for name in _OF_A_PLAN}
     if clients is None or length is None or bits is None:
-        raise ParameterError("serve needs --clients, --length and --bits, or a --role and --task")
+        raise ParameterError("serve needs --clients, --length and --bits, or a --task")
     fields = {"update": FixedPoint(length, clip, bits)}
     return choose.plan(clients=clients, fields=fields, **asked)
+
+
+def _agreed(ctx: typer.Context, path: Path, payload: Path | None) -> Plan:
+    """Of a task of one server, whose payload must be at hand: every client gets it."""
+    task, digest = pinned.read_any_task(path), payload_digest(pinned.read_payload(payload))
+    if task.members is not None:
+        servers = len(task.committee.servers)
+        raise ParameterError(
+            f"a --task of {servers} servers comes with a --role: which one is this?"
+        )
+    options.refuse_given(ctx, _OF_A_TASK, "is already in the --task: leave it out")
+    if digest != task.payload_digest:
+        raise ParameterError(
+            f"--task is about bytes of the digest {task.payload_digest.hex()}, and --payload has "
+            f"{digest.hex()}"
+        )
+    pinned.only_field(task.plan)
+    found = task.digest().hex()
+    notice(f"task digest {found}", task_digest=found)
+    return task.plan
 
 
 def _alone(
@@ -246,7 +268,7 @@ class _Serving:
         """
         if self.out is None:
             return
-        number, mean = len(self.done) + 1, total.mean["update"]
+        number, mean = len(self.done) + 1, total.mean[pinned.only_field(self.plan)]
         own = numbered(self.out, number) if self.rounds > 1 else self.out
         saved = save_somewhere(own, mean)
         if own != self.out and not saved.failed:

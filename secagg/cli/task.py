@@ -26,6 +26,8 @@ _OF_A_PLAN = (
 )
 
 
+_OF_SEVERAL = ("collector", "epoch", "direct")
+
 _Payload: TypeAlias = Annotated[
     Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
 ]
@@ -33,19 +35,24 @@ _Payload: TypeAlias = Annotated[
 
 def task(
     ctx: typer.Context,
-    server: Annotated[
-        list[str],
-        typer.Option(
-            metavar="PUBLIC", help="A server's public key; once for each, the leader first."
-        ),
-    ],
-    collector: Annotated[str, typer.Option(metavar="PUBLIC", help="The collector's public key.")],
-    epoch: options.Epoch,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write the task here.")],
-    plan: Annotated[
-        Path | None, typer.Option(help="The plan, of `secagg plan --servers --out`; or its sizes:")
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PUBLIC", help="A public key of each of several servers, the leader first."
+        ),
     ] = None,
-    clients: Annotated[int | None, typer.Option(help="The most reports of a batch.")] = None,
+    collector: Annotated[
+        str | None,
+        typer.Option(metavar="PUBLIC", help="With --server: the collector's public key."),
+    ] = None,
+    epoch: options.Epoch = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="The plan, of `secagg plan --out`; or its sizes:")
+    ] = None,
+    clients: Annotated[
+        int | None, typer.Option(help="The most clients of a round, or reports of a batch.")
+    ] = None,
     length: Annotated[int | None, typer.Option(help="Elements of a client's vector.")] = None,
     bits: options.Bits = 16,
     clip: options.Clip = 1.0,
@@ -60,25 +67,27 @@ def task(
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write the task of a sum over several servers, and explain what it protects.
+    """Write the task of a sum, and explain what it protects.
 
     The file is public, and everything hangs on it: clients, servers and the collector take it, or
     its digest, from somebody who is none of the servers, or compare digests with each other.
+    Without --server it is of one server: `serve --task` announces it, and `join --task` takes part
+    in nothing else.
     """
     with handled(as_json):
         check_target(out, "--out", force=force)
+        if not server:
+            options.refuse_given(
+                ctx, _OF_SEVERAL, "is of several servers: give each one's --server"
+            )
         asked = {
             **{"max_weight": max_weight, "corrupt": corrupt, "dropout": dropout},
-            **{"min_clients": min_clients, "servers": len(server), "direct": direct},
+            **{"min_clients": min_clients, "servers": len(server or [""]), "direct": direct},
             **{"clipped": clipped, "roster": roster},
         }
         made = Task(
             _given(ctx, plan) or _planned(clients, length, bits, clip, asked),
-            Committee(
-                tuple(_server(text, index) for index, text in enumerate(server)),
-                keyfile.parse_public(collector, agree.KEY_SIZE, "the collector"),
-                epoch,
-            ),
+            _committee(server, collector, epoch) if server else None,
             payload_digest(pinned.read_payload(payload)),
         )
         write_whole(out, made.encode(), force=force)
@@ -114,6 +123,16 @@ def _planned(
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
     fields = {"update": FixedPoint(length, clip, bits)}
     return choose.plan(clients=clients, fields=fields, **asked)
+
+
+def _committee(server: list[str], collector: str | None, epoch: int | None) -> Committee:
+    if collector is None or epoch is None:
+        raise ParameterError("a task of several servers needs --collector PUBLIC and --epoch")
+    return Committee(
+        tuple(_server(text, index) for index, text in enumerate(server)),
+        keyfile.parse_public(collector, agree.KEY_SIZE, "the collector"),
+        epoch,
+    )
 
 
 def _server(text: str, index: int) -> ServerKeys:

@@ -133,16 +133,14 @@ def test_a_key_file_has_one_spelling(tmp_path: Path) -> None:
 
 
 def test_a_task_of_one_server_is_refused_with_what_takes_its_plan(tmp_path: Path) -> None:
-    """By every command of several servers."""
+    """By every command of several servers; `join` takes either kind."""
     keyfile.write_server(tmp_path / "a.key", ServerSecrets.generate(), force=False)
     keyfile.write_collector(tmp_path / "c.key", opening_secret(), force=False)
     plan = choose.plan(clients=10, fields={"u": FixedPoint(4, 1.0, 8)})
     (tmp_path / "one.task").write_bytes(Task(plan).encode())
-    np.save(tmp_path / "x.npy", np.zeros(4))
     task, url = ("--task", tmp_path / "one.task"), "ws://127.0.0.1:9"
     key, store = ("--key", tmp_path / "a.key"), ("--store", tmp_path / "a.sqlite")
     for command in (
-        ("join", url, "--input", tmp_path / "x.npy", *task),
         ("serve", "--role", "helper", *task, *key, *store),
         ("collect", url, *task, "--key", tmp_path / "c.key", "--out", tmp_path / "sum.npy"),
     ):

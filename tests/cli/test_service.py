@@ -24,6 +24,7 @@ from secagg.cli.serve import serve
 from secagg.errors import CryptoError
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
+from secagg.plans.task import Task
 from tests.cli import contract
 from tests.processes.fleet import Commands
 
@@ -339,6 +340,58 @@ def test_one_vector_is_in_one_sum_by_its_name(start: Commands, tmp_path: Path) -
     ]
     assert (data["included"], data["spent"], data["contributors"]) == (False, True, 3)
     assert "a sum without this client" in err
+
+
+def test_a_task_of_one_server_is_made_served_and_joined(start: Commands, tmp_path: Path) -> None:
+    """Plan and payload in one file, for server and clients; of another task, or about another
+    payload, nothing is announced and nothing joined."""
+    (tmp_path / "model").write_bytes(b"what it is about")
+    sizes = ("--clients", "4", "--length", str(LENGTH), "--corrupt", "0", "--dropout", "0.25")
+    files = [str(tmp_path / name) for name in ("task", "other")]
+    told = start("task", *sizes, "--payload", str(tmp_path / "model"), "--out", files[0], "--json")
+    made, _ = told.answer()
+    contract.check("task", made)
+    assert (made["epoch"], made["server_keys"], made["collector_key"]) == (None, [], None)
+    start("task", *sizes, "--out", files[1], "--json").answer()
+    given = ("--task", files[0], "--payload", str(tmp_path / "model"), "--json")
+    server = start("serve", *given, "--port-file", str(tmp_path / "port"))
+    np.save(tmp_path / "v.npy", np.full(LENGTH, 0.5))
+    words = ("join", url(tmp_path / "port"), "--input", str(tmp_path / "v.npy"), "--json")
+    other = start(*words, "--task", files[1])
+    pins = [["--task-digest", made["digest"]], [], []]
+    clients = [start(*words, "--task", files[0], *pin) for pin in pins]
+    said, err = server.answer()
+    data, _ = other.answer(code=2)
+    assert data["error"] == "PolicyRefused" and "payload" in data["message"]
+    assert said["contributors"] == 3 and f"task digest {made['digest']}" in err
+    for client, pin in zip(clients, pins, strict=True):
+        data, err = client.answer()
+        assert data["included"] is True
+        assert (f"Digest of this task: {made['digest']}" in err) == (not pin)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--clients", "3"], "--clients is already in the --task"),
+        (["--bits", "8"], "--bits is already in the --task"),
+        (["--payload", "model"], "is about bytes of the digest"),
+        (["--key", "k"], "--key comes with a --role"),
+    ],
+)
+def test_what_a_task_of_one_server_says_is_not_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model").write_bytes(b"another model")
+    Path("task").write_bytes(Task(plan(clients=4, fields={"x": FixedPoint(3, 1.0, 8)})).encode())
+    result = invoke(serve, "--task", "task", *words, "--json")
+    assert result.exit_code == 2 and says in json.loads(result.stdout)["message"]
+    np.save("v.npy", np.zeros(3))
+    more = ("--input", "v.npy", "--task", "task", "--payload", "model", "--json")
+    result = invoke(join, "ws://127.0.0.1:9", *more)
+    assert result.exit_code == 2
+    assert "the one server of this task announces" in json.loads(result.stdout)["message"]
 
 
 @pytest.mark.parametrize("which", ["the same", "another", "none"])
