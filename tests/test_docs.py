@@ -57,7 +57,7 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
     assert list(dead(page)) == ["none.md#", "page.md#no"]
 
 
-@pytest.mark.parametrize("name", ["tutorial", "choosing"])
+@pytest.mark.parametrize("name", ["tutorial", "choosing", "embedding"])
 def test_the_blocks_of_a_page_run_one_after_the_other(name: str, tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{name}.md").read_text(), re.M | re.S)
     done = subprocess.run(

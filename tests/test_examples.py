@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,11 +19,11 @@ Run = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).parent.parent
 
 
-def program(*arguments: str) -> tuple[int, str]:
-    """As a user starts it: its exit code, and what it says."""
+def program(*arguments: str, before: tuple[str, ...] = ()) -> tuple[int, str]:
+    """As a user starts it: its exit code, and what it says. before: what starts the interpreter."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "protocols")])
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [*before, sys.executable, *arguments],
         cwd=ROOT / "examples",
         env=os.environ | {"PYTHONPATH": paths},
         stdout=subprocess.PIPE,
@@ -92,4 +95,70 @@ def test_long_poll() -> None:
     assert said[0] == "client 0: left out of the sum: late"
     assert said[1:6] == [f"client {i}: in the sum" for i in range(1, 6)]
     assert said[6] == "the mean of 1 to 5: [0.3 0.3 0.3]"
-    assert len((ROOT / "examples" / "long_poll.py").read_text().splitlines()) < 90
+
+
+BOUND = 90
+"""Lines that an example of a driver must stay below."""
+OTHERS = ("fastapi_poll", "grpc_rounds", "long_poll", "mpi_sum", "shared_folder")
+IN_THE_SUM = [f"client {number}: in the sum" for number in range(5)]
+
+
+def test_a_sum_over_a_folder() -> None:
+    code, output = program("shared_folder.py")
+    assert code == 0, output
+    lines = sorted(output.splitlines())
+    assert lines == [*IN_THE_SUM, "the sum of 0 to 4, of 5 clients: [10 10 10]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "says"),
+    [
+        ("fastapi_poll", ("fastapi", "httpx"), "the sum of 0 to 4: [10, 10, 10]"),
+        ("grpc_rounds", ("grpc",), "the sum of 0 to 4: [10 10 10]"),
+    ],
+)
+def test_a_sum_inside_another_server(name: str, needs: tuple[str, ...], says: str) -> None:
+    for module in needs:
+        pytest.importorskip(module, reason="the extra `examples` has it")
+    code, output = program(f"{name}.py")
+    assert code == 0, output
+    assert sorted(output.splitlines()) == [*IN_THE_SUM, says]
+
+
+def test_a_sum_over_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mpi4py", reason="the extra `examples` has it")
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    launcher = shutil.which("mpiexec", path=beside)
+    if launcher is None:
+        pytest.skip("there is no mpiexec: an MPI is not installed")
+    for name in ("ALLOW_RUN_AS_ROOT", "ALLOW_RUN_AS_ROOT_CONFIRM"):
+        monkeypatch.setenv(f"OMPI_{name}", "1")  # Open MPI alone knows these two
+    monkeypatch.setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
+    code, output = program("mpi_sum.py", before=(launcher, "-n", "4"))
+    assert code == 0, output
+    assert output.splitlines() == ["the sum of 1 to 3, of 3 clients: [6 6 6]"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_driver_is_short_and_stands_on_what_is_public(name: str) -> None:
+    text = (ROOT / "examples" / f"{name}.py").read_text()
+    assert len(text.splitlines()) < BOUND
+    ours = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    modules = {str(node.module) for node in ours if str(node.module).startswith("secagg")}
+    assert {"secagg.rounds.client", "secagg.rounds.server", "secagg.effects"} <= modules
+    private = [node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+    assert [attr for attr in private if attr.startswith("_")] == []
+    assert {module.split(".")[1] for module in modules} <= {
+        "drive",
+        "effects",
+        "plans",
+        "rounds",
+        "wire",
+    }
+
+
+def test_every_example_is_in_the_index() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text()
+    files = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert {name for name in files if f"`{name}`" not in page} == set()
+    assert set(re.findall(r"`(\w+\.py)`", page)) == files
