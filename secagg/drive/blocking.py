@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
+from secagg import selftest
 from secagg.arguments import functions, instance, integer, seconds
 from secagg.drive import aio
 from secagg.drive.beside import Beside, Here, beside, first
@@ -83,6 +84,7 @@ def join(
     weight = integer("weight", weight, 0, MAX_WEIGHT)
     if plan is not None and not callable(fields):
         try_input(instance("plan", plan, Plan), _contribution(fields, weight, name))
+    selftest.passed()  # compiles, where nothing is cached: before a deadline runs, not after
     outcomes = _participate(
         url,
         _giver(fields, weight, name),
@@ -116,10 +118,15 @@ def _participate(
     max_size: int,
 ) -> tuple[Outcome, ...]:
     """The link in a thread of its own, and `give` in this one."""
-    here = Here()
+    here, turn = Here(), asyncio.Semaphore(1)
 
     async def inputs(offer: Offer) -> Contribution | None:
-        return await asyncio.get_running_loop().run_in_executor(here, give, offer)
+        """An offer waits for its turn here, where the end of its round ends it: in the queue of the
+        other thread it would stay, with its payload, and a server could fill that."""
+        await turn.acquire()
+        giving = asyncio.get_running_loop().run_in_executor(here, give, offer)
+        giving.add_done_callback(lambda _: turn.release())
+        return await asyncio.shield(giving)
 
     async def work() -> tuple[Outcome, ...]:
         participant = Participant(decided, inputs, ledger=ledger, most=most)

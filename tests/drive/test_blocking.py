@@ -17,6 +17,7 @@ import pytest
 
 import secagg
 from secagg.drive import rejoin
+from secagg.drive.beside import Here
 from secagg.drive.blocking import Serving
 from secagg.drive.participant import Participant
 from secagg.drive.service import Service
@@ -192,6 +193,38 @@ def test_what_the_block_raises_comes_first(apart: Callable[..., Future[Any]]) ->
     with pytest.raises(SecAggError):
         running.result(SOON)
     assert [one.reason for one in client.result(SOON)] == [AbortReason.CANCELLED]
+
+
+def test_what_waits_for_this_thread_ends_with_its_round(
+    apart: Callable[..., Future[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that opens and ends rounds while `fields` computes fills no queue with them."""
+    asked, answered, queued = threading.Event(), threading.Event(), list[int]()
+    submit = Here.submit
+
+    def counted(self: Here, call: Any, offer: Offer) -> Future[Any]:
+        queued.append(offer.round)
+        return submit(self, call, offer)
+
+    def slow(offer: Offer) -> dict[str, Any]:
+        asked.set()
+        answered.wait(SOON)
+        return give(offer)
+
+    monkeypatch.setattr(Here, "submit", counted)
+    with secagg.serve_in_thread(toy(1)) as server:
+        client = apart(secagg.join, server.url, slow, plan=toy(1))
+        server.ready(timeout=SOON)
+        first = apart(server.run_round, deadlines=SOON)
+        assert asked.wait(SOON)
+        for _ in range(2):
+            with pytest.raises(BelowThreshold):
+                server.run_round(deadlines=0.01)
+        answered.set()
+        assert first.result(SOON).count == 1
+        assert server.run_round(deadlines=SOON).count == 1
+    assert queued == [1, 4]
+    assert [one.included for one in client.result(SOON)] == [False, False, True, True]
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX")
