@@ -60,6 +60,8 @@ def read(content: RecordDict) -> Asked | None:
         return None
     step, number, key = (about.get(name) for name in ("step", "round", "weighted-by"))
     if step not in (KEYS, INPUT, UNMASK) or type(number) is not int or not isinstance(key, str):
+        number = -1
+    if not 0 <= number < 1 << 32:
         raise WireError("the record of a secure round says its step, its round and the weight")
     return Asked(str(step), number, key, frames_of(content))
 

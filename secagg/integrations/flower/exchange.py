@@ -81,8 +81,7 @@ class GridRound:
         self._act()
         for phase in self._plan.phase_names[: self._input]:
             self._exchange(phase, carry.KEYS)
-        if not self._peers and self._refusals:
-            raise PolicyRefused(f"no node takes part in the secure round: {self._refused()}")
+        self._check_anybody()
         self._check()
 
     def requests(self, originals: Iterable[Message]) -> list[Message]:
@@ -97,8 +96,10 @@ class GridRound:
 
     def finish(self, replies: Iterable[Message]) -> Aggregate:
         """The sum of those whose masked inputs are among the replies. Raises Aborted, and
-        IntegrityError, where there is none."""
+        IntegrityError, where there is none; and as `agree`, where this is the first exchange."""
         self._hear([*self._peers], replies)
+        if self._input == 0:
+            self._check_anybody()
         for phase in self._plan.phase_names[self._input + 1 :]:
             self._exchange(phase, carry.UNMASK)
         self._check()
@@ -110,6 +111,11 @@ class GridRound:
     def refusals(self) -> Mapping[int, str]:
         """Why nodes took no part, as they say or as their answers show, by node."""
         return self._refusals
+
+    @property
+    def waits(self) -> float:
+        """Seconds for the answers to `requests`."""
+        return self._asking.deadlines[self._plan.phase_names[self._input]]
 
     # Inside
 
@@ -174,6 +180,11 @@ class GridRound:
         self._due = effects.due
         for end in self._rounds.ends():
             self._end = end
+
+    def _check_anybody(self) -> None:
+        """After the first exchange: what all refuse, they refuse in the next round too."""
+        if not self._peers and self._refusals:
+            raise PolicyRefused(f"no node takes part in the secure round: {self._refused()}")
 
     def _check(self) -> None:
         if self._end is None or not isinstance(ended := self._end.error, Aborted):

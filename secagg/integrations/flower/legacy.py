@@ -76,8 +76,8 @@ class SecAggWorkflow:
             for proxy, instructions in given
         ]
         requests = self._secured.begin(number, messages, grid, WEIGHT, train=True)
-        timeout = self._secured.terms.seconds("masked-input")
-        ended = self._secured.finish(grid.send_and_receive(requests, timeout=timeout))
+        replies = grid.send_and_receive(requests, timeout=self._secured.waits)
+        ended = self._secured.finish(replies)
         if ended is None:
             return
         begun, total = ended

@@ -94,7 +94,7 @@ def payload(
     So all nodes of a round start from one model under one configuration, or their masks fit
     nobody's.
     """
-    writer = Writer().prefixed(kind.encode()).u64(run).u32(number).raw(model.digest())
+    writer = Writer().prefixed(kind.encode()).u64(run % (1 << 64)).u32(number).raw(model.digest())
     for key in sorted(configs):
         words = repr((key, sorted(configs[key].items())))
         writer.raw(hashlib.sha256(words.encode()).digest())

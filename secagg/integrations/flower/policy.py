@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from secagg.arguments import integer, ratio, real
+from secagg.arguments import integer, ratio, real, text
 from secagg.errors import ParameterError, PolicyRefused, StorageError
 from secagg.fields import FixedPoint
-from secagg.integrations.flower.terms import UPDATE
+from secagg.integrations.flower.terms import UPDATE, unfit
 from secagg.plans.choose import Exact
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Consent
@@ -38,14 +38,14 @@ class NodePolicy:
     """
 
     min_clients: int = 3
-    max_dropout: Exact = 1
+    max_dropout: Exact | None = None
     protocols: Collection[str] | None = None
     max_clip: float | None = None
     state: str | Path = STATE
 
     def __post_init__(self) -> None:
         integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
-        if self.max_dropout != 1:
+        if self.max_dropout is not None:
             ratio("max_dropout", self.max_dropout)
         if self.max_clip is not None:
             real("max_clip", self.max_clip)
@@ -58,19 +58,26 @@ class NodePolicy:
                 f"the node's configuration has {_PREFIX}{unknown[0]}; known are "
                 f"{', '.join(_PREFIX + name for name in _CONFIG)}"
             )
-        made = self
+        made: dict[str, Any] = {}
         if "min-clients" in own:
-            made = replace(made, min_clients=max(self.min_clients, own["min-clients"]))
+            given = integer(f"{_PREFIX}min-clients", own["min-clients"], 0, MAX_CLIENTS)
+            made["min_clients"] = max(self.min_clients, given)
         if "max-dropout" in own:
-            made = replace(made, max_dropout=min(self.max_dropout, own["max-dropout"]))
+            share = ratio(f"{_PREFIX}max-dropout", own["max-dropout"])
+            floor = share if self.max_dropout is None else ratio("max_dropout", self.max_dropout)
+            made["max_dropout"] = own["max-dropout"] if share <= floor else self.max_dropout
         if "max-clip" in own:
-            clips = [c for c in (self.max_clip, own["max-clip"]) if c is not None]
-            made = replace(made, max_clip=min(clips))
+            clip = real(f"{_PREFIX}max-clip", own["max-clip"])
+            made["max_clip"] = clip if self.max_clip is None else min(clip, self.max_clip)
         if "protocols" in own:
-            named = {one.strip() for one in str(own["protocols"]).split(",")}
+            named = {
+                one.strip() for one in text(f"{_PREFIX}protocols", own["protocols"]).split(",")
+            }
             both = named if self.protocols is None else named & set(self.protocols)
-            made = replace(made, protocols=frozenset(both))
-        return replace(made, state=own["state"]) if "state" in own else made
+            made["protocols"] = frozenset(both)
+        if "state" in own:
+            made["state"] = text(f"{_PREFIX}state", own["state"])
+        return replace(self, **made)
 
     @property
     def consent(self) -> Consent:
@@ -83,7 +90,10 @@ class NodePolicy:
 
     def judge(self, plan: Plan) -> None:
         """The rest. Raises PolicyRefused, before anything has been said."""
-        if self.max_dropout != 1 and plan.threat.dropout > ratio("max_dropout", self.max_dropout):
+        if (why := unfit(plan)) is not None:
+            raise PolicyRefused(why)
+        most = self.max_dropout
+        if most is not None and plan.threat.dropout > ratio("max_dropout", most):
             raise PolicyRefused(
                 f"the plan lets {plan.threat.dropout} of the nodes drop, and this node agrees to "
                 f"{self.max_dropout} at most: start SecAgg with dropout={self.max_dropout}"

@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, Message
 from secagg.errors import Aborted, IntegrityError, ParameterError
 from secagg.integrations.flower.exchange import Asking, GridRound
 from secagg.integrations.flower.model import Model, payload
-from secagg.integrations.flower.terms import TIMEOUT, UPDATE, LearntClip, Terms, check_clips
+from secagg.integrations.flower.terms import UPDATE, LearntClip, Terms, check_clips
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 
@@ -50,7 +50,7 @@ class SecuredRounds:
         corrupt: Exact = 0.1,
         dropout: Exact = 0.2,
         protocol: str | None = None,
-        timeouts: Mapping[str, float] | float = TIMEOUT,
+        timeouts: Mapping[str, float] | float | None = None,
     ) -> None:
         summed = check_clips("metrics", metrics or {})
         self.evaluated = check_clips("evaluate_metrics", evaluate_metrics or {})
@@ -61,6 +61,8 @@ class SecuredRounds:
         """Of the next round."""
         self._begun: Begun | None = None
         self._explained = False
+        self.waits: float = 0.0
+        """Seconds for the answers to what `begin` has returned."""
         self.last: Aggregate | None = None
         """Of the last round that had a sum."""
 
@@ -93,6 +95,7 @@ class SecuredRounds:
             log.error("secagg: round %d has no sum: %s", number, ended)
             return []
         self._begun = Begun(begun, first, model, arrays)
+        self.waits = begun.waits
         return requests
 
     def finish(self, replies: Iterable[Message]) -> tuple[Begun, Aggregate] | None:

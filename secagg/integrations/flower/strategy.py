@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import (
 
 from secagg.errors import ParameterError
 from secagg.integrations.flower.secured import Begun, SecuredRounds
-from secagg.integrations.flower.terms import TIMEOUT, LearntClip, metrics_of
+from secagg.integrations.flower.terms import LearntClip, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 
@@ -58,7 +58,7 @@ class SecAgg(Strategy):
     stay with the nodes. evaluate_metrics: the same of evaluation, which is not asked for without
     any. corrupt, dropout: the fractions of the sampled nodes that may collude with the server, and
     that may be lost in a round. protocol: by name; None chooses. timeouts: seconds of each
-    exchange, or by its phase.
+    exchange, or by its phase; unless given, ten minutes, and an hour for the one that trains.
 
     Raises ParameterError for a strategy that looks at single replies, and as `secagg.plan` does.
     """
@@ -75,7 +75,7 @@ class SecAgg(Strategy):
         corrupt: Exact = 0.1,
         dropout: Exact = 0.2,
         protocol: str | None = None,
-        timeouts: Mapping[str, float] | float = TIMEOUT,
+        timeouts: Mapping[str, float] | float | None = None,
     ) -> None:
         _refuse_per_client(strategy)
         self._inner: Any = strategy

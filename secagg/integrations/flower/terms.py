@@ -12,12 +12,13 @@ from secagg.integrations.flower.model import Model
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact, plan
 from secagg.plans.plan import Plan
+from secagg.protocol import Phase
 
 UPDATE, METRIC = "update", "metric:"
 """Names of fields: of the model's difference, and before the name of each metric."""
 METRIC_BITS = 24
-TIMEOUT = 600.0
-"""Seconds for each exchange, unless others are given."""
+TIMEOUT, TRAINING = 600.0, 3600.0
+"""Seconds of an exchange, and of the one in which nodes compute, unless others are given."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ class Terms:
     corrupt: Exact = 0.1
     dropout: Exact = 0.2
     protocol: str | None = None
-    timeouts: Mapping[str, float] | float = TIMEOUT
+    timeouts: Mapping[str, float] | float | None = None
 
     def __post_init__(self) -> None:
         integer("max_weight", self.max_weight, 1, (1 << 32) - 1)
         FixedPoint(1, self.clip, self.bits)
-        self.seconds("")
+        self.seconds(Phase("", 0))
 
     def plan(self, clients: int, model: Model | None, metrics: Mapping[str, float]) -> Plan:
         """For so many nodes; model: None where only metrics are summed."""
@@ -69,7 +70,7 @@ class Terms:
         if model is not None:
             fields[UPDATE] = FixedPoint(model.structure.length, self.clip, self.bits)
         fields |= {METRIC + n: FixedPoint(1, c, METRIC_BITS) for n, c in metrics.items()}
-        return plan(
+        made = plan(
             clients=clients,
             fields=fields,
             corrupt=self.corrupt,
@@ -79,13 +80,17 @@ class Terms:
             clipped=True,
             structure=None if model is None else {UPDATE: model.structure},
         )
+        if (why := unfit(made)) is not None:
+            raise ParameterError(why)
+        return made
 
-    def seconds(self, phase: str) -> float:
+    def seconds(self, phase: Phase) -> float:
         """That the exchange of this phase may last."""
         given = self.timeouts
-        if not isinstance(given, Mapping):
-            return seconds("timeouts", given)
-        return seconds(f"timeouts[{phase!r}]", given.get(phase, TIMEOUT))
+        usual = TRAINING if phase.takes_input else TIMEOUT
+        if isinstance(given, Mapping):
+            return seconds(f"timeouts[{phase.name!r}]", given.get(phase.name, usual))
+        return usual if given is None else seconds("timeouts", given)
 
     def deadlines(self, made: Plan) -> dict[str, float]:
         """By phase. Raises ParameterError for a timeout of a phase that the plan lacks."""
@@ -95,7 +100,18 @@ class Terms:
                 f"timeouts names {sorted(unknown)[0]!r}; the phases are "
                 f"{', '.join(made.phase_names)}"
             )
-        return {phase: self.seconds(phase) for phase in made.phase_names}
+        return {phase.name: self.seconds(phase) for phase in made.phases}
+
+
+def unfit(made: Plan) -> str | None:
+    """Why messages of this plan's rounds may not reach different processes, as Flower's do; or
+    None."""
+    if len(made.phases) == 1 or made.info.resumes(made.suite):
+        return None
+    return (
+        f"{made.protocol} of suite {made.suite.number} does not resume: a client of it is one "
+        "process for the round, and Flower starts a process for each message; take another protocol"
+    )
 
 
 def metrics_of(total: Aggregate) -> dict[str, float]:

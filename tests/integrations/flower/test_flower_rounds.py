@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from flwr.serverapp.strategy import FedAvg
 
-from secagg.errors import ParameterError
-from secagg.integrations.flower import LearntClip, SecAgg, from_flower
+from secagg.errors import ParameterError, PolicyRefused
+from secagg.integrations.flower import LearntClip, NodePolicy, SecAgg, from_flower
+from secagg.integrations.flower.terms import Terms
+from secagg.plans.plan import Plan
 from tests.integrations.flower.world import (
     LocalGrid,
     Message,
@@ -151,6 +154,32 @@ def test_it_is_said_when_the_clip_bites(folder: Path, caplog: pytest.LogCaptureF
     _, strategy, _ = run(folder, clip=0.05)
     assert strategy.last is not None and strategy.last.sum["clipped"][0] > 5
     assert "beyond their clip" in caplog.text and "clip=0.05" in caplog.text
+
+
+def test_a_sum_without_protection_is_for_nodes_that_name_it(folder: Path) -> None:
+    """One exchange, and no mask: as a comparison, or where another layer protects."""
+    strategy = SecAgg(FedAvg(), clip=0.2, max_weight=10, protocol="plainsum")
+    config = {"secagg-protocols": "plainsum"}
+    grid = LocalGrid(nodes(5, folder, secured(TRAIN), config))
+    check(strategy.start(grid, model(MODEL), num_rounds=1), strategy, [0, 1, 2, 3, 4])
+    assert grid.exchange == 1
+    with pytest.raises(PolicyRefused, match="protects against nobody"):
+        again = LocalGrid(nodes(5, folder / "other", secured(TRAIN)))
+        strategy.start(again, model(MODEL), num_rounds=1)
+
+
+def test_a_protocol_that_does_not_resume_is_refused_on_both_sides(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client of it is one process, and Flower starts one for each message."""
+    made = Terms(0.2, 16, 10).plan(5, None, {"m": 1.0})
+    NodePolicy().judge(made)
+    info = replace(made.info, resumes=lambda suite: False)
+    monkeypatch.setattr(Plan, "info", property(lambda self: info))
+    with pytest.raises(PolicyRefused, match="secagg of suite 1 does not resume"):
+        NodePolicy().judge(made)
+    with pytest.raises(ParameterError, match="take another protocol"):
+        run(folder)
 
 
 def test_plain_nodes_and_a_plain_strategy_are_what_they_were(folder: Path) -> None:

@@ -14,7 +14,7 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import strategy as strategies
 
 from secagg.errors import InputError, ParameterError, PolicyRefused
-from secagg.integrations.flower import NodePolicy, SecAgg, node_mod, secagg_mod
+from secagg.integrations.flower import NodePolicy, SecAgg, carry, node_mod, secagg_mod
 from tests.integrations.flower.world import (
     FRAMEWORK,
     LocalGrid,
@@ -130,7 +130,10 @@ def test_too_few_nodes_say_what_would_do(folder: Path) -> None:
         (NodePolicy(), {"secagg-max-clip": 0.4}, "clip=0.4"),
         (NodePolicy(max_dropout=0.1), {"secagg-max-dropout": 0.3}, "dropout=0.1"),
         (NodePolicy(), {"secagg-protocols": "secagg+"}, r"agreed to is only secagg\+"),
+        (NodePolicy(max_dropout=0.3), {"secagg-max-dropout": 0.1}, "dropout=0.1"),
         (NodePolicy(), {"secagg-minclients": 4}, "known are secagg-min-clients"),
+        (NodePolicy(), {"secagg-min-clients": "four"}, "secagg-min-clients must be an int"),
+        (NodePolicy(), {"secagg-max-clip": "none"}, "secagg-max-clip"),
     ],
 )
 def test_a_plan_below_a_nodes_floor(
@@ -138,6 +141,49 @@ def test_a_plan_below_a_nodes_floor(
 ) -> None:
     with pytest.raises(PolicyRefused, match=f"4 x .*{words}"):
         run(folder, modded(node_mod(policy), train=TRAIN), **config)
+
+
+def test_what_a_node_adds_to_a_policy_makes_it_stricter_only() -> None:
+    own = {
+        "secagg-max-dropout": 0.2,
+        "secagg-max-clip": 2.0,
+        "secagg-protocols": "secagg, plainsum",
+    }
+    loose = NodePolicy().within(own | {"secagg-min-clients": 2, "other": 1})
+    assert (loose.min_clients, loose.max_dropout, loose.max_clip) == (3, 0.2, 2.0)
+    assert loose.protocols == {"secagg", "plainsum"}
+    strict = NodePolicy(5, 0.1, ["secagg+", "secagg"], 1.0).within(own)
+    assert (strict.min_clients, strict.max_dropout, strict.max_clip) == (5, 0.1, 1.0)
+    assert strict.protocols == {"secagg"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"step": "train"},
+        {"round": "1"},
+        {"round": -1},
+        {"round": 1 << 32},
+        {"weighted-by": 3},
+    ],
+)
+def test_a_request_that_is_none(change: dict[str, Any], folder: Path) -> None:
+    """Of another release, or of nobody's: an error that is typed, and nothing runs."""
+    [node] = nodes(1, folder, secured(None))
+    about = carry.asking(carry.Asked("keys", 1, "num-examples", (b"",)))
+    for key, value in change.items():
+        about[carry.ABOUT][key] = value
+    refused = node.answer(Message(RecordDict(about), dst_node_id=1000, message_type="train"))
+    assert refused.has_error() and str(refused.error.reason).startswith("secagg: ")
+
+
+@pytest.mark.parametrize("frames", [(), (b"",), (b"\1\1" + bytes(16),), (b"x",) * 65])
+def test_frames_that_are_none(frames: tuple[bytes, ...], folder: Path) -> None:
+    [node] = nodes(1, folder, secured(None))
+    about = carry.asking(carry.Asked("keys", 1, "num-examples", frames))
+    refused = node.answer(Message(RecordDict(about), dst_node_id=1000, message_type="train"))
+    assert refused.has_error() and str(refused.error.reason).startswith("secagg: ")
 
 
 def test_a_node_that_has_no_folder_for_its_ledger(disk: Path) -> None:
