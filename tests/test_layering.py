@@ -132,7 +132,7 @@ def test_the_family_is_asked_by_match_alone() -> None:
         if _asks_for_the_family(node) and not (name in own and isinstance(node, ast.Compare))
     }
     assert asked == set()
-    for question in ("threat.servers > 1", "info.server is None", "2 == len(task.servers)"):
+    for question in ("threat.servers > 1", "task.members is None", "2 == len(task.servers)"):
         assert _asks_for_the_family(ast.parse(question, mode="eval").body), question
     assert _asks_for_the_family(ast.parse("isinstance(x, OneServer | None)", mode="eval").body)
 
@@ -150,7 +150,7 @@ def _asks_for_the_family(node: ast.AST) -> bool:
     )
 
 
-_MACHINES = {"server", "member", "collector"}
+_MACHINES = {"server", "member", "members", "collector"}
 """What a family has one way or the other, as attributes."""
 
 

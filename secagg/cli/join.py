@@ -18,6 +18,7 @@ from secagg.cli.pinned import NO_TASK, parse_digest
 from secagg.cli.reporting import Reporting, prepare
 from secagg.cli.service import UNKNOWN, leave, run_until_stopped
 from secagg.cli.targets import check_target
+from secagg.committee import Committee
 from secagg.drive.aio import Contribution, Offer, Outcome
 from secagg.drive.participant import Participant
 from secagg.drive.rejoin import stay, try_input
@@ -86,13 +87,16 @@ def join(
         vector = Vector.open(input)
         arguments.integer("--weight", weight, 0, MAX_WEIGHT)
         agreed = _agreed(task, task_digest, plan or plan_digest) if task is not None else None
-        if agreed is not None and agreed.members is not None:
-            options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
-            running = prepare(agreed, task_digest is None, urls, vector, weight, payload, timeout)
-        else:
-            _check_one(ctx, urls, agreed)
-            consent = Consent(task=agreed) if agreed else _consent(plan, plan_digest)
-            running = _joining(urls[0], vector, weight, consent, name, ledger, _waits(ctx, timeout))
+        match agreed:
+            case Task(members=Committee()):
+                options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
+                explained = task_digest is None
+                running = prepare(agreed, explained, urls, vector, weight, payload, timeout)
+            case _:
+                _check_one(ctx, urls, agreed)
+                consent = Consent(task=agreed) if agreed else _consent(plan, plan_digest)
+                waits = _waits(ctx, timeout)
+                running = _joining(urls[0], vector, weight, consent, name, ledger, waits)
         stopped = run_until_stopped(running.run())
         if not stopped:
             running.check()

@@ -135,11 +135,7 @@ def _plan(
 def _agreed(ctx: typer.Context, path: Path, payload: Path | None) -> Plan:
     """Of a task of one server, whose payload must be at hand: every client gets it."""
     task, digest = pinned.read_any_task(path), payload_digest(pinned.read_payload(payload))
-    if task.members is not None:
-        servers = len(task.committee.servers)
-        raise ParameterError(
-            f"a --task of {servers} servers comes with a --role: which one is this?"
-        )
+    task.check_rounds("comes with a --role: which one of them is this?")
     options.refuse_given(ctx, _OF_A_TASK, "is already in the --task: leave it out")
     if digest != task.payload_digest:
         raise ParameterError(

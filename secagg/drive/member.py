@@ -155,6 +155,7 @@ class MemberService:
             self._ended.set()
             await self._shell.close(goodbye)
             self._greeted.close()
+            self._rounds.close()
         return self.reports
 
     def _news(self) -> None:

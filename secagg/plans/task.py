@@ -31,7 +31,7 @@ MAX_TASK = MAX_ENCODED + 64 * (MAX_SERVERS + 1) + 128
 @dataclass(frozen=True)
 class Task:
     """members: of several servers the committee, of one server None. payload_digest: of the bytes
-    that describe the task to clients, if there are any.
+    that describe the task to clients, if there are any: `secagg.wire.frame.payload_digest(bytes)`.
 
     Raises ParameterError for members that do not fit the plan's family, or its number of servers.
     """
@@ -44,10 +44,12 @@ class Task:
         instance("plan", self.plan, Plan)
         octets("payload_digest", self.payload_digest, DIGEST_SIZE)
         protocol, servers = self.plan.protocol, self.plan.params.servers
-        match self.plan.info.family:
-            case OneServer() if self.members is not None:
+        match self.plan.info.family, self.members:
+            case OneServer(), None:
+                pass
+            case OneServer(), _:
                 raise ParameterError(f"{protocol} has one server, and a committee is of several")
-            case SeveralServers():
+            case SeveralServers(), _:
                 committee = instance("members", self.members, Committee)
                 if len(committee.servers) != servers:
                     raise ParameterError(
@@ -58,20 +60,29 @@ class Task:
     @property
     def committee(self) -> Committee:
         """Of a task of several servers; ParameterError for one of one server."""
-        if self.members is None:
-            raise ParameterError(
-                f"this task is of {self.plan.protocol}, which has one server, and what was asked "
-                "for takes a task of several: clients of one server join with the plan"
-            )
-        return self.members
+        match self.members:
+            case Committee() as committee:
+                return committee
+        raise ParameterError(
+            f"this task is of {self.plan.protocol}, which has one server, and what was asked "
+            "for takes a task of several: clients of one server join with the plan"
+        )
+
+    def check_rounds(self, otherwise: str) -> None:
+        """Raises ParameterError for a task of several servers, which has batches and no rounds.
+        otherwise: what it is for."""
+        match self.plan.info.family:
+            case SeveralServers():
+                raise ParameterError(f"a task of {self.plan.params.servers} servers {otherwise}")
 
     def encode(self) -> bytes:
         """The canonical bytes (specs/01-wire.md §4.15)."""
         writer = Writer().u8(VERSION).u8(SUITE).prefixed(self.plan.encode())
-        if self.members is None:
-            writer.u8(NOBODY)
-        else:
-            writer.u8(COMMITTEE).raw(self.members.encode())
+        match self.members:
+            case Committee() as committee:
+                writer.u8(COMMITTEE).raw(committee.encode())
+            case None:
+                writer.u8(NOBODY)
         return writer.raw(self.payload_digest).finish()
 
     @classmethod
@@ -108,8 +119,7 @@ class Task:
     def session(self, nonce: bytes) -> Session:
         """What the machines of one round of one server are made from. nonce: 16 bytes, of its
         announcement. Raises ParameterError for a task of several servers, which has batches."""
-        if self.members is not None:
-            raise ParameterError("a task of several servers has batches: Task.batch makes theirs")
+        self.check_rounds("has batches: Task.batch makes theirs")
         return self.plan.session(nonce, self.payload_digest)
 
     def batch(self, number: int = 0) -> Session:

@@ -130,7 +130,7 @@ class Clients:
             raise RemoteProtocolError(f"more than {most} for one report")
         return True
 
-    def post(self, peer: Peer, frame: Encodable) -> None:
+    def post(self, peer: Peer, frame: Encodable, now: float) -> None:
         """One that does not read is let go; its number is free once its link is."""
         client = self._clients.get(peer)
         if client is None or client.leaving:
@@ -138,9 +138,13 @@ class Clients:
         if client.quota.posted(frame.size) is None:
             self._outbox.post(peer, frame)
             return
-        log.warning("a client that does not read is let go")
+        self._repeats.warn(log, "unread", now, "a client that does not read is let go")
         client.leaving = True
         self._outbox.let_go(peer)
+
+    def close(self) -> None:
+        """What was only counted is written to the log."""
+        self._repeats.close(log)
 
     def flushed(self, peer: Peer, size: int) -> bool:
         """Whether it was to go, and may now."""

@@ -14,7 +14,7 @@ from secagg.committee import Committee
 from secagg.crypto import hpke, labels, sign
 from secagg.crypto.randomness import checked
 from secagg.effects import Claim, Effects, Peer, Post, Work
-from secagg.errors import CryptoError, RemoteProtocolError, WireError
+from secagg.errors import CryptoError, InvalidTag, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.repeats import Repeats
 from secagg.rounds.base import Rounds
@@ -105,8 +105,14 @@ def as_client(task: Task) -> Script:
 def as_collector(task: Task, secret: Seed, server: PartyId) -> Script:
     """A collector says hello, and opens what the server has sealed to its key."""
     sealed = decode_challenge((yield _anonymous(task, Role.COLLECTOR)), task.nonce())
-    info = _sealed_for(task, server_id(0) - server)
-    opened = hpke.OpeningKey(secret).open(sealed, info)
+    index = server_id(0) - server
+    try:
+        opened = hpke.OpeningKey(secret).open(sealed, _sealed_for(task, index))
+    except InvalidTag:
+        raise InvalidTag(
+            f"what is called as server {index} has sealed for another collector, or is another "
+            "server: give the servers in the task's order, and the key of its collector"
+        ) from None
     return Met(Role.SERVER, None, encode_answer(opened, task.nonce()))
 
 

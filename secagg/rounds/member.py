@@ -191,6 +191,10 @@ class MemberRounds:
         self._read.clear()
         return self._outbox.take(math.inf if self.over else self._due(self._now))
 
+    def close(self) -> None:
+        """What was only counted is written to the log."""
+        self._clients.close()
+
     # Who is there
 
     def _drop(self, peer: Peer, now: float) -> None:
@@ -278,7 +282,7 @@ class MemberRounds:
         if to < FIRST_RESERVED:
             peer = self._places.peer(to)
             if peer is not None:
-                self._clients.post(peer, Message(self._epoch.namespace, data))
+                self._clients.post(peer, Message(self._epoch.namespace, data), self._now)
             return
         frame = Message(self._epoch.nonces[said.batch], data)
         if to == COLLECTOR:
@@ -350,12 +354,8 @@ class MemberRounds:
         if machine.quorum:
             self._batches.close_phase(now)
             return True
-        owing = (server_id(0) - party for party in servers_of(machine.waiting_for))
-        owed = "".join(f", and server {index} has not answered" for index in owing)
-        counted = self._batches.number, machine.included, owed
-        log.warning("batch %d stays open: %d reports so far%s", *counted)
+        self._upload.stays_open(self._batches.number, machine)
         heard = self._links.led_to_all(self._upload.late(entered))
-        self._upload.renew()
         self._batches.extend(now, heard)
         self._route()
         self._let_idle_go()

@@ -198,10 +198,7 @@ class Consent:
         instance("task", task, Task)
         if self.plan is not None or self.plan_digest is not None:
             raise ParameterError("a task has its plan: give the task, or a plan or its digest")
-        if task.members is not None:
-            raise ParameterError(
-                "a task of several servers is announced by nobody: its clients report to it"
-            )
+        task.check_rounds("is announced by nobody: its clients report to them")
 
     def _check_floors(self, plan: Plan) -> None:
         """Raises PolicyRefused. The fewest clients are min_survivors, of the smallest sum that can

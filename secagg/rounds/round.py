@@ -67,11 +67,7 @@ class Opening:
     hold: bool = False
 
     def __post_init__(self) -> None:
-        if self.task.members is not None:
-            raise ParameterError(
-                f"a task of {len(self.task.committee.servers)} servers has batches and no rounds: "
-                "each of its servers is a member of its own"
-            )
+        self.task.check_rounds("has batches and no rounds: each of them is a member of its own")
         digest = self.announce(PartyId(0)).payload_digest
         if digest != self.task.payload_digest:
             raise ParameterError(
@@ -110,14 +106,16 @@ class Opening:
 
 @dataclass(frozen=True)
 class End:
-    """How a round ended for its server: a result, or why there is none."""
+    """How a round ended for its server: a result, or why there is none.
+
+    summed: where there is none, whose inputs are spent: in a sum that was had, or being opened.
+    """
 
     nonce: bytes
     result: party.Aggregate | None
     error: Exception | None
     report: RoundReport
     summed: frozenset[PartyId] = frozenset()
-    """Without a result: whose inputs are in a sum that was had, or was being opened."""
 
     def get(self) -> party.Aggregate:
         """The result, or raises what there is in its place."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
+from secagg.rounds.batches import servers_of
 from secagg.sansio import MemberMachine
-from secagg.types import FIRST_RESERVED
+from secagg.types import FIRST_RESERVED, server_id
+
+log = logging.getLogger(__name__)
 
 
 # Theory of operation.
@@ -32,6 +37,13 @@ class Upload:
     def renew(self) -> None:
         """Another batch, or the same once more."""
         self._since = None
+
+    def stays_open(self, batch: int, machine: MemberMachine) -> None:
+        """It is said, with who has not answered, and the deadline begins anew."""
+        owing = (server_id(0) - party for party in servers_of(machine.waiting_for))
+        owed = "".join(f", and server {index} has not answered" for index in owing)
+        log.warning("batch %d stays open: %d reports so far%s", batch, machine.included, owed)
+        self.renew()
 
     def late(self, entered: float) -> float:
         """When the deadline is, of a batch that was entered then."""

@@ -126,6 +126,7 @@ def test_who_has_no_collector_key_is_no_collector() -> None:
     other = Seed(bytes(range(32)))
     called, answered = greet(as_collector(TASK, other, SERVER), greeter(0).answer())
     assert type(called) is InvalidTag and answered is None
+    assert "server 0 has sealed for another collector" in str(called)
     side = Side(greeter(0).answer())
     side.hear(Hello(TASK.digest(), Role.COLLECTOR, 0, bytes(CHALLENGE_SIZE)).encode(NONCE))
     side.hear(encode_answer(bytes(CHALLENGE_SIZE), NONCE))
@@ -135,7 +136,7 @@ def test_who_has_no_collector_key_is_no_collector() -> None:
 def test_a_challenge_is_of_one_server_and_of_no_total() -> None:
     """What is opened names task and server: a collector is nobody's oracle."""
     called, _ = greet(as_collector(TASK, KEYS.collector, server_id(1)), greeter(0).answer())
-    assert type(called) is InvalidTag
+    assert type(called) is InvalidTag and "servers in the task's order" in str(called)
     sealed = hpke.seal(TASK.committee.collector, CHALLENGE, labels.encode(labels.TOTAL_SEAL))
     side = Side(as_collector(TASK, KEYS.collector, SERVER))
     side.hear(encode_challenge(sealed, NONCE))

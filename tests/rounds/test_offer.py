@@ -63,7 +63,7 @@ def test_a_pinned_task_is_one_of_its_plan_about_its_payload() -> None:
     for more in ({"plan": toy(3)}, {"plan_digest": toy(3).digest()}):
         with pytest.raises(ParameterError, match="a task has its plan"):
             Consent(task=task, **more)  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match="its clients report to it"):
+    with pytest.raises(ParameterError, match="its clients report to them"):
         Consent(task=SEVERAL)
     with pytest.raises(ParameterError, match="task must be a Task, not a Plan"):
         Consent(task=toy(3))  # type: ignore[arg-type]

@@ -193,29 +193,36 @@ def test_frames_of_a_client_are_bounded() -> None:
     assert not some.hears(peer(9), 10)
 
 
-@pytest.mark.parametrize("flood", ["turned away", "makes room", "was let go"])
+@pytest.mark.parametrize("flood", ["turned away", "makes room", "was let go", "does not read"])
 def test_a_flood_of_clients_is_a_few_lines(flood: str, caplog: pytest.LogCaptureFixture) -> None:
-    some, _ = clients(links=500)
+    unread = flood == "does not read"
+    some, _ = clients(links=1000 if unread else 500)
     now = LONGEST if flood == "makes room" else 1.0
     for i in range(1000):
-        if flood == "was let go":
+        if unread:
+            some.admit(peer(i), now, set)
+            for _ in range(3):
+                some.post(peer(i), FRAME, now)
+        elif flood == "was let go":
             some.says_why(peer(i), ValueError("no frame"), now)
         elif (gone := some.admit(peer(i), 0.0 if i < 500 else now, set)) is not None:
             some.forget(gone)
     assert len(caplog.records) == 10
     assert all(flood in record.getMessage() for record in caplog.records)
+    some.close()
+    assert "more were only counted" in caplog.messages[-1] and len(caplog.records) == 11
 
 
 def test_a_client_that_does_not_read_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
     some, outbox = clients()
     some.admit(peer(0), 0.0, set)
     for _ in range(3):
-        some.post(peer(0), FRAME)
+        some.post(peer(0), FRAME, 0.0)
     effects = outbox.take()
     assert (len(effects.posts), effects.let_go) == (2, (peer(0),))
     assert "does not read" in caplog.text
-    some.post(peer(0), FRAME)
-    some.post(peer(9), FRAME)
+    some.post(peer(0), FRAME, 0.0)
+    some.post(peer(9), FRAME, 0.0)
     assert outbox.take() == outbox.take()
     assert not some.hears(peer(0), 1)
 
@@ -225,7 +232,7 @@ def test_who_is_to_go_goes_once_it_has_read() -> None:
     for i in range(2):
         some.admit(peer(i), 0.0, set)
     assert some.finish(peer(0)) and not some.finish(peer(9))
-    some.post(peer(1), FRAME)
+    some.post(peer(1), FRAME, 0.0)
     assert not some.flushed(peer(1), 1)
     assert not some.finish(peer(1)) and not some.hears(peer(1), 1)
     assert not some.flushed(peer(1), HEAD_SIZE)

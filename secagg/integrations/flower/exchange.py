@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 from flwr.app import Message, RecordDict
@@ -202,7 +202,7 @@ class GridRound:
         return self._peers.get(node, Peer(str(node)))
 
     def _now(self) -> float:
-        return monotonic() + self._skew
+        return time.monotonic() + self._skew
 
 
 def _everybody(plan: Plan, candidates: Sequence[Candidate]) -> Sequence[Candidate]:

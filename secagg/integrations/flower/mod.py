@@ -7,9 +7,9 @@ a node says is claimed in its ledger before it leaves.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import TypeAlias
 
 from flwr.app import Context, Error, Message
@@ -120,11 +120,11 @@ class _Call:
             blob = state.take(self.context, session)
             key = self.ledger.key(session)
             self.store.commit([Write(*row) for row in sealed.open(blob, key, session)])
-        rounds.restore(self.store.rows(), monotonic())
-        rounds.joined(_SERVER, monotonic())
+        rounds.restore(self.store.rows(), time.monotonic())
+        rounds.joined(_SERVER, time.monotonic())
         self._act(rounds)
         for frame in asked.frames:
-            rounds.received(_SERVER, frame, monotonic())
+            rounds.received(_SERVER, frame, time.monotonic())
         for offer in rounds.asked():
             self.policy.judge(offer.plan)
         frames = self._act(rounds)
@@ -138,7 +138,7 @@ class _Call:
                 log.warning("secagg: the round is over for this node: %s", outcome.detail)
             state.clear(self.context, self.ledger)
             return frames
-        rounds.acknowledged(monotonic())  # frames and context leave together
+        rounds.acknowledged(time.monotonic())  # frames and context leave together
         self._act(rounds)
         key = key or self.ledger.key(session)
         state.keep(self.context, session, sealed.seal(self.store.rows(), key, session))
@@ -151,12 +151,12 @@ class _Call:
             given = contribution(question, offer, self.call_next)
             if given is None:
                 log.info("secagg: this node has no examples, and is not in this sum")
-                rounds.decline(offer, monotonic())
+                rounds.decline(offer, time.monotonic())
                 return
-            rounds.contribute(offer, given, monotonic())
+            rounds.contribute(offer, given, time.monotonic())
         except InputError as bad:
             log.error("secagg: this node's input cannot be in the sum: %s", bad)
-            rounds.decline(offer, monotonic(), AbortReason.BAD_INPUT)
+            rounds.decline(offer, time.monotonic(), AbortReason.BAD_INPUT)
             return
         for name, number in rounds.clipped(offer).items():
             if number:
