@@ -20,6 +20,6 @@ from secagg.integrations.flower.migrate import from_flower
 from secagg.integrations.flower.mod import node_mod, secagg_mod
 from secagg.integrations.flower.policy import NodePolicy
 from secagg.integrations.flower.strategy import SecAgg
-from secagg.integrations.flower.terms import LearntClip
+from secagg.integrations.terms import LearntClip
 
 __all__ = ["LearntClip", "NodePolicy", "SecAgg", "from_flower", "node_mod", "secagg_mod"]

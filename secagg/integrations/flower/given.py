@@ -12,7 +12,7 @@ from flwr.app import Context, Message
 from secagg.errors import InputError, PolicyRefused
 from secagg.integrations.flower import carry
 from secagg.integrations.flower.model import Model, payload
-from secagg.integrations.flower.terms import METRIC, UPDATE
+from secagg.integrations.terms import METRIC, UPDATE
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Contribution, Offer
 from secagg.wire.frame import payload_digest

@@ -31,7 +31,7 @@ from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECOR
 
 from secagg.errors import ParameterError
 from secagg.integrations.flower.secured import SecuredRounds
-from secagg.integrations.flower.terms import metrics_of
+from secagg.integrations.terms import metrics_of
 
 AVERAGING = (FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi, FedProx)
 """Whose aggregate_fit takes nothing from results but their weighted average."""

@@ -1,88 +1,34 @@
-"""A model as the records of Flower have it, and what is summed of it: how far training moved it.
-
-Entries are taken by name, in the order of their names: records do not keep another. Those of
-floating type are summed; integers, as counters of batches are, stay what the server sent.
-"""
+"""A model as the records of Flower have it, and what a round about it is about."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord
 
 from secagg.errors import InputError
-from secagg.structure import Structure
+from secagg.integrations.model import Entries, check_entry
 from secagg.wire.codec import Writer
 
-Arrays = Mapping[str, npt.NDArray[Any]]
 
-
-@dataclass(frozen=True)
-class Model:
-    """What a round starts from. Raises InputError, naming the entry, for types without a mean."""
-
-    arrays: Arrays
+class Model(Entries):
+    """Made of a record. Raises InputError, naming the entry, for types without a mean."""
 
     @classmethod
-    def of(cls, record: ArrayRecord) -> Model:
+    def of(cls, record: ArrayRecord) -> Self:
         """Of a message, or of a strategy."""
-        return cls({name: _read(name, record[name]) for name in sorted(record.keys())})
-
-    @cached_property
-    def structure(self) -> Structure:
-        """Of the entries that are summed: differences are float32, or float64 of such a model."""
-        summed = {name: a for name, a in self.arrays.items() if a.dtype.kind == "f"}
-        if not summed:
-            raise InputError("the model has no entry of floating type: there is nothing to average")
-        shapes = tuple(a.shape for a in summed.values())
-        return Structure(tuple(summed), shapes, tuple(_wide(a) for a in summed.values()))
-
-    def digest(self) -> bytes:
-        """32 bytes of names, types, shapes and values."""
-        writer = Writer().u32(len(self.arrays))
-        for name, array in self.arrays.items():
-            writer.prefixed(name.encode()).prefixed(array.dtype.name.encode()).u32(array.ndim)
-            for size in array.shape:
-                writer.u64(size)
-            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            writer.raw(hashlib.sha256(little.tobytes()).digest())
-        return hashlib.sha256(writer.finish()).digest()
+        return cls(_arrays(record))
 
     def difference(self, trained: ArrayRecord) -> dict[str, npt.NDArray[Any]]:
-        """From this to the trained model, in the structure's types.
-
-        Raises InputError for a model of other entries or shapes, naming the first.
-        """
-        if sorted(trained.keys()) != list(self.arrays):
-            other = sorted(set(trained.keys()) ^ set(self.arrays))
-            raise InputError(
-                f"the trained model has not the entries that were sent: {other[0]!r} is in one of "
-                "them only; return every entry of the model, and no other"
-            )
-        moved = {}
-        for name, dtype in zip(self.structure.names, self.structure.dtypes, strict=True):
-            after, before = _read(name, trained[name]), self.arrays[name]
-            if after.shape != before.shape or after.dtype.kind != "f":
-                raise InputError(
-                    f"entry {name!r} of the trained model is {after.shape} {after.dtype.name}, and "
-                    f"{before.shape} {before.dtype.name} was sent"
-                )
-            moved[name] = after.astype(dtype) - before.astype(dtype)
-        return moved
+        """From this to the trained model; InputError for a model of other entries."""
+        return self.moved_to(_arrays(trained))
 
     def moved(self, mean: npt.ArrayLike, like: ArrayRecord) -> ArrayRecord:
         """The model after a mean difference, in its own types; like: for the order of entries."""
-        by = self.structure.unflatten(mean)
-        new = dict(self.arrays)
-        for name, difference in by.items():
-            before = self.arrays[name]
-            new[name] = np.asarray(before.astype(difference.dtype) + difference, before.dtype)
+        new = self.after(mean)
         return ArrayRecord({name: Array(new[name]) for name in like.keys()})
 
 
@@ -101,6 +47,10 @@ def payload(
     return writer.finish()
 
 
+def _arrays(record: ArrayRecord) -> dict[str, npt.NDArray[Any]]:
+    return {name: _read(name, record[name]) for name in sorted(record.keys())}
+
+
 def _read(name: str, array: Array) -> npt.NDArray[Any]:
     try:
         read: npt.NDArray[Any] = array.numpy()
@@ -109,14 +59,4 @@ def _read(name: str, array: Array) -> npt.NDArray[Any]:
             f"entry {name!r} of the model is {array.dtype}, as {array.stype}, which numpy cannot "
             "read: send it as float32"
         ) from None
-    if read.dtype.kind not in "fiub" or read.dtype.itemsize > 8:
-        raise InputError(
-            f"entry {name!r} of the model is {array.dtype}, of which there is no mean here: send "
-            "it as float16, float32 or float64, and integers as integers"
-        )
-    return read
-
-
-def _wide(array: npt.NDArray[Any]) -> np.dtype[Any]:
-    """Half a step of float16 would be more than the plan's own rounding."""
-    return np.promote_types(array.dtype, np.float32)
+    return check_entry(name, read, array.dtype)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from secagg.arguments import integer, ratio, real, text
-from secagg.errors import ParameterError, PolicyRefused, StorageError
-from secagg.fields import FixedPoint
-from secagg.integrations.flower.terms import UPDATE, unfit
-from secagg.plans.choose import Exact
+from secagg.errors import ParameterError, PolicyRefused
+from secagg.integrations.floors import Floors
+from secagg.integrations.terms import unfit
 from secagg.plans.plan import Plan
-from secagg.rounds.offer import Consent
-from secagg.store.ledger import SqliteLedger
 from secagg.types import MAX_CLIENTS
 
 STATE = Path("~/.secagg/flower")
 """Where a node's ledger is, unless its configuration says otherwise."""
-FILE = "ledger.sqlite"
 _PREFIX = "secagg-"
 _CONFIG = ("min-clients", "max-dropout", "protocols", "max-clip", "state")
 
 
 @dataclass(frozen=True)
-class NodePolicy:
-    """Floors below which a node takes no part, whatever a server announces.
+class NodePolicy(Floors):
+    """Floors below which a node takes no part, whatever a server announces: see `Floors`.
 
     min_clients: the fewest nodes whose sum may be revealed. max_dropout: the largest fraction that
     a plan may let go: the more may drop, the fewer are in a sum. protocols: by name, None for all
@@ -37,18 +33,7 @@ class NodePolicy:
     dashes, and wins wherever it is stricter. Raises ParameterError.
     """
 
-    min_clients: int = 3
-    max_dropout: Exact | None = None
-    protocols: Collection[str] | None = None
-    max_clip: float | None = None
     state: str | Path = STATE
-
-    def __post_init__(self) -> None:
-        integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
-        if self.max_dropout is not None:
-            ratio("max_dropout", self.max_dropout)
-        if self.max_clip is not None:
-            real("max_clip", self.max_clip)
 
     def within(self, config: Mapping[str, Any]) -> NodePolicy:
         """With what a node's configuration adds; ParameterError for a name that it may not have."""
@@ -79,41 +64,11 @@ class NodePolicy:
             made["state"] = text(f"{_PREFIX}state", own["state"])
         return replace(self, **made)
 
-    @property
-    def consent(self) -> Consent:
-        """The part of it that rounds judge."""
-        return Consent(
-            min_clients=self.min_clients,
-            protocols=self.protocols,
-            unprotected=self.protocols is not None,
-        )
-
     def judge(self, plan: Plan) -> None:
-        """The rest. Raises PolicyRefused, before anything has been said."""
         if (why := unfit(plan)) is not None:
             raise PolicyRefused(why)
-        most = self.max_dropout
-        if most is not None and plan.threat.dropout > ratio("max_dropout", most):
-            raise PolicyRefused(
-                f"the plan lets {plan.threat.dropout} of the nodes drop, and this node agrees to "
-                f"{self.max_dropout} at most: start SecAgg with dropout={self.max_dropout}"
-            )
-        update = dict(plan.schema.fields).get(UPDATE)
-        if self.max_clip is not None and isinstance(update, FixedPoint):
-            if update.clip > self.max_clip:
-                raise PolicyRefused(
-                    f"the plan's clip is {update.clip}, and this node agrees to {self.max_clip} at "
-                    f"most: start SecAgg with clip={self.max_clip}"
-                )
+        super().judge(plan)
 
-    def ledger(self) -> SqliteLedger:
-        """The node's own; raises StorageError where the disk or the folder refuses."""
-        folder = Path(self.state).expanduser()
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{folder}: the node's ledger cannot be kept there ({error.strerror}): give the "
-                f"node a folder of its own with {_PREFIX}state in its configuration"
-            ) from None
-        return SqliteLedger.open(folder / FILE)
+    @property
+    def _remedy(self) -> str:
+        return f"give the node a folder of its own with {_PREFIX}state in its configuration"

@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, Message
 from secagg.errors import Aborted, IntegrityError, ParameterError
 from secagg.integrations.flower.exchange import Asking, GridRound
 from secagg.integrations.flower.model import Model, payload
-from secagg.integrations.flower.terms import UPDATE, LearntClip, Terms, check_clips
+from secagg.integrations.terms import UPDATE, LearntClip, Terms, check_clips
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 

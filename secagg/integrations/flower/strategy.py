@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import (
 
 from secagg.errors import ParameterError
 from secagg.integrations.flower.secured import Begun, SecuredRounds
-from secagg.integrations.flower.terms import LearntClip, metrics_of
+from secagg.integrations.terms import LearntClip, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 

@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from secagg.errors import ParameterError, PolicyRefused
 from secagg.integrations.flower import LearntClip, NodePolicy, SecAgg, from_flower
-from secagg.integrations.flower.terms import Terms
+from secagg.integrations.terms import Terms
 from secagg.plans.plan import Plan
 from tests.integrations.flower.world import (
     LocalGrid,

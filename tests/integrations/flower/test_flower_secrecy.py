@@ -11,7 +11,8 @@ import pytest
 from flwr.serverapp.strategy import FedAvg
 
 from secagg.errors import StorageError
-from secagg.integrations.flower import SecAgg, carry, policy, state
+from secagg.integrations import floors
+from secagg.integrations.flower import SecAgg, carry, state
 from tests.integrations.flower.world import (
     LocalGrid,
     Message,
@@ -155,7 +156,7 @@ def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
     def refuse(*_: Any) -> None:
         raise StorageError("the claim was not stored: No space left on device")
 
-    monkeypatch.setattr(policy.SqliteLedger, "claim", refuse)
+    monkeypatch.setattr(floors.SqliteLedger, "claim", refuse)
     for message in asked:
         refused = grid.nodes[message.metadata.dst_node_id].answer(message)
         assert refused.has_error() and "No space left" in str(refused.error.reason)

@@ -1,4 +1,4 @@
-"""What a round is asked for: its fields and its plan, for whoever the inner strategy sampled."""
+"""What a round is asked for: its fields and its plan, for whoever was sampled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from secagg.arguments import integer, real, seconds, text
 from secagg.errors import ParameterError
 from secagg.fields import Field, FixedPoint
-from secagg.integrations.flower.model import Model
+from secagg.integrations.model import Entries
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact, plan
 from secagg.plans.plan import Plan
@@ -48,7 +48,9 @@ class LearntClip:
 
 @dataclass(frozen=True)
 class Terms:
-    """The numbers of a `SecAgg`, checked. Raises ParameterError with the argument's name."""
+    """The numbers that a user gives, checked. resumes: whether messages of a round may reach
+    different processes, so that only a protocol that resumes will do. Raises ParameterError with
+    the argument's name."""
 
     clip: float
     bits: int
@@ -58,13 +60,14 @@ class Terms:
     dropout: Exact = 0.2
     protocol: str | None = None
     timeouts: Mapping[str, float] | float | None = None
+    resumes: bool = True
 
     def __post_init__(self) -> None:
         integer("max_weight", self.max_weight, 1, (1 << 32) - 1)
         FixedPoint(1, self.clip, self.bits)
         self.seconds(Phase("", 0))
 
-    def plan(self, clients: int, model: Model | None, metrics: Mapping[str, float]) -> Plan:
+    def plan(self, clients: int, model: Entries | None, metrics: Mapping[str, float]) -> Plan:
         """For so many nodes; model: None where only metrics are summed."""
         fields: dict[str, Field] = {}
         if model is not None:
@@ -80,7 +83,7 @@ class Terms:
             clipped=True,
             structure=None if model is None else {UPDATE: model.structure},
         )
-        if (why := unfit(made)) is not None:
+        if self.resumes and (why := unfit(made)) is not None:
             raise ParameterError(why)
         return made
 

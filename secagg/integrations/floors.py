@@ -1,0 +1,84 @@
+"""Floors of whoever takes part in a framework's rounds, and where it keeps what it said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from secagg.arguments import integer, ratio, real
+from secagg.errors import PolicyRefused, StorageError
+from secagg.fields import FixedPoint
+from secagg.integrations.terms import UPDATE
+from secagg.plans.choose import Exact
+from secagg.plans.plan import Plan
+from secagg.rounds.offer import Consent
+from secagg.store.ledger import SqliteLedger
+from secagg.types import MAX_CLIENTS
+
+FILE = "ledger.sqlite"
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Floors below which a client takes no part, whatever a server announces.
+
+    min_clients: the fewest whose sum may be revealed. max_dropout: the largest fraction that a plan
+    may let go: the more may drop, the fewer are in a sum. protocols: by name, None for all that
+    protect. max_clip: the largest clip of the model's difference. state: the folder of the ledger,
+    on a disk that is this client's own and is never set back. Raises ParameterError.
+    """
+
+    min_clients: int = 3
+    max_dropout: Exact | None = None
+    protocols: Collection[str] | None = None
+    max_clip: float | None = None
+    state: str | Path = ""
+
+    def __post_init__(self) -> None:
+        integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
+        if self.max_dropout is not None:
+            ratio("max_dropout", self.max_dropout)
+        if self.max_clip is not None:
+            real("max_clip", self.max_clip)
+
+    @property
+    def consent(self) -> Consent:
+        """The part of it that rounds judge."""
+        return Consent(
+            min_clients=self.min_clients,
+            protocols=self.protocols,
+            unprotected=self.protocols is not None,
+        )
+
+    def judge(self, plan: Plan) -> None:
+        """The rest. Raises PolicyRefused, before anything has been said."""
+        most = self.max_dropout
+        if most is not None and plan.threat.dropout > ratio("max_dropout", most):
+            raise PolicyRefused(
+                f"the plan lets {plan.threat.dropout} of the clients drop, and this one agrees to "
+                f"{most} at most: the server's dropout={most} would do"
+            )
+        update = dict(plan.schema.fields).get(UPDATE)
+        if self.max_clip is not None and isinstance(update, FixedPoint):
+            if update.clip > self.max_clip:
+                raise PolicyRefused(
+                    f"the plan's clip is {update.clip}, and this client agrees to {self.max_clip} "
+                    f"at most: the server's clip={self.max_clip} would do"
+                )
+
+    def ledger(self) -> SqliteLedger:
+        """The client's own; raises StorageError where the disk or the folder refuses."""
+        folder = Path(self.state).expanduser()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{folder}: the ledger cannot be kept there ({error.strerror}): {self._remedy}"
+            ) from None
+        return SqliteLedger.open(folder / FILE)
+
+    @property
+    def _remedy(self) -> str:
+        """Which setting names a folder that can be used."""
+        return "give a folder of one's own as state"
