@@ -263,8 +263,8 @@ def real(tensor: Tensor, what: str) -> Tensor:
     """The tensor, if its elements are floats; else InputError."""
     if tensor.array.dtype.kind != "f":
         raise InputError(
-            f"{what} is {tensor.type}: only floats are averaged; "
-            "leave it out, or sum it in an Integer field"
+            f"{what} is {tensor.type}: only floats are averaged; leave it out, or sum it in an "
+            "Integer field; secagg.plan(like=model) does either"
         )
     return tensor
 

@@ -108,7 +108,8 @@ def is_row_of_arrays(values: Any) -> bool:
     if not isinstance(values, list | tuple):
         return False
     try:
-        return any(is_tensor(one) or getattr(one, "ndim", 0) > 0 for one in values)
+        others = (one for one in values if not isinstance(one, int | float))
+        return any(is_tensor(one) or getattr(one, "ndim", 0) > 0 for one in others)
     except Exception:  # noqa: BLE001 - attributes of the caller's own class
         return False
 

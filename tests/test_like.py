@@ -12,7 +12,7 @@ import secagg
 from secagg.errors import InputError, ParameterError, RangeError, SecAggError
 from secagg.fields import FixedPoint, Integer
 from secagg.plans.plan import Plan
-from secagg.tensors import in_bfloat16
+from secagg.tensors import LARGEST, in_bfloat16
 from tests.tensors import Frame, Tensor
 
 
@@ -103,6 +103,14 @@ def test_a_client_without_examples_has_weight_0() -> None:
     )
     assert (total.weight, total.count) == (4, 3)
     assert abs(total.as_like(model())["scale"] - 0.75) < plan.max_error
+
+
+def test_a_mean_that_bfloat16_cannot_hold_is_refused_by_name() -> None:
+    """Of so few levels that one is beyond its largest number."""
+    large = {"w": Tensor([LARGEST], "bfloat16")}
+    total = summed(like(large, clip=3.4e38, bits=2), large, large, large)
+    with pytest.raises(RangeError, match="entry 'w': an element is beyond the range of bfloat16"):
+        total.as_like(large)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,11 @@ with warnings.catch_warnings():
     except ImportError:
         pandas = None
 
+    try:
+        import ml_dtypes
+    except ImportError:
+        ml_dtypes = None
+
 WITH_TORCH = pytest.mark.skipif(torch is None, reason="torch is not installed")
 WITH_PANDAS = pytest.mark.skipif(pandas is None, reason="pandas is not installed")
 
@@ -108,6 +113,20 @@ def test_a_stand_in_has_nothing_that_torch_lacks() -> None:
     assert ours <= set(dir(torch.zeros(1)))
     assert str(torch.zeros(1).dtype) == str(Tensor([0.5]).dtype)
     assert str(torch.zeros(1).layout) == Tensor([0.5]).layout
+
+
+@pytest.mark.skipif(ml_dtypes is None, reason="ml_dtypes is not installed")
+def test_bfloat16_of_numpy_and_jax() -> None:
+    """And the two libraries call one type alike, and round alike."""
+    model = {"w": np.linspace(-3, 3, 500).astype(ml_dtypes.bfloat16)}
+    back = mean_of(plan_like(model, bits=32), model, model, model)["w"]
+    assert back.dtype == ml_dtypes.bfloat16 and back.tolist() == model["w"].tolist()
+    if torch is not None:
+        same = torch.from_numpy(model["w"].astype(np.float32)).to(torch.bfloat16)
+        assert plan_like(model) == plan_like({"w": same})
+    for type in (ml_dtypes.float8_e4m3fn, ml_dtypes.int4):
+        with pytest.raises(InputError, match=f"entry 'w': .*{np.dtype(type).name}"):
+            plan_like({"w": np.zeros(3, type)})
 
 
 @WITH_PANDAS

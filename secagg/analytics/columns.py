@@ -46,12 +46,13 @@ class Columns:
         return (values if all(map(is_float, bounds)) else values.astype(object)), dtype
 
     def flags(self, name: str) -> Int64s:
-        """0 and 1, from booleans or from integers that are nothing else."""
+        """0 and 1, from booleans or from numbers that are nothing else: a column of integers is one
+        of floats where some row once had a hole."""
         values = _listed(self.data[name])
         if not self.length:
             return np.empty(0, np.int64)
         array = np.asarray(values) if _all_booleans(values) else self._array(name)
-        if array.dtype.kind not in "biu":
+        if array.dtype.kind not in "biuf":
             raise InputError(f"column {name!r}: {array.dtype}, and a share takes booleans or 0/1")
         wrong = (array != 0) & (array != 1)
         if wrong.any():

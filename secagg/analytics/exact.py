@@ -118,8 +118,15 @@ def _refuse_booleans(values: Any, column: str) -> None:
 
 
 def _require(right: Any, column: str, what: str) -> None:
-    if not right.all():
-        raise RangeError(f"column {column!r}: {what} at row {int(right.argmin())}")
+    if right.all():
+        return
+    instead = ""
+    if what == NOT_FINITE:
+        instead = (
+            "; a row without a value is left out of the query, by dropna() for one, and columns "
+            "with other holes go into queries of their own"
+        )
+    raise RangeError(f"column {column!r}: {what} at row {int(right.argmin())}{instead}")
 
 
 def _is_integer(value: Any) -> bool:

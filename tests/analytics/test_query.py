@@ -151,7 +151,8 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "masked flags": (ROWS | {"smoker": np.ma.masked_array([True, False])}, InputError, "masked"),
     "masked groups": (ROWS | {"ward": np.ma.masked_array(["A", "B"])}, InputError, "masked"),
     "not a flag": (ROWS | {"smoker": [0, 2]}, RangeError, "'smoker'.*row 1"),
-    "a real flag": (ROWS | {"smoker": [0.0, 1.0]}, InputError, "'smoker'"),
+    "a flag of a half": (ROWS | {"smoker": [0.5, 1.0]}, RangeError, "neither 0 nor 1 at row 0"),
+    "a flag without value": (ROWS | {"smoker": [1.0, np.nan]}, RangeError, "nor 1 at row 1"),
     "no such group": (ROWS | {"ward": ["A", "Z9"]}, RangeError, "'ward'.*row 1"),
     "no label": (ROWS | {"ward": ["A", ["B"]]}, InputError, "'ward'.*row 1"),
 }
@@ -608,7 +609,7 @@ def test_an_array_of_objects_is_read_as_a_list() -> None:
             listed = query.encode(values)
             for objects in (_objects(values), {"value": _objects(values)}):
                 assert all((query.encode(objects)[n] == listed[n]).all() for n in listed)
-    for flags in ([True, False], [1, 0]):
+    for flags in ([True, False], [1, 0], [1.0, 0.0]):
         assert Query(Share(), rows=2).encode(_objects(flags))["value.true"].tolist() == [1]
     for bad in ([1, None], [1, "2"], [True, 2], [1, 1j], [Decimal(1), 2], [[1], [2]], [[1, 2], 3]):
         with pytest.raises(InputError, match="'value'"):
