@@ -227,6 +227,31 @@ def test_what_waits_for_this_thread_ends_with_its_round(
     assert [one.included for one in client.result(SOON)] == [False, False, True, True]
 
 
+def test_a_round_beyond_those_that_are_wanted_is_declined(
+    apart: Callable[..., Future[Any]],
+) -> None:
+    """At once, so that nobody waits for its deadline, and without asking for an input."""
+    asked, answered, rounds = threading.Event(), threading.Event(), list[int]()
+
+    def slow(offer: Offer) -> dict[str, Any]:
+        rounds.append(offer.round)
+        asked.set()
+        answered.wait(SOON)
+        return give(offer)
+
+    with secagg.serve_in_thread(toy(1)) as server:
+        client = apart(secagg.join, server.url, slow, plan=toy(1), rounds=1)
+        server.ready(timeout=SOON)
+        first = apart(server.run_round, deadlines=SOON)
+        assert asked.wait(SOON)
+        with pytest.raises(BelowThreshold, match="1 quit"):
+            server.run_round(deadlines=SOON)
+        answered.set()
+        assert first.result(SOON).count == 1
+        assert [(one.round, one.included) for one in client.result(SOON)] == [(2, False), (1, True)]
+    assert rounds == [1]
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX")
 @pytest.mark.parametrize("waiting", ["for a round", "in fields", "for clients"])
 def test_ctrl_c_ends_it_in_order(
