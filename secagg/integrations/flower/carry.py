@@ -15,14 +15,13 @@ from typing import Any
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from secagg.errors import WireError
+from secagg.integrations.exchange import STEPS
 
 VERSION = 1
 ABOUT, FRAMES = "secagg", "secagg.frames"
 RAW = "secagg.bytes"
 """The serialisation type of an array that is a frame."""
 MAX_FRAMES = 64
-KEYS, INPUT, UNMASK = "keys", "input", "unmask"
-"""What is asked: the exchanges before there is an input, the one that takes it, the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def read(content: RecordDict) -> Asked | None:
     if (about := _about(content)) is None:
         return None
     step, number, key = (about.get(name) for name in ("step", "round", "weighted-by"))
-    if step not in (KEYS, INPUT, UNMASK) or type(number) is not int or not isinstance(key, str):
+    if step not in STEPS or type(number) is not int or not isinstance(key, str):
         number = -1
     if not 0 <= number < 1 << 32:
         raise WireError("the record of a secure round says its step, its round and the weight")

@@ -12,6 +12,7 @@ from flwr.app import Context, Message
 from secagg.errors import InputError, PolicyRefused
 from secagg.integrations.flower import carry
 from secagg.integrations.flower.model import Model, payload
+from secagg.integrations.given import checked_weight
 from secagg.integrations.terms import METRIC, UPDATE
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Contribution, Offer
@@ -118,14 +119,4 @@ def _weight(plan: Plan, reply: Message, key: str) -> int:
     """1 of a plan without weights: there all nodes count alike, whatever they say."""
     if not plan.schema.weighted:
         return 1
-    weight = _metric(reply, key)
-    if weight != int(weight):
-        raise InputError(f"the weight {key!r} is a whole number of examples")
-    if int(weight) > plan.schema.max_weight:
-        raise InputError(
-            f"the weight {key!r} is above the plan's max_weight: SecAgg(max_weight=...) is to be "
-            "no less than any node's"
-        )
-    if weight < 0:
-        raise InputError(f"the weight {key!r} is below 0")
-    return int(weight)
+    return checked_weight(plan, _metric(reply, key), key)

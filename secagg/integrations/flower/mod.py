@@ -15,10 +15,12 @@ from typing import TypeAlias
 from flwr.app import Context, Error, Message
 
 from secagg.effects import Peer, Write
-from secagg.errors import InputError, PolicyRefused, SecAggError, Spent
+from secagg.errors import InputError, PolicyRefused, SecAggError
+from secagg.integrations.exchange import INPUT, UNMASK
 from secagg.integrations.flower import carry, state
 from secagg.integrations.flower.given import Question, contribution
 from secagg.integrations.flower.policy import NodePolicy
+from secagg.integrations.given import perform
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Offer
 from secagg.rounds.quota import Limits
@@ -128,11 +130,11 @@ class _Call:
         for offer in rounds.asked():
             self.policy.judge(offer.plan)
         frames = self._act(rounds)
-        if asked.step == carry.INPUT:
+        if asked.step == INPUT:
             for offer in rounds.owed():
                 self._give(rounds, offer, asked)
             frames += self._act(rounds)
-        answered = asked.step == carry.UNMASK and bool(frames)  # no secret is left
+        answered = asked.step == UNMASK and bool(frames)  # no secret is left
         if answered or not rounds.running:
             for outcome in rounds.outcomes():
                 log.warning("secagg: the round is over for this node: %s", outcome.detail)
@@ -163,18 +165,7 @@ class _Call:
                 log.info("secagg: %d elements of %s are beyond the clip", number, name)
 
     def _act(self, rounds: ClientRounds) -> list[bytes]:
-        """Rows, then claims, then frames. Raises Spent where a claim is refused: what was said
-        before, in other words, is then not said again."""
-        frames: list[bytes] = []
-        while (effects := rounds.take()).writes or effects.claims or effects.posts:
-            self.store.commit(effects.writes)
-            for claim in effects.claims:
-                try:
-                    self.ledger.claim(claim.key, claim.digest)
-                except Spent:
-                    raise Spent(_SPENT) from None
-            frames += [post.frame.encode() for post in effects.posts]
-        return frames
+        return perform(rounds, self.store, self.ledger, _SPENT)
 
 
 def _about(frames: tuple[bytes, ...]) -> tuple[bytes, bool]:

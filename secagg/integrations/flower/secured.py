@@ -104,7 +104,7 @@ class SecuredRounds:
         if begun is None:
             return None
         try:
-            self.last = total = begun.round.finish(replies)
+            self.last = total = begun.round.total(replies)
         except (Aborted, IntegrityError) as ended:
             log.error("secagg: the round has no sum: %s", ended)
             return None

@@ -1,0 +1,194 @@
+"""One secure round at a server whose framework asks and is answered, exchange by exchange: a shell
+over `secagg.rounds.ServerRounds`."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from secagg.effects import Effects, Peer
+from secagg.errors import Aborted, PolicyRefused, WireError
+from secagg.party import Aggregate
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
+from secagg.rounds.quota import Limits
+from secagg.rounds.round import End
+from secagg.rounds.selection import Candidate
+from secagg.rounds.server import ServerRounds
+from secagg.wire.frame import MAX_SIZE, payload_digest
+
+# Theory of operation.
+#
+# An exchange is a phase: what is asked goes to all nodes at once, and what has come back by the
+# timeout is what there is. Who has not answered then has lost its link: without an identity it
+# cannot come back to this round. The deadlines that are announced are those timeouts. The rounds'
+# own clock is turned on to one only where a node has answered, and with something that is no
+# answer.
+#
+# The framework carries the input's exchange itself, for that is its own training message with the
+# frames added; so a round is `agree`, then the framework's turn, then `answer` for each of its
+# replies, and `finish`. Whom a round takes the framework has decided before.
+
+KEYS, INPUT, UNMASK = "keys", "input", "unmask"
+"""What is asked: the exchanges before there is an input, the one that takes it, the last."""
+STEPS = (KEYS, INPUT, UNMASK)
+_SHOWN = 3
+"""How many different refusals an error lists."""
+
+Node = TypeVar("Node", int, str)
+"""How the framework names a client."""
+Frames = tuple[bytes, ...]
+
+
+class ExchangedRound(ABC, Generic[Node]):
+    """From the announcement to the sum: `agree`, `asked_for_input`, `answer`, `finish`.
+
+    payload: what the round is about, which each node computes from what it received. deadlines:
+    seconds by phase.
+    """
+
+    def __init__(self, made: Plan, payload: bytes, deadlines: Mapping[str, float]) -> None:
+        self._plan, self._payload, self._deadlines = made, payload, deadlines
+        limits = Limits(frame=MAX_SIZE, backlog=MAX_SIZE)
+        self._rounds = ServerRounds(limits, select=_everybody)
+        self._peers: dict[Node, Peer] = {}
+        self._waiting: defaultdict[Peer, list[bytes]] = defaultdict(list)
+        self._silent: set[Node] = set()
+        self._end: End | None = None
+        self._due = self._skew = 0.0
+        self._refusals: dict[Node, str] = {}
+        self._input = [phase.takes_input for phase in made.phases].index(True)
+
+    @abstractmethod
+    def _carry(self, step: str, asked: Mapping[Node, Frames], seconds: float) -> None:
+        """Sends to each node what is asked of it, and calls `answer` for what comes back by
+        then."""
+
+    def agree(self, nodes: Sequence[Node]) -> None:
+        """Everything before the input. Raises Aborted where too few are left, and PolicyRefused
+        where no node takes part at all."""
+        self._peers = {node: Peer(str(node)) for node in nodes}
+        for peer in self._peers.values():
+            self._rounds.joined(peer, self._now())
+        self._rounds.open(
+            Task(self._plan, payload_digest=payload_digest(self._payload)),
+            self._payload,
+            deadlines=self._deadlines,
+            now=self._now(),
+            inline=False,
+        )
+        self._act()
+        for phase in self._plan.phase_names[: self._input]:
+            self._exchange(phase, KEYS)
+        self._check_anybody()
+        self._check()
+
+    def asked_for_input(self) -> dict[Node, Frames]:
+        """What the input's exchange asks of each node that is still there. Whoever of the round has
+        not answered it by `finish` is lost."""
+        self._silent = set(self._peers)
+        return self._take_waiting()
+
+    def answer(self, node: Node, frames: Iterable[bytes]) -> None:
+        """Of a node that was asked: its first answer counts, and one without frames is none."""
+        if node not in self._silent or not (frames := tuple(frames)):
+            return
+        self._silent.discard(node)
+        for frame in frames:
+            self._rounds.received(self._peer(node), frame, self._now())
+
+    def refuse(self, node: Node, why: str) -> None:
+        """The node takes no part, as it says or as its answer shows."""
+        self._refusals[node] = why
+
+    def finish(self) -> Aggregate:
+        """The sum of those whose masked inputs were answers. Raises Aborted, and IntegrityError,
+        where there is none; and as `agree`, where this is the first exchange."""
+        self._close()
+        if self._input == 0:
+            self._check_anybody()
+        for phase in self._plan.phase_names[self._input + 1 :]:
+            self._exchange(phase, UNMASK)
+        self._check()
+        if self._end is None:
+            raise WireError("the nodes have answered every exchange, and the round has not ended")
+        return self._end.get()
+
+    @property
+    def refusals(self) -> Mapping[Node, str]:
+        """Why nodes took no part, as they say or as their answers show, by node."""
+        return self._refusals
+
+    @property
+    def waits(self) -> float:
+        """Seconds for the answers with inputs."""
+        return self._deadlines[self._plan.phase_names[self._input]]
+
+    # Inside
+
+    def _exchange(self, phase: str, step: str) -> None:
+        if self._end is not None:
+            return
+        asked = self._take_waiting()
+        self._silent = set(asked)
+        self._carry(step, asked, self._deadlines[phase])
+        self._close()
+
+    def _take_waiting(self) -> dict[Node, Frames]:
+        waiting = {node: self._waiting.pop(peer, []) for node, peer in self._peers.items()}
+        return {node: tuple(frames) for node, frames in waiting.items() if frames}
+
+    def _close(self) -> None:
+        """The exchange is over."""
+        for node in self._silent & self._peers.keys():
+            self._rounds.left(self._peers.pop(node), self._now())
+        self._silent = set()
+        self._act()
+        if self._end is None and not any(self._waiting.values()):
+            self._skew += max(0.0, self._due - self._now())
+            self._rounds.tick(self._now())
+            self._act()
+
+    def _act(self) -> None:
+        """All that the rounds want done, until nothing moves. A round's end is its last word."""
+        while (effects := self._rounds.take()) != Effects(due=effects.due):
+            for post in effects.posts:
+                self._waiting[post.peer].append(post.frame.encode())
+            for peer in effects.let_go:
+                self._rounds.left(peer, self._now())
+            for work in effects.work:
+                self._rounds.finished(work, work.job(), self._now())
+        self._due = effects.due
+        for end in self._rounds.ends():
+            self._end = end
+
+    def _check_anybody(self) -> None:
+        """After the first exchange: what all refuse, they refuse in the next round too."""
+        if not self._peers and self._refusals:
+            raise PolicyRefused(f"no node takes part in the secure round: {self._refused()}")
+
+    def _check(self) -> None:
+        if self._end is None or not isinstance(ended := self._end.error, Aborted):
+            return
+        why = f"; nodes say: {self._refused()}" if self._refusals else ""
+        raise Aborted(ended.reason, ended.detail + why) from None
+
+    def _refused(self) -> str:
+        """The reasons, the most frequent first."""
+        counted = Counter(self._refusals.values()).most_common()
+        said = "; ".join(f"{number} x {why}" for why, number in counted[:_SHOWN])
+        return said + (f"; and {len(counted) - _SHOWN} other reasons" if counted[_SHOWN:] else "")
+
+    def _peer(self, node: Node) -> Peer:
+        return self._peers.get(node, Peer(str(node)))
+
+    def _now(self) -> float:
+        return time.monotonic() + self._skew
+
+
+def _everybody(plan: Plan, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The framework has chosen them already."""
+    return candidates

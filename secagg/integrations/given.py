@@ -1,0 +1,45 @@
+"""A client of a framework's round: what leaves it, in which order, and what it weighs."""
+
+from __future__ import annotations
+
+import math
+
+from secagg.errors import InputError, Spent
+from secagg.plans.plan import Plan
+from secagg.rounds.client import ClientRounds
+from secagg.store.base import Ledger, Store
+
+
+def perform(rounds: ClientRounds, store: Store, ledger: Ledger, spent: str) -> list[bytes]:
+    """Rows, then claims, then frames, which are returned: they may leave.
+
+    spent: what an error says where a claim is refused: what was said before, in other words, is
+    then not said again. Raises Spent with it, and StorageError.
+    """
+    frames: list[bytes] = []
+    while (effects := rounds.take()).writes or effects.claims or effects.posts:
+        store.commit(effects.writes)
+        for claim in effects.claims:
+            try:
+                ledger.claim(claim.key, claim.digest)
+            except Spent:
+                raise Spent(spent) from None
+        frames += [post.frame.encode() for post in effects.posts]
+    return frames
+
+
+def checked_weight(plan: Plan, weight: float, key: str) -> int:
+    """The number of examples, as the plan takes it. key: what the framework calls it.
+
+    Raises InputError, without the number.
+    """
+    if not math.isfinite(weight) or weight != int(weight):
+        raise InputError(f"the weight {key!r} is a whole number of examples")
+    if int(weight) > plan.schema.max_weight:
+        raise InputError(
+            f"the weight {key!r} is above the plan's max_weight, which the server is to choose no "
+            "less than any client's"
+        )
+    if weight < 0:
+        raise InputError(f"the weight {key!r} is below 0")
+    return int(weight)
