@@ -228,13 +228,14 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "Plan": modelled,
     "Structure": structured,
     "drop_at": planned,
+    "join": participated,  # which it does, in a loop of its own
     "participate": participated,
     "plan": planned,
     "simulate": simulated,
     "analytics.Query": asked,
 }
 NO_INPUT = {
-    "SecAggError", "Server", "__version__", "connect", "serve",
+    "SecAggError", "Server", "__version__", "connect", "serve", "serve_in_thread",
     *(f"analytics.{name}" for name in analytics.__all__ if name != "Query"),
 }  # fmt: skip
 """Results, and what is made from public parameters only."""
