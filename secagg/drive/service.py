@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
@@ -38,6 +39,15 @@ log = logging.getLogger(__name__)
 
 Keep: TypeAlias = Callable[[party.Aggregate], object]
 """Keeps a result: in a file, or wherever it is safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """A round and its caller. ended: the round has. over: so has the call, with its keep."""
+
+    ended: asyncio.Future[End]
+    caller: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Service:
@@ -69,7 +79,7 @@ class Service:
             limits, select=select, durable=store is not None, randomness=randomness
         )
         self._shell = Shell(self._rounds, store=store, news=self._news)
-        self._ends: dict[bytes, asyncio.Future[End]] = {}
+        self._awaited: dict[bytes, _Awaited] = {}
         self._arrived = 0
         self._holds = store is not None
         self._closing = False
@@ -147,6 +157,7 @@ class Service:
         self._require_open()
         functions(observer=observer, select=select, keep=keep)
         await asyncio.to_thread(check_executor, executor, insecure_executor=insecure_executor)
+        self._require_open()  # it may have closed meanwhile
         self._shell.start()
         select = select if clients is None else _exactly(clients)
         self._shell.wake()
@@ -160,7 +171,8 @@ class Service:
             hold=self._holds or keep is not None,
             observer=observer,
         )
-        ended = self._ends[nonce] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._awaited[nonce] = _Awaited(ended)
         self._shell.workshop.executors[nonce] = executor, insecure_executor
         try:
             await self._shell.until(ended)
@@ -176,13 +188,24 @@ class Service:
         await self._shell.until(event)
 
     async def close(self) -> None:
-        """Cancels the rounds that run, lets what is due leave, for at most FLUSH_TIMEOUT seconds,
-        then closes every link."""
+        """Cancels the rounds that run and waits for each `keep` that is under way, as its clients
+        hear what has become of the result. Then lets what is due leave, for at most FLUSH_TIMEOUT
+        seconds, and closes every link."""
         self._closing = True
         for nonce in self._rounds.running:
             self._rounds.cancel(nonce, time.monotonic())
-        await self._shell.close()
-        self._rounds.close()
+        self._shell.wake()
+        try:
+            await self._called()
+        finally:
+            await self._shell.close()
+            self._rounds.close()
+
+    async def _called(self) -> None:
+        """Until every call of `run_round` is over, but for one whose `keep` closes the service."""
+        here = asyncio.current_task()
+        for call in [one for one in self._awaited.values() if one.caller is not here]:
+            await call.over.wait()
 
     def _require_open(self) -> None:
         if self._closing:
@@ -198,18 +221,19 @@ class Service:
 
     def _over(self, nonce: bytes) -> None:
         """Whether it has ended by itself or whoever awaited it has given up."""
+        self._awaited.pop(nonce).over.set()
         self._rounds.cancel(nonce, time.monotonic())
         if nonce in self._rounds.running:  # held, and its result was not kept
             self._rounds.tell(nonce, time.monotonic(), kept=False)
         self._shell.workshop.stop(nonce)
         self._shell.wake()
-        del self._ends[nonce], self._shell.workshop.executors[nonce]
+        del self._shell.workshop.executors[nonce]
 
     def _news(self) -> None:
         for end in self._rounds.ends():
             self.report = end.report
-            if (ended := self._ends.get(end.nonce)) is not None:
-                ended.set_result(end)
+            if (call := self._awaited.get(end.nonce)) is not None:
+                call.ended.set_result(end)
                 continue
             number, phases = end.nonce.hex()[:8], _spent(end.report)
             if end.nonce in self._rounds.running:  # held by a process that is no more

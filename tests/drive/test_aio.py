@@ -47,6 +47,7 @@ from secagg.plans.plan import Plan
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.rounds.quota import Limits
+from secagg.rounds.server import ServerRounds
 from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
 from secagg.store.memory import MemoryLedger, MemoryStore
 from secagg.transport import memory
@@ -502,6 +503,55 @@ async def test_a_result_is_kept_before_anybody_hears_of_it(
     else:
         assert reason is AbortReason.CANCELLED and keep.kept == []
         assert running.cancelled() if cancelled else running.exception() is error
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("error", [None, OSError("no room")])
+async def test_closing_waits_for_a_result_that_is_being_kept(
+    stored: bool, error: Exception | None
+) -> None:
+    """What its clients hear is what has become of it, and no later process tells them otherwise."""
+    store, agreed, keep = MemoryStore(), toy(1), Keeping(error)
+    bench = Bench(Service(limits=Limits(frame=LIMIT), store=store if stored else None), [])
+    link = await bench.link()
+    running = asyncio.create_task(bench.service.run_round(agreed, TASK, deadlines=SOON, keep=keep))
+    await link.send(upload(agreed, await announced(link)))
+    await keep.asked.wait()
+    closing = asyncio.create_task(bench.service.close())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    keep.go.set()
+    async with asyncio.timeout(SOON):
+        told = await over(link)
+        await asyncio.wait({running, closing})
+    assert told.reason is (None if error is None else AbortReason.CANCELLED)
+    assert running.exception() is error and closing.exception() is None
+    next_one = ServerRounds(durable=True)
+    next_one.restore(store.rows(), 0.0)
+    assert not next_one.running
+
+
+async def test_a_keeper_may_close_the_service(bench: Bench) -> None:
+    """Which would wait for it."""
+    agreed = toy(1)
+    await bench.join(agreed)
+
+    async def keep(total: party.Aggregate) -> None:
+        await bench.service.close()
+
+    async with asyncio.timeout(SOON):
+        total = await bench.service.run_round(agreed, TASK, deadlines=SOON, keep=keep)
+    check(total, [0])
+
+
+async def test_a_round_that_is_about_to_open_does_not_when_the_service_closes(bench: Bench) -> None:
+    opening = asyncio.create_task(bench.service.run_round(toy(1), TASK, deadlines=SOON))
+    await asyncio.sleep(0)
+    await bench.service.close()
+    with pytest.raises(LocalProtocolError, match="is closed"):
+        async with asyncio.timeout(SOON):
+            await opening
 
 
 async def test_a_keeper_may_be_a_plain_function(bench: Bench) -> None:
