@@ -58,9 +58,8 @@ def read(content: RecordDict) -> Asked | None:
     if (about := _about(content)) is None:
         return None
     step, number, key = (about.get(name) for name in ("step", "round", "weighted-by"))
-    if step not in STEPS or type(number) is not int or not isinstance(key, str):
-        number = -1
-    if not 0 <= number < 1 << 32:
+    known = step in STEPS and type(number) is int and 0 <= number < 1 << 32
+    if not known or not isinstance(number, int) or not isinstance(key, str):
         raise WireError("the record of a secure round says its step, its round and the weight")
     return Asked(str(step), number, key, frames_of(content))
 

@@ -1,10 +1,13 @@
 """Real processes: a SuperLink, four SuperNodes, and a ClientApp that is a new process for each
-message. A ClientApp is killed at each stage in turn; the round ends in the sum of the others."""
+message. A ClientApp is killed at each stage in turn, and a SuperNode; a round then ends in the sum
+of the others."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +151,23 @@ def test_a_clientapp_is_killed_at_each_stage(tmp_path: Path, folder: Path) -> No
         said = deployment.run(app, 1500, folder=f"'{seen}'", kill="true", rounds=4, seconds=60.0)
     assert "[ROUND 4/4]" in said, said[-3000:]
     check(results(seen), [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2, 3]])
+
+
+@SOAK
+@pytest.mark.soak
+def test_a_supernode_is_killed_and_started_again(tmp_path: Path, folder: Path) -> None:
+    """Within a round it is a dropout: what it was in the round was in its memory. Then it is a node
+    like any other, under a new id; the SuperLink may ask the old one for some time."""
+    app, seen = written(tmp_path / "app"), tmp_path / "seen"
+    seen.mkdir()
+    with Deployment(tmp_path, folder, 4) as deployment, ThreadPoolExecutor() as beside:
+        running = beside.submit(
+            deployment.run, app, 1500, folder=f"'{seen}'", rounds=3, seconds=60.0
+        )
+        while not (seen / "1.2").exists() and not running.done():
+            time.sleep(0.05)
+        deployment.kill("supernode1")
+        deployment.node(1)
+        said = running.result()
+    assert "[ROUND 3/3]" in said, said[-3000:]
+    check(results(seen), [[0, 1, 2, 3], [0, 2, 3], [0, 1, 2, 3]])
