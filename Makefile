@@ -51,12 +51,16 @@ types: $(TEST)
 layers: $(TEST)
 	$(BIN)/python -m pytest -k "test_layering.py or test_exports.py"
 
-# Lines and branches, also of child processes, and of the kernels in their run without the JIT.
+# Lines and branches, also of child processes, and of the kernels in their run without the JIT. What
+# decides, in secagg/rounds, is run line by line by its own tests alone.
 coverage: $(TEST)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(BIN)/coverage run --rcfile=/dev/null --data-file=.coverage.rounds --source=secagg/rounds \
+		-m pytest tests/rounds
+	$(BIN)/coverage report --rcfile=/dev/null --data-file=.coverage.rounds --fail-under=100
 
 # Every benchmark; one that fails does not keep the others from running, but fails the target.
 bench: $(TEST)

@@ -62,6 +62,16 @@ def test_who_is_only_connected_takes_no_place() -> None:
     world.check(world.collect(), range(3))
 
 
+def test_what_was_only_counted_is_in_the_log_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    world = World().link()
+    for number in range(20):
+        world.join(0, client(number))
+        world.say(0, client(number), b"no frame")
+    assert len([line for line in caplog.messages if "was let go" in line]) == 10
+    world.servers[0].close()
+    assert "10 more were only counted" in caplog.text
+
+
 def test_a_full_batch_leaves_reports_for_the_next() -> None:
     """Seven reports of which a batch takes three; what waits is summed, each once."""
     world = World(batches=3, dropout=0.0).link()

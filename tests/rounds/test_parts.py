@@ -51,6 +51,7 @@ def test_a_helper_does_not_count() -> None:
     places = Places(3, counts=False, room=2)
     first = places.number(peer(1), wanted(0, 1, 2))
     assert first == 3 and places.is_place(first)
+    assert places.give_back(peer(1)) is None and places.number(peer(1), wanted()) == first
 
 
 def test_who_leaves_frees_its_own_place_and_no_other() -> None:

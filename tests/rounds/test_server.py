@@ -87,7 +87,7 @@ def test_a_phase_closes_at_its_deadline_and_not_before() -> None:
     assert late.told[0].detail == "left out of the sum: late"
     late.rounds.contribute(offer, plainly("late", offer), world.now)
     world.settle()
-    assert len(world.server.here) == 4
+    assert len(world.server.here) == world.server.connected == 4
 
 
 def test_too_few_end_the_round_and_not_the_service() -> None:
