@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy.typing as npt
 import typer
 
-from secagg import arguments, selftest
+from secagg import arguments
 from secagg.cli import logs, options, pinned
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
@@ -19,6 +19,7 @@ from secagg.cli.reporting import Reporting, prepare
 from secagg.cli.service import UNKNOWN, leave, run_until_stopped
 from secagg.cli.targets import check_target
 from secagg.committee import Committee
+from secagg.drive import warm
 from secagg.drive.aio import Contribution, Offer, Outcome
 from secagg.drive.participant import Participant
 from secagg.drive.rejoin import stay, try_input
@@ -171,13 +172,17 @@ class _Joining:
 
     def try_input(self) -> None:
         """With a plan that is known beforehand, an input that does not fit it meets no server."""
-        task = self.consent.task
-        if (plan := self.consent.plan if task is None else task.plan) is not None:
+        if (plan := self._known) is not None:
             try_input(plan, self._given(plan))
+
+    @property
+    def _known(self) -> Plan | None:
+        task = self.consent.task
+        return self.consent.plan if task is None else task.plan
 
     async def run(self) -> None:
         """With the ledger open: what leaves is claimed there before, and synced."""
-        selftest.passed()  # compiles, where nothing is cached: before a deadline runs, not after
+        warm.up(self._known)
         if self.ledger is None:
             await self._run(None)
             return

@@ -16,6 +16,7 @@ from secagg.cli.output import notice, warn
 from secagg.cli.service import UNKNOWN
 from secagg.cli.targets import check_target, write_whole
 from secagg.committee import ServerSecrets
+from secagg.drive import warm
 from secagg.drive.listening import listen
 from secagg.drive.member import MemberService
 from secagg.errors import ParameterError
@@ -90,6 +91,7 @@ class Serving:
 
     async def run(self, host: str, port: int, port_file: Path | None) -> None:
         chosen = self.settings
+        warm.up(chosen.task.plan)
         with SqliteStore.open(chosen.store, owner=_owner(chosen)) as store:
             service = MemberService(
                 chosen.task,

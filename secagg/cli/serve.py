@@ -27,6 +27,7 @@ from secagg.cli.targets import (
     save_somewhere,
     write_whole,
 )
+from secagg.drive import warm
 from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
 from secagg.drive.listening import descriptors
@@ -196,6 +197,7 @@ class _Serving:
 
     async def run(self, host: str, port: int, port_file: Path | None) -> None:
         limits = _limits(self.plan)
+        warm.up(self.plan)
         async with open_service(host, port, limits=limits) as service:
             try:
                 await self._serve(service, host, port_file)

@@ -12,10 +12,12 @@ The server, and each of its clients::
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from secagg.arguments import instance
+from secagg.drive import warm
 from secagg.drive.listening import descriptors, listen
 from secagg.drive.participant import Contribution, Inputs, Outcome, participate
 from secagg.drive.service import Deadlines, Observer, Service
@@ -58,11 +60,13 @@ async def serve(
     host: loopback only (PolicyRefused): to serve a network, mount `asgi(service.on_link)` in a
     TLS server. port: 0 takes a free one. max_size: `message_limit(plan)`, or a limit for all plans
     to come. limits: all limits at once, fewer links where this process may not open so many files.
-    On leaving, every frame already due is sent and every link is closed.
+    On leaving, every frame already due is sent and every link is closed. Kernels are compiled
+    before it listens (`secagg.drive.warm`). Raises CryptoError where they compute wrongly.
     """
     if limits is not None:
         instance("limits", limits, Limits)
     limits = (limits or Limits(frame=max_size)).within(descriptors())
+    await asyncio.to_thread(warm.up)
     service = Service(limits=limits, randomness=randomness)
     async with listen(service.on_link, host, port, limits=limits, max_size=limits.frame) as bound:
         service.port = bound
@@ -79,8 +83,10 @@ async def connect(
     """A link to a service, for `participate`; closed on leaving.
 
     max_size: bytes of the largest frame accepted; an announcement carries the plan and the task.
-    Raises as `secagg.transport.websocket.connect` does.
+    Kernels are compiled before, as no deadline runs yet. Raises as
+    `secagg.transport.websocket.connect` does, and CryptoError where they compute wrongly.
     """
+    await asyncio.to_thread(warm.up)
     link = await websocket.connect(url, max_size=max_size, timeout=timeout)
     try:
         yield link

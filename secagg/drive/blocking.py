@@ -16,9 +16,8 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
-from secagg import selftest
 from secagg.arguments import functions, instance, integer, seconds
-from secagg.drive import aio
+from secagg.drive import aio, warm
 from secagg.drive.beside import Beside, Here, beside, first
 from secagg.drive.participant import Participant
 from secagg.drive.rejoin import stay, try_input
@@ -84,7 +83,7 @@ def join(
     weight = integer("weight", weight, 0, MAX_WEIGHT)
     if plan is not None and not callable(fields):
         try_input(instance("plan", plan, Plan), _contribution(fields, weight, name))
-    selftest.passed()  # compiles, where nothing is cached: before a deadline runs, not after
+    warm.up(plan)
     outcomes = _participate(
         url,
         _giver(fields, weight, name),
@@ -188,6 +187,7 @@ def serve_in_thread(
     itself raised nothing, what has ended the thread meanwhile.
     """
     limit = aio.message_limit(plan) if max_size is None else max_size
+    warm.up(plan)
     opened: Future[Service] = Future()
     leaving, ending = asyncio.Event(), threading.Event()
 
