@@ -371,6 +371,7 @@ async def test_a_text_frame_and_an_oversized_one_over_sockets() -> None:
             tasks = [asyncio.create_task(_over_socket(url, agreed)) for _ in range(2)]
             await service.ready(4, SOON)
             running = asyncio.create_task(service.run_round(agreed, TASK, deadlines=SOON))
+            assert await text.recv() and await large.recv()  # announced: so they have their seats
             await text.send("hello")
             await large.send(bytes(message_limit(agreed) + 1))
             total = await running
