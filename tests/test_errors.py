@@ -6,7 +6,6 @@ import copy
 import inspect
 import multiprocessing
 import pickle  # noqa: TID251
-import pkgutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -14,10 +13,9 @@ from typing import Any
 
 import pytest
 
-import secagg
-import secagg_protocols
 from secagg.errors import Aborted, BelowThreshold, SecAggError
 from secagg.types import AbortReason, Fault, PartyId
+from tests import modules
 
 VALUES: dict[str, Any] = {
     "reason": AbortReason.CANCELLED,
@@ -30,9 +28,8 @@ VALUES: dict[str, Any] = {
 
 
 def _loaded() -> None:
-    for package in (secagg, secagg_protocols):
-        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            import_module(module.name)
+    for name in modules.names():
+        import_module(name)
 
 
 def _below(kind: type[BaseException]) -> Iterator[type[BaseException]]:

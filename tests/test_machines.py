@@ -8,19 +8,18 @@ from __future__ import annotations
 import copy
 import importlib
 import pickle  # noqa: TID251  # only to see that it is refused
-import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import secagg
-import secagg_protocols
 from secagg import party, registry
 from secagg.protocol import SeveralServers
 from secagg.testing import Network
 from secagg.types import NonCopyable, PartyId
 from secagg_protocols.ring import RingParams, RingParty
+from tests import modules
 from tests.ensembles import Setting, params_of
 from tests.networks import COMPLETE, PAYLOAD, PHASES, network_of, session_of
 
@@ -29,11 +28,11 @@ CALLS = ("start", "receive", "lost", "abort", "outgoing", "events")
 
 
 def _classes() -> Iterator[type]:
-    for package in (secagg, secagg_protocols):
-        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not found.name.endswith("__main__"):
-                module = importlib.import_module(found.name)
-                yield from (c for c in vars(module).values() if isinstance(c, type))
+    for name in modules.names():
+        if not name.endswith("__main__"):
+            yield from (
+                c for c in vars(importlib.import_module(name)).values() if isinstance(c, type)
+            )
 
 
 def machines() -> set[type]:

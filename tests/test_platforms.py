@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import pkgutil
 import socket
 import subprocess
 import sys
@@ -18,8 +17,6 @@ from types import ModuleType
 
 import pytest
 
-import secagg
-import secagg_protocols
 from secagg.cli import keyfile
 from secagg.committee import ServerSecrets
 from secagg.effects import Write
@@ -28,13 +25,10 @@ from secagg.store import files
 from secagg.store.sqlite import SqliteStore
 from secagg.transport import websocket
 from secagg.types import Seed
+from tests import modules
 
 ROOT = Path(__file__).parent.parent
-MODULES = [
-    module.name
-    for package in (secagg, secagg_protocols)
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
-]
+MODULES = modules.names()
 WITHOUT = """
 import asyncio, multiprocessing, os, signal, socket, sys, tempfile, warnings
 # of typer before 0.21, on the click of today
