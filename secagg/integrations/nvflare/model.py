@@ -1,0 +1,80 @@
+"""A model as NVFLARE's messages have it, and what a round about it is about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nvflare.apis.dxo import DXO, DataKind, MetaKey
+
+from secagg.errors import InputError
+from secagg.integrations.model import Entries, check_entry
+from secagg.tensors import is_tensor, read
+from secagg.wire.codec import Writer
+
+_UNBOUND = (MetaKey.FILTER_HISTORY,)
+"""Of a message's meta data: what its way adds to it."""
+
+
+def model_of(data: Any) -> Entries:
+    """The entries of a DXO's data, or of an FLModel's params. Raises InputError, with the entry's
+    name, for types without a mean."""
+    return Entries(arrays(data))
+
+
+def arrays(data: Any) -> dict[str, npt.NDArray[Any]]:
+    """Copies, by name, in the order of names."""
+    if not isinstance(data, Mapping) or not data:
+        raise InputError("a model is a dict of arrays by name, as FLModel(params={...}) has them")
+    return {name: np.array(_read(name, data[name])) for name in sorted(data)}
+
+
+def payload(model: Entries, meta: Mapping[str, Any], job: str, task: str, number: int) -> bytes:
+    """What a round is about, in some hundred bytes: each site computes it from what it received.
+
+    meta: of the message; what JSON can say of it is bound, and of the rest that it is there.
+    """
+    bound = {key: value for key, value in meta.items() if key not in _UNBOUND}
+    words = json.dumps(bound, sort_keys=True, default=lambda value: type(value).__name__)
+    writer = Writer().prefixed(job.encode()).prefixed(task.encode()).u32(number)
+    return writer.raw(model.digest()).raw(hashlib.sha256(words.encode()).digest()).finish()
+
+
+def moved(model: Entries, result: DXO) -> dict[str, npt.NDArray[Any]]:
+    """How far training has moved the model. Raises InputError for a result of another kind."""
+    if result.data_kind == DataKind.WEIGHTS:
+        return model.moved_to(arrays(result.data))
+    if result.data_kind != DataKind.WEIGHT_DIFF:
+        raise InputError(
+            f"the result is of the kind {result.data_kind}: a secure round takes a model, or the "
+            "difference to the one that was sent"
+        )
+    structure, found = model.structure, arrays(result.data)
+    wrong = [n for n in structure.names if n not in found or found[n].shape != _shape(model, n)]
+    if wrong or set(found) - set(model.arrays):
+        name = (wrong or sorted(set(found) - set(model.arrays)))[0]
+        raise InputError(
+            f"the difference has not the entries that were sent: {name!r} is missing in one of "
+            "them, or has another shape"
+        )
+    types = zip(structure.names, structure.dtypes, strict=True)
+    return {name: found[name].astype(dtype) for name, dtype in types}
+
+
+def _shape(model: Entries, name: str) -> tuple[int, ...]:
+    return model.arrays[name].shape
+
+
+def _read(name: str, value: Any) -> npt.NDArray[Any]:
+    if is_tensor(value):
+        raise InputError(
+            f"entry {name!r} of the model is a {type(value).__name__}: exchange arrays, with "
+            "server_expected_format=ExchangeFormat.NUMPY, which converts at each site"
+        )
+    if isinstance(value, np.ndarray):
+        return check_entry(name, value, str(value.dtype))
+    return read(value, f"entry {name!r} of the model").array

@@ -1,0 +1,35 @@
+"""What a site agrees to, and where it keeps what it must not forget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secagg.integrations.floors import Floors
+
+FOLDER = "secagg"
+"""In the site's workspace: where its ledger is, for good."""
+
+
+@dataclass(frozen=True)
+class SitePolicy(Floors):
+    """Floors below which a site takes no part, whatever a job announces: see `Floors`.
+
+    state: the folder of the ledger; the filter says which.
+    """
+
+    def with_(self, other: SitePolicy) -> SitePolicy:
+        """The stricter of both in each respect."""
+        dropouts = [d for d in (self.max_dropout, other.max_dropout) if d is not None]
+        clips = [c for c in (self.max_clip, other.max_clip) if c is not None]
+        named = [frozenset(p) for p in (self.protocols, other.protocols) if p is not None]
+        return SitePolicy(
+            min_clients=max(self.min_clients, other.min_clients),
+            max_dropout=min(dropouts, key=float) if dropouts else None,
+            protocols=frozenset.intersection(*named) if named else None,
+            max_clip=min(clips) if clips else None,
+            state=self.state,
+        )
+
+    @property
+    def _remedy(self) -> str:
+        return "make it a folder that the site's own processes may write"

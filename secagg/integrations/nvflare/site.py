@@ -1,0 +1,181 @@
+"""A site: what it is in the round that runs, a shell over `secagg.rounds.ClientRounds`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from secagg.effects import Peer
+from secagg.errors import InputError, PolicyRefused, Spent
+from secagg.integrations.exchange import INPUT, UNMASK, Frames
+from secagg.integrations.given import perform
+from secagg.integrations.nvflare.carry import Asked
+from secagg.integrations.nvflare.given import Received
+from secagg.integrations.nvflare.policy import SitePolicy
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.offer import Contribution, Offer
+from secagg.rounds.quota import Limits
+from secagg.store.memory import MemoryStore
+from secagg.types import AbortReason, Role
+from secagg.wire.frame import MAX_SIZE, Announce, decode_frame
+
+# Theory of operation.
+#
+# A job runs in one process at each site, so what a site is in a round stays in memory, and nothing
+# of it is carried or restored: a process that was started again is a dropout. What must outlive it
+# is what the site has said, which would otherwise be said a second time to a job that asks again:
+# that is in the ledger, a file in the site's workspace, which is synced before anything leaves.
+#
+# Requests of the server come in threads of the framework, training in another one, so all calls
+# hold one lock; none of them waits. There is one round: the next announcement ends the one before,
+# of which this site will hear no more. A request that is repeated, because its reply was lost on
+# the way, is answered by the same reply.
+#
+# Several filters may be in one process, the job's own and the site's. They find the same `Site` by
+# the engine that runs them, and their floors add up.
+
+log = logging.getLogger("nvflare.app_opt.secagg")
+
+_SERVER = Peer("server", None, Role.SERVER)
+_SPENT = (
+    "this site has said this before, in other words: a round of this job is asked for a second "
+    "time, about the same model and configuration"
+)
+_UNKNOWN = (
+    "this site does not know the round: the job is made without secure(recipe, ...), or this "
+    "process was started again since the round began, and takes part in the next one. The "
+    "simulator starts processes between tasks where it has fewer threads than clients: give SimEnv "
+    "as many num_threads as clients"
+)
+Given = Callable[[Offer], Contribution | None]
+
+
+@dataclass
+class _Part:
+    """In the round that runs. rounds: None once the site has said its last word, and knows no
+    secret any more. asked, answered: the last request and its reply."""
+
+    rounds: ClientRounds | None
+    nonce: bytes
+    store: MemoryStore = field(default_factory=MemoryStore)
+    asked: Asked | None = None
+    answered: Frames = ()
+
+    @property
+    def due(self) -> bool:
+        """Whether the server has asked for the input."""
+        return self.asked is not None and self.asked.step == INPUT
+
+
+class Site:
+    """One site in one job: `hear` for each request, `give` for the result of a task."""
+
+    def __init__(self, policy: SitePolicy) -> None:
+        self.policy = policy
+        self.received: Received | None = None
+        """The task that runs."""
+        self.masked: Any = None
+        """The last result that leaves, as this object: other filters pass it on."""
+        self._lock = threading.Lock()
+        self._part: _Part | None = None
+
+    def hear(self, asked: Asked) -> Frames:
+        """What the site says to a request. Raises PolicyRefused where it takes no part, Spent for a
+        round that it does not know, WireError and StorageError."""
+        with self._lock:
+            part = self._part_of(asked)
+            if asked == part.asked:
+                return part.answered
+            if (rounds := part.rounds) is None:
+                raise Spent(_UNKNOWN)
+            for frame in asked.frames:
+                rounds.received(_SERVER, frame, time.monotonic())
+            for offer in rounds.asked():
+                self.policy.judge(offer.plan)
+            part.answered, part.asked = self._act(rounds, part.store), asked
+            for outcome in rounds.outcomes():
+                log.warning("secagg: the round is over for this site: %s", outcome.detail)
+            if not rounds.running or (asked.step == UNMASK and part.answered):
+                part.rounds, part.store = None, MemoryStore()
+            return part.answered
+
+    def give(self, given: Given) -> Frames:
+        """The masked input of the round, or the word that there is none; why stays here.
+
+        given: computes it; None where there were no examples. Raises Spent where the site is in no
+        round that asks for an input, PolicyRefused from `given`, and StorageError.
+        """
+        with self._lock:
+            part = self._part
+            rounds = part.rounds if part is not None else None
+            offers = rounds.owed() if rounds is not None else []
+            if part is None or rounds is None or not offers or not part.due:
+                raise Spent(_UNKNOWN)
+            self.policy.judge(offers[0].plan)
+            self._contribute(rounds, offers[0], given)
+            return self._act(rounds, part.store)
+
+    def _contribute(self, rounds: ClientRounds, offer: Offer, given: Given) -> None:
+        now = time.monotonic()
+        try:
+            contribution = given(offer)
+            if contribution is None:
+                log.info("secagg: this site has no examples, and is not in this sum")
+                rounds.decline(offer, now)
+                return
+            rounds.contribute(offer, contribution, now)
+        except InputError as bad:
+            log.error("secagg: this site's input cannot be in the sum: %s", bad)
+            rounds.decline(offer, now, AbortReason.BAD_INPUT)
+            return
+        for name, number in rounds.clipped(offer).items():
+            if number:
+                log.info("secagg: %d elements of %s are beyond the clip", number, name)
+
+    def _part_of(self, asked: Asked) -> _Part:
+        decoded = decode_frame(asked.frames[0] if asked.frames else b"", limit=MAX_SIZE)
+        if self._part is not None and self._part.nonce == decoded.nonce:
+            return self._part
+        if not isinstance(decoded, Announce):
+            raise Spent(_UNKNOWN)
+        rounds = ClientRounds(self.policy.consent, limits=Limits(frame=MAX_SIZE), durable=True)
+        rounds.joined(_SERVER, time.monotonic())
+        self._part = _Part(rounds, decoded.nonce)
+        return self._part
+
+    def _act(self, rounds: ClientRounds, store: MemoryStore) -> Frames:
+        with self.policy.ledger() as ledger:
+            frames = perform(rounds, store, ledger, _SPENT)
+            rounds.acknowledged(time.monotonic())  # what is repeated is kept as it was said
+            return (*frames, *perform(rounds, store, ledger, _SPENT))
+
+
+_SITES: WeakKeyDictionary[Any, Site] = WeakKeyDictionary()
+_GUARD = threading.Lock()
+
+
+def site_of(engine: Any) -> Site:
+    """The one of this process's engine. Raises PolicyRefused where no filter has begun with it."""
+    with _GUARD:
+        found = _SITES.get(engine)
+    if found is None:
+        raise PolicyRefused(
+            "the site's filter has not heard that the job runs: list it under components of "
+            "privacy.json as well, with an id"
+        )
+    return found
+
+
+def enter(engine: Any, policy: SitePolicy) -> bool:
+    """Adds a filter's floors to the site of this engine; whether it is new."""
+    with _GUARD:
+        if (found := _SITES.get(engine)) is None:
+            _SITES[engine] = Site(policy)
+            return True
+        found.policy = found.policy.with_(policy)
+    return False

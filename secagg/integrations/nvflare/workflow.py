@@ -1,0 +1,127 @@
+"""FedAvg in secure rounds: a controller, which knows whom it asks and about which model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from nvflare.apis.client import Client
+from nvflare.apis.dxo import MetaKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.app_common.abstract.fl_model import FLModel
+from nvflare.app_common.workflows.fedavg import FedAvg
+
+from secagg.errors import ParameterError
+from secagg.integrations.model import Entries
+from secagg.integrations.nvflare.model import model_of, payload
+from secagg.integrations.nvflare.server import SecAggAggregator
+from secagg.integrations.terms import LearntClip, Terms, check_clips
+from secagg.party import Aggregate
+from secagg.plans.choose import Exact
+
+_ITS_OWN = {
+    "aggregator": "it would see the result of each site, and there is only their weighted mean",
+    "aggregation_weights": "the server does not learn which site is which; a site's weight is its "
+    "own, its NUM_STEPS_CURRENT_ROUND",
+    "exclude_vars": "what a site leaves out of its model, it does not train: leave it out there",
+    "enable_tensor_disk_offload": "a masked result is added when it arrives, and never kept",
+}
+"""Of FedAvg's arguments: why there is no such thing here."""
+
+
+class SecAggFedAvg(FedAvg):  # type: ignore[misc, unused-ignore]
+    """FedAvg, of which the server learns sums only: `SecAggFedAvg(num_clients=4, clip=0.5,
+    max_weight=10_000)`.
+
+    clip: the largest change of an element of the model in one round that counts; larger ones are
+    cut, and it is said how many; a LearntClip follows the sites. max_weight: the most examples of
+    one site, its NUM_STEPS_CURRENT_ROUND; 1 weighs all sites alike. bits: of each element. metrics:
+    of the sites' results, by name, with the clip of each; their weighted means come back, and all
+    others stay there. corrupt, dropout: the fractions of the sampled sites that may collude with
+    the server, and that may be lost in a round. protocol: by name; None chooses. timeouts: seconds
+    of each exchange, or by its phase; without any, ten minutes, and an hour for the one in which
+    sites train. All others are FedAvg's own. Each site's app needs a SecAggFilter.
+
+    Raises ParameterError for arguments of FedAvg that look at single results, and as
+    `secagg.plan` does.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        clip: float | LearntClip,
+        max_weight: int,
+        bits: int = 16,
+        metrics: Mapping[str, float] | None = None,
+        corrupt: Exact = 0.1,
+        dropout: Exact = 0.2,
+        protocol: str | None = None,
+        timeouts: Mapping[str, float] | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name, why in _ITS_OWN.items():
+            if kwargs.get(name):
+                raise ParameterError(f"{name} has no place in a secure round: {why}")
+        self.clip, self.max_weight, self.bits, self.metrics = clip, max_weight, bits, metrics
+        self.corrupt, self.dropout, self.protocol = corrupt, dropout, protocol
+        self.timeouts = timeouts
+        learnt = clip if isinstance(clip, LearntClip) else None
+        terms = Terms(
+            clip.start if isinstance(clip, LearntClip) else clip,
+            bits,
+            max_weight,
+            check_clips("metrics", metrics or {}),
+            corrupt,
+            dropout,
+            protocol,
+            timeouts,
+            resumes=False,  # a site is one process for the round
+        )
+        kwargs.setdefault("ignore_result_error", True)  # a site that fails is a dropout
+        super().__init__(*args, **kwargs)
+        self._secured = SecAggAggregator(terms, learnt)
+        small = Entries({"w": np.zeros(1, np.float32)})
+        self._smallest = terms.plan(self.num_clients, small, terms.metrics)
+
+    @property
+    def survivors(self) -> int:
+        """The fewest of the sampled sites that a sum is of."""
+        return self._smallest.params.min_survivors
+
+    @property
+    def last(self) -> Aggregate | None:
+        """The sum of the last round that had one: how many were in it, its bounds, what was
+        clipped; None before."""
+        return self._secured.last
+
+    def start_controller(self, fl_ctx: FLContext) -> None:
+        """Before FedAvg's rounds. The aggregator is no attribute before: as one, it would be an
+        argument of the job's configuration."""
+        self.aggregator = self._secured
+        super().start_controller(fl_ctx)
+
+    def send_model(
+        self,
+        task_name: str = "train",
+        data: FLModel = None,
+        targets: Sequence[Any] | None = None,
+        min_responses: int | None = None,
+        timeout: int = 0,
+        callback: Callable[[FLModel], None] | None = None,
+    ) -> None:
+        """The task, to those who are left after the exchanges that come before an input; to nobody
+        where the round has ended."""
+        named = self.sample_clients() if targets is None else targets
+        names = [one.name if isinstance(one, Client) else str(one) for one in named]
+        meta = dict(data.meta or {})
+        if data.metrics is not None:
+            meta[MetaKey.INITIAL_METRICS] = data.metrics
+        model = model_of(data.params)
+        number = int(data.current_round or 0)
+        about = payload(model, meta, self.fl_ctx.get_job_id(), task_name, number)
+        left, seconds = self._secured.begin(self.engine, names, model, about)
+        if left:
+            super().send_model(
+                task_name, data, left, min_responses, timeout or int(seconds) or 1, callback
+            )

@@ -1,0 +1,5 @@
+"""Events of a run."""
+
+
+class EventType:
+    START_RUN = "_start_run"

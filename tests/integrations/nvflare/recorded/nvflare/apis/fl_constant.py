@@ -1,0 +1,28 @@
+"""Constants."""
+
+
+class ReturnCode:
+    OK = "OK"
+    COMMUNICATION_ERROR = "COMMUNICATION_ERROR"
+    EXECUTION_EXCEPTION = "EXECUTION_EXCEPTION"
+    HANDLER_EXCEPTION = "HANDLER_EXCEPTION"
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    TASK_RESULT_FILTER_ERROR = "TASK_RESULT_FILTER_ERROR"
+    TOPIC_UNKNOWN = "TOPIC_UNKNOWN"
+
+
+class FilterKey:
+    IN = "in"
+    OUT = "out"
+
+
+class FLContextKey:
+    FILTER_DIRECTION = "__filter_dir__"
+    TASK_ID = "__task_id__"
+    TASK_NAME = "__task_name__"
+
+
+class FLMetaKey:
+    FILTER_HISTORY = "filter_history"
+    INITIAL_METRICS = "initial_metrics"
+    NUM_STEPS_CURRENT_ROUND = "NUM_STEPS_CURRENT_ROUND"

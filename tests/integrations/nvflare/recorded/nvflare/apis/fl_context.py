@@ -1,0 +1,19 @@
+"""Where a component is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class FLContext:
+    def get_prop(self, key: str, default: Any = None) -> Any: ...
+
+    def get_engine(self) -> Any: ...
+
+    def get_job_id(self) -> Any: ...
+
+    def get_identity_name(self, default: str = "") -> Any: ...
+
+    def get_workspace(self) -> Any: ...
+
+    def get_run_abort_signal(self) -> Any: ...

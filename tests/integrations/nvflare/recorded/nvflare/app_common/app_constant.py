@@ -1,0 +1,5 @@
+"""Headers."""
+
+
+class AppConstants:
+    CURRENT_ROUND = "current_round"

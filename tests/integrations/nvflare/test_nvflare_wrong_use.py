@@ -1,0 +1,297 @@
+"""What is wrong is said where it is, whose it is, and what to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from nvflare.app_common.workflows.fedavg import FedAvg
+
+from secagg.errors import InputError, ParameterError, PolicyRefused
+from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, secure
+from tests.integrations.nvflare.world import (
+    KEY,
+    TRAIN,
+    Cell,
+    MetaKey,
+    ReturnCode,
+    World,
+    cells,
+    controller,
+    filters,
+    leaves,
+    make_reply,
+    moves,
+    played,
+    result,
+)
+
+ROOT = Path(__file__).parent.parent.parent.parent
+START = {KEY: np.zeros(3, np.float32)}
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secagg.integrations.nvflare.server._PATIENCE", 0.0)
+    monkeypatch.setattr("secagg.integrations.nvflare.server._PAUSE", 0.0)
+
+
+def run(
+    folder: Path, monkeypatch: Any, step: Any = moves, make: Any = filters, **given: Any
+) -> Any:
+    world = World(cells(4, folder, step, make))
+    made = controller(world, monkeypatch, **given)
+    return made, played(made, START), world
+
+
+def test_sites_whose_job_has_no_filter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of theirs is asked for."""
+    world = World(cells(4, folder, moves, lambda: []))
+    made = controller(world, monkeypatch, timeouts=0.01)
+    with pytest.raises(PolicyRefused, match=r"4 x .*its job has no SecAggFilter.*secure\(recipe"):
+        played(made, START)
+    assert world.tasks == 0
+
+
+def test_a_result_that_is_not_masked_is_not_looked_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A filter that stands after ours, or a site that does as it likes."""
+    world = World(cells(4, folder, moves, filters))
+    plain = SimpleNamespace(process=lambda one, ctx: moves("site-1", START) if _out(ctx) else one)
+    world.cells["site-1"].filters.append(plain)
+    made = controller(world, monkeypatch)
+    played(made, START)
+    assert made.last.count == 3 and "site-1 is not in the sum: it answered outside" in caplog.text
+
+
+def _out(context: Any) -> bool:
+    return context.props["__filter_dir__"] == "out"
+
+
+def test_a_task_outside_of_a_secure_round_is_not_answered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plain FedAvg, or a workflow that asks for the models of single sites."""
+    world = World(cells(4, folder, moves, filters))
+    seen: list[Any] = []
+    model = SimpleNamespace(params=START, meta={}, metrics=None, current_round=0)
+    world.broadcast(TRAIN, model, list(world.cells), seen.append)
+    [*results] = world.log[1:]
+    assert not seen and {one.get_return_code() for one in results} == {
+        ReturnCode.TASK_RESULT_FILTER_ERROR
+    }
+    assert not any(b"hospital" in leaf for one in results for leaf in leaves(one))
+    asked = result({"which": np.ones(1)})
+    told = world.cells["site-1"].do("submit_model", "x", asked)
+    assert told.get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR
+    assert "answers in secure rounds only, and the task 'submit_model'" in caplog.text
+    assert "the job is made without secure(recipe, ...)" in caplog.text
+
+
+def privileged(folder: Path, job: Any, **floors: Any) -> list[Cell]:
+    """Sites with a privacy.json: its component hears events, its filters come first."""
+    made = cells(4, folder, moves, lambda: [SecAggFilter(**floors), *job()])
+    for cell in made:
+        cell.filters = [SecAggFilter(), *cell.filters[1:]]
+    return made
+
+
+def test_a_sites_own_policy_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the job brings filters or not."""
+    for place, job in enumerate((list, filters)):
+        world = World(privileged(folder / str(place), job))
+        made = controller(world, monkeypatch)
+        played(made, START)
+        assert made.last.count == 4
+
+
+def test_a_sites_own_policy_is_above_the_jobs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(privileged(folder, lambda: filters(min_clients=3), max_clip=0.25))
+    with pytest.raises(PolicyRefused, match="4 x .*the server's clip=0.25 would do"):
+        played(controller(world, monkeypatch), START)
+    assert world.tasks == 0
+
+
+@pytest.mark.parametrize(
+    ("floors", "words"),
+    [
+        ({"min_clients": 4}, "no fewer than 4"),
+        ({"max_clip": 0.1}, "clip=0.1"),
+        ({"max_dropout": 0.1}, "dropout=0.1"),
+        ({"protocols": ["secagg+"]}, r"agreed to is only secagg\+"),
+    ],
+)
+def test_a_plan_below_a_sites_floor(
+    floors: dict[str, Any], words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PolicyRefused, match=f"4 x .*{words}"):
+        run(folder, monkeypatch, make=lambda: filters(**floors))
+
+
+def test_another_model_than_the_announced_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A filter before ours that changes it, or a server that sends each site another one."""
+
+    def other(one: Any, context: Any) -> Any:
+        if not _out(context):
+            one["DXO"]["data"][KEY] = np.ones(3, np.float32)
+        return one
+
+    def make() -> list[Any]:
+        first = SimpleNamespace(process=other, handle_event=lambda *_: None)
+        return [first, *filters()]
+
+    made, _, world = run(folder, monkeypatch, make=make)
+    assert made.last is None and "the server announced another model" in caplog.text
+    assert world.log[-1].get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR
+
+
+def weighing(weight: Any) -> Any:
+    return lambda site, model: result(model, **{MetaKey.NUM_STEPS_CURRENT_ROUND: weight})
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (lambda site, model: result({"v": model[KEY]}), "is in one of them only"),
+        (lambda site, model: result({KEY: np.zeros(4, np.float32)}), "of the trained model is .4,"),
+        (lambda site, model: result({KEY: np.zeros(4)}, diff=True), "has another shape"),
+        (lambda site, model: result({KEY: np.full(3, np.nan, np.float32)}), "NaN"),
+        (lambda site, model: make_reply(ReturnCode.EXECUTION_EXCEPTION), "EXECUTION_EXCEPTION"),
+        (weighing(135_700), "max_weight"),
+        (weighing(-1357), "below 0"),
+        (weighing(1.357), "whole number"),
+        (weighing(float("inf")), "whole number"),
+        (weighing("1357"), "whole number|max_weight|number"),
+    ],
+)
+def test_a_result_that_is_none_stays_at_the_site(
+    step: Any,
+    words: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The site's own log says why, without a value; the server hears that the input is bad."""
+    made, model, world = run(folder, monkeypatch, step, max_weight=1000)
+    said = [r.getMessage() for r in caplog.records if "cannot be in the sum" in r.getMessage()]
+    assert len(said) == 4 and all(re.search(words, one) for one in said), said
+    assert "357" not in caplog.text and "4 bad-input" in caplog.text
+    assert made.last is None and np.array_equal(model.params[KEY], START[KEY])
+    assert all(one.get_return_code() == ReturnCode.OK for one in world.log)
+
+
+def test_a_metric_that_is_not_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(folder, monkeypatch, metrics={"loss": 1.0})
+    assert "the result has no metric 'loss' that is a number" in caplog.text
+
+
+class Tensor:
+    """As a library's that numpy half knows."""
+
+    dtype = "torch.float32"
+
+    def detach(self) -> Any:
+        return self
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ({"n": np.int64(3)}, "nothing to average"),
+        ({"c": np.zeros(2, np.complex64)}, "entry 'c' of the model is complex64"),
+        ({"t": Tensor()}, "entry 't' of the model is a Tensor: .*ExchangeFormat.NUMPY"),
+        ({"w8": np.zeros(2, np.dtype("V1"))}, "entry 'w8' .*float16, float32 or float64"),
+        ({}, "a dict of arrays by name"),
+    ],
+)
+def test_a_model_without_a_mean(
+    start: Any, words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = controller(World(cells(4, folder, moves, filters)), monkeypatch)
+    with pytest.raises(InputError, match=words):
+        played(made, start)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"clip": 0}, "clip must be above 0"),
+        ({"bits": 1}, "bits"),
+        ({"max_weight": 0}, "max_weight"),
+        ({"metrics": ["loss"]}, "maps the name of a metric to its clip"),
+        ({"timeouts": 0}, "timeouts"),
+        ({"num_clients": 2}, "2 clients are too few.*clients=4 would do"),
+        ({"aggregator": object()}, "aggregator has no place.*the result of each site"),
+        ({"aggregation_weights": {"site-1": 2.0}}, "a site's weight is its own"),
+        ({"exclude_vars": "b"}, "leave it out there"),
+        ({"enable_tensor_disk_offload": True}, "never kept"),
+    ],
+)
+def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
+    """They are said when the job is made."""
+    given = {"clip": 0.5, "max_weight": 10, "num_clients": 4, "dropout": 0.25, **given}
+    with pytest.raises(ParameterError, match=words):
+        SecAggFedAvg(**given)
+
+
+def recipe_of(controller: Any) -> Any:
+    flow = SimpleNamespace(controller=controller)
+    app = SimpleNamespace(app_config=SimpleNamespace(workflows=[flow]))
+    job = SimpleNamespace(
+        _deploy_map={"server": app}, job=SimpleNamespace(), set_app_packages=lambda names: None
+    )
+    added: list[Any] = []
+
+    def add(made: Any, tasks: Any) -> None:
+        added.append((made, tasks))
+
+    return SimpleNamespace(
+        _job=job, flow=flow, added=added, add_client_input_filter=add, add_client_output_filter=add
+    )
+
+
+def test_a_recipe_is_changed_in_its_controller_and_its_filters() -> None:
+    recipe = recipe_of(FedAvg(num_clients=4, num_rounds=7, persistor_id="mine", patience=3))
+    assert secure(recipe, clip=0.5, max_weight=10, dropout=0.25) is recipe
+    made = recipe.flow.controller
+    assert isinstance(made, SecAggFedAvg)
+    kept = (made.num_clients, made.num_rounds, made._persistor_id, made.patience, made.clip)
+    assert kept == (4, 7, "mine", 3, 0.5)
+    assert recipe._job.job.min_clients == made.survivors == 3
+    assert [tasks for _, tasks in recipe.added] == [
+        ["train"],
+        ["train", "validate", "submit_model"],
+    ]
+
+
+def test_a_recipe_of_another_workflow() -> None:
+    other = type("Scaffold", (FedAvg,), {})
+    for recipe in (recipe_of(other(num_clients=4)), SimpleNamespace()):
+        with pytest.raises(ParameterError, match="goes around a recipe of FedAvg.*(Scaffold|none)"):
+            secure(recipe, clip=0.5, max_weight=10)
+
+
+def test_without_nvflare_the_extra_is_named() -> None:
+    code = (
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'nvflare' else find(name, *a)\n"
+        "import secagg.integrations.nvflare"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert "MissingExtra: secagg.integrations.nvflare needs nvflare" in done.stderr
+    assert "pip install 'secagg[nvflare]'" in done.stderr

@@ -1,0 +1,248 @@
+"""A job in one process: a server's engine, sites with engines and workspaces of their own, and the
+calls that FedAvg makes in a round. Every message is copied on its way, and kept."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import FilterKey, FLContextKey, ReturnCode
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
+from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.workflows.fedavg import FedAvg
+
+from secagg.integrations.exchange import INPUT, KEYS, UNMASK
+from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, carry
+
+FRAMEWORK = importlib.util.find_spec("nvflare.private") is not None
+"""Whether these tests run with the framework itself, and not with what is recorded of it."""
+KEY = "numpy_key"
+TRAIN = "train"
+Arrays = dict[str, Any]
+Step = Callable[[str, Arrays], Shareable]
+Fate = Callable[[str, str], bool]
+"""(site, step) -> whether the site is silent there."""
+STEPS = (KEYS, INPUT, TRAIN, UNMASK)
+
+
+class Context:
+    """Where a component is: site or server, job, engine."""
+
+    def __init__(self, engine: Any, name: str, folder: Path, job: str) -> None:
+        self.engine, self.name, self.folder, self.job = engine, name, folder, job
+        self.props: dict[str, Any] = {}
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def get_engine(self) -> Any:
+        return self.engine
+
+    def get_identity_name(self, default: str = "") -> str:
+        return self.name
+
+    def get_job_id(self) -> str:
+        return self.job
+
+    def get_prop(self, key: str, default: Any = None) -> Any:
+        return self.props.get(key, default)
+
+    def get_workspace(self) -> Any:
+        return SimpleNamespace(get_root_dir=lambda: str(self.folder))
+
+    def get_run_abort_signal(self) -> Any:
+        return SimpleNamespace(triggered=False)
+
+
+class Cell:
+    """The engine of one site: its filters, and its handlers of requests."""
+
+    def __init__(
+        self, name: str, folder: Path, step: Step, filters: Iterable[Any], job: str
+    ) -> None:
+        self.name, self.step, self.filters = name, step, list(filters)
+        self.handlers: dict[str, Any] = {}
+        self.context = Context(self, name, folder / name, job)
+        for one in self.filters:
+            one.handle_event(EventType.START_RUN, self.context)
+
+    def register_aux_message_handler(self, topic: str, handler: Any) -> None:
+        assert topic not in self.handlers
+        self.handlers[topic] = handler
+
+    def hear(self, topic: str, request: Shareable) -> Shareable:
+        if topic not in self.handlers:
+            return make_reply(ReturnCode.TOPIC_UNKNOWN)
+        return self.handlers[topic](topic=topic, request=request, fl_ctx=self.context)
+
+    def do(self, name: str, id: str, task: Shareable) -> Shareable:
+        """As NVFLARE's runner does it: filters, the training, filters."""
+        props = self.context.props
+        props[FLContextKey.TASK_NAME], props[FLContextKey.TASK_ID] = name, id
+        props[FLContextKey.FILTER_DIRECTION] = FilterKey.IN
+        for one in self.filters:
+            task = one.process(task, self.context)
+        result = self.step(self.name, from_shareable(copy.deepcopy(task)).data)
+        props[FLContextKey.FILTER_DIRECTION] = FilterKey.OUT
+        for one in self.filters:
+            result = one.process(result, self.context)
+        return result
+
+
+class World:
+    """The engine of the server, over these cells."""
+
+    def __init__(self, cells: Iterable[Cell], fate: Fate = lambda site, step: False) -> None:
+        self.cells = {cell.name: cell for cell in cells}
+        self.fate = fate
+        self.log: list[Any] = []
+        """Every message and every reply, as it travelled."""
+        self.tasks = 0
+
+    def get_clients(self) -> list[Any]:
+        return [SimpleNamespace(name=name) for name in self.cells]
+
+    def new_context(self) -> Context:
+        return Context(self, "server", Path(), "job")
+
+    def send_aux_request(
+        self,
+        targets: list[str],
+        topic: str,
+        request: Shareable,
+        timeout: float,
+        fl_ctx: Any,
+        optional: bool = False,
+        secure: bool = False,
+    ) -> dict[str, Shareable]:
+        [name] = targets
+        if self.fate(name, request[carry.KEY]["step"]):
+            return {name: make_reply(ReturnCode.COMMUNICATION_ERROR)}
+        self.log.append(copy.deepcopy(request))
+        reply = self.cells[name].hear(topic, copy.deepcopy(request))
+        self.log.append(copy.deepcopy(reply))
+        return {name: reply}
+
+    def broadcast(self, task_name: str, data: FLModel, targets: Iterable[str], done: Any) -> None:
+        """The task and its results, as FedAvg's controller sends and receives them."""
+        meta = dict(data.meta or {})
+        if data.metrics is not None:
+            meta[MetaKey.INITIAL_METRICS] = data.metrics
+        task = DXO(DataKind.WEIGHTS, data=data.params, meta=meta).to_shareable()
+        task.set_header(AppConstants.CURRENT_ROUND, data.current_round)
+        self.log.append(copy.deepcopy(task))
+        self.tasks += 1
+        for name in targets:
+            if self.fate(name, TRAIN):
+                continue
+            result = self.cells[name].do(task_name, f"task {self.tasks}", copy.deepcopy(task))
+            self.log.append(copy.deepcopy(result))
+            if result.get_return_code() == ReturnCode.OK:
+                dxo = from_shareable(copy.deepcopy(result))
+                about = {**dxo.meta, "client_name": name}
+                done(FLModel(params_type="FULL", params=dxo.data, meta=about))
+
+
+def cells(
+    count: int, folder: Path, step: Step, make: Callable[[], Iterable[Any]], job: str = "job"
+) -> list[Cell]:
+    names = [f"site-{i}" for i in range(1, count + 1)]
+    return [Cell(name, folder, step, make(), job) for name in names]
+
+
+def filters(**floors: Any) -> list[Any]:
+    """Of data and of results: NVFLARE makes one of each."""
+    return [SecAggFilter(**floors), SecAggFilter(**floors)]
+
+
+def controller(world: World, monkeypatch: Any, **given: Any) -> SecAggFedAvg:
+    """At a server whose tasks go to the world's cells."""
+    given = {"clip": 0.5, "max_weight": 1 << 16, "dropout": 0.25, **given}
+    made = SecAggFedAvg(num_clients=len(world.cells), **given)
+    made.engine, made.fl_ctx = world, world.new_context()
+    made.aggregator = made._secured
+    monkeypatch.setattr(made, "sample_clients", lambda number=None: list(world.cells))
+
+    def send(
+        self: Any, task: str, data: Any, targets: Any, least: Any, wait: int, done: Any
+    ) -> None:
+        world.broadcast(task, data, targets, done)
+
+    monkeypatch.setattr(FedAvg, "send_model", send)
+    return made
+
+
+def played(made: SecAggFedAvg, start: Arrays, rounds: int = 1) -> FLModel:
+    """The calls of FedAvg.run, as they follow each other there."""
+    model = FLModel(params_type=ParamsType.FULL, params=start)
+    for number in range(rounds):
+        model.current_round = number
+        targets = made.sample_clients(made.num_clients)
+        made.aggregator.reset_stats()
+        made.send_model(
+            task_name=made.task_name,
+            targets=targets,
+            data=model,
+            callback=made.aggregator.accept_model,
+        )
+        update = made.aggregator.aggregate_model()
+        if update.params_type == ParamsType.FULL:
+            model.params = update.params
+        model.metrics, model.meta = update.metrics, update.meta
+    return model
+
+
+def result(params: Arrays, *, diff: bool = False, **meta: Any) -> Shareable:
+    kind = DataKind.WEIGHT_DIFF if diff else DataKind.WEIGHTS
+    return DXO(kind, data=params, meta=meta).to_shareable()
+
+
+def number_of(site: str) -> int:
+    return int(site.rpartition("-")[2])
+
+
+def moves(site: str, model: Arrays) -> Shareable:
+    """Each site moves the model by a step of its own, and weighs its number."""
+    params = {name: np.asarray(a + number_of(site) / 16, a.dtype) for name, a in model.items()}
+    told = {"accuracy": number_of(site) / 8, "secret": 0.57721566}
+    return result(
+        params,
+        **{
+            MetaKey.NUM_STEPS_CURRENT_ROUND: 48_611 + number_of(site),
+            MetaKey.INITIAL_METRICS: told,
+            "who": "hospital",
+        },
+    )
+
+
+def expected(sites: Iterable[int]) -> float:
+    """How far the mean of these has moved."""
+    weights = [48_611 + i for i in sites]
+    return float(np.average([i / 16 for i in sites], weights=weights))
+
+
+def leaves(value: Any) -> Iterable[bytes]:
+    """Every value in a message, as bytes."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield str(key).encode()
+            yield from leaves(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from leaves(one)
+    elif isinstance(value, bytes):
+        yield value
+    elif isinstance(value, np.ndarray):
+        yield value.tobytes()
+    else:
+        yield repr(value).encode()
