@@ -52,7 +52,8 @@ class Entries:
         return hashlib.sha256(writer.finish()).digest()
 
     def moved_to(self, trained: Arrays) -> dict[str, npt.NDArray[Any]]:
-        """The difference from this to the trained model, in the structure's types.
+        """The difference from this to the trained model, in the structure's types. What stays as it
+        was has moved by 0, also where it is infinite, as masks of attention are.
 
         Raises InputError for a model of other entries or shapes, naming the first.
         """
@@ -70,7 +71,7 @@ class Entries:
                     f"entry {name!r} of the trained model is {after.shape} {after.dtype.name}, and "
                     f"{before.shape} {before.dtype.name} was sent"
                 )
-            moved[name] = after.astype(dtype) - before.astype(dtype)
+            moved[name] = _difference(after.astype(dtype), before.astype(dtype))
         return moved
 
     def after(self, mean: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
@@ -93,6 +94,12 @@ def check_entry(name: str, read: npt.NDArray[Any], called: str) -> npt.NDArray[A
             "it as float16, float32 or float64, and integers as integers"
         )
     return read
+
+
+def _difference(after: npt.NDArray[Any], before: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    made: npt.NDArray[Any] = np.zeros_like(after)
+    np.subtract(after, before, out=made, where=after != before)
+    return made
 
 
 def _wide(array: npt.NDArray[Any]) -> np.dtype[Any]:

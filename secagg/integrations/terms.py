@@ -95,6 +95,14 @@ class Terms:
             return seconds(f"timeouts[{phase.name!r}]", given.get(phase.name, usual))
         return usual if given is None else seconds("timeouts", given)
 
+    @property
+    def longest(self) -> float:
+        """Seconds of the longest exchange that was asked for; 0 where none was."""
+        given = self.timeouts
+        if not isinstance(given, Mapping):
+            return 0.0 if given is None else given
+        return max((seconds(f"timeouts[{n!r}]", s) for n, s in given.items()), default=0.0)
+
     def deadlines(self, made: Plan) -> dict[str, float]:
         """By phase. Raises ParameterError for a timeout of a phase that the plan lacks."""
         given = self.timeouts

@@ -42,15 +42,15 @@ def contribution(
     message.content = carry.without(message.content)
     model = _model(message)
     kind = message.metadata.message_type
-    configs = dict(message.content.config_records.items())
-    about = payload(model, configs, context.run_id, kind, question.asked.round)
+    asked = question.asked
+    about = payload(model, message.content, context.run_id, kind, asked.round, asked.weighted_by)
     if payload_digest(about) != offer.payload_digest:
         raise PolicyRefused(
-            "the server announced another model, or another configuration, than the message "
-            "brings: nothing may change either on its way, so mods that do come after secagg_mod"
+            "the server announced another model, configuration or weight than the message brings: "
+            "nothing may change them on their way, so mods that do come after secagg_mod"
         )
     answered = _answered(message, context, call_next)
-    weight = _weight(offer.plan, answered, question.asked.weighted_by)
+    weight = _weight(offer.plan, answered, asked.weighted_by)
     if weight == 0:
         return None
     fields = _fields(offer.plan, model, answered)

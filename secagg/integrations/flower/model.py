@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
 from secagg.errors import InputError
 from secagg.integrations.model import Entries, check_entry
@@ -33,18 +33,40 @@ class Model(Entries):
 
 
 def payload(
-    model: Model, configs: Mapping[str, ConfigRecord], run: int, kind: str, number: int
+    model: Model, content: RecordDict, run: int, kind: str, number: int, weighted_by: str
 ) -> bytes:
     """What a round is about, in some hundred bytes: each node computes it from what it received.
 
-    So all nodes of a round start from one model under one configuration, or their masks fit
-    nobody's.
+    So all nodes of a round start from one model under one configuration, and weigh by one metric,
+    or their masks fit nobody's. content: the application's own; every record of it is in.
     """
     writer = Writer().prefixed(kind.encode()).u64(run % (1 << 64)).u32(number).raw(model.digest())
-    for key in sorted(configs):
-        words = repr((key, sorted(configs[key].items())))
-        writer.raw(hashlib.sha256(words.encode()).digest())
+    writer.raw(_words("weight", weighted_by, []))
+    for key in sorted(content.keys()):
+        record = content[key]
+        if isinstance(record, ArrayRecord):  # the model, which has its digest
+            writer.raw(_words("arrays", key, []))
+            continue
+        what = "metrics" if isinstance(record, MetricRecord) else "config"
+        writer.raw(_words(what, key, sorted(record.items())))
     return writer.finish()
+
+
+def _words(what: str, name: str, values: Iterable[tuple[str, Any]]) -> bytes:
+    words = repr((what, name, [(key, _plain(value)) for key, value in values]))
+    return hashlib.sha256(words.encode()).digest()
+
+
+def _plain(value: Any) -> Any:
+    """As it comes out of Flower's own encoding: numpy's float64, and members of enumerations, are
+    plain numbers and texts there, of which repr says something else."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, bool | bytes):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def _arrays(record: ArrayRecord) -> dict[str, npt.NDArray[Any]]:

@@ -75,7 +75,7 @@ class SecuredRounds:
         if not messages:
             return []
         first = messages[0]
-        arrays, model, about = _about(messages, number)
+        arrays, model, about = _about(messages, number, weighted_by)
         metrics = self.terms.metrics if train else self.evaluated
         made = self.terms.plan(len(messages), model if train else None, metrics)
         if not self._explained:
@@ -131,11 +131,13 @@ class SecuredRounds:
             self.terms = replace(self.terms, clip=clip)
 
 
-def _about(messages: Sequence[Message], number: int) -> tuple[ArrayRecord, Model, bytes]:
+def _about(
+    messages: Sequence[Message], number: int, weighted_by: str
+) -> tuple[ArrayRecord, Model, bytes]:
     """The model and what the round is about: the same in every message."""
     first = messages[0]
     seen = {id(message.content): message for message in messages}
-    made = {_payload(message, number) for message in seen.values()}
+    made = {_payload(message, number, weighted_by) for message in seen.values()}
     if len(made) > 1:
         raise ParameterError(
             "the strategy sends nodes different models or configurations, and a secure round is "
@@ -145,10 +147,9 @@ def _about(messages: Sequence[Message], number: int) -> tuple[ArrayRecord, Model
     return arrays, Model.of(arrays), made.pop()
 
 
-def _payload(message: Message, number: int) -> bytes:
-    model, configs = Model.of(_arrays(message)), dict(message.content.config_records.items())
-    about = message.metadata
-    return payload(model, configs, about.run_id, about.message_type, number)
+def _payload(message: Message, number: int, weighted_by: str) -> bytes:
+    model, about = Model.of(_arrays(message)), message.metadata
+    return payload(model, message.content, about.run_id, about.message_type, number, weighted_by)
 
 
 def _arrays(message: Message) -> ArrayRecord:

@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import (
 
 from secagg.errors import ParameterError
 from secagg.integrations.flower.secured import Begun, SecuredRounds
-from secagg.integrations.terms import LearntClip, metrics_of
+from secagg.integrations.terms import TRAINING, LearntClip, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 
@@ -78,6 +78,7 @@ class SecAgg(Strategy):
         timeouts: Mapping[str, float] | float | None = None,
     ) -> None:
         _refuse_per_client(strategy)
+        _warn_of_functions(strategy)
         self._inner: Any = strategy
         self._secured = SecuredRounds(
             clip=clip,
@@ -110,6 +111,20 @@ class SecAgg(Strategy):
         log.info("\t│\t├── Metrics: %s", ", ".join(terms.metrics) or "none leave the nodes")
         log.info("\t│\t└── Evaluation: %s", evaluated)
         self._inner.summary()
+
+    def start(
+        self,
+        grid: Any,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = TRAINING,
+        *more: Any,
+        **named: Any,
+    ) -> Any:
+        """As of every strategy, and raises as that does. timeout: of the replies to training and
+        evaluation; what `timeouts` says of an exchange counts where it is longer."""
+        longest = max(timeout, self._secured.terms.longest)
+        return super().start(grid, initial_arrays, num_rounds, longest, *more, **named)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Any
@@ -182,3 +197,15 @@ def _refuse_per_client(strategy: Strategy) -> None:
             f"{kind.__name__} has an aggregate_evaluate of its own, which would see one reply in "
             "place of all: give functions of its metrics to SecAgg's result instead"
         )
+
+
+def _warn_of_functions(strategy: Any) -> None:
+    """Functions of metrics are usually the weighted mean in other words, which stays what it is."""
+    for name in ("train_metrics_aggr_fn", "evaluate_metrics_aggr_fn"):
+        made = getattr(strategy, name, None)
+        if made is not None and not getattr(made, "__module__", "").startswith("flwr."):
+            log.warning(
+                "secagg: %s is given one reply, with the weighted means and the total weight: a "
+                "largest or a median that it takes of single replies is that of the mean",
+                name,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -14,9 +15,11 @@ from flwr.serverapp.strategy import FedAvg
 
 from secagg.errors import ParameterError, PolicyRefused
 from secagg.integrations.flower import LearntClip, NodePolicy, SecAgg, from_flower
+from secagg.integrations.flower.model import Model, payload
 from secagg.integrations.terms import Terms
 from secagg.plans.plan import Plan
 from tests.integrations.flower.world import (
+    ConfigRecord,
     LocalGrid,
     Message,
     MetricRecord,
@@ -133,6 +136,83 @@ def test_a_round_without_a_sum_leaves_the_model_and_the_next_one_goes_on(
     result = strategy.start(grid, model(MODEL), num_rounds=2)
     assert "has no sum: below-threshold" in caplog.text and "dropped: 2 lost" in caplog.text
     check(result, strategy, [0, 1, 2, 3, 4])
+
+
+def test_what_stays_infinite_has_moved_by_nothing(folder: Path) -> None:
+    """As a mask of attention, whose difference to itself numpy has as NaN."""
+    start = {"w": np.zeros(3), "mask": np.array([0.0, -np.inf, np.inf], np.float32)}
+    train = trainer(lambda node, m: {"w": m["w"] + 0.0625, "mask": m["mask"]}, weight)
+    grid = LocalGrid(nodes(4, folder, secured(train)))
+    result = SecAgg(FedAvg(), clip=0.5, max_weight=4).start(grid, model(start), num_rounds=1)
+    made = arrays(result.arrays)
+    assert made["w"] == pytest.approx(0.0625, abs=1e-5)
+    assert np.array_equal(made["mask"], start["mask"])
+
+
+class _Level(enum.IntEnum):
+    TWO = 2
+
+
+class _Mode(str, enum.Enum):
+    FAST = "fast"
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"),
+    [
+        (np.float64(0.1), 0.1),
+        ([np.float64(0.1), np.float64(2.5)], [0.1, 2.5]),
+        (_Level.TWO, 2),
+        (_Mode.FAST, "fast"),
+    ],
+)
+def test_a_configuration_is_the_same_before_and_after_flowers_encoding(
+    given: Any, carried: Any
+) -> None:
+    """Which has no type but its own: of a learning rate that numpy has computed a float is left."""
+    of, about = Model.of(model(MODEL)), []
+    for value in (given, carried, True, 1, 1.0, "1", b"1", [1], []):
+        content = RecordDict({"arrays": model(MODEL), "config": ConfigRecord({"x": value})})
+        about.append(payload(of, content, 7, "train", 1, "num-examples"))
+    assert about[0] == about[1] and len(set(about[1:])) == len(about) - 1
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "timeout", "waits"),
+    [
+        (None, 60, 60),
+        ({"masked-input": 7200}, 3600, 7200),
+        ({"unmask": 7200}, 9000, 9000),
+        (9000, 3600, 9000),
+    ],
+)
+def test_what_is_asked_of_an_exchange_is_waited_for(
+    folder: Path, timeouts: Any, timeout: float, waits: float
+) -> None:
+    """Also where `start`, which carries the one that trains, says less: an hour by default."""
+    waited = []
+
+    class Timed(LocalGrid):
+        def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> Any:
+            waited.append(timeout)
+            return super().send_and_receive(messages, timeout=timeout)
+
+    strategy = SecAgg(FedAvg(), clip=0.2, max_weight=10, timeouts=timeouts)
+    grid = Timed(nodes(4, folder, secured(TRAIN)))
+    strategy.start(grid, model(MODEL), 1, timeout, ConfigRecord({"lr": 0.5}))
+    assert waited[2] == waits
+
+
+def test_it_is_said_that_a_function_of_metrics_is_given_the_mean(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own = FedAvg()
+    own.evaluate_metrics_aggr_fn = lambda contents, key: MetricRecord({"replies": len(contents)})
+    SecAgg(own, clip=0.2, max_weight=10)
+    assert "evaluate_metrics_aggr_fn is given one reply" in caplog.text
+    caplog.clear()
+    SecAgg(FedAvg(), clip=0.2, max_weight=10)
+    assert not caplog.records
 
 
 def test_evaluation_is_summed_too_or_not_asked_for(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from secagg.errors import StorageError
 from secagg.integrations import floors
 from secagg.integrations.flower import SecAgg, carry, state
 from tests.integrations.flower.world import (
+    ConfigRecord,
     LocalGrid,
     Message,
     MetricRecord,
@@ -186,3 +188,28 @@ def test_a_round_that_is_announced_twice_is_one_that_is_over(disk: Path) -> None
     node = grid.nodes[asked[0].metadata.dst_node_id]
     assert node.answer(copy.deepcopy(asked[0])).has_content()
     assert "has ended" in str(node.answer(asked[0]).error.reason)
+
+
+OTHERS: dict[str, Callable[[Message], None]] = {
+    "weight": lambda m: m.content[carry.ABOUT].update({"weighted-by": "train_loss"}),
+    "model": lambda m: m.content.update({"arrays": model({"w": [[0.0, 0.0], [0.0, 1.0]]})}),
+    "configuration": lambda m: m.content["config"].update({"lr": 0.0}),
+    "another configuration": lambda m: m.content.update({"more": ConfigRecord({"lr": 0.0})}),
+    "metrics": lambda m: m.content.update({"more": MetricRecord({"lr": 0.0})}),
+    "round": lambda m: m.content[carry.ABOUT].update({"round": 2}),
+    "name of the model": lambda m: m.content.update({"old": m.content.pop("arrays")}),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_node_that_is_asked_otherwise_than_the_others_says_nothing(
+    folder: Path, other: str
+) -> None:
+    """Its update, or theirs, would tell which it is: where all but one weigh by a metric that is 1,
+    the mean is that one's."""
+    _, grid, asked = started(folder, INPUT)
+    asked[0] = copy.deepcopy(asked[0])
+    OTHERS[other](asked[0])
+    first, second = (grid.nodes[m.metadata.dst_node_id].answer(m) for m in asked[:2])
+    assert "announced another model, configuration or weight" in str(first.error.reason)
+    assert second.has_content()
