@@ -79,8 +79,8 @@ def join(
     again and checked, and what they promise is printed on standard error. A --task of one server
     pins plan and payload together. With one of several servers the vector goes to them as one
     report, the same bytes until it is stored; whoever runs the command again makes another report,
-    which counts as well. The exit code is 0, 1 when a round
-    gave no sum, 2 for an error, 3 when there is one without this client, 143 after a signal.
+    which counts as well. The exit code is 0, 1 when a round gave no sum, 2 for an error, also where
+    the server had no free place or has ended, 3 for a sum without this client, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -102,7 +102,7 @@ def join(
         if not stopped:
             running.check()
         answer = running.answer()
-        report(answer, as_json, lambda: rows(_readable(answer)))
+        report(answer, as_json, lambda: rows({**_each(running), **_readable(answer)}))
     leave(stopped, running.failed, running.left_out)
 
 
@@ -268,20 +268,30 @@ def _figures(outcome: Outcome) -> dict[str, object]:
     }
 
 
+def _each(running: _Joining | Reporting) -> dict[str, str]:
+    """One line a round: what became of it is not that of the last."""
+    if isinstance(running, Reporting):
+        return {}
+    return {f"round {one.round}": _line(one) for one in running.outcomes}
+
+
+def _line(outcome: Outcome) -> str:
+    number, clipped = outcome.contributors, sum(outcome.clipped.values())
+    if outcome.included:
+        text = f"in the sum of {number} clients, without {outcome.dropped}"
+    elif outcome.reason is None:
+        text = f"not in the sum of {number} clients: {outcome.why}"
+    else:
+        text = f"no sum: {outcome.reason.value}"
+    text += f", {clipped} elements clipped" if clipped else ""
+    spent = outcome.spent and not outcome.included and outcome.why != SPENT
+    return text + (", this input is spent" if spent else "")
+
+
 def _readable(answer: dict[str, object]) -> dict[str, object]:
-    of_report = ("task_digest", "stored")
-    names = (
-        *of_report,
-        "contributors",
-        "dropped",
-        "error",
-        "clipped",
-        "included",
-        "why",
-        "bytes_up",
-        "bytes_down",
-        "peak_rss",
-    )
+    """Of a report, or of the last round what that has cost."""
+    of_report = () if "rounds" in answer else ("task_digest", "stored", "error", "clipped")
+    names = (*of_report, "bytes_up", "bytes_down", "peak_rss")
     return {name: answer[name] for name in names if answer.get(name) is not None}
 
 

@@ -98,6 +98,7 @@ class Runs:
         self.take("serve", server)
         for one in joined:
             self.take("join", one)
+        self.take("task, one server", self.start("task", *SMALL, "--out", self.at("task1")))
 
     def _several_servers(self) -> None:
         public = [self.run("keys", "--out", self.at(f"{i}.key"))["public"] for i in range(2)]

@@ -21,10 +21,14 @@ from websockets.sync.client import connect
 from secagg import selftest
 from secagg.cli.join import join
 from secagg.cli.serve import serve
+from secagg.drive.participant import Participant
 from secagg.errors import CryptoError
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
 from secagg.plans.task import Task
+from secagg.rounds.clock import RoundReport
+from secagg.rounds.offer import Outcome
+from secagg.types import AbortReason, PartyId
 from tests.cli import contract
 from tests.processes.fleet import Commands
 
@@ -340,6 +344,34 @@ def test_one_vector_is_in_one_sum_by_its_name(start: Commands, tmp_path: Path) -
     ]
     assert (data["included"], data["spent"], data["contributors"]) == (False, True, 3)
     assert "a sum without this client" in err
+
+
+def test_the_text_has_a_line_for_each_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What became of the last round is not what became of all."""
+    figures, spent = RoundReport({}, 7, 8), {"why": "spent", "spent": True}
+    outcomes = [
+        Outcome(1, PartyId(0), None, 3, 1, figures, "", {"x": 2, "y": 1}, True, "", True),
+        Outcome(2, PartyId(0), None, 2, 2, figures, "", {}, False, **spent),
+        Outcome(3, PartyId(0), None, 3, 1, figures, "", {}, False, "late", False),
+        Outcome(4, PartyId(0), AbortReason.LOST, 0, 0, figures, "", {}, None, "lost", True),
+    ]
+
+    async def stay(url: str, participant: Participant, **more: object) -> None:
+        participant.outcomes += outcomes
+
+    monkeypatch.setattr("secagg.cli.join.stay", stay)
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    result = invoke(join, "ws://127.0.0.1:9", "--input", str(tmp_path / "v.npy"))
+    lines = result.stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines[:4]] == [
+        "round 1 in the sum of 3 clients, without 1, 3 elements clipped",
+        "round 2 not in the sum of 2 clients: spent",
+        "round 3 not in the sum of 3 clients: late",
+        "round 4 no sum: lost, this input is spent",
+    ]
+    assert [line.split()[0] for line in lines[4:]] == ["bytes_up", "bytes_down", "peak_rss"]
 
 
 def test_a_task_of_one_server_is_made_served_and_joined(start: Commands, tmp_path: Path) -> None:
