@@ -421,6 +421,12 @@ CLIENT = _of(
         "sum(offer.deadlines.values()) + self._patience",
         "sum(offer.deadlines.values())",
     ),
+    ("client: nonces of a life", "if len(self._nonces) >= MOST_ROUNDS:", "if False:"),
+    (
+        "client: nonces of a life, one more",
+        "len(self._nonces) >= MOST_ROUNDS",
+        "len(self._nonces) > MOST_ROUNDS",
+    ),
     ("client: a round given up", "if frame.nonce in self._given_up:", "if False:"),
 )
 OFFER = _of(

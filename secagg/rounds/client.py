@@ -58,6 +58,11 @@ PATIENCE = 300.0
 """Seconds beyond a round's deadlines: what a server computes has none."""
 
 
+MOST_ROUNDS = 1 << 18
+"""Of one client in its life. Of each it keeps the nonce, some 100 bytes, as none may come twice: a
+server that opens and ends rounds as fast as it can must not fill a client's memory with them."""
+
+
 class ClientRounds:
     """The rounds of one client with one server (`secagg.rounds.base.Rounds`).
 
@@ -250,6 +255,10 @@ class ClientRounds:
             return  # this client may be known again, and what it was in that round is not
         if frame.nonce in self._nonces or frame.nonce == NAMES:
             raise RemoteProtocolError("the server announced one round nonce twice")
+        if len(self._nonces) >= MOST_ROUNDS:
+            raise RemoteProtocolError(
+                f"the server has announced {MOST_ROUNDS} rounds: a client that goes on starts anew"
+            )
         if len(self._parts) >= self._limits.rounds:
             raise RemoteProtocolError(f"more than {self._limits.rounds} rounds at once")
         offer = self._consent.judge(frame, self._last + 1)

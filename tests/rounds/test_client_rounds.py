@@ -167,6 +167,19 @@ def test_a_nonce_is_not_announced_twice() -> None:
         evil.announce(1)
 
 
+def test_a_client_keeps_so_many_nonces_and_then_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 44: none may come twice, and their number is the server's to choose."""
+    monkeypatch.setattr("secagg.rounds.client.MOST_ROUNDS", 3)
+    evil = Evil(toy(2))
+    for number in (1, 2, 3):
+        evil.announce(number)
+        evil.over(number, AbortReason.CANCELLED)
+    with pytest.raises(RemoteProtocolError, match="has announced 3 rounds"):
+        evil.announce(4)
+    with pytest.raises(RemoteProtocolError, match="twice"):
+        evil.announce(1)
+
+
 def test_after_a_new_link_the_same_announcement_is_heard_once_more() -> None:
     evil = Evil(real(4), durable=True)
     evil.announce(1)
