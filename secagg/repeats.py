@@ -49,7 +49,7 @@ class Repeats:
     def warn(
         self, log: logging.Logger, kind: Hashable, now: float, text: str, *args: object
     ) -> None:
-        """A warning, unless it is only counted."""
+        """A warning, unless it is only counted. kind: what all of them have in common, in words."""
         left_out = self.count(kind, now)
         if left_out is None:
             return
@@ -61,5 +61,5 @@ class Repeats:
         """Says what was counted and not written yet; then all begins anew."""
         for kind, seen in self._kinds.items():
             if seen.left_out:
-                log.warning("%d more were only counted: %s", seen.left_out, kind)
+                log.warning("%d more lines like this were left out: %s", seen.left_out, kind)
         self._kinds.clear()

@@ -27,6 +27,6 @@ def test_a_flood_of_an_hour_is_a_page(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == windows * MOST
     assert "one was cut (and 5990 more like it)" in caplog.messages
     repeats.close(log)
-    assert caplog.messages[-1] == "5990 more were only counted: kind"
+    assert caplog.messages[-1] == "5990 more lines like this were left out: kind"
     repeats.close(log)
     assert len(caplog.records) == windows * MOST + 1

@@ -92,9 +92,9 @@ class Clients:
             why = "" if gone else f"{self.limits.links} links are open"
         if gone is not None:
             text = "a client that waits for nothing makes room for another"
-            self._repeats.warn(log, "makes room", now, text)
+            self._repeats.warn(log, "clients made room", now, text)
         if why:
-            self._repeats.warn(log, "turned away", now, "a client was turned away: %s", why)
+            self._repeats.warn(log, "clients turned away", now, "a client was turned away: %s", why)
             self._outbox.let_go(peer)
         else:
             self._clients[peer] = _Client(Quota(self.limits), now, self._came)
@@ -103,8 +103,8 @@ class Clients:
 
     def says_why(self, peer: Peer, error: Exception, now: float) -> None:
         """In the log, of one that is dropped for what it said: also of another role."""
-        text = "a %s was let go: %s"
-        self._repeats.warn(log, peer.role, now, text, peer.role.name.lower(), error)
+        text, role = "a %s was let go: %s", peer.role.name.lower()
+        self._repeats.warn(log, f"{role}s let go for what they said", now, text, role, error)
 
     def _makes_room(self, now: float, waiting: Callable[[], Collection[Peer]]) -> Peer | None:
         """Who has had its time, and nothing to wait for: of those, the one that crowds most."""
@@ -138,7 +138,8 @@ class Clients:
         if client.quota.posted(frame.size) is None:
             self._outbox.post(peer, frame)
             return
-        self._repeats.warn(log, "unread", now, "a client that does not read is let go")
+        text = "a client that does not read is let go"
+        self._repeats.warn(log, "clients let go that did not read", now, text)
         client.leaving = True
         self._outbox.let_go(peer)
 

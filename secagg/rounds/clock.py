@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from secagg.arguments import seconds
+from secagg.effects import Peer
 from secagg.errors import ParameterError
 from secagg.sansio import Dropped
 from secagg.types import Fault, PartyId
@@ -43,8 +44,9 @@ class RoundReport:
     mean over the announced), without frames, announcements and the transport's own framing: what
     was handed to a link, or came over one, repeats included, since the last start of this process.
     What is said while there is no link, or held back by its claim, is not sent, and not counted.
-    faults: why each dropped party was dropped; a server's only. disputed: (dealer, holder) of every
-    share that was unusable, of whom one lied; a server's only.
+    A server's only: faults: why each dropped party was dropped. disputed: (dealer, holder) of every
+    share that was unusable, of whom one lied. members: of everybody who was announced to, and whose
+    link proved it, the identity. peers: who that was, as this process has known them.
     """
 
     phases: Mapping[str, float]
@@ -52,6 +54,8 @@ class RoundReport:
     bytes_down: float
     faults: Mapping[PartyId, Fault] = field(default_factory=dict)
     disputed: frozenset[tuple[PartyId, PartyId]] = frozenset()
+    members: Mapping[PartyId, bytes] = field(default_factory=dict)
+    peers: Mapping[PartyId, Peer] = field(default_factory=dict)
 
 
 class PhaseClock:

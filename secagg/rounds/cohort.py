@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from secagg.types import PartyId
 
@@ -35,3 +35,12 @@ class Cohort(tuple[bytes | None, ...]):
     def seats(self, identity: bytes) -> Iterable[PartyId]:
         """Those of whoever has proved to be this, the lowest first."""
         return self._seats.get(identity, ())
+
+    def members(self, among: Container[PartyId] | None = None) -> dict[PartyId, bytes]:
+        """The identities that were proved, by seat; all, or those of `among`."""
+        return {
+            seat: identity
+            for identity, seats in self._seats.items()
+            for seat in seats
+            if among is None or seat in among
+        }

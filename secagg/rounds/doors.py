@@ -1,4 +1,4 @@
-"""Who may stand in the door: links that are not open yet, and messages that are not whole yet."""
+"""What strangers hold open: links that are not open yet, and messages that are not whole yet."""
 
 from __future__ import annotations
 
@@ -131,7 +131,8 @@ class Doors:
         if (door := self._doors.get(link)) is None:
             return False
         if pieces > PIECES + size // PIECE + int(now - door.since):
-            self._ends(link, f"it sends crumbs: {pieces} pieces in {size} bytes", "crumbs", now)
+            why = f"it sends crumbs: {pieces} pieces in {size} bytes"
+            self._ends(link, why, "too many pieces", now)
         elif not pending:
             self._returns(link, now)
         else:
@@ -147,18 +148,21 @@ class Doors:
 
     def starved(self, now: float) -> None:
         """There was no descriptor for another connection: whoever passes makes room."""
-        self._repeats.warn(log, "starved", now, "no descriptor is left for another connection")
+        said = "no descriptor is left for another connection"
+        self._repeats.warn(log, "no descriptor is left", now, said)
         if self._passing:
             link = most_crowding(self._passing)
-            self._ends(link, "no descriptor was left for another", "starved", now)
+            self._ends(link, "no descriptor was left for another", "no descriptor left", now)
 
     def tick(self, now: float) -> None:
         """The time that `due` named has come; harmless at any other."""
         for link in [one for one in self._passing if self._doors[one].until <= now]:
-            self._ends(link, "it did not get through the door in time", "time", now)
+            self._ends(link, "it was not opened, or closed, in time", "too late", now)
         while (owing := self._owing()) and min(owing.values()) <= now:
             slow = min(owing, key=owing.__getitem__)
-            self._ends(slow, "its message stood still while others waited for room", "slow", now)
+            self._ends(
+                slow, "its message stood still while others waited for room", "too slow", now
+            )
 
     def take(self) -> Verdicts:
         """All that follows, once: to be called after each call."""
@@ -180,8 +184,10 @@ class Doors:
         door.until = now + seconds
         self._passing[link] = door.address
         if len(self._passing) > self._limits.passing:
-            why = f"{self._limits.passing} links are in the door, most of them of its address"
-            self._ends(most_crowding(self._passing), why, "full", now)
+            why = (
+                f"{self._limits.passing} connections are being opened, most of them of its address"
+            )
+            self._ends(most_crowding(self._passing), why, "all places taken", now)
 
     def _earn(self, door: _Door, got: int, now: float) -> None:
         """Credit for the bytes that have come since the last time. got: of this message, in all."""
@@ -223,7 +229,7 @@ class Doors:
 
     def _ends(self, link: Hashable, why: str, kind: str, now: float) -> None:
         """kind: under which its like are counted in the log."""
-        address = self._doors[link].address
+        address, kind = self._doors[link].address, f"connections cut, {kind}"
         self._repeats.warn(log, kind, now, "a connection of %s was cut: %s", address, why)
         self._cut[link] = why
         self._forget(link, now)

@@ -260,7 +260,7 @@ class Greeted:
     def joined(self, peer: Peer, now: float) -> None:
         if self._most is not None and len(self._links) >= self._most and not self._made_room(now):
             said = "%s%s was turned away: %d are open", peer.name, _at(peer), len(self._links)
-            self._repeats.warn(log, "turned away", now, *said)
+            self._repeats.warn(log, "links turned away", now, *said)
             self._let_go.append(peer)
             return
         self._links[peer] = _Link(self._script(peer))
@@ -363,7 +363,8 @@ class Greeted:
         return gone is not None
 
     def _refuse(self, peer: Peer, why: str, now: float) -> None:
-        self._repeats.warn(log, "refused", now, "%s%s was refused: %s", peer.name, _at(peer), why)
+        said = "%s%s was refused: %s", peer.name, _at(peer), why
+        self._repeats.warn(log, "links refused", now, *said)
         self._forget(peer)
         self._let_go.append(peer)
 

@@ -133,6 +133,7 @@ class _Seen:
     down: int = 0
     faults: dict[PartyId, Fault] = field(default_factory=dict)
     disputed: set[tuple[PartyId, PartyId]] = field(default_factory=set)
+    peers: dict[PartyId, Peer] = field(default_factory=dict)
     opening: frozenset[PartyId] = frozenset()
 
 
@@ -170,6 +171,7 @@ class Round:
             row = Write(ROUND, self.opening.row(self.cohort))
             self._outbox.write(self.opening.nonce, ROUNDS, [row])
         self.seats = {PartyId(i): peer for i, peer in enumerate(peers)}
+        self._seen.peers = dict(self.seats)
         self._start((), now)
 
     def restore(self, rows: Collection[tuple[bytes, bytes]], now: float) -> None:
@@ -196,7 +198,7 @@ class Round:
 
     def returned(self, peer: Peer, seat: PartyId, now: float) -> None:
         """What it may not have heard is said again, the announcement first."""
-        self.seats[seat] = peer
+        self.seats[seat] = self._seen.peers[seat] = peer
         self._outbox.post(peer, self.opening.announce(seat))
         self.call(lambda: self.machine.reconnected(seat), now)
 
@@ -320,9 +322,7 @@ class Round:
         except (errors.Aborted, IntegrityError) as without:
             self._end_without(without.with_traceback(None), now)  # its frames hold the machine
             return
-        known = {i: self._identity(i) for i in total.contributors}
-        members = {i: identity for i, identity in known.items() if identity is not None}
-        named = replace(total, members=members)
+        named = replace(total, members=self.cohort.members(total.contributors))
         self.end = End(self.opening.nonce, named, None, self.report(now))
 
     def _end_without(self, error: Exception, now: float) -> None:
@@ -345,8 +345,8 @@ class Round:
     def report(self, now: float) -> RoundReport:
         number, seen = max(1, len(self.cohort)), self._seen
         up, down = seen.up / number, seen.down / number
-        faults, disputed = dict(seen.faults), frozenset(seen.disputed)
-        return RoundReport(self.clock.stop(now), up, down, faults, disputed)
+        whose = dict(seen.faults), frozenset(seen.disputed), self.cohort.members(), dict(seen.peers)
+        return RoundReport(self.clock.stop(now), up, down, *whose)
 
     def _last_word(self, end: End) -> Over:
         """Without a standing: that is each client's own."""

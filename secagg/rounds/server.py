@@ -193,7 +193,7 @@ class ServerRounds:
         for old in self._links.older(peer):
             self._drop(old, "a newer link has proved the same identity", now)
         if (full := self._full(peer, now)) is not None:
-            kind, turned = "turned away", "a client%s was turned away: %s"
+            kind, turned = "clients turned away", "a client%s was turned away: %s"
             self._repeats.warn(log, kind, now, turned, _of(peer), full)
             self._outbox.let_go(peer)
             return
@@ -359,7 +359,7 @@ class ServerRounds:
 
     def _drop(self, peer: Peer, why: str, now: float) -> None:
         where, dropped = self._where(peer), "a client%s was dropped (%s): %s"
-        kind = "dropped in a round" if where else "dropped in no round"
+        kind = f"clients dropped in {'a' if where else 'no'} round"
         self._repeats.warn(log, kind, now, dropped, _of(peer), where or "in no round", why)
         self._outbox.let_go(peer)
         self._gone(peer, now)

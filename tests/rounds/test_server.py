@@ -702,13 +702,26 @@ def test_who_is_late_is_so_in_the_phase_that_has_closed(caplog: pytest.LogCaptur
     assert line.endswith("in advertise-keys: late")
 
 
+def test_a_report_names_who_sat_where_also_without_a_result() -> None:
+    """For whoever wants nothing more to do with one: by identity, or by the peer of its link."""
+    world = World()
+    for name in "abcde":
+        world.client(name, identity=name.encode() * 32 if name < "d" else None)
+    opened = world.open(real(5))
+    world.server.cancel(opened, world.now)
+    world.settle()
+    report = world.end(opened).report
+    assert report.members == {i: name.encode() * 32 for i, name in enumerate("abc")}
+    assert [report.peers[PartyId(i)].name for i in range(5)] == list("abcde")
+
+
 def test_a_flood_of_clients_is_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     world = World(limits=Limits(links=1))
     for number in range(500):
         at(world, f"{number}", "here")
     assert len(caplog.records) < 20
     world.server.close()
-    assert "more were only counted" in caplog.text
+    assert "more lines like this were left out: clients " in caplog.text
 
 
 def test_a_result_that_was_not_kept_is_none_for_anybody() -> None:
