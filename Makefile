@@ -100,7 +100,7 @@ plugins:
 	$(PYTHON) -m venv .venv-plugins
 	.venv-plugins/bin/python -m pip install --quiet uv
 	.venv-plugins/bin/uv pip install --quiet --python .venv-plugins/bin/python \
-		--editable '.[flower,test]'
+		--editable '.[flower,nvflare,test]'
 	.venv-plugins/bin/python -m pip check
 	SECAGG_SOAK=1 .venv-plugins/bin/python -m pytest --durations 10 tests/integrations
 

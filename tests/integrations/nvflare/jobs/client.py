@@ -6,7 +6,7 @@ import sys
 
 import nvflare.client as flare
 from nvflare.apis.fl_constant import FLMetaKey
-from walk import accuracy, examples, trained
+from walk import accuracy, examples, secret, trained
 
 flare.init()
 site = flare.get_site_name()
@@ -18,7 +18,7 @@ while flare.is_running():
     flare.send(
         flare.FLModel(
             params={"numpy_key": trained(site, number, received.params["numpy_key"])},
-            metrics={"accuracy": accuracy(site), "secret": 0.123456789},
+            metrics={"accuracy": accuracy(site), "secret": secret(site)},
             meta={FLMetaKey.NUM_STEPS_CURRENT_ROUND: examples(site), "who": "hospital"},
         )
     )

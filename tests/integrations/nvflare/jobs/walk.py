@@ -19,6 +19,11 @@ def accuracy(site: str) -> float:
     return int(site.rpartition("-")[2]) / 7919
 
 
+def secret(site: str) -> float:
+    """A metric that nobody asks for."""
+    return int(site.rpartition("-")[2]) / 1_234_577
+
+
 def start() -> Array:
     return np.linspace(-1, 1, 210, dtype=np.float32).reshape(SHAPE)
 

@@ -6,7 +6,9 @@ from enum import Enum
 from typing import Any
 
 from nvflare.apis.fl_constant import FLMetaKey
-from nvflare.apis.shareable import CONTENT_TYPE, Shareable
+from nvflare.apis.shareable import Shareable
+
+CONTENT_TYPE = "__content_type__"
 
 
 class DataKind(str, Enum):

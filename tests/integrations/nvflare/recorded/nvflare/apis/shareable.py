@@ -6,7 +6,7 @@ from typing import Any
 
 from nvflare.apis.fl_constant import ReturnCode
 
-HEADERS, RC, CONTENT_TYPE = "__headers__", "__rc__", "__content_type__"
+HEADERS, RC = "__headers__", "__rc__"
 
 
 class Shareable(dict[str, Any]):

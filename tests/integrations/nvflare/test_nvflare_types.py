@@ -1,0 +1,103 @@
+"""What is recorded of NVFLARE is as NVFLARE has it: names, arguments, values, and calls."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.integrations.nvflare.conftest import RECORDED
+from tests.integrations.nvflare.world import FRAMEWORK
+
+if not FRAMEWORK:
+    pytest.skip("NVFLARE is not installed", allow_module_level=True)
+
+from nvflare.app_common.workflows.fedavg import FedAvg
+
+FILES = [path for path in sorted(RECORDED.rglob("*.py")) if path.name != "__init__.py"]
+
+
+def recorded(path: Path) -> ModuleType:
+    """Beside the framework's own."""
+    spec = importlib.util.spec_from_file_location(f"recorded_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def own(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", "") == module.__name__ and name[0] != "_":
+            yield name, value
+
+
+def arguments(value: Any) -> set[str]:
+    """With those of the classes above, where it hands on what it does not know."""
+    found: set[str] = set()
+    for one in value.__mro__ if inspect.isclass(value) else [value]:
+        call = vars(one).get("__init__") if inspect.isclass(one) else one
+        if inspect.isfunction(call):
+            found |= set(inspect.signature(call).parameters)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_recorded_name_is_in_the_framework(path: Path) -> None:
+    real = importlib.import_module(".".join(path.relative_to(RECORDED).with_suffix("").parts))
+    names = list(own(recorded(path)))
+    assert names
+    for name, value in names:
+        theirs = getattr(real, name)
+        if inspect.isfunction(value):
+            assert arguments(value) <= arguments(theirs), name
+            continue
+        assert arguments(value) - {"args", "kwargs"} <= arguments(theirs), name
+        for member, ours in vars(value).items():
+            if isinstance(ours, str) and member.isupper():
+                assert getattr(theirs, member) == ours, f"{name}.{member}"
+            elif isinstance(ours, Enum):
+                assert theirs[member].value == ours.value, f"{name}.{member}"
+            elif inspect.isfunction(ours) and member[0] != "_":
+                assert arguments(ours) <= arguments(getattr(theirs, member)), f"{name}.{member}"
+
+
+def test_fedavg_keeps_its_arguments_where_a_recipe_is_read() -> None:
+    from secagg.integrations.nvflare.recipe import _KEPT, _argument
+
+    made = FedAvg(num_clients=4, persistor_id="mine", fedprox_mu=0.5, memory_gc_rounds=3)
+    assert {name: _argument(made, name) for name in _KEPT} == {
+        "num_clients": 4,
+        "num_rounds": 5,
+        "start_round": 0,
+        "persistor_id": "mine",
+        "model": None,
+        "save_filename": "FL_global_model.pt",
+        "stop_cond": None,
+        "patience": None,
+        "task_name": "train",
+        "memory_gc_rounds": 3,
+        "fedprox_mu": 0.5,
+        "aggregator": None,
+        "aggregation_weights": {},
+        "exclude_vars": None,
+        "enable_tensor_disk_offload": False,
+    }
+
+
+def test_fedavg_calls_what_a_round_is_made_of_in_this_order() -> None:
+    """Which `world.played` does as well."""
+    source = inspect.getsource(FedAvg.run)
+    calls = ("sample_clients(", "reset_stats(", "self.send_model(", "_get_aggregated_result(")
+    places = [source.index(call) for call in calls]
+    assert places == sorted(places)
+    assert "accept_model(" in inspect.getsource(FedAvg._aggregate_one_result)
+    assert "aggregate_model(" in inspect.getsource(FedAvg._get_aggregated_result)
