@@ -69,12 +69,13 @@ class Floors:
 
     def ledger(self) -> SqliteLedger:
         """The client's own; raises StorageError where the disk or the folder refuses."""
-        folder = Path(self.state).expanduser()
         try:
+            folder = Path(self.state).expanduser()  # RuntimeError without a home
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, RuntimeError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
             raise StorageError(
-                f"{folder}: the ledger cannot be kept there ({error.strerror}): {self._remedy}"
+                f"{self.state}: the ledger cannot be kept there ({why}): {self._remedy}"
             ) from None
         return SqliteLedger.open(folder / FILE)
 

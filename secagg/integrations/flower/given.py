@@ -75,6 +75,8 @@ def _answered(
     except Exception:
         log.exception("secagg: the app raised; the server hears only that there is no input")
         raise InputError("the app raised an exception, which is in the log above") from None
+    if not isinstance(reply, Message):
+        raise InputError(f"the app returned a {type(reply).__name__}, and is to return a Message")
     if reply.has_error():
         raise InputError(f"the app, or a mod after secagg_mod, has refused: {reply.error.reason}")
     status = reply.content.config_records.get("fitres.status")
@@ -112,7 +114,11 @@ def _metric(reply: Message, name: str) -> float | int:
             f"the app's reply has {len(found)} metrics {name!r}, and the server sums one number of "
             "that name: return it in the MetricRecord, or take it out of SecAgg(metrics=...)"
         )
-    return float(found[0]) if isinstance(found[0], float) else int(found[0])
+    if isinstance(found[0], float):
+        return float(found[0])
+    if not -(1 << 63) <= found[0] < 1 << 63:
+        raise InputError(f"the metric {name!r} is an integer of more than 64 bits")
+    return int(found[0])
 
 
 def _weight(plan: Plan, reply: Message, key: str) -> int:

@@ -54,6 +54,8 @@ Mod: TypeAlias = Callable[[Message, Context, Call], Message]
 REFUSED = 6
 """Flower's code for a mod whose precondition does not hold."""
 SECURED = ("train", "evaluate")
+PARAMETERS = "get_parameters"
+"""The older API's: a node's own model, whenever the server likes."""
 _SERVER = Peer("server", None, Role.SERVER)
 _PLAIN = (
     "this node answers in secure rounds only: put SecAgg(strategy, ...), from "
@@ -61,7 +63,10 @@ _PLAIN = (
 )
 _EVALUATION = ", with evaluate_metrics={name: clip} for what evaluation returns"
 
-
+_INITIAL = (
+    "a node's own model leaves it in secure rounds only: give the ServerApp's strategy "
+    "initial_parameters"
+)
 _SPENT = (
     "this node has said this before, in other words: its state was put back, or a round of this "
     "run is asked for a second time, about the same model and configuration; where that is meant, "
@@ -74,16 +79,18 @@ def node_mod(policy: NodePolicy | None = None) -> Mod:
     of the default policy. The node's own configuration adds to either.
 
     It takes part in secure rounds, and lets no message of training or evaluation be answered
-    outside of one; queries are the application's own. Mods that change what is trained, as those of
-    differential privacy do, come after it.
+    outside of one, nor one that asks for the node's model; queries are the application's own. Mods
+    that change what is trained, as those of differential privacy do, come after it.
     """
     own = policy or NodePolicy()
 
     def mod(message: Message, context: Context, call_next: Call) -> Message:
         kind = message.metadata.message_type.partition(".")[0]
-        if kind not in SECURED:
+        if kind not in (*SECURED, PARAMETERS):
             return call_next(message, context)
         try:
+            if kind == PARAMETERS:
+                raise PolicyRefused(_INITIAL)
             asked = carry.read(message.content)
             if asked is None:
                 raise PolicyRefused(_PLAIN.format(_EVALUATION if kind != "train" else ""))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
@@ -75,10 +76,14 @@ def _arrays(record: ArrayRecord) -> dict[str, npt.NDArray[Any]]:
 
 def _read(name: str, array: Array) -> npt.NDArray[Any]:
     try:
-        read: npt.NDArray[Any] = array.numpy()
-    except (TypeError, ValueError):
+        read = array.numpy()
+    except Exception:  # noqa: BLE001
+        # Bytes that are no array raise whatever their first ones look like: of a file of several, a
+        # pickle, nothing at all. The text may quote them, and is not to be the context of ours.
+        read = None
+    if not isinstance(read, np.ndarray):
         raise InputError(
             f"entry {name!r} of the model is {array.dtype}, as {array.stype}, which numpy cannot "
             "read: send it as float32"
-        ) from None
+        )
     return check_entry(name, read, array.dtype)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as strategies
 
 from secagg.errors import InputError, ParameterError, PolicyRefused
@@ -35,7 +37,7 @@ def secure(strategy: Any = None, **given: Any) -> SecAgg:
 
 
 def run(
-    folder: Path, app: Any, strategy: Any = None, start: Any = MODEL, **config: Any
+    folder: Path | str, app: Any, strategy: Any = None, start: Any = MODEL, **config: Any
 ) -> LocalGrid:
     grid = LocalGrid(nodes(4, folder, app, config))
     (strategy or secure()).start(grid, model(start), num_rounds=1)
@@ -188,8 +190,9 @@ def test_frames_that_are_none(frames: tuple[bytes, ...], folder: Path) -> None:
 
 def test_a_node_that_has_no_folder_for_its_ledger(disk: Path) -> None:
     (disk / "file").write_text("")
-    with pytest.raises(PolicyRefused, match="give the node a folder of its own with secagg-state"):
-        run(disk / "file" / "folder", secured(TRAIN))
+    for folder in (disk / "file" / "folder", "~nobody-of-this-name/x", "a\0b"):
+        with pytest.raises(PolicyRefused, match="give the node a folder .* with secagg-state"):
+            run(folder, secured(TRAIN))
 
 
 def test_another_model_than_the_announced_one(folder: Path, caplog: Any) -> None:
@@ -222,6 +225,49 @@ def test_an_answer_that_is_none_stays_with_the_node(
     assert len(said) == 4
     assert all(re.search(words, one) for one in said), said
     assert "4 bad-input" in caplog.text and not any(m.has_error() for m in grid.log)
+
+
+ODD: dict[str, Callable[[Message], Any]] = {
+    "None": lambda message: None,
+    "a dict": lambda message: {"w": 1357},
+    "no bytes": lambda message: raw(message, b""),
+    "a text": lambda message: raw(message, b"1357"),
+    "a pickle": lambda message: raw(message, b"\x80\4M\x4d\5.1357"),
+    "a cut header": lambda message: raw(message, b"\x93NUMPY\1\0\x0a\0{'1357':"),
+    "a cut file": lambda message: raw(message, b"PK\3\0041357"),
+    "a file of several": lambda message: raw(message, npz()),
+    "a huge weight": lambda message: raw(message, weight=10**400),
+}
+
+
+def npz() -> bytes:
+    np.savez(file := io.BytesIO(), w=np.zeros(3, np.float32))
+    return file.getvalue()
+
+
+def raw(message: Message, data: bytes | None = None, weight: int = 2) -> Message:
+    good = Array(MODEL["w"])
+    one = good if data is None else Array("float32", (3,), good.stype, data)
+    told = MetricRecord({"num-examples": weight})
+    return Message(RecordDict({"w": ArrayRecord({"w": one}), "m": told}), reply_to=message)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_whatever_an_app_returns_is_an_input_or_none(
+    odd: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exception of our own would be told to the server by Flower, with its text."""
+    grid = run(folder, secured(lambda message, context: ODD[odd](message)))
+    assert "4 bad-input" in caplog.text and "1357" not in caplog.text
+    assert not any(m.has_error() for m in grid.log)
+
+
+def test_a_nodes_own_model_is_no_query(folder: Path) -> None:
+    """What the older API's nodes are asked for where a strategy has no initial_parameters."""
+    app = modded(secagg_mod, train=TRAIN, evaluate=lambda message, context: 1 / 0)
+    [node] = nodes(1, folder, app)
+    asks = Message(RecordDict({}), dst_node_id=node.number, message_type="get_parameters")
+    assert "initial_parameters" in str(node.answer(asks).error.reason)
 
 
 @pytest.mark.parametrize(

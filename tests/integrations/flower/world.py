@@ -46,7 +46,9 @@ def copied(message: Message) -> Message:
 class Node:
     """A SuperNode: what Flower keeps for it, and its own folder."""
 
-    def __init__(self, number: int, folder: Path, config: Mapping[str, Any], app: Any) -> None:
+    def __init__(
+        self, number: int, folder: Path | str, config: Mapping[str, Any], app: Any
+    ) -> None:
         self.number, self.app = number, app
         config = {"secagg-state": str(folder), **config}
         self.context = Context(RUN, number, config, RecordDict(), {})
@@ -159,7 +161,7 @@ def _leaf(value: Any) -> Iterator[bytes]:
 
 
 def nodes(
-    count: int, folder: Path, app: Any, config: Mapping[str, Any] | None = None
+    count: int, folder: Path | str, app: Any, config: Mapping[str, Any] | None = None
 ) -> list[Node]:
     identify()
     return [Node(1000 + i, folder, config or {}, app) for i in range(count)]
