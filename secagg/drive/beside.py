@@ -21,6 +21,20 @@ _TURN = 0.5
 """Seconds. Where a wait without a limit does not hear Ctrl-C, as on Windows, it hears it then."""
 
 
+def raises_well(call: Callable[..., _T]) -> Callable[..., _T]:
+    """The same call for a thread. StopIteration, as of an iterator that is exhausted, never comes
+    out of a future of asyncio, and whoever waits for it waits for ever; a CancelledError looks as
+    if the waiting had been cancelled. Both become the cause of a RuntimeError (as in PEP 479)."""
+
+    def called(*words: Any, **named: Any) -> _T:
+        try:
+            return call(*words, **named)
+        except (StopIteration, CancelledError, asyncio.CancelledError) as error:
+            raise RuntimeError(f"{type(error).__name__} was raised in a thread") from error
+
+    return called
+
+
 def first(*futures: Future[Any]) -> None:
     """Waits until one of them has come."""
     while not wait(futures, _TURN, FIRST_COMPLETED).done:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from secagg.arguments import functions, instance, integer, seconds
 from secagg.drive import aio, warm
-from secagg.drive.beside import Beside, Here, beside, first
+from secagg.drive.beside import Beside, Here, beside, first, raises_well
 from secagg.drive.participant import Participant
 from secagg.drive.rejoin import stay, try_input
 from secagg.drive.service import Deadlines, Keep, Observer, Service
@@ -123,7 +123,7 @@ def _participate(
         """An offer waits for its turn here, where the end of its round ends it: in the queue of the
         other thread it would stay, with its payload, and a server could fill that."""
         await turn.acquire()
-        giving = asyncio.get_running_loop().run_in_executor(here, give, offer)
+        giving = asyncio.get_running_loop().run_in_executor(here, raises_well(give), offer)
         giving.add_done_callback(lambda _: turn.release())
         return await asyncio.shield(giving)
 
@@ -314,4 +314,4 @@ def _apart(keep: Keep | None) -> Keep | None:
     """In a thread, so that links are read while it writes."""
     if keep is None or inspect.iscoroutinefunction(keep):
         return keep
-    return lambda total: asyncio.to_thread(keep, total)
+    return lambda total: asyncio.to_thread(raises_well(keep), total)

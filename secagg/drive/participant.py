@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from secagg.arguments import function, integer, seconds
+from secagg.drive.beside import raises_well
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import InputError, LinkClosed, TransportError
@@ -201,7 +202,8 @@ class Participant:
         round is over: a server that opens and ends rounds would fill this client's memory. So it
         waits here, where its round ends it, and a turn ends with the function itself."""
         await self._threads.acquire()
-        running = asyncio.get_running_loop().run_in_executor(None, self._inputs, offer)
+        loop, inputs = asyncio.get_running_loop(), raises_well(self._inputs)
+        running = loop.run_in_executor(None, inputs, offer)
         running.add_done_callback(lambda _: self._threads.release())
         return await asyncio.shield(running)
 

@@ -19,8 +19,10 @@ from secagg.wire.frame import DEFAULT_MAX_SIZE, MAX_SIZE
 # most a message a phase, and a late one of the round before, so whoever sends many more is
 # flooding. What waits for a client that does not read is bounded too, in frames and in bytes, and
 # for each round likewise; past that it is gone. Words of rounds that are over may wait beside those
-# of the next, so the most rounds count of which any may be unread. An announcement alone may be
-# larger than the bytes: a link that has nothing else to read is not slow.
+# of the next, so the most rounds count of which any may be unread. An announcement may be larger
+# than the bytes, and is not alone: the end of another round waits beside it, or several rounds are
+# announced at once. So the bytes are those beside the announcements, and a link is not slow for
+# what the application has to say to everybody.
 #
 # A quota says why a frame is one too many and does nothing about it: whoever owns the link lets it
 # go. It counts before anything is decoded, so a frame that is none counts like any other, and no
@@ -45,8 +47,9 @@ class Limits:
     seconds that they have for it. unfinished: bytes of messages that have begun, over all links.
     frames, volume: of one peer between two announcements, for each round that it is in; volume in
     bytes, None for four frames of the largest size. outbox, backlog: frames and bytes that may wait
-    for one peer, for each round that it is in. rounds: that one client is asked to be in at once.
-    silence: rounds missed in a row after which a peer is let go, of those at once one.
+    for one peer, for each round that it is in, backlog beside its announcement. rounds: that one
+    client is asked to be in at once. silence: rounds missed in a row after which a peer is let go,
+    of those at once one.
 
     Raises ParameterError.
     """
@@ -121,12 +124,14 @@ class Quota:
         self._rounds = self._unread = 1
         self._waiting: deque[int] = deque()  # bytes of each frame that has not wholly left
         self._backlog = 0
+        self._announced = 0  # bytes of the largest announcement since it last had read everything
 
-    def renew(self, rounds: int = 1) -> None:
-        """A round was announced to it, which is then in so many."""
+    def renew(self, rounds: int = 1, size: int = 0) -> None:
+        """A round is announced to it, in so many bytes, which is then in so many rounds."""
         self._frames = self._bytes = 0
         self._rounds = max(1, rounds)
         self._unread = max(self._rounds, self._unread if self._waiting else 1)
+        self._announced = max(size, self._announced if self._waiting else 0)
 
     def received(self, size: int) -> str | None:
         """Why a frame of this size is one too many, or None."""
@@ -144,7 +149,8 @@ class Quota:
         alone = not self._waiting
         self._waiting.append(size)
         self._backlog += size
-        outbox, backlog = self._unread * self._limits.outbox, self._unread * self._limits.backlog
+        outbox = self._unread * self._limits.outbox
+        backlog = self._unread * (self._limits.backlog + self._announced)
         if len(self._waiting) > outbox:
             return f"more than {outbox} frames wait for it"
         if self._backlog > backlog and not alone:

@@ -277,6 +277,8 @@ class ServerRounds:
         for over in self._farewells.to(identity)[-max(1, self._limits.outbox // 2) :]:
             self._outbox.post(peer, over)  # the newest, and room is left for what goes on
         for nonce, running in tuple(self._rounds.items()):
+            if peer not in self._links:  # it was let go for what one round has for it
+                return
             if running.end is None and (seat := running.free_seat(identity)) is not None:
                 self._links[peer].seats[nonce] = seat
                 self._links.judge(peer)
@@ -297,10 +299,11 @@ class ServerRounds:
 
     def _told(self, running: Round, seat: PartyId, over: Over, now: float) -> None:
         """Its seat ends, and how it did is what the next selection goes by."""
-        if (peer := running.seats.get(seat)) is None:
+        peer = running.seats.get(seat)
+        linked = None if peer is None else self._links.get(peer)
+        if peer is None or linked is None:  # nobody, or lost to several rounds, one by one
             return
         self._outbox.post(peer, over)
-        linked = self._links[peer]
         linked.seats.pop(over.nonce, None)
         fault = over.standing if over.reason is None else running.fault(seat)
         if over.reason is not None and fault is None:  # no sum, and not for its sake
@@ -323,7 +326,7 @@ class ServerRounds:
         linked = self._links.get(peer)  # gone where it is lost to several rounds, one by one
         quota = Quota(self._limits) if linked is None else linked.quota
         if isinstance(frame, Announce):
-            quota.renew(0 if linked is None else len(linked.seats))
+            quota.renew(0 if linked is None else len(linked.seats), frame.size)
         if (full := quota.posted(frame.size)) is not None:
             self._slow[peer] = full
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -563,6 +563,10 @@ async def test_a_keeper_may_be_a_plain_function(bench: Bench) -> None:
     assert kept == [total]
 
 
+def raises(error: type[BaseException]) -> Contribution:
+    raise error
+
+
 async def test_a_round_that_was_interrupted_leaves_its_record(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -672,8 +676,11 @@ async def test_a_task_fetched_elsewhere(bench: Bench) -> None:
         (lambda offer: Contribution({"other": np.zeros(LENGTH, int)}), InputError),
         (lambda offer: {"update": np.zeros(LENGTH, int)}, InputError),
         (lambda offer: {}["training failed"], KeyError),
+        (lambda offer: next(iter(())), RuntimeError),
+        (lambda offer: raises(CancelledError), RuntimeError),
+        (lambda offer: raises(asyncio.CancelledError), RuntimeError),
     ],
-    ids=["range", "field", "type", "own"],
+    ids=["range", "field", "type", "own", "exhausted", "cancelled", "cancelled-here"],
 )
 async def test_a_bad_contribution_is_the_callers_error(
     bench: Bench, give: Callable[[Offer], Any], error: type[Exception]

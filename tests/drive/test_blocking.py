@@ -136,6 +136,24 @@ def test_what_fields_raises_is_raised_where_join_was_called(
         assert [one.included for one in late.result(SOON)] == [False, True]
 
 
+def test_an_iterator_that_is_exhausted_is_an_error_and_no_silence(
+    apart: Callable[..., Future[Any]],
+) -> None:
+    """What no future of asyncio takes, of `fields` and of `keep`."""
+    inputs = iter([give])
+    with secagg.serve_in_thread(toy(1)) as server:
+        client = apart(secagg.join, server.url, lambda offer: next(inputs)(offer), plan=toy(1))
+        server.ready(timeout=SOON)
+        keeping = apart(server.run_round, deadlines=SOON, keep=lambda total: next(iter(())))
+        with pytest.raises(RuntimeError, match="StopIteration was raised") as raised:
+            keeping.result(SOON)
+        assert isinstance(raised.value.__cause__, StopIteration)
+        with pytest.raises(BelowThreshold, match="1 bad-input"):
+            server.run_round(deadlines=SOON)
+        with pytest.raises(RuntimeError, match="StopIteration was raised"):
+            client.result(SOON)
+
+
 def test_an_end_without_a_round_is_an_error(apart: Callable[..., Future[Any]]) -> None:
     with secagg.serve_in_thread(toy(1)) as server:
         waiting = apart(secagg.join, server.url, give, plan=toy(1))

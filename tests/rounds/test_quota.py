@@ -67,6 +67,22 @@ def test_what_waits_is_of_each_round_also_of_those_that_are_over() -> None:
     assert "more than 30 bytes wait" in str(quota.posted(1))
 
 
+def test_bytes_that_may_wait_are_those_beside_announcements() -> None:
+    """Of as many rounds as may be unread, each as long as the longest; no others add up."""
+    quota = Quota(Limits(backlog=10))
+    assert quota.posted(4) is None  # the end of another round
+    quota.renew(1, 100)
+    assert (quota.posted(100), quota.posted(6)) == (None, None)
+    assert "more than 110 bytes wait" in str(quota.posted(1))
+    quota.flushed(4)
+    quota.renew(1, 50)
+    assert "more than 110 bytes wait" in str(quota.posted(50))
+    quota.flushed(1000)
+    quota.renew(2, 50)
+    assert (quota.posted(50), quota.posted(50), quota.posted(20)) == (None, None, None)
+    assert "more than 120 bytes wait" in str(quota.posted(1))
+
+
 def test_what_has_left_may_be_part_of_a_frame_or_several() -> None:
     quota = Quota(Limits(outbox=2))
     assert (quota.posted(5), quota.posted(5)) == (None, None)

@@ -793,6 +793,75 @@ def test_who_comes_back_to_many_rounds_is_not_slow(rounds: int) -> None:
     assert not world.let_go
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_who_comes_back_is_not_slow_for_a_task_above_what_may_wait(rounds: int) -> None:
+    """The end of the round before waits beside it, and so do the tasks of others."""
+    world = World(limits=Limits(backlog=2000))
+    for name in NAMES:
+        world.client(name, silent=name == "d", identity=name.encode())
+    late = world.clients["d"]
+    world.open(toy(4))
+    late.leave()
+    world.wait(SOON)
+    late.join()
+    long = bytes(3000)
+    for _ in range(rounds):
+        task = Task(toy(4), payload_digest=payload_digest(long))
+        world.server.open(task, long, deadlines=SOON, now=world.now)
+    world.settle()
+    assert late.here and not world.let_go
+    late.leave()
+    late.join()
+    assert late.here and not world.let_go
+
+
+def test_who_is_let_go_while_it_comes_back_ends_no_service() -> None:
+    """One frame too many for the first of its rounds: it is gone before the second is said."""
+    world = World(limits=Limits(outbox=1))
+    for name in NAMES:
+        world.client(name, silent=True, identity=name.encode())
+    late = world.clients["d"]
+    world.open(toy(4))
+    late.leave()
+    world.wait(SOON)
+    opened = [world.server.open(Task(toy(4)), deadlines=SOON, now=world.now) for _ in range(2)]
+    world.settle()
+    assert not late.here
+    late.reads = False
+    for one in opened:
+        world.server.cancel(one, world.now)
+    world.settle()
+    late.join()
+    for _ in range(2):
+        world.server.open(Task(toy(4)), deadlines=SOON, now=world.now)
+    late.leave()
+    late.join()
+    assert late.peer in world.let_go
+
+
+def test_who_is_lost_to_one_round_is_not_there_when_another_ends() -> None:
+    """Its loss ends the first; that end lets go of somebody who reads nothing, and that loss ends
+    the second, in which it still has its seat."""
+    world = World(limits=Limits(outbox=2))
+
+    def but(number: int, name: str) -> None:
+        client = world.client(name, lambda offer: plainly(name, offer))
+        given = client.answer
+        client.answer = lambda offer: None if offer.round == number else given(offer)  # type: ignore[method-assign]
+
+    but(1, "a")
+    but(2, "b")
+    world.client("c")
+    opened = [world.open(toy(3)) for _ in range(2)]
+    world.clients["b"].reads = False
+    for _ in range(4):  # it was in two rounds, and two frames may wait for each
+        world.server._count(world.clients["b"].peer, Over(nonce(99), None, 0, 0))
+    world.clients["a"].leave()
+    assert sorted(world.result(opened[0]).contributors) == [1, 2]
+    assert sorted(world.result(opened[1]).contributors) == [0, 2]
+    assert here(world) == ["c"]
+
+
 def test_a_round_without_a_sum_says_nothing_of_whom_it_did_not_fail_for() -> None:
     """Neither is a stranger proven by one that was cancelled, nor is its silence forgotten."""
     world = World(limits=Limits(silence=2, links=2))
