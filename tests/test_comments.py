@@ -98,6 +98,7 @@ ROUNDS = (
     "quota",
     "report",
     "round",
+    "seen",
     "selection",
     "server",
     "upload",

@@ -36,7 +36,7 @@ from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
 # A link may end and a new one of the same identity begin; who has none is, after its link, gone for
 # good, because anybody could say to be it. Restored rounds know nobody, and wait for identities.
 
-ROUND, LEFT, END, NAME = b"r", b"l", b"e", b"n"
+ROUND, LEFT, OPENED, END, NAME = b"r", b"l", b"o", b"e", b"n"
 """What a row of the rounds themselves is about: how its own key begins."""
 NAMES = b"\xff" * NAMESPACE_SIZE
 """The namespace of a client's named inputs, which ends with no round: no nonce may be it."""

@@ -111,6 +111,10 @@ class Present(Mapping[Peer, Linked]):
         same = list(self._proved.get(peer.identity, ())) if peer.identity is not None else []
         return same[: max(0, len(same) + 1 - self._limits.links_each)]
 
+    def newest(self, identity: bytes) -> Peer | None:
+        """Of the links of that identity, if there is one."""
+        return next(reversed(self._proved.get(identity, {})), None)
+
     def shut(self, peer: Peer) -> str:
         """Why it is not admitted, whoever goes for it; empty where nothing is against it."""
         most = self._limits.links_address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,11 @@ from secagg.effects import Peer, Work, Write
 from secagg.errors import IntegrityError, LocalProtocolError, ParameterError, WireError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
-from secagg.rounds.base import MACHINE, ROUND, ROUNDS, Outbox
+from secagg.rounds.base import MACHINE, OPENED, ROUND, ROUNDS, Outbox, Rows
 from secagg.rounds.clock import PhaseClock, RoundReport, why
 from secagg.rounds.cohort import Cohort
 from secagg.rounds.farewell import Farewell
+from secagg.rounds.seen import Seen, opened_row, read_opened
 from secagg.sansio import Disputed, Dropped, Event, PhaseEntered
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Reader, Writer
@@ -124,19 +125,6 @@ class End:
         return self.result
 
 
-@dataclass
-class _Seen:
-    """What the round remembers of its machine. up, down: bytes of protocol messages, of all clients
-    together. opening: whose sum the last phase opens."""
-
-    up: int = 0
-    down: int = 0
-    faults: dict[PartyId, Fault] = field(default_factory=dict)
-    disputed: set[tuple[PartyId, PartyId]] = field(default_factory=set)
-    peers: dict[PartyId, Peer] = field(default_factory=dict)
-    opening: frozenset[PartyId] = frozenset()
-
-
 class Round:
     """One session at its server. Ended once `end` is there; told once everybody was."""
 
@@ -158,7 +146,7 @@ class Round:
         self.seats: dict[PartyId, Peer] = {}
         self.clock = PhaseClock(now, opening.limits)
         self._observer = observer
-        self._seen = _Seen()
+        self._seen = Seen()
         self._working: dict[int, Work] = {}
         self._worked = 0
         self.end: End | None = None
@@ -174,10 +162,12 @@ class Round:
         self._seen.peers = dict(self.seats)
         self._start((), now)
 
-    def restore(self, rows: Collection[tuple[bytes, bytes]], now: float) -> None:
-        """Its phase has its deadline anew: the time when nobody could come does not count. Who has
-        no identity cannot come back, and is lost; without anybody who can, and without rows, the
-        round is."""
+    def restore(self, own: Rows, rows: Collection[tuple[bytes, bytes]], now: float) -> None:
+        """own: its rows; rows: the machine's. Its phase has its deadline anew: the time when nobody
+        could come does not count. Who has no identity cannot come back, and is lost; without
+        anybody who can, and without rows, the round is."""
+        if OPENED in own:
+            self._seen.opening = read_opened(own[OPENED])
         if rows:
             self._start(rows, now)
         if not rows or not any(self.cohort):
@@ -223,7 +213,8 @@ class Round:
             self._end_without(error, now)
             self._working.clear()
             self.machine.abort(_reason(error))
-            self._drain(now)
+            self._drain(now)  # a bug may show in the call that opens the sum
+            self._end_without(error, now)
 
     def _lose(self, now: float) -> None:
         """Unless it has all that it needs: its sum, or work that only remains to be done."""
@@ -329,6 +320,14 @@ class Round:
         report, summed = self.report(now), self._seen.opening
         self.end = End(self.opening.nonce, None, error, report, summed)
 
+    def _opens(self) -> None:
+        """The last phase begins, or goes on: what it asks for leaves with this row, or after it."""
+        if not self._seen.opening and (opened := self.machine.contributors):
+            self._seen.opening = opened
+            if self._durable:
+                row = Write(OPENED, opened_row(opened))
+                self._outbox.write(self.opening.nonce, ROUNDS, [row])
+
     @property
     def _phases(self) -> tuple[str, ...]:
         return self.opening.task.plan.phase_names
@@ -383,7 +382,7 @@ class Round:
             self._seen.disputed.add((event.dealer, event.holder))
             log.debug("a share of party %d at %d is unusable", event.dealer, event.holder)
         elif isinstance(event, PhaseEntered) and event.phase not in self._phases[:-1]:
-            self._seen.opening = self._seen.opening or self.machine.contributors
+            self._opens()
         if self._observer is not None:
             self._observer(event)
 

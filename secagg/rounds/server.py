@@ -185,7 +185,7 @@ class ServerRounds:
         found = sorted_out(rows)
         for (nonce, owner), own in found.items():
             if owner == ROUNDS and ROUND in own:
-                self._take_up(own[ROUND], found.get((nonce, MACHINE), {}), now)
+                self._take_up(own, found.get((nonce, MACHINE), {}), now)
             elif owner == ROUNDS and END in own:
                 self._farewells.restore(own[END])
 
@@ -268,10 +268,10 @@ class ServerRounds:
         self._rounds[opening.nonce] = made
         return made
 
-    def _take_up(self, row: bytes, rows: Rows, now: float) -> None:
-        opening, cohort = Opening.of_row(row)
+    def _take_up(self, own: Rows, rows: Rows, now: float) -> None:
+        opening, cohort = Opening.of_row(own[ROUND])
         running = self._round(opening, cohort, now)
-        self._after(running, lambda: running.restore(rows.items(), now), now)
+        self._after(running, lambda: running.restore(own, rows.items(), now), now)
 
     def _returned(self, peer: Peer, identity: bytes, now: float) -> None:
         for over in self._farewells.to(identity)[-max(1, self._limits.outbox // 2) :]:
@@ -299,9 +299,10 @@ class ServerRounds:
 
     def _told(self, running: Round, seat: PartyId, over: Over, now: float) -> None:
         """Its seat ends, and how it did is what the next selection goes by."""
-        peer = running.seats.get(seat)
-        linked = None if peer is None else self._links.get(peer)
-        if peer is None or linked is None:  # nobody, or lost to several rounds, one by one
+        if (peer := running.seats.get(seat)) is None:
+            self._told_again(running.cohort[seat], over)
+            return
+        if (linked := self._links.get(peer)) is None:  # lost to several rounds, one by one
             return
         self._outbox.post(peer, over)
         linked.seats.pop(over.nonce, None)
@@ -320,6 +321,13 @@ class ServerRounds:
             linked.late, linked.silent = linked.late + 1, now
         if (late := linked.late) >= self._limits.silence:
             self._slow[peer] = f"it was silent in {late} rounds, one after the other"
+
+    def _told_again(self, identity: bytes | None, over: Over) -> None:
+        """Who has come back when the round had ended, or had gone on without it, has no seat there,
+        and waits for this word all the same. It is judged for nothing: its link was not asked."""
+        peer = None if identity is None else self._links.newest(identity)
+        if peer is not None and over.nonce not in self._links[peer].seats:
+            self._outbox.post(peer, over)
 
     def _count(self, peer: Peer, frame: Encodable) -> None:
         """What waits for a peer; a frame too many lets it go, once the call is over."""

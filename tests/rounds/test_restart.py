@@ -503,18 +503,92 @@ def test_an_input_in_a_sum_that_was_opened_is_in_no_other(
     assert deaf[-1].told[-1].why == "spent"
 
 
-def test_a_server_that_was_restarted_knows_whose_sum_was_being_opened() -> None:
+@pytest.mark.parametrize("when", ["runs", "ended", "too few", "no rows"])
+def test_a_server_that_was_restarted_knows_whose_sum_was_being_opened(when: str) -> None:
+    """Also where the round had ended and nobody was told: its machine has forgotten its sets, and
+    one that does not resume has no rows at all."""
     world = World(durable=True)
     for name in NAMES:
         known(world, name, give=lambda o, n=name: Contribution(plainly(n, o).fields, name=n))
-    deaf = world.clients["d"]
-    deaf_to_the_last(deaf)
-    opened = world.open(real(4))
+    deaf = [world.clients[name] for name in ("cd" if when == "too few" else "d")]
+    for client in deaf:
+        deaf_to_the_last(client)
+    opened = world.open(real(4), hold=True)
+    if when == "ended":
+        world.server.cancel(opened, world.now)
+        world.settle()
+    if when == "too few":
+        world.wait(SOON)
+    if when == "no rows":
+        for key in [key for key in world.store if key.startswith(opened + MACHINE)]:
+            del world.store[key]
+    assert len(world.ends) == (when in ("ended", "too few"))
     world.restart()
     world.server.cancel(opened, world.now)
-    deaf.join()
-    (told,) = deaf.told
-    assert (told.included, told.spent, told.contributors) == (False, True, 4)
+    world.settle()
+    assert sorted(world.ends[-1].summed) == [0, 1, 2, 3]
+    for client in deaf:
+        client.join()
+    world.server.tell(opened, world.now)
+    world.settle()
+    for client in deaf:
+        (told,) = client.told
+        assert (told.included, told.spent, told.contributors) == (False, True, 4)
+    assert {key[16:18] for key in world.store} == {ROUNDS + END}
+
+
+def test_a_bug_in_the_call_that_opens_a_sum_spends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine has said by then leaves: clients are asked, and may answer."""
+    world = World()
+    for name in NAMES:
+        world.client(name)
+    opened = world.open(real(4), hold=True, select=None)
+    assert world.end(opened).get().count == 4
+    machine = type(world.server._rounds[opened].machine)
+    world.server.tell(opened, world.now)
+    receive = machine.receive
+
+    def breaking(self: party.Server, sender: PartyId, data: bytes) -> None:
+        receive(self, sender, data)
+        if self.phase == "unmask":
+            raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(machine, "receive", breaking)
+    with pytest.raises(ZeroDivisionError):
+        world.open(real(4), hold=True)
+    world.settle()
+    assert sorted(world.ends[-1].summed) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("when", ["it is kept", "the round runs without it", "after a restart"])
+def test_who_comes_back_before_a_round_is_told_hears_how_it_ended(when: str) -> None:
+    """It has no seat any more: the round had ended, or had dropped it. It would wait until its own
+    patience ends, and call an input lost that is in the sum, or in none."""
+    world = World(durable=True)
+    for name in NAMES:
+        known(world, name)
+    away = world.clients["d"]
+    runs = when == "the round runs without it"
+    if runs:
+        away.give = None
+        deaf_to_the_last(world.clients["c"])
+    opened = world.open(real(4), hold=True)
+    if runs:
+        world.wait(SOON)
+    assert not world.ends == runs
+    if when == "after a restart":
+        world.restart()
+    else:
+        away.leave()
+    away.join()
+    if runs:
+        world.wait(SOON)
+    world.server.tell(opened, world.now)
+    world.settle()
+    (told,) = away.told
+    reason = AbortReason.BELOW_THRESHOLD if runs else None
+    assert (told.reason, told.included, told.spent) == (reason, not runs, not runs)
+    assert not any(one.seats for one in world.server._links.values())
 
 
 def test_who_was_in_no_sum_may_try_again_after_a_cancelled_round() -> None:
