@@ -212,9 +212,10 @@ class Round:
         if self.end is None:
             self._end_without(error, now)
             self._working.clear()
-            self.machine.abort(_reason(error))
             self._drain(now)  # a bug may show in the call that opens the sum
             self._end_without(error, now)
+            self.machine.abort(_reason(error))
+            self._drain(now)
 
     def _lose(self, now: float) -> None:
         """Unless it has all that it needs: its sum, or work that only remains to be done."""
