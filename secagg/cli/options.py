@@ -160,7 +160,12 @@ KeyFile: TypeAlias = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="This server's key, of `secagg keys`.")
 ]
 Store: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="What this server keeps across restarts.")
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What one of several servers keeps across restarts. A server alone keeps nothing: "
+        "clients that have not proved who they are cannot come back to a round.",
+    ),
 ]
 Peers: TypeAlias = Annotated[
     list[str] | None,

@@ -58,7 +58,11 @@ _OF_A_PLAN = (
 _ALONE = ("clients", "length", "bits", "clip", "rounds", "wait", "payload", "out", *_OF_A_PLAN)
 _HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
 _OF_A_TASK = ("clients", "length", "bits", "clip", *_OF_A_PLAN)
-_OF_SEVERAL = ("key", "store", "peer", "batches", "patience", "linger", "collect_only")
+_OF_SEVERAL = ("key", "peer", "batches", "patience", "linger", "collect_only")
+_NO_STORE = (
+    "comes with a --role: a server alone keeps nothing, as clients that have not proved who they "
+    "are cannot come back to its rounds"
+)
 
 
 def serve(
@@ -113,6 +117,7 @@ def serve(
             given = (role, task, key, store, peer or (), batches, deadline, patience, linger)
             running = member.Serving(member.settings(*given), collect_only)
         else:
+            options.refuse_given(ctx, ("store",), _NO_STORE)
             options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
             sizes = (ctx, clients, length, bits, clip)
             plan = _agreed(ctx, task, payload) if task is not None else _plan(*sizes)

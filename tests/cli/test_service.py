@@ -409,6 +409,7 @@ def test_a_task_of_one_server_is_made_served_and_joined(start: Commands, tmp_pat
         (["--bits", "8"], "--bits is already in the --task"),
         (["--payload", "model"], "is about bytes of the digest"),
         (["--key", "k"], "--key comes with a --role"),
+        (["--store", "s"], "a server alone keeps nothing"),
     ],
 )
 def test_what_a_task_of_one_server_says_is_not_said_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from secagg.drive.aio import (
     serve,
 )
 from secagg.drive.participant import Participant
+from secagg.drive.shell import Shell
+from secagg.effects import Peer
 from secagg.errors import (
     BelowThreshold,
     InputError,
@@ -52,7 +55,7 @@ from secagg.sansio import Dropped, Event, Finished, PhaseEntered, QuorumReached
 from secagg.store.memory import MemoryLedger, MemoryStore
 from secagg.transport import memory
 from secagg.transport.base import Link
-from secagg.types import AbortReason, Fault, PartyId
+from secagg.types import AbortReason, Fault, PartyId, Role
 from secagg.wire.frame import (
     HEAD_SIZE,
     Announce,
@@ -1083,3 +1086,46 @@ async def test_a_service_with_a_store_tells_of_a_sum_only_when_its_taker_has_it(
     assert told == [Over(told[0].nonce, AbortReason.CANCELLED, 1, 0)]
     await made.service.close()
     await asyncio.gather(*made.tasks)
+
+
+async def test_a_round_that_was_killed_goes_on_in_the_next_process_and_nobody_takes_its_sum(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With clients whose links prove who they are. They hear that there is none, and that what they
+    gave is spent: it was summed."""
+    store, agreed = MemoryStore(), secagg_plan(4)
+    clients = [ClientRounds(Consent(), durable=True) for _ in range(4)]
+    shells, tasks = list[Shell](), list[asyncio.Task[Any]]()
+
+    def join(service: Service) -> None:
+        for i, rounds in enumerate(clients):
+            ours, theirs = memory.pair()
+            theirs.identity = bytes([i]) * 32  # type: ignore[attr-defined]
+            shells.append(Shell(rounds))
+            serving = shells[-1].serve(Peer("server", None, Role.SERVER), ours)
+            tasks.extend(map(asyncio.ensure_future, (service.on_link(theirs), serving)))
+
+    async with asyncio.timeout(SOON):
+        first, second = Service(store=store), Service(store=store)
+        join(first)
+        await first.ready(4)
+        running = asyncio.create_task(first.run_round(agreed, TASK, deadlines=SOON))
+        while not all(rounds.owed() for rounds in clients):
+            await asyncio.sleep(0.01)
+        await first._shell.close(timeout=0)
+        running.cancel()
+        await asyncio.wait([running, *tasks])
+
+        join(second)
+        for rounds, shell in zip(clients, shells[4:], strict=True):
+            for offer in rounds.owed():
+                rounds.contribute(offer, named(offer), time.monotonic())
+                shell.wake()
+        while any(rounds.running for rounds in clients):
+            await asyncio.sleep(0.01)
+        await second.close()
+        await asyncio.wait(tasks)
+    assert "nobody is left to keep the result of round" in caplog.text
+    for rounds in clients:
+        (outcome,) = rounds.outcomes()
+        assert (outcome.reason, outcome.spent) == (AbortReason.CANCELLED, True)
