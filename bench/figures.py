@@ -23,6 +23,7 @@ AT_LEAST = {
     ("pack", "pack"): 1.0,
     ("pack", "unpack"): 1.0,
     ("peer", "cpu"): 25.0,
+    ("peer-plugin", "cpu"): 10.0,
     ("round", "server"): 1.6,
     ("round", "client"): 1.25,
 }
@@ -30,6 +31,8 @@ AT_MOST = {
     ("additive", "upload"): 1.01,
     ("additive", "server"): 2.0,
     ("peer", "bytes"): 0.5,
+    ("peer-plugin", "bytes"): 0.5,
+    ("peer-plugin", "upload"): 0.5,
     ("tax", "loopback"): 2.0,
     ("tax", "shaped"): 1.1,
     ("ccs17", "prediction"): 0.25,

@@ -28,6 +28,13 @@ def bench(
             "value that is in no row replaces that of all.",
         ),
     ] = "",
+    plugin: Annotated[
+        bool,
+        typer.Option(
+            "--plugin",
+            help="With peer: both as plug-ins of Flower, through one grid. Needs secagg[flower].",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -43,11 +50,11 @@ def bench(
     """
     with handled(as_json):
         root = _checkout()
-        benchmark = _load(root, name)
+        benchmark = _plugged(root, name) if plugin else _load(root, name)
         common = import_module("bench.common")
         selection = common.Selection.parse(rows)
         if out is None and not rows:
-            out = root / "bench" / "results" / f"{name}.json"
+            out = root / "bench" / "results" / f"{benchmark.NAME}.json"
             out.parent.mkdir(parents=True, exist_ok=True)
         check_target(out, "--out", suffix=".json")
         result = common.run(
@@ -75,6 +82,13 @@ def _load(root: Path, name: str) -> Any:
     if str(root) not in sys.path:  # `bench` is not among the packages that are installed
         sys.path.insert(0, str(root))
     return import_module(f"bench.{name}")
+
+
+def _plugged(root: Path, name: str) -> Any:
+    _load(root, name)
+    if name != "peer":
+        raise ParameterError(f"--plugin is of the benchmark peer, and {name} has no such form")
+    return import_module("bench.plugin")
 
 
 def _told_as_json(row: dict[str, Any]) -> None:
