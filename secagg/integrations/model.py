@@ -48,7 +48,7 @@ class Entries:
             for size in array.shape:
                 writer.u64(size)
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            writer.raw(hashlib.sha256(little.tobytes()).digest())
+            writer.raw(hashlib.sha256(little.reshape(-1).view(np.uint8).data).digest())
         return hashlib.sha256(writer.finish()).digest()
 
     def moved_to(self, trained: Arrays) -> dict[str, npt.NDArray[Any]]:
@@ -71,7 +71,9 @@ class Entries:
                     f"entry {name!r} of the trained model is {after.shape} {after.dtype.name}, and "
                     f"{before.shape} {before.dtype.name} was sent"
                 )
-            moved[name] = _difference(after.astype(dtype), before.astype(dtype))
+            moved[name] = _difference(
+                after.astype(dtype, copy=False), before.astype(dtype, copy=False)
+            )
         return moved
 
     def after(self, mean: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
