@@ -99,8 +99,13 @@ def check_entry(name: str, read: npt.NDArray[Any], called: str) -> npt.NDArray[A
 
 
 def _difference(after: npt.NDArray[Any], before: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    made: npt.NDArray[Any] = np.zeros_like(after)
-    np.subtract(after, before, out=made, where=after != before)
+    """0 where both are equal, infinite ones too. Subtracting under a mask takes thrice as long, and
+    models with such entries are rare."""
+    made: npt.NDArray[Any] = np.empty_like(after)
+    with np.errstate(invalid="ignore"):
+        np.subtract(after, before, out=made)
+    if not np.isfinite(made).all():
+        made[after == before] = 0
     return made
 
 
