@@ -186,6 +186,11 @@ def _refusal(values: Any) -> str:
         return "a sparse tensor: .to_dense() gives all its elements, as every client must"
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
         return "a sparse matrix: .toarray() gives all its elements, as every client must"
+    if hasattr(getattr(values, "dtype", None), "categories"):
+        return (
+            "a column of categories, and no mean or sum need be one: .astype(float) of all clients "
+            "says that they are numbers"
+        )
     if getattr(values, "is_nested", False) is True:
         return "a nested tensor, whose parts have shapes of their own: give each by its name"
     if getattr(values, "is_meta", False) is True:

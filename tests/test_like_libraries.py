@@ -144,3 +144,12 @@ def test_a_frame() -> None:
     assert (list(back.index), list(back.columns)) == (["r", "s"], ["a", "f", "n", "own"])
     assert back.dtypes.to_dict() == frame[kept].dtypes.to_dict()
     assert back["n"].tolist() == [3, 6] and abs(back["own"] - frame["own"]).max() < 1e-6
+
+
+@WITH_PANDAS
+def test_a_column_of_categories_is_not_summed() -> None:
+    """What comes out is none of them, and pandas would have NaN in its place."""
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "level": pandas.Categorical([1.0, 2.0])})
+    with pytest.raises(InputError, match=r"entry 'level': .*\.astype\(float\)"):
+        plan_like(frame)
+    assert list(mean_of(plan_like(frame, only=["a"]), frame, frame, frame).columns) == ["a"]

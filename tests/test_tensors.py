@@ -77,6 +77,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "matrix": (SimpleNamespace(toarray=0, nnz=1), r"sparse matrix: \.toarray\(\)"),
     "sharded": (Tensor([0.5], full_tensor=0), r"on several devices: \.full_tensor\(\)"),
     "nested": (Tensor([0.5], is_nested=True), "nested tensor"),
+    "categories": (SimpleNamespace(dtype=SimpleNamespace(categories=0)), r"\.astype\(float\)"),
     "meta": (Tensor([0.5], is_meta=True), "device meta"),
     "complex": (Tensor([0.5j], "complex64"), "complex64 is not a real number type"),
 }
