@@ -9,7 +9,7 @@ from typing import Any
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.filter import Filter
-from nvflare.apis.fl_constant import FilterKey, FLContextKey, ReturnCode
+from nvflare.apis.fl_constant import FilterKey, FLContextKey, ProcessType, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 
@@ -31,7 +31,9 @@ from secagg.plans.choose import Exact
 # NVFLARE makes an object of each place. They find each other through the engine, and what they
 # know together is in `Site`. Those of the site's privacy.json come first in both chains, so a job
 # cannot undo what they do, nor see the result before them; the job's own then see a result that is
-# masked, and pass it on.
+# masked, and pass it on. A privacy.json may be the server's as well, as the simulator's is; there
+# is nothing to do there. A task that a site itself sends out, as to other sites, goes in the
+# direction of results, and so it is refused.
 
 log = logging.getLogger("nvflare.app_opt.secagg")
 
@@ -65,13 +67,15 @@ class SecAggFilter(Filter):  # type: ignore[misc, unused-ignore]
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """At the start of the job, makes the site known."""
-        if event_type == EventType.START_RUN:
+        if event_type == EventType.START_RUN and _at_a_site(fl_ctx):
             engine, root = fl_ctx.get_engine(), fl_ctx.get_workspace().get_root_dir()
             if enter(engine, replace(self._floors, state=f"{root}/{FOLDER}")):
                 engine.register_aux_message_handler(carry.TOPIC, self._hear)
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
-        """A task, which is kept, or a result, which is masked."""
+        """A task, which is kept, or a result, which is masked; a server's own are passed on."""
+        if not _at_a_site(fl_ctx):
+            return shareable
         if fl_ctx.get_prop(FLContextKey.FILTER_DIRECTION) == FilterKey.IN:
             return self._keep(shareable, fl_ctx)
         site = site_of(fl_ctx.get_engine())
@@ -111,6 +115,10 @@ class SecAggFilter(Filter):  # type: ignore[misc, unused-ignore]
         except SecAggError as refused:
             log.warning("secagg: no part in the round: %s", refused)
             return carry.refusal(f"secagg: {refused}")
+
+
+def _at_a_site(fl_ctx: FLContext) -> bool:
+    return bool(fl_ctx.get_process_type() == ProcessType.CLIENT_JOB)
 
 
 def _task(fl_ctx: FLContext) -> tuple[str, str]:

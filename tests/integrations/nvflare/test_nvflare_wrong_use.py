@@ -19,6 +19,10 @@ from tests.integrations.nvflare.world import (
     KEY,
     TRAIN,
     Cell,
+    Context,
+    EventType,
+    FilterKey,
+    FLContextKey,
     MetaKey,
     ReturnCode,
     World,
@@ -119,6 +123,26 @@ def test_a_sites_own_policy_is_above_the_jobs(
     with pytest.raises(PolicyRefused, match="4 x .*the server's clip=0.25 would do"):
         played(controller(world, monkeypatch), START)
     assert world.tasks == 0
+
+
+def test_a_servers_own_policy_touches_nothing(folder: Path) -> None:
+    """A privacy.json may be there too, and its filters see all tasks and results."""
+    server = Context(object(), "server", folder, "job")
+    made = SecAggFilter()
+    made.handle_event(EventType.START_RUN, server)
+    for direction in (FilterKey.IN, FilterKey.OUT):
+        server.props[FLContextKey.FILTER_DIRECTION] = direction
+        task = moves("site-1", START)
+        assert made.process(task, server) is task
+    assert list(folder.iterdir()) == []
+
+
+def test_a_task_that_a_site_sends_out_is_not_sent(folder: Path) -> None:
+    """As a workflow does in which sites send models to each other."""
+    [site] = cells(1, folder, moves, filters)
+    site.context.props[FLContextKey.FILTER_DIRECTION] = FilterKey.OUT
+    sent = site.filters[0].process(moves("site-1", START), site.context)
+    assert sent.get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR and "DXO" not in sent
 
 
 @pytest.mark.parametrize(

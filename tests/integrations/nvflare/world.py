@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import FilterKey, FLContextKey, ReturnCode
+from nvflare.apis.fl_constant import FilterKey, FLContextKey, ProcessType, ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.app_constant import AppConstants
@@ -50,6 +50,9 @@ class Context:
 
     def get_identity_name(self, default: str = "") -> str:
         return self.name
+
+    def get_process_type(self, default: Any = None) -> str:
+        return ProcessType.SERVER_JOB if self.name == "server" else ProcessType.CLIENT_JOB
 
     def get_job_id(self) -> str:
         return self.job

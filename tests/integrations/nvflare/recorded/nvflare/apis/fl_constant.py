@@ -11,6 +11,11 @@ class ReturnCode:
     TOPIC_UNKNOWN = "TOPIC_UNKNOWN"
 
 
+class ProcessType:
+    CLIENT_JOB = "CJ"
+    SERVER_JOB = "SJ"
+
+
 class FilterKey:
     IN = "in"
     OUT = "out"
