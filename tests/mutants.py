@@ -612,6 +612,8 @@ BATCHES = _of(
         "                pass\n",
     ),
     ("batches: bytes of these", "size <= MAX_STASH_BYTES", "True"),
+    ("batches: faults of strangers", "len(self._faults) < MAX_FAULTS", "True"),
+    ("batches: faults of servers", "or event.party >= FIRST_RESERVED:", "or False:"),
     (
         "batches: what is over writes no more",
         "            if machine.writes():\n",

@@ -27,6 +27,8 @@ MAX_STASH = 1 << 16
 """Messages of later batches that are kept: what a server says that is ahead, some for a report."""
 MAX_STASH_BYTES = 64 << 20
 """Bytes of these: one message may be as long as the plan's longest."""
+MAX_FAULTS = 1 << 12
+"""Clients of one batch whose fault is kept: at a helper anybody may come and have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class BatchReport:
 
     reports: how many were summed; a leader's only, and None after an abort. reason: None where the
     set is locked. detail: names the server at fault. phases: seconds each, since the last start of
-    this process. faults: by dropped party; a client's id is its order of arrival in the batch.
+    this process. faults: by dropped party, of so many; a client's id is its order of arrival.
     pending: reports that are stored here and wait for the next batch; after the last one they are
     in no sum.
     """
@@ -258,8 +260,7 @@ class Batches:
         self._call(number, machine, now, machine.finish, work.job, value)
 
     def wants(self, work: Work) -> bool:
-        """Whether its batch waits for it: not of one that is over, or has been overtaken by its
-        end."""
+        """Whether its batch waits for it: not of one that is over, or overtaken by its end."""
         number = work.ticket[0] if isinstance(work.ticket, tuple) else None
         machine = self.machine if number == self.number else None
         return machine is not None and machine.need is Need.JOBS
@@ -351,8 +352,7 @@ class Batches:
             self._drain(number, machine, now)
 
     def _drain(self, number: int, machine: MemberMachine, now: float) -> None:
-        """A machine that is over may still answer, but not write: its rows are its successor's
-        too."""
+        """A machine that is over may answer, but not write: its rows are its successor's too."""
         said = [Said(number, message) for message in machine.outgoing()]
         events = machine.events()
         if number in self._retired:
@@ -370,8 +370,9 @@ class Batches:
             elif isinstance(event, Ignored):
                 self.ignored.add(event.sender)
             elif isinstance(event, Dropped):
-                self._faults[event.party] = event.fault
-                log.info("party %d was dropped: %s", event.party, why(event))
+                if len(self._faults) < MAX_FAULTS or event.party >= FIRST_RESERVED:
+                    self._faults[event.party] = event.fault
+                    log.info("party %d was dropped: %s", event.party, why(event))
             if self._observer is not None:
                 self._observer(event)
         for job in machine.jobs():

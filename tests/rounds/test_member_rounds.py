@@ -123,6 +123,25 @@ def test_a_batch_that_is_too_small_stays_open_and_spends_no_report(
     world.check(world.collect(), range(4))
 
 
+def test_a_helper_keeps_and_logs_the_faults_of_so_many_strangers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its numbers are no places: whoever comes gets another, and may have a fault under it. That of
+    a server is kept all the same."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(batches_module, "MAX_FAULTS", 2)
+    world = World(3, direct=True).link()
+    helper = world.servers[1]
+    for stranger in map(client, range(9)):
+        helper.joined(stranger, world.now)
+        helper.received(stranger, Message(helper._epoch.namespace, b"?").encode(), world.now)
+        helper.left(stranger, world.now)
+    assert caplog.text.count("was dropped") == 2
+    leader = met(0, 1)
+    helper.received(leader, Message(helper._epoch.nonces[0], b"?").encode(), world.now)
+    assert [*helper.reports[0].faults] == [3, 4, SERVER]
+
+
 def test_the_deadline_closes_a_batch_that_has_its_minimum() -> None:
     world = World(5).link()
     world.send_all(range(3))
