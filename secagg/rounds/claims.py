@@ -109,11 +109,16 @@ class Names:
             )
         if use.holder not in (b"", nonce):
             raise PolicyRefused("this input is in another round, which has not ended yet")
-        for other, held in self._held_by(nonce):  # given before a restart, and it has not left
-            if other != name:
-                self._change(other, held)
+        self.give_back(nonce, but=name)
         self._change(name, use, holder=nonce)
         return _claim(name, use, use_digest)
+
+    def give_back(self, nonce: bytes, but: bytes = b"") -> None:
+        """Another input, or one without a name, takes the place of what was given to this session
+        before a restart, and has not left: nothing else may be claimed or spent for it."""
+        for name, use in self._held_by(nonce):
+            if name != but:
+                self._change(name, use)
 
     def held(self, nonce: bytes, use_digest: bytes) -> Claim | None:
         """That of an input which this session has already, to be made again after a restart: it may

@@ -139,8 +139,12 @@ class Part:
         """Raises InputError for what does not fit, Spent and PolicyRefused as Names.take does."""
         digest = given.digest(self.offer)
         name = self._name(given)
+        names, nonce = self._place.names, self.offer.nonce
         if name is not None:
-            self._use = self._place.names.take(name, self.offer.nonce, self._use_digest())
+            self._use = names.take(name, nonce, self._use_digest())
+        else:
+            self._use = None
+            names.give_back(nonce)
         self.given = True
         values, weight = given.fields, given.weight
         self.call(

@@ -680,6 +680,34 @@ def _unanswered(rows: dict[bytes, bytes], world: World) -> bool:
     return any(not part.answered for part in rounds._parts.values())
 
 
+def test_an_input_without_a_name_spends_none_that_was_given_before_a_restart() -> None:
+    world = World(durable=True)
+    for name in NAMES:
+        known(world, name)
+    client, late = world.clients["d"], world.clients["c"]
+    client.give = lambda offer: Contribution(plainly("d", offer).fields, name="of May")
+    hear, heard = late.rounds.received, list[bytes]()
+
+    def later(peer: Peer, frame: bytes, now: float) -> None:
+        if isinstance(decode_frame(frame, limit=1 << 20), Message):
+            heard.append(frame)
+        else:
+            hear(peer, frame, now)
+
+    late.rounds.received = later  # type: ignore[method-assign]
+    world.open(real(4))
+    client.give = lambda offer: Contribution(plainly("d", offer).fields, payload=b"")
+    taken_up(client)
+    client.join()
+    late.rounds.received = hear  # type: ignore[method-assign]
+    for frame in heard:
+        hear(SERVER, frame, world.now)
+    world.settle()
+    client.give = lambda offer: Contribution(plainly("d", offer).fields, name="of May")
+    world.open(real(4))
+    assert [(told.included, told.why) for told in client.told] == [(True, ""), (True, "")]
+
+
 def test_no_round_ends_what_is_known_of_names() -> None:
     """Whoever chooses a nonce could aim at a name, and the end of a round deletes its namespace."""
     world = World(durable=True)
