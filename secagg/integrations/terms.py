@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from secagg.arguments import integer, real, seconds, text
@@ -17,6 +18,8 @@ from secagg.protocol import Phase
 UPDATE, METRIC = "update", "metric:"
 """Names of fields: of the model's difference, and before the name of each metric."""
 METRIC_BITS = 24
+MANY = 64
+"""Nodes, below which the smallest round is looked for."""
 TIMEOUT, TRAINING = 600.0, 3600.0
 """Seconds of an exchange, and of the one in which nodes compute, unless others are given."""
 
@@ -86,6 +89,15 @@ class Terms:
         if self.resumes and (why := unfit(made)) is not None:
             raise ParameterError(why)
         return made
+
+    def fewest(self) -> int:
+        """Nodes of the smallest round that the threat allows; 2 where none of few nodes is, so that
+        the plan itself says why."""
+        for clients in range(2, MANY):
+            with suppress(ParameterError):
+                self.plan(clients, None, {"any": 1.0})
+                return clients
+        return 2
 
     def seconds(self, phase: Phase) -> float:
         """That the exchange of this phase may last."""

@@ -42,6 +42,8 @@ log = logging.getLogger("flwr.secagg")
 
 AVERAGING = (FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi, FedProx)
 """Whose aggregate_train takes nothing from replies but their weighted average."""
+MINIMA = ("min_available_nodes", "min_train_nodes", "min_evaluate_nodes")
+"""Of a strategy of Flower, which begins with two nodes unless told otherwise."""
 METRICS = "metrics"
 """The record of the one reply's metrics."""
 
@@ -57,7 +59,8 @@ class SecAgg(Strategy):
     training replies, by name, with the clip of each; their weighted means come back, and all others
     stay with the nodes. evaluate_metrics: the same of evaluation, which is not asked for without
     any. corrupt, dropout: the fractions of the sampled nodes that may collude with the server, and
-    that may be lost in a round. protocol: by name; None chooses. timeouts: seconds of each
+    that may be lost in a round; a smallest round follows from them, and `start` raises the
+    strategy's minima of nodes to it. protocol: by name; None chooses. timeouts: seconds of each
     exchange, or by its phase; unless given, ten minutes, and an hour for the one that trains.
 
     Raises ParameterError for a strategy that looks at single replies, and as `secagg.plan` does.
@@ -123,6 +126,7 @@ class SecAgg(Strategy):
     ) -> Any:
         """As of every strategy, and raises as that does. timeout: of the replies to training and
         evaluation; what `timeouts` says of an exchange counts where it is longer."""
+        _raise_minima(self._inner, self._secured.terms.fewest())
         longest = max(timeout, self._secured.terms.longest)
         return super().start(grid, initial_arrays, num_rounds, longest, *more, **named)
 
@@ -175,6 +179,24 @@ class SecAgg(Strategy):
         metrics |= metrics_of(total)
         return Message(
             RecordDict({**content, METRICS: MetricRecord(metrics)}), reply_to=begun.first
+        )
+
+
+def _raise_minima(strategy: Any, fewest: int) -> None:
+    """With its own minima a strategy begins as soon as two nodes are there, of which there is no
+    secure sum: whoever connects first would decide whether the run lives."""
+    given = {name: getattr(strategy, name, fewest) for name in MINIMA}
+    low = [name for name, nodes in given.items() if nodes < fewest]
+    for name in low:
+        setattr(strategy, name, fewest)
+    if low:
+        log.info(
+            "secagg: a secure round with this corrupt and dropout needs %d nodes, and waits for "
+            "them: %s of %s is raised to that (in a simulation, --num-supernodes says how many "
+            "there are)",
+            fewest,
+            ", ".join(low),
+            type(strategy).__name__,
         )
 
 

@@ -44,6 +44,21 @@ def run(
     return grid
 
 
+@pytest.mark.parametrize(("dropout", "fewest"), [(0.2, 4), (0, 3)])
+def test_no_round_begins_with_fewer_nodes_than_a_secure_one_needs(
+    folder: Path, caplog: pytest.LogCaptureFixture, dropout: float, fewest: int
+) -> None:
+    """Flower's strategies begin with the first two, unless they are told to wait."""
+    caplog.set_level("INFO")
+    own = strategies.FedAvg()
+    own.min_available_nodes, own.min_train_nodes, own.min_evaluate_nodes = 2, 3, 9
+    strategy = secure(own, dropout=dropout)
+    run(folder, secured(TRAIN), strategy)
+    found = own.min_available_nodes, own.min_train_nodes, own.min_evaluate_nodes
+    assert found == (fewest, fewest, 9) and strategy.last is not None
+    assert f"needs {fewest} nodes, and waits for them: min_available_nodes" in caplog.text
+
+
 def test_a_plain_client_in_a_secure_round(folder: Path) -> None:
     def plain(message: Message, context: Any) -> Message:
         return Message(RecordDict({"arrays": model(MODEL)}), reply_to=message)
