@@ -244,10 +244,14 @@ def _error(case: Case, played: Played) -> float:
 
 
 def _bound(case: Case, side: str) -> float:
-    """Ours is the plan's, Flower's a level of each node twice; and what float32 adds."""
+    """Ours: the plan's, and what float32 adds to a model. Flower's: two levels. Plainly: one
+    rounding a node."""
     float32 = case.clip * 2.0**-23
-    its = {"secagg": case.error, "flower": 4 * case.clip / (1 << case.bits), "plain": 0.0}
-    return its[side] + case.n * float32
+    return {
+        "secagg": case.error + float32,
+        "flower": 4 * case.clip / (1 << case.bits),
+        "plain": case.n * float32,
+    }[side]
 
 
 def _survives(play: Play, case: Case, side: str) -> Row:
