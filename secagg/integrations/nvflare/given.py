@@ -41,7 +41,8 @@ class Received:
         number = task.get_header(AppConstants.CURRENT_ROUND)
         if type(number) is not int:
             raise InputError("the task does not say of which round it is")
-        return cls(id, model, payload(model, dxo.meta or {}, job, name, number))
+        span = task.get_header(AppConstants.START_ROUND), task.get_header(AppConstants.NUM_ROUNDS)
+        return cls(id, model, payload(model, dxo.meta or {}, job, name, number, span))
 
 
 def contribution(

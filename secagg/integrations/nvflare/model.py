@@ -33,15 +33,33 @@ def arrays(data: Any) -> dict[str, npt.NDArray[Any]]:
     return {name: np.array(_read(name, data[name])) for name in sorted(data)}
 
 
-def payload(model: Entries, meta: Mapping[str, Any], job: str, task: str, number: int) -> bytes:
+def payload(
+    model: Entries,
+    meta: Mapping[str, Any],
+    job: str,
+    task: str,
+    number: int,
+    span: tuple[Any, Any],
+) -> bytes:
     """What a round is about, in some hundred bytes: each site computes it from what it received.
 
-    meta: of the message; what JSON can say of it is bound, and of the rest that it is there.
+    meta: of the message; numpy's values and what JSON can say of it are bound, and of the rest that
+    it is there. span: the first round, and how many there are, by which a site may train less.
     """
     bound = {key: value for key, value in meta.items() if key not in _UNBOUND}
-    words = json.dumps(bound, sort_keys=True, default=lambda value: type(value).__name__)
+    words = json.dumps([bound, *span], sort_keys=True, default=_word)
     writer = Writer().prefixed(job.encode()).prefixed(task.encode()).u32(number)
     return writer.raw(model.digest()).raw(hashlib.sha256(words.encode()).digest()).finish()
+
+
+def _word(value: Any) -> Any:
+    """Of what JSON has no word for. A rate that numpy has computed tells sites apart as any other
+    does."""
+    if isinstance(value, bytes):
+        return ["bytes", value.hex()]
+    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        return [value.dtype.name, value.shape, value.tobytes().hex()]
+    return type(value).__name__
 
 
 def moved(model: Entries, result: DXO) -> dict[str, npt.NDArray[Any]]:

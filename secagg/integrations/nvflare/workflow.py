@@ -119,7 +119,8 @@ class SecAggFedAvg(FedAvg):  # type: ignore[misc, unused-ignore]
             meta[MetaKey.INITIAL_METRICS] = data.metrics
         model = model_of(data.params)
         number = int(data.current_round or 0)
-        about = payload(model, meta, self.fl_ctx.get_job_id(), task_name, number)
+        span = data.start_round, data.total_rounds
+        about = payload(model, meta, self.fl_ctx.get_job_id(), task_name, number, span)
         left, seconds = self._secured.begin(self.engine, names, model, about)
         if left:
             super().send_model(

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nvflare.apis.dxo import DXO, DataKind
+from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.workflows.fedavg import FedAvg
 
 from secagg.errors import InputError, ParameterError, PolicyRefused
 from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, secure
+from secagg.integrations.nvflare.given import Received
 from tests.integrations.nvflare.world import (
     KEY,
     TRAIN,
@@ -85,7 +88,8 @@ def test_a_task_outside_of_a_secure_round_is_not_answered(
     """A plain FedAvg, or a workflow that asks for the models of single sites."""
     world = World(cells(4, folder, moves, filters))
     seen: list[Any] = []
-    model = SimpleNamespace(params=START, meta={}, metrics=None, current_round=0)
+    rounds = {"start_round": 0, "current_round": 0, "total_rounds": 1}
+    model = SimpleNamespace(params=START, meta={}, metrics=None, **rounds)
     world.broadcast(TRAIN, model, list(world.cells), seen.append)
     [*results] = world.log[1:]
     assert not seen and {one.get_return_code() for one in results} == {
@@ -319,3 +323,18 @@ def test_without_nvflare_the_extra_is_named() -> None:
     )
     assert "MissingExtra: secagg.integrations.nvflare needs nvflare" in done.stderr
     assert "pip install 'secagg[nvflare]'" in done.stderr
+
+
+def test_all_of_a_task_that_may_tell_sites_apart_is_what_the_round_is_about() -> None:
+    """A site that is told to train at another rate, or that this round is the last, would tell its
+    own update from those of the others."""
+
+    def about(rate: Any = 0.5, rounds: int = 5) -> bytes:
+        task = DXO(DataKind.WEIGHTS, data=START, meta={"lr": rate}).to_shareable()
+        task.set_header(AppConstants.CURRENT_ROUND, 1)
+        task.set_header(AppConstants.NUM_ROUNDS, rounds)
+        return Received.of(task, "id", "job", TRAIN).about
+
+    rates = [np.float32(0.5), np.float32(0), np.zeros(1), np.zeros(2), [np.float32(1)], b"0", b"1"]
+    assert len({about(), about(rounds=1), *map(about, rates)}) == 2 + len(rates)
+    assert about(np.float32(0)) == about(np.float32(0))

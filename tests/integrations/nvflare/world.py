@@ -143,6 +143,8 @@ class World:
             meta[MetaKey.INITIAL_METRICS] = data.metrics
         task = DXO(DataKind.WEIGHTS, data=data.params, meta=meta).to_shareable()
         task.set_header(AppConstants.CURRENT_ROUND, data.current_round)
+        task.set_header(AppConstants.START_ROUND, data.start_round)
+        task.set_header(AppConstants.NUM_ROUNDS, data.total_rounds)
         self.log.append(copy.deepcopy(task))
         self.tasks += 1
         for name in targets:
