@@ -1,4 +1,4 @@
-"""Real jobs of NVFLARE: the simulator with a process per site, and POC mode. `make plugins`."""
+"""Real jobs of NVFLARE, in its simulator with a process per site. `make plugins`."""
 
 from __future__ import annotations
 
@@ -91,14 +91,6 @@ def test_both_examples_learn_the_same(tmp_path: Path) -> None:
     distance = np.abs(models[0] - models[1]).max()
     print(f"distance {distance:.2e} of {2 * bound:.2e}, {right}%")
     assert distance <= 2 * bound  # a round goes on from what the last one rounded
-
-
-@pytest.mark.skipif(not os.environ.get("SECAGG_SOAK"), reason="make plugins runs it")
-def test_poc_mode(tmp_path: Path) -> None:
-    """Servers and sites with certificates, each a process that starts one for the job."""
-    out = tmp_path / "model.npy"
-    ran(JOBS / "poc.py", str(out), NVFLARE_POC_WORKSPACE=str(tmp_path / "poc"))
-    check(np.load(out), plain([SITES, SITES]), 2)
 
 
 def test_a_job_brings_nothing_of_secagg_along(tmp_path: Path) -> None:

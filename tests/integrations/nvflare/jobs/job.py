@@ -12,7 +12,7 @@ from secagg.integrations.nvflare import secure
 HERE = Path(__file__).parent
 
 
-def made(dies: str, number: str, rounds: int) -> NumpyFedAvgRecipe:
+def recipe_of(dies: str, number: str, rounds: int) -> NumpyFedAvgRecipe:
     recipe = NumpyFedAvgRecipe(
         name="walk",
         model=walk.start().tolist(),
@@ -22,8 +22,12 @@ def made(dies: str, number: str, rounds: int) -> NumpyFedAvgRecipe:
         train_args=f"{dies} {number}",
     )
     recipe.add_client_file(str(HERE / "walk.py"))
+    return recipe
+
+
+def made(dies: str, number: str, rounds: int) -> NumpyFedAvgRecipe:
     given = {"dropout": 0.25, "metrics": {"accuracy": 1.0}, "timeouts": {"masked-input": 20.0}}
-    return secure(recipe, clip=0.25, max_weight=1 << 16, **given)
+    return secure(recipe_of(dies, number, rounds), clip=0.25, max_weight=1 << 16, **given)
 
 
 if __name__ == "__main__":
