@@ -209,9 +209,9 @@ def _found(
                 place += 1
     if place < len(structure):
         last = [entry.name for part in found.values() for entry in part][-1:]
-        after = f"after {shown(last[0])}, " if last else ""
+        after = f", after {shown(last[0])}," if last else ""
         why = _difference(place, structure[place], kinds, entries)
-        raise InputError(f"entry {place} of the plan, {after}is not in this model: {why}")
+        raise InputError(f"entry {place} of the plan{after} is not in this model: {why}")
     return found
 
 

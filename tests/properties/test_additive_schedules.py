@@ -66,14 +66,14 @@ def contributors(params: AdditiveParams, schedule: Schedule) -> set[int]:
     return {p for p in range(params.clients) if acts.get(("upload", PartyId(p))) not in LOSES}
 
 
-@settings(quick, max_examples=110 * SOAK)
+@settings(quick, max_examples=80 * SOAK)
 @given(st.data())
 def test_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(any_params()), data.draw(layouts())
     check(Setting(params, layout), data.draw(schedules(params)))
 
 
-@settings(quick, max_examples=60 * SOAK)
+@settings(quick, max_examples=45 * SOAK)
 @given(st.data())
 def test_who_contributes_is_whose_report_arrived(data: st.DataObject) -> None:
     """Row 40: exactly the minimum batch is enough, and one fewer is named (row 39)."""

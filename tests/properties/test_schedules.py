@@ -103,7 +103,7 @@ def same(a: RingTotal | Aborted, b: RingTotal | Aborted) -> bool:
     return vectors and (a.contributors, a.dropped) == (b.contributors, b.dropped)
 
 
-@settings(quick, max_examples=200 * SOAK)
+@settings(quick, max_examples=140 * SOAK)
 @given(st.data())
 def test_complete_graph_under_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(complete_params()), data.draw(layouts())
@@ -113,7 +113,7 @@ def test_complete_graph_under_any_schedule(data: st.DataObject) -> None:
     assert not isinstance(outcome, Aborted) or isinstance(outcome, BelowThreshold)
 
 
-@settings(quick, max_examples=140 * SOAK)
+@settings(quick, max_examples=100 * SOAK)
 @given(st.data())
 def test_regular_graph_under_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(regular_params()), data.draw(layouts())
