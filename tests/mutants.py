@@ -926,7 +926,7 @@ REPORTS = (
 )
 FILES = (
     *_of(
-        "secagg/cli/npy.py",
+        "secagg/npy.py",
         "tests/cli/test_npy.py",
         ("npy: its header", "if length > _MAX_HEADER:", "if False:"),
         ("npy: its dimensions", "if len(sizes) > _MAX_DIMENSIONS:", "if False:"),

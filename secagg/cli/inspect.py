@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from secagg import registry
-from secagg.cli import keyfile, npy, options
+from secagg import npy, registry
+from secagg.cli import keyfile, options
 from secagg.cli.files import read_at_most
+from secagg.cli.npy import mistaken
 from secagg.cli.output import handled, report, rows
 from secagg.cli.plan import summary
 from secagg.cli.task import described
@@ -55,7 +56,7 @@ def _recognised(file: Path, data: bytes) -> Found:
     try:
         return recognise(data)
     except WireError as error:
-        if not (told := npy.mistaken(file, data)):
+        if not (told := mistaken(file, data)):
             raise
         raise InputError(f"{file} {told}; {error}") from None
 
@@ -146,10 +147,9 @@ _BINARY: dict[str, Callable[[bytes], Found]] = {
 
 
 def _array(data: bytes) -> Found:
-    source = io.BytesIO(data)
-    header = npy.read_header(source, len(data))
+    header = npy.read_header(io.BytesIO(data), len(data))
     found: Found = {"kind": "array", "dtype": str(header.dtype), "shape": list(header.shape)}
-    return found | _range(data[source.tell() :], header.dtype)
+    return found | _range(data[header.start :], header.dtype)
 
 
 def _range(data: bytes, dtype: np.dtype[Any]) -> Found:

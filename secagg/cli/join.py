@@ -71,16 +71,15 @@ def join(
     """Take part in every round of a service until it closes the connection; or report once.
 
     A server that is not there yet, or is lost, is tried again. A vector with a --name is in at most
-    one sum of this command; run again, it knows of that with the same --ledger only, and then a
-    name that was used is refused (exit code 2). Without a name it is named by the payload of a
-    round, if that has any, and if not, two sums may differ by it.
+    one sum of this command; run again with the same --ledger, it refuses a name that was used (exit
+    code 2). Without one it is named by a round's payload, or else two sums may differ by it.
 
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
     again and checked, and what they promise is printed on standard error. A --task of one server
-    pins plan and payload together. With one of several servers the vector goes to them as one
-    report, the same bytes until it is stored; whoever runs the command again makes another report,
-    which counts as well. The exit code is 0, 1 when a round gave no sum, 2 for an error, also where
-    the server had no free place or has ended, 3 for a sum without this client, 143 after a signal.
+    pins plan and payload. With one of several the vector goes to them as one report, the same bytes
+    until it is stored; the command, run again, makes another, which counts as well. The exit code
+    is 0, 1 when a round gave no sum, 2 for an error, also where the server had no free place or has
+    ended, 3 for a sum without this client, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):

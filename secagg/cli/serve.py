@@ -55,9 +55,10 @@ _OF_A_PLAN = (
     *("max_weight", "corrupt", "dropout", "min_clients"),
     *("protocol", "clipped", "roster", "liars"),
 )
-_ALONE = ("clients", "length", "bits", "clip", "rounds", "wait", "payload", "out", *_OF_A_PLAN)
+_SIZES = ("clients", "length", "bits", "clip")
+_ALONE = (*_SIZES, "rounds", "wait", "payload", "out", *_OF_A_PLAN)
 _HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
-_OF_A_TASK = ("clients", "length", "bits", "clip", *_OF_A_PLAN)
+_OF_A_TASK = (*_SIZES, *_OF_A_PLAN)
 _OF_SEVERAL = ("key", "peer", "batches", "patience", "linger", "collect_only")
 _NO_STORE = (
     "comes with a --role: a server alone keeps nothing, as clients that have not proved who they "
@@ -102,11 +103,11 @@ def serve(
 ) -> None:
     """Serve rounds of private sums to clients that `join`.
 
-    Alone it needs --clients, --length and --bits, or a --task of one server with its --payload; the
-    digest that clients pin is printed on standard error. With --role it is one server of several,
-    sums the batches of a --task, and goes on from its --store when the same command is given again.
-    A mean for which --out has no room in the end goes to a temporary folder. The exit code is 0, 1
-    when a round or batch gave no sum or a mean is elsewhere, 2 for an error, 143 after a signal.
+    Alone it needs --clients, --length and --bits, or a --task of one server with its --payload; it
+    prints the digest that clients pin on standard error. With --role it is one server of several,
+    sums a --task's batches, and goes on from its --store when given again. A mean without room in
+    --out goes to a temporary folder. The exit code is 0, 1 when a round or batch gave no sum or a
+    mean is elsewhere, 2 for an error, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -114,13 +115,12 @@ def serve(
         check_target(port_file, "--port-file")
         if role is not None:
             options.refuse_given(ctx, _ALONE, _HAS_ROLE)
-            given = (role, task, key, store, peer or (), batches, deadline, patience, linger)
+            given = role, task, key, store, peer or (), batches, deadline, patience, linger
             running = member.Serving(member.settings(*given), collect_only)
         else:
             options.refuse_given(ctx, ("store",), _NO_STORE)
             options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
-            sizes = (ctx, clients, length, bits, clip)
-            plan = _agreed(ctx, task, payload) if task is not None else _plan(*sizes)
+            plan = _agreed(ctx, task, payload) if task is not None else _plan(ctx)
             _check_out(plan, rounds, out, port_file)
             running = _alone(plan, payload, rounds, deadline, wait, out)
         stopped = run_until_stopped(running.run(host, port, port_file))
@@ -128,12 +128,11 @@ def serve(
     leave(stopped, running.failed)
 
 
-def _plan(
-    ctx: typer.Context, clients: int | None, length: int | None, bits: int | None, clip: float
-) -> Plan:
-    asked: dict[str, Any] = {name: ctx.params[name] for name in _OF_A_PLAN}
-    if clients is None or length is None or bits is None:
+def _plan(ctx: typer.Context) -> Plan:
+    clients, length, bits, clip = (ctx.params[name] for name in _SIZES)
+    if None in (clients, length, bits):
         raise ParameterError("serve needs --clients, --length and --bits, or a --task")
+    asked: dict[str, Any] = {name: ctx.params[name] for name in _OF_A_PLAN}
     fields = {"update": FixedPoint(length, clip, bits)}
     return choose.plan(clients=clients, fields=fields, **asked)
 

@@ -149,10 +149,9 @@ class Service:
         a coroutine function, that puts the result in a safe place before any client hears that
         there is one; what it raises, this raises, and they hear that the round was cancelled.
 
-        Raises errors.Aborted (BelowThreshold) and IntegrityError when there is no sum to give;
-        every client is told either way, and the connections stay for the next round. Raises
-        PolicyRefused for the executor, before anything is announced if it is known by then, and
-        ParameterError for a plan whose messages are larger than `max_size`.
+        Raises errors.Aborted (BelowThreshold) and IntegrityError when there is no sum to give, and
+        every client is told either way; PolicyRefused for the executor, before anything is
+        announced if it is known by then; ParameterError for messages larger than `max_size`.
         """
         self._require_open()
         functions(observer=observer, select=select, keep=keep)

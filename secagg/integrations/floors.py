@@ -41,6 +41,7 @@ class Floors:
             ratio("max_dropout", self.max_dropout)
         if self.max_clip is not None:
             real("max_clip", self.max_clip)
+        Consent(protocols=self.protocols)  # which says what they may not be
 
     @property
     def consent(self) -> Consent:

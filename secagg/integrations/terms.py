@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from secagg.arguments import integer, real, seconds, text
 from secagg.errors import ParameterError
@@ -69,6 +70,8 @@ class Terms:
         integer("max_weight", self.max_weight, 1, (1 << 32) - 1)
         FixedPoint(1, self.clip, self.bits)
         self.seconds(Phase("", 0))
+        if (smallest := self._smallest()) is not None:
+            self.deadlines(smallest)
 
     def plan(self, clients: int, model: Entries | None, metrics: Mapping[str, float]) -> Plan:
         """For so many nodes; model: None where only metrics are summed."""
@@ -93,11 +96,14 @@ class Terms:
     def fewest(self) -> int:
         """Nodes of the smallest round that the threat allows; 2 where none of few nodes is, so that
         the plan itself says why."""
+        smallest = self._smallest()
+        return 2 if smallest is None else smallest.threat.clients
+
+    def _smallest(self) -> Plan | None:
         for clients in range(2, MANY):
             with suppress(ParameterError):
-                self.plan(clients, None, {"any": 1.0})
-                return clients
-        return 2
+                return self.plan(clients, None, {"any": 1.0})
+        return None
 
     def seconds(self, phase: Phase) -> float:
         """That the exchange of this phase may last."""
@@ -135,6 +141,27 @@ def unfit(made: Plan) -> str | None:
         f"{made.protocol} of suite {made.suite.number} does not resume: a client of it is one "
         "process for the round, and Flower starts a process for each message; take another protocol"
     )
+
+
+def followed(
+    terms: Terms, learnt: LearntClip | None, total: Aggregate, log: logging.Logger, who: str
+) -> Terms:
+    """The terms of the next round, whose clip follows this one where a model was in it. It is said
+    how many are in the sum, and what the clip has cut. who: what clients are called there."""
+    clip, clipped = terms.clip, int(total.sum["clipped"][0])
+    elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
+    log.info("secagg: %d %s in the sum, %d not", total.count, who, len(total.dropped))
+    if clipped:
+        log.warning(
+            "secagg: %d of %d elements were beyond their clip, and were cut: the mean is "
+            "biased unless clip=%s, or the clip of a metric, is raised",
+            clipped,
+            elements,
+            clip,
+        )
+    if learnt is None or UPDATE not in total.mean:
+        return terms
+    return replace(terms, clip=learnt.after(clip, clipped, elements))
 
 
 def metrics_of(total: Aggregate) -> dict[str, float]:

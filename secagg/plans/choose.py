@@ -64,8 +64,7 @@ def plan(
     revealed with the sums. roster: of how many a round's clients are chosen, where that is more
     than take part: `corrupt` is a fraction of these. liars: how many clients may answer wrongly,
     besides those that drop, and the sum still is had. structure: of the fields that clients give as
-    named arrays, such as `Structure.of(model)`: by field, or of the only one; a client of another
-    model then refuses.
+    named arrays, by field or of the only one; a client of another model then refuses.
 
     like: in the place of a structure, a model: a mapping of names to arrays or tensors, such as a
     state dict, a list of them, or a pandas frame. Its floats are the field `update`, a FixedPoint
@@ -74,27 +73,13 @@ def plan(
     Booleans are left out. only: which entries are summed at all, by name, pattern or function of a
     name. `Plan.input_of` and `Aggregate.as_like` are the two ways between models and fields.
 
-    With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
-    and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
-    message that depends on the graph grows with the degree, so SecAgg+ wins wherever it is
-    feasible, and SecAgg stands in where it is not. A protocol without a threat model is used only
-    when named.
-
-    Raises ParameterError with the rule that cannot be met, and what would do instead;
-    HeadroomError with the proof that a sum could wrap; InputError, with its name, for an entry of
-    `like` that can neither be summed nor is left out.
+    With one server it is SecAgg for up to 50 clients where that is feasible, and else the cheapest
+    for a client (docs/choosing.md). Raises ParameterError with the rule that cannot be met, and
+    what would do instead; HeadroomError with the proof that a sum could wrap; InputError, with its
+    name, for an entry of `like` that can neither be summed nor is left out.
     """
-    threat = Threat(
-        clients,
-        ratio("corrupt", corrupt),
-        ratio("dropout", dropout),
-        adversary,
-        min_clients,
-        servers,
-        direct,
-        liars,
-        roster,
-    )
+    shares = ratio("corrupt", corrupt), ratio("dropout", dropout)
+    threat = Threat(clients, *shares, adversary, min_clients, servers, direct, liars, roster)
     fields, digests = _with_model(fields, like, clip, bits, counters, only)
     if digests and structure is not None:
         raise ParameterError("a plan has a structure, or is like a model, and not both")
@@ -154,6 +139,11 @@ def _refusal(info: ProtocolInfo, why: Infeasible) -> str:
 
 
 def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
+    """With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
+    and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
+    message that depends on the graph grows with the degree, so SecAgg+ wins wherever it is
+    feasible, and SecAgg stands in where it is not. A protocol without a threat model is used only
+    when named."""
     offers: list[tuple[tuple[bool, bool, int, float, str], Params]] = []
     refusals = []
     for info in map(registry.load, registry.available()):

@@ -132,7 +132,8 @@ class Consent:
     of the former. Without any of them: floors that any announced plan must keep,
     besides its own rules. min_clients: the fewest clients whose sum may be revealed. protocols:
     by name, None for all. unprotected: also a protocol without a threat model.
-    Raises ParameterError for a plan and a digest of another, and for a task of several servers.
+    Raises ParameterError for a plan and a digest of another, for a task of several servers, and for
+    protocols that are one text.
     """
 
     plan: Plan | None = None
@@ -148,6 +149,8 @@ class Consent:
         if self.plan_digest is not None:
             octets("plan_digest", self.plan_digest, DIGEST_SIZE)
         integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
+        if isinstance(self.protocols, str | bytes):  # in which every part of a name would be found
+            raise ParameterError("protocols are several names, as in protocols=['secagg+']")
         if self.plan is not None and self.plan_digest not in (None, self.plan.digest()):
             raise ParameterError("plan and plan_digest are not of the same plan: give one of them")
         if self.task is not None:

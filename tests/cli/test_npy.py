@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from secagg.cli import pinned
-from secagg.cli.npy import Vector, read_header
+from secagg.cli.npy import Vector
 from secagg.errors import InputError, SecAggError, TooLarge
 from secagg.fields import FixedPoint
+from secagg.npy import array_of, read_header
 from secagg.plans.choose import plan
 
 
@@ -41,6 +42,8 @@ def test_it_reads_what_numpy_writes(
     read = Vector.open(tmp_path / "v.npy").values(array.size)
     assert read.dtype == array.dtype and read.shape == array.shape
     assert np.array_equal(read, array)
+    held = array_of((tmp_path / "v.npy").read_bytes())
+    assert held.dtype == array.dtype and np.array_equal(held, array) and held.shape == shape
 
 
 @pytest.mark.parametrize("dtype", ["?", "c8", "c16"])

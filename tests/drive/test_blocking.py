@@ -21,6 +21,7 @@ from secagg.drive.beside import Here
 from secagg.drive.blocking import Serving
 from secagg.drive.participant import Participant
 from secagg.drive.service import Service
+from secagg.effects import Peer
 from secagg.errors import (
     BelowThreshold,
     InputError,
@@ -41,7 +42,7 @@ from secagg.rounds.server import ServerRounds
 from secagg.transport import memory
 from secagg.transport.base import Link
 from secagg.types import AbortReason
-from secagg.wire.frame import Announce, Over
+from secagg.wire.frame import Announce, Over, decode_frame
 
 SOON = 20.0
 """Seconds that nothing here takes, unless it hangs."""
@@ -218,7 +219,12 @@ def test_what_waits_for_this_thread_ends_with_its_round(
 ) -> None:
     """A server that opens and ends rounds while `fields` computes fills no queue with them."""
     asked, answered, queued = threading.Event(), threading.Event(), list[int]()
-    submit = Here.submit
+    submit, received, ended = Here.submit, ClientRounds.received, threading.Semaphore(0)
+
+    def told(self: ClientRounds, peer: Peer, frame: bytes, now: float) -> None:
+        received(self, peer, frame, now)
+        if isinstance(decode_frame(frame, limit=len(frame)), Over):
+            ended.release()
 
     def counted(self: Here, call: Any, offer: Offer) -> Future[Any]:
         queued.append(offer.round)
@@ -230,6 +236,7 @@ def test_what_waits_for_this_thread_ends_with_its_round(
         return give(offer)
 
     monkeypatch.setattr(Here, "submit", counted)
+    monkeypatch.setattr(ClientRounds, "received", told)
     with secagg.serve_in_thread(toy(1)) as server:
         client = apart(secagg.join, server.url, slow, plan=toy(1))
         server.ready(timeout=SOON)
@@ -238,6 +245,7 @@ def test_what_waits_for_this_thread_ends_with_its_round(
         for _ in range(2):
             with pytest.raises(BelowThreshold):
                 server.run_round(deadlines=0.01)
+            assert ended.acquire(timeout=SOON), "the client has heard it too"
         answered.set()
         assert first.result(SOON).count == 1
         assert server.run_round(deadlines=SOON).count == 1

@@ -81,6 +81,8 @@ def test_the_floors() -> None:
     assert Consent(protocols=["secagg"]).judge(announce(plan), 1).plan == plan
     with pytest.raises(PolicyRefused, match=r"announced secagg, .* only ring, secagg\+"):
         Consent(protocols=["secagg+", "ring"]).judge(announce(plan), 1)
+    with pytest.raises(ParameterError, match="several names"):
+        Consent(protocols="secagg+")  # of which "secagg" is a part
 
 
 @pytest.mark.parametrize(("who", "deadlines"), [(3, (1,)), (0, ()), (0, (1, 1))])

@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
-from secagg.errors import InputError
+from secagg import npy
+from secagg.errors import InputError, WireError
 from secagg.integrations.model import Entries, check_entry
 from secagg.wire.codec import Writer
+
+_NUMPY = "numpy.ndarray"
+"""Flower's name for arrays that are serialised as .npy files."""
 
 
 class Model(Entries):
@@ -76,14 +79,12 @@ def _arrays(record: ArrayRecord) -> dict[str, npt.NDArray[Any]]:
 
 def _read(name: str, array: Array) -> npt.NDArray[Any]:
     try:
-        read = array.numpy()
-    except Exception:  # noqa: BLE001
-        # Bytes that are no array raise whatever their first ones look like: of a file of several, a
-        # pickle, nothing at all. The text may quote them, and is not to be the context of ours.
-        read = None
-    if not isinstance(read, np.ndarray):
+        if array.stype != _NUMPY:
+            raise InputError("serialised by another library")
+        read = npy.array_of(array.data)
+    except (InputError, WireError) as error:
         raise InputError(
-            f"entry {name!r} of the model is {array.dtype}, as {array.stype}, which numpy cannot "
-            "read: send it as float32"
-        )
+            f"entry {name!r} of the model is {array.dtype}, as {array.stype}, which is not read "
+            f"({error}): send it as float32"
+        ) from None
     return check_entry(name, read, array.dtype)

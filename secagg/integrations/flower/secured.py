@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import ArrayRecord, Message
@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, Message
 from secagg.errors import Aborted, IntegrityError, ParameterError
 from secagg.integrations.flower.exchange import Asking, GridRound
 from secagg.integrations.flower.model import Model, payload
-from secagg.integrations.terms import UPDATE, LearntClip, Terms, check_clips
+from secagg.integrations.terms import UPDATE, LearntClip, Terms, check_clips, followed
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 
@@ -110,25 +110,8 @@ class SecuredRounds:
             return None
         for node, why in begun.round.refusals.items():
             log.warning("secagg: node %d is not in the sum: %s", node, why)
-        self._say(total, training=UPDATE in total.mean)
+        self.terms = followed(self.terms, self._learnt, total, log, "nodes")
         return begun, total
-
-    def _say(self, total: Aggregate, *, training: bool) -> None:
-        """How many are in the sum, and what the clip has cut, which the next one may follow."""
-        clip, clipped = self.terms.clip, int(total.sum["clipped"][0])
-        elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
-        log.info("secagg: %d nodes in the sum, %d not", total.count, len(total.dropped))
-        if clipped:
-            log.warning(
-                "secagg: %d of %d elements were beyond their clip, and were cut: the mean is "
-                "biased unless clip=%s, or the clip of a metric, is raised",
-                clipped,
-                elements,
-                clip,
-            )
-        if training and self._learnt is not None:
-            clip = self._learnt.after(clip, clipped, elements)
-            self.terms = replace(self.terms, clip=clip)
 
 
 def _about(

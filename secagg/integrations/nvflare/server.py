@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from nvflare.apis.fl_constant import ReturnCode
@@ -18,7 +18,7 @@ from secagg.errors import Aborted, IntegrityError, WireError
 from secagg.integrations.exchange import INPUT, ExchangedRound, Frames
 from secagg.integrations.model import Entries
 from secagg.integrations.nvflare import carry
-from secagg.integrations.terms import UPDATE, LearntClip, Terms, metrics_of
+from secagg.integrations.terms import UPDATE, LearntClip, Terms, followed, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 
@@ -189,25 +189,9 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
             return FLModel(params_type=ParamsType.DIFF, params={})
         for name, why in begun.round.refusals.items():
             log.warning("secagg: %s is not in the sum: %s", name, why)
-        self._say(total)
+        self.terms = followed(self.terms, self._learnt, total, log, "sites")
         return FLModel(
             params_type=ParamsType.FULL,
             params=begun.model.after(total.mean[UPDATE]),
             metrics=metrics_of(total) or None,
         )
-
-    def _say(self, total: Aggregate) -> None:
-        """How many are in the sum, and what the clip has cut, which the next one may follow."""
-        clip, clipped = self.terms.clip, int(total.sum["clipped"][0])
-        elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
-        log.info("secagg: %d sites in the sum, %d not", total.count, len(total.dropped))
-        if clipped:
-            log.warning(
-                "secagg: %d of %d elements were beyond their clip, and were cut: the mean is "
-                "biased unless clip=%s, or the clip of a metric, is raised",
-                clipped,
-                elements,
-                clip,
-            )
-        if self._learnt is not None:
-            self.terms = replace(self.terms, clip=self._learnt.after(clip, clipped, elements))
