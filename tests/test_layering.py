@@ -8,7 +8,8 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types effects arguments threat remedies repeats suite | layout | ring | fields |
+LAYERS = """errors types effects arguments threat remedies repeats suite noise |
+layout | ring | dp | fields |
 kernels | crypto shamir decoding | mask quantize tensors npy | structure | like | records | wire |
 committee | sansio delegate promise protocol | registry | plans | transport store |
 selftest party | rounds | drive | sim testing | analytics integrations | demo | cli""".split("|")
