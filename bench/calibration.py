@@ -22,13 +22,14 @@ from secagg.crypto import labels
 from secagg.crypto.agree import KeyPair, shared_secret
 from secagg.crypto.fingerprint import Fingerprints
 from secagg.errors import ParameterError
-from secagg.fields import FixedPoint, Schema
+from secagg.fields import FixedPoint
 from secagg.kernels import field
 from secagg.kernels.pack import pack, unpack_add
 from secagg.layout import Layout, Segment
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
 from secagg.ring import Ring
+from secagg.schema import Schema
 from secagg.types import PartyId, Seed, SessionId
 from secagg.wire.codec import Reader, Writer, encode_bitmap
 from secagg.wire.vector import write_vector

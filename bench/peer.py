@@ -32,8 +32,9 @@ from bench.common import Missing, Ratio, Row, Selection, main, progress
 from secagg import sim
 from secagg.drive.participant import Contribution
 from secagg.errors import IntegrityError
-from secagg.fields import FixedPoint, Schema
+from secagg.fields import FixedPoint
 from secagg.plans.plan import Plan
+from secagg.schema import Schema
 from secagg.sim import Simulation
 from secagg.threat import Threat
 from secagg.types import PartyId

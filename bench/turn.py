@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg import records
-from secagg.fields import FixedPoint, Schema
+from secagg.fields import FixedPoint
 from secagg.mask import add_streams
+from secagg.schema import Schema
 from secagg.types import SERVER, PartyId, system_randomness
 from secagg_protocols.secagg.client import SecAggClient
 from secagg_protocols.secagg.params import SecAggParams

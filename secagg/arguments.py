@@ -54,6 +54,13 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
     return number
 
 
+def settle(frozen: object, **values: object) -> None:
+    """For the `__post_init__` of a frozen dataclass: a caller's number as the Python number that
+    every computation uses."""
+    for name, value in values.items():
+        object.__setattr__(frozen, name, value)
+
+
 def take_integers(made: Any) -> None:
     """For the `__post_init__` of a frozen dataclass of parameters: every field as a u32, or as the
     bool that its default is. What else bounds them, the class says itself. Raises ParameterError.
@@ -64,7 +71,7 @@ def take_integers(made: Any) -> None:
             value = flag(each.name, value)
         else:
             value = integer(each.name, value, 0, (1 << 32) - 1)
-        object.__setattr__(made, each.name, value)
+        settle(made, **{each.name: value})
 
 
 def real(name: str, value: Any) -> float:

@@ -1,24 +1,13 @@
-"""Named fields, and where each lies in the ring vector: the schema of a round.
-
-Head-room is proved here, when the schema is made, and never checked again at run time
-(specs/02-quantization.md §3-§5).
-"""
+"""What a field of a plan holds: reals in a range, integers (specs/02-quantization.md §3, §4)."""
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Context
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from secagg.arguments import choice, integer, real
+from secagg.arguments import choice, integer, real, settle
 from secagg.errors import HeadroomError, ParameterError
-from secagg.layout import Layout, Segment
-from secagg.ring import Ring
-from secagg.types import MAX_CLIENTS
 
 Rounding = Literal["nearest", "stochastic"]
 Excess = Literal["clip", "error"]
@@ -33,29 +22,9 @@ of its exact value by a margin worth stating; wider data belongs into an Integer
 MIN_STEP = 2.0**-1024
 """Of a step, which is above it: its inverse is a float64 then."""
 
-COUNT_BITS = 32
 MAX_READ = (1 << 64) - 1
 """What a plan's bytes can name as an integer's bound. It is at most 2^63 - 1."""
-CLIPPED = "clipped"
-"""The name of the lane in which clients say how many elements they have clipped."""
-_KEPT = (
-    f"the name {CLIPPED!r} is kept for the lane that counts clipped elements, the last field of a "
-    "plan made with clipped=True; give your own field another name"
-)
 MAX_LENGTH = 1 << 32
-MAX_STREAM = 1 << 36
-"""Bytes: the 2^32 blocks of AES that one key's counter has (specs/10-secagg.md §5)."""
-MAX_WEIGHT = (1 << 32) - 1
-MAX_FIELDS = 1 << 10
-MAX_NAME = 255
-TENSOR_SIZE, MAX_TENSORS = 16, 1 << 13
-"""Bytes of a digest in a plan's structure, and of how many entries it may be."""
-
-
-def _set(frozen: object, **values: object) -> None:
-    """While it is made: a caller's number as the Python number that every computation uses."""
-    for name, value in values.items():
-        object.__setattr__(frozen, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +49,7 @@ class FixedPoint:
     excess: Excess = "clip"
 
     def __post_init__(self) -> None:
-        _set(
+        settle(
             self,
             length=integer("length", self.length, 1, MAX_LENGTH - 1),
             clip=real("clip", self.clip),
@@ -149,7 +118,7 @@ class Integer:
         largest = integer("max", self.max, 1, MAX_READ)
         if largest.bit_length() > 63:
             raise HeadroomError(f"max {largest} needs {largest.bit_length() + 1} bits of 64")
-        _set(self, length=length, max=largest)
+        settle(self, length=length, max=largest)
 
     def bound(self, clients: int, max_weight: int) -> int:
         """M = n max."""
@@ -157,208 +126,3 @@ class Integer:
 
 
 Field: TypeAlias = FixedPoint | Integer
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A field's place: elements [start, start + length) of one segment."""
-
-    name: str
-    segment: int
-    start: int
-    length: int
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The fields of one round in plan order, for at most `clients` clients of weight 1..max_weight.
-
-    Raises ParameterError for an impossible combination and HeadroomError, with the proof, when a
-    sum could wrap, or is more than float64 holds.
-    """
-
-    fields: tuple[tuple[str, Field], ...]
-    clients: int
-    max_weight: int = 1
-
-    def __post_init__(self) -> None:
-        _check_fields(self.fields)
-        _set(
-            self,
-            clients=integer("clients", self.clients, 1, MAX_CLIENTS),
-            max_weight=integer("max_weight", self.max_weight, 1, MAX_WEIGHT),
-        )
-        if self.max_weight > 1 and not any(isinstance(f, FixedPoint) for _, f in self.fields):
-            raise ParameterError(
-                "max_weight > 1 needs a fixed-point field: integers are unweighted"
-            )
-        _check_lane(self.fields)
-        _ = self.layout  # proves the head-room
-        for name, field in self.fields:
-            self._check_spread(name, field)
-        self._check_streams()
-
-    @classmethod
-    def of(
-        cls,
-        fields: Mapping[str, Field],
-        clients: int,
-        max_weight: int = 1,
-        *,
-        clipped: bool = False,
-    ) -> Schema:
-        """Raises ParameterError too for fields that are no mapping, such as a field alone."""
-        if not isinstance(fields, Mapping):
-            raise ParameterError(
-                "fields must be a mapping of names to FixedPoint or Integer, such as "
-                f"{{'update': FixedPoint(...)}}, not a {type(fields).__name__}"
-            )
-        named = tuple(fields.items())
-        if clipped:
-            _check_fields(named)
-            if CLIPPED in fields:
-                raise ParameterError(_KEPT)
-            if not _elements(named):
-                raise ParameterError(
-                    "clipped needs a fixed-point field: integers never clip; what the measures of "
-                    "a query clip is counted by analytics.Query(..., clipped=True)"
-                )
-            named = (*named, _lane(named))
-        return cls(named, clients, max_weight)
-
-    def ring(self, name: str, field: Field) -> Ring:
-        weight = f" * {self.max_weight} (max_weight)" if isinstance(field, FixedPoint) else ""
-        each = field.levels if isinstance(field, FixedPoint) else field.max
-        what = f"field {name!r}: the sum of {self.clients} clients{weight} * {each}"
-        return Ring.holding(field.bound(self.clients, self.max_weight), what)
-
-    def _check_spread(self, name: str, field: Field) -> None:
-        if not isinstance(field, FixedPoint):
-            return  # summed as int64, and a mean is no larger
-        if not math.isfinite(field.spread(self.clients, self.max_weight)):
-            weight = f" * {self.max_weight} (max_weight)" if self.weighted else ""
-            most = sys.float_info.max / 2 / (self.clients * self.max_weight)
-            less = Context(prec=3, rounding=ROUND_DOWN).create_decimal(most)
-            raise HeadroomError(
-                f"field {name!r}: sums of {self.clients} clients{weight} of clip {field.clip!r} "
-                f"can be further apart than float64 holds; a clip of {less:.3g} is possible: give "
-                "the values in a larger unit"
-            )
-
-    def _check_streams(self) -> None:
-        """specs/02-quantization.md §5.9: a key masks no more of one segment."""
-        for segment in self.layout.segments:
-            size = segment.length * segment.group.lane_bits // 8
-            if size > MAX_STREAM:
-                raise ParameterError(
-                    f"the fields whose sums have {segment.group.width} bits have {size} bytes of "
-                    f"elements together, and one key masks {MAX_STREAM}: sum them in several rounds"
-                )
-
-    @cached_property
-    def _rings(self) -> tuple[Ring, ...]:
-        return tuple(self.ring(name, field) for name, field in self.fields)
-
-    @cached_property
-    def _widths(self) -> tuple[int, ...]:
-        return tuple(sorted({ring.width for ring in self._rings}))
-
-    def ring_of(self, slot: Slot) -> Ring:
-        return Ring(self._widths[slot.segment])
-
-    @cached_property
-    def slots(self) -> tuple[Slot, ...]:
-        """In plan order. Fields of equal width share a segment, in plan order within it."""
-        used = dict.fromkeys(self._widths, 0)
-        slots = []
-        for (name, field), ring in zip(self.fields, self._rings, strict=True):
-            segment = self._widths.index(ring.width)
-            slots.append(Slot(name, segment, used[ring.width], field.length))
-            used[ring.width] += field.length
-        return tuple(slots)
-
-    @property
-    def counts_clipped(self) -> bool:
-        """Whether the last field is the lane `clipped`, which `encode` fills in by itself."""
-        return self.fields[-1][0] == CLIPPED
-
-    @property
-    def given(self) -> tuple[tuple[str, Field], ...]:
-        """The fields of a client's input: all but that lane."""
-        return self.fields[: len(self.fields) - self.counts_clipped]
-
-    @property
-    def weighted(self) -> bool:
-        """The weight lane exists iff a weight other than 1 is allowed."""
-        return self.max_weight > 1
-
-    @property
-    def weight_slot(self) -> Slot | None:
-        """One element, just before the count elements of the widest segment.
-
-        It always fits: its bound n W is at most that of any fixed-point field.
-        """
-        if not self.weighted:
-            return None
-        last = len(self._widths) - 1
-        return Slot("weight", last, self._data_length(last), 1)
-
-    @property
-    def count_slots(self) -> tuple[Slot, ...]:
-        """ceil(32 / w) elements at the end of every segment, each 1 at every client."""
-        return tuple(
-            Slot("count", i, self._data_length(i) + self._weight_length(i), -(-COUNT_BITS // width))
-            for i, width in enumerate(self._widths)
-        )
-
-    @cached_property
-    def layout(self) -> Layout:
-        return Layout(
-            tuple(
-                Segment(Ring(width), count.start + count.length)
-                for width, count in zip(self._widths, self.count_slots, strict=True)
-            )
-        )
-
-    def _data_length(self, segment: int) -> int:
-        return sum(slot.length for slot in self.slots if slot.segment == segment)
-
-    def _weight_length(self, segment: int) -> int:
-        return int(self.weighted and segment == len(self._widths) - 1)
-
-
-def _check_fields(fields: Sequence[tuple[Any, Any]]) -> None:
-    for name, field in fields:
-        _check_name(name)
-        if not isinstance(field, FixedPoint | Integer):
-            raise ParameterError(
-                f"field {name!r} must be a FixedPoint or an Integer, not a {type(field).__name__}"
-            )
-    names = {name for name, _ in fields}
-    if not 1 <= len(fields) <= MAX_FIELDS or len(names) != len(fields):
-        raise ParameterError(f"a plan has 1 to {MAX_FIELDS} fields of distinct names")
-
-
-def _elements(fields: Sequence[tuple[str, Field]]) -> int:
-    return sum(field.length for _, field in fields if isinstance(field, FixedPoint))
-
-
-def _lane(fields: Sequence[tuple[str, Field]]) -> tuple[str, Field]:
-    """specs/02-quantization.md §5.8: at most, every element of every fixed-point field clips."""
-    return CLIPPED, Integer(1, _elements(fields))
-
-
-def _check_lane(fields: Sequence[tuple[str, Field]]) -> None:
-    """Also of a plan that was received: what looks like the lane must be the lane."""
-    if CLIPPED not in dict(fields):
-        return
-    if not _elements(fields) or fields[-1] != _lane(fields):
-        raise ParameterError(_KEPT)
-
-
-def _check_name(name: Any) -> None:
-    """Printable ASCII: a name ends up in logs, tables and file names of both sides."""
-    if not (isinstance(name, str) and name.isascii() and name.isprintable()):
-        raise ParameterError("a field's name is printable ASCII")
-    if not 1 <= len(name) <= MAX_NAME:
-        raise ParameterError(f"a field's name has 1 to {MAX_NAME} characters, not {len(name)}")

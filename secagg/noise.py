@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 
-from secagg.arguments import instance, real
+from secagg.arguments import instance, real, settle
 from secagg.errors import ParameterError
 
 MIN_VARIANCE, MAX_VARIANCE = 2.0**-20, 2.0**60
@@ -48,7 +48,7 @@ class Noise:
             raise ParameterError(
                 f"variance must be from {MIN_VARIANCE:g} to {MAX_VARIANCE:g}, not {variance!r}"
             )
-        object.__setattr__(self, "variance", variance)
+        settle(self, variance=variance)
 
     @property
     def exact(self) -> Fraction:

@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from secagg.arguments import is_duration
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
-from secagg.fields import CLIPPED, FixedPoint, Integer, Schema, Slot
+from secagg.fields import FixedPoint, Integer
 from secagg.layout import Lane, RingVector
 from secagg.quantize import CHUNK, brought, dequantize, flatten, quantize_into
 from secagg.ring import Ring
+from secagg.schema import CLIPPED, Schema, Slot
 from secagg.structure import check_same, checked, real, shown
 from secagg.tensors import Tensor, is_row_of_arrays, read
 from secagg.types import Randomness

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from secagg.arguments import flag
 from secagg.crypto import labels
 from secagg.errors import InputError, ParameterError, RangeError
-from secagg.fields import TENSOR_SIZE, Field, FixedPoint
+from secagg.fields import Field, FixedPoint
 from secagg.quantize import flatten
+from secagg.schema import TENSOR_SIZE
 from secagg.tensors import BFLOAT16, Tensor, as_array, described, read
 
 _FEW = 20

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from secagg.arguments import choice, flag, integer, ratio
+from secagg.arguments import choice, flag, integer, ratio, settle
 from secagg.errors import ParameterError
 from secagg.types import ADVERSARIES, MAX_CLIENTS, MAX_ROSTER, MAX_SERVERS, Adversary
 
@@ -56,8 +56,7 @@ class Threat:
             "liars": integer("liars", self.liars, 0, clients),
             "roster": None if roster == clients else roster,  # one way to say it
         }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        settle(self, **values)
         if self.direct and self.servers == 1:
             raise ParameterError(
                 "direct is for plans of several servers: with one there is no other"

@@ -59,7 +59,7 @@ def test_the_version_is_the_one_that_is_packaged() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import secagg, secagg.fields, secagg.plans.choose",
+        "import secagg, secagg.schema, secagg.plans.choose",
         "import secagg; secagg.plan(clients=9, fields={'u': secagg.Integer(2, 3)}).explain()",
     ],
 )

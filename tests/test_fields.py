@@ -14,19 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import HeadroomError, ParameterError
-from secagg.fields import (
-    COUNT_BITS,
-    MAX_STREAM,
-    ROUNDINGS,
-    Field,
-    FixedPoint,
-    Integer,
-    Rounding,
-    Schema,
-)
+from secagg.fields import ROUNDINGS, Field, FixedPoint, Integer, Rounding
 from secagg.mask import MAX_BLOCKS
 from secagg.quantize import dequantize
 from secagg.ring import Ring
+from secagg.schema import COUNT_BITS, MAX_STREAM, Schema
 from secagg.types import MAX_CLIENTS
 
 fixed = st.builds(FixedPoint, length=st.integers(1, 50), clip=st.just(1.0), bits=st.integers(2, 32))

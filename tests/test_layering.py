@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 LAYERS = """errors types effects arguments threat remedies repeats suite noise |
-layout | ring | dp | fields |
+layout | ring | dp | fields | schema |
 kernels | crypto shamir decoding | mask quantize tensors npy | structure | like | records | wire |
 committee | sansio delegate promise protocol | registry | plans | transport store |
 selftest party | rounds | drive | sim testing | analytics integrations | demo | cli""".split("|")

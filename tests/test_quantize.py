@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from secagg import quantize as module
 from secagg.errors import CryptoError, InputError, RangeError
-from secagg.fields import FixedPoint, Integer, Schema
+from secagg.fields import FixedPoint, Integer
 from secagg.quantize import dequantize, quantize
 from secagg.records import encode
+from secagg.schema import Schema
 from tests.soak import examples
 
 ROUNDINGS = ["nearest", "stochastic"]

@@ -19,9 +19,10 @@ from secagg.errors import (
     ParameterError,
     RangeError,
 )
-from secagg.fields import Field, FixedPoint, Integer, Schema
+from secagg.fields import Field, FixedPoint, Integer
 from secagg.layout import RingVector
 from secagg.records import Decoded, Encoded, check_counts, clipping, decode, encode
+from secagg.schema import Schema
 from secagg.structure import Structure
 from tests.soak import examples
 

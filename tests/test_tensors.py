@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import InputError, RangeError
-from secagg.fields import FixedPoint, Integer, Schema
+from secagg.fields import FixedPoint, Integer
 from secagg.quantize import quantize
 from secagg.records import encode
+from secagg.schema import Schema
 from secagg.tensors import BFLOAT16, LARGEST, described, in_bfloat16, nearest, read
 from tests.tensors import Tensor
 

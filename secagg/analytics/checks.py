@@ -14,7 +14,7 @@ import numpy as np
 
 from secagg.arguments import is_duration, real, text
 from secagg.errors import ParameterError
-from secagg.fields import MAX_NAME
+from secagg.schema import MAX_NAME
 
 Label: TypeAlias = str | int
 """A group, a category, a bin or a column."""
@@ -25,12 +25,6 @@ MAX_LABEL_BITS = 1 << 10
 
 ROWS = "rows"
 """The field that counts rows. The names of a measure's fields have a dot, so none is this one."""
-
-
-def settle(frozen: object, **values: object) -> None:
-    """Sets attributes of a frozen dataclass while it is made."""
-    for name, value in values.items():
-        object.__setattr__(frozen, name, value)
 
 
 def check_labels(what: str, labels: Any) -> tuple[Label, ...]:

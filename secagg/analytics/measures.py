@@ -19,12 +19,12 @@ from typing import TypeAlias
 import numpy as np
 
 from secagg.analytics.bounds import Spread, mean, require
-from secagg.analytics.checks import Label, check_bound, check_edges, check_labels, settle
+from secagg.analytics.checks import Label, check_bound, check_edges, check_labels
 from secagg.analytics.columns import Columns, Int64s, judge
 from secagg.analytics.exact import in_own_type, outside
 from secagg.analytics.ranges import Range
 from secagg.analytics.results import NOTHING, SUPPRESSED, Cell, Grid, Result
-from secagg.arguments import choice, integer, text
+from secagg.arguments import choice, integer, settle, text
 from secagg.errors import ParameterError
 from secagg.fields import EXCESSES, MAX_BITS, MIN_BITS, Excess
 

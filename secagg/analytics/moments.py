@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from secagg.analytics.bounds import Spread, correlation, covariance, mean
-from secagg.analytics.checks import check_bound, check_labels, settle
+from secagg.analytics.checks import check_bound, check_labels
 from secagg.analytics.columns import Columns, Int64s
 from secagg.analytics.measures import Measure, Outside, Part, Span, Sums
 from secagg.analytics.ranges import Range
 from secagg.analytics.results import SUPPRESSED, Cell, Grid, MomentTable
-from secagg.arguments import choice, integer, text
+from secagg.arguments import choice, integer, settle, text
 from secagg.errors import ParameterError
 from secagg.fields import EXCESSES, MAX_BITS, MIN_BITS, Excess
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from secagg.analytics.checks import ROWS, Label, check_labels, check_name, field_name, settle
+from secagg.analytics.checks import ROWS, Label, check_labels, check_name, field_name
 from secagg.analytics.columns import Columns, Int64s, read_columns
 from secagg.analytics.measures import COUNTING, LINEAR, Measure, Part, Variance
 from secagg.analytics.moments import Moments
 from secagg.analytics.table import Table
-from secagg.arguments import flag, integer, text
+from secagg.arguments import flag, integer, settle, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
 from secagg.fields import MIN_BITS, Field, Integer
 

@@ -24,13 +24,13 @@ from secagg.drive.aio import Contribution, Offer, Outcome
 from secagg.drive.participant import Participant
 from secagg.drive.rejoin import stay, try_input
 from secagg.errors import ParameterError, PolicyRefused, Spent, TransportError
-from secagg.fields import MAX_WEIGHT
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.rounds.part import SPENT
+from secagg.schema import MAX_WEIGHT
 from secagg.sim.footprint import peak_rss
 from secagg.store.base import Ledger
 from secagg.store.ledger import SqliteLedger

@@ -10,9 +10,10 @@ from collections.abc import Coroutine, Mapping
 import typer
 
 from secagg.cli.output import notice
-from secagg.fields import CLIPPED, FixedPoint
+from secagg.fields import FixedPoint
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.schema import CLIPPED
 
 STOPPED = 128 + signal.SIGTERM
 """The exit code after SIGTERM or SIGINT: everything was closed in order, but not done."""

@@ -11,10 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from secagg.cli import logs, options
 from secagg.cli.output import handled, notices, report, rows
 from secagg.errors import ParameterError
-from secagg.fields import MAX_WEIGHT, FixedPoint
+from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
+from secagg.schema import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from secagg.sim import Drop, Simulation

@@ -23,7 +23,6 @@ from secagg.drive.participant import Participant
 from secagg.drive.rejoin import stay, try_input
 from secagg.drive.service import Deadlines, Keep, Observer, Service
 from secagg.errors import InputError, LocalProtocolError, ParameterError, TransportError
-from secagg.fields import MAX_WEIGHT
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.rounds.client import PATIENCE, ClientRounds
@@ -31,6 +30,7 @@ from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.quota import Limits
 from secagg.rounds.selection import Candidate, Select
+from secagg.schema import MAX_WEIGHT
 from secagg.store.base import Ledger
 from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.transport.websocket import check_url

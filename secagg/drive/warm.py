@@ -18,11 +18,12 @@ from secagg import records, registry, selftest
 from secagg.committee import Keys
 from secagg.drive import pump
 from secagg.errors import Aborted, CryptoError, IntegrityError
-from secagg.fields import Field, FixedPoint, Integer, Schema
+from secagg.fields import Field, FixedPoint, Integer
 from secagg.mask import add_streams
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session, SeveralServers
+from secagg.schema import Schema
 from secagg.threat import Threat
 from secagg.types import PartyId, system_randomness
 

@@ -41,7 +41,7 @@ from secagg.layout import Lane
 # was made. The uniforms come from the caller: kernels draw nothing.
 #
 # The weight multiplies after rounding, in uint64 modulo 2^64, so that weight * level is exact in
-# the ring, and head-room, proved in secagg.fields, is what keeps the sum from wrapping, not this.
+# the ring, and head-room, proved in secagg.schema, is what keeps the sum from wrapping, not this.
 
 Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64] | npt.NDArray[np.float32]

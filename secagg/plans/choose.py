@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from secagg import registry
 from secagg.arguments import flag, instance, ratio, text
 from secagg.errors import ParameterError
-from secagg.fields import Field, Schema
+from secagg.fields import Field
 from secagg.layout import Layout
 from secagg.plans.explain import rank
 from secagg.plans.plan import Plan
 from secagg.protocol import Infeasible, Params, ProtocolInfo
+from secagg.schema import Schema
 from secagg.threat import Threat
 from secagg.types import Adversary
 

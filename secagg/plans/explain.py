@@ -11,9 +11,10 @@ from dataclasses import replace
 from decimal import ROUND_UP, Context, Decimal
 
 from secagg import registry
-from secagg.fields import CLIPPED, Field, FixedPoint, Schema
+from secagg.fields import Field, FixedPoint
 from secagg.promise import Promise
 from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, SeveralServers
+from secagg.schema import CLIPPED, Schema
 from secagg.suite import Suite
 from secagg.threat import Threat
 

@@ -16,12 +16,13 @@ from secagg.arguments import instance, integer, octets, text
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion
-from secagg.fields import MAX_TENSORS, TENSOR_SIZE, FixedPoint, Schema
+from secagg.fields import FixedPoint
 from secagg.layout import Layout
 from secagg.plans.explain import expansion, explanation
 from secagg.plans.sections import Sections
 from secagg.promise import Promise
 from secagg.protocol import Cost, Params, Phase, ProtocolInfo, Session
+from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
 from secagg.suite import SUITE_1, Suite, known
 from secagg.threat import Threat
 from secagg.types import Buffer

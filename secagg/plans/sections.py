@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from secagg.errors import BadTag, Truncated, WireError
-from secagg.fields import MAX_TENSORS, TENSOR_SIZE, Schema
+from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
 from secagg.threat import Threat
 from secagg.types import ADVERSARIES
 from secagg.wire.codec import Reader, Writer

@@ -17,12 +17,12 @@ from secagg.delegate import PhasedDelegate
 from secagg.drive.participant import Contribution
 from secagg.drive.pump import Servers
 from secagg.errors import InputError
-from secagg.fields import Schema
 from secagg.layout import Lane
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.rounds.clock import PhaseClock
 from secagg.sansio import Job, Outgoing, RingTotal, ServerMachine
+from secagg.schema import Schema
 from secagg.sim.footprint import deep_size
 from secagg.types import FIRST_RESERVED, SERVER, Buffer, PartyId, Randomness
 

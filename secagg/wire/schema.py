@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from secagg.errors import WireError
-from secagg.fields import (
-    EXCESSES,
-    MAX_FIELDS,
-    MAX_NAME,
-    ROUNDINGS,
-    Field,
-    FixedPoint,
-    Integer,
-    Schema,
-)
+from secagg.fields import EXCESSES, ROUNDINGS, Field, FixedPoint, Integer
+from secagg.schema import MAX_FIELDS, MAX_NAME, Schema
 from secagg.wire.codec import Reader, Writer
 
 _FIXED, _INTEGER = 1, 2

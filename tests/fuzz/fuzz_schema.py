@@ -6,7 +6,8 @@ What is accepted is written again to the same bytes: there is one encoding only.
 from __future__ import annotations
 
 from secagg.errors import SecAggError
-from secagg.fields import FixedPoint, Integer, Schema
+from secagg.fields import FixedPoint, Integer
+from secagg.schema import Schema
 from secagg.wire.codec import Writer
 from secagg.wire.schema import write_schema
 from tests import decoders

@@ -29,12 +29,13 @@ from secagg.errors import (
     UnknownVersion,
     WireError,
 )
-from secagg.fields import CLIPPED, Field, FixedPoint, Integer
+from secagg.fields import Field, FixedPoint, Integer
 from secagg.layout import Layout
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.promise import of_one_server
 from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo
+from secagg.schema import CLIPPED
 from secagg.structure import Structure
 from secagg.threat import Threat
 from secagg.types import Adversary

@@ -14,9 +14,10 @@ from scripts import PAYLOAD, UPDATE, Tamper, ring_input, shake
 
 from secagg.committee import Committee, ServerSecrets, opening_secret
 from secagg.crypto.agree import public_key
-from secagg.fields import Field, Schema
+from secagg.fields import Field
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.schema import Schema
 from secagg.threat import Threat
 from secagg.types import Randomness
 from secagg.wire.frame import payload_digest

@@ -12,8 +12,9 @@ import borderline
 import numpy as np
 from operations import OUTPUTS, Data, perform
 
-from secagg.fields import Field, FixedPoint, Integer, Schema
+from secagg.fields import Field, FixedPoint, Integer
 from secagg.plans.choose import plan
+from secagg.schema import Schema
 from secagg.structure import Structure
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire import frame

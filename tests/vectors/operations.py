@@ -19,7 +19,7 @@ from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import agree, labels, sign
 from secagg.crypto.hpke import OpeningKey
 from secagg.errors import CryptoError, InvalidShare, RemoteProtocolError, SecAggError, WireError
-from secagg.fields import FixedPoint, Schema
+from secagg.fields import FixedPoint
 from secagg.layout import Layout, Segment
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
@@ -27,6 +27,7 @@ from secagg.plans.task import Task
 from secagg.protocol import Session
 from secagg.ring import Ring
 from secagg.sansio import Aborted, Disputed, Dropped, Event, Finished, Ignored, RingTotal
+from secagg.schema import Schema
 from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer

@@ -10,8 +10,9 @@ from typing import Any
 
 from operations import OUTPUTS, Data, Stage
 
-from secagg.fields import Field, FixedPoint, Integer, Schema
+from secagg.fields import Field, FixedPoint, Integer
 from secagg.plans.plan import Plan
+from secagg.schema import Schema
 from secagg.threat import Threat
 from secagg_protocols.plainsum import PlainSumParams
 from secagg_protocols.secagg.params import SecAggParams

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import ParameterError, SecAggError, TooLarge, Truncated, WireError
-from secagg.fields import CLIPPED, MAX_FIELDS, Field, FixedPoint, Integer, Schema
+from secagg.fields import Field, FixedPoint, Integer
+from secagg.schema import CLIPPED, MAX_FIELDS, Schema
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_schema, write_schema
 
