@@ -34,6 +34,14 @@ _Text = TypeVar("_Text", bound=str)
 _Kind = TypeVar("_Kind")
 
 
+def kind_of(value: Any) -> str:
+    """How an error calls what stands where something else belongs. A class there is nearly always
+    the right one without its brackets, and its own type says nothing: ABCMeta."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}: pass an instance, as {value.__name__}(...) makes one"
+    return f"a {type(value).__name__}"
+
+
 def integer(name: str, value: Any, least: int, most: int) -> int:
     """`value` as an int from `least` to `most`, from anything with `__index__` but a bool.
 
@@ -45,7 +53,7 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
         number = operator.index(value)
     except Exception:  # noqa: BLE001 - the caller's own __index__, which may raise whatever it likes
         raise ParameterError(
-            f"{name} must be an integer from {least} to {most}, not a {type(value).__name__}"
+            f"{name} must be an integer from {least} to {most}, not {kind_of(value)}"
         ) from None
     if not least <= number <= most:
         raise ParameterError(
@@ -92,7 +100,7 @@ def fraction(name: str, value: Any) -> Fraction:
     Takes the types of `real`, and text such as "0.1" or "1/3". Raises ParameterError.
     """
     if not (isinstance(value, str) or _is_real(value)):
-        raise ParameterError(f"{name} must be a fraction from 0 to 1, not a {type(value).__name__}")
+        raise ParameterError(f"{name} must be a fraction from 0 to 1, not {kind_of(value)}")
     exact = _as_printed(value)
     if exact is None:
         raise ParameterError(f'{name} must be a fraction from 0 to 1, such as 0.1 or "1/3"')
@@ -136,21 +144,21 @@ def flag(name: str, value: Any) -> bool:
     """`value` if it is True or False, numpy's too: "no" and an array of one False are true to
     Python."""
     if not (isinstance(value, bool) or _is_numpy_bool(value)):
-        raise ParameterError(f"{name} must be True or False, not a {type(value).__name__}")
+        raise ParameterError(f"{name} must be True or False, not {kind_of(value)}")
     return bool(value)
 
 
 def text(name: str, value: Any) -> str:
     """`value` as a plain str. Raises ParameterError."""
     if not isinstance(value, str):
-        raise ParameterError(f"{name} must be a text, not a {type(value).__name__}")
+        raise ParameterError(f"{name} must be a text, not {kind_of(value)}")
     return str.__str__(value)
 
 
 def octets(name: str, value: Any, size: int | None = None) -> bytes:
     """`value` as bytes, `size` of them if that is given. Raises ParameterError."""
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise ParameterError(f"{name} must be bytes, not a {type(value).__name__}")
+        raise ParameterError(f"{name} must be bytes, not {kind_of(value)}")
     data = bytes(value)
     if size is not None and len(data) != size:
         raise ParameterError(f"{name} must be {size} bytes long, not {len(data)}")
@@ -160,7 +168,7 @@ def octets(name: str, value: Any, size: int | None = None) -> bytes:
 def instance(name: str, value: Any, kind: type[_Kind]) -> _Kind:
     """`value` if it is of that class. Raises ParameterError, which names both."""
     if not isinstance(value, kind):
-        raise ParameterError(f"{name} must be a {kind.__name__}, not a {type(value).__name__}")
+        raise ParameterError(f"{name} must be a {kind.__name__}, not {kind_of(value)}")
     return value
 
 
@@ -168,7 +176,7 @@ def function(name: str, value: Any) -> None:
     """ParameterError unless `value` can be called: of what is called later only, that it cannot be
     would be found when a result is waiting for it."""
     if not callable(value):
-        raise ParameterError(f"{name} must be a function, not a {type(value).__name__}")
+        raise ParameterError(f"{name} must be a function, not {kind_of(value)}")
 
 
 def functions(**given: Any) -> None:
@@ -195,7 +203,7 @@ def _shown(number: int) -> str:
 
 def _float(name: str, what: str, value: Any) -> float:
     if not _is_real(value):
-        raise ParameterError(f"{name} must be a {what}, not a {type(value).__name__}")
+        raise ParameterError(f"{name} must be a {what}, not {kind_of(value)}")
     try:
         return float(value)
     except OverflowError:

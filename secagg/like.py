@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from secagg.arguments import kind_of
 from secagg.errors import InputError, ParameterError, RangeError
 from secagg.fields import Field, FixedPoint, Integer
 from secagg.structure import cast, digest, named, shown
@@ -146,7 +147,7 @@ def _named(model: Any) -> Iterable[tuple[str, Any]]:
         if len(set(columns)) < len(columns):
             raise InputError("two columns of the frame have one name, and an entry has its own")
         return named({name: model[name] for name in columns}, "the frame")
-    if not isinstance(model, Mapping) and hasattr(model, "state_dict"):
+    if not isinstance(model, Mapping | type) and hasattr(model, "state_dict"):
         raise InputError(f"a {type(model).__name__} is given by its entries: .state_dict()")
     return named(model, "a model")
 
@@ -167,7 +168,7 @@ def _chosen(entries: list[_Entry], only: Only | None) -> list[_Entry]:
     ):
         raise ParameterError(
             "only must be a name or pattern, a list or set of these, or a function of a name, not "
-            f"a {type(only).__name__}"
+            f"{kind_of(only)}"
         )
     for pattern in patterns:
         if not any(_fits(entry, pattern) for entry in entries):

@@ -14,7 +14,7 @@ from decimal import ROUND_DOWN, Context
 from functools import cached_property
 from typing import Any
 
-from secagg.arguments import integer, settle
+from secagg.arguments import integer, kind_of, settle
 from secagg.errors import HeadroomError, ParameterError
 from secagg.fields import Field, FixedPoint, Integer
 from secagg.layout import Layout, Segment
@@ -89,7 +89,7 @@ class Schema:
         if not isinstance(fields, Mapping):
             raise ParameterError(
                 "fields must be a mapping of names to FixedPoint or Integer, such as "
-                f"{{'update': FixedPoint(...)}}, not a {type(fields).__name__}"
+                f"{{'update': FixedPoint(...)}}, not {kind_of(fields)}"
             )
         named = tuple(fields.items())
         if clipped:
@@ -210,7 +210,7 @@ def _check_fields(fields: Sequence[tuple[Any, Any]]) -> None:
         _check_name(name)
         if not isinstance(field, FixedPoint | Integer):
             raise ParameterError(
-                f"field {name!r} must be a FixedPoint or an Integer, not a {type(field).__name__}"
+                f"field {name!r} must be a FixedPoint or an Integer, not {kind_of(field)}"
             )
     names = {name for name, _ in fields}
     if not 1 <= len(fields) <= MAX_FIELDS or len(names) != len(fields):

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from secagg.arguments import flag
+from secagg.arguments import flag, kind_of
 from secagg.crypto import labels
 from secagg.errors import InputError, ParameterError, RangeError
 from secagg.fields import Field, FixedPoint
@@ -185,7 +185,7 @@ def named(entries: Any, what: str) -> Iterator[tuple[str, Any]]:
     1 and "1" would be one name, and the entry of one of them lost."""
     if not isinstance(entries, Mapping):
         raise InputError(
-            f"{what} is made of a mapping of names to arrays, not of a {type(entries).__name__}"
+            f"{what} is made of a mapping of names to arrays, not of {kind_of(entries)}"
         )
     for place, (name, value) in enumerate(entries.items()):
         if not isinstance(name, str):
@@ -224,8 +224,7 @@ def check_same(what: str, expected: Iterable[str], given: Any) -> None:
     somebody's values."""
     if not hasattr(given, "keys"):  # a data frame is no Mapping, and has named columns all the same
         raise InputError(
-            f"{what} are given by name, as in {{'update': array}}, and not as a "
-            f"{type(given).__name__}"
+            f"{what} are given by name, as in {{'update': array}}, and not as {kind_of(given)}"
         )
     names, expected = set(given.keys()), set(expected)
     missing, unknown = sorted(expected - names), len(names - expected)

@@ -79,6 +79,27 @@ def test_a_wrong_kind_is_a_typed_error(
             continue
 
 
+@pytest.mark.parametrize(
+    ("called", "words"),
+    [
+        (lambda: secagg.plan(clients=4, fields={"u": secagg.FixedPoint}), "FixedPoint"),
+        (lambda: secagg.plan(clients=4, fields=dict), "dict"),
+        (lambda: secagg.plan(clients=int, fields=FIELDS), "int"),
+        (lambda: secagg.plan(clients=4, fields=FIELDS, dropout=float), "float"),
+        (lambda: secagg.plan(clients=4, like=secagg.Structure, clip=1.0), "Structure"),
+        (lambda: secagg.plan(clients=4, fields=FIELDS, structure={"u": secagg.Structure}), "S"),
+        (lambda: secagg.simulate(secagg.Plan, INPUTS), "Plan"),
+        (lambda: Task(secagg.Plan), "Plan"),
+        (lambda: analytics.Query(analytics.Mean), "Mean"),
+        (lambda: analytics.Query({"m": analytics.Mean}), "Mean"),
+    ],
+)
+def test_a_class_in_the_place_of_its_instance(called: Callable[[], Any], words: str) -> None:
+    """Its own type is type or ABCMeta, which says nothing."""
+    with pytest.raises(SecAggError, match=rf"not (of )?the class {words}\w*: pass an instance"):
+        called()
+
+
 def test_a_service_takes_plans_and_payloads_only() -> None:
     async def told(**given: Any) -> str:
         async with secagg.serve() as service:

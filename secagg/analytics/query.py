@@ -16,7 +16,7 @@ from secagg.analytics.columns import Columns, Int64s, read_columns
 from secagg.analytics.measures import COUNTING, LINEAR, Measure, Part, Variance
 from secagg.analytics.moments import Moments
 from secagg.analytics.table import Table
-from secagg.arguments import flag, integer, settle, text
+from secagg.arguments import flag, integer, kind_of, settle, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
 from secagg.fields import MIN_BITS, Field, Integer
 
@@ -178,8 +178,7 @@ class Query:
 
         if not isinstance(aggregate, Aggregate):
             raise InputError(
-                f"a table is made of what a round gave, an Aggregate, not of a "
-                f"{type(aggregate).__name__}"
+                f"a table is made of what a round gave, an Aggregate, not of {kind_of(aggregate)}"
             )
         return Table.of(self, aggregate.levels, aggregate.count)
 
@@ -295,14 +294,14 @@ def _named(given: Any, clipped: bool) -> Mapping[str, Measure]:
     if not isinstance(given, Measure | Mapping):
         raise ParameterError(
             "measures must be a Measure such as Mean(0, 120), or a mapping of names to Measures, "
-            f"not a {type(given).__name__}"
+            f"not {kind_of(given)}"
         )
     named = {"value": given} if isinstance(given, Measure) else dict(given)
     for name, measure in named.items():
         if not isinstance(measure, Measure):
             raise ParameterError(
-                f"measure {check_name(name)!r} must be a Measure such as Mean(0, 120), not a "
-                f"{type(measure).__name__}"
+                f"measure {check_name(name)!r} must be a Measure such as Mean(0, 120), not "
+                f"{kind_of(measure)}"
             )
     checked = {check_name(name): measure for name, measure in named.items()}
     counts: dict[str, Measure] = {}

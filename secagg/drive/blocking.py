@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
-from secagg.arguments import functions, instance, integer, seconds
+from secagg.arguments import functions, instance, integer, kind_of, seconds
 from secagg.drive import aio, warm
 from secagg.drive.beside import Beside, Here, beside, first, raises_well
 from secagg.drive.participant import Participant
@@ -158,7 +158,7 @@ def _contribution(given: Given, weight: int, name: str | bytes | None) -> Contri
     if not isinstance(given, Mapping):
         raise InputError(
             "fields are given by name, as a Contribution, or by a function that returns one of "
-            f"these or None, not as a {type(given).__name__}"
+            f"these or None, not as {kind_of(given)}"
         )
     return Contribution(given, weight, name=name)
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from secagg.arguments import function, integer, seconds
+from secagg.arguments import function, integer, kind_of, seconds
 from secagg.drive.beside import raises_well
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
@@ -194,7 +194,7 @@ class Participant:
         if inspect.isawaitable(given):
             given = await given
         if given is not None and not isinstance(given, Contribution):
-            raise InputError(f"inputs returns a Contribution or None, not {type(given).__name__}")
+            raise InputError(f"inputs returns a Contribution or None, not {kind_of(given)}")
         return given
 
     async def _in_a_thread(self, offer: Offer) -> object:

@@ -16,7 +16,7 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from secagg import party
-from secagg.arguments import functions, integer, octets, seconds
+from secagg.arguments import functions, integer, kind_of, octets, seconds
 from secagg.drive.executor import check_executor
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
@@ -246,8 +246,8 @@ class Service:
 def _exactly(clients: Sequence[Candidate | bytes]) -> Select:
     if isinstance(clients, bytes | str) or not isinstance(clients, Iterable):
         raise ParameterError(
-            "clients must be a list of those of `members`, or of their identities, not a "
-            f"{type(clients).__name__}"
+            "clients must be a list of those of `members`, or of their identities, not "
+            f"{kind_of(clients)}"
         )
     return chosen([c.peer if isinstance(c, Candidate) else c for c in clients])
 

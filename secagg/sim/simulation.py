@@ -19,7 +19,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secagg import party
-from secagg.arguments import fraction, instance, integer, octets
+from secagg.arguments import fraction, instance, integer, kind_of, octets
 from secagg.committee import Keys
 from secagg.drive import pump
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError
@@ -234,9 +234,7 @@ def _drops(drop: Any) -> tuple[Drop, ...]:
     if drop is None or isinstance(drop, Drop):
         return () if drop is None else (drop,)
     if isinstance(drop, str | np.ndarray) or not isinstance(drop, Iterable):
-        raise ParameterError(
-            f"drop is made by drop_at, one or several, not a {type(drop).__name__}"
-        )
+        raise ParameterError(f"drop is made by drop_at, one or several, not {kind_of(drop)}")
     return tuple(instance("a drop", one, Drop) for one in drop)
 
 
@@ -244,7 +242,7 @@ def _told(progress: Any) -> Progress:
     if progress is None:
         return lambda phase, done, of: None
     if not callable(progress):
-        raise ParameterError(f"progress must be callable, not a {type(progress).__name__}")
+        raise ParameterError(f"progress must be callable, not {kind_of(progress)}")
     told: Progress = progress
     return told
 
@@ -255,7 +253,7 @@ def _source(plan: Plan, inputs: Inputs) -> Source:
     if not hasattr(inputs, "items"):
         raise InputError(
             "inputs are a mapping of ids to each client's fields, or a callable of an id, and not "
-            f"a {type(inputs).__name__}"
+            f"{kind_of(inputs)}"
         )
     by_id = {PartyId(me): given for me, given in inputs.items()}
     everyone = range(plan.threat.clients)

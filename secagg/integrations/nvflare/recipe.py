@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from nvflare.app_common.workflows.fedavg import FedAvg
 
+from secagg.arguments import kind_of
 from secagg.errors import ParameterError
 from secagg.integrations.nvflare.masked import SecAggFilter
 from secagg.integrations.nvflare.workflow import SecAggFedAvg
@@ -56,6 +57,8 @@ def secure(
     privacy.json. The job goes on while as many sites are alive as a sum needs, and so the recipe's
     min_clients is how many are sampled. Raises ParameterError for another recipe.
     """
+    if isinstance(recipe, type):
+        raise ParameterError(f"secure() goes around a recipe, not {kind_of(recipe)}")
     job: Any = getattr(recipe, "_job", None)
     app = getattr(job, "_deploy_map", {}).get("server")
     flows = app.app_config.workflows if app is not None else []

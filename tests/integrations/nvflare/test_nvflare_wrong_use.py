@@ -312,6 +312,11 @@ def test_a_recipe_of_another_workflow() -> None:
             secure(recipe, clip=0.5, max_weight=10)
 
 
+def test_a_recipes_class_is_no_recipe() -> None:
+    with pytest.raises(ParameterError, match="not the class SimpleNamespace: pass an instance"):
+        secure(SimpleNamespace, clip=0.5, max_weight=10)
+
+
 def test_without_nvflare_the_extra_is_named() -> None:
     code = (
         "import importlib.util as u; find = u.find_spec\n"
