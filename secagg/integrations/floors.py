@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secagg.arguments import integer, ratio, real
-from secagg.errors import PolicyRefused, StorageError
+from secagg.errors import PolicyRefused, SecAggError, StorageError
 from secagg.fields import FixedPoint
 from secagg.integrations.terms import UPDATE
 from secagg.plans.choose import Exact
@@ -79,6 +79,16 @@ class Floors:
                 f"{self.state}: the ledger cannot be kept there ({why}): {self._remedy}"
             ) from None
         return SqliteLedger.open(folder / FILE)
+
+    def told(self, refused: SecAggError) -> str:
+        """What the server hears of a refusal. What a ledger says names its file, and how a
+        client's disk is laid out is nobody's but its own: that stays in the client's log."""
+        if isinstance(refused, StorageError):
+            return (
+                "secagg: the ledger here cannot be used, and why is in this client's own log; "
+                f"where none is kept yet, {self._remedy}"
+            )
+        return f"secagg: {refused}"
 
     @property
     def _remedy(self) -> str:

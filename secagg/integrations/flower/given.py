@@ -104,11 +104,15 @@ def _trained(reply: Message) -> Any:
     return records[0]
 
 
-def _metric(reply: Message, name: str) -> float | int:
+def _metrics(reply: Message, name: str) -> list[Any]:
     content = reply.content
     records: list[Any] = [*content.metric_records.values()]
     records += content.config_records.values()  # where the older API has them
-    found = [record[name] for record in records if name in record]
+    return [record[name] for record in records if name in record]
+
+
+def _metric(reply: Message, name: str) -> float | int:
+    found = _metrics(reply, name)
     if len(found) != 1 or not isinstance(found[0], int | float):
         raise InputError(
             f"the app's reply has {len(found)} metrics {name!r}, and the server sums one number of "
@@ -122,7 +126,7 @@ def _metric(reply: Message, name: str) -> float | int:
 
 
 def _weight(plan: Plan, reply: Message, key: str) -> int:
-    """1 of a plan without weights: there all nodes count alike, whatever they say."""
+    """1 of a plan without weights, in which all nodes that have examples count alike."""
     if not plan.schema.weighted:
-        return 1
+        return int(_metrics(reply, key) != [0])
     return checked_weight(plan, _metric(reply, key), key)

@@ -30,11 +30,13 @@ from flwr.server.strategy import (
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
 
 from secagg.errors import ParameterError
-from secagg.integrations.flower.secured import SecuredRounds
+from secagg.integrations.flower.secured import SecuredRounds, raise_minima, refuse_class
 from secagg.integrations.terms import metrics_of
 
 AVERAGING = (FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi, FedProx)
 """Whose aggregate_fit takes nothing from results but their weighted average."""
+MINIMA = ("min_available_clients", "min_fit_clients")
+"""Of a strategy of the older API, which begins with two nodes unless told otherwise."""
 WEIGHT = "num_examples"
 
 
@@ -42,7 +44,8 @@ class SecAggWorkflow:
     """One round of training, as a workflow of `DefaultWorkflow`.
 
     It takes the numbers of `SecAgg`; `from_flower` makes them of those of SecAggPlusWorkflow, as in
-    `SecAggWorkflow(**from_flower(num_shares=5, ...))`.
+    `SecAggWorkflow(**from_flower(num_shares=5, ...))`. A smallest round follows from corrupt and
+    dropout, and the strategy's minima of clients are raised to it.
     """
 
     def __init__(self, **numbers: Any) -> None:
@@ -58,6 +61,7 @@ class SecAggWorkflow:
         if not isinstance(context, LegacyContext):
             raise ParameterError("a workflow takes a LegacyContext, with the strategy")
         _refuse_per_client(context.strategy)
+        raise_minima(context.strategy, MINIMA, self._secured.terms.fewest())
         number = int(str(context.state.config_records[MAIN_CONFIGS_RECORD][Key.CURRENT_ROUND]))
         given = context.strategy.configure_fit(
             server_round=number,
@@ -94,6 +98,7 @@ def _node(proxy: Any) -> int:
 
 
 def _refuse_per_client(strategy: Any) -> None:
+    refuse_class(strategy, "LegacyContext(..., strategy={}())")
     if getattr(type(strategy), "aggregate_fit", None) not in {k.aggregate_fit for k in AVERAGING}:
         raise ParameterError(
             f"{type(strategy).__name__} looks at the result of each client, and a secure round has "

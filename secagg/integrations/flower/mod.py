@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from flwr.app import Context, Error, Message
 
+from secagg.arguments import instance
 from secagg.effects import Peer, Write
 from secagg.errors import InputError, PolicyRefused, SecAggError
 from secagg.integrations.exchange import INPUT, UNMASK
@@ -82,7 +83,7 @@ def node_mod(policy: NodePolicy | None = None) -> Mod:
     outside of one, nor one that asks for the node's model; queries are the application's own. Mods
     that change what is trained, as those of differential privacy do, come after it.
     """
-    own = policy or NodePolicy()
+    own = NodePolicy() if policy is None else instance("policy", policy, NodePolicy)
 
     def mod(message: Message, context: Context, call_next: Call) -> Message:
         kind = message.metadata.message_type.partition(".")[0]
@@ -99,7 +100,7 @@ def node_mod(policy: NodePolicy | None = None) -> Mod:
                 frames = _Call(message, context, call_next, policy, ledger).answer(asked)
         except SecAggError as refused:
             log.warning("secagg: no part in the round: %s", refused)
-            return Message(Error(REFUSED, f"secagg: {refused}"), reply_to=message)
+            return Message(Error(REFUSED, own.told(refused)), reply_to=message)
         return Message(carry.answer(frames), reply_to=message)
 
     return mod

@@ -114,6 +114,34 @@ class SecuredRounds:
         return begun, total
 
 
+def raise_minima(strategy: Any, minima: Sequence[str], fewest: int) -> None:
+    """With its own minima a strategy begins as soon as two nodes are there, of which there is no
+    secure sum: whoever connects first would decide whether the run lives. minima: the names of its
+    attributes that say with how many nodes a round begins."""
+    given = {name: getattr(strategy, name, fewest) for name in minima}
+    low = [name for name, nodes in given.items() if nodes < fewest]
+    for name in low:
+        setattr(strategy, name, fewest)
+    if low:
+        log.info(
+            "secagg: a secure round with this corrupt and dropout needs %d nodes, and waits for "
+            "them: %s of %s is raised to that (in a simulation, --num-supernodes says how many "
+            "there are)",
+            fewest,
+            ", ".join(low),
+            type(strategy).__name__,
+        )
+
+
+def refuse_class(strategy: Any, of: str) -> None:
+    """ParameterError for a class in the place of a strategy, whose own class is ABCMeta."""
+    if isinstance(strategy, type):
+        name = strategy.__name__
+        raise ParameterError(
+            f"{name} is the class of a strategy: pass an instance, as in {of.format(name)}"
+        )
+
+
 def _about(
     messages: Sequence[Message], number: int, weighted_by: str
 ) -> tuple[ArrayRecord, Model, bytes]:

@@ -18,7 +18,7 @@ from flwr.serverapp.strategy import (
 )
 
 from secagg.errors import ParameterError
-from secagg.integrations.flower.secured import Begun, SecuredRounds
+from secagg.integrations.flower.secured import Begun, SecuredRounds, raise_minima, refuse_class
 from secagg.integrations.terms import TRAINING, LearntClip, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
@@ -126,7 +126,7 @@ class SecAgg(Strategy):
     ) -> Any:
         """As of every strategy, and raises as that does. timeout: of the replies to training and
         evaluation; what `timeouts` says of an exchange counts where it is longer."""
-        _raise_minima(self._inner, self._secured.terms.fewest())
+        raise_minima(self._inner, MINIMA, self._secured.terms.fewest())
         longest = max(timeout, self._secured.terms.longest)
         return super().start(grid, initial_arrays, num_rounds, longest, *more, **named)
 
@@ -182,25 +182,8 @@ class SecAgg(Strategy):
         )
 
 
-def _raise_minima(strategy: Any, fewest: int) -> None:
-    """With its own minima a strategy begins as soon as two nodes are there, of which there is no
-    secure sum: whoever connects first would decide whether the run lives."""
-    given = {name: getattr(strategy, name, fewest) for name in MINIMA}
-    low = [name for name, nodes in given.items() if nodes < fewest]
-    for name in low:
-        setattr(strategy, name, fewest)
-    if low:
-        log.info(
-            "secagg: a secure round with this corrupt and dropout needs %d nodes, and waits for "
-            "them: %s of %s is raised to that (in a simulation, --num-supernodes says how many "
-            "there are)",
-            fewest,
-            ", ".join(low),
-            type(strategy).__name__,
-        )
-
-
 def _refuse_per_client(strategy: Strategy) -> None:
+    refuse_class(strategy, "SecAgg({}(), ...)")
     kind = type(strategy)
     if not isinstance(strategy, Strategy):
         raise ParameterError(

@@ -97,12 +97,13 @@ def _metric(result: DXO, name: str) -> float:
 
 
 def _weight(plan: Plan, result: DXO) -> int:
-    """1 of a plan without weights, and where FedAvg itself takes 1: of a site that gives none."""
-    if not plan.schema.weighted:
-        return 1
+    """1 of a plan without weights, in which all sites that have examples count alike, and where
+    FedAvg itself takes 1: of a site that gives none."""
     given = result.get_meta_prop(WEIGHT)
     if given is None:
         return 1
+    if not plan.schema.weighted:
+        return int(not isinstance(given, int | float) or given != 0)
     try:
         return checked_weight(plan, float(given), WEIGHT)
     except (TypeError, ValueError):

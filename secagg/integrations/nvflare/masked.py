@@ -106,7 +106,7 @@ class SecAggFilter(Filter):  # type: ignore[misc, unused-ignore]
         except SecAggError as refused:
             log.error("secagg: nothing is sent: %s", refused)
             return make_reply(
-                ReturnCode.TASK_RESULT_FILTER_ERROR, {carry.KEY: f"secagg: {refused}"}
+                ReturnCode.TASK_RESULT_FILTER_ERROR, {carry.KEY: self._floors.told(refused)}
             )
 
     def _hear(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
@@ -114,7 +114,7 @@ class SecAggFilter(Filter):  # type: ignore[misc, unused-ignore]
             return carry.answer(site_of(fl_ctx.get_engine()).hear(carry.read(request)))
         except SecAggError as refused:
             log.warning("secagg: no part in the round: %s", refused)
-            return carry.refusal(f"secagg: {refused}")
+            return carry.refusal(self._floors.told(refused))
 
 
 def _at_a_site(fl_ctx: FLContext) -> bool:

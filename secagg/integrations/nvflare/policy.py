@@ -32,4 +32,4 @@ class SitePolicy(Floors):
 
     @property
     def _remedy(self) -> str:
-        return "make it a folder that the site's own processes may write"
+        return "make its folder one that the site's own processes may write"

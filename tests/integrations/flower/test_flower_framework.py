@@ -215,6 +215,11 @@ def test_an_app_of_the_older_api_changes_its_workflow(folder: Path) -> None:
     workflow = SecAggWorkflow(clip=CLIP, max_weight=1 << 16, metrics={"train_loss": 8.0})
     history, secure = legacy(folder, strategy(), workflow, secagg_mod)
     _, plain = legacy(folder, strategy(), default_fit_workflow)
+    impatient = older.FedAvg(fraction_fit=0.2, fraction_evaluate=0.0)
+    legacy(folder / "two", impatient, workflow, secagg_mod)
+    assert (impatient.min_available_clients, impatient.min_fit_clients) == (4, 4)
+    with pytest.raises(ParameterError, match=r"pass an instance, as in .*strategy=FedAvg\(\)\)"):
+        legacy(folder, older.FedAvg, workflow, secagg_mod)
     assert max(np.abs(a - b).max() for a, b in zip(secure, plain, strict=True)) < 2e-5
     told = np.array([planted(1000 + i) for i in range(5)])
     mean = np.average(told[:, 1], weights=told[:, 0])

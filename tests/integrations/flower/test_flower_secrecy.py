@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 from flwr.serverapp.strategy import FedAvg
 
-from secagg.errors import StorageError
+from secagg.errors import PolicyRefused, StorageError
 from secagg.integrations import floors
 from secagg.integrations.flower import SecAgg, carry, state
+from secagg.store.ledger import SqliteLedger
 from tests.integrations.flower.world import (
     ConfigRecord,
     LocalGrid,
@@ -151,7 +153,10 @@ def test_the_last_answer_ends_what_flower_carries(disk: Path) -> None:
 
 @pytest.mark.parametrize("exchange", [SHARES, INPUT, UNMASK])
 def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
-    disk: Path, exchange: int, monkeypatch: pytest.MonkeyPatch
+    disk: Path,
+    exchange: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     _, grid, asked = started(disk, exchange)
 
@@ -161,7 +166,49 @@ def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
     monkeypatch.setattr(floors.SqliteLedger, "claim", refuse)
     for message in asked:
         refused = grid.nodes[message.metadata.dst_node_id].answer(message)
-        assert refused.has_error() and "No space left" in str(refused.error.reason)
+        assert refused.has_error() and "in this client's own log" in str(refused.error.reason)
+    assert caplog.text.count("No space left on device") == len(asked)
+
+
+def _a_file(ledger: Path) -> None:
+    ledger.parent.rmdir()
+    ledger.parent.touch()
+
+
+def _open_to_others(ledger: Path) -> None:
+    SqliteLedger.open(ledger).close()
+    ledger.chmod(0o644)
+
+
+def _a_copy(ledger: Path) -> None:
+    SqliteLedger.open(ledger).close()
+    shutil.copy(ledger, ledger.with_name("other"))
+    ledger.with_name("other").replace(ledger)
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "folder is a file": _a_file,
+    "no ledger": lambda ledger: ledger.write_bytes(bytes(8192)),
+    "is a folder": lambda ledger: ledger.mkdir(),
+    "open to others": _open_to_others,
+    "a copy": _a_copy,
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_where_a_node_keeps_its_ledger_is_nobodys_business(
+    disk: Path, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The node's own log has the file, and the server hears that there is something to read."""
+    home = disk / "hospital-of-x"
+    home.mkdir()
+    BROKEN[broken](home / floors.FILE)
+    grid = grid_of(home)
+    with pytest.raises(PolicyRefused, match="own log; where none is kept yet, give the node"):
+        strategy_of().start(grid, model(MODEL), num_rounds=1)
+    sent = [leaf for message in grid.log for leaf in leaves(message)]
+    assert b"cannot be used" in b"".join(sent) and not any(b"hospital" in leaf for leaf in sent)
+    assert caplog.text.count("hospital-of-x") == 4
 
 
 def test_a_node_without_its_state_is_a_dropout_and_in_the_next_round_again(disk: Path) -> None:

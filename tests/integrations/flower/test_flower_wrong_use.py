@@ -105,6 +105,13 @@ def test_strategies_that_average(name: str) -> None:
 def test_what_is_no_strategy() -> None:
     with pytest.raises(ParameterError, match=r"SecAgg\(FedAvg\(\), ...\)"):
         secure("FedAvg")
+    for kind in (strategies.FedAvg, strategies.Krum):
+        with pytest.raises(
+            ParameterError, match=rf"pass an instance, as in SecAgg\({kind.__name__}"
+        ):
+            secure(kind)
+    with pytest.raises(ParameterError, match="policy must be a NodePolicy, not the class"):
+        node_mod(NodePolicy)  # type: ignore[arg-type]
     own = type("Own", (strategies.FedAvg,), {"aggregate_evaluate": lambda *_: None})
     with pytest.raises(ParameterError, match="aggregate_evaluate of its own"):
         secure(own())
@@ -293,12 +300,13 @@ def test_a_weight_that_does_not_fit(
     assert words in caplog.text and "357" not in caplog.text
 
 
-def test_a_node_without_examples_is_not_in_the_sum(folder: Path) -> None:
-    """Which is no fault of its own."""
-    strategy = secure()
+@pytest.mark.parametrize(("most", "weight"), [(10, 6), (1, 3)])
+def test_a_node_without_examples_is_not_in_the_sum(folder: Path, most: int, weight: int) -> None:
+    """Which is no fault of its own. Where all weigh alike, its model as it was would count, too."""
+    strategy = secure(max_weight=most)
     train = trainer(lambda node, m: m, lambda node: node - 1000)
     run(folder, secured(train), strategy)
-    assert strategy.last is not None and (strategy.last.count, strategy.last.weight) == (3, 6)
+    assert strategy.last is not None and (strategy.last.count, strategy.last.weight) == (3, weight)
     assert [fault.value for fault in strategy.last.report.faults.values()] == ["quit"]
 
 

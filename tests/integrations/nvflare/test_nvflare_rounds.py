@@ -135,15 +135,18 @@ def test_a_difference_is_as_good_as_a_model(folder: Path, monkeypatch: pytest.Mo
     assert model.params["half"].dtype == np.float16 and model.params["batches"] == 7
 
 
+@pytest.mark.parametrize(("most", "weight"), [(10, 6), (1, 3)])
 def test_a_site_without_examples_is_not_in_the_sum(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, most: int, weight: int
 ) -> None:
+    """Where all weigh alike, its model as it was would count, too."""
+
     def step(site: str, model: Any) -> Any:
         return result(model, **{MetaKey.NUM_STEPS_CURRENT_ROUND: number_of(site) - 1})
 
-    made = controller(world_of(folder, step), monkeypatch)
+    made = controller(world_of(folder, step), monkeypatch, max_weight=most)
     played(made, START)
-    assert made.last is not None and (made.last.count, made.last.weight) == (3, 6)
+    assert made.last is not None and (made.last.count, made.last.weight) == (3, weight)
     assert [fault.value for fault in made.last.report.faults.values()] == ["quit"]
 
 
@@ -210,12 +213,13 @@ def test_one_round_of_a_job_has_one_sum(
 
 @pytest.mark.parametrize("step", [KEYS, TRAIN, UNMASK])
 def test_a_site_whose_disk_refuses_the_mark_does_not_answer(
-    step: str, disk: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Why, and where, is said in its own log only."""
     world = world_of(disk)
 
     def claim(*_: Any) -> None:
-        raise StorageError("the claim was not stored: No space left on device")
+        raise StorageError("/of-the-hospital: the claim was not stored: No space left on device")
 
     def full(site: str, at: str) -> bool:
         if at == step:
@@ -225,13 +229,15 @@ def test_a_site_whose_disk_refuses_the_mark_does_not_answer(
     world.fate = full
     made = controller(world, monkeypatch)
     if step == KEYS:
-        with pytest.raises(PolicyRefused, match="4 x .*No space left"):
+        with pytest.raises(PolicyRefused, match="4 x .*in this client's own log"):
             played(made, START)
     else:
         played(made, START)
     said = [m for m in world.log if "refused" in m.get(carry.KEY, {})]
     results = [m for m in world.log if m.get_return_code() != ReturnCode.OK]
     assert made.last is None and len(said) + len(results) == 4
+    assert caplog.text.count("/of-the-hospital") == 4
+    assert not any(b"hospital" in leaf for one in world.log for leaf in leaves(one))
 
 
 def test_what_is_asked_out_of_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
