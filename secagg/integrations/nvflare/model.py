@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from datetime import date
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -43,23 +45,47 @@ def payload(
 ) -> bytes:
     """What a round is about, in some hundred bytes: each site computes it from what it received.
 
-    meta: of the message; numpy's values and what JSON can say of it are bound, and of the rest that
-    it is there. span: the first round, and how many there are, by which a site may train less.
+    meta: of the message. span: the first round, and how many there are, by which a site may train
+    less. Raises InputError for meta data of types that cannot be compared: what tells sites apart
+    tells their updates apart.
     """
     bound = {key: value for key, value in meta.items() if key not in _UNBOUND}
-    words = json.dumps([bound, *span], sort_keys=True, default=_word)
+    try:
+        words = json.dumps(_bound([bound, *span]))
+    except _Unbound as unbound:
+        raise InputError(
+            f"the model's meta data has a {unbound}, of which sites could be sent different ones: "
+            "give numbers, texts, bytes, arrays, or lists, tuples, sets and dicts of these"
+        ) from None
     writer = Writer().prefixed(job.encode()).prefixed(task.encode()).u32(number)
     return writer.raw(model.digest()).raw(hashlib.sha256(words.encode()).digest()).finish()
 
 
-def _word(value: Any) -> Any:
-    """Of what JSON has no word for. A rate that numpy has computed tells sites apart as any other
-    does."""
-    if isinstance(value, bytes):
+class _Unbound(Exception):
+    """The name of a type."""
+
+
+def _bound(value: Any) -> Any:
+    """What JSON can say of it without losing anything: of two values that differ after NVFLARE has
+    carried them, two things. A rate that numpy has computed tells sites apart as any other does."""
+    if isinstance(value, str | int | float | None) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, bytes | bytearray):
         return ["bytes", value.hex()]
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
         return [value.dtype.name, value.shape, value.tobytes().hex()]
-    return type(value).__name__
+    if isinstance(value, list | tuple):
+        return ["list" if isinstance(value, list) else "tuple", *map(_bound, value)]
+    if isinstance(value, Set):
+        return ["set", *sorted(json.dumps(_bound(one)) for one in value)]
+    if isinstance(value, Mapping):
+        pairs = ([json.dumps(_bound(key)), _bound(one)] for key, one in value.items())
+        return ["dict", *sorted(pairs, key=lambda pair: pair[0])]
+    if isinstance(value, Enum):
+        return ["enum", type(value).__name__, value.name]
+    if isinstance(value, date):
+        return ["date", value.isoformat()]
+    raise _Unbound(type(value).__name__)
 
 
 def moved(model: Entries, result: DXO) -> dict[str, npt.NDArray[Any]]:

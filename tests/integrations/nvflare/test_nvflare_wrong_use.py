@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
+from datetime import date, datetime
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -340,6 +343,19 @@ def test_all_of_a_task_that_may_tell_sites_apart_is_what_the_round_is_about() ->
         task.set_header(AppConstants.NUM_ROUNDS, rounds)
         return Received.of(task, "id", "job", TRAIN).about
 
-    rates = [np.float32(0.5), np.float32(0), np.zeros(1), np.zeros(2), [np.float32(1)], b"0", b"1"]
+    rates: list[Any] = [np.float32(0.5), np.float32(0), np.zeros(1), np.zeros(2), [np.float32(1)]]
+    rates += [b"0", b"1", {1}, {2}, {1, 2}, [1, 2], (1, 2), {1: 2}, {"1": 2}, {(1, 2): 2}, "1", 1]
+    rates += [1.0, True, None, ["set", 1], {"a": {1}}, {"a": {2}}, date(2020, 1, 1), ReturnCode.OK]
+    rates += [date(2020, 1, 2), datetime(2020, 1, 1), datetime(2020, 1, 1, 1), Mood.WELL, Mood.ILL]
     assert len({about(), about(rounds=1), *map(about, rates)}) == 2 + len(rates)
-    assert about(np.float32(0)) == about(np.float32(0))
+    assert all(about(rate) == about(copy.deepcopy(rate)) for rate in rates)
+    assert about({"a": 1, "b": 2}) == about({"b": 2, "a": 1})
+    assert about({"a", "b", "c"}) == about({"c", "b", "a"})
+    for odd in (object(), [object()], {"a": object()}, {object()}, 1j):
+        with pytest.raises(InputError, match="meta data has a (object|complex), of which sites"):
+            about(odd)
+
+
+class Mood(Enum):
+    WELL = 1
+    ILL = 2
