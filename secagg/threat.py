@@ -63,6 +63,11 @@ class Threat:
             )
 
     @property
+    def one_server(self) -> bool:
+        """Whether no share of an input may go to a second one."""
+        return self.servers == 1
+
+    @property
     def asked(self) -> int:
         """min_clients as plans write it: 0 where none is asked for."""
         return self.min_clients or 0

@@ -14,7 +14,7 @@ from secagg.fields import Field
 from secagg.layout import Layout
 from secagg.plans.explain import rank
 from secagg.plans.plan import Plan
-from secagg.protocol import Infeasible, Params, ProtocolInfo
+from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo
 from secagg.schema import Schema
 from secagg.threat import Threat
 from secagg.types import Adversary
@@ -146,21 +146,31 @@ def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
     feasible, and SecAgg stands in where it is not. A protocol without a threat model is used only
     when named."""
     offers: list[tuple[tuple[bool, bool, int, float, str], Params]] = []
-    refusals = []
+    refusals: list[tuple[bool, str]] = []
     for info in map(registry.load, registry.available()):
         if not info.threat_models:
             continue
         params = info.parameters(threat)
         if isinstance(params, Infeasible):
-            refusals.append(_refusal(info, params))
+            refusals.append((_asked(info, threat), _refusal(info, params)))
             continue
         cost = info.cost(threat, params, layout)
         offers.append((rank(info, threat, cost), params))
     if not offers:
-        why = "; ".join(refusals) or "none is installed; put `protocols` on the path"
+        first = sorted(refusals, key=lambda refusal: not refusal[0])
+        why = "; ".join(why for _, why in first) or "none is installed; put `protocols` on the path"
         raise ParameterError(f"no protocol withstands this: {why}")
     best, params = min(offers, key=lambda offer: offer[0])
     return best[-1], params
+
+
+def _asked(info: ProtocolInfo, threat: Threat) -> bool:
+    """Whether the protocol is for as many servers as the caller has: what it lacks is what the
+    caller wants to read first, and of all others it is nothing but the number of servers."""
+    match info.family:
+        case OneServer():
+            return threat.one_server
+    return not threat.one_server
 
 
 def _digests(structure: Any, schema: Schema) -> tuple[bytes, ...]:

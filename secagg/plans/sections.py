@@ -97,16 +97,25 @@ def _split(reader: Reader) -> dict[int, Reader]:
         due = next((number for number in _EVERY_PLAN if number not in bodies), None)
         if due is not None and not reader.remaining:
             raise Truncated(f"the plan ends before section {due}, {_NAMES[due]}")
+        after = _appended(reader.remaining) if due is None else ""
         number = reader.u8("section number")
         if number not in _NAMES:
-            raise BadTag(f"section {number} is unknown; known are {sorted(_NAMES)}")
+            raise BadTag(f"section {number} is unknown; known are {sorted(_NAMES)}{after}")
         last = max(bodies, default=0)
         if number <= last:
-            raise WireError(f"section {number} comes after section {last}: they ascend")
+            raise WireError(f"section {number} comes after section {last}: they ascend{after}")
         if due is not None and number != due:
             raise WireError(f"section {number} comes where {due}, {_NAMES[due]}, is due")
         bodies[number] = reader.within(_LIMITS[number], f"section {number}, {_NAMES[number]}")
     return bodies
+
+
+def _appended(size: int) -> str:
+    """What follows a whole plan is nearly always no section of a later release."""
+    return (
+        f". {size} bytes follow a complete plan: either it is of a later release, or they were "
+        "appended to it, as an editor does with the end of a line"
+    )
 
 
 def _read_threat(threat: Reader, liveness: Reader) -> Threat:

@@ -540,8 +540,11 @@ def test_rows_2_and_3_truncated_anywhere_and_trailing() -> None:
     for size in range(len(data)):
         with pytest.raises(Truncated):
             Plan.decode(data[:size])
-    with pytest.raises(BadTag, match="section 0"):
-        Plan.decode(data + b"\x00")
+    for appended in (b"\x00", b"\n", b"\r\n", b"\x1a", b"plan"):
+        with pytest.raises(BadTag, match=f"section .* {len(appended)} bytes follow a complete"):
+            Plan.decode(data + appended)
+    with pytest.raises(WireError, match=f"{len(data)} bytes follow a complete plan: .* appended"):
+        Plan.decode(data + data)
     with pytest.raises(Truncated):
         Plan.decode(data + b"\x06")
 

@@ -377,3 +377,13 @@ def test_no_number_for_people_has_an_exponent() -> None:
     for n, length in ((93, 1), (500, 10_000_000)):
         made = plan(clients=n, fields={"u": FixedPoint(length, 1.0, 16)}, corrupt="0.01")
         assert not re.search(r"[0-9]e[+][0-9]+ (s|%)", made.explain()), n
+
+
+@pytest.mark.parametrize(
+    ("servers", "first"), [(1, "secagg: "), (2, "additive: max"), (3, "additive: max")]
+)
+def test_a_refusal_begins_with_the_family_that_was_asked_about(servers: int, first: str) -> None:
+    """Of the others there is nothing to say but that they have another number of servers."""
+    field = FixedPoint(1, 1.0, 16)
+    with pytest.raises(ParameterError, match=f"no protocol withstands this: {first}"):
+        plan(clients=2, fields={"u": field}, servers=servers)
