@@ -8,6 +8,7 @@ from typing import Any
 
 from secagg.arguments import instance, integer, octets
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
+from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.clock import RoundReport
@@ -173,7 +174,7 @@ class Consent:
         if pinned is not None and plan.digest() != pinned:
             raise PolicyRefused(
                 f"the server announced the plan {plan.digest().hex()}, and pinned is "
-                f"{pinned.hex()}: ask its operator which plan is meant"
+                f"{pinned.hex()}: {self._differences(plan)}; ask its operator which plan is meant"
             )
         if self.task is not None and frame.payload_digest != self.task.payload_digest:
             raise PolicyRefused(
@@ -196,6 +197,12 @@ class Consent:
             deadlines={p: ms / 1000 for p, ms in zip(phases, frame.deadlines, strict=True)},
             nonce=frame.nonce,
         )
+
+    def _differences(self, plan: Plan) -> str:
+        pinned = self.plan if self.task is None else self.task.plan
+        if pinned is None:
+            return "in what they differ, only the plan itself could tell, which is not pinned here"
+        return f"they differ in {differences(plan, pinned)}"
 
     def _check_task(self, task: Task) -> None:
         instance("task", task, Task)

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
+from secagg.fields import FixedPoint, Integer
+from secagg.plans.choose import plan as make
+from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.offer import Consent, Contribution
+from secagg.structure import Structure
 from secagg.types import PartyId
 from secagg.wire.frame import Announce, DigestOnly, payload_digest
 from tests.rounds.several import TASK as SEVERAL
@@ -46,6 +50,63 @@ def test_the_pin() -> None:
             consent.judge(announce(other), 1)
     with pytest.raises(ParameterError, match="not of the same plan"):
         Consent(plan, other.digest())
+
+
+U = FixedPoint(3, 1.0, 16)
+FEW, MANY = ({f"{k}{i}": np.zeros(2) for i in range(3)} for k in "ab")
+OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+    "clients": ({"clients": 11}, r"clients \(announced 11, pinned 10\)"),
+    "corrupt": ({"corrupt": 0.2}, r"corrupt \(announced 1/5, pinned 1/10\)"),
+    "dropout": ({"dropout": "1/3"}, r"dropout \(announced 1/3, pinned 1/5\)"),
+    "adversary": ({"adversary": "active"}, r"adversary \(announced active, pinned semi-honest\)"),
+    "roster": ({"roster": 20, "corrupt": 0.05}, r"roster \(announced 20, pinned None\)"),
+    "min_clients": ({"min_clients": 10}, r"min_clients \(announced 10, pinned None\)"),
+    "max_weight": ({"max_weight": 7}, r"max_weight \(announced 7, pinned 1\)"),
+    "protocol": ({"clients": 100, "protocol": "secagg+"}, r"protocol \(announced secagg\+, pinned"),
+    "servers": ({"servers": 2}, "protocol .announced additive, .*servers .announced 2, pinned 1"),
+    "clip": (
+        {"fields": {"u": FixedPoint(3, 2.0, 16)}},
+        r"clip of field 'u' \(announced 2.0, ",
+    ),
+    "rounding": ({"fields": {"u": FixedPoint(3, 1.0, 16, "stochastic")}}, "rounding of field 'u'"),
+    "kind": (
+        {"fields": {"u": Integer(3, 5)}},
+        r"field 'u' \(announced Integer, pinned Fix",
+    ),
+    "more": ({"fields": {"u": U, "v": U}}, r"field 'v' \(only announced\)"),
+    "name": ({"fields": {"v": U}}, r"field 'v' \(only announced\)"),
+    "clipped": ({"clipped": True}, r"field 'clipped' \(only announced\)"),
+    "a model": ({"structure": Structure(("w",), ((3,),), (np.dtype("f4"),))}, "model's entries"),
+    "name of the model": ({"like": FEW, "clip": 1.0, "fields": None}, "field 'update' .only annou"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_pin_says_in_what_the_announced_plan_differs(other: str) -> None:
+    given = {"clients": 10, "fields": {"u": U}, "corrupt": 0.1, "dropout": 0.2}
+    change, words = OTHERS[other]
+    announced, pinned = make(**given | change), make(**given)
+    with pytest.raises(PolicyRefused, match=f"they differ in .*{words}") as refused:
+        Consent(pinned).judge(announce(announced), 1)
+    assert len(str(refused.value)) < 700
+    if announced.phases == pinned.phases:
+        with pytest.raises(PolicyRefused, match="they differ in "):
+            Consent(task=Task(pinned)).judge(announce(announced), 1)
+    with pytest.raises(PolicyRefused, match="only the plan itself could tell"):
+        Consent(plan_digest=pinned.digest()).judge(announce(announced), 1)
+
+
+def test_a_pin_says_which_of_a_models_entries_differ_and_stays_short() -> None:
+    few, many = (make(clients=10, like=model, clip=1.0) for model in (FEW, MANY))
+    said = differences(few, many)
+    assert said == "the model's entry 0, the model's entry 1, the model's entry 2"
+    large = make(clients=10, fields={f"{i}" * 250: U for i in range(9)})
+    assert len(differences(large, few)) < 500 and "more" in differences(large, few)
+
+
+def test_the_order_of_fields_is_a_difference() -> None:
+    one, other = (make(clients=10, fields=dict.fromkeys(names, U)) for names in ("ab", "ba"))
+    assert differences(one, other) == "the order of the fields"
 
 
 def test_a_pinned_task_is_one_of_its_plan_about_its_payload() -> None:
