@@ -10,8 +10,8 @@ from pathlib import Path
 
 LAYERS = """errors types effects arguments threat remedies repeats suite noise |
 layout | ring | dp | fields | schema |
-kernels | crypto shamir decoding | mask quantize tensors npy | structure | like | records | wire |
-committee | sansio delegate promise protocol | registry | plans | transport store |
+kernels | crypto shamir decoding | mask quantize sampler tensors npy | structure | like | records |
+wire | committee | sansio delegate promise protocol | registry | plans | transport store |
 selftest party | rounds | drive | sim testing | analytics integrations | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}

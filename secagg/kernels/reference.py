@@ -102,6 +102,28 @@ def stochastic(value: float, uniform: int, clip: float, step: float, levels: int
     return below + (uniform < math.floor((y - below) * 2**32))
 
 
+def add_draws(
+    elements: Sequence[int],
+    blocks: Sequence[int],
+    columns: Sequence[tuple[int, int]],
+    factor: int,
+    width: int,
+) -> list[int]:
+    """noise.add_draws, from blocks and columns as numbers (specs/40-privacy.md §sampler)."""
+    return [
+        (element + factor * _draw(block, columns)) % 2**width
+        for element, block in zip(elements, blocks, strict=True)
+    ]
+
+
+def _draw(block: int, columns: Sequence[tuple[int, int]]) -> int:
+    rest, column = divmod(block, len(columns))
+    rest, negative = divmod(rest, 2)
+    threshold, alias = columns[column]
+    x = column if rest < threshold else alias
+    return -x if negative else x
+
+
 def _end(value: float, clip: float, levels: int) -> int:
     """±levels for what reaches ±clip, else 0."""
     return levels * ((value >= clip) - (value <= -clip))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numba import config
 
-from secagg.kernels import field, pack
+from secagg.kernels import field, noise, pack
 
 HERE = Path(__file__).parent
 LANES = ("u1", "u2", "u4", "u8")
@@ -37,13 +37,21 @@ def run_field() -> None:
     field.reduce(field.multiply(np.uint64(2), field.inverse(np.uint64(3))))
 
 
+def run_noise() -> None:
+    words, table, one = np.zeros(6, np.uint64), np.zeros(8, np.uint64), np.uint64(1)
+    for dtype in LANES:
+        noise.add_draws(np.zeros(3, dtype), words, table, one, one)
+
+
 @pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
-@pytest.mark.parametrize(("module", "run"), [(pack, run_pack), (field, run_field)])
+@pytest.mark.parametrize(
+    ("module", "run"), [(pack, run_pack), (field, run_field), (noise, run_noise)]
+)
 def test_integer_kernels_hold_no_float(module: Any, run: Callable[[], None]) -> None:
     """`uint64 + int64` is a float64 to numba and loses what lies beyond 2^53, silently."""
     run()
     kernels = [k for k in vars(module).values() if hasattr(k, "py_func")]
-    assert len(kernels) >= 2
+    assert kernels
     for kernel in kernels:
         assert kernel.overloads, kernel
         for compiled in kernel.overloads.values():
