@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,8 @@ class Floors:
         """The client's own; raises StorageError where the disk or the folder refuses."""
         try:
             folder = Path(self.state).expanduser()  # RuntimeError without a home
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.path.isdir(folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except (OSError, RuntimeError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise StorageError(

@@ -19,9 +19,9 @@ def perform(rounds: ClientRounds, store: Store, ledger: Ledger, spent: str) -> l
     frames: list[bytes] = []
     while (effects := rounds.take()).writes or effects.claims or effects.posts:
         store.commit(effects.writes)
-        for claim in effects.claims:
+        if effects.claims:
             try:
-                ledger.claim(claim.key, claim.digest)
+                ledger.claim_all(effects.claims)
             except Spent:
                 raise Spent(spent) from None
         frames += [post.frame.encode() for post in effects.posts]

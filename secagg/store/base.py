@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from secagg.effects import NAMESPACE_SIZE, Write
+from secagg.effects import NAMESPACE_SIZE, Claim, Write
 from secagg.errors import ParameterError, Spent
 from secagg.types import Seed
 
@@ -66,7 +66,10 @@ class Ledger(Protocol):
     """
 
     def key(self, session: bytes) -> Seed:
-        """32 random bytes that seal the rows of a session; made once, durable on return.
+        """32 random bytes that seal the rows of a session; made once, and durable when made.
+
+        One that somebody else has made may still be lost with the power, if he died as he made it,
+        until the next claim: the rows then open nowhere, and nothing was said from them.
 
         session: any name of 1 to 64 bytes that is the session's alone, such as the nonce of its
         frames. Raises Spent once the session has ended, and StorageError where the ledger fails.
@@ -78,6 +81,14 @@ class Ledger(Protocol):
         Raises Spent for another digest of a known key, and StorageError where the ledger fails:
         then nothing of what is claimed may leave.
         """
+
+    def claim_all(self, claims: Sequence[Claim]) -> None:
+        """`claim` of each, in order, up to the first that is refused: what one message needs. A
+        ledger with a disk may write them at once; where it raises Spent, those before the refused
+        one are made, or none is.
+        """
+        for claim in claims:
+            self.claim(claim.key, claim.digest)
 
     def end(self, session: bytes) -> None:
         """Destroys the session's key, durably, and leaves a tombstone: `key` raises Spent from then

@@ -3,9 +3,11 @@
 A store's file has one owner, who locks it; a ledger's has not: every message of a carried client
 may be handled by a process of its own, and two may race. SQLite's own locks keep them apart.
 
-Each call is a transaction that writes, also one that only finds what it claims: a process that died
-between its commit and its sync has left a claim that others can read and that a loss of power can
-still take away. Whoever relies on it syncs it first.
+Each claim is a transaction that writes, also one that only finds what it claims: a process that
+died between its commit and its sync has left a claim that others can read and that a loss of power
+can still take away. Whoever relies on it syncs it first. A key that is found needs no sync of its
+own: what is said from the rows that it opens is claimed before it leaves, and that syncs the file;
+if the power fails before, the rows open nowhere.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from secagg import arguments
+from secagg.effects import Claim
 from secagg.errors import StorageError
 from secagg.store import tables
 from secagg.store.base import Ledger, check_claim, check_session, spent_claim, spent_session
@@ -61,23 +64,27 @@ class SqliteLedger(Ledger):
 
     def key(self, session: bytes) -> Seed:
         check_session(session)
-        with self._turn("the key was not stored"):
+        with self._alone("the key was not read"):
             found = self._find("sessions", session)
-            if found is None:
-                found = self._randomness(Seed.SIZE)
-                self._put("sessions", session, found)
-            if not found:
-                raise spent_session()
+        if found is None:
+            found = self._made(session)
+        if not found:
+            raise spent_session()
         return Seed(found)
 
     def claim(self, key: bytes, digest: bytes) -> None:
-        check_claim(key, digest)
+        self.claim_all([Claim(key, digest)])
+
+    def claim_all(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            check_claim(claim.key, claim.digest)
         with self._turn("the claim was not stored"):
-            found = self._find("claims", key)
-            if found is None:
-                self._put("claims", key, digest)
-            elif found != digest:
-                raise spent_claim()
+            for claim in claims:
+                found = self._find("claims", claim.key)
+                if found is None:
+                    self._put("claims", claim.key, claim.digest)
+                elif found != claim.digest:
+                    raise spent_claim()
 
     def end(self, session: bytes) -> None:
         check_session(session)
@@ -96,6 +103,15 @@ class SqliteLedger(Ledger):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _made(self, session: bytes) -> bytes:
+        """The session's key; somebody may have made it, or ended the session, in between."""
+        with self._turn("the key was not stored"):
+            found = self._find("sessions", session)
+            if found is None:
+                found = self._randomness(Seed.SIZE)
+                self._put("sessions", session, found)
+            return found
 
     def _find(self, table: str, name: bytes) -> bytes | None:
         columns = tables.COLUMNS[table]
@@ -116,10 +132,18 @@ class SqliteLedger(Ledger):
 
     @contextmanager
     def _turn(self, what: str) -> Iterator[None]:
-        """A transaction that writes and syncs, of one caller at a time; none after a failure.
+        """A transaction that writes and syncs.
 
         Spent is no failure of the ledger: it changes nothing, and needs no sync to be true.
         """
+        with self._alone(what), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield
+            self._database.execute("UPDATE head SET calls = calls + 1")
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        """One caller at a time; none after a failure."""
         with self._guard:
             if self._process != os.getpid():
                 raise StorageError(
@@ -128,10 +152,8 @@ class SqliteLedger(Ledger):
             if self._ended is not None:
                 raise StorageError(f"{self._path}: refused: {self._ended}")
             try:
-                with reported(self._path, what), self._database:
-                    self._database.execute("BEGIN IMMEDIATE")
+                with reported(self._path, what):
                     yield
-                    self._database.execute("UPDATE head SET calls = calls + 1")
             except StorageError:
                 self._ended = f"{what} before; close it, mend the cause and open it again"
                 raise

@@ -93,6 +93,8 @@ def _make(path: Path, draft: Path) -> None:
         os.close(made)
     with closing(sqlite3.connect(draft, isolation_level=None)) as database:
         _configure(database)
+        # one sync and no journal: a draft that is cut short is thrown away
+        database.execute("PRAGMA journal_mode = OFF").fetchall()
         with database:
             database.execute("BEGIN IMMEDIATE")
             for statement in SCHEMA:
@@ -101,7 +103,6 @@ def _make(path: Path, draft: Path) -> None:
             database.execute(f"PRAGMA user_version = {VERSION}")
             head = (_signed(inode), 0, checksum_sum([]))
             database.execute("INSERT INTO head VALUES (?, ?, ?)", head)
-    draft.with_name(draft.name + "-journal").unlink(missing_ok=True)
     os.rename(draft, path)
     files.sync_folder(path.parent)
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secagg.effects import Claim
 from secagg.errors import ParameterError, Spent, StorageError
 from secagg.store import ledger as ledgers
 from secagg.store import tables
@@ -46,6 +47,33 @@ def test_a_claim_has_one_digest(ledger: Ledger) -> None:
         assert ONE.hex() not in str(refused.value) and KEY.hex() not in str(refused.value)
     ledger.claim(OTHER, OTHER)
     ledger.claim(KEY, ONE)
+
+
+def test_what_one_message_needs_is_claimed_in_order_up_to_what_is_refused(ledger: Ledger) -> None:
+    """03 §4.1: the last is not claimed; of the first, the same is fine afterwards."""
+    first, second, third = (Claim(bytes([i]) * 32, ONE) for i in range(3))
+    ledger.claim(second.key, OTHER)
+    with pytest.raises(Spent, match="another wording"):
+        ledger.claim_all([first, second, third])
+    ledger.claim(third.key, OTHER)
+    ledger.claim_all([first, Claim(second.key, OTHER)])
+    for claim in (first, second, third):
+        with pytest.raises(Spent):
+            ledger.claim(claim.key, KEY)
+
+
+def test_a_key_that_is_found_waits_for_nobody_and_writes_nothing(tmp_path: Path) -> None:
+    """03 §4.2: another process in the middle of its own call does not matter."""
+    path = tmp_path / "ledger.db"
+    with SqliteLedger.open(path) as ledger, SqliteLedger.open(path, patience=0.1) as other:
+        key = ledger.key(SESSION)
+        before = path.read_bytes()
+        with ledger._turn("a claim"):
+            assert other.key(SESSION) == key
+        assert other.key(SESSION) == key
+        assert before != path.read_bytes()  # of the turn alone
+        before = path.read_bytes()
+        assert other.key(SESSION) == key and path.read_bytes() == before
 
 
 def test_a_key_is_made_once_and_dies_with_its_session(ledger: Ledger) -> None:

@@ -223,7 +223,7 @@ def test_a_site_whose_disk_refuses_the_mark_does_not_answer(
 
     def full(site: str, at: str) -> bool:
         if at == step:
-            monkeypatch.setattr(floors.SqliteLedger, "claim", claim)
+            monkeypatch.setattr(floors.SqliteLedger, "claim_all", claim)
         return False
 
     world.fate = full
