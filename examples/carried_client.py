@@ -38,7 +38,7 @@ def handle(
     """
     session, now = frame[NONCE], time.monotonic()
     key = ledger.key(session)
-    rounds, store = ClientRounds(consent, durable=True), MemoryStore()
+    rounds, store = ClientRounds(consent, durable=True, carried=True), MemoryStore()
     store.commit([Write(*row) for row in sealed.open(blob, key, session)] if blob else [])
     rounds.restore(store.rows(), now)
     rounds.joined(SERVER, now)
@@ -50,8 +50,6 @@ def handle(
     if outcomes := rounds.outcomes():
         ledger.end(session)
         return b"", frames, outcomes
-    rounds.acknowledged(now)  # frames and blob arrive together, or neither does
-    perform(rounds, store, ledger)
     return sealed.seal(store.rows(), key, session), frames, []
 
 

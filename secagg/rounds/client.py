@@ -78,14 +78,17 @@ class ClientRounds:
         *,
         limits: Limits | None = None,
         durable: bool = False,
+        carried: bool = False,
         patience: float = PATIENCE,
         randomness: Randomness = system_randomness,
     ) -> None:
-        """durable: the driver has a store, and its links prove who it is: rounds outlive both."""
+        """durable: the driver has a store, and its links prove who it is: rounds outlive both.
+        carried: rows leave together with frames, or neither does, so nothing is kept to be said
+        again: rows hold what a client knows, and no masked vector as long as the model."""
         self._consent, self._limits, self._patience = consent, limits or Limits(), patience
         self._outbox = Outbox()
         names = Names(self._outbox if durable else None)
-        self._place = Place(self._outbox, names, durable, randomness)
+        self._place = Place(self._outbox, names, durable, carried, randomness)
         self._server: Peer | None = None
         self._parts: dict[bytes, Part] = {}
         self._due: dict[bytes, float] = {}
@@ -203,12 +206,6 @@ class ClientRounds:
 
     def flushed(self, peer: Peer, size: int, now: float) -> None:
         """A client says little, and only when asked: nothing is counted."""
-
-    def acknowledged(self, now: float) -> None:
-        """All that was posted has arrived, or whoever missed it is lost: nothing is kept to be said
-        again. Rows then hold what a client knows, and no masked vector as long as the model."""
-        for part in self._parts.values():
-            part.call(part.machine.acknowledged, None, now)
 
     def finished(self, work: Work, value: Any, now: float) -> None:
         """A client hands out no work."""

@@ -56,11 +56,12 @@ class _Posted:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What all of a client's parts share. post: to the server, if a link leads to it."""
+    """What all of a client's parts share. durable, carried: as `ClientRounds` has them."""
 
     outbox: Outbox
     names: Names
     durable: bool
+    carried: bool
     randomness: Randomness
 
 
@@ -225,9 +226,12 @@ class Part:
         its rows the machine will say the same, and nothing else."""
         self.machine.events()
         self.clock.enter("" if self.machine.done else self.machine.phase, now)
+        said = self.machine.outgoing()
+        if self._place.carried and server is not None:
+            self.machine.acknowledged()  # before its rows are made, of which the reply is one
         if self._place.durable:
             self._place.outbox.write(self.offer.nonce, MACHINE, self.machine.writes())
-        for out in self.machine.outgoing():
+        for out in said:
             claims = self._claims(out) if out.commit else ()
             posted = self._claim(claims)
             if server is not None:

@@ -453,9 +453,27 @@ def test_a_client_hands_out_no_work() -> None:
     assert rounds.take().posts == ()
 
 
-def test_what_has_arrived_is_not_kept_to_be_said_again() -> None:
-    evil = Evil(real(4), durable=True)
+@pytest.mark.parametrize("carried", [False, True])
+def test_what_is_carried_with_its_rows_is_not_kept_to_be_said_again(carried: bool) -> None:
+    """Of frames that leave together with the rows, no row has any: else it would be said again."""
+    evil = Evil(real(4), durable=True, carried=carried)
     evil.announce(1)
-    evil.rounds.take()
-    evil.rounds.acknowledged(evil.now)
+    said = evil.rounds.take()
+    (post,) = said.posts
+    assert isinstance(post.frame, Message)
+    kept = [write.value for write in said.writes if write.value is not None]
+    assert any(post.frame.data in value for value in kept) == (not carried)
+
+    again = ClientRounds(Consent(evil.plan), durable=True, carried=carried)
+    again.restore([(write.key, value) for write, value in zip(said.writes, kept, strict=True)], 1.0)
+    again.joined(SERVER, 1.0)
+    assert again.take().posts == (() if carried else said.posts)
+
+
+def test_what_no_link_has_carried_is_said_when_there_is_one() -> None:
+    evil = Evil(real(4), durable=True, carried=True)
+    evil.rounds.left(SERVER, evil.now)
+    evil.announce(1)
     assert evil.rounds.take().posts == ()
+    evil.rounds.joined(SERVER, evil.now)
+    assert len(evil.rounds.take().posts) == 1

@@ -122,7 +122,8 @@ class _Call:
         nothing may leave."""
         nonce, announced = _about(asked.frames)
         session = state.session_of(self.context, nonce)
-        rounds = ClientRounds(self.policy.consent, limits=Limits(frame=MAX_SIZE), durable=True)
+        limits = Limits(frame=MAX_SIZE)
+        rounds = ClientRounds(self.policy.consent, limits=limits, durable=True, carried=True)
         key = None
         if announced:
             state.clear(self.context, self.ledger)
@@ -148,8 +149,6 @@ class _Call:
                 log.warning("secagg: the round is over for this node: %s", outcome.detail)
             state.clear(self.context, self.ledger)
             return frames
-        rounds.acknowledged(time.monotonic())  # frames and context leave together
-        self._act(rounds)
         key = key or self.ledger.key(session)
         state.keep(self.context, session, sealed.seal(self.store.rows(), key, session))
         return frames

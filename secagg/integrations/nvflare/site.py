@@ -143,16 +143,16 @@ class Site:
             return self._part
         if not isinstance(decoded, Announce):
             raise Spent(_UNKNOWN)
-        rounds = ClientRounds(self.policy.consent, limits=Limits(frame=MAX_SIZE), durable=True)
+        # carried: what is repeated is kept as it was said
+        limits = Limits(frame=MAX_SIZE)
+        rounds = ClientRounds(self.policy.consent, limits=limits, durable=True, carried=True)
         rounds.joined(_SERVER, time.monotonic())
         self._part = _Part(rounds, decoded.nonce)
         return self._part
 
     def _act(self, rounds: ClientRounds, store: MemoryStore) -> Frames:
         with self.policy.ledger() as ledger:
-            frames = perform(rounds, store, ledger, _SPENT)
-            rounds.acknowledged(time.monotonic())  # what is repeated is kept as it was said
-            return (*frames, *perform(rounds, store, ledger, _SPENT))
+            return tuple(perform(rounds, store, ledger, _SPENT))
 
 
 _SITES: WeakKeyDictionary[Any, Site] = WeakKeyDictionary()
