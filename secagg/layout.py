@@ -19,6 +19,11 @@ Lane: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 RingVector: TypeAlias = tuple[Lane, ...]
 
 
+class Fresh(tuple[Lane, ...]):
+    """A vector that its maker hands over: nobody else has its lanes, so whoever is given it may
+    write into them."""
+
+
 class Expander(Protocol):
     """Adds ± the streams of keys into an accumulator: the seam to the masking core."""
 
@@ -109,13 +114,16 @@ class Layout:
                 )
 
     def check(self, vector: RingVector) -> RingVector:
-        """A fresh, contiguous copy of a caller's vector, or InputError saying what is wrong."""
+        """A fresh, contiguous copy of a caller's vector, or InputError saying what is wrong. One
+        that is `Fresh` is not copied."""
         self.require(vector)
         for number, (lane, segment) in enumerate(zip(vector, self.segments, strict=True)):
             if lane.size and int(lane.max()) >= segment.group.modulus:
                 raise InputError(
                     f"segment {number}: an element is not below {_power(segment.group.modulus)}"
                 )
+        if isinstance(vector, Fresh):
+            return vector
         return tuple(lane.copy(order="C") for lane in vector)
 
 

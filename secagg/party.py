@@ -20,7 +20,7 @@ from secagg.committee import Committee
 from secagg.delegate import Delegate, PhasedDelegate
 from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
-from secagg.layout import Expander
+from secagg.layout import Expander, Fresh
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
@@ -156,7 +156,7 @@ class Client(Delegate):
         encoded = records.encode(
             self.plan.schema, values, weight, self._randomness, self.plan.structure
         )
-        self.machine.set_input(encoded.vector, payload_digest)
+        self.machine.set_input(Fresh(encoded.vector), payload_digest)
         self.clipped = encoded.clipped
 
 

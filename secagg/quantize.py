@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import CryptoError, InputError, ParameterError, RangeError
+from secagg.errors import CryptoError, InputError, RangeError
 from secagg.fields import FixedPoint
 from secagg.kernels import quantize as kernels
 from secagg.layout import Lane
@@ -57,28 +57,44 @@ def quantize_into(
     ring: Ring = _INT64,
     weight: int = 1,
     name: str = "values",
-    entries: Sequence[tuple[str, int]] = (),
 ) -> int:
     """out[i] = level i * weight modulo the ring, and how many values were clipped: `quantize`
     without an array of levels in between.
 
     out: field.length elements, contiguous, of a lane that holds the ring. weight: below 2^32.
-    entries: what the values are joined of, as an error calls it, and how many elements each has.
     Where it raises, out has no meaning.
     """
-    tensor = read(values, f"field {name!r}")
-    flat = flatten(tensor, field.length, f"field {name!r}")
-    limit = reach(field.clip, tensor.type)
-    rounding = _Rounding(field, limit, _rounding_key(field, randomness), weight, ring.mask)
-    parts = entries or ((f"field {name!r}", field.length),)
-    clipped = 0
+    what = f"field {name!r}"
+    tensor = read(values, what)
+    one = Tensor(flatten(tensor, field.length, what), tensor.type)
+    return quantize_parts(out, [(what, one)], field, randomness, ring=ring, weight=weight)
+
+
+def quantize_parts(
+    out: Lane,
+    parts: Sequence[tuple[str, Tensor]],
+    field: FixedPoint,
+    randomness: Randomness,
+    *,
+    ring: Ring,
+    weight: int,
+) -> int:
+    """`quantize_into` of arrays that stand one after the other, each with the reach of its own
+    type, and field.length elements in all. parts: what an error calls each, and what it is."""
+    key = _rounding_key(field, randomness)
+    start = clipped = 0
     with np.errstate(over="ignore"):  # without the JIT, a product that wraps says so
-        for start in range(0, field.length, CHUNK):
-            chunk = _reals(flat[start : start + CHUNK])
-            counts = rounding(out[start : start + CHUNK], chunk, start)
-            if counts.any():
-                _judge(chunk, counts, field, limit, start, parts)
-            clipped += int(counts[1])
+        for what, tensor in parts:
+            flat, limit = tensor.array.reshape(-1), reach(field.clip, tensor.type)
+            rounding = _Rounding(field, limit, key, weight, ring.mask)
+            for at in range(0, flat.size, CHUNK):
+                chunk = _reals(flat[at : at + CHUNK])
+                first = start + at
+                counts = rounding(out[first : first + chunk.size], chunk, first)
+                if counts.any():
+                    _judge(chunk, counts, field, limit, at, what)
+                clipped += int(counts[1])
+            start += flat.size
     return clipped
 
 
@@ -94,22 +110,6 @@ def reach(bound: float, type: str) -> float:
     it is what the bound itself is in that type (specs/02-quantization.md §4.3).
     """
     return max(bound, nearest(bound, type))
-
-
-def brought(tensor: Tensor, bound: float) -> npt.NDArray[Any]:
-    """Its array, with ±bound in place of whatever is within its type's reach, and beyond ±bound.
-
-    For arrays that are put beside those of other types, where the type no longer tells.
-    """
-    array, limit = tensor.array, reach(bound, tensor.type)
-    if limit == bound:
-        return array
-    reals = array.astype(np.float64)  # for numpy 2 compares a float32 with a float32(bound)
-    at_the_bound = (abs(reals) > bound) & (abs(reals) <= limit)
-    if not at_the_bound.any():
-        return array
-    reals[at_the_bound] = np.copysign(bound, reals[at_the_bound])
-    return reals
 
 
 def flatten(values: Any, length: int, what: str) -> npt.NDArray[Any]:
@@ -176,24 +176,15 @@ def _judge(
     field: FixedPoint,
     limit: float,
     start: int,
-    parts: Sequence[tuple[str, int]],
+    what: str,
 ) -> None:
     if counts[0]:
-        part, at = _place(start + int(np.isfinite(reals).argmin()), parts)
-        raise RangeError(f"{part}: NaN or infinite at index {at}; replace such values")
+        at = start + int(np.isfinite(reals).argmin())
+        raise RangeError(f"{what}: NaN or infinite at index {at}; replace such values")
     if field.excess == "error":
         beyond = np.abs(reals.astype(np.float64)) > limit
-        part, at = _place(start + int(beyond.argmax()), parts)
+        at = start + int(beyond.argmax())
         raise RangeError(
-            f"{part}: beyond ±{field.clip} at index {at}; the plan refuses such values: "
+            f"{what}: beyond ±{field.clip} at index {at}; the plan refuses such values: "
             "clip them beforehand, or agree on a plan with a larger clip or excess='clip'"
         )
-
-
-def _place(at: int, parts: Sequence[tuple[str, int]]) -> tuple[str, int]:
-    """In which part of the values an index is, and which index it is there."""
-    for part, size in parts:
-        if at < size:
-            return part, at
-        at -= size
-    raise ParameterError("an index beyond all parts: sizes do not add up to the field's length")

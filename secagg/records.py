@@ -18,7 +18,7 @@ from secagg.arguments import is_duration
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import FixedPoint, Integer
 from secagg.layout import Lane, RingVector
-from secagg.quantize import CHUNK, brought, dequantize, flatten, quantize_into
+from secagg.quantize import CHUNK, dequantize, flatten, quantize_parts
 from secagg.ring import Ring
 from secagg.schema import CLIPPED, Schema, Slot
 from secagg.structure import check_same, checked, real, shown
@@ -86,17 +86,8 @@ def encode(
     for (name, field), slot in zip(schema.given, schema.slots, strict=False):
         ring, part = schema.ring_of(slot), _part(vector, slot)
         if isinstance(field, FixedPoint):
-            flat, entries = _flat(values[name], field, name)
-            clipped[name] = quantize_into(
-                part,
-                flat,
-                field,
-                randomness,
-                ring=ring,
-                weight=weight,
-                name=name,
-                entries=entries,
-            )
+            parts = _parts(values[name], field, name)
+            clipped[name] = quantize_parts(part, parts, field, randomness, ring=ring, weight=weight)
         else:
             _store(part, _integers(values[name], field, name), ring)
     if schema.counts_clipped:
@@ -194,17 +185,17 @@ def _check_weight(weight: int, limit: int) -> int:
     return int(weight)
 
 
-def _flat(values: Any, field: FixedPoint, name: str) -> tuple[Any, list[tuple[str, int]]]:
-    """§5.7: one entry after the other; and what each is called, and how many elements it has."""
-    entries = _entries(values, name)
+def _parts(values: Any, field: FixedPoint, name: str) -> list[tuple[str, Tensor]]:
+    """§5.7: one entry after the other, and what each is called; as many elements as the field."""
+    what, entries = f"field {name!r}", _entries(values, name)
     if entries is None:
-        return values, []
+        tensor = read(values, what)
+        return [(what, Tensor(flatten(tensor, field.length, what), tensor.type))]
     if isinstance(values, Mapping):
         entries = [(what, real(tensor, what)) for what, tensor in entries]
-    parts = [(what, brought(tensor, field.clip).reshape(-1)) for what, tensor in entries]
-    with np.errstate(over="ignore"):  # a huge longdouble turns infinite; quantize refuses
-        joined = np.concatenate([part for _, part in parts] or [np.empty(0)])
-    return joined, [(what, part.size) for what, part in parts]
+    if (size := sum(tensor.array.size for _, tensor in entries)) != field.length:
+        raise InputError(f"{what} takes {field.length} elements, and {size} were given")
+    return entries
 
 
 def _entries(values: Any, name: str) -> list[tuple[str, Tensor]] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from secagg.errors import InputError, ParameterError, WireError
-from secagg.layout import Lane, Layout, RingVector, Segment
+from secagg.layout import Fresh, Lane, Layout, RingVector, Segment
 from secagg.ring import Ring
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.vector import read_vector, write_vector
@@ -44,6 +44,15 @@ def test_check_copies() -> None:
     vector[1][0] = 0
     assert checked[1].tolist() == [2**17 - 1] * 4
     assert all(lane.flags.c_contiguous for lane in checked)
+
+
+def test_a_vector_that_is_handed_over_is_checked_and_not_copied() -> None:
+    fresh = Fresh(layout().zeros())
+    checked = layout().check(fresh)
+    assert all(one is other for one, other in zip(checked, fresh, strict=True))
+    fresh[0][0] = 32
+    with pytest.raises(InputError, match="segment 0: an element is not below 2.5"):
+        layout().check(fresh)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg import quantize as module
+from secagg import tensors
 from secagg.errors import CryptoError, InputError, RangeError
 from secagg.fields import FixedPoint, Integer
-from secagg.quantize import dequantize, quantize
+from secagg.quantize import CHUNK, dequantize, quantize, quantize_parts
 from secagg.records import encode
+from secagg.ring import Ring
 from secagg.schema import Schema
 from tests.soak import examples
 
@@ -311,3 +313,20 @@ def test_a_boolean_among_numbers_is_refused_as_one_alone(values: Any) -> None:
         quantize(values, FixedPoint(2, 1.0, 8), os.urandom)
     with pytest.raises(InputError, match="bool is not a real number type"):
         encode(Schema.of({"i": Integer(2, 5)}, 3), {"i": values}, 1, os.urandom)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_parts_become_what_one_array_of_them_becomes(rounding: Any) -> None:
+    """§5.7: one after the other, from one stream of randomness, wherever one ends and whatever the
+    order of its memory is."""
+    draw = np.random.default_rng(1)
+    sizes = [5, 2 * (CHUNK // 2 + 3), 1, 0, 12]
+    arrays = [draw.uniform(-2, 2, size).astype(np.float32) for size in sizes]
+    columns = np.asfortranarray(arrays[1].reshape(2, -1))
+    parts = [("", tensors.Tensor(a, "float32")) for a in (arrays[0], columns, *arrays[2:])]
+    field = FixedPoint(sum(sizes), 1.0, 20, rounding)
+    made = np.zeros(field.length, np.uint32)
+    clipped = quantize_parts(made, parts, field, lambda n: bytes(n), ring=Ring(27), weight=3)
+    levels, beyond = quantize(np.concatenate(arrays), field, lambda n: bytes(n))
+    assert clipped == beyond > 0
+    assert np.array_equal(made, (3 * levels) % (1 << 27))

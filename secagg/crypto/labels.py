@@ -47,6 +47,8 @@ INPUT = PREFIX + b"input"
 INPUT_USE = PREFIX + b"input-use"
 ROWS = PREFIX + b"rows"
 
+_LONG = 1 << 14
+
 LEAF = b"\x00"
 NODE = b"\x01"
 
@@ -62,7 +64,12 @@ def encode(*parts: Buffer | int) -> bytes:
 
 def digest(label: bytes, *parts: Buffer | int) -> bytes:
     """H(label, parts...): SHA-256 over the encoding of all of them. 32 bytes."""
-    return hashlib.sha256(encode(label, *parts)).digest()
+    last = parts[-1] if parts else b""
+    if isinstance(last, int) or len(last) < _LONG:
+        return hashlib.sha256(encode(label, *parts)).digest()
+    state = hashlib.sha256(encode(label, *parts[:-1]) + len(last).to_bytes(4))
+    state.update(last)  # a masked vector, as long as the model: not copied
+    return state.digest()
 
 
 def tree_digest(prefix: bytes, *parts: Buffer | int) -> bytes:

@@ -19,6 +19,9 @@ from secagg.errors import InputError
 from secagg.structure import Structure
 from secagg.wire.codec import Writer
 
+CHUNK = 1 << 15
+"""Elements at a time: what is looked at a second time is still in the cache."""
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -101,11 +104,14 @@ def check_entry(name: str, read: npt.NDArray[Any], called: str) -> npt.NDArray[A
 def _difference(after: npt.NDArray[Any], before: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """0 where both are equal, infinite ones too. Subtracting under a mask takes thrice as long, and
     models with such entries are rare."""
-    made: npt.NDArray[Any] = np.empty_like(after)
+    made: npt.NDArray[Any] = np.empty(after.shape, after.dtype)
+    flat = [array.reshape(-1) for array in (after, before, made)]
     with np.errstate(invalid="ignore"):
-        np.subtract(after, before, out=made)
-    if not np.isfinite(made).all():
-        made[after == before] = 0
+        for start in range(0, made.size, CHUNK):
+            new, old, moved = (array[start : start + CHUNK] for array in flat)
+            np.subtract(new, old, out=moved)
+            if not np.isfinite(moved).all():
+                moved[new == old] = 0
     return made
 
 

@@ -95,7 +95,7 @@ class Message:
     data: bytes = field(repr=False)
 
     def encode(self) -> bytes:
-        return _head(MESSAGE, self.nonce).raw(self.data).finish()
+        return _head(MESSAGE, self.nonce).finish() + self.data
 
     @property
     def size(self) -> int:

@@ -64,3 +64,11 @@ def test_row_62_randomness_is_whole_or_an_error(source: object) -> None:
     with pytest.raises(CryptoError, match="randomness"):
         checked(source)(32)  # type: ignore[arg-type]
     assert checked(bytes)(5) == bytes(5)
+
+
+@pytest.mark.parametrize("size", [(1 << 14) - 1, 1 << 14, (1 << 14) + 1])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_long_part_is_digested_as_a_short_one_is(size: int, kind: type) -> None:
+    encoded = hashlib.sha256(labels.encode(b"label", 7, bytes(size))).digest()
+    assert labels.digest(b"label", 7, kind(bytes(size))) == encoded
+    assert labels.digest(b"label", bytes(size), 7) != encoded

@@ -140,7 +140,9 @@ def test_a_round_without_a_sum_leaves_the_model_and_the_next_one_goes_on(
 
 def test_what_stays_infinite_has_moved_by_nothing(folder: Path) -> None:
     """As a mask of attention, whose difference to itself numpy has as NaN."""
-    start = {"w": np.zeros(3), "mask": np.array([0.0, -np.inf, np.inf], np.float32)}
+    mask = np.zeros((2, 1 << 16), np.float32)  # longer than what is looked at together
+    mask[0, :2], mask[1, -1] = (-np.inf, np.inf), -np.inf
+    start = {"w": np.zeros(3), "mask": mask}
     train = trainer(lambda node, m: {"w": m["w"] + 0.0625, "mask": m["mask"]}, weight)
     grid = LocalGrid(nodes(4, folder, secured(train)))
     result = SecAgg(FedAvg(), clip=0.5, max_weight=4).start(grid, model(start), num_rounds=1)
