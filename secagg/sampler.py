@@ -1,4 +1,4 @@
-"""Draws of noise, added into a lane (specs/40-privacy.md §sampler): tables, keys, wide variants.
+"""Draws of noise, added into a lane (specs/41-noise.md §2-§5): tables, keys, wide variants.
 
 Draw i depends on the key, the noise and i only: not on how the work is cut, nor on who does it.
 Everything is integers from the variance on, and the algorithms here, each rounding included, are
@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from secagg.crypto import labels
 from secagg.errors import InputError, InvalidKey, ParameterError
 from secagg.kernels.aes import AES_BLOCK
 from secagg.kernels.noise import add_draws
@@ -23,6 +24,7 @@ from secagg.layout import Lane
 from secagg.mask import KEY_SIZE, add_stream
 from secagg.noise import Kind, Noise
 from secagg.ring import Ring
+from secagg.types import Seed
 
 _Words = npt.NDArray[np.uint64]
 
@@ -65,11 +67,19 @@ _GUARDED = 256  # fractional bits of the Gaussian's recurrence
 _START = 1 << 192  # what Skellam's begins with, beyond the last value
 
 
+def field_key(secret: Seed, number: int) -> bytes:
+    """The key of one field's noise, from 32 bytes of an injected randomness and its index.
+
+    A key that two fields shared would give them the same noise, and their difference none.
+    """
+    return labels.expand(secret, labels.NOISE, number)
+
+
 def add_noise(out: Lane, noise: Noise, ring: Ring, key: bytes, start: int = 0) -> None:
     """out[i] += draw start + i of (key, noise), modulo the ring.
 
     out: contiguous, writable, one dimension, of the ring's dtype. key: 32 secret and uniform
-    bytes, used for nothing else. start: the index of out's first element.
+    bytes, used for nothing else: `field_key`. start: the index of out's first element.
 
     A draw takes the same bits and the same steps whatever it is; which line of a table in memory
     it reads depends on it. Threads may share a vector, each with a part and its own `start`.
@@ -140,7 +150,7 @@ def split(variance: Fraction) -> tuple[Fraction, int, int]:
 
     n is the least with which the table's variance s^2 = variance / (1 + k^2 + ... + k^(2n - 2)) is
     at most TABLE_VARIANCE; k, for n > 1, the largest with s^2 >= 16 (1 + k^2), so that each
-    convolution has a width of at least 4 (specs/40-privacy.md §sampler).
+    convolution has a width of at least 4 (specs/41-noise.md §3, §7).
     """
     if variance <= TABLE_VARIANCE:
         return variance, 0, 1
@@ -168,7 +178,7 @@ def _spread(factor: int, digits: int) -> int:
 
 
 def _gaussian(variance: Fraction) -> list[int]:
-    """2^256 exp(-k^2 / 2v) for k = 0, 1, ..., as long as that is at least 2^128.
+    """2^256 exp(-k^2 / 2v) for k = 0, 1, ..., as long as that is at least 2^128 (§5.1).
 
     exp(-(k + 1)^2 / 2v) is exp(-k^2 / 2v) times r q^k, with r = exp(-1 / 2v) and q = r^2. Each
     product of two numbers of 256 fractional bits is floor(a b / 2^256).
@@ -198,7 +208,7 @@ def _exponential(x: Fraction) -> int:
 
 
 def _skellam(variance: Fraction) -> list[int]:
-    """Numbers proportional to I_k(v) for k = 0, 1, ..., K: e^-v I_k(v) is the probability of k.
+    """Numbers proportional to I_k(v) for k = 0, 1, ..., K: e^-v I_k(v) is that of k (§5.3).
 
     Backwards, by I_(k-1) = I_(k+1) + (2k / v) I_k, from 0 and 2^192 at K + 1 and K, where
     K = 76 + floor(sqrt(224 v)): beyond, by Bernstein's bound, lies less than 2^-160.
@@ -216,7 +226,7 @@ def weights(terms: Sequence[int]) -> list[int]:
     """The probabilities of |x| = 0, 1, ... in units of 2^-127, from terms proportional to x's own.
 
     w_k = floor(2^128 t_k / (t_0 + 2 t_1 + 2 t_2 + ...)) for k > 0, and 0 has what is left of
-    2^127. Zeros at the end are no values.
+    2^127. Zeros at the end are no values (§5.4).
     """
     total = 2 * sum(terms) - terms[0]
     found = [(term << 128) // total for term in terms]
@@ -232,7 +242,7 @@ def columns(weights: Sequence[int]) -> list[tuple[int, int]]:
     m >= 1 is the least that gives each value a column. Those below a column's size queue in
     ascending order; each of the others in ascending order, while it has more than a column, fills
     up the first of the queue, and joins it at its end once it has less. One that has exactly a
-    column keeps it: threshold 0, and itself for an alias.
+    column keeps it: threshold 0, and itself for an alias (§5.5).
     """
     bits = max(1, (len(weights) - 1).bit_length())
     size = 1 << 127 - bits

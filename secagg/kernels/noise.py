@@ -1,4 +1,4 @@
-"""Words of a stream to draws from a table, added into a lane (specs/40-privacy.md §sampler).
+"""Words of a stream to draws from a table, added into a lane (specs/41-noise.md §4).
 
 A table holds 2^m columns, 1 <= m <= 16, of 128 bits each, low word first: threshold * 2^(m + 1) +
 alias, with an alias below 2^m. A block of the stream is 128 bits too, low word first, and is the

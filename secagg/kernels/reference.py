@@ -109,7 +109,7 @@ def add_draws(
     factor: int,
     width: int,
 ) -> list[int]:
-    """noise.add_draws, from blocks and columns as numbers (specs/40-privacy.md §sampler)."""
+    """noise.add_draws, from blocks and columns as numbers (specs/41-noise.md §4)."""
     return [
         (element + factor * _draw(block, columns)) % 2**width
         for element, block in zip(elements, blocks, strict=True)

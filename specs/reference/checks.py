@@ -12,6 +12,7 @@ from typing import Any
 import additive_blocks as add
 import blocks
 import model_rebuilding
+import noise_tables
 import planning
 import rfc8032
 import rfc9180
@@ -408,3 +409,4 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
+ALONE |= noise_tables.ALONE

@@ -1,4 +1,4 @@
-"""specs/40-privacy.md §sampler against the oracle, and as what the kernel is compiled."""
+"""specs/41-noise.md §4 against the oracle, and as what the kernel is compiled."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import borderline
+import drawing
 import numpy as np
 import stored
 
@@ -563,4 +564,5 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "payload_digest": _payload_digest,
     "decode_frame": _decode_frame,
     **stored.ALONE,
+    **drawing.ALONE,
 }
