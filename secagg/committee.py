@@ -14,6 +14,7 @@ from secagg.crypto import agree, labels, sign
 from secagg.crypto.agree import KeyPair
 from secagg.crypto.hpke import OpeningKey
 from secagg.errors import CryptoError, ParameterError
+from secagg.shown import short
 from secagg.types import MAX_SERVERS, Buffer, Randomness, Seed, system_randomness
 from secagg.wire.codec import Reader, Writer
 
@@ -27,6 +28,8 @@ class ServerKeys:
 
     sealing: bytes
     signing: bytes
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         agree.check_public(self.sealing)
@@ -44,6 +47,8 @@ class Committee:
     servers: tuple[ServerKeys, ...]
     collector: bytes
     epoch: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if not MIN_SERVERS <= len(self.servers) <= MAX_SERVERS:

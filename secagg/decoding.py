@@ -25,6 +25,7 @@ from secagg import shamir
 from secagg.errors import InvalidShare, ParameterError
 from secagg.kernels import field as kernels
 from secagg.shamir import LIMBS, P
+from secagg.shown import short
 from secagg.types import Seed
 
 _Elements = npt.NDArray[np.uint64]
@@ -40,6 +41,8 @@ class Answers:
 
     points: tuple[int, ...]
     data: bytes = field(repr=False)
+
+    __repr__ = short
 
     @classmethod
     def of(cls, shares: Mapping[int, bytes]) -> Answers:
@@ -61,6 +64,8 @@ class Decoded:
 
     secret: Seed
     wrong: frozenset[int]
+
+    __repr__ = short
 
 
 def challenge(answers: Sequence[Answers], session: bytes) -> bytes:

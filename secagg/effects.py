@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from secagg.shown import short
 from secagg.types import Role
 
 NAMESPACE_SIZE, OWNER_SIZE = 16, 1
@@ -36,6 +37,8 @@ class Peer:
     role: Role = Role.CLIENT
     address: str | None = None
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -44,6 +47,8 @@ class Write:
 
     key: bytes
     value: bytes | None = field(repr=False)
+
+    __repr__ = short
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Claim:
 
     key: bytes
     digest: bytes
+
+    __repr__ = short
 
 
 class Encodable(Protocol):
@@ -77,6 +84,8 @@ class Post:
     frame: Encodable = field(repr=False)
     needs: frozenset[bytes] = frozenset()
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -96,3 +105,5 @@ class Effects:
     let_go: tuple[Peer, ...] = ()
     work: tuple[Work, ...] = ()
     due: float = math.inf
+
+    __repr__ = short

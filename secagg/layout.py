@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.errors import InputError, ParameterError
+from secagg.shown import short
 
 Lane: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 RingVector: TypeAlias = tuple[Lane, ...]
@@ -76,6 +77,8 @@ class Layout:
     """The segments of one vector, by strictly ascending width, numbered from 0."""
 
     segments: tuple[Segment, ...]
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         widths = [s.group.width for s in self.segments]

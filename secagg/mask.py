@@ -24,6 +24,7 @@ from secagg.kernels import aes
 from secagg.kernels.aes import AES_BLOCK, BATCH, Bytes, Kernel
 from secagg.layout import Expander, Lane
 from secagg.ring import LANES
+from secagg.shown import short
 from secagg.types import Seed
 
 KEY_SIZE = Seed.SIZE
@@ -221,6 +222,8 @@ class MaskJob:
     keys: bytes = field(repr=False)
     signs: bytes
     expander: Expander = add_streams
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.lane_bits not in LANES:

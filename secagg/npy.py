@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.errors import InputError, TooLarge, TrailingBytes, Truncated, UnknownVersion
+from secagg.shown import short
 
 MAGIC = b"\x93NUMPY"
 _LENGTHS = {b"\x01\x00": 2, b"\x02\x00": 4}
@@ -39,6 +40,8 @@ class Header:
     shape: tuple[int, ...]
     fortran: bool
     start: int
+
+    __repr__ = short
 
     @property
     def elements(self) -> int:

@@ -32,6 +32,7 @@ from secagg.sansio import (
     RingTotal,
     ServerMachine,
 )
+from secagg.shown import short
 from secagg.types import (
     FIRST_RESERVED,
     Fault,
@@ -59,6 +60,8 @@ class Report:
     clipped: Mapping[str, int] | None = None
     disputed: frozenset[tuple[PartyId, PartyId]] = frozenset()
 
+    __repr__ = short
+
 
 @dataclass(frozen=True)
 class Aggregate:
@@ -81,6 +84,8 @@ class Aggregate:
     reports: int | None = None
     members: Mapping[PartyId, bytes] = field(default_factory=dict)
     structure: tuple[bytes, ...] = field(default=(), repr=False)
+
+    __repr__ = short
 
     @property
     def count(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from secagg.shown import short
 from secagg.threat import Threat
 from secagg.types import Adversary
 
@@ -34,6 +35,8 @@ class Promise:
     caveats: Sequence[str]
     runs: bool = True
     lie: str = ""
+
+    __repr__ = short
 
 
 def of_one_server(

@@ -13,6 +13,7 @@ from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.promise import Promise
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
+from secagg.shown import short
 from secagg.suite import SUITE_1, Suite
 from secagg.threat import Threat
 from secagg.types import (
@@ -100,6 +101,8 @@ class Session:
     batch: int = 0
     corrupted: int = 0
     suite: Suite = SUITE_1
+
+    __repr__ = short
 
     def check_smallest_sum(self) -> None:
         """For a machine of a protocol with a threat model, before it is one: no sum of so few
@@ -245,3 +248,5 @@ class ProtocolInfo:
     resumes: Callable[[Suite], bool] = lambda suite: False
     """Whether machines of this suite write rows and go on from them, all of them; where not,
     `writes()` is empty and `restore()` of any row raises."""
+
+    __repr__ = short

@@ -21,6 +21,7 @@ from secagg.layout import Lane, RingVector
 from secagg.quantize import CHUNK, dequantize, flatten, quantize_parts
 from secagg.ring import Ring
 from secagg.schema import CLIPPED, Schema, Slot
+from secagg.shown import short
 from secagg.structure import check_same, checked, real, shown
 from secagg.tensors import Tensor, is_row_of_arrays, read
 from secagg.types import Randomness
@@ -40,6 +41,8 @@ class Encoded:
 
     vector: RingVector = dataclasses.field(repr=False)
     clipped: dict[str, int]
+
+    __repr__ = short
 
 
 @dataclass(frozen=True, slots=True)

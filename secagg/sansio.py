@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from secagg.effects import Write
 from secagg.errors import LocalProtocolError
 from secagg.layout import RingVector
+from secagg.shown import short
 from secagg.types import (
     AbortReason,
     Buffer,
@@ -110,6 +111,8 @@ class RingTotal:
     contributors: frozenset[PartyId]
     dropped: frozenset[PartyId]
     reports: int | None = None
+
+    __repr__ = short
 
     @property
     def count(self) -> int:

@@ -19,6 +19,7 @@ from secagg.errors import HeadroomError, ParameterError
 from secagg.fields import Field, FixedPoint, Integer
 from secagg.layout import Layout, Segment
 from secagg.ring import Ring
+from secagg.shown import short
 from secagg.types import MAX_CLIENTS
 
 COUNT_BITS = 32
@@ -58,6 +59,8 @@ class Schema:
     fields: tuple[tuple[str, Field], ...]
     clients: int
     max_weight: int = 1
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         _check_fields(self.fields)

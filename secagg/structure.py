@@ -28,6 +28,8 @@ from secagg.tensors import BFLOAT16, Tensor, as_array, described, read
 
 _FEW = 20
 _LONGEST = 100
+_SHOWN = 3
+"""Entries in a repr."""
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 
@@ -43,6 +45,13 @@ class Structure:
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[np.dtype[Any], ...]
+
+    def __repr__(self) -> str:
+        """The first entries, and how many there are."""
+        each = zip(self.names[:_SHOWN], self.shapes, self.dtypes, strict=False)
+        first = ", ".join(f"{shown(name)} {shape} {dtype}" for name, shape, dtype in each)
+        more = ", .." if len(self.names) > _SHOWN else ""
+        return f"Structure({len(self.names)} entries, {self.length} elements: {first}{more})"
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any], *, integers: bool = False) -> Structure:

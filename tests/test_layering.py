@@ -8,7 +8,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types effects arguments threat remedies repeats suite noise |
+LAYERS = """errors types shown effects arguments threat remedies repeats suite noise |
 layout | ring | dp | fields | schema |
 kernels | crypto shamir decoding | mask quantize sampler tensors npy | structure | like | records |
 wire | committee | sansio delegate promise protocol | registry | plans | transport store |

@@ -27,6 +27,7 @@ from secagg.analytics.results import NOTHING, SUPPRESSED, Cell, Grid, Result
 from secagg.arguments import choice, integer, settle, text
 from secagg.errors import ParameterError
 from secagg.fields import EXCESSES, MAX_BITS, MIN_BITS, Excess
+from secagg.shown import short
 
 Sums: TypeAlias = Mapping[str, Sequence[int]]
 """Of one group: each part's exact sums."""
@@ -301,6 +302,8 @@ class Histogram(_OneColumn):
     edges: tuple[float, ...] = ()
     categories: tuple[Label, ...] = ()
     excess: Excess = "clip"
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ from secagg.analytics.results import SUPPRESSED, Cell, Grid, MomentTable
 from secagg.arguments import choice, integer, settle, text
 from secagg.errors import ParameterError
 from secagg.fields import EXCESSES, MAX_BITS, MIN_BITS, Excess
+from secagg.shown import short
 
 Triangle: TypeAlias = Mapping[tuple[int, int], Cell]
 
@@ -36,6 +37,8 @@ class Moments(Measure):
     bits: int = 16
     excess: Excess = "clip"
     ddof: int = 0
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if not isinstance(self.ranges, Mapping) or not self.ranges:

@@ -19,6 +19,7 @@ from secagg.analytics.table import Table
 from secagg.arguments import flag, integer, kind_of, settle, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
 from secagg.fields import MIN_BITS, Field, Integer
+from secagg.shown import complete, short
 
 if TYPE_CHECKING:
     from secagg.party import Aggregate
@@ -48,6 +49,8 @@ class Answer(Mapping[str, Int64s]):
     fields: Mapping[str, Int64s] = field(repr=False)
     clipped: Mapping[str, int] = field(repr=False)
     left_out: int = field(repr=False)
+
+    __repr__ = short
 
     def __getitem__(self, name: str) -> Int64s:
         return self.fields[name]
@@ -85,6 +88,8 @@ class Query:
     total: bool = True
     published: tuple[tuple[Label, int | None], ...] = ()
     clipped: bool = False
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         settle(
@@ -139,7 +144,7 @@ class Query:
         digest binds ranges, groups and published counts too: clients who were told different
         queries do not share a session.
         """
-        measures = [[name, repr(measure)] for name, measure in self.named.items()]
+        measures = [[name, complete(measure)] for name, measure in self.named.items()]
         names = ("by", "groups", "rows", "min_group", "total", "published")
         rest = {name: getattr(self, name) for name in names}
         return json.dumps({"analytics": _VERSION, "measures": measures} | rest).encode()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from secagg.analytics.checks import Label
 from secagg.plans.explain import at_most
+from secagg.shown import short
 
 Number: TypeAlias = Fraction | int
 
@@ -41,6 +42,8 @@ class Cell:
     value: float | None
     error: float | None
     suppressed: bool = field(default=False, compare=False)
+
+    __repr__ = short
 
     @classmethod
     def of(cls, exact: Number, bound: Number = 0) -> Cell:
@@ -78,6 +81,8 @@ class Grid:
 
     axes: tuple[tuple[Label, ...], ...]
     cells: tuple[Cell, ...]
+
+    __repr__ = short
 
     def __getitem__(self, key: Label | tuple[Label, ...]) -> Cell:
         """KeyError for another number of labels than axes, or for a label that is not there."""
@@ -124,6 +129,8 @@ class MomentTable:
     mean: Grid
     covariance: Grid
     correlation: Grid
+
+    __repr__ = short
 
     @property
     def columns(self) -> tuple[Label, ...]:

@@ -16,6 +16,7 @@ from secagg.analytics.results import SUPPRESSED, Result
 from secagg.analytics.suppression import withheld
 from secagg.errors import InputError, IntegrityError
 from secagg.fields import Field
+from secagg.shown import short
 
 Bins = Mapping[str, frozenset[int]]
 """By measure: which of its counts are withheld."""
@@ -56,6 +57,8 @@ class Line:
     results: Mapping[str, Result]
     suppressed: bool = False
 
+    __repr__ = short
+
     def as_dict(self) -> dict[str, object]:
         """JSON's own types; rows is null where the group is suppressed."""
         results = {name: result.as_dict() for name, result in self.results.items()}
@@ -74,6 +77,8 @@ class Table:
     clients: int
     groups: Mapping[Label, Line]
     total: Line | None
+
+    __repr__ = short
 
     @classmethod
     def of(cls, query: Asked, levels: Mapping[str, Int64s], clients: int) -> Table:

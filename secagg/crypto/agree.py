@@ -13,6 +13,7 @@ from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 from nacl.exceptions import RuntimeError as NaClRuntimeError
 
 from secagg.errors import CryptoError, InvalidKey
+from secagg.shown import short
 from secagg.types import Buffer, Seed
 
 KEY_SIZE = 32
@@ -36,6 +37,8 @@ class KeyPair:
 
     secret: Seed
     public: bytes
+
+    __repr__ = short
 
     @classmethod
     def from_random(cls, randomness: Buffer) -> KeyPair:

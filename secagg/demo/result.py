@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from secagg.demo.check import Masked
 from secagg.plans.explain import at_most
 from secagg.plans.plan import Plan
+from secagg.shown import short
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Progress:
     dropped: Mapping[int, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
 
+    __repr__ = short
+
     def begin(self, round: int) -> None:
         self.stage, self.phase, self.round, self.dropped = "", "", round, {}
 
@@ -62,6 +65,8 @@ class Result:
     held_out: int
     seed: int
     seconds: float
+
+    __repr__ = short
 
     @property
     def exact(self) -> bool:

@@ -14,6 +14,7 @@ from secagg.integrations.terms import UPDATE
 from secagg.plans.choose import Exact
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Consent
+from secagg.shown import short
 from secagg.store.ledger import SqliteLedger
 from secagg.types import MAX_CLIENTS
 
@@ -35,6 +36,8 @@ class Floors:
     protocols: Collection[str] | None = None
     max_clip: float | None = None
     state: str | Path = ""
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         integer("min_clients", self.min_clients, 0, MAX_CLIENTS)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.errors import InputError
+from secagg.shown import short
 from secagg.structure import Structure
 from secagg.wire.codec import Writer
 
@@ -33,6 +34,8 @@ class Entries:
     """
 
     arrays: Arrays
+
+    __repr__ = short
 
     @cached_property
     def structure(self) -> Structure:

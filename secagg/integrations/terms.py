@@ -15,6 +15,7 @@ from secagg.party import Aggregate
 from secagg.plans.choose import Exact, plan
 from secagg.plans.plan import Plan
 from secagg.protocol import Phase
+from secagg.shown import short
 
 UPDATE, METRIC = "update", "metric:"
 """Names of fields: of the model's difference, and before the name of each metric."""
@@ -65,6 +66,8 @@ class Terms:
     protocol: str | None = None
     timeouts: Mapping[str, float] | float | None = None
     resumes: bool = True
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         integer("max_weight", self.max_weight, 1, (1 << 32) - 1)

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from secagg import registry
-from secagg.arguments import instance, integer, octets, text
+from secagg.arguments import instance, integer, octets, settle, text
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion
@@ -23,6 +23,7 @@ from secagg.plans.sections import Sections
 from secagg.promise import Promise
 from secagg.protocol import Cost, Params, Phase, ProtocolInfo, Session
 from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
+from secagg.shown import short
 from secagg.suite import SUITE_1, Suite, known
 from secagg.threat import Threat
 from secagg.types import Buffer
@@ -35,6 +36,15 @@ MAX_ENCODED = 1 << 19
 """Above the largest schema of 1024 fields with names of 255 characters (some 280 KB)."""
 
 _MAX_NAME = 64
+
+
+class _Digests(tuple[bytes, ...]):
+    """Those of a model's entries, of which there may be thousands."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<digests of {len(self)} entries of a model: name, shape and dtype of each>"
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Plan:
     params: Params
     structure: tuple[bytes, ...] = ()
     suite: Suite = SUITE_1
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         instance("threat", self.threat, Threat)
@@ -76,6 +88,7 @@ class Plan:
             )
         for digest in digests:
             octets("the digest of an entry", digest, TENSOR_SIZE)
+        settle(self, structure=_Digests(digests))
 
     @property
     def info(self) -> ProtocolInfo:

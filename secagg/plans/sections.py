@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from secagg.errors import BadTag, Truncated, WireError
 from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
+from secagg.shown import short
 from secagg.threat import Threat
 from secagg.types import ADVERSARIES
 from secagg.wire.codec import Reader, Writer
@@ -48,6 +49,8 @@ class Sections:
     schema: Schema
     parameters: bytes
     structure: tuple[bytes, ...]
+
+    __repr__ = short
 
     def write(self, writer: Writer) -> Writer:
         for number, body in self._bodies().items():

@@ -16,6 +16,7 @@ from secagg.crypto import labels
 from secagg.errors import BadTag, ParameterError, TooLarge, UnknownVersion
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.protocol import OneServer, Session, SeveralServers
+from secagg.shown import short
 from secagg.types import MAX_SERVERS, Buffer
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, payload_digest
@@ -39,6 +40,8 @@ class Task:
     plan: Plan
     members: Committee | None = None
     payload_digest: bytes = payload_digest(b"")
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         instance("plan", self.plan, Plan)

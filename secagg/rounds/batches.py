@@ -19,6 +19,7 @@ from secagg.rounds.base import MACHINE, Outbox, Rows
 from secagg.rounds.clock import PhaseClock, why
 from secagg.rounds.round import Observer
 from secagg.sansio import Dropped, Ignored, MemberMachine, Need, Outgoing, PhaseEntered, Unkept
+from secagg.shown import short
 from secagg.types import COLLECTOR, FIRST_RESERVED, SERVER, AbortReason, Fault, PartyId
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,9 @@ MAX_FAULTS = 1 << 12
 class BatchReport:
     """How one batch went, as this server can know.
 
-    reports: how many were summed; a leader's only, and None after an abort. reason: None where the
-    set is locked. detail: names the server at fault. phases: seconds each, since the last start of
-    this process. faults: by dropped party, of so many; a client's id is its order of arrival.
-    pending: reports that are stored here and wait for the next batch; after the last one they are
-    in no sum.
+    reports: how many were summed, at a leader; None after an abort. reason: None where the set is
+    locked. detail: names the server at fault. phases: seconds of each. faults: by dropped party, of
+    so many; ids are orders of arrival. pending: reports that wait, after the last batch for none.
     """
 
     batch: int
@@ -49,6 +48,7 @@ class BatchReport:
     phases: Mapping[str, float]
     faults: Mapping[PartyId, Fault]
     pending: int
+    __repr__ = short
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from secagg.arguments import seconds
 from secagg.effects import Peer
 from secagg.errors import ParameterError
 from secagg.sansio import Dropped
+from secagg.shown import short
 from secagg.types import Fault, PartyId
 
 # Theory of operation.
@@ -56,6 +57,8 @@ class RoundReport:
     disputed: frozenset[tuple[PartyId, PartyId]] = frozenset()
     members: Mapping[PartyId, bytes] = field(default_factory=dict)
     peers: Mapping[PartyId, Peer] = field(default_factory=dict)
+
+    __repr__ = short
 
 
 class PhaseClock:

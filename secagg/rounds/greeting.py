@@ -19,6 +19,7 @@ from secagg.plans.task import Task
 from secagg.repeats import Repeats
 from secagg.rounds.base import Rounds
 from secagg.rounds.crowd import Crowd
+from secagg.shown import short
 from secagg.types import PartyId, Randomness, Role, Seed, server_id, system_randomness
 from secagg.wire.frame import HEAD_SIZE
 from secagg.wire.hello import (
@@ -67,6 +68,8 @@ class Met:
     role: Role
     identity: bytes | None = None
     say: bytes = b""
+
+    __repr__ = short
 
 
 # Theory of operation.

@@ -12,6 +12,7 @@ from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.clock import RoundReport
+from secagg.shown import short
 from secagg.types import MAX_CLIENTS, AbortReason, PartyId
 from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 
@@ -50,6 +51,8 @@ class Offer:
     deadlines: Mapping[str, float]
     nonce: bytes = b""
 
+    __repr__ = short
+
     @property
     def names_inputs(self) -> bool:
         """Whether an input without a name of its own has one here: that of the payload."""
@@ -74,6 +77,8 @@ class Contribution:
     weight: int = field(default=1, repr=False)
     payload: bytes | None = field(default=None, repr=False)
     name: str | bytes | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.payload is not None and not isinstance(
@@ -124,6 +129,8 @@ class Outcome:
     why: str = ""
     spent: bool = False
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, slots=True)
 class Consent:
@@ -143,6 +150,8 @@ class Consent:
     protocols: Collection[str] | None = None
     unprotected: bool = False
     task: Task | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.plan is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from secagg.effects import Peer
 from secagg.rounds.crowd import Crowd
 from secagg.rounds.quota import Limits, Quota
+from secagg.shown import short
 from secagg.types import Fault, PartyId
 
 
@@ -29,6 +30,8 @@ class Linked:
     fault: Fault | None = None
     proven: bool = False
     seats: dict[bytes, PartyId] = field(default_factory=dict)
+
+    __repr__ = short
 
     def strange(self, peer: Peer) -> bool:
         """Whether it has neither proved who it is nor done what it was asked, nor is asked now."""

@@ -15,6 +15,7 @@ from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
 from secagg.rounds.greeting import callees, message_limit
 from secagg.sansio import Aborted
+from secagg.shown import short
 from secagg.types import AbortReason, PartyId, Randomness, system_randomness
 from secagg.wire.frame import Message, decode_frame, payload_digest
 
@@ -34,6 +35,8 @@ class ReportOutcome:
     links: int
     bytes_up: int
     clipped: Mapping[str, int]
+
+    __repr__ = short
 
     @property
     def stored(self) -> bool:

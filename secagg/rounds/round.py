@@ -19,6 +19,7 @@ from secagg.rounds.cohort import Cohort
 from secagg.rounds.farewell import Farewell
 from secagg.rounds.seen import Seen, opened_row, read_opened
 from secagg.sansio import Disputed, Dropped, Event, PhaseEntered
+from secagg.shown import short
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import Announce, DigestOnly, Message, Over, decode_frame
@@ -66,6 +67,8 @@ class Opening:
     payload: bytes | DigestOnly
     limits: Mapping[str, float]
     hold: bool = False
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         self.task.check_rounds("has batches and no rounds: each of them is a member of its own")
@@ -117,6 +120,8 @@ class End:
     error: Exception | None
     report: RoundReport
     summed: frozenset[PartyId] = frozenset()
+
+    __repr__ = short
 
     def get(self) -> party.Aggregate:
         """The result, or raises what there is in its place."""

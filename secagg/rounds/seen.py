@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from secagg.effects import Peer
+from secagg.shown import short
 from secagg.types import Fault, PartyId
 from secagg.wire.codec import Reader, Writer
 
@@ -39,6 +40,8 @@ class Seen:
     disputed: set[tuple[PartyId, PartyId]] = field(default_factory=set)
     peers: dict[PartyId, Peer] = field(default_factory=dict)
     opening: frozenset[PartyId] = frozenset()
+
+    __repr__ = short
 
 
 def opened_row(parties: Collection[PartyId]) -> bytes:

@@ -29,6 +29,7 @@ from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
 from secagg.records import clipping
 from secagg.sansio import RingTotal
+from secagg.shown import short
 from secagg.sim.footprint import peak_rss
 from secagg.sim.metered import Desk, Given, MeteredClient, Progress, ServersMeter, Source
 from secagg.types import MAX_CLIENTS, SERVER, PartyId, Randomness
@@ -95,6 +96,8 @@ class Simulation:
     bytes_down: float
     server_state_bytes: int
     peak_rss: int | None
+
+    __repr__ = short
 
 
 def simulate(

@@ -15,6 +15,7 @@ from secagg.layout import Layout, RingVector, Segment
 from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session, SeveralServers
 from secagg.ring import Ring
 from secagg.sansio import RingTotal
+from secagg.shown import short
 from secagg.suite import SUITE_1, Suite
 from secagg.testing.network import (
     Act,
@@ -74,6 +75,8 @@ class Bench:
     threat: Threat
     session: Session
     inputs: Mapping[PartyId, RingVector]
+
+    __repr__ = short
 
     @classmethod
     def of(cls, info: ProtocolInfo, threats: Iterable[Threat], suite: Suite = SUITE_1) -> Bench:

@@ -22,6 +22,7 @@ from secagg.layout import Expander, Layout, RingVector
 from secagg.mask import add_streams
 from secagg.protocol import OneServer, Params, ProtocolInfo, Session, SeveralServers
 from secagg.sansio import ClientMachine, Event, Outgoing, RingTotal, ServerMachine
+from secagg.shown import short
 from secagg.types import SERVER, PartyId, Randomness
 
 
@@ -89,6 +90,8 @@ class Schedule:
     order: Mapping[str, Sequence[PartyId]] = field(default_factory=dict)
     close_after: Mapping[str, int] = field(default_factory=dict)
     flip: int = 0
+
+    __repr__ = short
 
     def arranged(self, phase: str, parties: Collection[PartyId]) -> list[PartyId]:
         """The parties in the order in which their uploads arrive in that phase."""

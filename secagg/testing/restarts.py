@@ -22,6 +22,7 @@ from secagg.errors import Aborted, LocalProtocolError, StorageError
 from secagg.mask import add_streams
 from secagg.protocol import OneServer, Session, SeveralServers
 from secagg.sansio import ClientMachine, Machine, Need, Outgoing, ServerMachine
+from secagg.shown import short
 from secagg.testing.bench import SEED, Bench, demand, demand_raises, same
 from secagg.testing.ends import ends_are_in_rows
 from secagg.testing.network import Act, Carried, Network, Schedule, counter_randomness
@@ -41,6 +42,8 @@ class Moment:
     rows: Rows = field(repr=False)
     message: bytes = field(repr=False)
     answers: tuple[Outgoing, ...]
+
+    __repr__ = short
 
 
 class Frail(Network):

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from secagg.crypto import labels
 from secagg.errors import BadTag, ParameterError, TooLarge, UnknownVersion, WireError
+from secagg.shown import short
 from secagg.types import FIRST_RESERVED, AbortReason, Buffer, Fault, PartyId
 from secagg.wire.codec import Reader, Writer
 
@@ -49,6 +50,8 @@ class DigestOnly:
 
     digest: bytes
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, slots=True)
 class Announce:
@@ -63,6 +66,8 @@ class Announce:
     deadlines: tuple[int, ...]
     plan: bytes
     payload: bytes | DigestOnly
+
+    __repr__ = short
 
     @property
     def payload_digest(self) -> bytes:
@@ -94,6 +99,8 @@ class Message:
     nonce: bytes
     data: bytes = field(repr=False)
 
+    __repr__ = short
+
     def encode(self) -> bytes:
         return _head(MESSAGE, self.nonce).finish() + self.data
 
@@ -117,6 +124,8 @@ class Over:
     contributors: int
     dropped: int
     standing: Fault | None = None
+
+    __repr__ = short
 
     @property
     def included(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from secagg.crypto import hpke, sign
 from secagg.errors import BadTag, RemoteProtocolError, TooLarge, UnknownVersion, WireError
+from secagg.shown import short
 from secagg.types import Buffer, Role
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, VERSION
@@ -32,6 +33,8 @@ class Hello:
     role: Role
     index: int
     challenge: bytes
+
+    __repr__ = short
 
     def encode(self, nonce: bytes) -> bytes:
         writer = Writer().u8(VERSION).u8(HELLO).raw(nonce).raw(self.task)

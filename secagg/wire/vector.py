@@ -12,6 +12,7 @@ from functools import partial
 
 from secagg.errors import WireError
 from secagg.layout import Lane, Layout, RingVector, Segment
+from secagg.shown import short
 from secagg.wire.codec import Reader, Writer
 
 
@@ -72,6 +73,8 @@ class PackedVector:
 
     layout: Layout
     segments: tuple[memoryview, ...] = field(repr=False)
+
+    __repr__ = short
 
     def add_to(self, accumulators: RingVector) -> None:
         """Adds to lanes of this layout; in a ring modulo the lane only: reduce at the end."""

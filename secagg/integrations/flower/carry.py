@@ -16,6 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from secagg.errors import WireError
 from secagg.integrations.exchange import STEPS
+from secagg.shown import short
 
 VERSION = 1
 ABOUT, FRAMES = "secagg", "secagg.frames"
@@ -33,6 +34,8 @@ class Asked:
     round: int
     weighted_by: str
     frames: tuple[bytes, ...]
+
+    __repr__ = short
 
 
 def asking(asked: Asked) -> dict[str, Any]:

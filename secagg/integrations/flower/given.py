@@ -16,6 +16,7 @@ from secagg.integrations.given import checked_weight
 from secagg.integrations.terms import METRIC, UPDATE
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Contribution, Offer
+from secagg.shown import short
 from secagg.wire.frame import payload_digest
 
 log = logging.getLogger("flwr.secagg")
@@ -28,6 +29,8 @@ class Question:
     message: Message
     context: Context
     asked: carry.Asked
+
+    __repr__ = short
 
 
 def contribution(

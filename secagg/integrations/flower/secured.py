@@ -15,6 +15,7 @@ from secagg.integrations.flower.model import Model, payload
 from secagg.integrations.terms import UPDATE, LearntClip, Terms, check_clips, followed
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
+from secagg.shown import short
 
 log = logging.getLogger("flwr.secagg")
 
@@ -27,6 +28,8 @@ class Begun:
     first: Message
     model: Model
     arrays: ArrayRecord
+
+    __repr__ = short
 
     def moved(self, total: Aggregate) -> ArrayRecord:
         """The model after the mean difference."""

@@ -16,6 +16,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 
 from secagg.errors import WireError
 from secagg.integrations.exchange import STEPS, Frames
+from secagg.shown import short
 
 TOPIC = "secagg"
 """Of the auxiliary requests."""
@@ -30,6 +31,8 @@ class Asked:
 
     step: str
     frames: Frames
+
+    __repr__ = short
 
 
 def asking(step: str, frames: Frames) -> Shareable:

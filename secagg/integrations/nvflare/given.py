@@ -17,6 +17,7 @@ from secagg.integrations.nvflare.model import model_of, moved, payload
 from secagg.integrations.terms import METRIC, UPDATE
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Contribution, Offer
+from secagg.shown import short
 from secagg.wire.frame import payload_digest
 
 WEIGHT = MetaKey.NUM_STEPS_CURRENT_ROUND
@@ -29,6 +30,8 @@ class Received:
     id: str
     model: Entries
     about: bytes
+
+    __repr__ = short
 
     @classmethod
     def of(cls, task: Shareable, id: str, job: str, name: str) -> Received:
