@@ -1,0 +1,187 @@
+"""What a plan's rounds cost, and whether they keep what it claims (specs/40-privacy.md §4)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Context, Decimal
+from enum import StrEnum
+
+from secagg.arguments import integer, real, settle
+from secagg.dp import gaussian, rdp
+from secagg.dp.exact import precise
+from secagg.dp.mechanisms import SMOOTHINGS, Block, reduced
+from secagg.errors import ParameterError
+from secagg.noise import Kind
+from secagg.types import MAX_CLIENTS
+
+MIN_EPSILON, MAX_EPSILON = 2.0**-20, 1024.0
+MIN_DELTA = 2.0**-64
+MAX_ROUNDS = 1 << 20
+
+
+class Accounting(StrEnum):
+    """Which bound says it, by the name that labels show."""
+
+    REDUCTION = "gaussian-reduction"
+    """All blocks are randomly rounded from one Gaussian mechanism (§3.4)."""
+    GAUSSIAN = "discrete-gaussian-rdp"
+    """Rényi divergences of sums of discrete Gaussians (§3.5)."""
+    SKELLAM = "skellam-rdp"
+    """Rényi divergences of Skellam noise (§3.6)."""
+    MIXED = "mixed-rdp"
+    """Rényi divergences of both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """(epsilon, delta)-differential privacy over so many rounds, in all of which a unit may be.
+
+    epsilon from 2^-20 to 1024, delta from 2^-64 to below 1, rounds from 1 to 2^20; else
+    ParameterError.
+    """
+
+    epsilon: float
+    delta: float
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            epsilon=real("epsilon", self.epsilon),
+            delta=checked_delta(self.delta),
+            rounds=checked_rounds(self.rounds),
+        )
+        if not MIN_EPSILON <= self.epsilon <= MAX_EPSILON:
+            raise ParameterError(
+                f"epsilon must be from {MIN_EPSILON:.3g} to {MAX_EPSILON:g}, not "
+                f"{self.epsilon:g}; from 0.1 to 10 it says something that can be had"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """epsilon: the least number that is accepted as a claim. accounting: by which bound."""
+
+    epsilon: float
+    accounting: Accounting
+
+
+def checked_delta(delta: object) -> float:
+    """A delta that noise without bounds can have. Raises ParameterError."""
+    number = real("delta", delta)
+    if not MIN_DELTA <= number < 1:
+        raise ParameterError(
+            f"delta must be from {MIN_DELTA:.3g} to below 1, not {number:g}: this noise has none "
+            "of 0, and 1 promises nothing; take less than one over the number of people"
+        )
+    return number
+
+
+def checked_rounds(rounds: object) -> int:
+    """A number of rounds from 1 to 2^20. Raises ParameterError."""
+    return integer("rounds", rounds, 1, MAX_ROUNDS)
+
+
+@precise
+def accepts(blocks: Sequence[Block], claim: Claim) -> bool:
+    """Whether these blocks, released in each round of the claim, keep it (§4.6).
+
+    The same answer of every implementation: all numbers have 60 digits and more.
+    """
+    epsilon, delta = Decimal(claim.epsilon), Decimal(claim.delta)
+    return _accepted(blocks, epsilon, delta, claim.rounds) is not None
+
+
+@precise
+def loss(blocks: Sequence[Block], delta: float, rounds: int = 1) -> Loss:
+    """The least epsilon of these blocks at that delta after so many rounds, and what shows it.
+
+    A binary64, rounded up so that it is accepted; it may be 0. Raises ParameterError.
+    """
+    at, rounds = Decimal(checked_delta(delta)), checked_rounds(rounds)
+    epsilon = max(0.0, float(min(_epsilons(blocks, at, rounds))))
+    while (accounting := _accepted(blocks, Decimal(epsilon), at, rounds)) is None:
+        epsilon = math.nextafter(epsilon, math.inf)
+    return Loss(epsilon, accounting)
+
+
+def require(blocks: Sequence[Block], claim: Claim) -> None:
+    """ParameterError, with what would do, unless `accepts`."""
+    if not accepts(blocks, claim):
+        raise ParameterError(
+            f"the noise does not keep epsilon {claim.epsilon:g} at delta {claim.delta:g} over "
+            f"{claim.rounds} rounds{remedy(blocks, claim)}"
+        )
+
+
+def remedy(blocks: Sequence[Block], claim: Claim) -> str:
+    """What this noise would do for, each a change of one number and each tried; or nothing.
+
+    honest: the shares of noise that are surely in a sum, so the clients that must be honest and
+    stay.
+    """
+    least = loss(blocks, claim.delta, claim.rounds).epsilon
+    found = [f"epsilon={_up(least)}"] if least < MAX_EPSILON else []
+    few = bisect_left(range(1, claim.rounds), True, key=lambda r: not _keeps(blocks, claim, r))
+    if few:
+        found.append(f"rounds={few}")
+    honest = range(max(block.shares for block in blocks), MAX_CLIENTS + 1)
+    more = bisect_left(honest, True, key=lambda m: accepts(_shared(blocks, m), claim))
+    if more < len(honest):
+        found.append(f"honest={honest[more]}")
+    return f"; {' or '.join(found)} would do" if found else ""
+
+
+def _keeps(blocks: Sequence[Block], claim: Claim, rounds: int) -> bool:
+    return accepts(blocks, replace(claim, rounds=rounds))
+
+
+def _shared(blocks: Sequence[Block], shares: int) -> list[Block]:
+    return [replace(block, shares=shares) for block in blocks]
+
+
+def _up(number: float) -> float:
+    """As few digits as are read, and no less."""
+    return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(number))
+
+
+def _accepted(
+    blocks: Sequence[Block], epsilon: Decimal, delta: Decimal, rounds: int
+) -> Accounting | None:
+    """The bound by which this holds: the reduction, where it does."""
+    for strength, kappa in _gaussians(blocks, rounds):
+        left = epsilon - 2 * kappa
+        if left >= 0 and gaussian.delta(left, strength) <= delta * (-kappa).exp():
+            return Accounting.REDUCTION
+    if rdp.epsilon(blocks, delta, rounds) <= epsilon:
+        return _renyi(blocks)
+    return None
+
+
+def _epsilons(blocks: Sequence[Block], delta: Decimal, rounds: int) -> Iterator[Decimal]:
+    yield rdp.epsilon(blocks, delta, rounds)
+    for strength, kappa in _gaussians(blocks, rounds):
+        yield gaussian.epsilon(delta * (-kappa).exp(), strength) + 2 * kappa
+
+
+def _gaussians(blocks: Sequence[Block], rounds: int) -> Iterator[tuple[Decimal, Decimal]]:
+    """(strength, kappa) of all rounds, for each smoothing that every block has room for; none
+    where there is a Skellam block."""
+    if not all(block.gaussian for block in blocks):
+        return
+    for smoothing in SMOOTHINGS:
+        each = [reduced(block, smoothing) for block in blocks]
+        found = [pair for pair in each if pair is not None]
+        if len(found) == len(each):
+            strengths, kappas = zip(*found, strict=True)
+            yield rounds * sum(strengths), rounds * sum(kappas)
+
+
+def _renyi(blocks: Sequence[Block]) -> Accounting:
+    kinds = {block.noise.kind for block in blocks}
+    if kinds == {Kind.GAUSSIAN}:
+        return Accounting.GAUSSIAN
+    return Accounting.SKELLAM if kinds == {Kind.SKELLAM} else Accounting.MIXED
