@@ -21,7 +21,7 @@ from secagg.arguments import kind_of
 from secagg.errors import InputError, ParameterError, RangeError
 from secagg.fields import Field, FixedPoint, Integer
 from secagg.structure import cast, digest, named, shown
-from secagg.tensors import BFLOAT16, LARGEST, described, in_bfloat16, is_tensor
+from secagg.tensors import BFLOAT16, LARGEST, described, in_bfloat16, is_tensor, settled
 
 UPDATE, COUNTERS = "update", "counters"
 """The fields of a plan that is made like a model: of its floats, and of its integers."""
@@ -236,12 +236,12 @@ def _like(flat: npt.NDArray[Any], entry: _Entry) -> Any:
     """Rounded once, to nearest, here: a library would go by way of float32 to its bfloat16."""
     if entry.type != BFLOAT16:
         array = cast(flat, np.dtype(entry.type), entry.name).reshape(entry.shape)
-        return entry.value.new_tensor(array) if is_tensor(entry.value) else array
+        return settled(entry.value).new_tensor(array) if is_tensor(entry.value) else array
     rounded = in_bfloat16(flat).reshape(entry.shape)
     if rounded.size and abs(rounded).max() > LARGEST:
         raise RangeError(f"entry {entry.name!r}: an element is beyond the range of bfloat16")
     if is_tensor(entry.value):
-        return entry.value.new_tensor(rounded)
+        return settled(entry.value).new_tensor(rounded)
     return rounded.astype(entry.value.dtype)
 
 

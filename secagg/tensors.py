@@ -9,6 +9,7 @@ name, with the call that makes an array of it (specs/02-quantization.md §4.2).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,13 +26,19 @@ _LEAST, _DIGITS = -125, 8
 LARGEST = (2.0 - 2.0**-7) * 2.0**127
 """Of bfloat16: what rounds to more has no place in it."""
 
+_PACKED = (
+    "several elements may be in one byte, and whoever packed them unpacks them to {}; arrays of "
+    "numpy do with .astype"
+)
 _CALLS = (
     ("float8", ".float(), or .astype(numpy.float32), of all clients says float32"),
-    ("float4", ".float(), or .astype(numpy.float32), of all clients says float32"),
+    ("float4", _PACKED.format("float32")),
     ("qint", ".dequantize() gives its floats"),
     ("quint", ".dequantize() gives its floats"),
-    ("bits", ".float() says float32"),
+    ("bits", _PACKED.format("what they mean")),
 )
+_SMALL = re.compile("u?int[1-7]")
+"""Integers of less than a byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,18 @@ def read(values: Any, what: str) -> Tensor:
             "convert to a float or integer array that says what you mean"
         )
     return Tensor(array, name)
+
+
+def called(dtype: np.dtype[Any]) -> str:
+    """The name of a type in an error. That of numpy's texts says how many bits the longest has,
+    which helps nobody and is of somebody's data."""
+    return {"U": "text", "S": "bytes"}.get(dtype.kind, dtype.name)
+
+
+def settled(tensor: Any) -> Any:
+    """A tensor of torch that is negative only by a mark, as the imaginary part of a conjugate is,
+    with the elements that it stands for: the mark is what numpy does not read."""
+    return tensor.resolve_neg() if getattr(tensor, "is_neg", bool)() else tensor
 
 
 def described(values: Any, what: str) -> tuple[tuple[int, ...], str]:
@@ -152,16 +171,28 @@ def _read(values: Any, what: str) -> tuple[npt.NDArray[Any], str]:
         # texts that may quote elements. Nothing of them may be in our error, as its context
         # neither, so it is raised outside.
         pass
+    kind = f"{type(values).__name__}{_about(values)}"
     raise InputError(
-        f"{what}: {why}"
-        if why
-        else f"{what}: numpy cannot read this {type(values).__name__} as an array of numbers"
+        f"{what}: {why}" if why else f"{what}: numpy cannot read this {kind} as an array of numbers"
     )
+
+
+def _about(values: Any) -> str:
+    """Of a tensor that is none of those below: what may be special about it, and what would do."""
+    try:
+        if not is_tensor(values):
+            return ""
+        return (
+            f" ({type_name(values)}, layout {values.layout}, device {values.device}; give what "
+            ".detach().cpu().numpy() makes of it)"
+        )
+    except Exception:  # noqa: BLE001 - attributes of the caller's own class
+        return ""
 
 
 def _array(values: Any) -> tuple[npt.NDArray[Any], str]:
     if hasattr(values, "detach"):
-        host = values.detach().cpu()
+        host = settled(values.detach().cpu())
         if type_name(values) == BFLOAT16:
             return np.asarray(host.float()), BFLOAT16
         array = np.asarray(host)
@@ -171,7 +202,7 @@ def _array(values: Any) -> tuple[npt.NDArray[Any], str]:
         return array.astype(np.float32), BFLOAT16
     if isinstance(values, list | tuple) and array.dtype.kind != "b" and _has_boolean(values):
         array = np.empty(0, np.bool_)  # refused as an array of them is: beside numbers they are 1
-    return array, array.dtype.name
+    return array, called(array.dtype)
 
 
 def _refusal(values: Any) -> str:
@@ -180,6 +211,10 @@ def _refusal(values: Any) -> str:
     for prefix, call in _CALLS:
         if name.startswith(prefix):
             return f"numpy has no {name}: {call}"
+    if _SMALL.fullmatch(name):
+        return f"numpy has no {name}: {_PACKED.format('int8')}"
+    if hasattr(values, "detach") and (why := _torch(values, name)):
+        return why
     if hasattr(values, "full_tensor"):
         return "a tensor in parts on several devices: .full_tensor() is the whole one"
     if "sparse" in str(getattr(values, "layout", "")):
@@ -195,6 +230,23 @@ def _refusal(values: Any) -> str:
         return "a nested tensor, whose parts have shapes of their own: give each by its name"
     if getattr(values, "is_meta", False) is True:
         return "a tensor on the device meta, which has no elements: give it some first"
+    return ""
+
+
+def _torch(values: Any, name: str) -> str:
+    """Of its tensors: what has no elements, or has them in an order of its own."""
+    if name.startswith("complex"):
+        return f"{name} is not a real number type; .real and .imag are two tensors that are"
+    if hasattr(values, "fake_mode"):
+        return "a fake tensor, which has no elements: give one that was made outside of its mode"
+    if hasattr(values, "materialize"):
+        return "a parameter without a shape yet: run the model once before it is read"
+    if hasattr(values, "get_mask"):
+        return "a masked tensor: .to_tensor(0) gives all its elements, those without a value too"
+    if "mkldnn" in str(getattr(values, "layout", "")):
+        return "a tensor in a layout of oneDNN's: .to_dense() gives its elements in order"
+    if getattr(values, "_is_zerotensor", bool)():
+        return "zeros that torch has not made yet: .clone() makes them"
     return ""
 
 

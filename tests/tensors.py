@@ -17,7 +17,7 @@ class Tensor:
     """
 
     def __init__(self, values: Any, type: str = "float32", **attributes: Any) -> None:
-        numpy_lacks = type.startswith(("bfloat", "float8", "qint"))
+        numpy_lacks = type.startswith(("bfloat", "float8", "float4", "q", "bits"))
         self._held = np.array(values, np.float32 if numpy_lacks else type)
         if type == "bfloat16":
             self._held = in_bfloat16(self._held.astype(np.float64)).astype(np.float32)

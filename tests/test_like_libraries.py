@@ -95,6 +95,14 @@ def test_the_counters_of_every_width() -> None:
         ("torch.empty(2, device='meta')", "has no elements"),
         ("torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])", "nested tensor"),
         ("torch.zeros(2, dtype=torch.complex64)", "complex64 is not a real number"),
+        ("torch.zeros(2, dtype=torch.complex64).conj()", r"complex64 is not .*\.real and \.imag"),
+        ("torch.zeros(2).to_mkldnn()", r"oneDNN's: \.to_dense\(\)"),
+        ("torch._efficientzerotensor((2,))", r"\.clone\(\)"),
+        ("torch.nn.parameter.UninitializedParameter()", "run the model once"),
+        ("torch.empty(2, dtype=torch.uint4)", "numpy has no uint4: several elements"),
+        ("torch.empty(2, dtype=torch.bits8)", "numpy has no bits8: several elements"),
+        ("torch.masked.masked_tensor(torch.ones(2), torch.ones(2) > 0)", r"\.to_tensor\(0\)"),
+        ("fake()", "fake tensor, which has no elements"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
@@ -104,6 +112,28 @@ def test_a_tensor_that_is_refused(make: str, why: str) -> None:
         plan_like(model)
     plan = plan_like(model, only="w")
     assert list(mean_of(plan, model, model, model)) == ["w"]
+
+
+def fake() -> Any:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        return torch.ones(2)
+
+
+@WITH_TORCH
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64"])
+def test_a_tensor_that_is_negative_by_a_mark_only(name: str) -> None:
+    """As the imaginary part of a conjugate is. What comes back is a tensor without the mark."""
+    one = torch._neg_view(torch.tensor([0.5, -1.0], dtype=getattr(torch, name)))
+    assert one.is_neg()
+    back = mean_of(plan_like({"w": one}, bits=24), *[{"w": one}] * 3)["w"]
+    assert back.dtype == one.dtype and not back.is_neg()
+    assert (back.double() - torch.tensor([-0.5, 1.0]).double()).abs().max() < 1e-5
+    conjugate = torch.tensor([1 + 2j, 3 - 4j]).conj()
+    assert mean_of(plan_like({"w": conjugate.imag}), *[{"w": conjugate.imag}] * 3)["w"].shape == (
+        2,
+    )
 
 
 @WITH_TORCH

@@ -17,7 +17,7 @@ from secagg.fields import FixedPoint, Integer
 from secagg.quantize import quantize
 from secagg.records import encode
 from secagg.schema import Schema
-from secagg.tensors import BFLOAT16, LARGEST, described, in_bfloat16, nearest, read
+from secagg.tensors import BFLOAT16, LARGEST, as_array, described, in_bfloat16, nearest, read
 from tests.tensors import Tensor
 
 
@@ -80,6 +80,27 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "nested": (Tensor([0.5], is_nested=True), "nested tensor"),
     "categories": (SimpleNamespace(dtype=SimpleNamespace(categories=0)), r"\.astype\(float\)"),
     "meta": (Tensor([0.5], is_meta=True), "device meta"),
+    "fake": (Tensor([0.5], fake_mode=0), "fake tensor, which has no elements"),
+    "uninitialised": (Tensor([0.5], materialize=0), "run the model once"),
+    "masked": (Tensor([0.5], get_mask=0), r"masked tensor: \.to_tensor\(0\)"),
+    "oneDNN": (Tensor([0.5], layout="torch._mkldnn"), r"oneDNN's: \.to_dense\(\)"),
+    "zeros": (Tensor([0.5], _is_zerotensor=lambda: True), r"\.clone\(\)"),
+    "packed": (
+        Tensor([0.5], "float4_e2m1fn_x2"),
+        "numpy has no float4_e2m1fn_x2: several",
+    ),
+    "bits": (Tensor([0.5], "bits8"), "numpy has no bits8: several elements"),
+    "of four bits": (
+        SimpleNamespace(dtype=SimpleNamespace(name="uint4")),
+        "no uint4: several .* int8",
+    ),
+    "another": (
+        Tensor([0.5], "qfuture", device="npu:0"),
+        "qfuture, layout .*device npu:0",
+    ),
+    "text": (np.array(["0.5" * 7]), "text is not a real number type"),
+    "a text": (["0.5" * 7], "text is not a real number type"),
+    "bytes": (np.array([b"0.5"]), "bytes is not a real number type"),
     "complex": (Tensor([0.5j], "complex64"), "complex64 is not a real number type"),
 }
 
@@ -91,6 +112,13 @@ def test_what_numpy_lacks_is_refused_by_its_own_name(values: Any, why: str) -> N
         with pytest.raises(InputError, match=f"{where}: .*{why}") as caught:
             encode(Schema.of({"u": FixedPoint(3, 1.0, 8)}, 3), {"u": value}, 1, os.urandom)
         assert "0.5" not in str(caught.value) and caught.value.__context__ is None
+
+
+def test_a_tensor_that_is_negative_by_a_mark_only_is_read_as_what_it_says() -> None:
+    """As torch's imaginary parts of conjugates are: numpy reads none of these."""
+    marked = Tensor([0.5, -1.0], is_neg=lambda: True, resolve_neg=lambda: Tensor([-0.5, 1.0]))
+    marked._ready = False
+    assert as_array(marked, "it").tolist() == [-0.5, 1.0]
 
 
 class Broken:

@@ -15,7 +15,7 @@ from nvflare.apis.dxo import DXO, DataKind, MetaKey
 
 from secagg.errors import InputError
 from secagg.integrations.model import Entries, check_entry
-from secagg.tensors import is_tensor, read
+from secagg.tensors import called, is_tensor, read
 from secagg.wire.codec import Writer
 
 _UNBOUND = (MetaKey.FILTER_HISTORY,)
@@ -120,5 +120,5 @@ def _read(name: str, value: Any) -> npt.NDArray[Any]:
             "server_expected_format=ExchangeFormat.NUMPY, which converts at each site"
         )
     if isinstance(value, np.ndarray):
-        return check_entry(name, value, str(value.dtype))
+        return check_entry(name, value, called(value.dtype))
     return read(value, f"entry {name!r} of the model").array
