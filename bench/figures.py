@@ -20,6 +20,8 @@ AT_LEAST = {
     ("shamir", "combine"): 1000.0,
     ("quantize", "nearest"): 10.0,
     ("quantize", "stochastic"): 10.0,
+    ("noise", "narrow"): 1.0,
+    ("noise", "wide"): 1.0,
     ("pack", "pack"): 1.0,
     ("pack", "unpack"): 1.0,
     ("peer", "cpu"): 25.0,

@@ -952,10 +952,50 @@ FILES = (
     ),
 )
 
+NOISE = _of(
+    "secagg/sampler.py",
+    "tests/test_sampler.py",
+    (
+        "noise: all that a floor takes is given to 0",
+        "found[0] = (1 << 127) - sum(found[1:])",
+        "pass",
+    ),
+    ("noise: the width of a convolution", "16 * (1 + tried**2)", "4 * (1 + tried**2)"),
+    (
+        "noise: the largest factor",
+        "variance >= 16 * (1 + tried**2)",
+        "variance >= 20 * (1 + tried**2)",
+    ),
+    ("noise: digits have blocks of their own", "2 * (j * MAX_DRAWS + start)", "2 * start"),
+    ("noise: how far Skellam begins beyond", "76 + math.isqrt(224", "9 + math.isqrt(140"),
+    ("noise: bits that guard Skellam", "_START = 1 << 192", "_START = 1"),
+    ("noise: bits that guard the Gaussian", "_GUARDED = 256", "_GUARDED = 132"),
+    ("noise: the squarings of an exponential", "halvings = 8 +", "halvings = 0 *"),
+    ("noise: whoever has given enough waits to be filled", "queue.append(c)", "pass"),
+    ("noise: 0 is one value", "total = 2 * sum(terms) - terms[0]", "total = 2 * sum(terms)"),
+    (
+        "noise: the draws of a key end",
+        "start + out.size > MAX_DRAWS",
+        "start + out.size > 4 * MAX_DRAWS",
+    ),
+    ("noise: Skellam ends", "if noise.exact > TABLE_VARIANCE:", "if False:"),
+    ("noise: a lane is its ring's", "if out.dtype != ring.dtype:", "if False:"),
+    ("noise: a key of each field", "labels.NOISE, number", "labels.NOISE, 0"),
+) + _of(
+    "secagg/kernels/noise.py",
+    "tests/kernels/test_noise_kernel.py",
+    ("noise: ties", " & np.uint64(low | column < bound)", ""),
+    ("noise: what is not compared", "low | column < bound", "low < bound"),
+    ("noise: the upper word", "(np.uint64(high < upper) | tied)", "tied"),
+    ("noise: signs", "x = (x ^ negative) - negative", "x = x ^ negative"),
+    ("noise: an alias is not the column", "alias ^ (alias ^ c) & inside", "c & inside"),
+    ("noise: the ring", "x * factor & mask", "x * factor"),
+)
+
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE,
 )  # fmt: skip
 
 

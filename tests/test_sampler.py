@@ -107,10 +107,13 @@ LARGE = pytest.param(4096.0**2, marks=pytest.mark.skipif(not SOAK, reason="`make
 @pytest.mark.parametrize("variance", [*SPREAD, 200.0**2, LARGE])
 @pytest.mark.parametrize("kind", Kind)
 def test_tables_are_near_the_distribution(kind: Kind, variance: float) -> None:
-    """In total variation, by another library's exponential and Bessel functions."""
+    """In total variation, by another library's exponential and Bessel functions: by what the
+    roundings of the weights take, and less than another weight's beside."""
     mpmath = pytest.importorskip("mpmath")
+    exact = weights_of(kind, variance)
     with mpmath.workprec(260):
-        assert distance(weights_of(kind, variance), truth(mpmath, kind, variance)) < 2.0**-110
+        apart = distance(exact, truth(mpmath, kind, variance))
+    assert apart < (len(exact) + 1) / UNIT < 2.0**-110
 
 
 def distance(found: Sequence[int], true: Callable[[int], Any]) -> float:
@@ -313,6 +316,19 @@ def test_draws_have_the_distribution(kind: Kind, deviation: float) -> None:
     if deviation >= 1:
         assert abs(np.mean(x**3)) < 5 * spread * math.sqrt(15 + 25 * excess)
         assert abs(np.mean(x**4) - 3 - excess) < 5 * spread * math.sqrt(96 + 1000 * excess)
+
+
+@pytest.mark.parametrize("variance", [1e12, 1e16])
+def test_digits_are_independent(variance: float) -> None:
+    """A sum of equal digits, or of digits that share blocks, has residues that others lack."""
+    noise = Noise(Kind.GAUSSIAN, variance)
+    k, digits = sampler(noise).factor, sampler(noise).digits
+    x = drawn(noise, 200_000)
+    for modulus in (k - 1, k, k + 1):
+        observed = np.bincount(x % modulus, minlength=modulus)
+        expected = np.full(modulus, x.size / modulus)
+        assert abs(deviations(observed, expected)) < 5
+    assert np.count_nonzero(x % sum(k**j for j in range(digits)) == 0) < 2_000
 
 
 def test_a_spoilt_column_is_seen_in_draws() -> None:

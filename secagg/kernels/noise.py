@@ -30,8 +30,9 @@ from secagg.layout import Lane
 # whoever shares the cache could learn of it, as of any table, and what is promised is time alone.
 #
 # The threshold and the alias share a number because the comparison leaves m + 1 bits unused: the
-# column and the sign. With these bits of u all set, u >= threshold * 2^(m + 1) + alias if and only
-# if the rest of u reaches the threshold, as an alias is below 2^m; so nothing has to be shifted.
+# column and the sign. With the column's bits of u all set, u >= threshold * 2^(m + 1) + alias if
+# and only if the rest of u reaches the threshold, whatever the sign, as an alias is below 2^m; so
+# nothing has to be shifted.
 #
 # A wide distribution is a sum of narrow ones, digit by digit: one pass for each. Between passes a
 # lane holds part of a draw; it is a sum modulo a power of two, whose order is of no matter.
@@ -55,12 +56,11 @@ def add_draws(
     one = np.uint64(1)
     column = np.uint64(table.size // 2) - one
     sign = column + one
-    beside = column | sign  # the bits of a block that are not compared
     for i in range(out.size):
         low, high = words[2 * i], words[2 * i + 1]
         c = low & column
         bound, upper = table[c + c], table[c + c + one]
-        tied = np.uint64(high == upper) & np.uint64(low | beside < bound)
+        tied = np.uint64(high == upper) & np.uint64(low | column < bound)
         inside = np.uint64(0) - (np.uint64(high < upper) | tied)  # all ones, or zero
         alias = bound & column
         x = alias ^ (alias ^ c) & inside

@@ -12,7 +12,20 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from bench import aes_limit, common, flower, mask, pack, peer, quantize, rivals, shamir, tax, wire
+from bench import (
+    aes_limit,
+    common,
+    flower,
+    mask,
+    noise,
+    pack,
+    peer,
+    quantize,
+    rivals,
+    shamir,
+    tax,
+    wire,
+)
 from bench.common import Missing, Row, Selection
 from secagg.errors import IntegrityError, ParameterError
 from secagg.kernels import aes
@@ -100,6 +113,21 @@ def test_shamir() -> None:
     full = {**shamir.CASE, "split_seconds": 2.0, "combine_seconds": 1.0, "combine_again_seconds": 9}
     full |= {"flower_split": 8.0, "flower_combine": 5.0}
     assert shamir.ratios([full]) == {"split": 4.0, "combine": 5.0}
+
+
+def test_noise() -> None:
+    result = run(noise, "kind=gaussian,sigma=4,sigma=1e5,d=1000")
+    assert [(row["digits"], row["columns"]) for row in result["rows"]] == [(1, 64), (2, 8192)]
+    assert all(row["draws_per_second"] > 0 for row in result["rows"])
+    assert all(ratio is None for ratio in result["ratios"].values())
+    row: Row = {"kind": "gaussian", "sigma": 4.0, "d": noise.D, "cpu_seconds": 2.0}
+    row |= {"numpy_seconds": 8.0, "limit_seconds": 1.0, "draws_per_second": 1e8}
+    other = row | {"kind": "skellam", "numpy_seconds": 20.0}
+    wide = row | {"sigma": 1e7, "draws_per_second": 3e7}
+    expected = {"aes_limit": 0.5, "normal": 4.0, "poisson": 10.0, "narrow": 2.0, "wide": 1.5}
+    assert noise.ratios([row, other, wide]) == expected
+    assert isinstance(noise.ratios([row])["poisson"], Missing)
+    assert isinstance(noise.ratios([row | {"limit_seconds": None}])["aes_limit"], Missing)
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
