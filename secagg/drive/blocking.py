@@ -63,12 +63,12 @@ def join(
 
     url: `wss://`, or `ws://` on loopback. fields: by name, arrays as the plan's fields have them;
     or a Contribution; or a function of the Offer that returns one of these, or None to be left out
-    of that round. It is called in this thread, for one offer after the other; the earlier phases go
-    on meanwhile. weight, name: of fields that are given by name alone, as of a Contribution. plan,
+    of that round. It is called in this thread, for one offer after the other; earlier phases go on
+    meanwhile. weight, name: of fields by name, as of a Contribution: under a name the same fields
+    are in the first of several rounds and spent in the others; a function gives each its own. plan,
     plan_digest, ledger: as of `participate`. rounds: leaves after so many, whatever came of them,
-    and declines what is announced beyond; None stays. timeout: seconds that the server may be away,
-    at the beginning or when it is lost; it is tried again with growing, random pauses. patience:
-    seconds that a round may last beyond its own deadlines.
+    and declines what is announced beyond; None stays. timeout: seconds that the server may be away;
+    it is tried again with growing, random pauses. patience: seconds beyond a round's deadlines.
 
     Returns an Outcome for each round in the order in which they ended, with whether this client is
     in the sum and how much of its input was clipped; also where the server is lost for good, if any
