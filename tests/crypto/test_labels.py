@@ -16,7 +16,10 @@ from secagg.types import Seed
 NAMES = [
     value
     for name, value in vars(labels).items()
-    if name.isupper() and isinstance(value, bytes) and name not in ("PREFIX", "LEAF", "NODE")
+    if name.isupper()
+    and isinstance(value, bytes)
+    and name not in ("PREFIX", "LEAF", "NODE")
+    and name[0] != "_"
 ]
 
 

@@ -32,10 +32,7 @@ def commit(b: Seed, session: SessionId, index: int) -> bytes:
 
 def self_keys(b: Seed, session: SessionId, index: int, segments: int) -> tuple[bytes, ...]:
     """A self-mask key of 32 bytes a segment, from the seed b (specs/10-secagg.md §4)."""
-    return tuple(
-        labels.derive(b, labels.SELF, session, index, segment).expose()
-        for segment in range(segments)
-    )
+    return labels.derive_each(b, segments, labels.SELF, session, index)
 
 
 def pair_keys(
@@ -47,10 +44,7 @@ def pair_keys(
     shared = shared_secret(secret, peer.public)
     low, high = sorted((own, peer), key=lambda end: end.index)
     context = (session, low.index, low.public, high.index, high.public)
-    return tuple(
-        labels.derive(shared, labels.MASK, *context, segment).expose()
-        for segment in range(segments)
-    )
+    return labels.derive_each(shared, segments, labels.MASK, *context)
 
 
 def sign(own: int, peer: int) -> int:
