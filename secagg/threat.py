@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from secagg.arguments import choice, flag, integer, ratio, settle
 from secagg.errors import ParameterError
 from secagg.types import ADVERSARIES, MAX_CLIENTS, MAX_ROSTER, MAX_SERVERS, Adversary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Threat:
     """What a plan must withstand.
 
@@ -77,7 +78,7 @@ class Threat:
         """N: of how many the clients of a round are chosen."""
         return self.roster or self.clients
 
-    @property
+    @cached_property
     def corrupted(self) -> int:
         """A = min(n, ceil(corrupt N)): wherever they are, all of them may be in one round."""
         return min(self.clients, math.ceil(self.corrupt * self.population))
@@ -87,7 +88,7 @@ class Threat:
         """Of a round's clients: the fraction of them that may be corrupt, before it is rounded."""
         return min(Fraction(1), self.corrupt * self.population / self.clients)
 
-    @property
+    @cached_property
     def dropped(self) -> int:
         """D = ceil(dropout n), every client lost before its last answer, whatever the phase."""
         return math.ceil(self.dropout * self.clients)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from secagg.arguments import integer, real, seconds, text
 from secagg.errors import ParameterError
@@ -73,7 +74,7 @@ class Terms:
         integer("max_weight", self.max_weight, 1, (1 << 32) - 1)
         FixedPoint(1, self.clip, self.bits)
         self.seconds(Phase("", 0))
-        if (smallest := self._smallest()) is not None:
+        if (smallest := self._smallest) is not None:
             self.deadlines(smallest)
 
     def plan(self, clients: int, model: Entries | None, metrics: Mapping[str, float]) -> Plan:
@@ -99,9 +100,10 @@ class Terms:
     def fewest(self) -> int:
         """Nodes of the smallest round that the threat allows; 2 where none of few nodes is, so that
         the plan itself says why."""
-        smallest = self._smallest()
+        smallest = self._smallest
         return 2 if smallest is None else smallest.threat.clients
 
+    @cached_property
     def _smallest(self) -> Plan | None:
         for clients in range(2, MANY):
             with suppress(ParameterError):

@@ -88,7 +88,9 @@ def _other_family(
     offers = [
         (found.cost(other, params, schema.layout), found, _steps(found, params, suite))
         for found in map(registry.load, registry.available())
-        if found.threat_models and not isinstance(params := found.parameters(other), Infeasible)
+        if type(found.family) is not type(info.family)
+        and found.threat_models
+        and not isinstance(params := found.parameters(other), Infeasible)
     ]
     if not offers:
         return "The other family has no parameters for this."

@@ -173,6 +173,11 @@ class Plan:
 
     def encode(self) -> bytes:
         """The canonical bytes (specs/01-wire.md §4)."""
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
+        """Made once, as each message of a session asks for their digest."""
         writer = Writer().u8(VERSION).u8(self.suite.number)
         writer.prefixed(self.protocol.encode("ascii"))
         parts = Sections(self.threat, self.schema, self.params.encode(), self.structure)
@@ -205,11 +210,17 @@ class Plan:
                 "allow_unprotected=True, if that is what you want"
             )
         # not written into a plan's threat: its parameters say them
-        threat = replace(parts.threat, servers=params.servers, direct=params.direct)
+        threat = parts.threat
+        if (threat.servers, threat.direct) != (params.servers, params.direct):
+            threat = replace(threat, servers=params.servers, direct=params.direct)
         return cls(threat, parts.schema, protocol, params, parts.structure, suite)
 
     def digest(self) -> bytes:
         """32 bytes that bind everything above; what two sides compare, pin and sign."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         return labels.digest(labels.PLAN, self.encode())
 
     def session(
