@@ -32,7 +32,9 @@ those whose inputs arrived when one node is silent from that stage on, tried wit
 TRIED elements at most; `lost` says why not.
 
 cpu: Flower's CPU seconds / ours, worst case. bytes: ours / Flower's, up and down; upload: up only,
-as the model that goes down is the same on all sides. plain_cpu and plain_bytes: ours / plain.
+as the model that goes down is the same on all sides. bytes_16, upload_16: of the grid of 16 bits,
+our default; Flower sends integers of 64 bits whatever the grid is. plain_cpu and plain_bytes: ours
+/ plain.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ CASE: dict[str, Any] = {
     "max_weight": 1,
     "drop": 0.1,
 }
+BITS = (22, 16)
+"""Of the grid of values: Flower's default, and ours. Both sides have the same one in a row."""
 SIZES = tuple(CASE)
 
 Values = npt.NDArray[np.float32]
@@ -132,7 +136,7 @@ class Play(Protocol):
 
 def rows(selection: Selection) -> Iterator[Row]:
     play = _play()
-    grid = [CASE | {"side": side} for side in STAGES]
+    grid = [CASE | {"bits": bits, "side": side} for bits in BITS for side in STAGES]
     asked: dict[Case, list[str]] = {}
     for wanted in selection.cases(grid):
         side = str(wanted.pop("side"))
@@ -144,14 +148,21 @@ def rows(selection: Selection) -> Iterator[Row]:
 
 
 def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
-    def worst(rival: str, figure: Any, pick: Any) -> Ratio:
-        found = [figure(mine, its) for mine, its in _pairs(rows, rival)]
-        return pick(found) if found else Missing(f"no case has rows of both secagg and {rival}")
+    def worst(rival: str, figure: Any, pick: Any, bits: int | None = None) -> Ratio:
+        pairs = [pair for pair in _pairs(rows, rival) if bits in (None, pair[0]["bits"])]
+        found = [figure(mine, its) for mine, its in pairs]
+        of = "" if bits is None else f" of {bits} bits"
+        return pick(found) if found else Missing(f"no case{of} has rows of both secagg and {rival}")
 
+    ours = BITS[1]
     return {
         "cpu": worst("flower", lambda mine, its: its["cpu"] / mine["cpu"], min),
         "bytes": worst("flower", lambda mine, its: _bytes(mine) / _bytes(its), max),
         "upload": worst("flower", lambda mine, its: mine["bytes_up"] / its["bytes_up"], max),
+        f"bytes_{ours}": worst("flower", lambda mine, its: _bytes(mine) / _bytes(its), max, ours),
+        f"upload_{ours}": worst(
+            "flower", lambda mine, its: mine["bytes_up"] / its["bytes_up"], max, ours
+        ),
         "plain_cpu": worst("plain", lambda mine, its: mine["cpu"] / its["cpu"], max),
         "plain_bytes": worst("plain", lambda mine, its: _bytes(mine) / _bytes(its), max),
     }

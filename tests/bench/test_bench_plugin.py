@@ -63,7 +63,9 @@ class Fake:
         return Played(model, "a node raised" if lost else "", heard, spent, spent, up, down)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, fake: Fake, rows: str = "n=10,d=2000") -> dict[str, Any]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, fake: Fake, rows: str = "n=10,d=2000,bits=22"
+) -> dict[str, Any]:
     monkeypatch.setattr(plugin, "_play", lambda: fake)
     result = common.run(plugin, Selection.parse(rows))
     json.dumps(result, allow_nan=False)
@@ -92,6 +94,8 @@ def test_each_side_has_a_row_of_the_same_round(monkeypatch: pytest.MonkeyPatch) 
     }
     assert rows["flower"]["lost"] == {"share_keys": "no sum: a node raised"}
     assert all(rows["secagg"]["survives"].values()) and not rows["secagg"]["lost"]
+    both = {name: result["ratios"].pop(name) for name in ("bytes_16", "upload_16")}
+    assert both == {"bytes_16": None, "upload_16": None}, "a ratio of rows that are not there"
     assert result["ratios"] == {
         "cpu": pytest.approx(12.25 / 1.25),
         "bytes": pytest.approx(70 / 120),
@@ -103,7 +107,7 @@ def test_each_side_has_a_row_of_the_same_round(monkeypatch: pytest.MonkeyPatch) 
 
 def test_sides_take_turns_and_each_stage_loses_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake()
-    run(monkeypatch, fake, "n=10,d=2000,side=secagg,side=plain")
+    run(monkeypatch, fake, "n=10,d=2000,bits=16,side=secagg,side=plain")
     assert [side for side, d, _ in fake.asked if d == 2000] == ["secagg", "plain"] * plugin.REPEATS
     assert {(side, *gone.items()) for side, d, gone in fake.asked if d == 2000} == {
         ("secagg", (0, 2)),
@@ -142,4 +146,7 @@ def test_the_ratios_are_the_worst_cases_and_need_both_sides() -> None:
     ]
     ratios = plugin.ratios(rows)
     assert (ratios["cpu"], ratios["bytes"], ratios["upload"]) == (15.0, 0.5, 0.5)
+    assert isinstance(ratios["bytes_16"], Missing)
+    ratios = plugin.ratios([*rows, *(row | {"bits": 16, "bytes_up": 1.0} for row in rows)])
+    assert (ratios["bytes_16"], ratios["upload_16"]) == (1.0, 1.0) and ratios["cpu"] == 15.0
     assert isinstance(ratios["plain_cpu"], Missing)
