@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from secagg.arguments import integer, ratio, real
 from secagg.errors import PolicyRefused, SecAggError, StorageError
 from secagg.fields import FixedPoint
+from secagg.integrations.ledgers import kept_open
 from secagg.integrations.terms import UPDATE
 from secagg.plans.choose import Exact
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Consent
 from secagg.shown import short
-from secagg.store.ledger import SqliteLedger
+from secagg.store.base import Ledger
 from secagg.types import MAX_CLIENTS
 
 FILE = "ledger.sqlite"
@@ -72,8 +74,9 @@ class Floors:
                     f"at most: the server's clip={self.max_clip} would do"
                 )
 
-    def ledger(self) -> SqliteLedger:
-        """The client's own; raises StorageError where the disk or the folder refuses."""
+    def ledger(self) -> AbstractContextManager[Ledger]:
+        """The client's own, for one message; raises StorageError where the disk or the folder
+        refuses."""
         try:
             folder = Path(self.state).expanduser()  # RuntimeError without a home
             if not os.path.isdir(folder):
@@ -83,7 +86,7 @@ class Floors:
             raise StorageError(
                 f"{self.state}: the ledger cannot be kept there ({why}): {self._remedy}"
             ) from None
-        return SqliteLedger.open(folder / FILE)
+        return kept_open(folder / FILE)
 
     def told(self, refused: SecAggError) -> str:
         """What the server hears of a refusal. What a ledger says names its file, and how a

@@ -91,6 +91,11 @@ class SqliteLedger(Ledger):
         with self._turn("the key was not destroyed"):
             self._put("sessions", session, b"", self._find("sessions", session))
 
+    @property
+    def failed(self) -> bool:
+        """Whether it refuses everything until it is opened again, or is closed."""
+        return self._ended is not None
+
     def close(self) -> None:
         """Idempotent. Whatever else is asked of a closed ledger is refused with StorageError."""
         with self._guard:

@@ -137,8 +137,7 @@ def connect(path: Path, patience: float, moved: bool) -> sqlite3.Connection:
 
 
 def _configure(database: sqlite3.Connection) -> None:
-    for setting in SETTINGS:
-        database.execute(f"PRAGMA {setting}").fetchall()
+    database.executescript("".join(f"PRAGMA {setting};" for setting in SETTINGS))
 
 
 def _verify(path: Path, database: sqlite3.Connection, moved: bool) -> None:

@@ -163,7 +163,7 @@ def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
     def refuse(*_: Any) -> None:
         raise StorageError("the claim was not stored: No space left on device")
 
-    monkeypatch.setattr(floors.SqliteLedger, "claim_all", refuse)
+    monkeypatch.setattr(SqliteLedger, "claim_all", refuse)
     for message in asked:
         refused = grid.nodes[message.metadata.dst_node_id].answer(message)
         assert refused.has_error() and "in this client's own log" in str(refused.error.reason)

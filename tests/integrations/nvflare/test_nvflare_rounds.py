@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from secagg.errors import PolicyRefused, Spent, StorageError
-from secagg.integrations import floors
 from secagg.integrations.nvflare import LearntClip, carry
+from secagg.store.ledger import SqliteLedger
 from tests.integrations.nvflare.world import (
     INPUT,
     KEY,
@@ -223,7 +223,7 @@ def test_a_site_whose_disk_refuses_the_mark_does_not_answer(
 
     def full(site: str, at: str) -> bool:
         if at == step:
-            monkeypatch.setattr(floors.SqliteLedger, "claim_all", claim)
+            monkeypatch.setattr(SqliteLedger, "claim_all", claim)
         return False
 
     world.fate = full
