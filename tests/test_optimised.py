@@ -62,7 +62,7 @@ schema = plan.schema
 refuses(errors.RangeError, records.encode, schema, {"x": [0.0, float("nan")]}, 1, bytes)
 refuses(errors.InputError, records.encode, schema, {"x": [0.0]}, 1, bytes)
 refuses(errors.RangeError, records.encode, schema, {"x": [0.0, 0.0]}, 2, bytes)
-refuses(errors.HeadroomError, fields.Schema.of, {"x": fields.Integer(1, 2**62)}, 100)
+refuses(errors.HeadroomError, type(schema).of, {"x": fields.Integer(1, 2**62)}, 100)
 refuses(errors.ParameterError, choose.plan, clients=2, fields={"x": field})
 refuses(errors.ParameterError, choose.plan, clients=10, fields={"x": field}, corrupt=0.6)
 refuses(errors.Truncated, Reader(b"abc").u32, "a number")
