@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from secagg.arguments import instance, integer, octets
@@ -32,6 +33,17 @@ from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 # A task may be announced by its digest only. Then its digest is computed over what the application
 # really used, and compared in the machine (10-secagg.md C2): a server that announces one model and
 # hands over another gets nothing masked. One that announces several has several sessions.
+
+# A client that is taken up anew for each message reads its announcement again each time, and one of
+# many rounds the same plan in each. It is public and a value, so a process that has checked these
+# very bytes need not do it again; what is refused is not remembered.
+
+_REMEMBERED = 8
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _decoded(encoded: bytes, unprotected: bool) -> Plan:
+    return Plan.decode(encoded, allow_unprotected=unprotected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +191,7 @@ class Consent:
         that is none, RemoteProtocolError for a place or deadlines that do not fit it.
         """
         pinned = self.pinned
-        plan = Plan.decode(frame.plan, allow_unprotected=pinned is not None or self.unprotected)
+        plan = _decoded(frame.plan, pinned is not None or self.unprotected)
         if pinned is not None and plan.digest() != pinned:
             raise PolicyRefused(
                 f"the server announced the plan {plan.digest().hex()}, and pinned is "

@@ -130,6 +130,27 @@ def test_a_pinned_task_is_one_of_its_plan_about_its_payload() -> None:
         Consent(task=toy(3))  # type: ignore[arg-type]
 
 
+def test_a_plan_is_read_once_and_judged_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one client of a process agrees to is not agreed to for another, nor for other bytes."""
+    plan, read = toy(5), Plan.decode
+    decoded: list[bytes] = []
+
+    def decode(data: bytes, **more: Any) -> Plan:
+        decoded.append(data)
+        return read(data, **more)
+
+    monkeypatch.setattr(Plan, "decode", decode)
+    willing, frame = Consent(unprotected=True), announce(plan)
+    assert willing.judge(frame, 1).plan is willing.judge(frame, 2).plan
+    assert decoded == [plan.encode()]
+    for _ in range(2):
+        with pytest.raises(PolicyRefused, match="protects against nobody"):
+            Consent().judge(frame, 1)
+    with pytest.raises(PolicyRefused, match="agreed to"):
+        Consent(unprotected=True, protocols=["secagg"]).judge(frame, 1)
+    assert willing.judge(announce(toy(6)), 3).plan == toy(6)
+
+
 def test_the_floors() -> None:
     with pytest.raises(PolicyRefused, match="protects against nobody"):
         Consent().judge(announce(toy(3)), 1)
