@@ -85,14 +85,18 @@ def checked_rounds(rounds: object) -> int:
     return integer("rounds", rounds, 1, MAX_ROUNDS)
 
 
-@precise
 def accepts(blocks: Sequence[Block], claim: Claim) -> bool:
     """Whether these blocks, released in each round of the claim, keep it (§4.6).
 
     The same answer of every implementation: all numbers have 60 digits and more.
     """
-    epsilon, delta = Decimal(claim.epsilon), Decimal(claim.delta)
-    return _accepted(blocks, epsilon, delta, claim.rounds) is not None
+    return kept_by(blocks, claim) is not None
+
+
+@precise
+def kept_by(blocks: Sequence[Block], claim: Claim) -> Accounting | None:
+    """The bound by which they keep it, if they do: the reduction where it shows it."""
+    return _kept_by(blocks, Decimal(claim.epsilon), Decimal(claim.delta), claim.rounds)
 
 
 @precise
@@ -103,7 +107,7 @@ def loss(blocks: Sequence[Block], delta: float, rounds: int = 1) -> Loss:
     """
     at, rounds = Decimal(checked_delta(delta)), checked_rounds(rounds)
     epsilon = max(0.0, float(min(_epsilons(blocks, at, rounds))))
-    while (accounting := _accepted(blocks, Decimal(epsilon), at, rounds)) is None:
+    while (accounting := _kept_by(blocks, Decimal(epsilon), at, rounds)) is None:
         epsilon = math.nextafter(epsilon, math.inf)
     return Loss(epsilon, accounting)
 
@@ -148,10 +152,9 @@ def _up(number: float) -> float:
     return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(number))
 
 
-def _accepted(
+def _kept_by(
     blocks: Sequence[Block], epsilon: Decimal, delta: Decimal, rounds: int
 ) -> Accounting | None:
-    """The bound by which this holds: the reduction, where it does."""
     for strength, kappa in _gaussians(blocks, rounds):
         left = epsilon - 2 * kappa
         if left >= 0 and gaussian.delta(left, strength) <= delta * (-kappa).exp():

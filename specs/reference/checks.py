@@ -14,6 +14,7 @@ import blocks
 import model_rebuilding
 import noise_tables
 import planning
+import privacy
 import rfc8032
 import rfc9180
 import storage
@@ -409,4 +410,4 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
-ALONE |= noise_tables.ALONE
+ALONE |= noise_tables.ALONE | privacy.ALONE

@@ -135,7 +135,7 @@ def test_no_divergence_of_summed_discrete_gaussians_exceeds_the_bound(shift: int
 
 
 def test_shares_of_a_narrow_discrete_gaussian_sum_to_no_noise() -> None:
-    """Counts of a thousand clients at epsilon 1: a deviation of 0.134 a share, and the sum of all
+    """Row 109. Counts of a thousand clients at epsilon 1: a deviation of 0.134 a share, and the sum
     has a variance of nothing. So they are refused; of Skellam noise the same shares are right."""
     each = 17.85 / 1000
     weights = exact_sums.gaussian(each, 4)

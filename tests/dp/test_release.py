@@ -141,6 +141,7 @@ def test_numpys_numbers_are_taken_for_what_they_are() -> None:
     ],
 )
 def test_what_is_no_claim(changed: dict[str, float], said: str) -> None:
+    """Row 108."""
     good: dict[str, float] = {"epsilon": 1.0, "delta": 1e-5, "rounds": 1}
     with pytest.raises(ParameterError, match=said):
         Claim(**(good | changed))  # type: ignore[arg-type]
@@ -153,7 +154,7 @@ def test_a_loss_of_what_is_no_claim(delta: float, rounds: int) -> None:
 
 
 def test_half_the_deviation_that_was_claimed_is_refused_with_what_would_do() -> None:
-    """Each number that is named is accepted, and the next one is not."""
+    """Row 109: each number that is named is accepted, and the next one is not."""
     claim = Claim(loss([WIDE], 1e-5, 10).epsilon, 1e-5, 10)
     require([WIDE], claim)
     half = replace(WIDE, noise=Noise(Kind.GAUSSIAN, WIDE.noise.variance / 4))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
+import accounting
 import borderline
 import drawing
 import numpy as np
@@ -51,6 +52,8 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "packing", scenario_of("vectors as bytes", "02-quantization.md §2", _packing(shake))
     yield "quantize", scenario_of("reals to levels", "02-quantization.md §4", _levels(shake))
     yield "noise", scenario_of("tables, draws, keys", "41-noise.md", drawing.steps(shake))
+    steps = list(accounting.steps())
+    yield "privacy", scenario_of("claims, noise, head-room", "40-privacy.md", steps)
     yield "records", scenario_of("records and sums", "02-quantization.md §5", _records())
     yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
     yield "structure", scenario_of("digests of entries", "01-wire.md §4", _tensors())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import accounting
 import borderline
 import drawing
 import numpy as np
@@ -565,4 +566,5 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "decode_frame": _decode_frame,
     **stored.ALONE,
     **drawing.ALONE,
+    **accounting.ALONE,
 }
