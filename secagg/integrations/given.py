@@ -10,18 +10,22 @@ from secagg.rounds.client import ClientRounds
 from secagg.store.base import Ledger, Store
 
 
-def perform(rounds: ClientRounds, store: Store, ledger: Ledger, spent: str) -> list[bytes]:
+def perform(
+    rounds: ClientRounds, store: Store, ledger: Ledger, spent: str, ends: bytes | None = None
+) -> list[bytes]:
     """Rows, then claims, then frames, which are returned: they may leave.
 
     spent: what an error says where a claim is refused: what was said before, in other words, is
-    then not said again. Raises Spent with it, and StorageError.
+    then not said again. ends: the session, where whatever is said now is its last: it ends with
+    that. Raises Spent with it, and StorageError.
     """
     frames: list[bytes] = []
     while (effects := rounds.take()).writes or effects.claims or effects.posts:
         store.commit(effects.writes)
-        if effects.claims:
+        ending = ends if effects.posts else None
+        if effects.claims or ending is not None:
             try:
-                ledger.claim_all(effects.claims)
+                ledger.claim_all(effects.claims, ending)
             except Spent:
                 raise Spent(spent) from None
         frames += [post.frame.encode() for post in effects.posts]

@@ -82,13 +82,16 @@ class Ledger(Protocol):
         then nothing of what is claimed may leave.
         """
 
-    def claim_all(self, claims: Sequence[Claim]) -> None:
+    def claim_all(self, claims: Sequence[Claim], ends: bytes | None = None) -> None:
         """`claim` of each, in order, up to the first that is refused: what one message needs. A
         ledger with a disk may write them at once; where it raises Spent, those before the refused
-        one are made, or none is.
+        one are made, or none is. ends: a session that has said its last with them, which then ends;
+        where a claim is refused it does not.
         """
         for claim in claims:
             self.claim(claim.key, claim.digest)
+        if ends is not None:
+            self.end(ends)
 
     def end(self, session: bytes) -> None:
         """Destroys the session's key, durably, and leaves a tombstone: `key` raises Spent from then

@@ -75,9 +75,11 @@ class SqliteLedger(Ledger):
     def claim(self, key: bytes, digest: bytes) -> None:
         self.claim_all([Claim(key, digest)])
 
-    def claim_all(self, claims: Sequence[Claim]) -> None:
+    def claim_all(self, claims: Sequence[Claim], ends: bytes | None = None) -> None:
         for claim in claims:
             check_claim(claim.key, claim.digest)
+        if ends is not None:
+            check_session(ends)
         with self._turn("the claim was not stored"):
             for claim in claims:
                 found = self._find("claims", claim.key)
@@ -85,6 +87,8 @@ class SqliteLedger(Ledger):
                     self._put("claims", claim.key, claim.digest)
                 elif found != claim.digest:
                     raise spent_claim()
+            if ends is not None:
+                self._put("sessions", ends, b"", self._find("sessions", ends))
 
     def end(self, session: bytes) -> None:
         check_session(session)

@@ -62,6 +62,22 @@ def test_what_one_message_needs_is_claimed_in_order_up_to_what_is_refused(ledger
             ledger.claim(claim.key, KEY)
 
 
+def test_a_session_ends_with_the_last_claims_or_not_at_all(ledger: Ledger) -> None:
+    """03 §4.3: its key is there as long as what it said last may still have to be said."""
+    key, last = ledger.key(SESSION), Claim(KEY, ONE)
+    ledger.claim(OTHER, ONE)
+    with pytest.raises(Spent, match="another wording"):
+        ledger.claim_all([last, Claim(OTHER, OTHER)], SESSION)
+    assert ledger.key(SESSION) == key
+    with pytest.raises(ParameterError):
+        ledger.claim_all([], b"")
+    ledger.claim_all([last], SESSION)
+    with pytest.raises(Spent, match="session has ended"):
+        ledger.key(SESSION)
+    with pytest.raises(Spent, match="another wording"):
+        ledger.claim(KEY, OTHER)
+
+
 def test_a_key_that_is_found_waits_for_nobody_and_writes_nothing(tmp_path: Path) -> None:
     """03 §4.2: another process in the middle of its own call does not matter."""
     path = tmp_path / "ledger.db"

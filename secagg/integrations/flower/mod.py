@@ -138,16 +138,20 @@ class _Call:
             rounds.received(_SERVER, frame, time.monotonic())
         for offer in rounds.asked():
             self.policy.judge(offer.plan)
-        frames = self._act(rounds)
+        last = session if asked.step == UNMASK else None
+        frames = self._act(rounds, last)
         if asked.step == INPUT:
             for offer in rounds.owed():
                 self._give(rounds, offer, asked)
             frames += self._act(rounds)
-        answered = asked.step == UNMASK and bool(frames)  # no secret is left
+        answered = last is not None and bool(frames)  # no secret is left
         if answered or not rounds.running:
             for outcome in rounds.outcomes():
                 log.warning("secagg: the round is over for this node: %s", outcome.detail)
-            state.clear(self.context, self.ledger)
+            if answered:  # with what it says the session has ended
+                state.forget(self.context)
+            else:
+                state.clear(self.context, self.ledger)
             return frames
         key = key or self.ledger.key(session)
         state.keep(self.context, session, sealed.seal(self.store.rows(), key, session))
@@ -171,8 +175,8 @@ class _Call:
             if number:
                 log.info("secagg: %d elements of %s are beyond the clip", number, name)
 
-    def _act(self, rounds: ClientRounds) -> list[bytes]:
-        return perform(rounds, self.store, self.ledger, _SPENT)
+    def _act(self, rounds: ClientRounds, ends: bytes | None = None) -> list[bytes]:
+        return perform(rounds, self.store, self.ledger, _SPENT, ends)
 
 
 def _about(frames: tuple[bytes, ...]) -> tuple[bytes, bool]:

@@ -40,12 +40,16 @@ def keep(context: Context, session: bytes, blob: bytes) -> None:
     context.state[SLOT] = ConfigRecord({"session": session, "blob": blob})
 
 
+def forget(context: Context) -> None:
+    """Of a session that has ended in the ledger already."""
+    if SLOT in context.state:
+        del context.state[SLOT]
+
+
 def clear(context: Context, ledger: Ledger) -> None:
     """Whatever session there was is over, and nobody can open its rows any more."""
     slot = context.state.get(SLOT)
-    if slot is None:
-        return
     session = slot.get("session") if isinstance(slot, ConfigRecord) else None
-    del context.state[SLOT]
+    forget(context)
     if isinstance(session, bytes) and len(session) == SIZE:
         ledger.end(session)
