@@ -11,7 +11,7 @@ from __future__ import annotations
 from secagg.dp.calibration import Shape, kind, noises
 from secagg.dp.headroom import integer_bound, vector_bound
 from secagg.dp.mechanisms import Block
-from secagg.dp.release import Accounting, Claim, Loss, accepts, loss, require
+from secagg.dp.release import Accounting, Claim, Loss, accepts, kept_by, loss, require, would_do
 
 __all__ = [
     "Accounting",
@@ -21,9 +21,11 @@ __all__ = [
     "Shape",
     "accepts",
     "integer_bound",
+    "kept_by",
     "kind",
     "loss",
     "noises",
     "require",
     "vector_bound",
+    "would_do",
 ]

@@ -122,21 +122,27 @@ def require(blocks: Sequence[Block], claim: Claim) -> None:
 
 
 def remedy(blocks: Sequence[Block], claim: Claim) -> str:
-    """What this noise would do for, each a change of one number and each tried; or nothing.
+    """What this noise would do for, as the end of a sentence; or nothing."""
+    words = {"epsilon": "epsilon={}", "rounds": "rounds={}", "honest": "{} honest clients"}
+    found = [words[name].format(number) for name, number in would_do(blocks, claim).items()]
+    return f"; {' or '.join(found)} would do" if found else ""
 
-    honest: the shares of noise that are surely in a sum, so the clients that must be honest and
-    stay.
-    """
+
+def would_do(blocks: Sequence[Block], claim: Claim) -> dict[str, float]:
+    """For which claim this noise is enough, or among how many: each a change of one number alone,
+    and each tried. `epsilon`; `rounds`; `honest`, the shares of noise that are surely in a sum."""
+    found: dict[str, float] = {}
     least = loss(blocks, claim.delta, claim.rounds).epsilon
-    found = [f"epsilon={_up(least)}"] if least < MAX_EPSILON else []
+    if least < MAX_EPSILON:
+        found["epsilon"] = _up(max(least, MIN_EPSILON))
     few = bisect_left(range(1, claim.rounds), True, key=lambda r: not _keeps(blocks, claim, r))
     if few:
-        found.append(f"rounds={few}")
+        found["rounds"] = few
     honest = range(max(block.shares for block in blocks), MAX_CLIENTS + 1)
     more = bisect_left(honest, True, key=lambda m: accepts(_shared(blocks, m), claim))
     if more < len(honest):
-        found.append(f"honest={honest[more]}")
-    return f"; {' or '.join(found)} would do" if found else ""
+        found["honest"] = honest[more]
+    return found
 
 
 def _keeps(blocks: Sequence[Block], claim: Claim, rounds: int) -> bool:

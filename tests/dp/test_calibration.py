@@ -94,10 +94,10 @@ def test_more_noise_than_there_is_is_refused_with_what_would_do() -> None:
         ParameterError, match=r"than the largest there is; (.*) would do$"
     ) as refused:
         noises([UPDATE], Claim(1e-6, 1e-15), 800)
-    assert "epsilon=6.163e-06 or honest=27280 would do" in str(refused.value)
+    assert "epsilon=6.163e-06 or 27280 honest clients would do" in str(refused.value)
     noises([UPDATE], Claim(6.163e-6, 1e-15), 800)
     noises([UPDATE], Claim(1e-6, 1e-15), 27280)
-    with pytest.raises(ParameterError, match="rounds=594 or honest=1347 would do"):
+    with pytest.raises(ParameterError, match="rounds=594 or 1347 honest clients would do"):
         noises([UPDATE], Claim(1e-6, 1e-5, 1000), 800)
     noises([UPDATE], Claim(1e-6, 1e-5, 594), 800)
 

@@ -162,7 +162,7 @@ def test_half_the_deviation_that_was_claimed_is_refused_with_what_would_do() -> 
         require([half], claim)
     text = str(refused.value)
     assert "the noise does not keep epsilon 1.19933 at delta 1e-05 over 10 rounds; " in text
-    assert text.endswith("epsilon=2.595 or rounds=2 or honest=3200 would do")
+    assert text.endswith("epsilon=2.595 or rounds=2 or 3200 honest clients would do")
     assert accepts([half], replace(claim, epsilon=2.595))
     assert accepts([half], replace(claim, rounds=2)) > accepts([half], replace(claim, rounds=3))
     enough, few = (replace(half, shares=shares) for shares in (3200, 3199))

@@ -7,8 +7,16 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from secagg.dp import Block, Claim, Shape, integer_bound, loss, noises, vector_bound
-from secagg.dp.release import kept_by
+from secagg.dp import (
+    Block,
+    Claim,
+    Shape,
+    integer_bound,
+    kept_by,
+    loss,
+    noises,
+    vector_bound,
+)
 from secagg.noise import Kind, Noise
 
 Data = dict[str, Any]
