@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from secagg.drive.aio import Contribution, connect, participate, serve
     from secagg.drive.blocking import join, serve_in_thread
     from secagg.errors import SecAggError
-    from secagg.fields import FixedPoint, Integer
+    from secagg.fields import FixedPoint, Integer, Vector
     from secagg.party import Aggregate, Client, Server
     from secagg.plans.choose import plan
     from secagg.plans.plan import Plan
+    from secagg.privacy import Privacy
     from secagg.sim import drop_at, simulate
     from secagg.structure import Structure
 else:
@@ -34,9 +35,11 @@ else:
         "FixedPoint": "fields",
         "Integer": "fields",
         "Plan": "plans.plan",
+        "Privacy": "privacy",
         "SecAggError": "errors",
         "Server": "party",
         "Structure": "structure",
+        "Vector": "fields",
         "connect": "drive.aio",
         "drop_at": "sim",
         "join": "drive.blocking",
@@ -65,9 +68,11 @@ __all__ = [
     "FixedPoint",
     "Integer",
     "Plan",
+    "Privacy",
     "SecAggError",
     "Server",
     "Structure",
+    "Vector",
     "__version__",
     "connect",
     "drop_at",

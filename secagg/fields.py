@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from secagg.arguments import choice, integer, real, settle
@@ -25,6 +26,11 @@ MIN_STEP = 2.0**-1024
 MAX_READ = (1 << 64) - 1
 """What a plan's bytes can name as an integer's bound. It is at most 2^63 - 1."""
 MAX_LENGTH = 1 << 32
+
+MAX_VECTOR, MAX_VECTOR_BITS = (1 << 30) - 1, 30
+"""With both, the squared norm of a rounded vector is below 2^62: it is compared in int64."""
+MIN_NORM, MAX_NORM = 2.0**-500, 2.0**500
+"""In which squares, and their sums, are float64s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +112,15 @@ class FixedPoint:
 class Integer:
     """`length` integers of magnitude at most `max`; summed exactly and never weighted.
 
-    Flat and in C order, like those of FixedPoint. Raises ParameterError with the argument's name,
+    Flat and in C order, like those of FixedPoint. sensitivity: of a plan with privacy, and of no
+    other: the largest Euclidean norm of one unit's integers, such as 1 where each is one bar of a
+    histogram; an input beyond is refused. Raises ParameterError with the argument's name,
     HeadroomError for a max of more than 63 bits.
     """
 
     length: int
     max: int
+    sensitivity: float | None = None
 
     def __post_init__(self) -> None:
         length = integer("length", self.length, 1, MAX_LENGTH - 1)
@@ -119,10 +128,90 @@ class Integer:
         if largest.bit_length() > 63:
             raise HeadroomError(f"max {largest} needs {largest.bit_length() + 1} bits of 64")
         settle(self, length=length, max=largest)
+        if self.sensitivity is not None:
+            settle(self, sensitivity=real("sensitivity", self.sensitivity))
+            self._check_sensitivity()
+
+    def _check_sensitivity(self) -> None:
+        least, most = 1, self.length * self.max**2
+        if self.sensitivity is None or not self.sensitivity >= least:
+            raise ParameterError("sensitivity must be at least 1, the norm of the smallest integer")
+        if self.norm_squared > MAX_READ:
+            raise HeadroomError(f"the square of sensitivity {self.sensitivity!r} has over 64 bits")
+        if Fraction(self.sensitivity) ** 2 > most * (1 + Fraction(1, 1 << 50)):
+            raise ParameterError(
+                f"sensitivity {self.sensitivity!r} is beyond every input: {self.length} integers "
+                f"of at most {self.max} have a norm of at most {math.sqrt(most):.6g}"
+            )
+
+    @property
+    def norm_squared(self) -> int:
+        """Of the largest norm that one unit may have: the square of a binary64 that is meant to be
+        the root of an integer is that integer (specs/40-privacy.md)."""
+        exact = Fraction(self.sensitivity or 0)
+        return min(
+            math.floor(exact * exact * (1 + Fraction(1, 1 << 50))), self.length * self.max**2
+        )
 
     def bound(self, clients: int, max_weight: int) -> int:
-        """M = n max."""
+        """M = n max, of a sum without noise."""
         return clients * self.max
 
 
-Field: TypeAlias = FixedPoint | Integer
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """`length` reals of a Euclidean norm of at most `norm`, for plans with privacy.
+
+    A longer vector is made as short as that. It is rotated at random, so that no element stands
+    out, and rounded to integers of a norm of 2^(bits-1) - 1 and hardly more: `bits` is what one
+    client resolves, as for FixedPoint, and the width of the sum's ring follows (specs/40-privacy.md
+    §2). Flat and in C order, like those of FixedPoint. Raises ParameterError with the argument's
+    name.
+    """
+
+    length: int
+    norm: float
+    bits: int
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            length=integer("length", self.length, 1, MAX_VECTOR),
+            norm=real("norm", self.norm),
+            bits=integer("bits", self.bits, MIN_BITS, MAX_VECTOR_BITS),
+        )
+        if not MIN_NORM <= self.norm <= MAX_NORM:
+            raise ParameterError(
+                f"norm must be from {MIN_NORM:g} to {MAX_NORM:g}, not {self.norm!r}; give the "
+                "values in another unit"
+            )
+
+    @property
+    def levels(self) -> int:
+        """The norm in integer units before rounding, 2^(bits-1) - 1."""
+        return (1 << (self.bits - 1)) - 1
+
+    @property
+    def step(self) -> float:
+        """One integer unit, in the units of the input."""
+        return self.norm / self.levels
+
+    @property
+    def norm_squared(self) -> int:
+        """Of the largest norm after rounding, in integer units: the sensitivity of a sum."""
+        return rounded_norm_squared(self.levels, self.length)
+
+
+def rounded_norm_squared(levels: int, length: int) -> int:
+    """The largest squared norm of integers that a vector of norm `levels` is rounded to.
+
+    floor(min((C + sqrt d)^2, C^2 + d/4 + C + sqrt(d)/2)), in integers (specs/40-privacy.md §2.3;
+    Kairouz, Liu and Steinke 2021, theorem 1 with beta = exp(-1/2)).
+    """
+    root = math.isqrt(4 * length)
+    always = levels**2 + length + math.isqrt(4 * levels**2 * length)
+    mostly = levels**2 + levels + (length + root) // 4
+    return min(always, mostly)
+
+
+Field: TypeAlias = FixedPoint | Integer | Vector

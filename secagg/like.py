@@ -181,7 +181,7 @@ def _fits(entry: _Entry, pattern: str) -> bool:
 
 
 def _kinds(fields: Iterable[tuple[str, Field]]) -> list[tuple[str, str]]:
-    return [(name, "f" if isinstance(field, FixedPoint) else "i") for name, field in fields]
+    return [(name, "i" if isinstance(field, Integer) else "f") for name, field in fields]
 
 
 def _digest(place: int, name: str, entry: _Entry) -> bytes:

@@ -15,16 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.arguments import is_duration
+from secagg.bounded import SEED_SIZE, unrotate
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
-from secagg.fields import FixedPoint, Integer
+from secagg.fields import Field, FixedPoint, Integer, Vector
 from secagg.layout import Lane, RingVector
+from secagg.noisy import Unit, add_share, encode_units
 from secagg.quantize import CHUNK, dequantize, flatten, quantize_parts
 from secagg.ring import Ring
 from secagg.schema import CLIPPED, Schema, Slot
 from secagg.shown import short
 from secagg.structure import check_same, checked, real, shown
 from secagg.tensors import Tensor, is_row_of_arrays, read
-from secagg.types import Randomness
+from secagg.types import Randomness, Seed
 
 Values: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 """One field: an array of any shape, a list of arrays, or a mapping of arrays, in the order of the
@@ -66,6 +68,7 @@ def encode(
     weight: int,
     randomness: Randomness,
     structure: Sequence[bytes] = (),
+    seed: bytes = bytes(SEED_SIZE),
 ) -> Encoded:
     """A client's ring vector: every field, its weight if the schema has weights, its counts.
 
@@ -74,6 +77,10 @@ def encode(
     field takes integer dtypes only and is not weighted. weight: an integer from 0 to
     schema.max_weight, and 1 where that is 1: with 0, nothing of a fixed-point field is in the sum.
     structure: the plan's; the fields that it is of, and no others, are given as mappings.
+
+    With privacy each field is encoded by specs/40-privacy.md §2: units, then a share of noise from
+    the randomness. Where the unit is an example, an array has a row for each, of any number up to
+    the plan's, and the same in each field. seed: of the rotation, of whoever has the sum too.
 
     Raises InputError for missing or extra fields, wrong kinds or sizes, and entries that are not
     those of the structure; RangeError for a value or weight outside its range; all before anything
@@ -84,6 +91,7 @@ def encode(
     check_same("fields", [name for name, _ in schema.given], values)
     weight = _check_weight(weight, schema.max_weight)
     values = checked(schema.given, values, structure)
+    units = _units(schema, values)
     vector = schema.layout.zeros()
     clipped = {}
     for (name, field), slot in zip(schema.given, schema.slots, strict=False):
@@ -91,8 +99,12 @@ def encode(
         if isinstance(field, FixedPoint):
             parts = _parts(values[name], field, name)
             clipped[name] = quantize_parts(part, parts, field, randomness, ring=ring, weight=weight)
-        else:
+        elif name in units:
+            clipped[name] = encode_units(part, units[name], field, ring, seed, randomness)
+        elif isinstance(field, Integer):
             _store(part, _integers(values[name], field, name), ring)
+    if schema.shared_noise:
+        _add_noise(schema, vector, Seed(randomness(Seed.SIZE)))
     if schema.counts_clipped:
         _part(vector, schema.slots[-1])[:] = sum(clipped.values())
     if schema.weight_slot is not None:
@@ -107,12 +119,20 @@ def clipping(schema: Schema, clipped: Mapping[str, int], clients: int = 1) -> st
 
     clipped: by field, of `clients` inputs together.
     """
+    fields = dict(schema.given)
     return "; ".join(
-        f"{clipped[name]} of {clients * field.length} elements of field {name!r} lay beyond "
-        f"±{field.clip!r} and were clipped"
-        for name, field in schema.given
-        if isinstance(field, FixedPoint) and clipped.get(name)
+        _clipping(name, fields[name], number, clients) for name, number in clipped.items() if number
     )
+
+
+def _clipping(name: str, field: Field, number: int, clients: int) -> str:
+    if isinstance(field, FixedPoint):
+        return (
+            f"{number} of {clients * field.length} elements of field {name!r} lay beyond "
+            f"±{field.clip!r} and were clipped"
+        )
+    norm = field.norm if isinstance(field, Vector) else field.sensitivity
+    return f"{number} vectors of field {name!r} were longer than {norm!r} and made as short"
 
 
 def check_counts(schema: Schema, vector: RingVector, contributors: int) -> None:
@@ -131,12 +151,28 @@ def check_counts(schema: Schema, vector: RingVector, contributors: int) -> None:
             )
 
 
-def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
+def with_noise(schema: Schema, vector: RingVector, key: Seed) -> RingVector:
+    """A sum with the noise that whoever has it adds: a copy. key: the same for as
+    often as one sum is asked for, since two noises on it could be averaged."""
+    noisy = tuple(segment.copy() for segment in vector)
+    _add_noise(schema, noisy, key)
+    return noisy
+
+
+def _add_noise(schema: Schema, vector: RingVector, secret: Seed) -> None:
+    for place, (slot, noise) in enumerate(zip(schema.slots, schema.noises.values(), strict=True)):
+        add_share(_part(vector, slot), noise, schema.ring_of(slot), secret, place)
+
+
+def decode(
+    schema: Schema, vector: RingVector, contributors: int, seed: bytes = bytes(SEED_SIZE)
+) -> Decoded:
     """The sums and means of a vector that check_counts accepted.
 
-    contributors: 1 to schema.clients, for more of which head-room was not proved. Elements are
-    read modulo their ring. Raises BelowThreshold for an empty aggregate and for a total weight of
-    0, IntegrityError for one that no set of `contributors` clients can have.
+    seed: of the rotation of a plan with privacy, as its clients had it. contributors: 1 to
+    schema.clients, for more of which head-room was not proved. Elements are read modulo their ring.
+    Raises BelowThreshold for an empty aggregate and for a total weight of 0, IntegrityError for one
+    that no set of `contributors` clients can have.
     """
     schema.layout.require(vector)
     if contributors == 0:
@@ -154,8 +190,11 @@ def decode(schema: Schema, vector: RingVector, contributors: int) -> Decoded:
         else:
             levels = np.empty(part.size, np.int64)
             _signed(part, ring, levels)
-            decoded.levels[name], decoded.sum[name] = levels, levels.copy()
-            decoded.mean[name] = levels / np.float64(contributors)
+            total: Any = (
+                unrotate(levels, field, seed) if isinstance(field, Vector) else levels.copy()
+            )
+            decoded.levels[name], decoded.sum[name] = levels, total
+            decoded.mean[name] = total / np.float64(contributors)
     return decoded
 
 
@@ -186,6 +225,56 @@ def _check_weight(weight: int, limit: int) -> int:
     if not 0 <= weight <= limit:
         raise RangeError(f"a weight is 0 to {limit}, the plan's max_weight: make a plan with more")
     return int(weight)
+
+
+def _units(schema: Schema, values: Mapping[str, Any]) -> Mapping[str, Sequence[Unit]]:
+    """By field, what a client has of each unit; all read before any is encoded."""
+    if schema.privacy is None:
+        return {}
+    if schema.privacy.unit == "client":
+        return {
+            name: [(f"field {name!r}", _one(values[name], field, name))]
+            for name, field in schema.given
+        }
+    most = schema.privacy.examples
+    rows = {name: _examples(values[name], field, name, most) for name, field in schema.given}
+    if len({len(found) for found in rows.values()}) > 1:
+        numbers = ", ".join(f"{name!r} of {len(found)}" for name, found in rows.items())
+        raise InputError(f"fields have rows of the same examples, and these are {numbers}")
+    return rows
+
+
+def _one(values: Any, field: Field, name: str) -> npt.NDArray[Any]:
+    if isinstance(field, Integer):
+        return _integers(values, field, name)
+    entries = _entries(values, name)
+    if entries is None:
+        return flatten(values, field.length, f"field {name!r}")
+    parts = [real(tensor, what).array.reshape(-1) for what, tensor in entries]
+    for (what, _), part in zip(entries, parts, strict=True):
+        if not np.isfinite(part).all():
+            at = np.isfinite(part).argmin()
+            raise RangeError(f"{what}: NaN or infinite at index {at}; replace such values")
+    joined = np.concatenate([part.astype(np.float64) for part in parts] or [np.empty(0)])
+    return flatten(joined, field.length, f"field {name!r}")
+
+
+def _examples(values: Any, field: Field, name: str, most: int) -> list[Unit]:
+    what = f"field {name!r}"
+    array = read(values, what).array
+    if array.ndim == 0 or array.size != len(array) * field.length:
+        raise InputError(
+            f"{what} has a row of {field.length} elements for each example: an array of shape "
+            f"(examples, {field.length}) is needed, and not {array.shape}"
+        )
+    if len(array) > most:
+        raise InputError(
+            f"{what} has {len(array)} examples, and the plan is for {most} of a client"
+        )
+    rows = [(f"{what}, example {i}", row.reshape(-1)) for i, row in enumerate(array)]
+    if isinstance(field, Integer):
+        return [(each, _bounded(row, field, each)) for each, row in rows]
+    return rows
 
 
 def _parts(values: Any, field: FixedPoint, name: str) -> list[tuple[str, Tensor]]:

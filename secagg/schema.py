@@ -15,9 +15,13 @@ from functools import cached_property
 from typing import Any
 
 from secagg.arguments import integer, kind_of, settle
+from secagg.dp.calibration import kind
+from secagg.dp.headroom import integer_bound, vector_bound
 from secagg.errors import HeadroomError, ParameterError
-from secagg.fields import Field, FixedPoint, Integer
+from secagg.fields import Field, FixedPoint, Integer, Vector
 from secagg.layout import Layout, Segment
+from secagg.noise import Noise
+from secagg.privacy import PrivacyTerms
 from secagg.ring import Ring
 from secagg.shown import short
 from secagg.types import MAX_CLIENTS
@@ -52,13 +56,15 @@ class Slot:
 class Schema:
     """The fields of one round in plan order, for at most `clients` clients of weight 1..max_weight.
 
-    Raises ParameterError for an impossible combination and HeadroomError, with the proof, when a
-    sum could wrap, or is more than float64 holds.
+    privacy: with the noise of each field; whether it is enough, the plan sees. Raises
+    ParameterError for an impossible combination and HeadroomError, with the proof, when a sum
+    could wrap, or is more than float64 holds.
     """
 
     fields: tuple[tuple[str, Field], ...]
     clients: int
     max_weight: int = 1
+    privacy: PrivacyTerms | None = None
 
     __repr__ = short
 
@@ -69,11 +75,12 @@ class Schema:
             clients=integer("clients", self.clients, 1, MAX_CLIENTS),
             max_weight=integer("max_weight", self.max_weight, 1, MAX_WEIGHT),
         )
-        if self.max_weight > 1 and not any(isinstance(f, FixedPoint) for _, f in self.fields):
-            raise ParameterError(
-                "max_weight > 1 needs a fixed-point field: integers are unweighted"
-            )
         _check_lane(self.fields)
+        if self.privacy is None:
+            _check_exact(self.fields, self.max_weight)
+        else:
+            check_bounded(self.fields, self.max_weight)
+            _check_noisy(self.fields, self.privacy)
         _ = self.layout  # proves the head-room
         for name, field in self.fields:
             self._check_spread(name, field)
@@ -87,16 +94,16 @@ class Schema:
         max_weight: int = 1,
         *,
         clipped: bool = False,
+        privacy: PrivacyTerms | None = None,
     ) -> Schema:
         """Raises ParameterError too for fields that are no mapping, such as a field alone."""
-        if not isinstance(fields, Mapping):
-            raise ParameterError(
-                "fields must be a mapping of names to FixedPoint or Integer, such as "
-                f"{{'update': FixedPoint(...)}}, not {kind_of(fields)}"
-            )
-        named = tuple(fields.items())
+        named = named_fields(fields)
         if clipped:
-            _check_fields(named)
+            if privacy is not None:
+                raise ParameterError(
+                    "clipped=True with privacy=: how many were clipped would be an exact output; "
+                    "count it in an Integer field with a sensitivity of 1"
+                )
             if CLIPPED in fields:
                 raise ParameterError(_KEPT)
             if not _elements(named):
@@ -105,17 +112,59 @@ class Schema:
                     "a query clip is counted by analytics.Query(..., clipped=True)"
                 )
             named = (*named, _lane(named))
-        return cls(named, clients, max_weight)
+        return cls(named, clients, max_weight, privacy)
 
     def ring(self, name: str, field: Field) -> Ring:
+        return Ring.holding(self.bound(name, field), f"field {name!r}: {self._summed(field)}")
+
+    def bound(self, name: str, field: Field) -> int:
+        """What no element of a sum exceeds in magnitude; with noise, but for one chance in 2^40
+        that any element of the whole sum does (specs/40-privacy.md §6)."""
+        match field:
+            case FixedPoint():
+                return field.bound(self.clients, self.max_weight)
+            case Integer() if self.privacy is None:
+                return field.bound(self.clients, self.max_weight)
+            case Integer():
+                return integer_bound(field.length, field.max, *self._summands(name))
+            case Vector():
+                return vector_bound(field.length, field.norm_squared, *self._summands(name))
+
+    def _summands(self, name: str) -> tuple[int, Noise, int]:
+        """How many inputs, or examples, a sum is of, one share of its noise, and how many."""
+        shares = 1 if self.privacy is None else self.privacy.shares(self.clients)
+        return self._units, self.noises[name], shares
+
+    @property
+    def _units(self) -> int:
+        return self.clients * (1 if self.privacy is None else self.privacy.examples)
+
+    @property
+    def shared_noise(self) -> bool:
+        """Whether every client adds a share of noise to its input."""
+        return self.privacy is not None and self.privacy.encoded
+
+    @property
+    def central_noise(self) -> bool:
+        """Whether whoever has the sum adds the noise."""
+        return self.privacy is not None and not self.privacy.encoded
+
+    @property
+    def noises(self) -> Mapping[str, Noise]:
+        """One share of each field's; none without privacy."""
+        noises = () if self.privacy is None else self.privacy.noises
+        return {name: noise for (name, _), noise in zip(self.fields, noises, strict=False)}
+
+    def _summed(self, field: Field) -> str:
+        if self.privacy is not None:
+            return f"the sum of {self._units} inputs with its noise"
         weight = f" * {self.max_weight} (max_weight)" if isinstance(field, FixedPoint) else ""
-        each = field.levels if isinstance(field, FixedPoint) else field.max
-        what = f"field {name!r}: the sum of {self.clients} clients{weight} * {each}"
-        return Ring.holding(field.bound(self.clients, self.max_weight), what)
+        each = field.max if isinstance(field, Integer) else field.levels
+        return f"the sum of {self.clients} clients{weight} * {each}"
 
     def _check_spread(self, name: str, field: Field) -> None:
         if not isinstance(field, FixedPoint):
-            return  # summed as int64, and a mean is no larger
+            return  # summed as int64, and a mean is no larger; a vector's norm is below 2^500
         if not math.isfinite(field.spread(self.clients, self.max_weight)):
             weight = f" * {self.max_weight} (max_weight)" if self.weighted else ""
             most = sys.float_info.max / 2 / (self.clients * self.max_weight)
@@ -208,16 +257,77 @@ class Schema:
         return int(self.weighted and segment == len(self._widths) - 1)
 
 
+def named_fields(fields: object) -> tuple[tuple[str, Field], ...]:
+    """A mapping's, in order. Raises ParameterError for anything else, such as a field alone."""
+    if not isinstance(fields, Mapping):
+        raise ParameterError(
+            "fields must be a mapping of names to FixedPoint, Integer or Vector, such as "
+            f"{{'update': FixedPoint(...)}}, not {kind_of(fields)}"
+        )
+    named = tuple(fields.items())
+    _check_fields(named)
+    return named
+
+
 def _check_fields(fields: Sequence[tuple[Any, Any]]) -> None:
     for name, field in fields:
         _check_name(name)
-        if not isinstance(field, FixedPoint | Integer):
+        if not isinstance(field, FixedPoint | Integer | Vector):
             raise ParameterError(
                 f"field {name!r} must be a FixedPoint or an Integer, not {kind_of(field)}"
             )
     names = {name for name, _ in fields}
     if not 1 <= len(fields) <= MAX_FIELDS or len(names) != len(fields):
         raise ParameterError(f"a plan has 1 to {MAX_FIELDS} fields of distinct names")
+
+
+def _check_exact(fields: Sequence[tuple[str, Field]], max_weight: int) -> None:
+    """Of a plan without privacy: nobody would be promised what a norm or a sensitivity is for."""
+    if max_weight > 1 and not any(isinstance(field, FixedPoint) for _, field in fields):
+        raise ParameterError("max_weight > 1 needs a fixed-point field: integers are unweighted")
+    for name, field in fields:
+        if isinstance(field, Vector):
+            raise ParameterError(
+                f"field {name!r} is a Vector, which is for plans with privacy=: use a FixedPoint"
+            )
+        if isinstance(field, Integer) and field.sensitivity is not None:
+            raise ParameterError(
+                f"field {name!r} has a sensitivity, which is for plans with privacy=: leave it out"
+            )
+
+
+def check_bounded(fields: Sequence[tuple[str, Field]], max_weight: int) -> None:
+    """specs/40-privacy.md §7: of all that a plan with privacy releases, what one unit may change is
+    bounded. Raises ParameterError."""
+    if max_weight > 1:
+        raise ParameterError(
+            "a plan with privacy has no weights: the total weight would be an exact output; clip "
+            "each client's update instead, or count in an Integer field with a sensitivity"
+        )
+    for name, field in fields:
+        if isinstance(field, FixedPoint):
+            raise ParameterError(
+                f"field {name!r} is a FixedPoint, which bounds each element and no norm: with "
+                "privacy= it is a Vector, or an Integer with a sensitivity"
+            )
+        if isinstance(field, Integer) and field.sensitivity is None:
+            raise ParameterError(
+                f"field {name!r} needs a sensitivity: the largest Euclidean norm of one unit's "
+                "integers"
+            )
+
+
+def _check_noisy(fields: Sequence[tuple[str, Field]], privacy: PrivacyTerms) -> None:
+    """All has noise, of the kind that it needs."""
+    if len(privacy.noises) != len(fields):
+        raise ParameterError(f"{len(privacy.noises)} kinds of noise for {len(fields)} fields")
+    for (name, field), noise in zip(fields, privacy.noises, strict=True):
+        right = kind(isinstance(field, Vector), noise.variance)
+        if noise.kind is not right:
+            raise ParameterError(
+                f"field {name!r}: noise of variance {noise.variance!r} is {right.name.lower()} "
+                "there, by specs/40-privacy.md §3.1"
+            )
 
 
 def _elements(fields: Sequence[tuple[str, Field]]) -> int:

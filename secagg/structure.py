@@ -21,7 +21,7 @@ import numpy.typing as npt
 from secagg.arguments import flag, kind_of
 from secagg.crypto import labels
 from secagg.errors import InputError, ParameterError, RangeError
-from secagg.fields import Field, FixedPoint
+from secagg.fields import Field, Integer
 from secagg.quantize import flatten
 from secagg.schema import TENSOR_SIZE
 from secagg.tensors import BFLOAT16, Tensor, as_array, described, read
@@ -93,10 +93,10 @@ class Structure:
                 f"the structure of field {name!r} has {self.length} elements, and the field "
                 f"{field.length}"
             )
-        if self.integers == isinstance(field, FixedPoint):
+        if self.integers != isinstance(field, Integer):
             raise ParameterError(
-                f"field {name!r}: a FixedPoint takes a structure of floats, and an Integer one of "
-                "integers, Structure.of(..., integers=True)"
+                f"field {name!r}: a FixedPoint takes a structure of floats, as a Vector does, and "
+                "an Integer one of integers, Structure.of(..., integers=True)"
             )
         each = zip(self.names, self.shapes, self.dtypes, strict=True)
         return tuple(

@@ -8,11 +8,12 @@ from secagg.fields import Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.plans.task import Task
+from secagg.schema import Schema
 from secagg.types import AbortReason, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import decode_frame
 from secagg.wire.header import read_header
-from secagg.wire.schema import read_schema, write_schema
+from secagg.wire.schema import read_fields, write_schema
 from secagg_protocols.additive.params import decode_params as decode_additive_params
 from secagg_protocols.plainsum import decode_params as decode_plainsum_params
 from secagg_protocols.reports import messages as additive
@@ -73,10 +74,8 @@ def plainsum_params(data: bytes) -> bytes:
 
 
 def schema(data: bytes) -> bytes:
-    reader = Reader(data)
-    read = read_schema(reader, 10)
-    reader.finish()
-    return write_schema(Writer(), read).finish()
+    max_weight, fields = read_fields(Reader(data))
+    return write_schema(Writer(), Schema(fields, 10, max_weight)).finish()
 
 
 def a_plan(data: bytes) -> bytes:

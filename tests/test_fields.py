@@ -202,7 +202,7 @@ def test_every_sum_of_an_accepted_schema_is_a_float(
     with np.errstate(all="raise"):
         [low], [high] = (dequantize(_as_levels(end, ring), field.step) for end in ends)
     assert low < 0 < high and math.isfinite(low)
-    assert math.isfinite(2 * field.bound(clients, weight) * field.step)
+    assert math.isfinite(2 * clients * weight * field.levels * field.step)
     assert math.isfinite(clients * weight * field.max_error)
 
 

@@ -8,11 +8,12 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types shown effects arguments threat remedies repeats suite noise |
+LAYERS = """errors types shown effects arguments threat remedies repeats suite noise privacy |
 layout | ring | dp | fields | schema |
-kernels | crypto shamir decoding | mask quantize sampler tensors npy | structure | like | records |
-wire | committee | sansio delegate promise protocol | registry | plans | transport store |
-selftest party | rounds | drive | sim testing | analytics integrations | demo | cli""".split("|")
+kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy tensors npy |
+structure | like | records | wire | committee | sansio delegate promise protocol | registry |
+plans | transport store | selftest party | rounds | drive | sim testing |
+analytics integrations | demo | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}

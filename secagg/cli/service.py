@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping
 import typer
 
 from secagg.cli.output import notice
-from secagg.fields import FixedPoint
+from secagg.fields import Field, FixedPoint, Integer, Vector
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.schema import CLIPPED
@@ -35,10 +35,19 @@ of a service's memory."""
 
 def clip_notice(plan: Plan) -> str:
     """What becomes of a value that is too large, for an operator who cannot see one."""
-    bounds = {n: f.clip for n, f in plan.schema.fields if isinstance(f, FixedPoint)}
-    which = ", ".join(f"{name!r} beyond ±{clip!r}" for name, clip in bounds.items())
+    which = ", ".join(filter(None, (_bound(name, field) for name, field in plan.schema.fields)))
     told = "" if plan.schema.counts_clipped else "; only with --clipped does the plan tell how many"
     return f"clients clip what they have for {which}{told}"
+
+
+def _bound(name: str, field: Field) -> str:
+    match field:
+        case FixedPoint():
+            return f"{name!r} beyond ±{field.clip!r}"
+        case Vector():
+            return f"{name!r} longer than {field.norm!r}"
+        case Integer():
+            return ""  # refused, and never clipped
 
 
 def revealed(total: Aggregate | None) -> int | None:

@@ -44,6 +44,7 @@ CLAIM = PREFIX + b"claim"
 INPUT = PREFIX + b"input"
 INPUT_USE = PREFIX + b"input-use"
 ROWS = PREFIX + b"rows"
+ROTATION = PREFIX + b"rotation"
 NOISE = PREFIX + b"noise"
 
 _LONG = 1 << 14

@@ -66,8 +66,20 @@ def _few(info: ProtocolInfo, threat: Threat) -> Params | None:
 
 def _short(schema: Schema) -> Schema:
     """Its kinds of fields, each once and with a few elements: lanes are as wide as they were."""
-    kinds = dict.fromkeys(replace(field, length=_LENGTH) for _, field in schema.given)
-    return replace(schema, fields=tuple((f"x{i}", kind) for i, kind in enumerate(kinds)))
+    kinds = dict.fromkeys(
+        (_few_elements(field), schema.noises.get(name)) for name, field in schema.given
+    )
+    privacy = schema.privacy
+    if privacy is not None:
+        privacy = replace(privacy, noises=tuple(noise for _, noise in kinds if noise is not None))
+    fields = tuple((f"x{i}", kind) for i, (kind, _) in enumerate(kinds))
+    return replace(schema, fields=fields, privacy=privacy)
+
+
+def _few_elements(field: Field) -> Field:
+    if isinstance(field, Integer) and field.sensitivity is not None:
+        return Integer(_LENGTH, field.max, 1.0)  # what was given may be beyond so few
+    return replace(field, length=_LENGTH)
 
 
 @cache
@@ -99,7 +111,8 @@ def _tried(protocol: str, encoded: bytes, schema: Schema) -> None:
 
 
 def _zeros(field: Field, me: PartyId) -> npt.NDArray[Any]:
-    """Of either width of floats, as nobody knows yet which will be given."""
+    """Of either width of floats, as nobody knows yet which will be given; one row, where the unit
+    is an example."""
     if isinstance(field, Integer):
-        return np.zeros(_LENGTH, np.int64)
-    return np.zeros(_LENGTH, np.float32 if me % 2 else np.float64)
+        return np.zeros((1, _LENGTH), np.int64)
+    return np.zeros((1, _LENGTH), np.float32 if me % 2 else np.float64)

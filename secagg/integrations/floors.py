@@ -10,7 +10,7 @@ from pathlib import Path
 
 from secagg.arguments import integer, ratio, real
 from secagg.errors import PolicyRefused, SecAggError, StorageError
-from secagg.fields import FixedPoint
+from secagg.fields import FixedPoint, Vector
 from secagg.integrations.ledgers import kept_open
 from secagg.integrations.terms import UPDATE
 from secagg.plans.choose import Exact
@@ -67,11 +67,12 @@ class Floors:
                 f"{most} at most: the server's dropout={most} would do"
             )
         update = dict(plan.schema.fields).get(UPDATE)
-        if self.max_clip is not None and isinstance(update, FixedPoint):
-            if update.clip > self.max_clip:
+        if self.max_clip is not None and isinstance(update, FixedPoint | Vector):
+            name, bound = _bound(update)
+            if bound > self.max_clip:
                 raise PolicyRefused(
-                    f"the plan's clip is {update.clip}, and this client agrees to {self.max_clip} "
-                    f"at most: the server's clip={self.max_clip} would do"
+                    f"the plan's {name} is {bound}, and this client agrees to {self.max_clip} "
+                    f"at most: the server's {name}={self.max_clip} would do"
                 )
 
     def ledger(self) -> AbstractContextManager[Ledger]:
@@ -102,3 +103,8 @@ class Floors:
     def _remedy(self) -> str:
         """Which setting names a folder that can be used."""
         return "give a folder of one's own as state"
+
+
+def _bound(field: FixedPoint | Vector) -> tuple[str, float]:
+    """How far from 0 an element may be: a vector's is no longer than the whole."""
+    return ("clip", field.clip) if isinstance(field, FixedPoint) else ("norm", field.norm)

@@ -14,8 +14,10 @@ from secagg.fields import Field
 from secagg.layout import Layout
 from secagg.plans.explain import rank
 from secagg.plans.plan import Plan
+from secagg.plans.privacy import agreed, with_survivors
+from secagg.privacy import Privacy, PrivacyTerms
 from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo
-from secagg.schema import Schema
+from secagg.schema import Schema, named_fields
 from secagg.threat import Threat
 from secagg.types import Adversary
 
@@ -48,6 +50,7 @@ def plan(
     bits: int | None = None,
     counters: int | None = None,
     only: Only | None = None,
+    privacy: Privacy | None = None,
 ) -> Plan:
     """A plan that withstands the threat, or the one of the protocol that is named.
 
@@ -65,28 +68,27 @@ def plan(
     revealed with the sums. roster: of how many a round's clients are chosen, where that is more
     than take part: `corrupt` is a fraction of these. liars: how many clients may answer wrongly,
     besides those that drop, and the sum still is had. structure: of the fields that clients give as
-    named arrays, by field or of the only one; a client of another model then refuses.
+    named arrays, by field or of the only one; a client of another model then refuses. privacy: what
+    sums promise of any one's data; fields are Vector, or Integer with a sensitivity, then.
 
     like: in the place of a structure, a model: a mapping of names to arrays or tensors, such as a
     state dict, a list of them, or a pandas frame. Its floats are the field `update`, a FixedPoint
-    of `clip` and `bits` (16), before any others of `fields`. Its integers are left out, unless
-    counters says how large one may be: they are the field `counters` then, an Integer, and summed.
-    Booleans are left out. only: which entries are summed at all, by name, pattern or function of a
-    name. `Plan.input_of` and `Aggregate.as_like` are the two ways between models and fields.
+    of `clip` and `bits` (16), before others of `fields`; its integers are left out, or with
+    counters, how large one may be, the field `counters`. only: which entries are summed, by name,
+    pattern or function of a name. `Plan.input_of` and `Aggregate.as_like` go between the two.
 
     With one server it is SecAgg for up to 50 clients where that is feasible, and else the cheapest
-    for a client (docs/choosing.md). Raises ParameterError with the rule that cannot be met, and
-    what would do instead; HeadroomError with the proof that a sum could wrap; InputError, with its
-    name, for an entry of `like` that can neither be summed nor is left out.
+    for a client (docs/choosing.md). Raises ParameterError with the rule that cannot be met and what
+    would do, HeadroomError with its proof, InputError naming an entry of `like`.
     """
-    shares = ratio("corrupt", corrupt), ratio("dropout", dropout)
-    threat = Threat(clients, *shares, adversary, min_clients, servers, direct, liars, roster)
+    lost = ratio("corrupt", corrupt), ratio("dropout", dropout)
+    threat = Threat(clients, *lost, adversary, min_clients, servers, direct, liars, roster)
     fields, digests = _with_model(fields, like, clip, bits, counters, only)
-    if digests and structure is not None:
-        raise ParameterError("a plan has a structure, or is like a model, and not both")
-    schema = Schema.of(fields, threat.clients, max_weight, clipped=flag("clipped", clipped))
-    name, params = _planned(threat, schema.layout, protocol, roster is not None)
-    return Plan(threat, schema, name, params, digests or _digests(structure, schema))
+    clips = flag("clipped", clipped)
+    terms = _terms(fields, max_weight, privacy, threat)
+    schema = Schema.of(fields, threat.clients, max_weight, clipped=clips, privacy=terms)
+    name, params = _planned(threat, schema, protocol, roster is not None)
+    return Plan(threat, schema, name, params, _digests(structure, schema, digests))
 
 
 def _with_model(
@@ -113,10 +115,27 @@ def _with_model(
     return others, digests
 
 
+def _terms(fields: Any, max_weight: Any, asked: Any, threat: Threat) -> PrivacyTerms | None:
+    if asked is None:
+        return None
+    privacy = instance("privacy", asked, Privacy)
+    return agreed(named_fields(fields), max_weight, privacy, threat)
+
+
 def _planned(
-    threat: Threat, layout: Layout, protocol: str | None, stated: bool
+    threat: Threat, schema: Schema, protocol: str | None, stated: bool
 ) -> tuple[str, Params]:
     """stated: whether a roster was given: a threat does not tell one of n clients from none."""
+    name, params = _protocol(threat, schema.layout, protocol, stated)
+    terms = schema.privacy
+    if terms is not None and terms.trust == "distributed":
+        params = with_survivors(params, threat)
+    return name, params
+
+
+def _protocol(
+    threat: Threat, layout: Layout, protocol: str | None, stated: bool
+) -> tuple[str, Params]:
     try:
         if protocol is None:
             return _chosen(threat, layout)
@@ -173,9 +192,12 @@ def _asked(info: ProtocolInfo, threat: Threat) -> bool:
     return not threat.one_server
 
 
-def _digests(structure: Any, schema: Schema) -> tuple[bytes, ...]:
+def _digests(structure: Any, schema: Schema, model: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """model: of the one that the plan is like."""
     if structure is None:
-        return ()
+        return model
+    if model:
+        raise ParameterError("a plan has a structure, or is like a model, and not both")
     from secagg.structure import Structure  # it reads arrays, and so loads the compiler
 
     if isinstance(structure, Structure):

@@ -11,7 +11,8 @@ from dataclasses import replace
 from decimal import ROUND_UP, Context, Decimal
 
 from secagg import registry
-from secagg.fields import Field, FixedPoint
+from secagg.dp.headroom import WRAP
+from secagg.fields import Field, FixedPoint, Integer, Vector
 from secagg.promise import Promise
 from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, SeveralServers
 from secagg.schema import CLIPPED, Schema
@@ -72,7 +73,7 @@ def expansion(schema: Schema, cost: Cost) -> float:
 
 def _bits(field: Field) -> int:
     """Of one element as the application has it; an integer counts its own signed width."""
-    return field.bits if isinstance(field, FixedPoint) else (2 * field.max).bit_length()
+    return (2 * field.max).bit_length() if isinstance(field, Integer) else field.bits
 
 
 def _other_family(
@@ -141,29 +142,42 @@ def _among(threat: Threat) -> str:
 
 
 def _precision(field: Field) -> str:
-    if not isinstance(field, FixedPoint):
-        return f"integers in ±{field.max}, summed exactly"
-    return (
-        f"{field.bits}-bit fixed point in ±{_exactly(field.clip)}, each element of a mean within "
-        f"{at_most(field.max_error)}"
-    )
+    match field:
+        case FixedPoint():
+            return (
+                f"{field.bits}-bit fixed point in ±{_exactly(field.clip)}, each element of a mean "
+                f"within {at_most(field.max_error)}"
+            )
+        case Vector():
+            return (
+                f"a vector of norm {_exactly(field.norm)} at most, longer ones made as short, "
+                f"rotated and rounded to steps of {field.step:.3g}"
+            )
+        case Integer():
+            return f"integers in ±{field.max}, summed exactly"
 
 
 def _lane(field: Field) -> str:
+    most = field.max if isinstance(field, Integer) else 0
     return (
-        f"how many of its {field.bound(1, 1)} elements a client had to clip, filled in by its own "
+        f"how many of its {most} elements a client had to clip, filled in by its own "
         "code and summed exactly; the total is revealed"
     )
 
 
 def _headroom(schema: Schema, name: str, field: Field) -> str:
-    """The proof, as a reader can check it: specs/02-quantization.md §3."""
-    bound = field.bound(schema.clients, schema.max_weight)
+    """The proof, as a reader can check it: specs/02-quantization.md §3, 40-privacy.md §6."""
+    bound, width = schema.bound(name, field), schema.ring(name, field).width
+    if schema.privacy is not None:
+        return (
+            f"with its noise an element of a sum is at most M = {bound} in magnitude, but for one "
+            f"chance in 2^{WRAP}, and ceil(log2(2M + 1)) = {width} bits"
+        )
     weight = f" * {schema.max_weight}" if schema.weighted and isinstance(field, FixedPoint) else ""
-    each = field.levels if isinstance(field, FixedPoint) else field.max
+    each = field.max if isinstance(field, Integer) else field.levels
     return (
         f"a sum is at most M = {schema.clients}{weight} * {each} = {bound} in magnitude, and "
-        f"ceil(log2(2M + 1)) = {schema.ring(name, field).width} bits, so it cannot wrap"
+        f"ceil(log2(2M + 1)) = {width} bits, so it cannot wrap"
     )
 
 

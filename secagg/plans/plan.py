@@ -19,9 +19,11 @@ from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersio
 from secagg.fields import FixedPoint
 from secagg.layout import Layout
 from secagg.plans.explain import expansion, explanation
+from secagg.plans.privacy import check
 from secagg.plans.sections import Sections
+from secagg.privacy import PrivacyTerms
 from secagg.promise import Promise
-from secagg.protocol import Cost, Params, Phase, ProtocolInfo, Session
+from secagg.protocol import Cost, OneServer, Params, Phase, ProtocolInfo, Session, SeveralServers
 from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
 from secagg.shown import short
 from secagg.suite import SUITE_1, Suite, known
@@ -79,6 +81,7 @@ class Plan:
         broken = self.info.check(self.threat, self.params)
         if broken is not None:
             raise ParameterError(f"{self.protocol}: {broken}")
+        check(self.info, self.threat, self.params, self.schema)
 
     def _check_structure(self) -> None:
         digests = instance("structure", self.structure, tuple)
@@ -109,6 +112,11 @@ class Plan:
     def layout(self) -> Layout:
         """Of the vector that every client masks, and of the sum."""
         return self.schema.layout
+
+    @property
+    def privacy(self) -> PrivacyTerms | None:
+        """The noise of every sum and what it is for, where the plan has any."""
+        return self.schema.privacy
 
     @property
     def ring_bits(self) -> int:
@@ -214,6 +222,16 @@ class Plan:
         if (threat.servers, threat.direct) != (params.servers, params.direct):
             threat = replace(threat, servers=params.servers, direct=params.direct)
         return cls(threat, parts.schema, protocol, params, parts.structure, suite)
+
+    def rotation(self, nonce: bytes, payload_digest: bytes) -> bytes:
+        """The public seed of a session's rotation, 32 bytes: what all inputs of a sum have in
+        common. Of several servers it has no nonce, as clients of one sum have each their own."""
+        match self.info.family:
+            case OneServer():
+                own = nonce
+            case SeveralServers():
+                own = b""
+        return labels.digest(labels.ROTATION, self.digest(), payload_digest, own)
 
     def digest(self) -> bytes:
         """32 bytes that bind everything above; what two sides compare, pin and sign."""

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from secagg.errors import BadTag, Truncated, WireError
-from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
+from secagg.schema import MAX_FIELDS, MAX_TENSORS, TENSOR_SIZE, Schema
 from secagg.shown import short
 from secagg.threat import Threat
 from secagg.types import ADVERSARIES
 from secagg.wire.codec import Reader, Writer
-from secagg.wire.schema import read_schema, write_schema
+from secagg.wire.schema import read_fields, read_privacy, write_privacy, write_schema
 
-THREAT, LIVENESS, SCHEMA, PARAMETERS, STRUCTURE = 1, 2, 3, 4, 6
-"""5 is kept for noise, which no plan of this version has: it is refused as any unknown one is."""
+THREAT, LIVENESS, SCHEMA, PARAMETERS, PRIVACY, STRUCTURE = range(1, 7)
 
 _EVERY_PLAN = (THREAT, LIVENESS, SCHEMA, PARAMETERS)
 _NAMES = {
@@ -30,6 +29,7 @@ _NAMES = {
     LIVENESS: "liveness",
     SCHEMA: "schema",
     PARAMETERS: "parameters",
+    PRIVACY: "privacy",
     STRUCTURE: "structure",
 }
 _LIMITS = {
@@ -37,6 +37,7 @@ _LIMITS = {
     LIVENESS: 16,
     SCHEMA: 1 << 19,
     PARAMETERS: 1 << 10,
+    PRIVACY: 30 + 9 * MAX_FIELDS,
     STRUCTURE: MAX_TENSORS * TENSOR_SIZE,
 }
 
@@ -64,6 +65,8 @@ class Sections:
             SCHEMA: write_schema(Writer(), self.schema).finish(),
             PARAMETERS: self.parameters,
         }
+        if self.schema.privacy is not None:
+            bodies[PRIVACY] = write_privacy(Writer(), self.schema.privacy).finish()
         if self.structure:
             bodies[STRUCTURE] = b"".join(self.structure)
         return bodies
@@ -74,9 +77,10 @@ class Sections:
         ascending. Raises WireError, or ParameterError for numbers that no plan can have."""
         bodies = _split(reader)
         threat = _read_threat(bodies[THREAT], bodies[LIVENESS])
-        schema = read_schema(bodies[SCHEMA], threat.clients)
-        bodies[SCHEMA].finish()
+        max_weight, fields = read_fields(bodies[SCHEMA])
         parameters = bodies[PARAMETERS].rest()
+        privacy = read_privacy(bodies[PRIVACY]) if PRIVACY in bodies else None
+        schema = Schema(fields, threat.clients, max_weight, privacy)
         structure = _read_structure(bodies)
         return cls(threat, schema, parameters, structure)
 

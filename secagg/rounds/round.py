@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from secagg import errors, party
 from secagg.effects import Peer, Work, Write
-from secagg.errors import IntegrityError, LocalProtocolError, ParameterError, WireError
-from secagg.plans.plan import Plan
-from secagg.plans.task import Task
+from secagg.errors import IntegrityError, LocalProtocolError
 from secagg.rounds.base import MACHINE, OPENED, ROUND, ROUNDS, Outbox, Rows
 from secagg.rounds.clock import PhaseClock, RoundReport, why
 from secagg.rounds.cohort import Cohort
 from secagg.rounds.farewell import Farewell
+from secagg.rounds.opening import Opening
 from secagg.rounds.seen import Seen, opened_row, read_opened
 from secagg.sansio import Disputed, Dropped, Event, PhaseEntered
 from secagg.shown import short
 from secagg.types import AbortReason, Fault, PartyId
-from secagg.wire.codec import Reader, Writer
-from secagg.wire.frame import Announce, DigestOnly, Message, Over, decode_frame
+from secagg.wire.frame import Message, Over
 
 # Theory of operation.
 #
@@ -51,61 +49,6 @@ from secagg.wire.frame import Announce, DigestOnly, Message, Over, decode_frame
 log = logging.getLogger(__name__)
 
 Observer = Callable[[Event], None]
-_MAX_IDENTITY = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a round is opened with. payload: the task's, or its digest alone. limits: seconds by
-    phase. hold: nobody is told of the end before `tell`.
-
-    Raises ParameterError for a task of several servers, and for another payload than the task's.
-    """
-
-    nonce: bytes
-    task: Task
-    payload: bytes | DigestOnly
-    limits: Mapping[str, float]
-    hold: bool = False
-
-    __repr__ = short
-
-    def __post_init__(self) -> None:
-        self.task.check_rounds("has batches and no rounds: each of them is a member of its own")
-        digest = self.announce(PartyId(0)).payload_digest
-        if digest != self.task.payload_digest:
-            raise ParameterError(
-                f"this payload has the digest {digest.hex()}, and the task is about "
-                f"{self.task.payload_digest.hex()}"
-            )
-
-    def announce(self, who: PartyId) -> Announce:
-        milliseconds = tuple(-int(-s * 1000 // 1) for s in self.limits.values())
-        return Announce(self.nonce, who, milliseconds, self.task.plan.encode(), self.payload)
-
-    def row(self, cohort: Sequence[bytes | None]) -> bytes:
-        """Of the round itself: how it was announced, whether it holds, and who sits where."""
-        writer = Writer().u8(self.hold).prefixed(self.announce(PartyId(0)).encode())
-        writer.u32(len(cohort))
-        for identity in cohort:
-            writer.prefixed(identity or b"")
-        return writer.finish()
-
-    @classmethod
-    def of_row(cls, row: bytes) -> tuple[Opening, list[bytes | None]]:
-        """The mirror of `row`, and the cohort. Raises WireError for a row of anything else."""
-        reader = Reader(row)
-        hold = bool(reader.u8("hold"))
-        frame = decode_frame(reader.prefixed(len(row), "announcement"), limit=len(row))
-        if not isinstance(frame, Announce):
-            raise WireError("the row of a round holds its announcement")
-        cohort = [reader.prefixed(_MAX_IDENTITY, "identity") for _ in range(reader.u32("cohort"))]
-        reader.finish()
-        plan = Plan.decode(frame.plan, allow_unprotected=True)
-        limits = zip(plan.phase_names, (ms / 1000 for ms in frame.deadlines), strict=True)
-        task = Task(plan, payload_digest=frame.payload_digest)
-        opening = cls(frame.nonce, task, frame.payload, dict(limits), hold)
-        return opening, [identity or None for identity in cohort]
 
 
 @dataclass(frozen=True)
@@ -147,7 +90,9 @@ class Round:
         self.opening, self._outbox, self._durable = opening, outbox, durable
         self.cohort = Cohort(cohort)
         plan, digest = opening.task.plan, opening.task.payload_digest
-        self.machine = party.Server(plan, nonce=opening.nonce, payload_digest=digest)
+        self.machine = party.Server(
+            plan, nonce=opening.nonce, payload_digest=digest, noise=opening.noise
+        )
         self.seats: dict[PartyId, Peer] = {}
         self.clock = PhaseClock(now, opening.limits)
         self._observer = observer

@@ -15,11 +15,12 @@ from secagg.repeats import Repeats
 from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Counted, Rows, sorted_out
 from secagg.rounds.clock import Deadlines, phase_limits
 from secagg.rounds.farewell import Farewells
+from secagg.rounds.opening import Opening
 from secagg.rounds.present import Present
 from secagg.rounds.quota import Limits, Quota
-from secagg.rounds.round import End, Observer, Opening, Round
+from secagg.rounds.round import End, Observer, Round
 from secagg.rounds.selection import Candidate, Select, arrival, seated
-from secagg.types import Fault, PartyId, Randomness, system_randomness
+from secagg.types import Fault, PartyId, Randomness, Seed, system_randomness
 from secagg.wire.frame import (
     HEAD_SIZE,
     NONCE_SIZE,
@@ -131,6 +132,7 @@ class ServerRounds:
             payload if flag("inline", inline) else DigestOnly(payload_digest(payload)),
             phase_limits(plan.phase_names, deadlines),
             flag("hold", hold),
+            Seed(self._randomness(Seed.SIZE)) if plan.schema.central_noise else None,
         )
         needed = HEAD_SIZE + plan.cost.largest_message
         if needed > self._limits.frame:

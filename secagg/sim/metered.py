@@ -17,14 +17,14 @@ from secagg.delegate import PhasedDelegate
 from secagg.drive.participant import Contribution
 from secagg.drive.pump import Servers
 from secagg.errors import InputError
-from secagg.layout import Lane
+from secagg.layout import Lane, RingVector
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.rounds.clock import PhaseClock
 from secagg.sansio import Job, Outgoing, RingTotal, ServerMachine
-from secagg.schema import Schema
+from secagg.schema import Schema, Slot
 from secagg.sim.footprint import deep_size
-from secagg.types import FIRST_RESERVED, SERVER, Buffer, PartyId, Randomness
+from secagg.types import FIRST_RESERVED, SERVER, Buffer, PartyId, Randomness, Seed
 
 Given: TypeAlias = Mapping[str, Any] | Contribution
 """What a client adds: its fields by name or, with a weight other than 1, a Contribution."""
@@ -143,13 +143,7 @@ class MeteredClient(party.Client):
         self._due = False
         given = self._desk.input_of(self._me)
         with self.meter.running(self._now), naming(self._me):
-            encoded = records.encode(
-                self.plan.schema,
-                given.fields,
-                given.weight,
-                self._randomness,
-                self.plan.structure,
-            )
+            encoded = self._encoded(given.fields, given.weight)
             self.machine.set_input(encoded.vector, self._task)
             messages = super().outgoing()
         if messages:
@@ -310,18 +304,26 @@ class Tally:
         for total, lane in zip(self._ring, vector, strict=True):
             total += lane
         for slot in self._schema.slots:
-            part = vector[slot.segment][slot.start : slot.start + slot.length]
-            width = self._schema.ring_of(slot).width
-            self._levels[slot.name] += _signed(part, width)
+            self._levels[slot.name] += self._part(vector, slot)
 
-    def equals(self, total: RingTotal, aggregate: Aggregate) -> bool:
-        """total must be reduced modulo its rings, as every machine gives it."""
+    def equals(self, total: RingTotal, aggregate: Aggregate, noise: Seed | None = None) -> bool:
+        """total must be reduced modulo its rings, as every machine gives it. noise: of central
+        noise, the key."""
         sums = zip(self._schema.layout.reduce(self._ring), total.vector, strict=True)
+        levels = self._levels if noise is None else self._with_noise(noise)
         return (
             self._members == aggregate.contributors == total.contributors
             and all(np.array_equal(mine, theirs) for mine, theirs in sums)
-            and all(np.array_equal(mine, aggregate.levels[n]) for n, mine in self._levels.items())
+            and all(np.array_equal(mine, aggregate.levels[n]) for n, mine in levels.items())
         )
+
+    def _with_noise(self, noise: Seed) -> dict[str, npt.NDArray[np.int64]]:
+        vector = records.with_noise(self._schema, self._schema.layout.reduce(self._ring), noise)
+        return {slot.name: self._part(vector, slot) for slot in self._schema.slots}
+
+    def _part(self, vector: RingVector, slot: Slot) -> npt.NDArray[np.int64]:
+        part = vector[slot.segment][slot.start : slot.start + slot.length]
+        return _signed(part, self._schema.ring_of(slot).width)
 
 
 def _signed(lane: Lane, width: int) -> npt.NDArray[np.int64]:

@@ -28,11 +28,11 @@ from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
 from secagg.records import clipping
-from secagg.sansio import RingTotal
+from secagg.sansio import Event, RingTotal
 from secagg.shown import short
 from secagg.sim.footprint import peak_rss
 from secagg.sim.metered import Desk, Given, MeteredClient, Progress, ServersMeter, Source
-from secagg.types import MAX_CLIENTS, SERVER, PartyId, Randomness
+from secagg.types import MAX_CLIENTS, SERVER, PartyId, Randomness, Seed
 from secagg.wire.frame import NONCE_SIZE, payload_digest
 
 log = logging.getLogger(__name__)
@@ -156,9 +156,12 @@ def run(
         me: MeteredClient(desk, me, nonce, task, _randomness(seed, f"client {me}"))
         for me in map(PartyId, range(plan.threat.clients))
     }
-    total, aggregate = _summed(plan, meter, clients, leaving, executor)
+    total, told = _summed(meter, clients, leaving, executor)
+    noise = Seed(_randomness(seed, "noise")(Seed.SIZE)) if plan.schema.central_noise else None
+    with meter.running():
+        aggregate = party.aggregated(plan, total, told, plan.rotation(nonce, task), noise)
     phases = desk.clock.stop(time.monotonic())
-    exact = desk.tally.equals(total, aggregate)
+    exact = desk.tally.equals(total, aggregate, noise)
     aggregate = _with_clipped(plan, aggregate, desk.tally.clipped)
     stayed = [client for me, client in clients.items() if me not in leaving]
     return Simulation(
@@ -188,12 +191,11 @@ def _keys(plan: Plan, seed: int) -> Keys | None:
 
 
 def _summed(
-    plan: Plan,
     meter: ServersMeter,
     clients: Mapping[PartyId, MeteredClient],
     leaving: Mapping[PartyId, str],
     executor: Executor | None,
-) -> tuple[RingTotal, Aggregate]:
+) -> tuple[RingTotal, list[Event]]:
     servers = meter.machines
     try:
         total = pump.run(
@@ -201,14 +203,17 @@ def _summed(
         )
     except BelowThreshold as ended:
         raise party.with_faults(ended, servers[SERVER].events()) from None
-    with meter.running():
-        return total, party.aggregated(plan, total, servers[SERVER].events())
+    return total, servers[SERVER].events()
 
 
 def _with_clipped(plan: Plan, aggregate: Aggregate, clipped: Mapping[str, int]) -> Aggregate:
     if note := clipping(plan.schema, clipped, aggregate.count):
         log.warning("in this simulation, %s", note)
-    return replace(aggregate, report=replace(aggregate.report, clipped=clipped))
+    label = aggregate.privacy
+    report = replace(
+        aggregate.report, clipped=clipped, privacy=None if label is None else label.reproducible()
+    )
+    return replace(aggregate, report=report)
 
 
 def _schedule(plan: Plan, drops: Sequence[Drop], seed: int) -> dict[PartyId, str]:

@@ -503,7 +503,7 @@ def patched(offset: int, data: bytes) -> bytes:
         (patched(2, (65).to_bytes(4)), TooLarge, "protocol"),
         (patched(6, b"secagh"), ParameterError, "no protocol 'secagh'"),
         (patched(12, b"\0"), BadTag, "section 0 is unknown"),
-        (patched(12, b"\5"), BadTag, "section 5 is unknown"),
+        (patched(12, b"\7"), BadTag, "section 7 is unknown"),
         (patched(12, b"\2"), WireError, "section 2 comes where 1, threat, is due"),
         (patched(13, (18).to_bytes(4)), TooLarge, "section 1, threat: 18"),
         (patched(13, b"\xff\xff\xff\xff"), TooLarge, "section 1, threat"),

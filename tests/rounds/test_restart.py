@@ -24,8 +24,9 @@ from secagg.rounds.client import ClientRounds
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.farewell import KEPT, Farewell
 from secagg.rounds.offer import Consent, Contribution
+from secagg.rounds.opening import Opening
 from secagg.rounds.quota import Limits
-from secagg.rounds.round import End, Opening
+from secagg.rounds.round import End
 from secagg.types import AbortReason, Fault, PartyId
 from secagg.wire.codec import Writer
 from secagg.wire.frame import Announce, Message, Over, decode_frame, payload_digest

@@ -18,8 +18,9 @@ from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
 from secagg.rounds.offer import Contribution, Offer
+from secagg.rounds.opening import Opening
 from secagg.rounds.quota import Limits
-from secagg.rounds.round import Opening, Round
+from secagg.rounds.round import Round
 from secagg.rounds.selection import Candidate, Select, arrival, chosen, sample
 from secagg.sansio import Event, Finished
 from secagg.types import AbortReason, Fault, PartyId

@@ -129,10 +129,10 @@ def test_the_check_notices_a_wrong_total(monkeypatch: pytest.MonkeyPatch) -> Non
     kept: list[tuple[RingTotal, Any]] = []
     equals = metered.Tally.equals
 
-    def keep(self: metered.Tally, total: RingTotal, aggregate: Any) -> bool:
+    def keep(self: metered.Tally, total: RingTotal, aggregate: Any, noise: Any) -> bool:
         kept.append((total, aggregate))
         tally.__dict__.update(self.__dict__)
-        return equals(self, total, aggregate)
+        return equals(self, total, aggregate, noise)
 
     monkeypatch.setattr(metered.Tally, "equals", keep)
     assert run(made, inputs).exact
@@ -148,7 +148,7 @@ def test_the_check_notices_a_wrong_total(monkeypatch: pytest.MonkeyPatch) -> Non
     fewer = aggregate.contributors - {PartyId(0)}
     assert not equals(tally, total, dataclasses.replace(aggregate, contributors=fewer))
 
-    monkeypatch.setattr(metered.Tally, "equals", lambda self, total, aggregate: False)
+    monkeypatch.setattr(metered.Tally, "equals", lambda *_: False)
     with pytest.raises(IntegrityError, match="plain sum"):
         simulate(made, inputs)
 

@@ -33,7 +33,7 @@ from secagg.schema import Schema
 from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer
-from secagg.wire.schema import read_schema
+from secagg.wire.schema import read_fields
 from secagg.wire.vector import read_vector, write_vector
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.additive.sharing import NAME, Additive, context_of
@@ -330,10 +330,8 @@ def _quantize(
 
 
 def _schema(clients: int, schema: str) -> Schema:
-    reader = Reader(to_bytes(schema))
-    parsed = read_schema(reader, clients)
-    reader.finish()
-    return parsed
+    max_weight, fields = read_fields(Reader(to_bytes(schema)))
+    return Schema(fields, clients, max_weight)
 
 
 def _encode_record(clients: int, schema: str, values: dict[str, list[Any]], weight: int) -> Data:

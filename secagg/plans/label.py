@@ -1,0 +1,171 @@
+"""What a sum with noise tells about any one unit's data: the label that goes with a result
+(specs/40-privacy.md §8)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from secagg.dp.headroom import WRAP
+from secagg.dp.mechanisms import Block
+from secagg.dp.release import Loss, loss
+from secagg.fields import Vector
+from secagg.noise import Kind
+from secagg.plans.privacy import blocks
+from secagg.privacy import PrivacyTerms
+from secagg.schema import Schema
+from secagg.threat import Threat
+
+HIGH_EPSILON = 10.0
+"""From here on the promise is a name only: e^10 is 22,000 times as likely."""
+SMALL_COHORT = 30
+"""Honest shares below which a few more corrupt clients than planned take most of the noise away."""
+MOST_INFLATION = 1.25
+"""Of the norm by rounding, from which a bit more per element buys back a fifth of the noise."""
+
+REPRODUCIBLE = "the noise of this run is reproducible from its seed: it is not private"
+
+_NAMES = {Kind.GAUSSIAN: "discrete Gaussian", Kind.SKELLAM: "Skellam"}
+_ADJACENCY = {
+    "client": "all that one client holds, exchanged for zeros; who took part is public",
+    "example": "one example, exchanged for zeros; which clients took part is public",
+}
+_ADDED = {
+    "distributed": "every client adds a share of the noise",
+    "central": "the server adds the noise after the sum, which it sees without",
+    "local": "every client adds noise that is enough by itself",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyLabel:
+    """The promise of one result, to be stored with whatever is made of it.
+
+    epsilon_server: against whoever has the sum, together with the corrupt clients of the plan, over
+    all `rounds`; None where it is the server that adds the noise. epsilon_release: against readers
+    of the results. Both at `delta`, and neither with amplification by sampling. sigma_total: by
+    field, the deviation of the noise in an element of the sum, in the units of the input. n_min:
+    the shares of noise that the plan counts on. contributors, honest: the inputs of this sum, and
+    those of them that are not counted as corrupt; in a plan, the fewest. wrap_log2: log2 of the
+    chance that an element wrapped around. rounds_spent: of the plan's rounds, by this result.
+    """
+
+    unit: str
+    adjacency: str
+    trust: str
+    mechanism: Mapping[str, str]
+    accounting: str
+    epsilon_server: float | None
+    epsilon_release: float
+    delta: float
+    rounds: int
+    sigma_total: Mapping[str, float]
+    n_min: int
+    contributors: int
+    honest: int
+    wrap_log2: float
+    rounds_spent: int
+    warnings: tuple[str, ...]
+    statement: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    def reproducible(self) -> PrivacyLabel:
+        """Of a run whose randomness comes from a seed."""
+        return dataclasses.replace(
+            self, warnings=(REPRODUCIBLE, *self.warnings), statement=f"Not private: {REPRODUCIBLE}."
+        )
+
+
+def label_of(threat: Threat, schema: Schema, contributors: int) -> PrivacyLabel | None:
+    """Of a sum of so many inputs; None without privacy."""
+    terms = schema.privacy
+    if terms is None:
+        return None
+    honest = contributors - threat.corrupted if terms.trust == "distributed" else 1
+    found = _loss(tuple(blocks(schema, max(1, honest))), terms.delta, terms.rounds)
+    server = None if schema.central_noise else found.epsilon
+    return PrivacyLabel(
+        unit=terms.unit,
+        adjacency=_ADJACENCY[terms.unit],
+        trust=terms.trust,
+        mechanism={name: _NAMES[noise.kind] for name, noise in schema.noises.items()},
+        accounting=found.accounting.value,
+        epsilon_server=server,
+        epsilon_release=found.epsilon,
+        delta=terms.delta,
+        rounds=terms.rounds,
+        sigma_total=deviations(schema, contributors),
+        n_min=terms.honest,
+        contributors=contributors,
+        honest=honest,
+        wrap_log2=math.log2(len(schema.fields)) - WRAP,
+        rounds_spent=1,
+        warnings=tuple(_warnings(threat, schema, terms, found.epsilon, honest)),
+        statement=_statement(terms, found.epsilon, honest),
+    )
+
+
+def deviations(schema: Schema, contributors: int) -> dict[str, float]:
+    """By field, of the whole noise in one element of a sum, in the units of the input."""
+    shares = 1 if schema.privacy is None else schema.privacy.shares(contributors)
+    fields = dict(schema.fields)
+    return {
+        name: math.sqrt(shares * noise.variance) * _step(fields[name])
+        for name, noise in schema.noises.items()
+    }
+
+
+def _step(field: object) -> float:
+    return field.step if isinstance(field, Vector) else 1.0
+
+
+@lru_cache(maxsize=256)
+def _loss(found: tuple[Block, ...], delta: float, rounds: int) -> Loss:
+    return loss(found, delta, rounds)
+
+
+def _statement(terms: PrivacyTerms, epsilon: float, honest: int) -> str:
+    whom = "readers" if terms.trust == "central" else "the server and readers"
+    return (
+        f"({epsilon:.4g}, {terms.delta:g})-differential privacy of each {terms.unit} against "
+        f"{whom} over {terms.rounds} round{'s' * (terms.rounds != 1)}: {_ADDED[terms.trust]}"
+        + (f", and {honest} honest ones are counted" if terms.trust == "distributed" else "")
+        + "."
+    )
+
+
+def _warnings(
+    threat: Threat, schema: Schema, terms: PrivacyTerms, epsilon: float, honest: int
+) -> Iterator[str]:
+    if epsilon > HIGH_EPSILON:
+        yield f"epsilon is {epsilon:.3g}: above {HIGH_EPSILON:g} it promises next to nothing"
+    if terms.delta * threat.population >= 1:
+        yield (
+            f"delta {terms.delta:g} is not below one over the {threat.population} who may take "
+            "part: it allows that one of them is shown whole"
+        )
+    if threat.roster is not None:
+        yield (
+            "a round's clients are chosen from more, and that is counted for nothing: whoever "
+            "chooses knows who they are"
+        )
+    if terms.trust == "distributed" and honest < SMALL_COHORT:
+        yield (
+            f"{honest} honest shares of noise: a few more corrupt clients than planned know much "
+            "of it"
+        )
+    for name, field in schema.fields:
+        if isinstance(field, Vector):
+            ratio = math.sqrt(field.norm_squared) / field.levels
+            if ratio > MOST_INFLATION:
+                yield (
+                    f"field {name!r}: rounding makes the norm {ratio:.3g} times as large, and the "
+                    "noise with it; more bits would do"
+                )

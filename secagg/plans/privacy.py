@@ -1,0 +1,141 @@
+"""What a plan promises about any one unit's data, made and judged (specs/40-privacy.md §5, §7).
+
+Made: a claim and the fields give the least noise that keeps it, whatever happens in the round that
+the plan says may happen. Judged: whoever reads a plan computes what its noise is good for, and
+refuses one that says more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import TypeVar
+
+from secagg.dp.calibration import Shape, noises
+from secagg.dp.mechanisms import Block
+from secagg.dp.release import Claim, require
+from secagg.errors import ParameterError
+from secagg.fields import Field, FixedPoint, Vector
+from secagg.privacy import Privacy, PrivacyTerms
+from secagg.protocol import OneServer, Params, ProtocolInfo, SeveralServers
+from secagg.schema import Schema, check_bounded
+from secagg.threat import Threat
+
+_P = TypeVar("_P", bound=Params)
+
+
+def agreed(
+    fields: Sequence[tuple[str, Field]], max_weight: int, asked: Privacy, threat: Threat
+) -> PrivacyTerms:
+    """The terms of a plan with the least noise that keeps what is asked for.
+
+    Raises ParameterError, with what would do, where there is none.
+    """
+    _refuse_active(threat)
+    check_bounded(fields, max_weight)
+    honest = _honest(threat) if asked.trust == "distributed" else 1
+    names = tuple(name for name, _ in fields)
+    shapes = [
+        _shape(field, part) for (_, field), part in zip(fields, asked.parts(names), strict=True)
+    ]
+    claim = Claim(asked.epsilon, asked.delta, asked.rounds)
+    return PrivacyTerms(
+        trust=asked.trust,
+        unit=asked.unit,
+        examples=asked.examples or 1,
+        epsilon=asked.epsilon,
+        delta=asked.delta,
+        rounds=asked.rounds,
+        honest=honest,
+        noises=noises(shapes, claim, honest),
+    )
+
+
+def survivors(threat: Threat) -> int:
+    """The fewest inputs that a sum with distributed noise is of: as many as are there when all drop
+    that may, since each brings noise; fewer where a round may begin with fewer."""
+    planned = threat.clients - threat.dropped
+    return min(planned, threat.min_clients or planned)
+
+
+def with_survivors(params: _P, threat: Threat) -> _P:
+    """With as many survivors in every sum: the complete graph needs fewer for itself."""
+    fewest = survivors(threat)
+    if params.min_survivors >= fewest:
+        return params
+    changed = {"min_survivors": fewest, "min_clients": max(params.min_clients, fewest)}
+    return replace(params, **changed)  # type: ignore[type-var]
+
+
+def check(info: ProtocolInfo, threat: Threat, params: Params, schema: Schema) -> None:
+    """Raises ParameterError with the rule of §7 that a plan breaks."""
+    terms = schema.privacy
+    if terms is None:
+        return
+    _refuse_active(threat)
+    if terms.trust == "central":
+        _refuse_several(info)
+    if terms.trust == "distributed":
+        if not info.threat_models:
+            raise ParameterError(
+                f"{info.name} shows the server every input by itself, and one share of noise hides "
+                "none: trust='central' or trust='local' says so"
+            )
+        most = params.min_survivors - threat.corrupted
+        if terms.honest > most:
+            raise ParameterError(
+                f"honest={terms.honest} shares of noise are more than the {params.min_survivors} "
+                f"inputs of the smallest sum less {threat.corrupted} corrupt: at most {most} would "
+                "do"
+            )
+    require(blocks(schema, terms.honest), Claim(terms.epsilon, terms.delta, terms.rounds))
+
+
+def blocks(schema: Schema, honest: int) -> list[Block]:
+    """What a sum with so many shares of noise is accounted by; none without privacy."""
+    fields = dict(schema.fields)
+    return [
+        Block(noise, fields[name].length, _norm_squared(fields[name]), honest)
+        for name, noise in schema.noises.items()
+    ]
+
+
+def _honest(threat: Threat) -> int:
+    honest = survivors(threat) - threat.corrupted
+    if honest < 1:
+        raise ParameterError(
+            f"no honest share of noise is sure to be in a sum: {survivors(threat)} inputs survive, "
+            f"and {threat.corrupted} may be corrupt; plan for fewer corrupt, a smaller dropout or "
+            "a larger min_clients"
+        )
+    return honest
+
+
+def _shape(field: Field, part: Fraction) -> Shape:
+    return Shape(field.length, _norm_squared(field), isinstance(field, Vector), part)
+
+
+def _norm_squared(field: Field) -> int:
+    if isinstance(field, FixedPoint):  # impossible after check_bounded
+        raise ParameterError("a FixedPoint bounds each element, and no norm")
+    return field.norm_squared
+
+
+def _refuse_active(threat: Threat) -> None:
+    if threat.adversary == "active":
+        raise ParameterError(
+            "privacy= is for semi-honest plans: a server that lies could have sums of fewer shares "
+            "of noise"
+        )
+
+
+def _refuse_several(info: ProtocolInfo) -> None:
+    match info.family:
+        case OneServer():
+            pass
+        case SeveralServers():
+            raise ParameterError(
+                f"central noise is added by the one that has the sum, and no server of {info.name} "
+                "has it: trust='distributed' would do"
+            )

@@ -1,0 +1,151 @@
+"""Differential privacy as values: what is asked for, and what the parties of a plan agree on.
+
+Numbers only: `secagg.dp` says whether they are true, and `secagg.plans.privacy` makes the second
+out of the first (specs/40-privacy.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from secagg.arguments import choice, fraction, instance, integer, real, settle
+from secagg.errors import ParameterError
+from secagg.noise import Noise
+from secagg.types import MAX_CLIENTS
+
+Trust = Literal["distributed", "central", "local"]
+Unit = Literal["client", "example"]
+
+TRUSTS: tuple[Trust, ...] = ("distributed", "central", "local")
+"""Who adds the noise, and so whom it protects from: every client a share, enough in the sum (from
+the server and all readers); the server, after the sum (from readers only); every client enough by
+itself (from everybody, whatever the others do)."""
+UNITS: tuple[Unit, ...] = ("client", "example")
+"""Whose data may be exchanged for zeros: all that a client holds, or one of its examples."""
+
+MAX_ROUNDS = 10**6
+MAX_EXAMPLES = 1 << 20
+"""Of one client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """What a plan is asked to promise: (epsilon, delta)-differential privacy.
+
+    epsilon: above 0, over all `rounds` together, for whoever takes part in every one. delta: in
+    (0, 1); below one over the number of people. rounds: how many sums are released, 1 to 10^6.
+    unit: whose data is protected; of `example`, examples is the most that one client has, and an
+    input has a row for each. trust: who adds the noise: `distributed`, `central` or `local`. split:
+    which part of the budget each field gets, by its name; equal parts where it is not given. A part
+    is of the sum of squared signal-to-noise ratios, of which epsilon is a function.
+
+    Neighbours are data sets of which one unit is exchanged for zeros; how many clients took part
+    is public. Source: specs/40-privacy.md. Raises ParameterError.
+    """
+
+    epsilon: float
+    delta: float
+    rounds: int = 1
+    unit: Unit = "client"
+    trust: Trust = "distributed"
+    examples: int | None = None
+    split: Mapping[str, Fraction] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            **_promised(self.epsilon, self.delta, self.rounds),
+            unit=choice("unit", self.unit, UNITS),
+            trust=choice("trust", self.trust, TRUSTS),
+        )
+        if (self.unit == "example") != (self.examples is not None):
+            raise ParameterError(
+                "examples says how many a client may have, with unit='example' and only then"
+            )
+        if self.examples is not None:
+            settle(self, examples=integer("examples", self.examples, 1, MAX_EXAMPLES))
+        if self.split is not None:
+            settle(self, split=_parts(self.split))
+
+    def parts(self, names: tuple[str, ...]) -> tuple[Fraction, ...]:
+        """Of the fields in order, adding up to 1. Raises ParameterError for other fields."""
+        if self.split is None:
+            return (Fraction(1, len(names)),) * len(names)
+        if set(self.split) != set(names):
+            raise ParameterError(
+                f"split is of {', '.join(self.split)}, and the fields are {', '.join(names)}: "
+                "name each"
+            )
+        total = sum(self.split.values())
+        return tuple(self.split[name] / total for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyTerms:
+    """What the parties of a plan agree on: section 5 of its bytes (specs/01-wire.md §4).
+
+    honest: how many shares of noise are in every sum that are known to nobody else: n_min. noises:
+    one share of each field in plan order; of the central mode the whole. examples: 1 where the unit
+    is a client. The rest as `Privacy` has it. Raises ParameterError.
+    """
+
+    trust: Trust
+    unit: Unit
+    examples: int
+    epsilon: float
+    delta: float
+    rounds: int
+    honest: int
+    noises: tuple[Noise, ...]
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            **_promised(self.epsilon, self.delta, self.rounds),
+            unit=choice("unit", self.unit, UNITS),
+            trust=choice("trust", self.trust, TRUSTS),
+            examples=integer("examples", self.examples, 1, MAX_EXAMPLES),
+            honest=integer("honest", self.honest, 1, MAX_CLIENTS),
+        )
+        if self.unit == "client" and self.examples != 1:
+            raise ParameterError("examples is 1 where the unit is a client")
+        if self.trust != "distributed" and self.honest != 1:
+            raise ParameterError(f"honest is 1 with {self.trust} trust: one share is enough")
+        for noise in instance("noises", self.noises, tuple):
+            instance("noise", noise, Noise)
+
+    @property
+    def encoded(self) -> bool:
+        """Whether clients add the noise, and not whoever has the sum."""
+        return self.trust != "central"
+
+    def shares(self, clients: int) -> int:
+        """How many shares of noise are in a sum of so many inputs."""
+        return clients if self.encoded else 1
+
+
+def _promised(epsilon: float, delta: float, rounds: int) -> dict[str, object]:
+    epsilon, delta = real("epsilon", epsilon), real("delta", delta)
+    if not epsilon > 0:
+        raise ParameterError(f"epsilon must be above 0, not {epsilon!r}")
+    if not 0 < delta < 1:
+        raise ParameterError(
+            f"delta must be between 0 and 1, not {delta!r}: below one over the number of people"
+        )
+    rounds = integer("rounds", rounds, 1, MAX_ROUNDS)
+    return {"epsilon": epsilon, "delta": delta, "rounds": rounds}
+
+
+def _parts(split: Any) -> dict[str, Fraction]:
+    if not isinstance(split, Mapping):
+        raise ParameterError(
+            "split maps the name of a field to its part of the budget, and is no "
+            f"{type(split).__name__}"
+        )
+    parts = {name: fraction(f"split[{name!r}]", part) for name, part in split.items()}
+    for name in (name for name, part in parts.items() if not part):
+        raise ParameterError(f"split[{name!r}] must be above 0: without noise there is no promise")
+    return parts
