@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from secagg.dp import gaussian
+from secagg.dp import gaussian, mechanisms
 from secagg.dp.exact import CONTEXT
 from secagg.dp.mechanisms import (
     NARROWEST,
@@ -119,6 +119,26 @@ def test_no_divergence_of_skellam_noise_exceeds_the_bound(variance: float) -> No
                 exact = divergence(p, shift, order)
                 assert exact <= bound
                 assert variance < 100 or exact > bound / 1.3
+
+
+@pytest.mark.parametrize("tau", ["0", "1e-4", "0.003", "0.1"])
+@pytest.mark.parametrize("length, squared", [(1, 9), (50, 9), (50, 4000)])
+def test_the_published_bound_of_discrete_gaussians_is_the_least_of_three(
+    monkeypatch: pytest.MonkeyPatch, tau: str, length: int, squared: int
+) -> None:
+    """§3.5 as it stands there, with a tau that can be seen."""
+    monkeypatch.setattr(mechanisms, "unlikeness", lambda _: Decimal(tau))
+    made = block(Kind.GAUSSIAN, 10.0, length, squared, 20)
+    l1, s = min(length**0.5 * squared**0.5, squared), 200**0.5
+    z, t = squared**0.5 / s, float(tau)
+    with localcontext(CONTEXT):
+        lines = renyi(made)
+        for order in (2, 3, 7, 100, 1000):
+            first = order / 2 * z**2 + t * length
+            second = order / 2 * (z**2 + 2 * l1 / s * t + t * t * length)
+            third = order / 2 * (z + length**0.5 * t) ** 2
+            found = float(min(line.slope * order + line.constant for line in lines))
+            assert found == pytest.approx(min(first, second, third), rel=1e-12)
 
 
 @pytest.mark.parametrize("shift", [1, 4])
