@@ -992,10 +992,71 @@ NOISE = _of(
     ("noise: the ring", "x * factor & mask", "x * factor"),
 )
 
+_DP = "tests/dp"
+ACCOUNTING = (
+    *_of(
+        "secagg/dp/mechanisms.py",
+        _DP,
+        ("accounting: what shares are unlike", "unlikeness(block) / 2 + _uneven", "_uneven"),
+        ("accounting: of every coordinate", "block.length * each", "each"),
+        ("accounting: both sides", "return 2 * eta / (1 - eta)", "return eta / (1 - eta)"),
+        ("accounting: one share is its own sum", "(block.shares - 1)", "block.shares"),
+        ("accounting: Skellam's steeper bound", "6 * absolute - squared", "6 * absolute"),
+        ("accounting: Skellam's flatter bound", "3 * absolute / (2", "3 * absolute / (3"),
+        ("accounting: the second of three", "2 * absolute / whole.sqrt()", "absolute / whole"),
+        ("accounting: narrow shares", "self.noise.variance < NARROWEST:", "self.length < 0:"),
+    ),
+    *_of(
+        "secagg/dp/release.py",
+        _DP,
+        ("accounting: a shift to either side", "epsilon - 2 * kappa", "epsilon - kappa"),
+        ("accounting: the factor of delta", "<= delta * (-kappa).exp():", "<= delta:"),
+        ("accounting: Skellam is not reduced", "all(block.gaussian for", "any(block.gaussian for"),
+        ("accounting: the least epsilon", "not MIN_EPSILON <= self", "not 0 <= self"),
+        ("accounting: the largest delta", "MIN_DELTA <= number < 1", "MIN_DELTA <= number <= 1"),
+        ("accounting: the smallest delta", "MIN_DELTA <= number < 1", "0 <= number < 1"),
+        ("accounting: rounds", '"rounds", rounds, 1, MAX_ROUNDS', '"rounds", rounds, 0, 1 << 32'),
+        ("accounting: too little is refused", "if not accepts(blocks, claim):", "if False:"),
+    ),
+    *_of(
+        "secagg/dp/rdp.py",
+        _DP,
+        ("accounting: the lower of two lines", "crossings[-1][0] <= order", "crossings[-1][0] < 0"),
+        ("accounting: the price of an order", "below - own - own / less", "-own / less"),
+        ("accounting: orders", "range(3, 38)", "range(3, 9)"),
+    ),
+    *_of(
+        "secagg/dp/calibration.py",
+        _DP,
+        ("accounting: variances are rounded up", "math.ceil(_times", "math.floor(_times"),
+        ("accounting: the least variance", "max(MIN_VARIANCE, _round", "max(1.0, _round"),
+        ("accounting: the least scale", "(middle + 1, high)", "(middle + (1 << 12), high)"),
+        ("accounting: parts", "squared * whole / shape.part", "squared * whole"),
+        ("accounting: the largest variance", "if not wanted.keeps(high):", "if False:"),
+        ("accounting: kinds of vectors", "variance >= NARROWEST", "variance > NARROWEST"),
+        ("accounting: kinds of counts", "variance > WIDEST_SKELLAM", "variance >= WIDEST_SKELLAM"),
+    ),
+    *_of(
+        "secagg/dp/headroom.py",
+        _DP,
+        ("accounting: Skellam's heavier tail", "chance / 3", "chance / 30"),
+        ("accounting: what rounding adds", "kind, length) + units", "kind, length)"),
+        ("accounting: how wide a rotation is", "length.bit_length() - 1", "length.bit_length()"),
+        ("accounting: every element", "(WRAP + 1) * length", "(WRAP + 1)"),
+        ("accounting: units that are aligned", "return min(rotated, aligned)", "return rotated"),
+    ),
+    *_of(
+        "secagg/dp/exact.py",
+        _DP,
+        ("accounting: terms of the tail", "32 + int((150", "4 + int((100"),
+        ("accounting: the caller's digits", "with localcontext(CONTEXT):", "with localcontext():"),
+    ),
+)
+
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING,
 )  # fmt: skip
 
 

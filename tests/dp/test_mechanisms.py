@@ -65,6 +65,22 @@ def test_a_random_rounding_is_a_discrete_gaussian_but_for_its_unevenness() -> No
         assert bound / 50 < np.abs(ratio).max() <= bound
 
 
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+@pytest.mark.parametrize("shares", [1, 2, 1 << 20])
+def test_the_reduction_as_it_is_written(smoothing: int, shares: int) -> None:
+    """§3.3 and §3.4, of so many elements that what shares are unlike can be seen."""
+    made = block(Kind.GAUSSIAN, 6.9, 1 << 30, 17, shares)
+    tau = 10 * (shares - 1) * math.exp(-6 * math.pi**2)
+    q = math.exp(-2 * math.pi**2 * smoothing)
+    eta = 2 * q / (1 - q)
+    with localcontext(CONTEXT):
+        found = reduced(made, smoothing)
+    assert found is not None
+    strength, kappa = map(float, found)
+    assert strength == pytest.approx(17 / (shares * 6.9 - smoothing), rel=1e-12)
+    assert kappa == pytest.approx((1 << 30) * (tau / 2 + 2 * eta / (1 - eta)), rel=1e-12)
+
+
 def hockey_stick(one: Reals, shift: tuple[int, ...], epsilon: float) -> float:
     """delta of product noise and its shift: the sum of max(0, P - e^epsilon Q) over all points."""
     joint: tuple[Reals, Reals] = (np.ones(1), np.ones(1))
@@ -119,6 +135,23 @@ def test_no_divergence_of_skellam_noise_exceeds_the_bound(variance: float) -> No
                 exact = divergence(p, shift, order)
                 assert exact <= bound
                 assert variance < 100 or exact > bound / 1.3
+
+
+@pytest.mark.parametrize("length, squared", [(1, 9), (50, 9), (50, 4000)])
+@pytest.mark.parametrize("variance", [0.01, 3.0, 1e4])
+def test_the_published_bound_of_skellam_noise_as_it_is_written(
+    length: int, squared: int, variance: float
+) -> None:
+    """§3.6"""
+    made = block(Kind.SKELLAM, variance, length, squared, 20)
+    mu, l1 = 20 * variance, min(length**0.5 * squared**0.5, squared)
+    with localcontext(CONTEXT):
+        lines = renyi(made)
+        for order in (2, 3, 7, 100, 1000):
+            more = ((2 * order - 1) * squared + 6 * l1) / (4 * mu**2)
+            bound = order * squared / (2 * mu) + min(more, 3 * l1 / (2 * mu))
+            found = float(min(line.slope * order + line.constant for line in lines))
+            assert found == pytest.approx(bound, rel=1e-12)
 
 
 @pytest.mark.parametrize("tau", ["0", "1e-4", "0.003", "0.1"])
