@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench import (
     aes_limit,
     common,
     flower,
+    homomorphic,
     mask,
     noise,
     pack,
@@ -27,7 +29,7 @@ from bench import (
     wire,
 )
 from bench.common import Missing, Row, Selection
-from secagg.errors import IntegrityError, ParameterError
+from secagg.errors import IntegrityError, MissingExtra, ParameterError
 from secagg.kernels import aes
 
 
@@ -113,6 +115,21 @@ def test_shamir() -> None:
     full = {**shamir.CASE, "split_seconds": 2.0, "combine_seconds": 1.0, "combine_again_seconds": 9}
     full |= {"flower_split": 8.0, "flower_combine": 5.0}
     assert shamir.ratios([full]) == {"split": 4.0, "combine": 5.0}
+
+
+def test_homomorphic() -> None:
+    """Ours needs nothing of NVFLARE's; the other sides are refused with what would do."""
+    [row] = run(homomorphic, "side=secagg,n=4,d=100")["rows"]
+    assert row["survives"] == 1 and row["max_abs_error"] <= row["error_bound"]
+    assert row["bytes_down"] > 400 and 0 < row["bytes_up"]
+    its = row | {"side": "ckks", "cpu": 10 * row["cpu"], "bytes_up": 9 * row["bytes_up"]}
+    its["bytes_down"] = 9 * row["bytes_down"]
+    found = homomorphic.ratios([row, its])
+    assert math.isclose(found["cpu"], 10) and math.isclose(found["bytes"], 1 / 9)  # type: ignore[arg-type]
+    assert isinstance(homomorphic.ratios([row])["cpu"], Missing)
+    if find_spec("nvflare") is None:
+        with pytest.raises(MissingExtra, match=r"nvflare\[HE\]"):
+            run(homomorphic, "side=plain,n=4,d=100")
 
 
 def test_noise() -> None:
