@@ -10,7 +10,8 @@ from typing import Any
 import blocks
 import rfc8032
 import rfc9180
-from blocks import KDF, Cursor, E, H, Plan, Refused, check_public, pack, parse_plan, stream, unpack
+from blocks import KDF, Cursor, E, H, Refused, check_public, pack, stream, unpack
+from plans import Plan, parse_plan
 
 LABEL = b"secagg/v1/"
 NAME = b"additive"

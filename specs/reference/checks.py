@@ -14,6 +14,7 @@ import blocks
 import model_rebuilding
 import noise_tables
 import planning
+import plans
 import privacy
 import rfc8032
 import rfc9180
@@ -161,9 +162,9 @@ def do_quantize(
     return {"levels": levels, "clipped": sum(abs(x) > limit for x in reals)}
 
 
-def _schema(clients: int, schema: str) -> blocks.Schema:
+def _schema(clients: int, schema: str) -> plans.Schema:
     cursor = Cursor(bytes.fromhex(schema))
-    parsed = blocks.parse_schema(cursor, clients)
+    parsed = plans.parse_schema(cursor, clients)
     cursor.end()
     return parsed
 
@@ -210,7 +211,7 @@ def do_decode_sum(clients: int, schema: str, vector: Any, contributors: int) -> 
 
 
 def do_decode_plan(plan: str, pinned: bool = False) -> Data:
-    parsed = blocks.parse_plan(bytes.fromhex(plan), pinned)
+    parsed = plans.parse_plan(bytes.fromhex(plan), pinned)
     return {
         "protocol": parsed.protocol,
         "digest": parsed.digest.hex(),
@@ -221,7 +222,7 @@ def do_decode_plan(plan: str, pinned: bool = False) -> Data:
 
 
 def do_tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:
-    return {"digest": blocks.tensor(place, field, name, shape, dtype).hex()}
+    return {"digest": plans.tensor(place, field, name, shape, dtype).hex()}
 
 
 def do_judge_plan(protocol: str, parameters: list[int], **threat: Any) -> Data:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import blocks
+import plans
 from blocks import Cursor, Refused
 
 Data = dict[str, Any]
@@ -17,7 +18,7 @@ class Common:
     """What both sides of a session know before it starts."""
 
     def __init__(self, setup: Data) -> None:
-        self.plan = blocks.parse_plan(bytes.fromhex(setup["plan"]), pinned=True)
+        self.plan = plans.parse_plan(bytes.fromhex(setup["plan"]), pinned=True)
         self.payload = blocks.H("payload", bytes.fromhex(setup["payload"]))
         self.offer = blocks.offer(self.plan.protocol, self.plan.digest, self.payload)
         self.segments = self.plan.schema.segments
