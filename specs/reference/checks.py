@@ -18,6 +18,7 @@ import plans
 import privacy
 import rfc8032
 import rfc9180
+import rotation
 import storage
 from blocks import FAULTS, REASONS, Cursor, Refused
 
@@ -163,10 +164,7 @@ def do_quantize(
 
 
 def _schema(clients: int, schema: str) -> plans.Schema:
-    cursor = Cursor(bytes.fromhex(schema))
-    parsed = plans.parse_schema(cursor, clients)
-    cursor.end()
-    return parsed
+    return plans.parse_schema(Cursor(bytes.fromhex(schema)), clients)
 
 
 def do_encode_record(clients: int, schema: str, values: Data, weight: int) -> Data:
@@ -411,4 +409,4 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
-ALONE |= noise_tables.ALONE | privacy.ALONE
+ALONE |= noise_tables.ALONE | privacy.ALONE | rotation.ALONE

@@ -1,4 +1,4 @@
-"""Schemas and plans (02-quantization.md §3-§5, 01-wire.md §4).
+"""Schemas and plans (02-quantization.md §3-§5, 01-wire.md §4, 40-privacy.md §7).
 
 Part of the second implementation: it imports nothing of the packages.
 """
@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import privacy
+import rotation
 from blocks import Cursor, H, Refused, lane_of, u32
 from planning import accepted, whole
+from privacy import Block
+
+DISTRIBUTED, CENTRAL, LOCAL = 1, 2, 3
+CLIENT, EXAMPLE = 1, 2
 
 
 def step(field: Any) -> float:
@@ -25,10 +31,33 @@ def spread(field: Any, clients: int, max_weight: int) -> float:
 
 
 @dataclass
+class Terms:
+    """Section 5. noises: kind and variance of a share, by field."""
+
+    trust: int
+    unit: int
+    examples: int
+    epsilon: float
+    delta: float
+    rounds: int
+    honest: int
+    noises: list[tuple[int, Fraction]]
+
+    def check(self) -> None:
+        fine = (self.unit == EXAMPLE or self.examples == 1) and 1 <= self.examples <= 2**20
+        fine = fine and 0 < self.epsilon < math.inf and 0 < self.delta < 1
+        fine = fine and 1 <= self.rounds <= 10**6 and self.honest >= 1
+        fine = fine and (self.trust == DISTRIBUTED or self.honest == 1)
+        fine = fine and all(2.0**-20 <= v <= 2.0**60 for _, v in self.noises)
+        privacy.check(fine, "01 §4")
+
+
+@dataclass
 class Schema:
     fields: list[tuple[str, Any]]
     clients: int
     max_weight: int
+    terms: Terms | None = None
 
     @property
     def places(self) -> dict[str, tuple[int, int, int]]:
@@ -36,21 +65,43 @@ class Schema:
         used: dict[int, int] = {}
         places = {}
         for name, field in self.fields:
-            width = self.width(field)
+            width = self.width(name, field)
             places[name] = (width, used.get(width, 0), field["length"])
             used[width] = used.get(width, 0) + field["length"]
         return places
 
-    def width(self, field: Any) -> int:
-        each = field.get("max") or (2 ** (field["bits"] - 1) - 1) * self.max_weight
-        width = math.ceil(math.log2(2 * self.clients * each + 1) - 1e-9)
-        while 2 ** (width - 1) <= self.clients * each:  # math.log2 is not exact
+    def width(self, name: str, field: Any) -> int:
+        width, most = 1, self.most(name, field)
+        while 2 ** (width - 1) <= most:
             width += 1
         if width > 64:
             raise Refused("HeadroomError", "02 §3")
         if "clip" in field and spread(field, self.clients, self.max_weight) == math.inf:
             raise Refused("HeadroomError", "02 §3.4")
         return width
+
+    def most(self, name: str, field: Any) -> int:
+        """M of 02 §3, and of 40 §6."""
+        if self.terms is None:
+            each = field.get("max") or (2 ** (field["bits"] - 1) - 1) * self.max_weight
+            return int(self.clients * each)
+        kind, v = self.terms.noises[[n for n, _ in self.fields].index(name)]
+        units = self.clients * self.terms.examples
+        shares = 1 if self.terms.trust == CENTRAL else self.clients
+        noise = (units, kind, float(v).hex(), shares)
+        if "norm" in field:
+            return int(privacy.do_vector_bound(field["length"], square(field), *noise)["bound"])
+        return int(privacy.do_integer_bound(field["length"], field["max"], *noise)["bound"])
+
+    @property
+    def blocks(self) -> list[Block]:
+        """40 §7.5"""
+        if self.terms is None:
+            return []
+        return [
+            (kind, v, field["length"], square(field), self.terms.honest)
+            for (_, field), (kind, v) in zip(self.fields, self.terms.noises, strict=True)
+        ]
 
     @property
     def segments(self) -> list[tuple[int, int]]:
@@ -66,43 +117,109 @@ class Schema:
                 raise Refused("IntegrityError", "§11")
 
 
+def square(field: Any) -> int:
+    """Of the sensitivity: 40 §2.3, §7.3."""
+    if "norm" in field:
+        return rotation.B(rotation.C(field["bits"]), field["length"])
+    exact = Fraction(field["sensitivity"])
+    return int(min(math.floor(exact**2 * UP), field["length"] * field["max"] ** 2))
+
+
+UP = 1 + Fraction(1, 2**50)
+
+
+Fields = list[tuple[str, Any]]
+
+
 def parse_schema(cursor: Cursor, clients: int) -> Schema:
+    return checked(parse_fields(cursor), clients)
+
+
+def parse_fields(cursor: Cursor) -> tuple[int, Fields]:
     max_weight = cursor.int(4)
-    fields = []
-    for _ in range(cursor.count(1024)):
-        name = cursor.prefixed(255)
-        kind, length = cursor.int(1), cursor.int(4)
-        if kind == 2:
-            field: dict[str, Any] = {"length": length, "max": cursor.int(8)}
-            if field["max"] >= 2**63:
-                raise Refused("HeadroomError")
-        elif kind == 1:
-            clip = struct.unpack(">d", cursor.take(8))[0]
-            field = {"length": length, "clip": clip, "bits": cursor.int(1)}
-            field["rounding"], field["excess"] = cursor.int(1), cursor.int(1)
-            if max(field["rounding"], field["excess"]) > 1:
-                raise Refused("WireError")
-            if not (2 <= field["bits"] <= 32 and 0 < clip < math.inf):
-                raise Refused("ParameterError")
-            if not step(field) > 2.0**-1024:
-                raise Refused("ParameterError", "02 §4.1")
-            if spread(field, 1, 1) == math.inf:
-                raise Refused("HeadroomError", "02 §3.4")
-        else:
-            raise Refused("WireError")
-        if length < 1 or not name or any(not 0x20 <= c <= 0x7E for c in name):
-            raise Refused("ParameterError")
-        fields.append((name.decode(), field))
+    fields = [_parse_field(cursor) for _ in range(cursor.count(1024))]
+    cursor.end()
+    return max_weight, fields
+
+
+def checked(parsed: tuple[int, Fields], clients: int, terms: Terms | None = None) -> Schema:
+    max_weight, fields = parsed
     if "clipped" in dict(fields):  # 02 §5.8
         elements = sum(field["length"] for _, field in fields if "clip" in field)
         if elements < 1 or fields[-1] != ("clipped", {"length": 1, "max": elements}):
             raise Refused("ParameterError", "02 §5.8")
     if not fields or len({name for name, _ in fields}) != len(fields) or max_weight < 1:
         raise Refused("ParameterError")
-    schema = Schema(fields, clients, max_weight)
+    _check_privacy(fields, max_weight, terms)
+    schema = Schema(fields, clients, max_weight, terms)
     if any(length * lane_of(width) // 8 > 2**36 for width, length in schema.segments):
         raise Refused("ParameterError", "02 §5.9")
     return schema
+
+
+def _parse_field(cursor: Cursor) -> tuple[str, Any]:
+    name = cursor.prefixed(255)
+    kind, length = cursor.int(1), cursor.int(4)
+    if kind not in KINDS:
+        raise Refused("WireError")
+    field: dict[str, Any] = {"length": length}
+    KINDS[kind](cursor, field)
+    if length < 1 or not name or any(not 0x20 <= c <= 0x7E for c in name):
+        raise Refused("ParameterError")
+    return name.decode(), field
+
+
+def _fixed(cursor: Cursor, field: dict[str, Any]) -> None:
+    field["clip"], field["bits"] = double(cursor), cursor.int(1)
+    field["rounding"], field["excess"] = cursor.int(1), cursor.int(1)
+    if max(field["rounding"], field["excess"]) > 1:
+        raise Refused("WireError")
+    if not (2 <= field["bits"] <= 32 and 0 < field["clip"] < math.inf):
+        raise Refused("ParameterError")
+    if not step(field) > 2.0**-1024:
+        raise Refused("ParameterError", "02 §4.1")
+    if spread(field, 1, 1) == math.inf:
+        raise Refused("HeadroomError", "02 §3.4")
+
+
+def _integer(cursor: Cursor, field: dict[str, Any]) -> None:
+    field["max"] = cursor.int(8)
+    if field["max"] < 1:
+        raise Refused("ParameterError")
+    if field["max"] >= 2**63:
+        raise Refused("HeadroomError")
+
+
+def _vector(cursor: Cursor, field: dict[str, Any]) -> None:
+    field["norm"], field["bits"] = double(cursor), cursor.int(1)
+    fine = 2.0**-500 <= field["norm"] <= 2.0**500 and 2 <= field["bits"] <= 30
+    privacy.check(fine and 1 <= field["length"] < 2**30, "40 §2")
+
+
+def _bounded(cursor: Cursor, field: dict[str, Any]) -> None:
+    _integer(cursor, field)
+    field["sensitivity"] = sigma = double(cursor)
+    privacy.check(field["length"] >= 1 and 1 <= sigma < math.inf, "40 §7.3")
+    if square(field) >= 2**64:
+        raise Refused("HeadroomError", "40 §7.3")
+    privacy.check(Fraction(sigma) ** 2 <= field["length"] * field["max"] ** 2 * UP, "40 §7.3")
+
+
+KINDS = {1: _fixed, 2: _integer, 3: _vector, 4: _bounded}
+
+
+def _check_privacy(fields: Fields, max_weight: int, terms: Terms | None) -> None:
+    """40 §7, §7.1, §7.5"""
+    bounded = ["norm" in field or "sensitivity" in field for _, field in fields]
+    if terms is None:
+        privacy.check(not any(bounded), "40 §7")
+        fixed = any("clip" in field for _, field in fields)
+        privacy.check(max_weight == 1 or fixed, "02 §5")
+        return
+    privacy.check(all(bounded) and max_weight == 1, "40 §7.1")
+    privacy.check(len(terms.noises) == len(fields), "40 §7.5")
+    for (_, field), (kind, v) in zip(fields, terms.noises, strict=True):
+        privacy.check(kind == privacy.kind_of("norm" in field, v), "40 §3.1")
 
 
 @dataclass
@@ -115,7 +232,7 @@ class Plan:
     structure: list[bytes]
 
 
-SECTIONS = {1: 17, 2: 16, 3: 2**19, 4: 2**10, 6: 2**17}
+SECTIONS = {1: 17, 2: 16, 3: 2**19, 4: 2**10, 5: 9246, 6: 2**17}
 """number -> limit of its body"""
 
 
@@ -149,6 +266,41 @@ def parse_liveness(body: bytes) -> tuple[Fraction, int, int]:
     return parsed
 
 
+def parse_privacy(body: bytes | None) -> Terms | None:
+    if body is None:
+        return None
+    cursor = Cursor(body)
+    trust, unit = cursor.int(1), cursor.int(1)
+    if trust not in (DISTRIBUTED, CENTRAL, LOCAL) or unit not in (CLIENT, EXAMPLE):
+        raise Refused("WireError")
+    numbers = (cursor.int(4), double(cursor), double(cursor), cursor.int(4), cursor.int(4))
+    noises = []
+    while cursor.left:
+        kind, v = cursor.int(1), double(cursor)
+        if kind not in (privacy.GAUSSIAN, privacy.SKELLAM):
+            raise Refused("WireError")
+        noises.append((kind, Fraction(v) if math.isfinite(v) else Fraction(0)))
+    terms = Terms(trust, unit, *numbers, noises)
+    terms.check()
+    return terms
+
+
+def judge(plan: Plan, active: bool) -> None:
+    """40 §7.2, §7.4, §7.5"""
+    terms = plan.schema.terms
+    if terms is None:
+        return
+    privacy.check(not active, "40 §7.2")
+    several, clear = plan.protocol == "additive", plan.protocol == "plainsum"
+    privacy.check(not (terms.trust == CENTRAL and several), "40 §7.4")
+    if terms.trust == DISTRIBUTED:
+        survivors = plan.params[2 if several else -1]
+        privacy.check(not clear and terms.honest <= survivors - plan.corrupted, "40 §7.4")
+    privacy.check_claim(terms.epsilon, terms.delta, terms.rounds)
+    kept = privacy.accepted(plan.schema.blocks, terms.epsilon, terms.delta, terms.rounds)
+    privacy.check(kept != "", "40 §7.5")
+
+
 def parse_structure(body: bytes | None) -> list[bytes]:
     if body is None:
         return []
@@ -180,9 +332,8 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
         raise Refused("ParameterError")
     if not clients <= roster or liars > clients:
         raise Refused("ParameterError")
-    fields = Cursor(bodies[3])
-    schema = parse_schema(fields, clients)
-    fields.end()
+    fields = parse_fields(Cursor(bodies[3]))
+    schema = checked(fields, clients, parse_privacy(bodies.get(5)))
     structure, encoded = parse_structure(bodies.get(6)), bodies[4]
     corrupted, dropped = min(clients, whole(corrupt, roster)), whole(dropout, clients)
     if protocol == "additive":
@@ -207,7 +358,9 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
     if not safe:
         raise Refused("ParameterError", "§10")
     _ = schema.segments  # head-room
-    return Plan(protocol, schema, params, H("plan", data), corrupted, structure)
+    plan = Plan(protocol, schema, params, H("plan", data), corrupted, structure)
+    judge(plan, active)
+    return plan
 
 
 def _integers(encoded: bytes, *sizes: int) -> list[int]:
@@ -216,6 +369,10 @@ def _integers(encoded: bytes, *sizes: int) -> list[int]:
     integers = [cursor.int(size) for size in sizes]
     cursor.end()
     return integers
+
+
+def double(cursor: Cursor) -> float:
+    return float(struct.unpack(">d", cursor.take(8))[0])
 
 
 def _fraction(cursor: Cursor) -> Fraction:

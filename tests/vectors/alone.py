@@ -12,6 +12,8 @@ import accounting
 import borderline
 import drawing
 import numpy as np
+import private
+import rounding
 from operations import OUTPUTS, Data, perform
 
 from secagg.fields import Field, FixedPoint, Integer
@@ -54,9 +56,15 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "noise", scenario_of("tables, draws, keys", "41-noise.md", drawing.steps(shake))
     steps = list(accounting.steps())
     yield "privacy", scenario_of("claims, noise, head-room", "40-privacy.md", steps)
+    steps = list(rounding.steps(shake))
+    yield "rounding", scenario_of("vectors to integers and back", "40-privacy.md §2", steps)
     yield "records", scenario_of("records and sums", "02-quantization.md §5", _records())
     yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
     yield "structure", scenario_of("digests of entries", "01-wire.md §4", _tensors())
+    steps = list(private.good())
+    yield "plan-privacy", scenario_of("plans with privacy", "40-privacy.md §7", steps)
+    steps = list(private.bad())
+    yield "plan-privacy-refused", scenario_of("that promise too much", "40-privacy.md §7", steps)
     yield "plan-refused", scenario_of("plans that nobody takes", "01-wire.md §4", _bad_plans())
     yield (
         "plan-borderline",

@@ -14,6 +14,7 @@ import accounting
 import borderline
 import drawing
 import numpy as np
+import rounding
 import stored
 
 from secagg import decoding, mask, quantize, records, shamir, structure
@@ -565,4 +566,5 @@ _ALONE: dict[str, Callable[..., Data]] = {
     **stored.ALONE,
     **drawing.ALONE,
     **accounting.ALONE,
+    **rounding.ALONE,
 }

@@ -42,7 +42,9 @@ def test_generator_gives_the_frozen_bytes(regenerated):
 
 
 def test_vectors_are_small():
-    assert sum(path.stat().st_size for path in PATHS) < 2_700_000
+    """Plans and their refusals are most of it, each whole: who checks another implementation by
+    them needs no code of ours."""
+    assert sum(path.stat().st_size for path in PATHS) < 2_800_000
 
 
 def stage_of(setup):

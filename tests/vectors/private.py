@@ -1,0 +1,171 @@
+"""Plans with privacy: those that are read, and those that nobody takes (40-privacy.md §7)."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+from secagg.fields import Field, FixedPoint, Integer, Vector
+from secagg.plans.choose import plan
+from secagg.plans.plan import Plan
+from secagg.privacy import Privacy
+from secagg.wire.codec import Reader, Writer
+
+Steps = Iterator[tuple[str, dict[str, Any]]]
+Fields = Mapping[str, Field]
+
+UPDATE: Fields = {"update": Vector(1970, norm=1.0, bits=16)}
+BARS: Fields = {"bars": Integer(10, 1, sensitivity=1)}
+LAYERS: Fields = {
+    "narrow": Vector(65, norm=0.1, bits=4),
+    "sum": Integer(3, 1 << 40, sensitivity=2.0**30),
+    "wide": Vector(64, norm=2.0**-500, bits=30),
+}
+SPLIT = {"narrow": Fraction(1, 2), "sum": Fraction(1, 5), "wide": Fraction(3, 10)}
+ALONE = Privacy(1, 1e-5, trust="local")
+
+
+def made(
+    fields: Fields = UPDATE, asked: Privacy | None = None, clients: int = 100, **threat: Any
+) -> Plan:
+    return plan(clients=clients, fields=fields, privacy=asked or Privacy(2, 1e-4, 10), **threat)
+
+
+def good() -> Steps:
+    """Of every trust, unit, kind of field and of noise, protocol, and number of survivors; and with
+    noise off the grid of those who make plans."""
+    both, sampled = {**UPDATE, **BARS}, Privacy(2, 1e-4, 10, unit="example", examples=60)
+    plans = [
+        made(),
+        made(both, sampled),
+        made(BARS, ALONE),
+        made(both, Privacy(1, 1e-5, trust="central")),
+        made(LAYERS, Privacy(8, 1e-9, 3, split=SPLIT), clients=1000),
+        made(servers=2, corrupt=0, dropout=0, clients=1000),
+        made(clients=40),
+        made(clients=40, corrupt="1/10", dropout="1/5", min_clients=30),
+        made(clients=100, corrupt="1/20", dropout="1/10", roster=400),
+        made({"coarse": Vector(5, 1.0, 2)}, Privacy(1, 0.25)),
+    ]
+    for one in plans:
+        yield "decode_plan", {"plan": one.encode().hex()}
+    clear = made(BARS, ALONE, protocol="plainsum")
+    yield "decode_plan", {"plan": clear.encode().hex(), "pinned": True}
+    for variance in _more_or_less(plans[0]):
+        encoded = _put(plans[0].encode(), 5, 31, double(variance))
+        yield "decode_plan", {"plan": encoded.hex()}
+
+
+def bad() -> Steps:
+    one = made()
+    for changed in (*_terms(one.encode()), *_fields(), *_threats(), *_misplaced()):
+        yield "decode_plan", {"plan": changed.hex()}
+    clear = made(BARS, ALONE, protocol="plainsum").encode()
+    shared = _put(_put(clear, 5, 0, b"\1"), 5, 26, (1).to_bytes(4))
+    yield "decode_plan", {"plan": shared.hex(), "pinned": True}
+
+
+def _terms(data: bytes) -> Iterator[bytes]:
+    """5: trust, unit 1 each, examples 4, epsilon, delta 8, rounds, honest 4, kind 1, variance 8."""
+    body = _bodies(data)[5]
+    variance, honest = struct.unpack(">d", body[31:])[0], int.from_bytes(body[26:30])
+    for at, value in (
+        (0, b"\0"), (0, b"\4"), (1, b"\0"), (1, b"\3"),
+        (2, bytes(4)), (2, (2).to_bytes(4)), (2, (1 + 2**20).to_bytes(4)),
+        *((6, double(x)) for x in (1.0, 0.0, -1.0, math.nan, math.inf, 2.0**-21, 1025.0)),
+        *((14, double(x)) for x in (1e-6, 0.0, 1.0, math.nan, 2.0**-65)),
+        (22, bytes(4)), (22, (11).to_bytes(4)), (22, (10**6 + 1).to_bytes(4)),
+        (26, bytes(4)), (26, (honest + 1).to_bytes(4)), (0, b"\3"), (0, b"\2"),
+        (30, b"\0"), (30, b"\2"), (30, b"\3"),
+        *((31, double(x)) for x in (math.nan, math.inf, 0.0, 5e-324, -1.0, 2.0**61)),
+        (31, double(variance / 4)), (31, double(6.0)),
+    ):  # fmt: skip
+        yield _put(data, 5, at, value)
+    yield _put(_put(data, 5, 0, b"\3"), 5, 26, (1).to_bytes(4))  # as if one share were enough
+    for other in (b"", body[:-1], body[:30], body + body[30:], body[:30] + bytes(9 * 1025)):
+        yield _joined(data, {**_bodies(data), 5: other})
+    yield _put(data, 5, 31, double(variance - math.ulp(variance) * 2**29))
+
+
+def _fields() -> Iterator[bytes]:
+    """3: max_weight 4, number 4, name 4 + 1, kind 1, length 4; norm 8, bits 1 or max 8, norm 8."""
+    data = made({"u": Vector(1970, 1.0, 16)}).encode()
+    for norm in (0.0, -1.0, math.nan, math.inf, math.nextafter(2.0**500, math.inf), 2.0**-501):
+        yield _put(data, 3, 18, double(norm))
+    for at, value in ((26, b"\1"), (26, b"\x1f"), (14, bytes(4)), (14, (2**30).to_bytes(4))):
+        yield _put(data, 3, at, value)
+    yield _put(data, 3, 26, b"\x11")  # twice as many levels, and the noise of half as many
+    counts = made({"u": Integer(10, 3, sensitivity=4)}).encode()
+    for bound in (0.0, 0.5, 5.0, 9.5, math.nan, math.inf):
+        yield _put(counts, 3, 26, double(bound))
+    yield _put(counts, 3, 18, bytes(8))
+    yield _put(_put(counts, 3, 18, (2**63 - 1).to_bytes(8)), 3, 26, double(2.0**32))
+    yield _put(counts, 3, 18, (2**63 - 1).to_bytes(8))  # no head-room
+    yield _put(counts, 3, 0, (2).to_bytes(4))
+    yield _put(counts, 3, 13, b"\5")
+
+
+def _threats() -> Iterator[bytes]:
+    """1: clients 4, corrupt 4 + 4, adversary 1, roster 4."""
+    whole = made(clients=12, corrupt=0, protocol="secagg").encode()
+    yield _put(whole, 1, 12, b"\1")
+    yield _put(whole, 1, 4, (1).to_bytes(4) + (12).to_bytes(4))
+    yield _put(whole, 1, 13, (1 << 20).to_bytes(4))[:-1]
+    several = made(servers=2, corrupt=0, dropout=0, asked=Privacy(500, 1e-5)).encode()
+    yield _put(_put(several, 5, 0, b"\2"), 5, 26, (1).to_bytes(4))
+
+
+def _misplaced() -> Iterator[bytes]:
+    """Privacy without its fields, or they without it."""
+    data = made().encode()
+    bodies = _bodies(data)
+    yield _joined(data, {k: v for k, v in bodies.items() if k != 5})
+    exact: list[Fields] = [{"u": FixedPoint(3, 1.0, 8)}, {"u": Integer(3, 9)}]
+    for fields in exact:
+        plain = plan(clients=100, fields=fields).encode()
+        yield _joined(plain, {**_bodies(plain), 5: bodies[5]})
+    bars = made(BARS).encode()
+    yield _joined(bars, {k: v for k, v in _bodies(bars).items() if k != 5})
+    mixed = plan(clients=100, fields={"u": FixedPoint(3, 1.0, 8), "clippex": Integer(1, 3)})
+    lane = mixed.encode().replace(b"clippex", b"clipped")
+    yield _joined(lane, {**_bodies(lane), 5: bodies[5] + bodies[5][30:]})
+
+
+def double(value: float) -> bytes:
+    return struct.pack(">d", value)
+
+
+def _more_or_less(one: Plan) -> Iterator[float]:
+    """The largest noise; and a little less than the least of 24 bits, which is still enough."""
+    terms = one.privacy
+    if terms is None:
+        raise ValueError("a plan without privacy")
+    yield 2.0**60
+    yield math.nextafter(terms.noises[0].variance, 0)
+
+
+def _bodies(data: bytes) -> dict[int, bytes]:
+    reader, bodies = Reader(data), {}
+    reader.fixed(2, "version and suite")
+    reader.prefixed(64, "protocol")
+    while reader.remaining:
+        number = reader.u8("number")
+        bodies[number] = reader.prefixed(1 << 19, "body")
+    return bodies
+
+
+def _joined(data: bytes, bodies: Mapping[int, bytes]) -> bytes:
+    writer = Writer().raw(data[: 6 + int.from_bytes(data[2:6])])
+    for number, body in sorted(bodies.items()):
+        writer.u8(number).prefixed(body)
+    return writer.finish()
+
+
+def _put(data: bytes, number: int, at: int, new: bytes) -> bytes:
+    """That body of that plan, with other bytes at a place."""
+    bodies = _bodies(data)
+    body = bodies[number]
+    return _joined(data, {**bodies, number: body[:at] + new + body[at + len(new) :]})
