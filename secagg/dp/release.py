@@ -21,6 +21,10 @@ MIN_EPSILON, MAX_EPSILON = 2.0**-20, 1024.0
 MIN_DELTA = 2.0**-64
 MAX_ROUNDS = 1 << 20
 
+_SEARCHED = 64
+"""Blocks up to which a refusal looks for what would do: it tries some forty claims, and who sends a
+plan of a thousand fields could have its readers spend seconds on each."""
+
 
 class Accounting(StrEnum):
     """Which bound says it, by the name that labels show."""
@@ -130,15 +134,19 @@ def remedy(blocks: Sequence[Block], claim: Claim) -> str:
 
 def would_do(blocks: Sequence[Block], claim: Claim) -> dict[str, float]:
     """For which claim this noise is enough, or among how many: each a change of one number alone,
-    and each tried. `epsilon`; `rounds`; `honest`, the shares of noise that are surely in a sum."""
+    and each tried. `epsilon`; `rounds`; `honest`, the shares of noise that are surely in a sum, of
+    which there may be more where there are several."""
     found: dict[str, float] = {}
     least = loss(blocks, claim.delta, claim.rounds).epsilon
     if least < MAX_EPSILON:
         found["epsilon"] = _up(max(least, MIN_EPSILON))
+    if len(blocks) > _SEARCHED:
+        return found
     few = bisect_left(range(1, claim.rounds), True, key=lambda r: not _keeps(blocks, claim, r))
     if few:
         found["rounds"] = few
-    honest = range(max(block.shares for block in blocks), MAX_CLIENTS + 1)
+    shares = min(block.shares for block in blocks)
+    honest = range(shares, MAX_CLIENTS + 1 if shares > 1 else shares)
     more = bisect_left(honest, True, key=lambda m: accepts(_shared(blocks, m), claim))
     if more < len(honest):
         found["honest"] = honest[more]

@@ -9,13 +9,14 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from secagg.dp import Accounting, Block, Claim, accepts, gaussian, loss, rdp, require
+from secagg.dp import Accounting, Block, Claim, accepts, gaussian, loss, rdp, require, would_do
 from secagg.dp.exact import CONTEXT
 from secagg.dp.mechanisms import renyi
 from secagg.errors import ParameterError
 from secagg.noise import Kind, Noise
 
 WIDE = Block(Noise(Kind.GAUSSIAN, 2.0**27), 1970, 32767**2, 800)
+LONE = Block(Noise(Kind.GAUSSIAN, 0.5), 1, 1, 1)
 COUNT = Block(Noise(Kind.SKELLAM, 0.0179), 1, 1, 1000)
 
 
@@ -34,7 +35,7 @@ def inflated(levels: int, length: int) -> int:
         ([WIDE, COUNT], Accounting.MIXED),
         ([WIDE, Block(Noise(Kind.SKELLAM, 1000.0), 1, 5, 100)], Accounting.MIXED),
         # no room for a smoothing of 1, so no Gaussian to be rounded from
-        ([Block(Noise(Kind.GAUSSIAN, 0.5), 1, 1, 1)], Accounting.GAUSSIAN),
+        ([LONE], Accounting.GAUSSIAN),
         # eta of 4 2^30 rounds at the smallest smoothing is beyond epsilon: r^2 = 2 or 4 does it
         ([replace(WIDE, length=1 << 30)], Accounting.REDUCTION),
     ],
@@ -207,3 +208,19 @@ def test_a_refusal_without_a_way_out_names_none() -> None:
     with pytest.raises(ParameterError) as refused:
         require([hopeless], Claim(1, 1e-5))
     assert str(refused.value).endswith("over 1 rounds")
+
+
+def test_more_honest_clients_are_no_way_out_where_one_party_adds_all_noise() -> None:
+    """And their shares, which a narrow discrete Gaussian does not have, are not tried."""
+    for block in (replace(WIDE, shares=1), LONE):
+        with pytest.raises(ParameterError) as refused:
+            require([block], Claim(0.01, 1e-5, 10))
+        assert "does not keep epsilon 0.01" in str(refused.value)
+        assert "honest" not in str(refused.value)
+
+
+def test_a_refusal_of_very_many_blocks_looks_for_an_epsilon_alone() -> None:
+    """A plan of a thousand fields must not cost its readers seconds to refuse."""
+    claim = Claim(10, 1e-5, 100)
+    assert set(would_do([WIDE] * 64, claim)) == {"epsilon", "rounds", "honest"}
+    assert set(would_do([WIDE] * 65, claim)) == {"epsilon"}
