@@ -22,6 +22,7 @@ AT_LEAST = {
     ("quantize", "stochastic"): 10.0,
     ("noise", "narrow"): 1.0,
     ("noise", "wide"): 1.0,
+    ("rotate", "bar"): 1.0,
     ("pack", "pack"): 1.0,
     ("pack", "unpack"): 1.0,
     ("peer", "cpu"): 25.0,

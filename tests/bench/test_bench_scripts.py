@@ -24,6 +24,7 @@ from bench import (
     peer,
     quantize,
     rivals,
+    rotate,
     shamir,
     tax,
     wire,
@@ -145,6 +146,15 @@ def test_noise() -> None:
     assert noise.ratios([row, other, wide]) == expected
     assert isinstance(noise.ratios([row])["poisson"], Missing)
     assert isinstance(noise.ratios([row | {"limit_seconds": None}])["aes_limit"], Missing)
+
+
+def test_rotate() -> None:
+    (row,) = run(rotate, "d=33")["rows"]
+    assert all(row[f"{name}_seconds"] > 0 for name in ("encode", "noise", "decode", "numpy"))
+    row = {"d": rotate.D, "encode_seconds": 0.02, "noise_seconds": 0.01, "numpy_seconds": 0.08}
+    row |= {"rotate_seconds": 0.01, "numpy_rotate_seconds": 0.05}
+    ratios = {"rotation": 5.0, "encoding": 4.0, "bar": 2.0}
+    assert rotate.ratios([row]) == pytest.approx(ratios)
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
