@@ -58,6 +58,7 @@ def join(
     max_size: int = DEFAULT_MAX_SIZE,
     ledger: Ledger | None = None,
     randomness: Randomness = system_randomness,
+    max_epsilon: float | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in the rounds of a service until that ends the link in order; blocks meanwhile.
 
@@ -66,18 +67,17 @@ def join(
     of that round. It is called in this thread, for one offer after the other; earlier phases go on
     meanwhile. weight, name: of fields by name, as of a Contribution: under a name the same fields
     are in the first of several rounds and spent in the others; a function gives each its own. plan,
-    plan_digest, ledger: as of `participate`. rounds: leaves after so many, whatever came of them,
-    and declines what is announced beyond; None stays. timeout: seconds that the server may be away;
-    it is tried again with growing, random pauses. patience: seconds beyond a round's deadlines.
+    plan_digest, ledger, max_epsilon: as of `participate`. rounds: leaves after so many and declines
+    what is announced beyond; None stays. timeout: seconds that the server may be away; it is tried
+    again with growing, random pauses. patience: seconds beyond a round's deadlines.
 
-    Returns an Outcome for each round in the order in which they ended, with whether this client is
-    in the sum and how much of its input was clipped; also where the server is lost for good, if any
-    round has ended by then.
+    Returns an Outcome for each round as they ended, with whether this client is in the sum and how
+    much was clipped; also where the server is lost for good, if any round has ended by then.
 
     Ctrl-C, or what `fields` raises, tells the server that this client is out, and is raised here;
-    an InputError leaves it out of that round only. Raises what `connect` and `participate` do, each
-    as itself; TransportError too for a server that closes the link before it announces a round;
-    before any server is asked, InputError for fields that do not fit the plan.
+    an InputError leaves it out of that round only. Raises what `connect` and `participate` do;
+    TransportError too for a server that closes the link before it announces a round; before any
+    server is asked, InputError for fields that do not fit the plan.
     """
     check_url(url)
     weight = integer("weight", weight, 0, MAX_WEIGHT)
@@ -90,7 +90,7 @@ def join(
         most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
         timeout=seconds("timeout", timeout),
         decided=ClientRounds(
-            Consent(plan, plan_digest),
+            Consent(plan, plan_digest, max_epsilon=max_epsilon),
             limits=Limits(frame=integer("max_size", max_size, 1, MAX_SIZE)),
             patience=seconds("patience", patience),
             randomness=randomness,

@@ -50,6 +50,7 @@ async def participate(
     randomness: Randomness = system_randomness,
     timeout: float = PATIENCE,
     ledger: Ledger | None = None,
+    max_epsilon: float | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in every round that the server announces, until the link is gone.
 
@@ -59,23 +60,26 @@ async def participate(
     is refused, and without either any plan is accepted that its own rules allow, save one that
     protects nobody. timeout: seconds that a round may last beyond its own deadlines before the
     server counts as gone. ledger: where claims are kept (`secagg.store`), so that an input that is
-    named is spent for this client's other links, and after a restart, too.
+    named is spent for this client's other links, and after a restart, too. max_epsilon: what sums
+    may tell the server of any one's data over a plan's rounds (`secagg.Privacy`): a plan of more,
+    or without noise, is refused before a key leaves.
 
     A server that breaks the protocol ends its round (PEER_FAULT), not the link; an input that does
     not fit, or an InputError of `inputs`, leaves this client out of that round, and of no other.
     Each is in its Outcome, with whether this client is in the sum, and logged. Elements that were
     clipped are in the Outcome, and logged as one warning a round.
 
-    Raises PolicyRefused for a plan that is not the pinned one, WireError, RemoteProtocolError and,
-    of the plan, ParameterError for announcements that are none, and whatever else `inputs` raises:
-    each time after telling the server that this client is out. Raises the InputError when the link
-    is gone, if no round had an input of this client, LinkClosed where the server was lost before it
-    announced any, and the StorageError of a ledger, without which nothing may leave.
+    Raises PolicyRefused for a plan that is not the pinned one, or tells too much, WireError,
+    RemoteProtocolError and, of the plan, ParameterError for announcements that are none, and
+    whatever else `inputs` raises: each time after telling the server that this client is out.
+    Raises the InputError when the link is gone, if no round had an input of this client, LinkClosed
+    where the server was lost before it announced any, and the StorageError of a ledger, without
+    which nothing may leave.
     """
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)
     rounds = ClientRounds(
-        Consent(plan, plan_digest),
+        Consent(plan, plan_digest, max_epsilon=max_epsilon),
         limits=Limits(frame=integer("max_size", max_size, 1, MAX_SIZE)),
         patience=timeout,
         randomness=randomness,

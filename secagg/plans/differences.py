@@ -47,6 +47,7 @@ def _settings(plan: Plan) -> Iterator[tuple[str, Any]]:
     for part in fields(plan.threat):
         yield part.name, getattr(plan.threat, part.name)
     yield "max_weight", plan.schema.max_weight
+    yield from _privacy(plan)
     yield from _fields(plan)
     yield from _entries(plan)
     for part in fields(plan):
@@ -65,6 +66,13 @@ def _parameters(params: Params) -> Iterator[tuple[str, Any]]:
         return
     for part in fields(params):
         yield f"{part.name} of the protocol", getattr(params, part.name)
+
+
+def _privacy(plan: Plan) -> Iterator[tuple[str, Any]]:
+    yield "privacy", "none" if plan.privacy is None else "noise"
+    if plan.privacy is not None:
+        for part in fields(plan.privacy):
+            yield f"{part.name} of the privacy", getattr(plan.privacy, part.name)
 
 
 def _fields(plan: Plan) -> Iterator[tuple[str, Any]]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from secagg.arguments import instance, integer, octets
+from secagg.arguments import instance, integer, octets, real
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
 from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.privacy import PrivacyTerms
 from secagg.rounds.clock import RoundReport
 from secagg.shown import short
 from secagg.types import MAX_CLIENTS, AbortReason, PartyId
@@ -151,7 +152,9 @@ class Consent:
     plan, plan_digest: exactly this plan. task: exactly its plan, about its payload; with neither
     of the former. Without any of them: floors that any announced plan must keep,
     besides its own rules. min_clients: the fewest clients whose sum may be revealed. protocols:
-    by name, None for all. unprotected: also a protocol without a threat model.
+    by name, None for all. unprotected: also a protocol without a threat model. max_epsilon: the
+    sums have noise, and what they tell the server of any one's data over all of the plan's rounds
+    is no more than that, whatever plan is pinned.
     Raises ParameterError for a plan and a digest of another, for a task of several servers, and for
     protocols that are one text.
     """
@@ -162,6 +165,7 @@ class Consent:
     protocols: Collection[str] | None = None
     unprotected: bool = False
     task: Task | None = None
+    max_epsilon: float | None = None
 
     __repr__ = short
 
@@ -171,6 +175,8 @@ class Consent:
         if self.plan_digest is not None:
             octets("plan_digest", self.plan_digest, DIGEST_SIZE)
         integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
+        if self.max_epsilon is not None and not real("max_epsilon", self.max_epsilon) > 0:
+            raise ParameterError("max_epsilon must be above 0")
         if isinstance(self.protocols, str | bytes):  # in which every part of a name would be found
             raise ParameterError("protocols are several names, as in protocols=['secagg+']")
         if self.plan is not None and self.plan_digest not in (None, self.plan.digest()):
@@ -243,4 +249,26 @@ class Consent:
             raise PolicyRefused(
                 f"the announced plan reveals sums of {plan.params.min_survivors} clients, and "
                 f"agreed to are no fewer than {self.min_clients}"
+            )
+        if self.max_epsilon is not None:
+            self._check_privacy(plan.privacy, self.max_epsilon)
+
+    def _check_privacy(self, terms: PrivacyTerms | None, most: float) -> None:
+        """A plan's own epsilon is true, or it could not be decoded; of central noise it is none
+        against the server."""
+        if terms is None:
+            raise PolicyRefused(
+                "the announced plan has no noise, and agreed to is an epsilon of "
+                f"{most:g} at most: the server's privacy=secagg.Privacy(epsilon={most:g}, ...) "
+                "would do"
+            )
+        if terms.trust == "central":
+            raise PolicyRefused(
+                "the announced plan has the server add the noise, which sees the sum without, and "
+                f"agreed to is an epsilon of {most:g} at most: trust='distributed' would do"
+            )
+        if terms.epsilon > most:
+            raise PolicyRefused(
+                f"the announced plan allows an epsilon of {terms.epsilon:g} over its "
+                f"{terms.rounds} rounds, and agreed to is {most:g} at most"
             )

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
-from secagg.fields import FixedPoint, Integer
+from secagg.fields import FixedPoint, Integer, Vector
 from secagg.plans.choose import plan as make
 from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.privacy import Privacy
 from secagg.rounds.offer import Consent, Contribution
 from secagg.structure import Structure
 from secagg.types import PartyId
@@ -69,6 +70,10 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
         r"clip of field 'u' \(announced 2.0, ",
     ),
     "rounding": ({"fields": {"u": FixedPoint(3, 1.0, 16, "stochastic")}}, "rounding of field 'u'"),
+    "privacy": (
+        {"fields": {"u": Vector(3, 1.0, 16)}, "privacy": Privacy(1, 1e-5)},
+        r"privacy \(announced noise, pinned none\), trust of the privacy",
+    ),
     "kind": (
         {"fields": {"u": Integer(3, 5)}},
         r"field 'u' \(announced Integer, pinned Fix",
@@ -165,6 +170,34 @@ def test_the_floors() -> None:
         Consent(protocols=["secagg+", "ring"]).judge(announce(plan), 1)
     with pytest.raises(ParameterError, match="several names"):
         Consent(protocols="secagg+")  # of which "secagg" is a part
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (None, "has no noise, .* an epsilon of 2 at most: the server's privacy="),
+        (Privacy(2.5, 1e-5), "an epsilon of 2.5 over its 1 rounds, and agreed to is 2 at most"),
+        (Privacy(1, 1e-5, trust="central"), "has the server add the noise"),
+    ],
+)
+def test_what_a_sum_may_tell_is_a_floor_too(asked: Privacy | None, words: str) -> None:
+    """Before a key leaves, also of a plan that is pinned."""
+    fields = {"u": FixedPoint(3, 1.0, 16) if asked is None else Vector(3, 1.0, 16)}
+    plan = make(clients=20, fields=fields, privacy=asked)  # type: ignore[arg-type]
+    assert Consent().judge(announce(plan), 1).plan == plan
+    for consent in (Consent(max_epsilon=2), Consent(plan, max_epsilon=2)):
+        with pytest.raises(PolicyRefused, match=words):
+            consent.judge(announce(plan), 1)
+
+
+def test_an_epsilon_that_is_agreed_to() -> None:
+    for trust in ("distributed", "local"):
+        fields = {"u": Vector(3, 1.0, 16)}
+        plan = make(clients=20, fields=fields, privacy=Privacy(2, 1e-5, trust=trust))  # type: ignore[arg-type]
+        assert Consent(max_epsilon=2).judge(announce(plan), 1).plan == plan
+    for wrong in (0, -1, float("nan"), "2", True):
+        with pytest.raises(ParameterError, match="max_epsilon"):
+            Consent(max_epsilon=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("who", "deadlines"), [(3, (1,)), (0, ()), (0, (1, 1))])
