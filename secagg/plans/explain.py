@@ -13,6 +13,7 @@ from decimal import ROUND_UP, Context, Decimal
 from secagg import registry
 from secagg.dp.headroom import WRAP
 from secagg.fields import Field, FixedPoint, Integer, Vector
+from secagg.plans.label import label_of
 from secagg.promise import Promise
 from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, SeveralServers
 from secagg.schema import CLIPPED, Schema
@@ -43,6 +44,7 @@ def explanation(
         yield f"Who may answer wrongly: {promise.lie}"
     among = f" {_among(threat)}" if info.threat_models else ""
     yield f"Who may collude: {promise.collude}{among}"
+    yield from _promised(threat, schema, params)
     yield "Error of a mean, and width of the ring that the sum lives in:"
     for name, field in schema.fields:
         lane = schema.counts_clipped and name == CLIPPED
@@ -52,6 +54,20 @@ def explanation(
     yield f"Cost of the {_server_cost(promise, cost)}"
     yield "Know also:"
     yield from (f"  - {caveat}" for caveat in promise.caveats)
+
+
+def _promised(threat: Threat, schema: Schema, params: Params) -> Iterator[str]:
+    """Of the smallest sum that there is, which promises least."""
+    label = label_of(threat, schema, params.min_survivors)
+    if label is None:
+        return
+    yield f"What a sum tells of any one {label.unit}: {label.statement}"
+    noise = ", ".join(f"{name} {size:.3g}" for name, size in label.sigma_total.items())
+    yield (
+        f"Noise of a sum of {params.min_survivors}, as the deviation of an element: {noise} "
+        f"({label.accounting})."
+    )
+    yield from (f"Mind: {warning}." for warning in label.warnings)
 
 
 def rank(info: ProtocolInfo, threat: Threat, cost: Cost) -> tuple[bool, bool, int, float, str]:

@@ -349,3 +349,12 @@ def test_a_label_warns() -> None:
     assert label.reproducible().statement.startswith("Not private")
     quiet = label_of(made(clients=1000, asked=ASKED).threat, made(clients=1000).schema, 900)
     assert quiet is not None and quiet.warnings == ()
+
+
+def test_explain_says_what_the_smallest_sum_promises() -> None:
+    plan = made({**UPDATE, **BARS}, Privacy(20, 0.5), clients=40)
+    words = plan.explain()
+    assert "What a sum tells of any one client: (20, 0.5)-differential privacy" in words
+    assert "Noise of a sum of 32, as the deviation of an element: update " in words
+    assert "Mind: epsilon is" in words and "Mind: delta 0.5" in words
+    assert "unless they have noise" in words

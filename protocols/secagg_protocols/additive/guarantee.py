@@ -105,7 +105,8 @@ def _caveats(ours: AdditiveParams) -> list[str]:
         "who: it is not bound to its range.",
         "Every server is needed: clients may vanish at any moment, servers may not for good.",
         "The sum itself, and how many reports are in it, are not hidden. Sums whose reports differ "
-        "by a few reveal those few; a sum is not differential privacy.",
+        "by a few reveal those few, unless they have noise: a sum alone is not differential "
+        "privacy.",
     ]
 
 

@@ -84,7 +84,8 @@ def _caveats(threat: Threat, ours: SecAggParams, layout: Layout) -> list[str]:
         "Clients do not authenticate each other: a server that invents clients, or swaps keys, is "
         "outside this guarantee.",
         "The sum itself and the list of contributors are not hidden. Sums of rounds whose "
-        "contributors differ by a few clients reveal those few; a sum is not differential privacy.",
+        "contributors differ by a few clients reveal those few, unless they have noise: a sum "
+        "alone is not differential privacy.",
         "An input is in one sum at most under its name: its own, or that of the payload that it "
         "answers. One with neither is not compared with those of other rounds, and two sums may "
         "differ by it alone.",
