@@ -89,8 +89,7 @@ def test_agreements_and_keys_are_what_the_machines_do(
     counted(standing, "shared_secret", "agree")
     counted(keys, "shared_secret", "agree")
     counted(agree, "crypto_scalarmult_base", "base")
-    counted(labels, "derive_in", "derive")
-    counted(labels, "expand", "derive")  # a commitment takes about as long
+    counted(labels, "_expanded", "derive")  # keys and commitments, each once
     inputs = {i: {"update": np.zeros(7), "votes": [0, 1, -1]} for i in range(n)}
     assert sim.run(made, inputs, drop=sim.drop_at("masked-input", count=dropped)).exact
 
