@@ -18,7 +18,7 @@ from secagg.arguments import integer, kind_of, settle
 from secagg.dp.calibration import kind
 from secagg.dp.headroom import integer_bound, vector_bound
 from secagg.errors import HeadroomError, ParameterError
-from secagg.fields import Field, FixedPoint, Integer, Vector
+from secagg.fields import MAX_VECTOR, Field, FixedPoint, Integer, Vector
 from secagg.layout import Layout, Segment
 from secagg.noise import Noise
 from secagg.privacy import PrivacyTerms
@@ -322,6 +322,11 @@ def _check_noisy(fields: Sequence[tuple[str, Field]], privacy: PrivacyTerms) -> 
     if len(privacy.noises) != len(fields):
         raise ParameterError(f"{len(privacy.noises)} kinds of noise for {len(fields)} fields")
     for (name, field), noise in zip(fields, privacy.noises, strict=True):
+        if field.length > MAX_VECTOR:
+            raise ParameterError(
+                f"field {name!r} has {field.length} elements, and one key draws the noise of "
+                f"{MAX_VECTOR}: make several fields of it"
+            )
         right = kind(isinstance(field, Vector), noise.variance)
         if noise.kind is not right:
             raise ParameterError(

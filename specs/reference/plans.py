@@ -217,6 +217,7 @@ def _check_privacy(fields: Fields, max_weight: int, terms: Terms | None) -> None
         privacy.check(max_weight == 1 or fixed, "02 §5")
         return
     privacy.check(all(bounded) and max_weight == 1, "40 §7.1")
+    privacy.check(all(field["length"] < 2**30 for _, field in fields), "40 §7.1")
     privacy.check(len(terms.noises) == len(fields), "40 §7.5")
     for (_, field), (kind, v) in zip(fields, terms.noises, strict=True):
         privacy.check(kind == privacy.kind_of("norm" in field, v), "40 §3.1")

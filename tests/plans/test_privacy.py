@@ -269,6 +269,11 @@ def test_what_cannot_be_asked_for(given: tuple[Any, ...], words: str) -> None:
         Privacy(*given)
 
 
+def test_a_field_is_no_longer_than_what_one_key_draws_noise_for() -> None:
+    with pytest.raises(ParameterError, match="make several fields of it"):
+        made({"k": Integer(1 << 30, 1, sensitivity=1)})
+
+
 def test_a_split_names_every_field() -> None:
     with pytest.raises(ParameterError, match="name each"):
         made(asked=Privacy(1, 1e-5, split={"other": Fraction(1)}))

@@ -101,6 +101,7 @@ def _fields() -> Iterator[bytes]:
     counts = made({"u": Integer(10, 3, sensitivity=4)}).encode()
     for bound in (0.0, 0.5, 5.0, 9.5, math.nan, math.inf):
         yield _put(counts, 3, 26, double(bound))
+    yield _put(counts, 3, 14, (2**30).to_bytes(4))
     yield _put(counts, 3, 18, bytes(8))
     yield _put(_put(counts, 3, 18, (2**63 - 1).to_bytes(8)), 3, 26, double(2.0**32))
     yield _put(counts, 3, 18, (2**63 - 1).to_bytes(8))  # no head-room
