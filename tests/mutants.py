@@ -1053,10 +1053,191 @@ ACCOUNTING = (
     ),
 )
 
+PRIVACY = (
+    *_of(
+        "secagg/kernels/rotate.py",
+        "tests/kernels/test_rotate_kernels.py",
+        ("privacy: what no int64 holds", "if not abs(below) <= _TWO_32:", "if False:"),
+        ("privacy: squares that would wrap", "if abs(rounded) > root:", "if False:"),
+        ("privacy: the exact norm", "if total > limit:", "if False:"),
+        ("privacy: a norm at its limit", "if total > limit:", "if total >= limit:"),
+        ("privacy: what was spent before", "total = np.int64(spent)", "total = np.int64(0)"),
+        ("privacy: sums of 1024", "_FAN = 1024", "_FAN = 512"),
+    ),
+    *_of(
+        "secagg/rotate.py",
+        "tests/test_rotate.py",
+        ("privacy: signs of their own", "SECOND = 1 << 27", "SECOND = 0"),
+        ("privacy: signs below a byte", "if first >= 8:", "if True:"),
+        (
+            "privacy: all of the last",
+            "values[values.size - wide :]\n        multiply",
+            "values[wide:]\n        multiply",
+        ),
+    ),
+    *_of(
+        "secagg/bounded.py",
+        "tests/test_bounded.py",
+        ("privacy: tries", "TRIES = 100", "TRIES = 10**4"),
+        ("privacy: a hundred tries", "for _ in range(TRIES):", "for _ in range(1):"),
+        ("privacy: in the end towards zero", "np.trunc(reals)", "np.floor(reals)"),
+        ("privacy: not a number", "if not finite.all():", "if False:"),
+        ("privacy: clipped to the norm", "field.levels / norm)", "field.levels / field.norm)"),
+        (
+            "privacy: squares that no float holds",
+            "math.ldexp(1.0, -exponent))), exponent",
+            "1.0)), 0",
+        ),
+        (
+            "privacy: a try has a key of its own",
+            "randomness(KEY_SIZE), limit",
+            "bytes(KEY_SIZE), limit",
+        ),
+        ("privacy: what chunks add up to", "part, spent, root", "part, 0, root"),
+        (
+            "privacy: a chunk's own stream",
+            "add_stream(part, key, 1, start)",
+            "add_stream(part, key, 1, 0)",
+        ),
+    ),
+    *_of(
+        "secagg/fields.py",
+        "tests/test_bounded.py tests/plans/test_privacy.py",
+        ("privacy: the largest norm", "return min(always, mostly)", "return always"),
+        ("privacy: and the other", "return min(always, mostly)", "return mostly"),
+        ("privacy: the length of a vector", "length, 1, MAX_VECTOR)", "length, 1, 1 << 31)"),
+        (
+            "privacy: norms whose squares are floats",
+            "if not MIN_NORM <= self.norm <= MAX_NORM:",
+            "if False:",
+        ),
+        (
+            "privacy: bits of a vector",
+            "MAX_VECTOR_BITS = (1 << 30) - 1, 30",
+            "MAX_VECTOR_BITS = (1 << 30) - 1, 32",
+        ),
+        ("privacy: the least sensitivity", "least, most = 1,", "least, most = 0,"),
+        (
+            "privacy: a sensitivity beyond inputs",
+            "> most * (1 + Fraction(1, 1 << 50))",
+            "> most * (1 << 50)",
+        ),
+    ),
+    *_of(
+        "secagg/noisy.py",
+        "tests/test_noisy.py",
+        ("privacy: a unit beyond its sensitivity", "if squared > field.norm_squared:", "if False:"),
+        ("privacy: squares that int64 holds", "EXACT = 1 << 20", "EXACT = 1 << 40"),
+    ),
+    *_of(
+        "secagg/schema.py",
+        "tests/plans/test_privacy.py",
+        (
+            "privacy: no weights",
+            '    if max_weight > 1:\n        raise ParameterError(\n            "a plan with',
+            '    if False:\n        raise ParameterError(\n            "a plan with',
+        ),
+        (
+            "privacy: fields that bound no norm",
+            "if isinstance(field, FixedPoint):\n            raise",
+            "if False:\n            raise",
+        ),
+        (
+            "privacy: a sensitivity",
+            "isinstance(field, Integer) and field.sensitivity is None:",
+            "False:",
+        ),
+        ("privacy: noise for all", "if len(privacy.noises) != len(fields):", "if False:"),
+        ("privacy: elements of a key of noise", "if field.length > MAX_VECTOR:", "if False:"),
+        ("privacy: the kind of noise", "if noise.kind is not right:", "if False:"),
+        (
+            "privacy: vectors without privacy",
+            "if isinstance(field, Vector):\n            raise",
+            "if False:\n            raise",
+        ),
+        (
+            "privacy: a sensitivity without it",
+            "isinstance(field, Integer) and field.sensitivity is not None:",
+            "False:",
+        ),
+        (
+            "privacy: a count of what is clipped",
+            "            if privacy is not None:\n                raise",
+            "            if False:\n                raise",
+        ),
+    ),
+    *_of(
+        "secagg/plans/privacy.py",
+        "tests/plans/test_privacy.py",
+        ("privacy: semi-honest", 'if threat.adversary == "active":', "if False:"),
+        ("privacy: honest shares", "if terms.honest > most:", "if False:"),
+        ("privacy: honest shares, one more", "terms.honest > most", "terms.honest > most + 1"),
+        (
+            "privacy: those who are corrupt",
+            "params.min_survivors - threat.corrupted",
+            "params.min_survivors",
+        ),
+        ("privacy: a server that sees inputs", "if not info.threat_models:", "if False:"),
+        ("privacy: somebody honest", "    if honest < 1:", "    if False:"),
+        ("privacy: the complete graph", "if params.min_survivors >= fewest:", "if True:"),
+        (
+            "privacy: central is of one server",
+            'if terms.trust == "central":\n        _refuse',
+            "if False:\n        _refuse",
+        ),
+        (
+            "privacy: what is claimed",
+            "require(blocks(schema, terms.honest),",
+            "_ = (blocks(schema, terms.honest),",
+        ),
+    ),
+    *_of(
+        "secagg/privacy.py",
+        "tests/plans/test_privacy.py",
+        ("privacy: delta", "if not 0 < delta < 1:", "if False:"),
+        ("privacy: epsilon", "if not epsilon > 0:", "if False:"),
+        ("privacy: rounds", '"rounds", rounds, 1, MAX_ROUNDS', '"rounds", rounds, 0, 1 << 32'),
+        ("privacy: honest is somebody", '"honest", self.honest, 1,', '"honest", self.honest, 0,'),
+        (
+            "privacy: one unit of a client",
+            'if self.unit == "client" and self.examples != 1:',
+            "if False:",
+        ),
+        ("privacy: a part of nothing", "if not part):", "if False):"),
+    ),
+    *_of(
+        "secagg/wire/schema.py",
+        "tests/plans/test_privacy.py",
+        (
+            "privacy: codes of trust and unit",
+            "if not (1 <= trust <= len(TRUSTS) and 1 <= unit <= len(UNITS)):",
+            "if False:",
+        ),
+        ("privacy: code 0", "1 <= trust <= len", "0 <= trust <= len"),
+        ("privacy: kinds of noise", "if kind not in list(Kind):", "if False:"),
+    ),
+    *_of(
+        "secagg/records.py",
+        "tests/test_noisy.py",
+        ("privacy: examples of a client", "if len(array) > most:", "if False:"),
+        (
+            "privacy: the same examples in all fields",
+            "if len({len(found) for found in rows.values()}) > 1:",
+            "if False:",
+        ),
+        (
+            "privacy: a row for each",
+            "array.ndim == 0 or array.size != len(array) * field.length",
+            "array.ndim == 0",
+        ),
+        ("privacy: a share of noise", "    if schema.shared_noise:\n", "    if False:\n"),
+    ),
+)
+
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *PRIVACY,
 )  # fmt: skip
 
 
