@@ -117,6 +117,7 @@ def test_towards_zero_is_never_longer(bits: int, length: int) -> None:
 
 @pytest.mark.parametrize("scale", [1e300, 1.7e308, 1e-300, 5e-324, 1e-160])
 def test_vectors_whose_squares_no_float_holds(scale: float) -> None:
+    """Row 112."""
     field = Vector(4, 1.0, 20)
     levels, clipped = round_vector(np.full(4, scale), field, SEED, os.urandom)
     assert clipped == (scale > 1)
@@ -136,6 +137,7 @@ def test_the_smallest_and_the_largest_norm(norm: float) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_named_by_its_index(bad: float) -> None:
+    """Row 112."""
     values = np.ones(5)
     values[3] = bad
     with pytest.raises(RangeError, match="field 'x': NaN or infinite at index 3"):

@@ -79,12 +79,14 @@ def test_examples_are_encoded_one_by_one_and_added() -> None:
     ],
 )
 def test_examples_that_do_not_fit(values: Any, error: type[Exception], words: str) -> None:
+    """Row 113."""
     plan = made({"u": Vector(4, 1.0, 12), "k": Integer(2, 1, 1)}, unit="example", examples=3)
     with pytest.raises(error, match=words):
         records.encode(plan.schema, values, 1, os.urandom, (), SEED)
 
 
 def test_integers_are_never_made_shorter() -> None:
+    """Row 113."""
     plan = made({"k": Integer(4, 2**22, sensitivity=2**23)})
     fits = {"k": np.full(4, 2**22)}
     records.encode(plan.schema, fits, 1, os.urandom, (), SEED)

@@ -156,12 +156,13 @@ def test_head_room_has_the_noise_of_all_and_is_said() -> None:
     ],
 )
 def test_terms_that_say_more_than_their_noise(changed: dict[str, Any], words: str) -> None:
+    """Row 110."""
     with pytest.raises(ParameterError, match=words):
         with_terms(made(), **changed)
 
 
 def test_half_the_sigma_is_refused_by_a_reader() -> None:
-    """The claim stays, and the variance is a quarter."""
+    """Row 110: the claim stays, and the variance is a quarter."""
     plan = made()
     [noise] = terms(plan).noises
     encoded = plan.encode()
@@ -197,6 +198,7 @@ def test_half_the_sigma_is_refused_by_a_reader() -> None:
 def test_a_peer_s_terms_are_refused_field_by_field(
     at: int, value: bytes, error: type[Exception], words: str
 ) -> None:
+    """Row 111."""
     encoded = bytearray(made().encode())
     end = len(encoded) + at + len(value)
     encoded[len(encoded) + at : end] = value
@@ -205,6 +207,7 @@ def test_a_peer_s_terms_are_refused_field_by_field(
 
 
 def test_a_section_that_ends_within_a_noise_is_truncated() -> None:
+    """Row 111."""
     encoded = made().encode()
     short = encoded[: -39 - 4] + (38).to_bytes(4) + encoded[-39:-1]
     with pytest.raises(Truncated):
@@ -224,6 +227,7 @@ def test_a_section_that_ends_within_a_noise_is_truncated() -> None:
     ],
 )
 def test_what_has_no_plan_with_privacy(fields: Any, threat: dict[str, Any], words: str) -> None:
+    """Row 110."""
     with pytest.raises(ParameterError, match=words):
         made(fields, **threat)
 
