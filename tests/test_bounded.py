@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secagg.bounded import TRIES, round_vector, unrotate
+from secagg.bounded import TRIES, _norm, round_vector, unrotate
 from secagg.errors import ParameterError, RangeError
 from secagg.fields import MAX_VECTOR, Vector, rounded_norm_squared
 from secagg.rotate import rotate
@@ -96,7 +96,7 @@ def test_a_try_that_is_too_long_is_made_again_and_in_the_end_towards_zero(
     monkeypatch.setattr("secagg.bounded.add_stream", away)
     monkeypatch.setattr("secagg.bounded.math.isqrt", lambda limit: -1)  # none is within it
     found, _ = round_vector(np.full(5, 0.3), field, SEED, draw)
-    assert len(drawn) == TRIES
+    assert len(drawn) == TRIES == 100
     reals = np.full(5, 0.3)
     rotate(reals, SEED, field.levels / field.norm)
     assert found.tolist() == np.trunc(reals).tolist()
@@ -156,6 +156,37 @@ def test_any_type_of_reals(dtype: Any) -> None:
 def test_zeros_are_zeros() -> None:
     levels, clipped = round_vector(np.zeros(7), Vector(7, 1.0, 16), SEED, os.urandom)
     assert not levels.any() and not clipped
+
+
+@pytest.mark.parametrize(("levels", "length"), [(1, 5), (1, 9), (3, 6), (3, 10), (7, 11)])
+def test_what_is_taken_is_hardly_biased(levels: int, length: int) -> None:
+    """§2, in exact probabilities: all 2^d outcomes of vectors of norm C."""
+    limit, generator = rounded_norm_squared(levels, length), np.random.default_rng(length)
+    ups = (np.arange(1 << length)[:, None] >> np.arange(length)) & 1
+    for shape in (np.ones(length), *generator.normal(size=(20, length))):
+        reals = shape * levels / np.linalg.norm(shape)
+        below = np.floor(reals)
+        chances = np.where(ups, reals - below, 1 - (reals - below)).prod(axis=1)
+        taken = ((below + ups) ** 2).sum(axis=1) <= limit
+        accepted = chances[taken].sum()
+        assert accepted >= 1 - math.exp(-0.5)
+        mean = (chances[taken] @ (below + ups)[taken]) / accepted
+        bias = np.linalg.norm(mean - reals)
+        assert bias <= math.sqrt(max(0.0, 1 - accepted)) / (2 * accepted) + 1e-7
+
+
+@pytest.mark.parametrize("length", [1, 3, 1025, 70_000])
+def test_floats_lengthen_nothing(length: int) -> None:
+    """§2's lemma, against sums without rounding errors."""
+    for seed in range(3):
+        values = np.random.default_rng(seed).normal(size=length)
+        values[0] = 2.0**seed  # which rounds what is small beside it
+        norm, exponent = _norm(values)
+        values *= math.ldexp(1.0, -exponent)
+        assert abs(norm / math.sqrt(math.fsum(values * values)) - 1) < 1537 * 2.0**-53
+        levels = (1 << 29) - 1
+        rotate(values, bytes([seed]) * 32, levels / norm)
+        assert math.sqrt(math.fsum(values * values)) <= levels * (1 + 2.0**-42)
 
 
 def test_rounding_is_unbiased_among_keys() -> None:
