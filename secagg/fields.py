@@ -205,13 +205,10 @@ class Vector:
 def rounded_norm_squared(levels: int, length: int) -> int:
     """The largest squared norm of integers that a vector of norm `levels` is rounded to.
 
-    floor(min((C + sqrt d)^2, C^2 + d/4 + C + sqrt(d)/2)), in integers (specs/40-privacy.md §2.3;
-    Kairouz, Liu and Steinke 2021, theorem 1 with beta = exp(-1/2)).
+    floor(C^2 + d/4 + C + sqrt(d)/2), in integers (specs/40-privacy.md §2.3; Kairouz, Liu and
+    Steinke 2021, theorem 1 with beta = exp(-1/2), where the other of its two is never smaller).
     """
-    root = math.isqrt(4 * length)
-    always = levels**2 + length + math.isqrt(4 * levels**2 * length)
-    mostly = levels**2 + levels + (length + root) // 4
-    return min(always, mostly)
+    return levels**2 + levels + (length + math.isqrt(4 * length)) // 4
 
 
 Field: TypeAlias = FixedPoint | Integer | Vector

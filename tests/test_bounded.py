@@ -16,32 +16,27 @@ from hypothesis import strategies as st
 from secagg.bounded import TRIES, _norm, round_vector, unrotate
 from secagg.errors import ParameterError, RangeError
 from secagg.fields import MAX_VECTOR, Vector, rounded_norm_squared
-from secagg.rotate import rotate
+from secagg.rotate import rotate, rotate_back
 from tests.test_mask import stream
 
 SEED = bytes(range(32))
 
 
-def taped(data: bytes = b"") -> Callable[[int], bytes]:
+def taped(first: int = 0) -> Callable[[int], bytes]:
     """A source that counts: key i is 32 bytes of i."""
-    keys = iter(range(256))
+    keys = iter(range(first, 256))
     return lambda size: bytes([next(keys)]) * size
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 2**29 - 1), st.integers(1, MAX_VECTOR))
 def test_the_largest_norm_is_the_formula_rounded_down(levels: int, length: int) -> None:
-    """Of each of the two: x with x <= bound < x + 1, in exact integers."""
+    """floor(C^2 + C + d/4 + sqrt(d)/2), in exact integers; and what rounds all away is longer."""
     found = rounded_norm_squared(levels, length)
-    always, mostly = found - levels**2 - length, 4 * (found - levels**2 - levels) - length
-    holds = [
-        # x - C^2 - d <= 2 C sqrt d, squared
-        always <= 0 or always**2 <= 4 * levels**2 * length,
-        mostly <= 0 or mostly**2 <= 4 * length,
-    ]
-    next_holds = [(always + 1) ** 2 <= 4 * levels**2 * length, (mostly + 4) ** 2 <= 4 * length]
-    assert all(holds), "within both"
-    assert not all(n and a >= 0 for n, a in zip(next_holds, (always + 1, mostly + 4), strict=True))
+    more = 4 * (found - levels**2 - levels) - length  # at most 2 sqrt d
+    assert more <= 0 or more**2 <= 4 * length
+    assert more + 4 > 0 and (more + 4) ** 2 > 4 * length
+    assert found <= levels**2 + length + math.isqrt(4 * levels**2 * length)
     assert found >= levels**2 + levels, "what towards-zero rests on"
 
 
@@ -101,6 +96,18 @@ def test_a_try_that_is_too_long_is_made_again_and_in_the_end_towards_zero(
     rotate(reals, SEED, field.levels / field.norm)
     assert found.tolist() == np.trunc(reals).tolist()
     assert (found**2).sum() <= field.norm_squared
+
+
+def test_how_much_is_rounded_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither which random numbers nor which tries are taken: of C = 1 and five elements of 0.44,
+    four may be rounded away from zero, together."""
+    field, values = Vector(5, 1.0, 2), np.full(5, 0.44)
+    rotate_back(values, SEED, 1.0)
+    whole = [round_vector(values, field, SEED, taped(first))[0].tolist() for first in range(200)]
+    monkeypatch.setattr("secagg.bounded.CHUNK", 2)
+    parts = [round_vector(values, field, SEED, taped(first))[0].tolist() for first in range(200)]
+    assert parts == whole
+    assert max(sum(x * x for x in levels) for levels in whole) == field.norm_squared == 4
 
 
 @pytest.mark.parametrize("bits", [2, 16, 30])

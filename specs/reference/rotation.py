@@ -24,7 +24,7 @@ def C(bits: int) -> int:
 
 
 def B(levels: int, length: int) -> int:
-    """§2.3, as it stands before the integers."""
+    """§2.3, as theorem 1 of Kairouz, Liu and Steinke has it."""
     with localcontext(Context(prec=60)):
         c, d = Decimal(levels), Decimal(length)
         root = d.sqrt()
