@@ -94,6 +94,9 @@ def test_integers_are_never_made_shorter() -> None:
     with pytest.raises(RangeError, match="above 8388607.0, the plan's sensitivity") as caught:
         records.encode(plan.schema, fits, 1, os.urandom, (), SEED)
     assert str(2**22) not in str(caught.value)
+    field, wide = Integer(4, 2**31, sensitivity=2.0**31), np.full(4, 2**31)
+    with pytest.raises(RangeError, match="sensitivity"):  # the squares add up to 2^64
+        encode_units(np.zeros(4, np.uint64), [("k", wide)], field, Ring(64), SEED, taped())
 
 
 def test_arrays_by_name_are_one_vector() -> None:
