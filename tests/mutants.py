@@ -1178,7 +1178,6 @@ PRIVACY = (
         ),
         ("privacy: a server that sees inputs", "if not info.threat_models:", "if False:"),
         ("privacy: somebody honest", "    if honest < 1:", "    if False:"),
-        ("privacy: the complete graph", "if params.min_survivors >= fewest:", "if True:"),
         (
             "privacy: central is of one server",
             'if terms.trust == "central":\n        _refuse',

@@ -13,6 +13,7 @@ import additive_blocks as add
 import blocks
 import model_rebuilding
 import noise_tables
+import noisy_records
 import planning
 import plans
 import privacy
@@ -409,4 +410,4 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
-ALONE |= noise_tables.ALONE | privacy.ALONE | rotation.ALONE
+ALONE |= noise_tables.ALONE | noisy_records.ALONE | privacy.ALONE | rotation.ALONE

@@ -61,6 +61,8 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "records", scenario_of("records and sums", "02-quantization.md §5", _records())
     yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
     yield "structure", scenario_of("digests of entries", "01-wire.md §4", _tensors())
+    steps = list(private.inputs(shake))
+    yield "records-noisy", scenario_of("inputs and sums with noise", "40-privacy.md §2", steps)
     steps = list(private.good())
     yield "plan-privacy", scenario_of("plans with privacy", "40-privacy.md §7", steps)
     steps = list(private.bad())

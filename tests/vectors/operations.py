@@ -14,6 +14,7 @@ import accounting
 import borderline
 import drawing
 import numpy as np
+import private
 import rounding
 import stored
 
@@ -567,4 +568,5 @@ _ALONE: dict[str, Callable[..., Data]] = {
     **drawing.ALONE,
     **accounting.ALONE,
     **rounding.ALONE,
+    **private.OPERATIONS,
 }

@@ -4,18 +4,75 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
+from secagg import records
 from secagg.fields import Field, FixedPoint, Integer, Vector
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.privacy import Privacy
+from secagg.schema import Schema
 from secagg.wire.codec import Reader, Writer
 
-Steps = Iterator[tuple[str, dict[str, Any]]]
+Data = dict[str, Any]
+Steps = Iterator[tuple[str, Data]]
+Shake = Callable[[str, int], bytes]
 Fields = Mapping[str, Field]
+
+
+def _rotation_seed(plan: str, payload_digest: str, nonce: str) -> Data:
+    decoded = Plan.decode(bytes.fromhex(plan))
+    return {"seed": decoded.rotation(bytes.fromhex(nonce), bytes.fromhex(payload_digest)).hex()}
+
+
+def _encode_noisy(
+    plan: str, seed: str, values: dict[str, list[list[Any]]], randomness: str
+) -> Data:
+    schema, data = Plan.decode(bytes.fromhex(plan)).schema, bytearray.fromhex(randomness)
+
+    def draw(size: int) -> bytes:
+        drawn = bytes(data[:size])
+        del data[:size]
+        return drawn
+
+    given = {name: _rows(schema, field, values[name]) for name, field in schema.fields}
+    encoded = records.encode(schema, given, 1, draw, (), bytes.fromhex(seed))
+    return {"vector": [lane.tolist() for lane in encoded.vector], "left": len(data)}
+
+
+def _rows(schema: Schema, field: Field, rows: list[list[Any]]) -> Any:
+    reals = isinstance(field, Vector)
+    numbers = [[float.fromhex(x) if reals else x for x in row] for row in rows]
+    array = np.array(numbers, float if reals else np.int64)
+    examples = schema.privacy is not None and schema.privacy.unit == "example"
+    return array.reshape(-1, field.length) if examples else array[0]
+
+
+def _decode_noisy(plan: str, seed: str, vector: list[list[int]], contributors: int) -> Data:
+    schema = Plan.decode(bytes.fromhex(plan)).schema
+    lanes = tuple(
+        np.array(lane, segment.group.dtype)
+        for lane, segment in zip(vector, schema.layout.segments, strict=True)
+    )
+    records.check_counts(schema, lanes, contributors)
+    found = records.decode(schema, lanes, contributors, bytes.fromhex(seed))
+    sums = {
+        name: [x.hex() for x in found.sum[name].tolist()]
+        for name, field in schema.fields
+        if isinstance(field, Vector)
+    }
+    return {"levels": {k: v.tolist() for k, v in found.levels.items()}, "sums": sums}
+
+
+OPERATIONS: dict[str, Callable[..., Data]] = {
+    "rotation_seed": _rotation_seed,
+    "encode_noisy": _encode_noisy,
+    "decode_noisy": _decode_noisy,
+}
 
 UPDATE: Fields = {"update": Vector(1970, norm=1.0, bits=16)}
 BARS: Fields = {"bars": Integer(10, 1, sensitivity=1)}
@@ -25,6 +82,7 @@ LAYERS: Fields = {
     "wide": Vector(64, norm=2.0**-500, bits=30),
 }
 SPLIT = {"narrow": Fraction(1, 2), "sum": Fraction(1, 5), "wide": Fraction(3, 10)}
+UPDATES = Vector(3, 0.1, 30)
 ALONE = Privacy(1, 1e-5, trust="local")
 
 
@@ -66,6 +124,55 @@ def bad() -> Steps:
     clear = made(BARS, ALONE, protocol="plainsum").encode()
     shared = _put(_put(clear, 5, 0, b"\1"), 5, 26, (1).to_bytes(4))
     yield "decode_plan", {"plan": shared.hex(), "pinned": True}
+
+
+def inputs(shake: Shake) -> Steps:
+    """What clients contribute, whoever adds the noise; the sum of two; seeds of rotations."""
+    fields: Fields = {"u": Vector(5, 1.0, 12), "k": Integer(3, 4, sensitivity=4), "v": UPDATES}
+    digest, nonce = shake("payload", 32).hex(), shake("nonce", 16).hex()
+    for trust, unit in (("distributed", "client"), ("central", "example"), ("local", "example")):
+        most = 3 if unit == "example" else None
+        asked = Privacy(4, 1e-3, unit=unit, trust=trust, examples=most)  # type: ignore[arg-type]
+        data = made(fields, asked, clients=20).encode().hex()
+        common = {"plan": data, "seed": shake(f"inputs/{trust}", 32).hex()}
+        rows = {
+            "u": [[0.25, -1.5, 0.0, 1e-9, 0.125], [3.0, 0.0, 0.0, 0.0, 0.0]],
+            "k": [[0, -4, 0], [2, 2, 2]],
+            "v": [[0.3, -0.3, 0.001], [0.0, 0.0, 0.0]],
+        }
+        shown = {
+            name: [[x.hex() if isinstance(x, float) else x for x in row] for row in rows[name]]
+            for name in rows
+        }
+        for count in (2, 1, 0) if most else (1,):
+            values = {name: row[:count] for name, row in shown.items()}
+            random = shake(f"inputs/{trust}/{count}", 32 * 5).hex()
+            yield "encode_noisy", {**common, "values": values, "randomness": random}
+        yield "rotation_seed", {"plan": data, "payload_digest": digest, "nonce": nonce}
+        for bad in ({"k": [[0, 5, 0]]}, {"k": [[4, 1, 0]]}, {"u": [["nan"] * 5]}):
+            values = {name: row[:1] for name, row in shown.items()} | bad
+            yield "encode_noisy", {**common, "values": values, "randomness": random}
+        if most:
+            uneven = {**shown, "k": shown["k"][:1]}
+            yield "encode_noisy", {**common, "values": uneven, "randomness": random}
+            many = {name: row * 2 for name, row in shown.items()}
+            yield "encode_noisy", {**common, "values": many, "randomness": random}
+        yield from _sums(shake, common)
+    several = made(servers=2, corrupt=0, dropout=0, asked=Privacy(500, 1e-5)).encode().hex()
+    yield "rotation_seed", {"plan": several, "payload_digest": digest, "nonce": nonce}
+
+
+def _sums(shake: Shake, common: Data) -> Steps:
+    schema = Plan.decode(bytes.fromhex(common["plan"])).schema
+    lanes = []
+    for place, segment in enumerate(schema.layout.segments):
+        raw = shake(f"inputs/sum/{place}", 8 * segment.length)
+        width = segment.group.width
+        lane = [int.from_bytes(raw[8 * i : 8 * i + 8]) % 2**width for i in range(segment.length)]
+        counts = schema.count_slots[place].length
+        lanes.append([*lane[:-counts], *[17] * counts])
+    for contributors in (17, 16):
+        yield "decode_noisy", {**common, "vector": lanes, "contributors": contributors}
 
 
 def _terms(data: bytes) -> Iterator[bytes]:

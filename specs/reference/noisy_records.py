@@ -1,0 +1,102 @@
+"""What a client of a plan with privacy contributes, and what a sum says (40-privacy.md §2, §7).
+
+Part of the second implementation: it imports nothing of the packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import noise_tables
+import plans
+import rotation
+from blocks import EXPAND, H, Refused
+
+Data = dict[str, Any]
+Rows = list[list[Any]]
+
+
+class Tape:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def draw(self) -> bytes:
+        key, self.data = self.data[:32], self.data[32:]
+        return key
+
+
+def do_rotation_seed(plan: str, payload_digest: str, nonce: str) -> Data:
+    """§2.9"""
+    parsed = plans.parse_plan(bytes.fromhex(plan))
+    own = b"" if parsed.protocol == "additive" else bytes.fromhex(nonce)
+    return {"seed": H("rotation", parsed.digest, bytes.fromhex(payload_digest), own).hex()}
+
+
+def do_encode_noisy(plan: str, seed: str, values: dict[str, Rows], randomness: str) -> Data:
+    """§2.11; rows: of each unit. Of the randomness, what is not drawn is left."""
+    schema, terms = _parts(plan)
+    tape, sums = Tape(bytes.fromhex(randomness)), {}
+    examples = {len(rows) for rows in values.values()}
+    if len(examples) > 1 or max(examples) > terms.examples:
+        raise Refused("InputError", "40 §7.7")
+    for name, field in schema.fields:
+        units = [_unit(row, field, bytes.fromhex(seed), tape) for row in values[name]]
+        sums[name] = [sum(column) for column in zip(*units, strict=True)] or [0] * field["length"]
+    secret = b"" if terms.trust == plans.CENTRAL else tape.draw()
+    vector = {width: [1] * length for width, length in schema.segments}
+    for number, (name, _) in enumerate(schema.fields):
+        width, start, length = schema.places[name]
+        numbers = [q % 2**width for q in sums[name]]
+        if secret:
+            kind, v = terms.noises[number]
+            key = EXPAND(secret, "noise", number).hex()
+            noisy = noise_tables.do_add_noise(kind, float(v).hex(), key, 0, width, numbers)
+            numbers = noisy["elements"]
+        vector[width][start : start + length] = numbers
+    return {"vector": list(vector.values()), "left": len(tape.data)}
+
+
+def do_decode_noisy(plan: str, seed: str, vector: list[list[int]], contributors: int) -> Data:
+    """§2.7"""
+    schema, _ = _parts(plan)
+    schema.check_counts(vector, contributors)
+    lanes = {width: lane for (width, _), lane in zip(schema.segments, vector, strict=True)}
+    levels, sums = {}, {}
+    for name, field in schema.fields:
+        width, start, length = schema.places[name]
+        part = lanes[width][start : start + length]
+        levels[name] = [r - 2**width if r >= 2 ** (width - 1) else r for r in part]
+        if "norm" in field:
+            step = field["norm"] / rotation.C(field["bits"])
+            reals = rotation.rotated_back(
+                [float(q) for q in levels[name]], bytes.fromhex(seed), step
+            )
+            sums[name] = [x.hex() for x in reals]
+    return {"levels": levels, "sums": sums}
+
+
+def _parts(plan: str) -> tuple[plans.Schema, plans.Terms]:
+    schema = plans.parse_plan(bytes.fromhex(plan)).schema
+    if schema.terms is None:
+        raise Refused("ParameterError", "40 §7")
+    return schema, schema.terms
+
+
+def _unit(row: list[Any], field: Any, seed: bytes, tape: Tape) -> list[int]:
+    if "norm" in field:
+        reals = [float.fromhex(x) for x in row]
+        y, _ = rotation.scaled(reals, field["bits"], field["norm"], seed)
+        return rotation.rounded(y, plans.square(field), tape.draw)
+    if any(abs(x) > field["max"] for x in row):
+        raise Refused("RangeError", "02 §4")
+    if sum(x * x for x in row) > plans.square(field):
+        raise Refused("RangeError", "40 §7.3")
+    return row
+
+
+ALONE: dict[str, Callable[..., Data]] = {
+    name.removeprefix("do_"): function
+    for name, function in list(globals().items())
+    if name.startswith("do_")
+}
