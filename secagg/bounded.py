@@ -25,6 +25,10 @@ Int64s = npt.NDArray[np.int64]
 SEED_SIZE = KEY_SIZE
 """Bytes of a rotation's seed, which is public."""
 
+SLACK = 2.0**-20
+"""Of a norm. Who brings a vector to the norm in float32 may be beyond it by so much, and is not
+told that it was made shorter."""
+
 TRIES = 100
 """Of roundings, after which every element is rounded towards zero. One is accepted with a chance
 of 39 % or more, so that a hundred all fail in 1 of 10^21."""
@@ -49,13 +53,13 @@ def round_vector(
     if not finite.all():
         raise RangeError(f"{what}: NaN or infinite at index {finite.argmin()}; replace such values")
     norm, exponent = _norm(reals)
-    clipped = norm > math.ldexp(field.norm, -exponent)  # norm 2^e may be more than float64 holds
-    if clipped:
+    bound = math.ldexp(field.norm, -exponent)  # norm 2^e itself may be more than float64 holds
+    if norm > bound:
         reals *= math.ldexp(1.0, -exponent)
         rotate(reals, seed, field.levels / norm)
     else:
         rotate(reals, seed, field.levels / field.norm)
-    return _rounded(reals, field, randomness), clipped
+    return _rounded(reals, field, randomness), norm > bound * (1 + SLACK)
 
 
 def unrotate(levels: Int64s, field: Vector, seed: bytes) -> Reals:

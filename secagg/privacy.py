@@ -14,6 +14,7 @@ from typing import Any, Literal
 from secagg.arguments import choice, fraction, instance, integer, real, settle
 from secagg.errors import ParameterError
 from secagg.noise import Noise
+from secagg.shown import short
 from secagg.types import MAX_CLIENTS
 
 Trust = Literal["distributed", "central", "local"]
@@ -53,6 +54,8 @@ class Privacy:
     trust: Trust = "distributed"
     examples: int | None = None
     split: Mapping[str, Fraction] | None = field(default=None, hash=False)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         settle(
@@ -100,6 +103,8 @@ class PrivacyTerms:
     rounds: int
     honest: int
     noises: tuple[Noise, ...]
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         settle(

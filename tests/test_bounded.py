@@ -245,3 +245,14 @@ def test_numbers_of_numpy_are_python_s() -> None:
     field = Vector(np.int64(4), np.float32(0.5), np.uint8(16))  # type: ignore[arg-type]
     assert field == Vector(4, 0.5, 16) and type(field.norm) is float
     assert Fraction(field.step) == Fraction(0.5 / 32767)
+
+
+def test_a_vector_that_was_brought_to_the_norm_is_not_called_longer() -> None:
+    """In float32 or float64 it may be beyond by a rounding error; and it is within all the same."""
+    field = Vector(500, 1.0, 20)
+    for seed in range(40):
+        values = np.random.default_rng(seed).normal(size=500).astype("f4" if seed % 2 else "f8")
+        values /= np.linalg.norm(values)
+        levels, clipped = round_vector(values, field, SEED, os.urandom)
+        assert not clipped and sum(int(x) ** 2 for x in levels) <= field.norm_squared
+    assert round_vector(values * 1.001, field, SEED, os.urandom)[1]

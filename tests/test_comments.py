@@ -92,6 +92,7 @@ ROUNDS = (
     "links",
     "member",
     "offer",
+    "opening",
     "part",
     "places",
     "present",

@@ -18,6 +18,7 @@ from secagg.noise import Kind
 from secagg.plans.privacy import blocks
 from secagg.privacy import PrivacyTerms
 from secagg.schema import Schema
+from secagg.shown import short
 from secagg.threat import Threat
 
 HIGH_EPSILON = 10.0
@@ -71,6 +72,8 @@ class PrivacyLabel:
     rounds_spent: int
     warnings: tuple[str, ...]
     statement: str
+
+    __repr__ = short
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

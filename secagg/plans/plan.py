@@ -231,7 +231,8 @@ class Plan:
                 own = nonce
             case SeveralServers():
                 own = b""
-        return labels.digest(labels.ROTATION, self.digest(), payload_digest, own)
+        payload = octets("payload_digest", payload_digest, DIGEST_SIZE)
+        return labels.digest(labels.ROTATION, self.digest(), payload, octets("nonce", own))
 
     def digest(self) -> bytes:
         """32 bytes that bind everything above; what two sides compare, pin and sign."""

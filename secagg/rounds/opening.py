@@ -13,6 +13,23 @@ from secagg.types import PartyId, Seed
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import Announce, DigestOnly, decode_frame
 
+# Theory of operation.
+#
+# An opening is all that a round is before anybody has said anything: what is announced, how long
+# each phase may take, whether its end waits for the one who opened it. It is a value, and its row
+# is the round's own: a server that starts again reads it, makes the machine from it as the first
+# one was made, and gives that the machine's rows. So whatever a round needs and cannot find out
+# again is in here, and nothing else is: deadlines begin anew, and links come back by themselves.
+#
+# The announcement is kept in the very bytes that clients were given, so that a client which takes
+# its seat again hears what it knows, and not what a later version would write. Places are by
+# identity, since a link that has proved none never comes back, and its seat stays empty.
+#
+# The key of central noise is one of the things that cannot be found out again. Drawn anew after a
+# restart it would be a second noise on the same sum, and whoever had both results would have a
+# better one than was promised; so it is drawn when the round is opened and stored before anybody
+# hears of the round. It is as secret as the sum, which the same store holds.
+
 _MAX_IDENTITY = 1 << 16
 
 
