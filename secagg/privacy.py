@@ -79,8 +79,7 @@ class Privacy:
             return (Fraction(1, len(names)),) * len(names)
         if set(self.split) != set(names):
             raise ParameterError(
-                f"split is of {', '.join(self.split)}, and the fields are {', '.join(names)}: "
-                "name each"
+                f"split is of other fields than the plan's {', '.join(names)}: name each of these"
             )
         total = sum(self.split.values())
         return tuple(self.split[name] / total for name in names)
@@ -150,7 +149,8 @@ def _parts(split: Any) -> dict[str, Fraction]:
             "split maps the name of a field to its part of the budget, and is no "
             f"{type(split).__name__}"
         )
-    parts = {name: fraction(f"split[{name!r}]", part) for name, part in split.items()}
-    for name in (name for name, part in parts.items() if not part):
-        raise ParameterError(f"split[{name!r}] must be above 0: without noise there is no promise")
+    # whose parts they are is not said: names are not known to be a plan's yet
+    parts = {name: fraction("each part of split", part) for name, part in split.items()}
+    if not all(parts.values()):
+        raise ParameterError("each part of split must be above 0: without noise is no promise")
     return parts

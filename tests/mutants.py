@@ -1201,7 +1201,7 @@ PRIVACY = (
             'if self.unit == "client" and self.examples != 1:',
             "if False:",
         ),
-        ("privacy: a part of nothing", "if not part):", "if False):"),
+        ("privacy: a part of nothing", "if not all(parts.values()):", "if False:"),
     ),
     *_of(
         "secagg/wire/schema.py",

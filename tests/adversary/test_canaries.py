@@ -206,6 +206,30 @@ def planned(canary: Any) -> None:
     shown(lambda: secagg.simulate(PLAN, {0: GOOD, 1: GOOD}, seed=canary))
 
 
+def noisily(canary: Any) -> None:
+    """Inputs of plans with privacy, whose units are encoded by code of their own."""
+    fields = {"v": secagg.Vector(3, 1.0, 8), "k": secagg.Integer(2, 1, 1)}
+    good = {"v": np.zeros((1, 3)), "k": np.zeros((1, 2), int)}
+    for unit in ({}, {"unit": "example", "examples": 4}):
+        asked = secagg.Privacy(5, 0.1, **unit)  # type: ignore[arg-type]
+        plan = secagg.plan(clients=4, corrupt=0, dropout=0, fields=fields, privacy=asked)
+        for name in fields:
+            for value in (canary, [canary] * 3, [[canary] * 3]):
+                given = {**good, name: value}
+                shown(lambda plan=plan, given=given: secagg.simulate(plan, lambda me: given))
+    if any(canary is number for number in NUMBERS):
+        return  # of a plan, and public
+    for at in range(3):
+        numbers: list[Any] = [3, 1.0, 8]
+        numbers[at] = canary
+        shown(lambda numbers=numbers: secagg.Vector(*numbers))
+    shown(lambda: secagg.Integer(3, 1, canary))
+    for name in ("epsilon", "delta", "rounds", "unit", "trust", "examples", "split"):
+        given = {"epsilon": 1, "delta": 1e-5, name: canary}
+        shown(lambda given=given: secagg.Privacy(**given))
+    shown(lambda: secagg.plan(clients=5, fields=fields, privacy=canary))
+
+
 def modelled(canary: Any) -> None:
     """Names of entries are a model's, and shown to its owner; what is in them is not."""
     good = {"e": np.zeros(3, np.float16), "n": np.zeros(2, np.int8)}
@@ -226,7 +250,9 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "FixedPoint": planned,
     "Integer": planned,
     "Plan": modelled,
+    "Privacy": noisily,
     "Structure": structured,
+    "Vector": noisily,
     "drop_at": planned,
     "join": participated,  # which it does, in a loop of its own
     "participate": participated,

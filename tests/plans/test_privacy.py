@@ -279,8 +279,9 @@ def test_a_field_is_no_longer_than_what_one_key_draws_noise_for() -> None:
 
 
 def test_a_split_names_every_field() -> None:
-    with pytest.raises(ParameterError, match="name each"):
-        made(asked=Privacy(1, 1e-5, split={"other": Fraction(1)}))
+    for split in ({"other": Fraction(1)}, {1: Fraction(1)}):
+        with pytest.raises(ParameterError, match="plan's update: name each"):
+            made(asked=Privacy(1, 1e-5, split=split))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
