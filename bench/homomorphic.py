@@ -122,10 +122,18 @@ def _ckks(n: int, d: int) -> Row:
     decryptor_of = _imported("nvflare.app_opt.he.model_decryptor").HEModelDecryptor
     context_of = _imported("nvflare.apis.fl_context").FLContext
     logging.disable(logging.INFO)
-    context = tenseal.context(
-        tenseal.SCHEME_TYPE.CKKS, poly_modulus_degree=DEGREE, coeff_mod_bit_sizes=MODULI
+    context = (
+        tenseal.context(  # as nvflare.lighter.impl.he.HEBuilder makes it, and keeps it on disk
+            tenseal.SCHEME_TYPE.CKKS,
+            poly_modulus_degree=DEGREE,
+            coeff_mod_bit_sizes=MODULI,
+            encryption_type=tenseal.ENCRYPTION_TYPE.SYMMETRIC,
+        )
     )
+    context.generate_relin_keys()
     context.global_scale = SCALE
+    keys = {"save_public_key": True, "save_secret_key": True, "save_relin_keys": True}
+    context = tenseal.context_from(context.serialize(**keys, save_galois_keys=False))
     encryptor = encryptor_of(weigh_by_local_iter=False)
     decryptor = decryptor_of()
     encryptor.tenseal_context = decryptor.tenseal_context = context
