@@ -45,9 +45,10 @@ def asking(step: str, frames: Frames) -> Shareable:
 def read(request: Shareable) -> Asked:
     """What a request asks. Raises WireError."""
     about = _about(request.get(KEY))
-    if about.get("step") not in STEPS:
+    step = about.get("step")
+    if not isinstance(step, str) or step not in STEPS:
         raise WireError("a request of a secure round says its step")
-    return Asked(str(about["step"]), _frames(about))
+    return Asked(str(step), _frames(about))
 
 
 def answer(frames: Iterable[bytes]) -> Shareable:
@@ -74,7 +75,9 @@ def result(frames: Iterable[bytes]) -> Shareable:
 def refused(given: Mapping[str, Any]) -> str | None:
     """Why the site takes no part, if it says so. Raises WireError."""
     why = _about(given.get(KEY)).get("refused")
-    return None if why is None else str(why)
+    if not isinstance(why, str | None):
+        raise WireError("a refusal says why in a text")
+    return why
 
 
 def frames_of(given: Any) -> Frames:
@@ -85,7 +88,9 @@ def frames_of(given: Any) -> Frames:
 def _about(about: Any) -> Mapping[str, Any]:
     if not isinstance(about, Mapping):
         raise WireError("a message of a secure round has frames")
-    if about.get("version") != VERSION:
+    version = about.get("version")
+    # whatever a peer has put there: an array that is compared is an array, and true of nothing
+    if type(version) is not int or version != VERSION:
         raise WireError(
             "the other side speaks another version of this adapter: install one release of secagg "
             "on the server and at all sites"

@@ -18,8 +18,8 @@ from nvflare.apis.dxo import DXO, DataKind
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.workflows.fedavg import FedAvg
 
-from secagg.errors import InputError, ParameterError, PolicyRefused
-from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, secure
+from secagg.errors import InputError, ParameterError, PolicyRefused, WireError
+from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, carry, secure
 from secagg.integrations.nvflare.given import Received
 from tests.integrations.nvflare.world import (
     KEY,
@@ -359,3 +359,20 @@ def test_all_of_a_task_that_may_tell_sites_apart_is_what_the_round_is_about() ->
 class Mood(Enum):
     WELL = 1
     ILL = 2
+
+
+@pytest.mark.parametrize("bad", [np.array([1, 2]), np.array(1), "1", True, 1.0, None, [1], {}])
+@pytest.mark.parametrize("where", ["version", "step", "refused", "frames"])
+def test_what_a_peer_puts_anywhere_is_refused_by_its_kind(where: str, bad: Any) -> None:
+    """WireError and nothing else: anything else would end the job, and not the one that sent it."""
+    request = carry.asking(carry.STEPS[0], [b"frame"])
+    request[carry.KEY] = {**request[carry.KEY], "refused": "no", where: bad}
+    for read in (carry.read, carry.refused, carry.frames_of):
+        try:
+            read(request)
+        except WireError:
+            continue
+        assert where != "version" and (where, read) not in {
+            ("step", carry.read),
+            ("frames", carry.frames_of),
+        }
