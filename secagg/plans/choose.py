@@ -58,7 +58,7 @@ def plan(
         plan = secagg.plan(clients=100, fields={"update": field}, corrupt=0.1, dropout=0.2)
         print(plan.explain())
 
-    clients: the most that take part. fields: name -> FixedPoint, Integer, Vector, in order. corrupt,
+    clients: the most that take part. fields: names to FixedPoint, Integer, Vector. corrupt,
     dropout: the fractions of clients that may collude with the server, and that may be lost
     before their last answer, whatever the phase; in [0, 1), and rounded up to whole clients.
     min_clients: end a round that starts with fewer; kept as it is, or refused. servers: how many
