@@ -119,6 +119,13 @@ class ClientRounds:
         """The nonces of rounds that have not ended for this client."""
         return frozenset(self._parts)
 
+    @property
+    def speaking(self) -> frozenset[bytes]:
+        """Those of them in which this client may still have something to say. In the others it has
+        said its last word, and needs no secret any more, whatever the server calls what it asks:
+        what is left is the outcome."""
+        return frozenset(nonce for nonce, part in self._parts.items() if not part.machine.done)
+
     def clipped(self, offer: Offer) -> dict[str, int]:
         """By field, of the input that was given; empty before, and after the round."""
         part = self._parts.get(offer.nonce)

@@ -66,6 +66,10 @@ class Evil:
         given = Contribution({"update": np.array(vector("me"))}, **more)
         self.rounds.contribute(offer, given, self.now)
 
+    def decline(self, number: int = 1) -> None:
+        (offer,) = (o for o in self.rounds.owed() if o.nonce == nonce(number))
+        self.rounds.decline(offer, self.now)
+
     def over(self, number: int, reason: AbortReason | None = None, **more: Any) -> Outcome:
         self.hear(Over(nonce(number), reason, 2, 1, **more))
         (outcome,) = self.rounds.outcomes()
@@ -91,6 +95,18 @@ def test_an_offer_is_asked_once_and_owed_until_it_is_answered() -> None:
     assert evil.rounds.clipped(offer) == {}
     evil.rounds.contribute(offer, plainly("late", offer), evil.now)
     evil.rounds.decline(offer, evil.now)
+
+
+def test_a_client_speaks_until_its_last_word_and_runs_until_the_servers() -> None:
+    """Whatever that is: the only answer there is, or that it takes no part."""
+    for plan, end in ((toy(2), Evil.give), (real(4), Evil.decline)):
+        evil = Evil(plan)
+        evil.announce(1)
+        assert evil.rounds.speaking == evil.rounds.running == {nonce(1)}
+        end(evil)
+        assert evil.rounds.speaking == frozenset() and evil.rounds.running == {nonce(1)}
+        evil.over(1)
+        assert evil.rounds.running == frozenset()
 
 
 def test_the_deadlines_of_an_announcement_bind_the_server_too() -> None:
