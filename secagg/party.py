@@ -23,7 +23,7 @@ from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
 from secagg.fields import FixedPoint
 from secagg.layout import Expander, Fresh
 from secagg.mask import add_streams
-from secagg.plans.label import PrivacyLabel, deviations, label_of
+from secagg.plans.label import PrivacyLabel, intervals, label_of
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
 from secagg.sansio import (
@@ -43,9 +43,6 @@ from secagg.types import (
     Seed,
     system_randomness,
 )
-
-WITHIN_95 = 1.959964
-"""Deviations of a Gaussian."""
 
 
 @dataclass(frozen=True)
@@ -312,10 +309,7 @@ def aggregated(
             {name: f.max_error for name, f in plan.schema.fields if isinstance(f, FixedPoint)},
             disputed=frozenset((e.dealer, e.holder) for e in told if isinstance(e, Disputed)),
             privacy=label_of(plan.threat, plan.schema, total.count),
-            intervals={
-                name: WITHIN_95 * deviation
-                for name, deviation in deviations(plan.schema, total.count).items()
-            },
+            intervals=intervals(plan.schema, total.count),
         ),
         reports=total.reports,
         structure=plan.structure,

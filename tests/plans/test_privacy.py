@@ -15,7 +15,7 @@ from secagg.dp import Block, loss
 from secagg.errors import HeadroomError, ParameterError, Truncated, WireError
 from secagg.fields import FixedPoint, Integer, Vector
 from secagg.noise import Kind, Noise
-from secagg.plans.label import REPRODUCIBLE, label_of
+from secagg.plans.label import REPRODUCIBLE, label_of, within
 from secagg.plans.plan import Plan
 from secagg.privacy import Privacy, PrivacyTerms
 
@@ -368,3 +368,22 @@ def test_explain_says_what_the_smallest_sum_promises() -> None:
     assert "Noise of a sum of 32, as the deviation of an element: update " in words
     assert "Mind: epsilon is" in words and "Mind: delta 0.5" in words
     assert "unless they have noise" in words
+
+
+def test_an_interval_of_integers_covers_though_its_noise_is_narrow() -> None:
+    """specs/40-privacy.md §8, by the exact probabilities of Skellam noise, which has the heaviest
+    tails of all that there is."""
+    for sigma in [*np.geomspace(0.05, 3, 400), 6.3, 20.7, 40.0]:
+        half, covered = within(sigma), centred(sigma)
+        assert covered[half] > 0.938
+        assert half == 0 or covered[half - 1] < 0.951, "and no wider than that takes"
+        assert sigma < 6 or covered[half] < 0.97
+
+
+def centred(sigma: float) -> Any:
+    """How probable Skellam noise of at most 0, 1, 2 .. is in magnitude."""
+    mean = sigma * sigma / 2
+    k = np.arange(int(mean + 12 * math.sqrt(mean)) + 40)
+    poisson = np.exp(-mean + k * math.log(mean) - [math.lgamma(i + 1) for i in k])
+    upper = np.convolve(poisson, poisson[::-1])[len(k) - 1 :]
+    return 2 * upper.cumsum() - upper[0]
