@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from secagg.effects import Peer
-from secagg.errors import InputError, PolicyRefused, Spent
-from secagg.integrations.exchange import INPUT, UNMASK, Frames
+from secagg.errors import InputError, PolicyRefused, RemoteProtocolError, SecAggError, Spent
+from secagg.integrations.exchange import INPUT, Frames
 from secagg.integrations.given import perform
 from secagg.integrations.nvflare.carry import Asked
 from secagg.integrations.nvflare.given import Received
@@ -32,12 +33,23 @@ from secagg.wire.frame import MAX_SIZE, Announce, decode_frame
 # that is in the ledger, a file in the site's workspace, which is synced before anything leaves.
 #
 # Requests of the server come in threads of the framework, training in another one, so all calls
-# hold one lock; none of them waits. There is one round: the next announcement ends the one before,
-# of which this site will hear no more. A request that is repeated, because its reply was lost on
-# the way, is answered by the same reply.
+# hold one lock; none of them waits. A request that is repeated, because its reply was lost on the
+# way, is answered by the same reply.
+#
+# There is one round, for an input that two rounds of one `ClientRounds` knew could be freed by the
+# end of the first and given to the second. So a request is about one round, of which an
+# announcement is the first word; the next announcement ends the round before, of which this site
+# will hear no more; and each announcement has rounds of its own, to which nothing else is
+# announced. What names an input was given then is in the ledger alone, which frees none.
+#
+# A round is over for the site, and with it all secrets are gone, once its machine has said its last
+# word: by what it is, not by what the server calls its question. It is over too with the first
+# request or task that has no answer: below the floors, at odds with the ledger, or broken. It has
+# none when it is repeated, for the same reason.
 #
 # Several filters may be in one process, the job's own and the site's. They find the same `Site` by
-# the engine that runs them, and their floors add up.
+# the engine that runs them, and their floors add up. A round that was agreed to below the floors of
+# one that is heard of later is over.
 
 log = logging.getLogger("nvflare.app_opt.secagg")
 
@@ -52,19 +64,45 @@ _UNKNOWN = (
     "simulator starts processes between tasks where it has fewer threads than clients: give SimEnv "
     "as many num_threads as clients"
 )
+_SEVERAL = (
+    "a request is about one round, of which an announcement is its first word: the server's "
+    "secagg is not the one that this site knows, or it tries to have one input in several sums"
+)
 Given = Callable[[Offer], Contribution | None]
 
 
 @dataclass
 class _Part:
-    """In the round that runs. rounds: None once the site has said its last word, and knows no
-    secret any more. asked, answered: the last request and its reply."""
+    """In the round that runs. rounds: None once that is over for the site, which then knows no
+    secret of it any more. asked, answered: the last request and its reply; refused: why there is
+    none."""
 
     rounds: ClientRounds | None
     nonce: bytes
     store: MemoryStore = field(default_factory=MemoryStore)
     asked: Asked | None = None
     answered: Frames = ()
+    refused: SecAggError | None = None
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """One request or task, with which the round may be over for the site."""
+        goes_on = False
+        try:
+            yield
+            goes_on = self.rounds is not None and bool(self.rounds.speaking)
+        except SecAggError as refused:
+            self.refused = refused
+            raise
+        finally:
+            if not goes_on:
+                self.rounds, self.store = None, MemoryStore()
+
+    def again(self) -> Frames:
+        """The reply to the last request. Raises what it was refused with."""
+        if self.refused is not None:
+            raise self.refused.with_traceback(None)
+        return self.answered
 
     @property
     def due(self) -> bool:
@@ -84,24 +122,30 @@ class Site:
         self._lock = threading.Lock()
         self._part: _Part | None = None
 
+    def tighten(self, policy: SitePolicy) -> None:
+        """Adds floors, to which no round has been held yet."""
+        with self._lock:
+            self.policy, self._part = self.policy.with_(policy), None
+
     def hear(self, asked: Asked) -> Frames:
         """What the site says to a request. Raises PolicyRefused where it takes no part, Spent for a
-        round that it does not know, WireError and StorageError."""
+        round that it does not know, RemoteProtocolError for a request about several, WireError and
+        StorageError."""
         with self._lock:
             part = self._part_of(asked)
             if asked == part.asked:
-                return part.answered
+                return part.again()
             if (rounds := part.rounds) is None:
                 raise Spent(_UNKNOWN)
-            for frame in asked.frames:
-                rounds.received(_SERVER, frame, time.monotonic())
-            for offer in rounds.asked():
-                self.policy.judge(offer.plan)
-            part.answered, part.asked = self._act(rounds, part.store), asked
+            part.asked = asked
+            with part.ending():
+                for frame in asked.frames:
+                    rounds.received(_SERVER, frame, time.monotonic())
+                for offer in rounds.asked():
+                    self.policy.judge(offer.plan)
+                part.answered = self._act(rounds, part.store)
             for outcome in rounds.outcomes():
                 log.warning("secagg: the round is over for this site: %s", outcome.detail)
-            if not rounds.running or (asked.step == UNMASK and part.answered):
-                part.rounds, part.store = None, MemoryStore()
             return part.answered
 
     def give(self, given: Given) -> Frames:
@@ -116,9 +160,9 @@ class Site:
             offers = rounds.owed() if rounds is not None else []
             if part is None or rounds is None or not offers or not part.due:
                 raise Spent(_UNKNOWN)
-            self.policy.judge(offers[0].plan)
-            self._contribute(rounds, offers[0], given)
-            return self._act(rounds, part.store)
+            with part.ending():
+                self._contribute(rounds, offers[0], given)
+                return self._act(rounds, part.store)
 
     def _contribute(self, rounds: ClientRounds, offer: Offer, given: Given) -> None:
         now = time.monotonic()
@@ -138,16 +182,18 @@ class Site:
                 log.info("secagg: %d elements of %s are beyond the clip", number, name)
 
     def _part_of(self, asked: Asked) -> _Part:
-        decoded = decode_frame(asked.frames[0] if asked.frames else b"", limit=MAX_SIZE)
-        if self._part is not None and self._part.nonce == decoded.nonce:
+        first, *others = (decode_frame(frame, limit=MAX_SIZE) for frame in asked.frames or (b"",))
+        if any(one.nonce != first.nonce or isinstance(one, Announce) for one in others):
+            raise RemoteProtocolError(_SEVERAL)
+        if self._part is not None and self._part.nonce == first.nonce:
             return self._part
-        if not isinstance(decoded, Announce):
+        if not isinstance(first, Announce):
             raise Spent(_UNKNOWN)
         # carried: what is repeated is kept as it was said
-        limits = Limits(frame=MAX_SIZE)
+        limits = Limits(frame=MAX_SIZE, rounds=1)
         rounds = ClientRounds(self.policy.consent, limits=limits, durable=True, carried=True)
         rounds.joined(_SERVER, time.monotonic())
-        self._part = _Part(rounds, decoded.nonce)
+        self._part = _Part(rounds, first.nonce)
         return self._part
 
     def _act(self, rounds: ClientRounds, store: MemoryStore) -> Frames:
@@ -177,5 +223,5 @@ def enter(engine: Any, policy: SitePolicy) -> bool:
         if (found := _SITES.get(engine)) is None:
             _SITES[engine] = Site(policy)
             return True
-        found.policy = found.policy.with_(policy)
+    found.tighten(policy)
     return False
