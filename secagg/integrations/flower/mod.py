@@ -16,8 +16,8 @@ from flwr.app import Context, Error, Message
 
 from secagg.arguments import instance
 from secagg.effects import Peer, Write
-from secagg.errors import InputError, PolicyRefused, SecAggError
-from secagg.integrations.exchange import INPUT, UNMASK
+from secagg.errors import InputError, PolicyRefused, SecAggError, WireError
+from secagg.integrations.exchange import INPUT
 from secagg.integrations.flower import carry, state
 from secagg.integrations.flower.given import Question, contribution
 from secagg.integrations.flower.policy import NodePolicy
@@ -133,22 +133,21 @@ class _Call:
             self.store.commit([Write(*row) for row in sealed.open(blob, key, session)])
         rounds.restore(self.store.rows(), time.monotonic())
         rounds.joined(_SERVER, time.monotonic())
-        self._act(rounds)
+        self._act(rounds, session)
         for frame in asked.frames:
             rounds.received(_SERVER, frame, time.monotonic())
         for offer in rounds.asked():
             self.policy.judge(offer.plan)
-        last = session if asked.step == UNMASK else None
-        frames = self._act(rounds, last)
+        frames = self._act(rounds, session)
         if asked.step == INPUT:
             for offer in rounds.owed():
                 self._give(rounds, offer, asked)
-            frames += self._act(rounds)
-        answered = last is not None and bool(frames)  # no secret is left
-        if answered or not rounds.running:
+            frames += self._act(rounds, session)
+        last = bool(frames) and _silent(rounds)
+        if last or not rounds.running:
             for outcome in rounds.outcomes():
                 log.warning("secagg: the round is over for this node: %s", outcome.detail)
-            if answered:  # with what it says the session has ended
+            if last:  # with what it says the session has ended
                 state.forget(self.context)
             else:
                 state.clear(self.context, self.ledger)
@@ -175,14 +174,26 @@ class _Call:
             if number:
                 log.info("secagg: %d elements of %s are beyond the clip", number, name)
 
-    def _act(self, rounds: ClientRounds, ends: bytes | None = None) -> list[bytes]:
+    def _act(self, rounds: ClientRounds, session: bytes) -> list[bytes]:
+        """The session ends with the last word, which is what this node has said, and not what the
+        server calls the exchange."""
+        ends = session if _silent(rounds) else None
         return perform(rounds, self.store, self.ledger, _SPENT, ends)
 
 
+def _silent(rounds: ClientRounds) -> bool:
+    """Whether no secret is left in what runs."""
+    return bool(rounds.running) and not rounds.speaking
+
+
 def _about(frames: tuple[bytes, ...]) -> tuple[bytes, bool]:
-    """The nonce of the round, and whether it is announced here."""
-    decoded = decode_frame(frames[0] if frames else b"", limit=MAX_SIZE)
-    return decoded.nonce, isinstance(decoded, Announce)
+    """The nonce of the round, and whether it is announced here. A message is about one round: two
+    would share the rows of one session, and the name of one input. Raises WireError."""
+    first = decode_frame(frames[0] if frames else b"", limit=MAX_SIZE)
+    for decoded in (decode_frame(frame, limit=MAX_SIZE) for frame in frames[1:]):
+        if decoded.nonce != first.nonce or isinstance(decoded, Announce):
+            raise WireError("a message is about one round, which is announced once, in front")
+    return first.nonce, isinstance(first, Announce)
 
 
 secagg_mod = node_mod()

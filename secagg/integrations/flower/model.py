@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from secagg import npy
 from secagg.errors import InputError, WireError
@@ -42,18 +42,24 @@ def payload(
     """What a round is about, in some hundred bytes: each node computes it from what it received.
 
     So all nodes of a round start from one model under one configuration, and weigh by one metric,
-    or their masks fit nobody's. content: the application's own; every record of it is in.
+    or their masks fit nobody's. content: the application's own; every record of it is in. All is in
+    the order in which it was sent, for that is what an app reads that goes by places: two arrays of
+    one shape, the other way round, are another model to `to_numpy_ndarrays`.
     """
     writer = Writer().prefixed(kind.encode()).u64(run % (1 << 64)).u32(number).raw(model.digest())
     writer.raw(_words("weight", weighted_by, []))
-    for key in sorted(content.keys()):
-        record = content[key]
-        if isinstance(record, ArrayRecord):  # the model, which has its digest
-            writer.raw(_words("arrays", key, []))
-            continue
-        what = "metrics" if isinstance(record, MetricRecord) else "config"
-        writer.raw(_words(what, key, sorted(record.items())))
+    for key, record in content.items():
+        what, values = _said(record)
+        writer.raw(_words(what, key, values))
     return writer.finish()
+
+
+def _said(record: ArrayRecord | MetricRecord | ConfigRecord) -> tuple[str, list[tuple[str, Any]]]:
+    """Of arrays, whose values are in the model's digest, what is beside them."""
+    if isinstance(record, ArrayRecord):
+        return "arrays", [(name, [a.dtype, *a.shape]) for name, a in record.items()]
+    what = "metrics" if isinstance(record, MetricRecord) else "config"
+    return what, list(record.items())
 
 
 def _words(what: str, name: str, values: Iterable[tuple[str, Any]]) -> bytes:

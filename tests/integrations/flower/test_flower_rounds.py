@@ -19,6 +19,8 @@ from secagg.integrations.flower.model import Model, payload
 from secagg.integrations.terms import Terms
 from secagg.plans.plan import Plan
 from tests.integrations.flower.world import (
+    Array,
+    ArrayRecord,
     ConfigRecord,
     LocalGrid,
     Message,
@@ -177,6 +179,43 @@ def test_a_configuration_is_the_same_before_and_after_flowers_encoding(
         content = RecordDict({"arrays": model(MODEL), "config": ConfigRecord({"x": value})})
         about.append(payload(of, content, 7, "train", 1, "num-examples"))
     assert about[0] == about[1] and len(set(about[1:])) == len(about) - 1
+
+
+def turned(values: dict[str, Any]) -> dict[str, Any]:
+    return dict(reversed(values.items()))
+
+
+def declared(dtype: str, *shape: int) -> ArrayRecord:
+    """Beside its bytes, an array says what it is."""
+    one = model({"w": np.zeros(6, np.float32)})["w"]
+    return ArrayRecord({"w": Array(dtype, shape, one.stype, one.data)})
+
+
+_TWO = {"0": np.ones(3, np.float32), "1": np.full(3, 7, np.float32)}
+_RATES = {"lr": 0.5, "decay": 0.25}
+UNLIKE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "arrays": ({"a": model(_TWO)}, {"a": model(turned(_TWO))}),
+    "configuration": ({"c": ConfigRecord(_RATES)}, {"c": ConfigRecord(turned(_RATES))}),
+    "metrics": ({"m": MetricRecord(_RATES)}, {"m": MetricRecord(turned(_RATES))}),
+    "records": (
+        {"c": ConfigRecord(), "d": ConfigRecord()},
+        {"d": ConfigRecord(), "c": ConfigRecord()},
+    ),
+    "declared type": ({"a": declared("float32", 6)}, {"a": declared("float64", 6)}),
+    "declared shape": ({"a": declared("float32", 6)}, {"a": declared("float32", 2, 3)}),
+}
+
+
+@pytest.mark.parametrize("unlike", UNLIKE)
+def test_what_an_app_could_tell_apart_is_about_something_else(unlike: str) -> None:
+    """Names and values may be the same: an app that goes by places, as with to_numpy_ndarrays, has
+    another model where two entries stand the other way round."""
+    about = []
+    for records in UNLIKE[unlike]:
+        content = RecordDict({"arrays": model(MODEL)} | records)
+        of = Model.of(content["a"] if "a" in records else content["arrays"])
+        about.append(payload(of, content, 7, "train", 1, "num-examples"))
+    assert about[0] != about[1]
 
 
 @pytest.mark.parametrize(

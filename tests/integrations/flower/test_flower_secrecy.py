@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ from flwr.serverapp.strategy import FedAvg
 
 from secagg.errors import PolicyRefused, StorageError
 from secagg.integrations import floors
+from secagg.integrations.exchange import STEPS
 from secagg.integrations.flower import SecAgg, carry, state
+from secagg.integrations.terms import Terms
 from secagg.store.ledger import SqliteLedger
+from secagg.wire.frame import Announce, DigestOnly, payload_digest
 from tests.integrations.flower.world import (
     ConfigRecord,
     LocalGrid,
@@ -151,6 +156,75 @@ def test_the_last_answer_ends_what_flower_carries(disk: Path) -> None:
     assert "has ended" in str(node.answer(asked[0]).error.reason)
 
 
+@pytest.mark.parametrize("exchange", range(4))
+@pytest.mark.parametrize("called", STEPS)
+def test_a_session_ends_with_the_last_word_whatever_the_server_calls_it(
+    disk: Path, exchange: int, called: str
+) -> None:
+    """An answer under another label neither leaves secrets behind nor ends a session too early. An
+    input is given where it is asked for, and its message taken for nothing elsewhere."""
+    _, grid, asked = started(disk, exchange)
+    node = grid.nodes[asked[0].metadata.dst_node_id]
+    before = copy.deepcopy(node.context.state)
+    asked[0].content[carry.ABOUT]["step"] = called
+    reply = node.answer(copy.deepcopy(asked[0]))
+    last = exchange == UNMASK or (exchange < INPUT and called == "input")  # which has no model
+    assert reply.has_content() and (state.SLOT in node.context.state) != last
+    node.context.state = before
+    assert ("has ended" in str(_reason(node.answer(asked[0])))) == (last and exchange > KEYS)
+
+
+def _reason(reply: Message) -> str:
+    return str(reply.error.reason) if reply.has_error() else ""
+
+
+def announced() -> bytes:
+    """A round of three nodes that begins for this one."""
+    made = Terms(0.5, 16, 10, dropout=0).plan(3, None, {"loss": 1.0})
+    milliseconds = tuple(60_000 for _ in made.phases)
+    about = payload_digest(b"")
+    nonce = os.urandom(16)
+    return Announce(nonce, 0, milliseconds, made.encode(), DigestOnly(about)).encode()
+
+
+@pytest.mark.parametrize("exchange", [KEYS, SHARES, INPUT, UNMASK])
+def test_a_message_is_about_one_round(disk: Path, exchange: int) -> None:
+    """Two rounds in one message would have one node's rows, and name one input twice."""
+    _, grid, asked = started(disk, exchange)
+    node = grid.nodes[asked[0].metadata.dst_node_id]
+    own = carry.frames_of(asked[0].content)
+    others = {
+        "another round": [*own, announced()],
+        "in front": [announced(), *own],
+        "the same once more": [own[0], own[0]] if exchange == KEYS else [*own, _again(own[0])],
+    }
+    before = copy.deepcopy(node.context.state)
+    for frames in others.values():
+        wrong = copy.deepcopy(asked[0])
+        wrong.content.update(carry.asking(replace(carry.read(wrong.content), frames=tuple(frames))))
+        assert "a message is about one round" in _reason(node.answer(wrong))
+        assert node.context.state == before
+    assert node.answer(asked[0]).has_content(), "nothing was said, and nothing is lost"
+
+
+def _again(frame: bytes) -> bytes:
+    """An announcement of the round that runs."""
+    made = bytearray(announced())
+    made[2:18] = frame[2:18]
+    return bytes(made)
+
+
+@pytest.mark.parametrize("exchange", [KEYS, SHARES, INPUT])
+def test_floors_are_judged_with_every_message(disk: Path, exchange: int) -> None:
+    """Who refuses a round does so however often it is announced, and whenever its floors rose."""
+    _, grid, asked = started(disk, exchange)
+    node = grid.nodes[asked[0].metadata.dst_node_id]
+    node.context.node_config["secagg-max-clip"] = 0.4
+    for _ in range(3):
+        assert "agrees to 0.4 at most" in _reason(node.answer(copy.deepcopy(asked[0])))
+    assert (state.SLOT in node.context.state) == (exchange > KEYS)
+
+
 @pytest.mark.parametrize("exchange", [SHARES, INPUT, UNMASK])
 def test_a_node_whose_disk_refuses_the_mark_does_not_answer(
     disk: Path,
@@ -245,6 +319,7 @@ OTHERS: dict[str, Callable[[Message], None]] = {
     "metrics": lambda m: m.content.update({"more": MetricRecord({"lr": 0.0})}),
     "round": lambda m: m.content[carry.ABOUT].update({"round": 2}),
     "name of the model": lambda m: m.content.update({"old": m.content.pop("arrays")}),
+    "order": lambda m: m.content.update({"arrays": m.content.pop("arrays")}),
 }
 
 
