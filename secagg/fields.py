@@ -201,6 +201,19 @@ class Vector:
         """Of the largest norm after rounding, in integer units: the sensitivity of a sum."""
         return rounded_norm_squared(self.levels, self.length)
 
+    @property
+    def max_error(self) -> float:
+        """Of one element of one rounded vector, against what was made short enough, and so of a
+        mean; noise is beside it.
+
+        Each integer is within one step, so the difference is no longer than length^1/2 steps, nor
+        than both vectors together; and rotating back keeps that, of which one element may have all.
+        Mostly it is nearer to half a step. The slack is for float64, there and back.
+        """
+        longest = self.levels + math.sqrt(self.norm_squared)
+        steps = min(math.sqrt(self.length), longest)
+        return self.step * (steps + math.ldexp(longest, -40))
+
 
 def rounded_norm_squared(levels: int, length: int) -> int:
     """The largest squared norm of integers that a vector of norm `levels` is rounded to.

@@ -20,7 +20,6 @@ from secagg.committee import Committee
 from secagg.crypto.randomness import checked
 from secagg.delegate import Delegate, PhasedDelegate
 from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
-from secagg.fields import FixedPoint
 from secagg.layout import Expander, Fresh
 from secagg.mask import add_streams
 from secagg.plans.label import PrivacyLabel, intervals, label_of
@@ -49,13 +48,13 @@ from secagg.types import (
 class Report:
     """What happened besides the sum.
 
-    error_bounds: of each field's mean, against clipped inputs. clipped: by field, how many elements
-    of all contributors were clipped; None wherever no one party knows, so outside simulations. A
-    plan with the lane `clipped` has their total in the aggregate's sums.
-    disputed: (dealer, holder) of every share that was unusable: one of the two lied, nobody knows
-    who, and neither is among the faults for it. privacy: of a plan with it, what the sum promises
-    to each unit. intervals: by field with noise, the half-width of the interval around an element
-    of the sum in which it was without noise in 95 of 100 cases.
+    error_bounds: of each field's mean, by rounding, against clipped inputs and beside the noise.
+    clipped: by field, how many elements of all contributors were clipped; None wherever no one
+    party knows, so outside simulations. A plan with the lane `clipped` has their total in the
+    aggregate's sums. disputed: (dealer, holder) of every share that was unusable: one of the two
+    lied, nobody knows who, and neither is among the faults for it. privacy: of a plan with it, what
+    the sum promises to each unit. intervals: by field with noise, the half-width of the interval
+    around an element of the sum in which it was without noise in 95 of 100 cases.
     """
 
     protocol: str
@@ -306,7 +305,7 @@ def aggregated(
         report=Report(
             plan.protocol,
             _faults(told),
-            {name: f.max_error for name, f in plan.schema.fields if isinstance(f, FixedPoint)},
+            plan.schema.errors,
             disputed=frozenset((e.dealer, e.holder) for e in told if isinstance(e, Disputed)),
             privacy=label_of(plan.threat, plan.schema, total.count),
             intervals=intervals(plan.schema, total.count),

@@ -30,6 +30,8 @@ UNITS: tuple[Unit, ...] = ("client", "example")
 MAX_ROUNDS = 10**6
 MAX_EXAMPLES = 1 << 20
 """Of one client."""
+_NEAR_ONE = Fraction(1, 10**9)
+"""How far parts may be from adding up to 1, as those do that were computed as floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Privacy:
     unit: whose data is protected; of `example`, examples is the most that one client has, and an
     input has a row for each. trust: who adds the noise: `distributed`, `central` or `local`. split:
     which part of the budget each field gets, by its name; equal parts where it is not given. A part
-    is of the sum of squared signal-to-noise ratios, of which epsilon is a function.
+    is of the sum of squared signal-to-noise ratios, of which epsilon is a function, and all parts
+    add up to 1, within 10^-9.
 
     Neighbours are data sets of which one unit is exchanged for zeros; how many clients took part
     is public. Source: specs/40-privacy.md. Raises ParameterError.
@@ -81,7 +84,7 @@ class Privacy:
             raise ParameterError(
                 f"split is of other fields than the plan's {', '.join(names)}: name each of these"
             )
-        total = sum(self.split.values())
+        total = sum(self.split.values())  # thirds as floats are a little less than 1
         return tuple(self.split[name] / total for name in names)
 
 
@@ -153,4 +156,10 @@ def _parts(split: Any) -> dict[str, Fraction]:
     parts = {name: fraction("each part of split", part) for name, part in split.items()}
     if not all(parts.values()):
         raise ParameterError("each part of split must be above 0: without noise is no promise")
+    whole = sum(parts.values(), Fraction(0))
+    if abs(whole - 1) > _NEAR_ONE:
+        raise ParameterError(
+            f"the parts of split add up to {float(whole):.10g}, and those of one budget to 1; each "
+            f"divided by {float(whole):.10g} has the same ratios"
+        )
     return parts

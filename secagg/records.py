@@ -89,7 +89,7 @@ def encode(
     if schema.counts_clipped and CLIPPED in values:
         raise InputError(f"leave out {CLIPPED!r}: what is clipped is counted here")
     check_same("fields", [name for name, _ in schema.given], values)
-    weight = _check_weight(weight, schema.max_weight)
+    weight = _check_weight(weight, schema)
     values = checked(schema.given, values, structure)
     units = _units(schema, values)
     vector = schema.layout.zeros()
@@ -212,11 +212,17 @@ def _reals(part: Lane, ring: Ring, step: float, weight: int) -> tuple[Int64s, Fl
     return levels, sums, means
 
 
-def _check_weight(weight: int, limit: int) -> int:
+def _check_weight(weight: int, schema: Schema) -> int:
+    limit = schema.max_weight
     # bool is an int to Python, and a timedelta64 to numpy; either as a weight is a slip
     whole = isinstance(weight, int | np.integer) and not isinstance(weight, bool)
     if not whole or is_duration(weight):
         raise RangeError(f"a weight is an integer from 0 to {limit}, not a {type(weight).__name__}")
+    if weight != 1 and schema.privacy is not None:
+        raise RangeError(
+            "a plan with privacy has no weights, since their total would be an exact output: each "
+            "input counts as 1, and a client without data declines the round, or gives zeros"
+        )
     if weight == 0 and limit == 1:
         raise RangeError(
             "the plan has no weights, and so none of 0: a client without examples declines the "

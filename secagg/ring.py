@@ -53,15 +53,16 @@ class Ring:
         total += elements
 
     @classmethod
-    def holding(cls, bound: int, what: str = "a sum") -> Ring:
+    def holding(cls, bound: int, what: str = "a sum", remedy: str = "a smaller bound") -> Ring:
         """The smallest ring in which every signed integer of magnitude <= bound is distinct.
 
-        w = ceil(log2(2 bound + 1)) (specs/02-quantization.md §3). Raises HeadroomError past 64.
+        w = ceil(log2(2 bound + 1)) (specs/02-quantization.md §3). Raises HeadroomError past 64, for
+        which the remedy is something to use.
         """
         width = max(1, (2 * bound).bit_length())
         if width > MAX_WIDTH:
             raise HeadroomError(
                 f"{what} can reach ±{bound}, which needs ceil(log2(2*{bound} + 1)) = {width} bits; "
-                f"a ring has at most {MAX_WIDTH}. Use fewer bits, a smaller weight or fewer clients"
+                f"a ring has at most {MAX_WIDTH}. Use {remedy}"
             )
         return cls(width)

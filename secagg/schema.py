@@ -115,7 +115,8 @@ class Schema:
         return cls(named, clients, max_weight, privacy)
 
     def ring(self, name: str, field: Field) -> Ring:
-        return Ring.holding(self.bound(name, field), f"field {name!r}: {self._summed(field)}")
+        what = f"field {name!r}: {self._summed(field)}"
+        return Ring.holding(self.bound(name, field), what, self._smaller(field))
 
     def bound(self, name: str, field: Field) -> int:
         """What no element of a sum exceeds in magnitude; with noise, but for one chance in 2^40
@@ -149,11 +150,19 @@ class Schema:
         """Whether whoever has the sum adds the noise."""
         return self.privacy is not None and not self.privacy.encoded
 
-    @property
+    @cached_property
     def noises(self) -> Mapping[str, Noise]:
         """One share of each field's; none without privacy."""
         noises = () if self.privacy is None else self.privacy.noises
         return {name: noise for (name, _), noise in zip(self.fields, noises, strict=False)}
+
+    @property
+    def errors(self) -> Mapping[str, float]:
+        """By field of reals, how far rounding may move an element of a mean; of several examples
+        each is rounded, and a mean is of clients."""
+        units = 1 if self.privacy is None else self.privacy.examples
+        reals = {n: f for n, f in self.fields if isinstance(f, FixedPoint | Vector)}
+        return {name: units * field.max_error for name, field in reals.items()}
 
     def _summed(self, field: Field) -> str:
         if self.privacy is not None:
@@ -161,6 +170,15 @@ class Schema:
         weight = f" * {self.max_weight} (max_weight)" if isinstance(field, FixedPoint) else ""
         each = field.max if isinstance(field, Integer) else field.levels
         return f"the sum of {self.clients} clients{weight} * {each}"
+
+    def _smaller(self, field: Field) -> str:
+        """What would make a sum fit."""
+        one = "a smaller max" if isinstance(field, Integer) else "fewer bits"
+        if self.privacy is not None:
+            units = "fewer clients" if self.privacy.unit == "client" else "fewer examples"
+            return f"{one}, a larger epsilon or {units}"
+        weight = ", a smaller weight" if self.weighted and isinstance(field, FixedPoint) else ""
+        return f"{one}{weight} or fewer clients"
 
     def _check_spread(self, name: str, field: Field) -> None:
         if not isinstance(field, FixedPoint):

@@ -256,3 +256,17 @@ def test_a_vector_that_was_brought_to_the_norm_is_not_called_longer() -> None:
         levels, clipped = round_vector(values, field, SEED, os.urandom)
         assert not clipped and sum(int(x) ** 2 for x in levels) <= field.norm_squared
     assert round_vector(values * 1.001, field, SEED, os.urandom)[1]
+
+
+@pytest.mark.parametrize("bits", [2, 4, 16, 30])
+@pytest.mark.parametrize("length", [1, 2, 5, 64, 65, 1000])
+def test_no_element_is_rounded_further_than_the_bound(bits: int, length: int) -> None:
+    field = Vector(length, 3.0, bits)
+    assert 0 < field.max_error <= field.step * (math.sqrt(length) + 1e-3)
+    rng = np.random.default_rng(length)
+    for seed in range(20):
+        x = rng.normal(size=length) if seed % 2 else np.eye(length)[seed % length]
+        x *= 3.0 / np.linalg.norm(x) * (1 - 1e-12)
+        key = bytes([seed]) * 32
+        levels, long = round_vector(x, field, key, os.urandom)
+        assert not long and abs(unrotate(levels, field, key) - x).max() <= field.max_error

@@ -82,6 +82,12 @@ def noises(shapes: Sequence[Shape], claim: Claim, shares: int) -> tuple[Noise, .
     return tuple(block.noise for block in wanted.blocks(high))
 
 
+def possible(shapes: Sequence[Shape], claim: Claim, shares: int) -> bool:
+    """Whether there is noise enough for the claim."""
+    wanted = _Wanted(shapes, claim, shares)
+    return wanted.keeps(wanted.ends()[1])
+
+
 class _Wanted:
     """Variances by one number: the index of the scale that they have in common."""
 

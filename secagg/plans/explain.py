@@ -46,9 +46,10 @@ def explanation(
     yield f"Who may collude: {promise.collude}{among}"
     yield from _promised(threat, schema, params)
     yield "Error of a mean, and width of the ring that the sum lives in:"
+    errors = schema.errors
     for name, field in schema.fields:
         lane = schema.counts_clipped and name == CLIPPED
-        what = _lane(field) if lane else _precision(field)
+        what = _lane(field) if lane else _precision(field, errors.get(name, 0.0))
         yield f"  {name}: {what}; {_headroom(schema, name, field)}"
     yield f"Cost of a client: {_client_cost(schema, cost)}"
     yield f"Cost of the {_server_cost(promise, cost)}"
@@ -157,7 +158,7 @@ def _among(threat: Threat) -> str:
     )
 
 
-def _precision(field: Field) -> str:
+def _precision(field: Field, error: float) -> str:
     match field:
         case FixedPoint():
             return (
@@ -167,7 +168,8 @@ def _precision(field: Field) -> str:
         case Vector():
             return (
                 f"a vector of norm {_exactly(field.norm)} at most, longer ones made as short, "
-                f"rotated and rounded to steps of {field.step:.3g}"
+                f"rotated and rounded to steps of {field.step:.3g}, by which an element of a mean "
+                f"is moved by at most {at_most(error)}, beside its noise"
             )
         case Integer():
             return f"integers in ±{field.max}, summed exactly"

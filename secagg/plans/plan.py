@@ -16,7 +16,6 @@ from secagg.arguments import instance, integer, octets, settle, text
 from secagg.committee import Committee
 from secagg.crypto import labels
 from secagg.errors import ParameterError, PolicyRefused, TooLarge, UnknownVersion
-from secagg.fields import FixedPoint
 from secagg.layout import Layout
 from secagg.plans.explain import expansion, explanation
 from secagg.plans.privacy import check
@@ -150,9 +149,9 @@ class Plan:
 
     @property
     def max_error(self) -> float:
-        """Of an element of a mean: the largest over the fixed-point fields; 0 without any."""
-        fixed = [f.max_error for _, f in self.schema.fields if isinstance(f, FixedPoint)]
-        return max(fixed, default=0.0)
+        """Of an element of a mean, by rounding: the proved bound of the worst field; 0 of integers
+        alone. Noise is beside it, and has no bound: see `Aggregate.interval`."""
+        return max(self.schema.errors.values(), default=0.0)
 
     @cached_property
     def promise(self) -> Promise:

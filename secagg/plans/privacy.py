@@ -7,16 +7,18 @@ refuses one that says more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TypeVar
 
-from secagg.dp.calibration import Shape, noises
+from secagg.dp.calibration import Shape, noises, possible
 from secagg.dp.mechanisms import Block
 from secagg.dp.release import Claim, require
 from secagg.errors import ParameterError
-from secagg.fields import Field, FixedPoint, Vector
+from secagg.fields import MAX_VECTOR_BITS, MIN_BITS, Field, FixedPoint, Vector
+from secagg.noise import Noise
 from secagg.privacy import Privacy, PrivacyTerms
 from secagg.protocol import OneServer, Params, ProtocolInfo, SeveralServers
 from secagg.schema import Schema, check_bounded
@@ -36,9 +38,6 @@ def agreed(
     check_bounded(fields, max_weight)
     honest = _honest(threat) if asked.trust == "distributed" else 1
     names = tuple(name for name, _ in fields)
-    shapes = [
-        _shape(field, part) for (_, field), part in zip(fields, asked.parts(names), strict=True)
-    ]
     claim = Claim(asked.epsilon, asked.delta, asked.rounds)
     return PrivacyTerms(
         trust=asked.trust,
@@ -48,8 +47,26 @@ def agreed(
         delta=asked.delta,
         rounds=asked.rounds,
         honest=honest,
-        noises=noises(shapes, claim, honest),
+        noises=_least(fields, asked.parts(names), claim, honest),
     )
+
+
+def _least(
+    fields: Sequence[tuple[str, Field]], parts: Sequence[Fraction], claim: Claim, honest: int
+) -> tuple[Noise, ...]:
+    """A vector of fewer bits is shorter in integers, and so is the noise that it takes."""
+
+    def shapes(bits: int) -> list[Shape]:
+        return [_shape(field, part, bits) for (_, field), part in zip(fields, parts, strict=True)]
+
+    try:
+        return noises(shapes(MAX_VECTOR_BITS), claim, honest)
+    except ParameterError as refused:
+        most = max((f.bits for _, f in fields if isinstance(f, Vector)), default=MIN_BITS)
+        fewer = range(most - 1, MIN_BITS - 1, -1)
+        at = bisect_left(fewer, True, key=lambda bits: possible(shapes(bits), claim, honest))
+        also = f"; Vectors of {fewer[at]} bits would do" if at < len(fewer) else ""
+        raise ParameterError(f"{refused}{also}") from None
 
 
 def survivors(threat: Threat) -> int:
@@ -106,13 +123,27 @@ def _honest(threat: Threat) -> int:
     if honest < 1:
         raise ParameterError(
             f"no honest share of noise is sure to be in a sum: {survivors(threat)} inputs survive, "
-            f"and {threat.corrupted} may be corrupt; plan for fewer corrupt, a smaller dropout or "
-            "a larger min_clients"
+            f"and {threat.corrupted} may be corrupt; plan for {' or '.join(_more_honest(threat))}"
         )
     return honest
 
 
-def _shape(field: Field, part: Fraction) -> Shape:
+def _more_honest(threat: Threat) -> Iterator[str]:
+    """Each a change that leaves an honest share by itself."""
+    yield f"at most {survivors(threat) - 1} corrupt"
+    asked, needed = threat.min_clients, threat.corrupted + 1
+    begin = f"a min_clients of at least {needed}" if asked and asked < needed else ""
+    if threat.clients - threat.dropped >= needed:
+        yield begin
+    elif threat.clients >= needed:
+        fewer = f"at most {threat.clients - needed} that drop"
+        yield f"{fewer} and {begin}" if begin else fewer
+
+
+def _shape(field: Field, part: Fraction, bits: int) -> Shape:
+    """bits: that a Vector may have at most."""
+    if isinstance(field, Vector):
+        field = replace(field, bits=min(field.bits, bits))
     return Shape(field.length, _norm_squared(field), isinstance(field, Vector), part)
 
 

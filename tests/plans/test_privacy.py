@@ -15,6 +15,7 @@ from secagg.dp import Block, loss
 from secagg.errors import HeadroomError, ParameterError, Truncated, WireError
 from secagg.fields import FixedPoint, Integer, Vector
 from secagg.noise import Kind, Noise
+from secagg.plans.explain import at_most
 from secagg.plans.label import REPRODUCIBLE, label_of, within
 from secagg.plans.plan import Plan
 from secagg.privacy import Privacy, PrivacyTerms
@@ -138,6 +139,15 @@ def test_head_room_has_the_noise_of_all_and_is_said() -> None:
     assert f"M = {bound}" in plan.explain() and "one chance in 2^40" in plan.explain()
     with pytest.raises(HeadroomError, match="with its noise"):
         made({"x": Integer(1, 2**62, sensitivity=1)})
+
+
+def test_max_error_is_of_rounding_and_never_0_for_reals() -> None:
+    plan = made({**UPDATE, **BARS})
+    assert plan.max_error == UPDATE["update"].max_error == plan.schema.errors["update"] > 0
+    assert list(plan.schema.errors) == ["update"] and made(BARS).max_error == 0
+    many = made(asked=Privacy(2, 1e-4, 10, unit="example", examples=60))
+    assert many.max_error == 60 * plan.max_error, "a mean is of clients, each with so many"
+    assert f"moved by at most {at_most(plan.max_error)}, beside its noise" in plan.explain()
 
 
 # What is refused, by who makes a plan and by who reads one
