@@ -1,7 +1,8 @@
 """A model as a framework sends it, and what is summed of it: how far training moved it.
 
-Entries are taken by name, in the order of their names, for frameworks do not keep another. Those of
-floating type are summed; integers, as counters of batches are, stay what the server sent.
+Entries are taken by name. Their order is the framework's: that of their names where it keeps no
+other, and else the one in which they were sent, as an app may go by places. Those of floating type
+are summed; integers, as counters of batches are, stay what the server sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Entries:
-    """What a round starts from: arrays that numpy can average, by name, in the order of names.
+    """What a round starts from: arrays that numpy can average, by name.
 
     Raises InputError where there is nothing to average.
     """
@@ -47,7 +48,7 @@ class Entries:
         return Structure(tuple(summed), shapes, tuple(_wide(a) for a in summed.values()))
 
     def digest(self) -> bytes:
-        """32 bytes of names, types, shapes and values."""
+        """32 bytes of names, types, shapes and values, in this order."""
         writer = Writer().u32(len(self.arrays))
         for name, array in self.arrays.items():
             writer.prefixed(name.encode()).prefixed(array.dtype.name.encode()).u32(array.ndim)
@@ -63,8 +64,7 @@ class Entries:
 
         Raises InputError for a model of other entries or shapes, naming the first.
         """
-        if sorted(trained) != list(self.arrays):
-            other = sorted(set(trained) ^ set(self.arrays))
+        if other := sorted(set(trained) ^ set(self.arrays)):
             raise InputError(
                 f"the trained model has not the entries that were sent: {other[0]!r} is in one of "
                 "them only; return every entry of the model, and no other"

@@ -29,10 +29,11 @@ def model_of(data: Any) -> Entries:
 
 
 def arrays(data: Any) -> dict[str, npt.NDArray[Any]]:
-    """Copies, by name, in the order of names."""
-    if not isinstance(data, Mapping) or not data:
+    """Copies, by name, in the order in which they were sent, which apps may go by: two entries of
+    one shape, the other way round, are another model to whoever takes a list of them."""
+    if not isinstance(data, Mapping) or not data or not all(isinstance(n, str) for n in data):
         raise InputError("a model is a dict of arrays by name, as FLModel(params={...}) has them")
-    return {name: np.array(_read(name, data[name])) for name in sorted(data)}
+    return {name: np.array(_read(name, data[name])) for name in data}
 
 
 def payload(
@@ -49,7 +50,8 @@ def payload(
     less. Raises InputError for meta data of types that cannot be compared: what tells sites apart
     tells their updates apart.
     """
-    bound = {key: value for key, value in meta.items() if key not in _UNBOUND}
+    # its own order is the framework's, which puts words of its own in between
+    bound = [(key, meta[key]) for key in sorted(meta, key=str) if key not in _UNBOUND]
     try:
         words = json.dumps(_bound([bound, *span]))
     except _Unbound as unbound:
@@ -79,8 +81,7 @@ def _bound(value: Any) -> Any:
     if isinstance(value, Set):
         return ["set", *sorted(json.dumps(_bound(one)) for one in value)]
     if isinstance(value, Mapping):
-        pairs = ([json.dumps(_bound(key)), _bound(one)] for key, one in value.items())
-        return ["dict", *sorted(pairs, key=lambda pair: pair[0])]
+        return ["dict", *([_bound(key), _bound(one)] for key, one in value.items())]
     if isinstance(value, Enum):
         return ["enum", type(value).__name__, value.name]
     if isinstance(value, date):

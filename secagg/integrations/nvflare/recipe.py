@@ -10,7 +10,7 @@ from nvflare.app_common.workflows.fedavg import FedAvg
 from secagg.arguments import kind_of
 from secagg.errors import ParameterError
 from secagg.integrations.nvflare.masked import SecAggFilter
-from secagg.integrations.nvflare.workflow import SecAggFedAvg
+from secagg.integrations.nvflare.workflow import SecAggFedAvg, check_has_place
 from secagg.integrations.terms import LearntClip
 from secagg.plans.choose import Exact
 
@@ -49,14 +49,17 @@ def secure(
     dropout: Exact = 0.2,
     protocol: str | None = None,
     timeouts: Mapping[str, float] | float | None = None,
+    privacy: None = None,
 ) -> Recipe:
     """The recipe of FedAvg, in secure rounds; it is changed, and returned.
 
     Call it when the recipe is complete, before it runs or is exported. Arguments are those of
-    `SecAggFedAvg`. Every site's app gets a SecAggFilter; a site adds floors of its own in its
-    privacy.json. The job goes on while as many sites are alive as a sum needs, and so the recipe's
-    min_clients is how many are sampled. Raises ParameterError for another recipe.
+    `SecAggFedAvg`; privacy is none of them, and says where it is. Every site's app gets a
+    SecAggFilter; a site adds floors of its own in its privacy.json. The job goes on while as many
+    sites are alive as a sum needs, and so the recipe's min_clients is how many are sampled. Raises
+    ParameterError for another recipe.
     """
+    check_has_place({"privacy": privacy})
     if isinstance(recipe, type):
         raise ParameterError(f"secure() goes around a recipe, not {kind_of(recipe)}")
     job: Any = getattr(recipe, "_job", None)

@@ -30,9 +30,11 @@ from secagg.plans.plan import Plan
 # site, and what the input's exchange has to say to it. The result of the task is the answer to
 # that. The exchanges after it run when FedAvg asks for the aggregate.
 #
-# A request is tried again as long as the site may not run yet: one that has never answered has the
-# whole time of the exchange, any other a short one. To be asked twice is without harm: a site
-# repeats what it has said.
+# A site hears requests as soon as its process has a link, and knows what to do with them only when
+# its run has begun; in between it logs each as an error. So the first one waits until the site has
+# asked for a task, which is after that, or for a moment. A request is tried again as long as the
+# site may not run yet: one that has never answered has the whole time of the exchange, any other a
+# short one. To be asked twice is without harm: a site repeats what it has said.
 
 log = logging.getLogger("nvflare.app_opt.secagg")
 
@@ -47,14 +49,31 @@ _PLAIN = (
 _UNREACHED = f"it did not answer ({ReturnCode.COMMUNICATION_ERROR})"
 
 
+@dataclass
+class Sites:
+    """Of a job, by name. came: those that have asked for a task. ran: those that were asked for
+    something in a round, and have answered or had the time to."""
+
+    came: set[str] = field(default_factory=set)
+    ran: set[str] = field(default_factory=set)
+
+    def begun(self, name: str) -> bool:
+        return name in self.came or name in self.ran
+
+
 class CellRound(ExchangedRound[str]):
-    """One round over the cells of a job. ran: the sites that have answered before, which grows."""
+    """One round over the cells of a job. sites: what is known of them, which grows."""
 
     def __init__(
-        self, engine: Any, made: Plan, payload: bytes, deadlines: Mapping[str, float], ran: set[str]
+        self,
+        engine: Any,
+        made: Plan,
+        payload: bytes,
+        deadlines: Mapping[str, float],
+        sites: Sites,
     ) -> None:
         super().__init__(made, payload, deadlines)
-        self._engine, self._ran = engine, ran
+        self._engine, self._sites = engine, sites
 
     def invite(self) -> list[str]:
         """Tells each site what the input's exchange has to say to it; those that have heard it."""
@@ -74,7 +93,7 @@ class CellRound(ExchangedRound[str]):
                 for name, frames in asked.items()
             }
         replies = {name: made.result() for name, made in tried.items()}
-        self._ran.update(asked)
+        self._sites.ran.update(asked)
         heard = {}
         for name, reply in replies.items():
             try:
@@ -86,9 +105,12 @@ class CellRound(ExchangedRound[str]):
     def _ask(self, name: str, step: str, frames: Frames, seconds: float) -> Any:
         """The site's reply, or None where there was none in time."""
         until = time.monotonic() + seconds
-        patience = min(until, time.monotonic() + _PATIENCE) if name in self._ran else until
+        soon = min(until, time.monotonic() + _PATIENCE)
+        patience = soon if name in self._sites.ran else until
         pause = _PAUSE
         with self._engine.new_context() as fl_ctx:
+            while not self._sites.begun(name) and time.monotonic() < soon:
+                time.sleep(pause)
             while True:
                 left = max(pause, until - time.monotonic())
                 request = carry.asking(step, frames)
@@ -138,7 +160,7 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
         """Of the last round that had a sum."""
         self._learnt = learnt
         self._begun: _Begun | None = None
-        self._ran: set[str] = set()
+        self._sites = Sites()
         self._explained = False
 
     def begin(
@@ -150,7 +172,7 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
         if not self._explained:
             self._explained = True
             log.info("secagg: what the plan of this round promises\n%s", made.explain())
-        begun = CellRound(engine, made, about, self.terms.deadlines(made), self._ran)
+        begun = CellRound(engine, made, about, self.terms.deadlines(made), self._sites)
         try:
             begun.agree(names)
         except (Aborted, IntegrityError) as ended:
@@ -162,6 +184,10 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
     def reset_stats(self) -> None:
         """Forgets the round that was."""
         self._begun = None
+
+    def came(self, name: str) -> None:
+        """The site has asked for a task: its run has begun."""
+        self._sites.came.add(name)
 
     def accept_model(self, model: FLModel) -> None:
         """A site's result, as it arrives: it is added at once, and not kept."""

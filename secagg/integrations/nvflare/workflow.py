@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from nvflare.apis.client import Client
 from nvflare.apis.dxo import MetaKey
+from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.workflows.fedavg import FedAvg
@@ -20,14 +21,23 @@ from secagg.integrations.terms import LearntClip, Terms, check_clips
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 
-_ITS_OWN = {
+_NO_PLACE = {
     "aggregator": "it would see the result of each site, and there is only their weighted mean",
     "aggregation_weights": "the server does not learn which site is which; a site's weight is its "
     "own, its NUM_STEPS_CURRENT_ROUND",
     "exclude_vars": "what a site leaves out of its model, it does not train: leave it out there",
     "enable_tensor_disk_offload": "a masked result is added when it arrives, and never kept",
+    "privacy": "nobody adds noise here; a server of one's own has differential privacy, in rounds "
+    "of secagg.plan(.., privacy=secagg.Privacy(..)), as docs/privacy.md shows",
 }
-"""Of FedAvg's arguments: why there is no such thing here."""
+"""Of arguments that FedAvg or a plan has: why there is no such thing here."""
+
+
+def check_has_place(given: Mapping[str, Any]) -> None:
+    """Raises ParameterError for an argument that asks for what cannot be here."""
+    for name, why in _NO_PLACE.items():
+        if given.get(name):
+            raise ParameterError(f"{name} has no place in a secure round of FedAvg: {why}")
 
 
 class SecAggFedAvg(FedAvg):  # type: ignore[misc, unused-ignore]
@@ -60,9 +70,7 @@ class SecAggFedAvg(FedAvg):  # type: ignore[misc, unused-ignore]
         timeouts: Mapping[str, float] | float | None = None,
         **kwargs: Any,
     ) -> None:
-        for name, why in _ITS_OWN.items():
-            if kwargs.get(name):
-                raise ParameterError(f"{name} has no place in a secure round: {why}")
+        check_has_place(kwargs)
         self.clip, self.max_weight, self.bits, self.metrics = clip, max_weight, bits, metrics
         self.corrupt, self.dropout, self.protocol = corrupt, dropout, protocol
         self.timeouts = timeouts
@@ -100,6 +108,13 @@ class SecAggFedAvg(FedAvg):  # type: ignore[misc, unused-ignore]
         argument of the job's configuration."""
         self.aggregator = self._secured
         super().start_controller(fl_ctx)
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Hears which sites' runs have begun, besides what FedAvg does."""
+        super().handle_event(event_type, fl_ctx)
+        if event_type == EventType.BEFORE_PROCESS_TASK_REQUEST:
+            if (site := fl_ctx.get_peer_context()) is not None:
+                self._secured.came(site.get_identity_name())
 
     def send_model(
         self,

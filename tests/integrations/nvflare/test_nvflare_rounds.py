@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.integrations.nvflare.world import (
     STEPS,
     TRAIN,
     UNMASK,
+    EventType,
     MetaKey,
     ReturnCode,
     World,
@@ -176,6 +178,40 @@ def test_a_request_that_is_repeated_is_answered_alike(
     played(made, START)
     assert made.last.count == 4 and len(seen) == 16
     assert all(first == second for first, second in seen)
+
+
+def test_a_site_is_asked_once_its_run_has_begun(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would log what it is asked before as an error. One that never asks for a task is asked all
+    the same, in a while: NVFLARE may have other ways."""
+    world = world_of(folder)
+    made = controller(world, monkeypatch)
+    came: set[str] = set()
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        for name in ("site-1", "site-2", "site-3"):
+            if name not in came and clock[0] > number_of(name):
+                peer = SimpleNamespace(get_identity_name=lambda name=name: name)
+                at = SimpleNamespace(get_peer_context=lambda peer=peer: peer)
+                made.handle_event(EventType.BEFORE_PROCESS_TASK_REQUEST, at)
+                came.add(name)
+
+    asked: list[tuple[str, bool]] = []
+
+    def fate(site: str, step: str) -> bool:
+        asked.append((site, site in came or clock[0] >= 10))
+        return False
+
+    world.fate = fate
+    monkeypatch.setattr("secagg.integrations.nvflare.server._PATIENCE", 10.0)
+    monkeypatch.setattr("secagg.integrations.nvflare.server._PAUSE", 0.25)
+    ours = SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0])
+    monkeypatch.setattr("secagg.integrations.nvflare.server.time", ours)
+    played(made, START, rounds=2)
+    assert made.last.count == 4 and all(ready for _, ready in asked) and clock[0] < 50
 
 
 def test_a_site_that_was_started_again_is_a_dropout(

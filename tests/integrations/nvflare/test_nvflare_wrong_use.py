@@ -18,6 +18,7 @@ from nvflare.apis.dxo import DXO, DataKind
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.workflows.fedavg import FedAvg
 
+from secagg import Privacy
 from secagg.errors import InputError, ParameterError, PolicyRefused, WireError
 from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, carry, secure
 from secagg.integrations.nvflare.given import Received
@@ -34,6 +35,7 @@ from tests.integrations.nvflare.world import (
     World,
     cells,
     controller,
+    expected,
     filters,
     leaves,
     make_reply,
@@ -187,6 +189,46 @@ def test_another_model_than_the_announced_one(
     assert world.log[-1].get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR
 
 
+def test_a_model_in_another_order_is_another_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An app that takes a list of the entries would start from another point, and its update would
+    be told from those of the others."""
+    start = {name: np.full(3, place, np.float32) for place, name in enumerate(("w10", "w2", "w1"))}
+
+    def turned(one: Any, context: Any) -> Any:
+        if not _out(context) and context.name == "site-2":
+            one["DXO"]["data"] = dict(reversed(one["DXO"]["data"].items()))
+        return one
+
+    def make() -> list[Any]:
+        return [SimpleNamespace(process=turned, handle_event=lambda *_: None), *filters()]
+
+    made = controller(World(cells(4, folder, moves, make)), monkeypatch)
+    played(made, start)
+    assert made.last is not None and made.last.count == 3
+    assert caplog.text.count("the server announced another model") == 1
+
+
+def test_the_order_of_a_model_stays_the_servers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order is in which a site returns it: round after round, all see the same."""
+    start = {name: np.full(3, place, np.float32) for place, name in enumerate(("w10", "w2", "w1"))}
+    seen: list[list[str]] = []
+
+    def step(site: str, model: Any) -> Any:
+        seen.append(list(model))
+        return moves(site, dict(sorted(model.items())))
+
+    made = controller(World(cells(4, folder, step, filters)), monkeypatch, clip=4.0)
+    model = played(made, start, rounds=2)
+    assert [*map(tuple, seen)] == [tuple(start)] * 8 and list(model.params) == list(start)
+    assert made.last.count == 4
+    for place, name in enumerate(start):
+        assert np.abs(model.params[name] - place - 2 * expected(range(1, 5))).max() < 1e-3
+
+
 def weighing(weight: Any) -> Any:
     return lambda site, model: result(model, **{MetaKey.NUM_STEPS_CURRENT_ROUND: weight})
 
@@ -246,6 +288,7 @@ class Tensor:
         ({"t": Tensor()}, "entry 't' of the model is a Tensor: .*ExchangeFormat.NUMPY"),
         ({"w8": np.zeros(2, np.dtype("V1"))}, "entry 'w8' .*float16, float32 or float64"),
         ({}, "a dict of arrays by name"),
+        ({3: np.zeros(2)}, "a dict of arrays by name"),
     ],
 )
 def test_a_model_without_a_mean(
@@ -269,6 +312,7 @@ def test_a_model_without_a_mean(
         ({"aggregation_weights": {"site-1": 2.0}}, "a site's weight is its own"),
         ({"exclude_vars": "b"}, "leave it out there"),
         ({"enable_tensor_disk_offload": True}, "never kept"),
+        ({"privacy": object()}, "privacy has no place.*a server of one's own.*docs/privacy.md"),
     ],
 )
 def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
@@ -306,6 +350,13 @@ def test_a_recipe_is_changed_in_its_controller_and_its_filters() -> None:
         ["train"],
         ["train", "validate", "submit_model"],
     ]
+
+
+def test_differential_privacy_is_said_to_be_elsewhere() -> None:
+    recipe = recipe_of(FedAvg(num_clients=4))
+    with pytest.raises(ParameterError, match=r"secagg\.Privacy\(.*docs/privacy\.md"):
+        secure(recipe, clip=0.5, max_weight=10, privacy=Privacy(1.0, 1e-5, rounds=1))  # type: ignore[arg-type]
+    assert type(recipe.flow.controller) is FedAvg
 
 
 def test_a_recipe_of_another_workflow() -> None:
@@ -349,7 +400,7 @@ def test_all_of_a_task_that_may_tell_sites_apart_is_what_the_round_is_about() ->
     rates += [date(2020, 1, 2), datetime(2020, 1, 1), datetime(2020, 1, 1, 1), Mood.WELL, Mood.ILL]
     assert len({about(), about(rounds=1), *map(about, rates)}) == 2 + len(rates)
     assert all(about(rate) == about(copy.deepcopy(rate)) for rate in rates)
-    assert about({"a": 1, "b": 2}) == about({"b": 2, "a": 1})
+    assert about({"a": 1, "b": 2}) != about({"b": 2, "a": 1})
     assert about({"a", "b", "c"}) == about({"c", "b", "a"})
     for odd in (object(), [object()], {"a": object()}, {object()}, 1j):
         with pytest.raises(InputError, match="meta data has a (object|complex), of which sites"):

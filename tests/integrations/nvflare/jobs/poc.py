@@ -1,53 +1,78 @@
-"""The job in POC mode, at sites with a policy of their own: poc.py MODEL DIES ROUND ROUNDS [KIND].
+"""The job in POC mode, at sites with a policy: poc.py FOLDER DIES ROUND ROUNDS [plain].
 
-KIND: `secure`, or `plain` for a job without secure rounds. The model is copied to MODEL, if there
-is one. NVFLARE_POC_WORKSPACE says where all of it is.
+A site that dies is gone with all its processes; `plain` is for a job without secure rounds. What
+the server has written of the job is in FOLDER/job then, and of the first site in FOLDER/site.
 """
 
 import json
+import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from job import made, recipe_of
-from nvflare.recipe import PocEnv, poc_env
 
+SITES = 4
 ROOT = Path(__file__).parent.parent.parent.parent.parent
 FLOORS = {"min_clients": 3, "max_dropout": 0.25, "max_clip": 0.25}
+OVER = "Server runner finished"
 
 
 def policy() -> str:
     """The one that the page shows, with floors that the job keeps."""
-    shown = re.search(
-        r"^```json\n(.*?)^```", (ROOT / "docs" / "nvflare.md").read_text(), re.M | re.S
-    )
+    page = (ROOT / "docs" / "nvflare.md").read_text()
+    shown = re.search(r"^```json\n(.*?)^```", page, re.M | re.S)
     assert shown is not None
     told = json.loads(shown[1])
     told["components"][0]["args"] = FLOORS
     return json.dumps(told)
 
 
-def with_policy(start: Any) -> Any:
-    def started(poc_workspace: str, **given: Any) -> Any:
-        for site in Path(poc_workspace).glob("*/prod_00/site-*"):
-            (site / "local" / "privacy.json").write_text(policy())
-        return start(poc_workspace=poc_workspace, **given)
-
-    return started
+def waited(ready: Any, seconds: float) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := ready()):
+        if time.monotonic() > until:
+            raise SystemExit("it lasts too long")
+        time.sleep(1)
+    return found
 
 
 if __name__ == "__main__":
-    model, dies, number, rounds, *kind = sys.argv[1:]
-    poc_env._start_poc = with_policy(poc_env._start_poc)
-    env = PocEnv(num_clients=4, extra={"login_timeout": 90})
+    folder, dies, number, rounds, *kind = sys.argv[1:]
+    os.environ["NVFLARE_POC_WORKSPACE"] = workspace = f"{folder}/poc"
+    from nvflare.recipe import PocEnv, poc_env
+
+    start = poc_env._start_poc
+
+    def started(**given: Any) -> None:
+        for site in Path(workspace).glob("*/prod_00/site-*"):
+            (site / "local" / "privacy.json").write_text(policy())
+        start(**given)
+
+    poc_env._start_poc = started
+
+    class Everybody(PocEnv):
+        """A job begins with the sites that are there when it is submitted."""
+
+        def _get_session_manager(self) -> Any:
+            manager = super()._get_session_manager()
+            session = manager._get_session()
+            waited(lambda: len(session.get_system_info().client_info) == SITES, 90)
+            session.close()
+            return manager
+
+    env = Everybody(num_clients=SITES, extra={"login_timeout": 90})
     given = dies, number, int(rounds), "all"
     try:
-        run = (recipe_of if kind == ["plain"] else made)(*given).execute(env)
-        found = run.get_result(timeout=400)
-        print("status", run.get_status(), flush=True)
-        for path in Path(found).rglob("server.npy"):
-            shutil.copy(path, model)
+        job = env.deploy((recipe_of if kind else made)(*given)._job)
+        server, site = (next(Path(workspace).glob(f"*/prod_00/{n}")) for n in ("server", "site-1"))
+        log = server / job / "log.txt"
+        # NVFLARE has a job running as long as it has hope of a site that is lost: ten minutes
+        waited(lambda: log.is_file() and OVER in log.read_text(), 300)
+        shutil.copytree(server / job, f"{folder}/job", dirs_exist_ok=True)
+        shutil.copytree(site / job, f"{folder}/site", dirs_exist_ok=True)
     finally:
         env.stop()

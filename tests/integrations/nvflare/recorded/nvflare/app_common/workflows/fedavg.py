@@ -39,6 +39,8 @@ class FedAvg:
     def start_controller(self, fl_ctx: Any) -> None:
         self.fl_ctx, self.engine = fl_ctx, fl_ctx.get_engine()
 
+    def handle_event(self, event_type: str, fl_ctx: Any) -> None: ...
+
     def sample_clients(self, num_clients: int | None = None) -> list[str]:
         return [one.name for one in self.engine.get_clients()][:num_clients]
 
