@@ -23,6 +23,7 @@ from secagg.transport import doorkeeper, websocket
 from secagg.transport.base import Link
 from secagg.transport.protocols import RECEIVED
 from secagg.transport.websocket import connect
+from tests.soak import SOAK
 
 SOON = 30.0
 """Seconds until a test has failed. None of them waits for a time of its own."""
@@ -273,8 +274,8 @@ BURSTS = {
 
 @pytest.mark.parametrize("burst", BURSTS.values(), ids=BURSTS)
 async def test_a_link_costs_64_kib_beyond_its_message(burst: bytes) -> None:
-    """Measured: what twenty of them cost while the application takes nothing."""
-    links, doors = 20, Watched()
+    """Measured: what several of them cost while the application takes nothing."""
+    links, doors = 20 if SOAK else 6, Watched()
     loop, over = asyncio.get_running_loop(), asyncio.Event()
 
     async def deaf(link: Link) -> None:
