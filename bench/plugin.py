@@ -56,7 +56,7 @@ from secagg.integrations.terms import Terms
 NAME: str = "peer-plugin"
 """Of its result. It is no name of a benchmark, but what `peer --plugin` is."""
 
-REPEATS = 2
+REPEATS = 5
 TRIED = 1000
 SEED = 0
 STAGES = {
