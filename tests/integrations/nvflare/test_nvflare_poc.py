@@ -36,7 +36,7 @@ def test_a_whole_site_is_gone(tmp_path: Path) -> None:
 def test_sites_that_insist_answer_no_plain_job(tmp_path: Path) -> None:
     ran(JOBS / "poc.py", str(tmp_path), "none", "0", "1", "plain")
     told = (tmp_path / "site" / "log.txt").read_text()
-    assert "nothing is sent: this site answers in secure rounds only" in told
+    assert "nothing is sent: this site does not know the round: the job is made without" in told
     values = [repr(f(s)) for s in SITES for f in (walk.examples, walk.accuracy, walk.secret)]
     files = [path for path in (tmp_path / "job").rglob("*") if path.is_file()]
     assert files and not [v for v in values if any(v.encode() in f.read_bytes() for f in files)]
