@@ -1,13 +1,31 @@
-"""A client of a framework's round: what leaves it, in which order, and what it weighs."""
+"""A client of a framework's round: what it is asked, what leaves it, in which order, and what it
+weighs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from secagg.errors import InputError, Spent
+from secagg.errors import InputError, Spent, WireError
 from secagg.plans.plan import Plan
 from secagg.rounds.client import ClientRounds
 from secagg.store.base import Ledger, Store
+from secagg.wire.frame import MAX_SIZE, Announce, decode_frame
+
+
+def round_of(frames: Sequence[bytes]) -> tuple[bytes, bool]:
+    """The nonce of the round that a message is about, and whether it is announced here.
+
+    A message is about one round, of which an announcement is the first word: two would share what
+    is known of inputs, and the end of one would free an input for the other. Raises WireError.
+    """
+    first, *others = (decode_frame(frame, limit=MAX_SIZE) for frame in frames or (b"",))
+    if any(other.nonce != first.nonce or isinstance(other, Announce) for other in others):
+        raise WireError(
+            "a message is about one round, which is announced once, in front: the server's secagg "
+            "is not the one that this client knows, or it tries to have an input in two sums"
+        )
+    return first.nonce, isinstance(first, Announce)
 
 
 def perform(

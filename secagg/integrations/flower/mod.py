@@ -16,12 +16,12 @@ from flwr.app import Context, Error, Message
 
 from secagg.arguments import instance
 from secagg.effects import Peer, Write
-from secagg.errors import InputError, PolicyRefused, SecAggError, WireError
+from secagg.errors import InputError, PolicyRefused, SecAggError
 from secagg.integrations.exchange import INPUT
 from secagg.integrations.flower import carry, state
 from secagg.integrations.flower.given import Question, contribution
 from secagg.integrations.flower.policy import NodePolicy
-from secagg.integrations.given import perform
+from secagg.integrations.given import perform, round_of
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Offer
 from secagg.rounds.quota import Limits
@@ -29,7 +29,7 @@ from secagg.store import sealed
 from secagg.store.base import Ledger
 from secagg.store.memory import MemoryStore
 from secagg.types import AbortReason, Role
-from secagg.wire.frame import MAX_SIZE, Announce, decode_frame
+from secagg.wire.frame import MAX_SIZE
 
 # Theory of operation.
 #
@@ -120,7 +120,7 @@ class _Call:
     def answer(self, asked: carry.Asked) -> list[bytes]:
         """The frames to send. Raises a SecAggError, without anything of an input in it, where
         nothing may leave."""
-        nonce, announced = _about(asked.frames)
+        nonce, announced = round_of(asked.frames)
         session = state.session_of(self.context, nonce)
         limits = Limits(frame=MAX_SIZE)
         rounds = ClientRounds(self.policy.consent, limits=limits, durable=True, carried=True)
@@ -184,16 +184,6 @@ class _Call:
 def _silent(rounds: ClientRounds) -> bool:
     """Whether no secret is left in what runs."""
     return bool(rounds.running) and not rounds.speaking
-
-
-def _about(frames: tuple[bytes, ...]) -> tuple[bytes, bool]:
-    """The nonce of the round, and whether it is announced here. A message is about one round: two
-    would share the rows of one session, and the name of one input. Raises WireError."""
-    first = decode_frame(frames[0] if frames else b"", limit=MAX_SIZE)
-    for decoded in (decode_frame(frame, limit=MAX_SIZE) for frame in frames[1:]):
-        if decoded.nonce != first.nonce or isinstance(decoded, Announce):
-            raise WireError("a message is about one round, which is announced once, in front")
-    return first.nonce, isinstance(first, Announce)
 
 
 secagg_mod = node_mod()

@@ -12,9 +12,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from secagg.effects import Peer
-from secagg.errors import InputError, PolicyRefused, RemoteProtocolError, SecAggError, Spent
+from secagg.errors import InputError, PolicyRefused, SecAggError, Spent
 from secagg.integrations.exchange import INPUT, Frames
-from secagg.integrations.given import perform
+from secagg.integrations.given import perform, round_of
 from secagg.integrations.nvflare.carry import Asked
 from secagg.integrations.nvflare.given import Received
 from secagg.integrations.nvflare.policy import SitePolicy
@@ -23,7 +23,7 @@ from secagg.rounds.offer import Contribution, Offer
 from secagg.rounds.quota import Limits
 from secagg.store.memory import MemoryStore
 from secagg.types import AbortReason, Role
-from secagg.wire.frame import MAX_SIZE, Announce, decode_frame
+from secagg.wire.frame import MAX_SIZE
 
 # Theory of operation.
 #
@@ -63,10 +63,6 @@ _UNKNOWN = (
     "process was started again since the round began, and takes part in the next one. The "
     "simulator starts processes between tasks where it has fewer threads than clients: give SimEnv "
     "as many num_threads as clients"
-)
-_SEVERAL = (
-    "a request is about one round, of which an announcement is its first word: the server's "
-    "secagg is not the one that this site knows, or it tries to have one input in several sums"
 )
 Given = Callable[[Offer], Contribution | None]
 
@@ -129,7 +125,7 @@ class Site:
 
     def hear(self, asked: Asked) -> Frames:
         """What the site says to a request. Raises PolicyRefused where it takes no part, Spent for a
-        round that it does not know, RemoteProtocolError for a request about several, WireError and
+        round that it does not know, WireError, also for a request about several, and
         StorageError."""
         with self._lock:
             part = self._part_of(asked)
@@ -182,18 +178,16 @@ class Site:
                 log.info("secagg: %d elements of %s are beyond the clip", number, name)
 
     def _part_of(self, asked: Asked) -> _Part:
-        first, *others = (decode_frame(frame, limit=MAX_SIZE) for frame in asked.frames or (b"",))
-        if any(one.nonce != first.nonce or isinstance(one, Announce) for one in others):
-            raise RemoteProtocolError(_SEVERAL)
-        if self._part is not None and self._part.nonce == first.nonce:
+        nonce, announced = round_of(asked.frames)
+        if self._part is not None and self._part.nonce == nonce:
             return self._part
-        if not isinstance(first, Announce):
+        if not announced:
             raise Spent(_UNKNOWN)
         # carried: what is repeated is kept as it was said
         limits = Limits(frame=MAX_SIZE, rounds=1)
         rounds = ClientRounds(self.policy.consent, limits=limits, durable=True, carried=True)
         rounds.joined(_SERVER, time.monotonic())
-        self._part = _Part(rounds, first.nonce)
+        self._part = _Part(rounds, nonce)
         return self._part
 
     def _act(self, rounds: ClientRounds, store: MemoryStore) -> Frames:

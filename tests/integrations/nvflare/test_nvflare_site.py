@@ -11,7 +11,6 @@ import pytest
 
 from secagg.errors import (
     PolicyRefused,
-    RemoteProtocolError,
     SecAggError,
     Spent,
     StorageError,
@@ -109,7 +108,7 @@ def test_a_request_is_about_one_round(
     site = sites_of(folder)["a"]
     if first:
         assert site.hear(Asked(KEYS, first))
-    with pytest.raises(RemoteProtocolError, match="a request is about one round"):
+    with pytest.raises(WireError, match="a message is about one round"):
         site.hear(Asked(step, frames))
     assert is_over(site) or site._part.rounds.running == {A}
 
