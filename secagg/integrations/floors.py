@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from secagg.arguments import integer, ratio, real
-from secagg.errors import PolicyRefused, SecAggError, StorageError
+from secagg import registry
+from secagg.arguments import integer, kind_of, ratio, real, text
+from secagg.errors import ParameterError, PolicyRefused, SecAggError, StorageError
 from secagg.fields import FixedPoint, Vector
 from secagg.integrations.ledgers import kept_open
 from secagg.integrations.terms import UPDATE
@@ -21,6 +22,10 @@ from secagg.store.base import Ledger
 from secagg.types import MAX_CLIENTS
 
 FILE = "ledger.sqlite"
+OURS = "secagg: "
+"""What every refusal begins with."""
+FEWEST = 2
+"""A sum of one client is that client's own input."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,16 @@ class Floors:
     __repr__ = short
 
     def __post_init__(self) -> None:
-        integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
+        integer("min_clients", self.min_clients, FEWEST, MAX_CLIENTS)
         if self.max_dropout is not None:
             ratio("max_dropout", self.max_dropout)
-        if self.max_clip is not None:
-            real("max_clip", self.max_clip)
+        if self.max_clip is not None and not real("max_clip", self.max_clip) > 0:
+            raise ParameterError("max_clip must be above 0")
         Consent(protocols=self.protocols)  # which says what they may not be
+        for name in self.protocols or ():
+            registry.load(text("a name in protocols", name))
+        if not isinstance(self.state, str | os.PathLike):
+            raise ParameterError(f"state is the path of a folder, not {kind_of(self.state)}")
 
     @property
     def consent(self) -> Consent:
@@ -94,10 +103,10 @@ class Floors:
         client's disk is laid out is nobody's but its own: that stays in the client's log."""
         if isinstance(refused, StorageError):
             return (
-                "secagg: the ledger here cannot be used, and why is in this client's own log; "
+                f"{OURS}the ledger here cannot be used, and why is in this client's own log; "
                 f"where none is kept yet, {self._remedy}"
             )
-        return f"secagg: {refused}"
+        return f"{OURS}{refused}"
 
     @property
     def _remedy(self) -> str:

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from secagg.arguments import integer, real, seconds, text
+from secagg import registry
+from secagg.arguments import integer, ratio, real, seconds, text
 from secagg.errors import ParameterError
 from secagg.fields import Field, FixedPoint
 from secagg.integrations.model import Entries
@@ -23,6 +24,8 @@ UPDATE, METRIC = "update", "metric:"
 METRIC_BITS = 24
 MANY = 64
 """Nodes, below which the smallest round is looked for."""
+LARGE = 1024
+"""Nodes of whom there is a round unless the fractions that are asked for exclude each other."""
 TIMEOUT, TRAINING = 600.0, 3600.0
 """Seconds of an exchange, and of the one in which nodes compute, unless others are given."""
 
@@ -74,8 +77,11 @@ class Terms:
         integer("max_weight", self.max_weight, 1, (1 << 32) - 1)
         FixedPoint(1, self.clip, self.bits)
         self.seconds(Phase("", 0))
-        if (smallest := self._smallest) is not None:
-            self.deadlines(smallest)
+        ratio("corrupt", self.corrupt)
+        ratio("dropout", self.dropout)
+        if self.protocol is not None:
+            registry.load(text("protocol", self.protocol))
+        self.deadlines(self._smallest or self._large())
 
     def plan(self, clients: int, model: Entries | None, metrics: Mapping[str, float]) -> Plan:
         """For so many nodes; model: None where only metrics are summed."""
@@ -109,6 +115,13 @@ class Terms:
             with suppress(ParameterError):
                 return self.plan(clients, None, {"any": 1.0})
         return None
+
+    def _large(self) -> Plan:
+        """Some threats have their smallest round here; one that has none even here has none."""
+        try:
+            return self.plan(LARGE, None, {"any": 1.0})
+        except ParameterError as refused:
+            raise ParameterError(f"no number of clients would do; of {LARGE}: {refused}") from None
 
     def seconds(self, phase: Phase) -> float:
         """That the exchange of this phase may last."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 
 from secagg.errors import WireError
 from secagg.integrations.exchange import INPUT, ExchangedRound, Frames
+from secagg.integrations.floors import OURS
 from secagg.integrations.flower import carry
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
@@ -18,6 +20,17 @@ _PLAIN = (
     "it answered outside the secure round: its app needs ClientApp(mods=[secagg_mod]), "
     "from secagg.integrations.flower"
 )
+_RAISED = (
+    "it answered outside the secure round, with an exception{}, which is in its own log: probably "
+    "its app lacks ClientApp(mods=[secagg_mod]), from secagg.integrations.flower, whose messages "
+    "have no model at first; or a mod in front of secagg_mod has raised"
+)
+_MOD = "a mod in front of secagg_mod has refused: others come after it ({})"
+RAISED, MOD = 2, 6
+"""Flower's codes for an exception of the app, and for a mod that refuses, as ours does too."""
+_EXCEPTION = re.compile(r"<class '([\w.()]+)'>:")
+"""How Flower begins what it says of an exception. Its text, which may be long and have anything in
+it, follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class GridRound(ExchangedRound[int]):
     def _frames(self, node: int, reply: Message) -> Sequence[bytes]:
         """None for a node that has refused, or is no part of this; why is kept."""
         if reply.has_error():
-            self.refuse(node, str(reply.error.reason))
+            self.refuse(node, _why(reply.error))
             return ()
         try:
             return carry.frames_of(reply.content)
@@ -89,3 +102,16 @@ class GridRound(ExchangedRound[int]):
             plain = carry.ABOUT not in reply.content
             self.refuse(node, _PLAIN if plain else str(error))
             return ()
+
+
+def _why(error: Error) -> str:
+    """In the words of our mod; what else answers in its place, does so because it is missing, or
+    stands in front of it."""
+    reason = str(error.reason)
+    if reason.startswith(OURS):
+        return reason
+    raised = _EXCEPTION.match(reason)
+    if error.code == RAISED:
+        return _RAISED.format(f" ({raised[1]})" if raised else "")
+    said = raised[1] if raised else reason.partition("\n")[0][:200]
+    return _MOD.format(said) if error.code == MOD else said

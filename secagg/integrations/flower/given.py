@@ -10,6 +10,7 @@ from typing import Any
 from flwr.app import Context, Message
 
 from secagg.errors import InputError, PolicyRefused
+from secagg.integrations.floors import OURS
 from secagg.integrations.flower import carry
 from secagg.integrations.flower.model import Model, payload
 from secagg.integrations.given import checked_weight
@@ -38,8 +39,8 @@ def contribution(
 ) -> Contribution | None:
     """What the app makes of the message; None where it had no examples.
 
-    Raises PolicyRefused for another model than was announced, before anything is computed, and
-    InputError for an answer that is none.
+    Raises PolicyRefused for another model than was announced, before anything is computed, and for
+    a second mod of ours; InputError for an answer that is none.
     """
     message, context = question.message, question.context
     message.content = carry.without(message.content)
@@ -81,6 +82,10 @@ def _answered(
     if not isinstance(reply, Message):
         raise InputError(f"the app returned a {type(reply).__name__}, and is to return a Message")
     if reply.has_error():
+        if str(reply.error.reason).startswith(OURS):
+            raise PolicyRefused(
+                "secagg_mod, or node_mod(...), is twice among the mods of this ClientApp: leave one"
+            )
         raise InputError(f"the app, or a mod after secagg_mod, has refused: {reply.error.reason}")
     status = reply.content.config_records.get("fitres.status")
     if status is not None and status.get("code") != 0:

@@ -30,7 +30,8 @@ from flwr.server.strategy import (
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
 
 from secagg.errors import ParameterError
-from secagg.integrations.flower.secured import SecuredRounds, raise_minima, refuse_class
+from secagg.integrations.flower.secured import SecuredRounds, raise_minima
+from secagg.integrations.flower.strategies import MESSAGES, OLDER, is_of, is_private, refuse_class
 from secagg.integrations.terms import metrics_of
 
 AVERAGING = (FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi, FedProx)
@@ -99,8 +100,20 @@ def _node(proxy: Any) -> int:
 
 def _refuse_per_client(strategy: Any) -> None:
     refuse_class(strategy, "LegacyContext(..., strategy={}())")
-    if getattr(type(strategy), "aggregate_fit", None) not in {k.aggregate_fit for k in AVERAGING}:
+    kind = type(strategy)
+    if not is_of(kind, OLDER):
+        message_api = f", and SecAgg goes around those of {MESSAGES}, without a workflow"
         raise ParameterError(
-            f"{type(strategy).__name__} looks at the result of each client, and a secure round has "
-            f"only their weighted average: use {', '.join(k.__name__ for k in AVERAGING)}"
+            f"the strategy of a workflow is one of {OLDER}, as its FedAvg, and not this "
+            f"{kind.__name__}{message_api if is_of(kind, MESSAGES) else ''}"
+        )
+    if is_private(kind):
+        raise ParameterError(
+            f"{kind.__name__} goes into no secure round: LocalDpMod(...) after secagg_mod adds "
+            "each node's own noise"
+        )
+    if getattr(kind, "aggregate_fit", None) not in {k.aggregate_fit for k in AVERAGING}:
+        raise ParameterError(
+            f"{kind.__name__} looks at the result of each client, and a secure round has only "
+            f"their weighted average: use {', '.join(k.__name__ for k in AVERAGING)}"
         )

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from typing import Any
 
 from secagg.arguments import integer, real
 from secagg.errors import ParameterError
+
+log = logging.getLogger("flwr.secagg")
+
+_SAID = (
+    "secagg: in the place of SecAggPlusWorkflow's numbers: dropout=%s is what num_shares and "
+    "reconstruction_threshold let go; clip=%s is clipping_range, but of changes and no longer of "
+    "weights, so %s or less usually loses nothing and is as much more precise; bits=%d are of "
+    "quantization_range; num_shares and modulus_range follow from the plan"
+)
 
 
 def from_flower(
@@ -26,7 +36,7 @@ def from_flower(
     quantization_range. Of num_shares itself nothing is left, nor of modulus_range: degree and
     threshold follow from the threat, and rings are made wide enough. clipping_range was of weights
     and is of differences here, where a tenth of it or less loses nothing and gains as much
-    precision. Raises ParameterError.
+    precision. What stands for what is logged. Raises ParameterError.
     """
     shares, threshold = _number("num_shares", num_shares), reconstruction_threshold
     needed = _number("reconstruction_threshold", threshold)
@@ -47,7 +57,10 @@ def from_flower(
         ),
         "dropout": 1 - share,
     }
-    return made if timeout is None else {**made, "timeouts": real("timeout", timeout)}
+    if timeout is not None:
+        made["timeouts"] = real("timeout", timeout)
+    log.info(_SAID, made["dropout"], made["clip"], made["clip"] / 10, made["bits"])
+    return made
 
 
 def _number(name: str, value: int | float) -> Fraction:

@@ -9,7 +9,7 @@ from typing import Any
 
 from secagg.arguments import integer, ratio, real, text
 from secagg.errors import ParameterError, PolicyRefused
-from secagg.integrations.floors import Floors
+from secagg.integrations.floors import FEWEST, Floors
 from secagg.integrations.terms import unfit
 from secagg.plans.plan import Plan
 from secagg.types import MAX_CLIENTS
@@ -45,7 +45,7 @@ class NodePolicy(Floors):
             )
         made: dict[str, Any] = {}
         if "min-clients" in own:
-            given = integer(f"{_PREFIX}min-clients", own["min-clients"], 0, MAX_CLIENTS)
+            given = integer(f"{_PREFIX}min-clients", own["min-clients"], FEWEST, MAX_CLIENTS)
             made["min_clients"] = max(self.min_clients, given)
         if "max-dropout" in own:
             share = ratio(f"{_PREFIX}max-dropout", own["max-dropout"])

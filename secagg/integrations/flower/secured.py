@@ -12,6 +12,7 @@ from flwr.app import ArrayRecord, Message
 from secagg.errors import Aborted, IntegrityError, ParameterError
 from secagg.integrations.flower.exchange import Asking, GridRound
 from secagg.integrations.flower.model import Model, payload
+from secagg.integrations.flower.strategies import NOISE
 from secagg.integrations.terms import UPDATE, LearntClip, Terms, check_clips, followed
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
@@ -54,7 +55,14 @@ class SecuredRounds:
         dropout: Exact = 0.2,
         protocol: str | None = None,
         timeouts: Mapping[str, float] | float | None = None,
+        privacy: None = None,
     ) -> None:
+        if privacy is not None:
+            raise ParameterError(
+                "privacy is of secagg.plan, and the rounds of a Flower app have no noise of their "
+                f"own: {NOISE}; noise that no single party knows is in rounds without Flower "
+                "(docs/privacy.md)"
+            )
         summed = check_clips("metrics", metrics or {})
         self.evaluated = check_clips("evaluate_metrics", evaluate_metrics or {})
         """Metrics of evaluation, with their clips."""
@@ -133,15 +141,6 @@ def raise_minima(strategy: Any, minima: Sequence[str], fewest: int) -> None:
             fewest,
             ", ".join(low),
             type(strategy).__name__,
-        )
-
-
-def refuse_class(strategy: Any, of: str) -> None:
-    """ParameterError for a class in the place of a strategy, whose own class is ABCMeta."""
-    if isinstance(strategy, type):
-        name = strategy.__name__
-        raise ParameterError(
-            f"{name} is the class of a strategy: pass an instance, as in {of.format(name)}"
         )
 
 

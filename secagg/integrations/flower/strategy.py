@@ -7,18 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp.strategy import (
-    FedAdagrad,
-    FedAdam,
-    FedAvg,
-    FedAvgM,
-    FedProx,
-    FedYogi,
-    Strategy,
-)
+from flwr.serverapp.strategy import Strategy
 
 from secagg.errors import ParameterError
-from secagg.integrations.flower.secured import Begun, SecuredRounds, raise_minima, refuse_class
+from secagg.integrations.flower.secured import Begun, SecuredRounds, raise_minima
+from secagg.integrations.flower.strategies import check_strategy, check_wrappers, warn_of_functions
 from secagg.integrations.terms import TRAINING, LearntClip, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
@@ -40,8 +33,6 @@ from secagg.plans.choose import Exact
 
 log = logging.getLogger("flwr.secagg")
 
-AVERAGING = (FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi, FedProx)
-"""Whose aggregate_train takes nothing from replies but their weighted average."""
 MINIMA = ("min_available_nodes", "min_train_nodes", "min_evaluate_nodes")
 """Of a strategy of Flower, which begins with two nodes unless told otherwise."""
 METRICS = "metrics"
@@ -62,6 +53,7 @@ class SecAgg(Strategy):
     that may be lost in a round; a smallest round follows from them, and `start` raises the
     strategy's minima of nodes to it. protocol: by name; None chooses. timeouts: seconds of each
     exchange, or by its phase; unless given, ten minutes, and an hour for the one that trains.
+    privacy: is refused, with what goes with Flower, for rounds here have no noise of their own.
 
     Raises ParameterError for a strategy that looks at single replies, and as `secagg.plan` does.
     """
@@ -79,9 +71,12 @@ class SecAgg(Strategy):
         dropout: Exact = 0.2,
         protocol: str | None = None,
         timeouts: Mapping[str, float] | float | None = None,
+        privacy: None = None,
     ) -> None:
-        _refuse_per_client(strategy)
-        _warn_of_functions(strategy)
+        if isinstance(strategy, SecAgg):
+            raise ParameterError("SecAgg goes around a strategy once: take one of the two away")
+        check_strategy(strategy)
+        warn_of_functions(strategy)
         self._inner: Any = strategy
         self._secured = SecuredRounds(
             clip=clip,
@@ -93,6 +88,7 @@ class SecAgg(Strategy):
             dropout=dropout,
             protocol=protocol,
             timeouts=timeouts,
+            privacy=privacy,
         )
 
     @property
@@ -107,7 +103,9 @@ class SecAgg(Strategy):
         return self._secured.last
 
     def summary(self) -> None:
-        """What the inner strategy says of itself, and what is secured."""
+        """What the inner strategy says of itself, and what is secured. Raises ParameterError where
+        something is around this that cannot be (`check_wrappers`)."""
+        check_wrappers()
         terms = self._secured.terms
         evaluated = ", ".join(self._secured.evaluated) or "not asked for"
         log.info("\t├──> Secure aggregation: clip %s | bits %d", terms.clip, terms.bits)
@@ -125,15 +123,21 @@ class SecAgg(Strategy):
         **named: Any,
     ) -> Any:
         """As of every strategy, and raises as that does. timeout: of the replies to training and
-        evaluation; what `timeouts` says of an exchange counts where it is longer."""
+        evaluation; what `timeouts` says of an exchange counts where it is longer. The result's
+        arrays are the model as it is then: `initial_arrays` where no round had a sum."""
         raise_minima(self._inner, MINIMA, self._secured.terms.fewest())
         longest = max(timeout, self._secured.terms.longest)
-        return super().start(grid, initial_arrays, num_rounds, longest, *more, **named)
+        result = super().start(grid, initial_arrays, num_rounds, longest, *more, **named)
+        if not result.arrays:  # the loop keeps no model but what was aggregated
+            log.error("secagg: no round had a sum: the model is what it was")
+            result.arrays = initial_arrays
+        return result
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Any
     ) -> Iterable[Message]:
         """The inner strategy's messages, after the exchanges that come before an input."""
+        check_wrappers()
         inner = self._inner
         messages = list(inner.configure_train(server_round, arrays, config, grid))
         weight = inner.weighted_by_key
@@ -180,37 +184,3 @@ class SecAgg(Strategy):
         return Message(
             RecordDict({**content, METRICS: MetricRecord(metrics)}), reply_to=begun.first
         )
-
-
-def _refuse_per_client(strategy: Strategy) -> None:
-    refuse_class(strategy, "SecAgg({}(), ...)")
-    kind = type(strategy)
-    if not isinstance(strategy, Strategy):
-        raise ParameterError(
-            f"SecAgg goes around a strategy, as in SecAgg(FedAvg(), ...), not a {kind.__name__}"
-        )
-    known = {made.aggregate_train for made in AVERAGING}
-    if getattr(kind, "aggregate_train", None) not in known:
-        raise ParameterError(
-            f"{kind.__name__} has an aggregate_train of its own: it looks at the reply of each "
-            "node, and a secure round has only their weighted average. Strategies that do nothing "
-            f"else with replies are {', '.join(made.__name__ for made in AVERAGING)}, and their "
-            "subclasses that do not override aggregate_train"
-        )
-    if getattr(kind, "aggregate_evaluate", None) is not FedAvg.aggregate_evaluate:
-        raise ParameterError(
-            f"{kind.__name__} has an aggregate_evaluate of its own, which would see one reply in "
-            "place of all: give functions of its metrics to SecAgg's result instead"
-        )
-
-
-def _warn_of_functions(strategy: Any) -> None:
-    """Functions of metrics are usually the weighted mean in other words, which stays what it is."""
-    for name in ("train_metrics_aggr_fn", "evaluate_metrics_aggr_fn"):
-        made = getattr(strategy, name, None)
-        if made is not None and not getattr(made, "__module__", "").startswith("flwr."):
-            log.warning(
-                "secagg: %s is given one reply, with the weighted means and the total weight: a "
-                "largest or a median that it takes of single replies is that of the mean",
-                name,
-            )

@@ -28,6 +28,8 @@ if not FRAMEWORK:
     pytest.skip("Flower is not installed", allow_module_level=True)
 
 from flwr.clientapp import ClientApp
+from flwr.clientapp.mod import LocalDpMod
+from flwr.clientapp.mod import fixedclipping_mod as clipped
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as Wire
 from flwr.serverapp import strategy as strategies
@@ -134,6 +136,78 @@ def test_every_averaging_strategy_gives_the_plain_result_whoever_drops(
         distance = np.abs(array - arrays(other.arrays)[key]).max()
         print(f"{name} {key}: {distance:.2e} of {bound:.2e}")
         assert array.dtype == arrays(other.arrays)[key].dtype and distance <= bound + ROUNDING
+
+
+def private(kind: str, strategy: Any, noise: float = 0.0) -> Any:
+    clip = {"clipping_norm": 0.5} if "Fixed" in kind else {}
+    made = getattr(strategies, f"DifferentialPrivacy{kind}")
+    return made(strategy, noise_multiplier=noise, num_sampled_clients=COUNT, **clip)
+
+
+def test_noise_of_flowers_own_goes_around_a_secure_round(folder: Path) -> None:
+    """The nodes clip, in a mod after ours, and the server adds noise to the mean."""
+    secure = SecAgg(strategies.FedAvg(), clip=CLIP, max_weight=1 << 16)
+    around = "ClientSideFixedClipping"
+    made = start(private(around, secure), LocalGrid(nodes(COUNT, folder, app(secagg_mod, clipped))))
+    own = strategies.FedAvg(fraction_evaluate=0.0)
+    plain = LocalGrid(nodes(COUNT, folder, app(clipped)), exchanges=1)
+    other = start(private(around, own), plain)
+    assert secure.last is not None
+    bound = ROUNDS * secure.last.report.error_bounds["update"] + ROUNDING
+    for key, array in arrays(made.arrays).items():
+        assert np.abs(array - arrays(other.arrays)[key]).max() <= bound
+    grid = LocalGrid(nodes(COUNT, folder / "noisy", app(secagg_mod, clipped)))
+    secure = SecAgg(strategies.FedAvg(), clip=CLIP, max_weight=1 << 16)
+    noisy = start(private(around, secure, noise=5.0), grid, 1)
+    assert np.std(arrays(noisy.arrays)["w"] - arrays(made.arrays)["w"]) > 0.1
+
+
+def test_each_nodes_own_noise_comes_after_the_mod(folder: Path) -> None:
+    grid = LocalGrid(nodes(COUNT, folder, app(secagg_mod, LocalDpMod(10.0, 1e-9, 1.0, 1e-5))))
+    secure = SecAgg(strategies.FedAvg(), clip=CLIP, max_weight=1 << 16)
+    start(secure, grid, 1)
+    assert secure.last is not None and secure.last.count == COUNT
+
+
+@pytest.mark.parametrize("side", ["ServerSide", "ClientSide"])
+@pytest.mark.parametrize("how", ["FixedClipping", "AdaptiveClipping"])
+def test_wrappers_that_look_at_replies_are_refused_before_a_round(
+    folder: Path, side: str, how: str
+) -> None:
+    """Also in a loop that asks for no summary; and inside SecAgg all of them are."""
+    kind, secure = side + how, SecAgg(strategies.FedAvg(), clip=CLIP, max_weight=1 << 16)
+    goes = r"FixedClipping\(SecAgg\(...\), ...\) with ClientApp\(mods=\[secagg_mod, "
+    with pytest.raises(ParameterError, match=f"{kind} goes into no secure round: .*{goes}"):
+        SecAgg(private(kind, strategies.FedAvg()), clip=CLIP, max_weight=1 << 16)
+    if kind == "ClientSideFixedClipping":
+        return
+    grid = LocalGrid(nodes(COUNT, folder, app(secagg_mod)))
+    with pytest.raises(ParameterError, match=f"{kind} around SecAgg looks at .*{goes}"):
+        start(private(kind, secure), grid)
+    identify()
+    with pytest.raises(ParameterError, match=f"{kind} around SecAgg"):
+        list(private(kind, secure).configure_train(1, model(START), ConfigRecord(), grid))
+    assert not grid.log
+    secure.summary()
+
+
+def test_strategies_of_the_other_api_are_told_apart() -> None:
+    from flwr.server import strategy as older
+
+    from secagg.integrations.flower.legacy import _refuse_per_client
+
+    for given in (older.FedAvg(), older.Krum(), type("Own", (older.FedAvgM,), {})()):
+        words = "is of flwr.server.strategy, .* `from flwr.serverapp.strategy import FedAvg`"
+        with pytest.raises(ParameterError, match=f"{type(given).__name__} {words}"):
+            SecAgg(given, clip=CLIP, max_weight=1)  # type: ignore[arg-type]
+    for new in (strategies.FedAvg(), SecAgg(strategies.FedAvg(), clip=CLIP, max_weight=1)):
+        with pytest.raises(ParameterError, match="and SecAgg goes around those of flwr.serverapp"):
+            _refuse_per_client(new)
+    with pytest.raises(ParameterError, match="and not this str$"):
+        _refuse_per_client("FedAvg")
+    dp = older.DifferentialPrivacyClientSideFixedClipping(older.FedAvg(), 0.0, 1.0, 5)
+    with pytest.raises(ParameterError, match="LocalDpMod"):
+        _refuse_per_client(dp)
 
 
 def test_no_byte_of_a_run_has_a_count_a_loss_or_a_metric(disk: Path) -> None:

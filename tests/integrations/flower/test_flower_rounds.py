@@ -140,6 +140,18 @@ def test_a_round_without_a_sum_leaves_the_model_and_the_next_one_goes_on(
     check(result, strategy, [0, 1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_without_any_sum_the_model_is_what_it_was(
+    folder: Path, rounds: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Flower's loop keeps what was aggregated, and would return no model at all."""
+    result, strategy, _ = run(folder, lambda exchange, place: place < 2, rounds=rounds)
+    assert strategy.last is None and "no round had a sum" in caplog.text
+    made = arrays(result.arrays)
+    assert list(made) == list(MODEL)
+    assert all(np.array_equal(made[name], MODEL[name]) for name in MODEL)
+
+
 def test_what_stays_infinite_has_moved_by_nothing(folder: Path) -> None:
     """As a mask of attention, whose difference to itself numpy has as NaN."""
     mask = np.zeros((2, 1 << 16), np.float32)  # longer than what is looked at together
@@ -295,8 +307,9 @@ def test_a_protocol_that_does_not_resume_is_refused_on_both_sides(
     """A client of it is one process, and Flower starts one for each message."""
     made = Terms(0.2, 16, 10).plan(5, None, {"m": 1.0})
     NodePolicy().judge(made)
-    info = replace(made.info, resumes=lambda suite: False)
-    monkeypatch.setattr(Plan, "info", property(lambda self: info))
+    real = Plan.info.fget  # type: ignore[attr-defined]
+    once = property(lambda self: replace(real(self), resumes=lambda suite: False))
+    monkeypatch.setattr(Plan, "info", once)
     with pytest.raises(PolicyRefused, match="secagg of suite 1 does not resume"):
         NodePolicy().judge(made)
     with pytest.raises(ParameterError, match="take another protocol"):
@@ -351,6 +364,16 @@ def test_the_numbers_of_secaggplus(shares: float, threshold: float, dropout: Any
         "timeouts": 30.0,
     }
     SecAgg(FedAvg(), **made)
+
+
+def test_it_is_said_what_stands_for_the_numbers_of_secaggplus(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    from_flower(num_shares=4, reconstruction_threshold=3, clipping_range=3.0)
+    [said] = [record.getMessage() for record in caplog.records]
+    for words in ("dropout=1/4 is", "clip=3.0 is", "so 0.3 or less", "bits=22 are"):
+        assert words in said
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as strategies
 
 from secagg.errors import InputError, ParameterError, PolicyRefused
@@ -67,6 +67,44 @@ def test_a_plain_client_in_a_secure_round(folder: Path) -> None:
         run(folder, modded(train=plain))
 
 
+SAID: dict[str, tuple[int, str, str]] = {
+    "the app raised": (2, "<class 'KeyError'>:<'1357'>", r"KeyError.*mods=\[secagg_mod\]"),
+    "as in a simulation": (
+        2,
+        "<class 'ray.exceptions.RayTaskError(X)'>:<'\n1357\n'>",
+        r"RayTaskError\(X\).*mods=\[secagg_mod\]",
+    ),
+    "another mod": (6, "fixedclipping_mod requires", "come after it .fixedclipping_mod requires"),
+    "no app": (1, "An exception was raised when attempting to load", "attempting to load"),
+    "anything": (0, "<class 'ValueError'>:<'1357'>", "ValueError"),
+    "long": (0, "x" * 1000 + "\n1357", "x" * 200),
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_else_answers_in_the_place_of_the_mod(folder: Path, said: str) -> None:
+    """An app without it raises in code of its own, which knows nothing of secure rounds: what it
+    lacks can only be said here, and the text of its exception, which may have anything in it, is
+    not repeated."""
+    code, reason, words = SAID[said]
+
+    def other(message: Message, context: Any, call_next: Any) -> Message:
+        if context.node_id == 1000:
+            return Message(Error(code, reason), reply_to=message)
+        return Message(Error(5, "Node Unavailable"), reply_to=message)
+
+    with pytest.raises(PolicyRefused, match=f"3 x Node Unavailable; 1 x .*{words}") as refused:
+        run(folder, modded(other, train=TRAIN))
+    assert "1357" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+def test_the_mod_twice_among_the_mods(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first is asked, and the other finds nothing that it would answer."""
+    run(folder, modded(node_mod(), secagg_mod, train=TRAIN))
+    twice = "is twice among the mods of this ClientApp: leave one"
+    assert f"4 lost; nodes say: 4 x secagg: secagg_mod, or node_mod(...), {twice}" in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["train", "evaluate"])
 def test_a_plain_strategy_on_secure_nodes(folder: Path, kind: str) -> None:
     """Neither the app's function runs nor does anything of it leave."""
@@ -110,6 +148,8 @@ def test_what_is_no_strategy() -> None:
             ParameterError, match=rf"pass an instance, as in SecAgg\({kind.__name__}"
         ):
             secure(kind)
+    with pytest.raises(ParameterError, match="around a strategy once"):
+        secure(secure())
     with pytest.raises(ParameterError, match="policy must be a NodePolicy, not the class"):
         node_mod(NodePolicy)  # type: ignore[arg-type]
     own = type("Own", (strategies.FedAvg,), {"aggregate_evaluate": lambda *_: None})
@@ -127,11 +167,43 @@ def test_what_is_no_strategy() -> None:
         ({"evaluate_metrics": {"loss": -1}}, "clip"),
         ({"timeouts": 0}, "timeouts"),
         ({"timeouts": {"training": 5}}, "advertise-keys, share-keys, masked-input, unmask"),
+        ({"protocol": "secag"}, "no protocol 'secag'; available: "),
+        ({"protocol": 3}, "protocol must be a text"),
+        ({"protocol": "additive"}, "no number of clients would do; of 1024: additive: additive"),
+        ({"dropout": 2}, "dropout must be a fraction from 0 to 1: for per cent"),
+        ({"dropout": 0.5}, "no number of clients would do; of 1024: "),
+        ({"corrupt": -0.1}, "corrupt must be a fraction from 0 to 1"),
+        ({"corrupt": 1}, r"corrupt must lie in \[0, 1\)"),
+        ({"privacy": 1.0}, "FixedClipping.SecAgg.*LocalDpMod.*docs/privacy.md"),
     ],
 )
 def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         secure(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"min_clients": 0}, "min_clients must be an integer from 2"),
+        ({"min_clients": 1}, "min_clients must be an integer from 2"),
+        ({"max_clip": 0}, "max_clip must be above 0"),
+        ({"max_clip": "1"}, "max_clip"),
+        ({"max_dropout": 2}, "max_dropout must be a fraction"),
+        ({"protocols": "secagg"}, "protocols are several names"),
+        ({"protocols": ["secag"]}, "no protocol 'secag'; available: "),
+        ({"protocols": [3]}, "a name in protocols must be a text"),
+        ({"state": 3}, "state is the path of a folder, not a int"),
+    ],
+)
+def test_floors_that_cannot_be(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        NodePolicy(**given)
+    names = {key: f"secagg-{key.replace('_', '-')}" for key in given}
+    config = {names[key]: value for key, value in given.items() if not isinstance(value, list)}
+    if config and given != {"protocols": "secagg"}:
+        with pytest.raises(ParameterError):
+            NodePolicy().within(config)
 
 
 def test_too_few_nodes_say_what_would_do(folder: Path) -> None:
