@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 
@@ -32,15 +33,19 @@ from secagg.plans.plan import Plan
 #
 # A site hears requests as soon as its process has a link, and knows what to do with them only when
 # its run has begun; in between it logs each as an error. So the first one waits until the site has
-# asked for a task, which is after that, or for a moment. A request is tried again as long as the
-# site may not run yet: one that has never answered has the whole time of the exchange, any other a
-# short one. To be asked twice is without harm: a site repeats what it has said.
+# asked for a task, which is after that; or for some time, should tasks come to it in another way. A
+# request is tried again as long as the site may not run yet: one that has never answered has the
+# whole time of the exchange, any other a short one. To be asked twice is without harm: a site
+# repeats what it has said. Each site is waited for by a thread of its own, or those that are lost
+# would use up the time of others.
 
 log = logging.getLogger("nvflare.app_opt.secagg")
 
 _PAUSE, _LONGEST, _PATIENCE = 0.25, 4.0, 10.0
 """Seconds between two requests, at first and at last, and for a site that has run before."""
-_THREADS = 32
+_BEGINS = 120.0
+"""Seconds for a site's run to begin, or half of the exchange: then it is asked all the same."""
+_THREADS = 512
 _AGAIN = (ReturnCode.COMMUNICATION_ERROR, ReturnCode.TOPIC_UNKNOWN, ReturnCode.SERVICE_UNAVAILABLE)
 _PLAIN = (
     "it answered outside the secure round: its job has no SecAggFilter, which "
@@ -105,11 +110,14 @@ class CellRound(ExchangedRound[str]):
     def _ask(self, name: str, step: str, frames: Frames, seconds: float) -> Any:
         """The site's reply, or None where there was none in time."""
         until = time.monotonic() + seconds
-        soon = min(until, time.monotonic() + _PATIENCE)
-        patience = soon if name in self._sites.ran else until
+        begins = time.monotonic() + min(seconds / 2, _BEGINS)
+        patience = min(until, time.monotonic() + _PATIENCE)
+        patience = patience if name in self._sites.ran else until
         pause = _PAUSE
         with self._engine.new_context() as fl_ctx:
-            while not self._sites.begun(name) and time.monotonic() < soon:
+            while not self._sites.begun(name) and time.monotonic() < begins:
+                if _stopped(fl_ctx):
+                    return None
                 time.sleep(pause)
             while True:
                 left = max(pause, until - time.monotonic())
@@ -118,10 +126,9 @@ class CellRound(ExchangedRound[str]):
                     [name], carry.TOPIC, request, left, fl_ctx, optional=True
                 )
                 reply = (replies or {}).get(name)
-                stopped = (signal := fl_ctx.get_run_abort_signal()) and signal.triggered
                 if reply is not None and reply.get_return_code() not in _AGAIN:
                     return reply
-                if stopped or time.monotonic() + pause > patience:
+                if _stopped(fl_ctx) or time.monotonic() + pause > patience:
                     return reply
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST)
@@ -137,6 +144,12 @@ class CellRound(ExchangedRound[str]):
         if (why := carry.refused(reply)) is not None:
             raise WireError(why)
         return carry.frames_of(reply)
+
+
+def _stopped(fl_ctx: FLContext) -> bool:
+    """Whether the job is aborted."""
+    signal = fl_ctx.get_run_abort_signal()
+    return bool(signal and signal.triggered)
 
 
 @dataclass

@@ -46,6 +46,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A site that is lost is not asked twice."""
     monkeypatch.setattr("secagg.integrations.nvflare.server._PATIENCE", 0.0)
     monkeypatch.setattr("secagg.integrations.nvflare.server._PAUSE", 0.0)
+    monkeypatch.setattr("secagg.integrations.nvflare.server._BEGINS", 0.0)
 
 
 def world_of(folder: Path, step: Any = moves, count: int = 4, **floors: Any) -> World:
@@ -202,16 +203,36 @@ def test_a_site_is_asked_once_its_run_has_begun(
     asked: list[tuple[str, bool]] = []
 
     def fate(site: str, step: str) -> bool:
-        asked.append((site, site in came or clock[0] >= 10))
+        asked.append((site, site in came or clock[0] >= 120))
         return False
 
     world.fate = fate
-    monkeypatch.setattr("secagg.integrations.nvflare.server._PATIENCE", 10.0)
+    monkeypatch.setattr("secagg.integrations.nvflare.server._BEGINS", 120.0)
     monkeypatch.setattr("secagg.integrations.nvflare.server._PAUSE", 0.25)
     ours = SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0])
     monkeypatch.setattr("secagg.integrations.nvflare.server.time", ours)
     played(made, START, rounds=2)
-    assert made.last.count == 4 and all(ready for _, ready in asked) and clock[0] < 50
+    assert made.last.count == 4 and all(ready for _, ready in asked) and clock[0] < 130
+
+
+def test_a_job_that_is_aborted_waits_for_nobody(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for a site to begin, nor for one to answer."""
+    world = world_of(folder)
+    made = controller(world, monkeypatch)
+    slept: list[float] = []
+    monkeypatch.setattr("secagg.integrations.nvflare.server._BEGINS", 120.0)
+    ours = SimpleNamespace(sleep=slept.append, monotonic=lambda: 100.0 * len(slept))
+    monkeypatch.setattr("secagg.integrations.nvflare.server.time", ours)
+    aborted = SimpleNamespace(triggered=True)
+    monkeypatch.setattr(type(world.new_context()), "get_run_abort_signal", lambda self: aborted)
+    for came in ((), world.cells):
+        made.aggregator._sites.came.update(came)
+        world.fate = lambda site, step: True
+        with pytest.raises(PolicyRefused, match="4 x it did not answer"):
+            played(made, START)
+    assert not slept and world.tasks == 0
 
 
 def test_a_site_that_was_started_again_is_a_dropout(

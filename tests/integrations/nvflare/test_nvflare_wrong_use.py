@@ -52,6 +52,7 @@ START = {KEY: np.zeros(3, np.float32)}
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secagg.integrations.nvflare.server._PATIENCE", 0.0)
     monkeypatch.setattr("secagg.integrations.nvflare.server._PAUSE", 0.0)
+    monkeypatch.setattr("secagg.integrations.nvflare.server._BEGINS", 0.0)
 
 
 def run(
