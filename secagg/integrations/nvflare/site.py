@@ -133,7 +133,7 @@ class Site:
                 return part.again()
             if (rounds := part.rounds) is None:
                 raise Spent(_UNKNOWN)
-            part.asked = asked
+            part.asked, part.answered = asked, ()
             with part.ending():
                 for frame in asked.frames:
                     rounds.received(_SERVER, frame, time.monotonic())
