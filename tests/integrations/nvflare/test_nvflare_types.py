@@ -20,7 +20,15 @@ from tests.integrations.nvflare.world import FRAMEWORK
 if not FRAMEWORK:
     pytest.skip("NVFLARE is not installed", allow_module_level=True)
 
+import numpy as np
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.shareable import Shareable
+from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
 from nvflare.app_common.workflows.fedavg import FedAvg
+from nvflare.fuel.utils import fobs
+
+from secagg.integrations.nvflare.given import Received
 
 FILES = [path for path in sorted(RECORDED.rglob("*.py")) if path.name != "__init__.py"]
 
@@ -101,3 +109,16 @@ def test_fedavg_calls_what_a_round_is_made_of_in_this_order() -> None:
     assert places == sorted(places)
     assert "accept_model(" in inspect.getsource(FedAvg._aggregate_one_result)
     assert "aggregate_model(" in inspect.getsource(FedAvg._get_aggregated_result)
+
+
+def test_what_a_round_is_about_survives_the_frameworks_own_encoding() -> None:
+    """The order of a model's entries too, and of dicts in what is said of it: both are bound."""
+    fobs.register(NumpyArrayDecomposer)
+    params = {name: np.full(3, place, np.float32) for place, name in enumerate(("w10", "w2", "w1"))}
+    task = DXO(DataKind.WEIGHTS, data=params, meta={"rates": {"b": 1, "a": 2}}).to_shareable()
+    task.set_header(AppConstants.CURRENT_ROUND, 1)
+    carried = Shareable()
+    carried.update(fobs.loads(fobs.dumps(dict(task))))
+    assert list(from_shareable(carried).data) == list(params)
+    abouts = {Received.of(one, "id", "job", "train").about for one in (task, carried)}
+    assert len(abouts) == 1
