@@ -20,11 +20,17 @@ def epsilon(blocks: Iterable[Block], delta: Decimal, rounds: int) -> Decimal:
 
     From a divergence to epsilon: Canonne, Kamath and Steinke 2020, proposition 12.
     """
-    sums = _totals([renyi(block) for block in blocks])
-    return min(rounds * each + price for each, price in zip(sums, _prices(delta), strict=True))
+    sums = totals([renyi(block) for block in blocks])
+    return min(rounds * each + price for each, price in zip(sums, prices(delta), strict=True))
 
 
-def _totals(bounds: list[tuple[Line, Line]]) -> Iterator[Decimal]:
+@precise
+def least(bounds: list[tuple[Line, Line]], delta: Decimal) -> Decimal:
+    """The same of divergences that are given, each by its two lines."""
+    return min(each + price for each, price in zip(totals(bounds), prices(delta), strict=True))
+
+
+def totals(bounds: list[tuple[Line, Line]]) -> Iterator[Decimal]:
     """The sum of all divergences at each order, each by the lower of its two lines.
 
     One pass over the orders, on which a block goes from its steeper line to its flatter one: a plan
@@ -51,7 +57,7 @@ def _crossing(steep: Line, flat: Line) -> Decimal:
 
 @lru_cache(maxsize=16)
 @precise
-def _prices(delta: Decimal) -> tuple[Decimal, ...]:
+def prices(delta: Decimal) -> tuple[Decimal, ...]:
     """What each order adds to its divergence."""
     return tuple(
         logs - delta.ln() / (order - 1) for order, logs in zip(ORDERS, _logarithms(), strict=True)
