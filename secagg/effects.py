@@ -1,17 +1,18 @@
 """What rounds want done, as values: `secagg.rounds` decides, a driver does.
 
-A driver commits `writes` as one transaction, then makes `claims`, then sends `posts`, then drops
-the links in `let_go`, hands `work` to its executor, and calls `tick` at `due`. In that order, dying
-anywhere between leaves nothing untrue: what was said is stored, and what was stored alone may be
-said again.
+A driver commits `writes` as one transaction, then enters `charges` into the client's budget, then
+makes `claims`, then sends `posts`, then drops the links in `let_go`, hands `work` to its executor,
+and calls `tick` at `due`. In that order, dying anywhere between leaves nothing untrue: what was
+said is stored and paid for, and what was stored alone may be said again.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from secagg.shown import short
 from secagg.types import Role
@@ -65,6 +66,50 @@ class Claim:
     __repr__ = short
 
 
+class Step(enum.Enum):
+    """What becomes of a charge (specs/40-privacy.md §9.9-§9.12)."""
+
+    CHARGE = "charge"
+    """A round is begun: its worst case is spent."""
+    LEAVE = "leave"
+    """The masked input is about to leave: nothing gives the charge back any more."""
+    SETTLE = "settle"
+    """The sum has more noise than the worst case."""
+    REFUND = "refund"
+    """The round is over, or left, and the masked input has not left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """An entry for a client's budget. key: 32 bytes, of one life of one party in one
+    session: what goes on from its rows has the same.
+
+    cost: with CHARGE, what the round releases (`secagg.plans.cost.Cost`). honest: with SETTLE, the
+    shares of noise in the sum.
+    """
+
+    key: bytes
+    step: Step
+    cost: Any = field(default=None, repr=False)
+    honest: int = 0
+
+    __repr__ = short
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaid:
+    """That the budget refuses a charge. why: what is spent, what is left and what was asked for."""
+
+    key: bytes
+    why: str
+
+    __repr__ = short
+
+
+Refusal: TypeAlias = Claim | Unpaid
+"""What rounds hear of it; posts that name its key were not sent."""
+
+
 class Encodable(Protocol):
     """A frame that is not bytes yet: a large task is not held once per client that waits for it."""
 
@@ -77,8 +122,8 @@ class Encodable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A frame for a peer; in order, for each of them. needs: keys of claims, without any of which
-    it must not leave."""
+    """A frame for a peer; in order, for each of them. needs: keys of claims and charges, without
+    any of which it must not leave."""
 
     peer: Peer
     frame: Encodable = field(repr=False)
@@ -105,5 +150,6 @@ class Effects:
     let_go: tuple[Peer, ...] = ()
     work: tuple[Work, ...] = ()
     due: float = math.inf
+    charges: tuple[Charge, ...] = ()
 
     __repr__ = short

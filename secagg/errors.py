@@ -25,6 +25,7 @@
     ├── Aborted                   the session ended without a result
     │   └── BelowThreshold
     ├── PolicyRefused             our own policy forbids it
+    │   └── BudgetSpent           a round would tell more than a client's budget allows
     ├── Spent                     an input or an answer that was given already, in other words
     ├── MissingExtra              a package is not installed that this needs
     ├── StorageError              a store that is damaged, in use, full or of another task
@@ -170,6 +171,11 @@ def aborted(reason: AbortReason, detail: str = "") -> Aborted:
 
 class PolicyRefused(SecAggError):
     """Our own policy forbids it; the message names the rule and the way out."""
+
+
+class BudgetSpent(PolicyRefused):
+    """A round would tell more of this client's data than its budget allows. No key has left; the
+    message says what is spent, what is left, and what the round would take."""
 
 
 class Spent(SecAggError):

@@ -46,6 +46,9 @@ INPUT_USE = PREFIX + b"input-use"
 ROWS = PREFIX + b"rows"
 ROTATION = PREFIX + b"rotation"
 NOISE = PREFIX + b"noise"
+CHARGE = PREFIX + b"charge"
+BUDGET = PREFIX + b"budget"
+BUDGET_ROW = PREFIX + b"budget-row"
 
 _LONG = 1 << 14
 _INTEGER = (4).to_bytes(4)

@@ -93,6 +93,11 @@ class Ledger(Protocol):
         if ends is not None:
             self.end(ends)
 
+    def claimed(self, key: bytes) -> bytes | None:
+        """The digest that is known by that key, or None: also of a ledger that cannot look. Nothing
+        is claimed by it. Raises StorageError where the ledger fails."""
+        return None
+
     def end(self, session: bytes) -> None:
         """Destroys the session's key, durably, and leaves a tombstone: `key` raises Spent from then
         on, also where there was none. Idempotent; claims stay."""

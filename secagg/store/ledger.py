@@ -90,6 +90,11 @@ class SqliteLedger(Ledger):
             if ends is not None:
                 self._put("sessions", ends, b"", self._find("sessions", ends))
 
+    def claimed(self, key: bytes) -> bytes | None:
+        """It may still be lost with the power, as a key may, until the next claim."""
+        with self._alone("the claim was not read"):
+            return self._find("claims", key)
+
     def end(self, session: bytes) -> None:
         check_session(session)
         with self._turn("the key was not destroyed"):

@@ -74,6 +74,9 @@ class MemoryLedger(Ledger):
         if self._claims.setdefault(key, digest) != digest:
             raise spent_claim()
 
+    def claimed(self, key: bytes) -> bytes | None:
+        return self._claims.get(key)
+
     def end(self, session: bytes) -> None:
         check_session(session)
         self._keys[session] = None

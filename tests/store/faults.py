@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 SEED = """
 import ctypes, json, os, sys
-import secagg.store.ledger, secagg.store.sqlite
+import secagg.budget, secagg.store.ledger, secagg.store.sqlite
 ALLOW, ANY = 0x59616D61, ctypes.c_ulong(-1)  # where only a parent may trace: whoever asks
 library = ctypes.CDLL(None)
 for line in sys.stdin:
@@ -65,7 +65,7 @@ class Traced:
 
 
 def run(code: str, path: Path, *arguments: str) -> Traced:
-    """code: what an interpreter runs that has only loaded the stores, with `path` as its first
+    """code: what an interpreter runs that has loaded what keeps rows, with `path` as its first
     argument. strace comes before it begins, and sees nothing but the code's own calls."""
     trace, gate, out = (path.with_name(name) for name in ("trace", "gate", "out"))
     gate.unlink(missing_ok=True)

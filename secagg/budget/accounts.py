@@ -1,0 +1,264 @@
+"""What a budget's rows add up to, and what may still be charged (specs/40-privacy.md §9).
+
+Pure: entries come in their order, from the file or from a decision made here, and there is no
+clock. Theory of operation: a charge goes from charged to left to settled, or from charged to
+refunded, and never back; each of these is a row. What counts of it is its worst case until it is
+settled, and nothing once it is refunded. Each step said again is no step: its key is of one life of
+one client in one session, so that whoever begins a round anew, after a restart, has another key,
+and is charged again.
+
+The filter by which charges count is chosen with the first one, before anything has been released,
+and stays while any charge stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from secagg.budget.entries import Charged, Chosen, Entry, Left, Opened, Refunded, Row, Settled
+from secagg.dp.filters import NOTHING, Way, Weight, chosen, fits, used, weigh
+from secagg.dp.several import Release, composed
+from secagg.effects import Charge, Step
+from secagg.errors import BudgetSpent, StorageError, WireError
+from secagg.plans.cost import Cost, releases
+from secagg.shown import short
+
+
+class State(enum.Enum):
+    """How far a charge has gone."""
+
+    CHARGED = "charged"
+    LEFT = "left"
+    SETTLED = "settled"
+    REFUNDED = "refunded"
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    cost: Cost
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpending:
+    """Rounds of one plan that were charged: how many stand, and of them those that are settled."""
+
+    plan: bytes
+    trust: str
+    charged: int
+    settled: int
+
+    __repr__ = short
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a budget has come to.
+
+    epsilon, delta, unit, against: of the budget itself. spent: the epsilon of all charges together
+    at its delta; accounting: by which bound, None of none. used: which part of the budget that is,
+    by the filter that decides, from 0 to 1. rows, head: of the file, and the last row's hash.
+    charged, refunded: how many charges stand, and how many do not. plans: those that stand.
+    """
+
+    epsilon: float
+    delta: float
+    unit: str
+    against: str
+    spent: float
+    accounting: str | None
+    used: float
+    charged: int
+    refunded: int
+    plans: tuple[PlanSpending, ...]
+    rows: int
+    head: bytes
+
+    __repr__ = short
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = dataclasses.asdict(self) | {"head": self.head.hex()}
+        found["plans"] = [
+            dataclasses.asdict(plan) | {"plan": plan.plan.hex()} for plan in self.plans
+        ]
+        return found
+
+
+class Accounts:
+    """The state of a budget after so many rows."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self._way: Way | None = None
+        self._charges: dict[bytes, _Standing] = {}
+        self._counted: Counter[Cost] = Counter()
+        self._settled: Counter[bytes] = Counter()  # by plan
+        self._refunded = 0
+        self._weights: dict[Release, Weight | None] = {}
+
+    # Rows
+
+    def take(self, entry: Entry) -> None:
+        """The next row. Raises WireError for one that nothing here would have written."""
+        match entry:
+            case Chosen(way) if not self._standing:
+                self._way, self._weights = way, {}
+            case Charged(key, cost) if self._way and self._state(key) in _FRESH:
+                self._charges[key] = _Standing(cost, State.CHARGED)
+                self._counted[cost] += 1
+            case Left(key) if self._state(key) is State.CHARGED:
+                self._charges[key] = replace(self._charges[key], state=State.LEFT)
+            case Settled(key, honest) if self._state(key) is State.LEFT:
+                before = self._charges[key].cost
+                after = before.with_honest(honest)
+                self._discount(before)
+                self._counted[after] += 1
+                self._settled[after.plan] += 1
+                self._charges[key] = _Standing(after, State.SETTLED)
+            case Refunded(key) if self._state(key) is State.CHARGED:
+                cost = self._charges[key].cost
+                self._discount(cost)
+                self._refunded += 1
+                self._charges[key] = _Standing(cost, State.REFUNDED)
+            case _:
+                raise WireError(f"{type(entry).__name__.lower()}: no row of that kind belongs here")
+
+    # Decisions
+
+    def entries(self, charge: Charge) -> list[Entry]:
+        """The rows that a step of a charge takes; none for what is known already.
+
+        Raises BudgetSpent where it is not to be, for a reason that `why` says.
+        """
+        key, state = charge.key, self._state(charge.key)
+        match charge.step:
+            case Step.CHARGE:
+                return self._charging(charge) if state in _FRESH else []
+            case Step.LEAVE:
+                if state in _GONE:
+                    return []
+                if state is not State.CHARGED:
+                    raise BudgetSpent("this round was never charged to this budget, or is refunded")
+                return [Left(key)]
+            case Step.SETTLE:
+                if state is not State.LEFT or charge.honest <= self._charges[key].cost.honest:
+                    return []
+                return [Settled(key, charge.honest)]
+            case Step.REFUND:
+                return [Refunded(key)] if state is State.CHARGED else []
+
+    def _charging(self, charge: Charge) -> list[Entry]:
+        """Rules §9.5-§9.7: with the first charge, the filter."""
+        cost: Cost = charge.cost
+        claim, entries = self.opened.claim, list[Entry]()
+        way = self._way if self._standing else None
+        if way is None:
+            way = chosen(claim, cost.blocks, cost.rounds)
+            entries.append(Chosen(way))
+        one, total = weigh(way, cost.blocks), self._total(way)
+        if one is None:
+            raise BudgetSpent(
+                f"{self._said()}; it counts Gaussian noise alone, as its first plan took all of "
+                "it, and this plan has other noise: a budget of a larger epsilon counts both"
+            )
+        if not fits(way, claim, total.plus(one)):
+            part = used(way, claim, one)
+            raise BudgetSpent(
+                f"{self._said()}, and a round of this plan takes {part:.2%} of the budget: a plan "
+                "with more noise would do"
+            )
+        return [*entries, Charged(charge.key, cost)]
+
+    def _said(self) -> str:
+        """What is spent and what is left."""
+        found = self.spending(0, b"")
+        return (
+            f"spent is an epsilon of {found.spent:.4g} of {found.epsilon:g} at delta "
+            f"{found.delta:g}, by {found.charged} rounds; {max(0.0, 1 - found.used):.2%} is left"
+        )
+
+    # Figures
+
+    def charged(self, plan: bytes) -> int:
+        """How many charges stand of rounds of the plan of that digest."""
+        return sum(times for cost, times in self._counted.items() if cost.plan == plan)
+
+    def spending(self, rows: int, head: bytes) -> Spending:
+        claim, counting = self.opened.claim, self.opened.counting
+        found = composed(releases(self._counted), claim.delta)
+        part = 0.0
+        if self._way is not None and self._standing:
+            part = used(self._way, claim, self._total(self._way))
+        return Spending(
+            epsilon=claim.epsilon,
+            delta=claim.delta,
+            unit=counting.unit,
+            against=counting.against,
+            spent=0.0 if found is None else found.epsilon,
+            accounting=None if found is None else found.accounting.value,
+            used=part,
+            charged=self._counted.total(),
+            refunded=self._refunded,
+            plans=tuple(self._plans()),
+            rows=rows,
+            head=head,
+        )
+
+    def _plans(self) -> list[PlanSpending]:
+        trusts: Mapping[bytes, str] = {cost.plan: cost.trust for cost in self._counted}
+        return [
+            PlanSpending(plan, trust, self.charged(plan), self._settled[plan])
+            for plan, trust in trusts.items()
+        ]
+
+    @property
+    def _standing(self) -> bool:
+        """Whether anything was released, or may be."""
+        return bool(self._counted)
+
+    def _discount(self, cost: Cost) -> None:
+        self._counted[cost] -= 1
+        if not self._counted[cost]:
+            del self._counted[cost]
+
+    def _state(self, key: bytes) -> State | None:
+        found = self._charges.get(key)
+        return None if found is None else found.state
+
+    def _total(self, way: Way) -> Weight:
+        """Of all that stands; summed anew, so that nothing is lost in differences."""
+        total = NOTHING
+        for release, times in releases(self._counted).items():
+            if release not in self._weights:
+                self._weights[release] = weigh(way, release)
+            weight = self._weights[release]
+            if weight is None:
+                raise WireError("a charge of noise that the filter does not count")
+            total = total.plus(weight, times)
+        return total
+
+
+def taken(accounts: Accounts | None, row: Row) -> Accounts:
+    """With the row, which of a new budget is the first. Raises StorageError, which names it."""
+    try:
+        entry = row.entry
+        if accounts is None and isinstance(entry, Opened):
+            return Accounts(entry)
+        if accounts is None:
+            raise WireError("the first row does not open a budget")
+        accounts.take(entry)
+        return accounts
+    except WireError as wrong:
+        raise StorageError(f"row {row.number} was edited: {wrong}") from None
+
+
+_GONE = (State.LEFT, State.SETTLED)
+"""The masked input has left, or is about to."""
+_FRESH = (None, State.REFUNDED)
+"""Nothing counts under this key."""

@@ -1,0 +1,193 @@
+"""The rows of a budget: what each says, its bytes, and the chain of their hashes (§9.13, §9.14)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from secagg.crypto import labels
+from secagg.dp.filters import Way
+from secagg.dp.rdp import ORDERS
+from secagg.dp.release import Claim
+from secagg.errors import SecAggError, WireError
+from secagg.plans.cost import AGAINST, Cost, Counting
+from secagg.privacy import UNITS
+from secagg.shown import short
+from secagg.wire.codec import Reader, Writer
+
+HASH_SIZE = KEY_SIZE = 32
+ID_SIZE = 16
+ORIGIN = bytes(HASH_SIZE)
+"""Before the first row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The first row, and no other. id: random, so that two budgets never have a row in common."""
+
+    id: bytes
+    claim: Claim
+    counting: Counting
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        writer = Writer().raw(self.id).f64(self.claim.epsilon).f64(self.claim.delta)
+        writer.u8(UNITS.index(self.counting.unit)).u8(AGAINST.index(self.counting.against))
+        return writer.finish()
+
+    @classmethod
+    def read(cls, reader: Reader) -> Opened:
+        found = reader.fixed(ID_SIZE, "id")
+        claim = Claim(reader.f64("epsilon"), reader.f64("delta"))
+        unit, against = reader.u8("unit"), reader.u8("against")
+        if unit >= len(UNITS) or against >= len(AGAINST):
+            raise WireError("a unit or an observer has no such code")
+        return cls(found, claim, Counting(UNITS[unit], AGAINST[against]))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """By which filter the charges that follow count. Only where no charge stands."""
+
+    way: Way
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        way = self.way
+        return Writer().u64(way.order).u8(way.smoothing).f64(way.slack).finish()
+
+    @classmethod
+    def read(cls, reader: Reader) -> Chosen:
+        way = Way(reader.u64("order"), reader.u8("smoothing"), reader.f64("slack"))
+        if way.order and way.order not in ORDERS:
+            raise WireError("an order that no divergence is computed at")
+        return cls(way)
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A round is begun, at its worst."""
+
+    key: bytes
+    cost: Cost
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        return self.key + self.cost.encode()
+
+    @classmethod
+    def read(cls, reader: Reader) -> Charged:
+        return cls(reader.fixed(KEY_SIZE, "key"), Cost.read(reader))
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Its masked input leaves."""
+
+    key: bytes
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        return self.key
+
+    @classmethod
+    def read(cls, reader: Reader) -> Left:
+        return cls(reader.fixed(KEY_SIZE, "key"))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The sum had so many honest shares of noise."""
+
+    key: bytes
+    honest: int
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        return Writer().raw(self.key).u32(self.honest).finish()
+
+    @classmethod
+    def read(cls, reader: Reader) -> Settled:
+        return cls(reader.fixed(KEY_SIZE, "key"), reader.u32("honest"))
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """Its masked input never left."""
+
+    key: bytes
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        return self.key
+
+    @classmethod
+    def read(cls, reader: Reader) -> Refunded:
+        return cls(reader.fixed(KEY_SIZE, "key"))
+
+
+Entry: TypeAlias = Opened | Chosen | Charged | Left | Settled | Refunded
+_READ: tuple[Callable[[Reader], Entry], ...] = (
+    Opened.read,
+    Chosen.read,
+    Charged.read,
+    Left.read,
+    Settled.read,
+    Refunded.read,
+)
+_KINDS = (Opened, Chosen, Charged, Left, Settled, Refunded)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """number: from 0. content: of the entry and its time. hash: of these and the row before."""
+
+    number: int
+    content: bytes
+    hash: bytes
+
+    __repr__ = short
+
+    @property
+    def entry(self) -> Entry:
+        """Raises WireError for bytes that are none."""
+        return decode(self.content)[0]
+
+
+def encode(entry: Entry, time: int) -> bytes:
+    """time: whole seconds since 1970, for people: nothing is computed with it (§9.13)."""
+    body = entry.encode()
+    return Writer().u8(_KINDS.index(type(entry))).u64(max(0, time)).raw(body).finish()
+
+
+def decode(content: bytes) -> tuple[Entry, int]:
+    """The entry and its time. Raises WireError."""
+    reader = Reader(content)
+    kind, time = reader.u8("kind of row"), reader.u64("time")
+    if kind >= len(_READ):
+        raise WireError(f"a row of kind {kind}")
+    try:
+        entry = _READ[kind](reader)
+    except WireError:
+        raise
+    except SecAggError as wrong:  # numbers that nothing has
+        raise WireError(str(wrong)) from None
+    reader.finish()
+    return entry, time
+
+
+def linked(before: bytes, number: int, content: bytes) -> Row:
+    """The row of that number after the one of this hash. Rule §9.14."""
+    return Row(number, content, labels.digest(labels.BUDGET_ROW, before, number, content))
+
+
+def anchor_key(id_: bytes, number: int) -> bytes:
+    """What a row is claimed by in a ledger; its digest there is its hash. Rule §9.15."""
+    return labels.digest(labels.BUDGET, id_, number)
