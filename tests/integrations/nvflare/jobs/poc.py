@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from job import made, recipe_of
+from nvflare.apis.fl_exception import FLCommunicationError
+from nvflare.fuel.flare_api.api_spec import NoConnection
 
 SITES = 4
 ROOT = Path(__file__).parent.parent.parent.parent.parent
@@ -40,6 +42,18 @@ def waited(ready: Any, seconds: float) -> Any:
     return found
 
 
+def everybody(manager: Any) -> bool:
+    """Whether all sites are there; a server that is still busy with itself lets nobody in."""
+    try:
+        session = manager._get_session()
+    except (FLCommunicationError, NoConnection):
+        return False
+    try:
+        return len(session.get_system_info().client_info) == SITES
+    finally:
+        session.close()
+
+
 if __name__ == "__main__":
     folder, dies, number, rounds, *kind = sys.argv[1:]
     os.environ["NVFLARE_POC_WORKSPACE"] = workspace = f"{folder}/poc"
@@ -59,9 +73,7 @@ if __name__ == "__main__":
 
         def _get_session_manager(self) -> Any:
             manager = super()._get_session_manager()
-            session = manager._get_session()
-            waited(lambda: len(session.get_system_info().client_info) == SITES, 90)
-            session.close()
+            waited(lambda: everybody(manager), 180)
             return manager
 
     env = Everybody(num_clients=SITES, extra={"login_timeout": 90})
