@@ -8,8 +8,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,15 @@ def everybody(manager: Any) -> bool:
         session.close()
 
 
+def kill_what_is_left(workspace: str) -> None:
+    """What starts processes again, before those. A number may be another process's by now."""
+    left = [*Path(workspace).rglob("daemon_pid.fl"), *Path(workspace).rglob("pid.fl")]
+    for number in (one.read_text().strip() for one in left):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if workspace.encode() in Path(f"/proc/{number}/cmdline").read_bytes():
+                os.kill(int(number), signal.SIGKILL)
+
+
 if __name__ == "__main__":
     folder, dies, number, rounds, *kind = sys.argv[1:]
     os.environ["NVFLARE_POC_WORKSPACE"] = workspace = f"{folder}/poc"
@@ -73,7 +84,7 @@ if __name__ == "__main__":
 
         def _get_session_manager(self) -> Any:
             manager = super()._get_session_manager()
-            waited(lambda: everybody(manager), 180)
+            waited(lambda: everybody(manager), 100)
             return manager
 
     env = Everybody(num_clients=SITES, extra={"login_timeout": 90})
@@ -83,8 +94,9 @@ if __name__ == "__main__":
         server, site = (next(Path(workspace).glob(f"*/prod_00/{n}")) for n in ("server", "site-1"))
         log = server / job / "log.txt"
         # NVFLARE has a job running as long as it has hope of a site that is lost: ten minutes
-        waited(lambda: log.is_file() and OVER in log.read_text(), 300)
+        waited(lambda: log.is_file() and OVER in log.read_text(), 200)
         shutil.copytree(server / job, f"{folder}/job", dirs_exist_ok=True)
         shutil.copytree(site / job, f"{folder}/site", dirs_exist_ok=True)
     finally:
         env.stop()
+        kill_what_is_left(workspace)
