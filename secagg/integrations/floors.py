@@ -11,7 +11,7 @@ from pathlib import Path
 from secagg import registry
 from secagg.arguments import integer, kind_of, ratio, real, text
 from secagg.errors import ParameterError, PolicyRefused, SecAggError, StorageError
-from secagg.fields import FixedPoint, Vector
+from secagg.fields import FixedPoint, Integer, Vector
 from secagg.integrations.ledgers import kept_open
 from secagg.integrations.terms import UPDATE
 from secagg.plans.choose import Exact
@@ -75,6 +75,7 @@ class Floors:
                 f"the plan lets {plan.threat.dropout} of the clients drop, and this one agrees to "
                 f"{most} at most: the server's dropout={most} would do"
             )
+        self._judge_fields(plan)
         update = dict(plan.schema.fields).get(UPDATE)
         if self.max_clip is not None and isinstance(update, FixedPoint | Vector):
             name, bound = _bound(update)
@@ -82,6 +83,18 @@ class Floors:
                 raise PolicyRefused(
                     f"the plan's {name} is {bound}, and this client agrees to {self.max_clip} "
                     f"at most: the server's {name}={self.max_clip} would do"
+                )
+
+    def _judge_fields(self, plan: Plan) -> None:
+        """An input that cannot be in a sum is declined, and the server sees that it is. Of fields
+        that refuse what is too large it could read how large one client's own is, a bit a round;
+        what is cut in their place tells nobody."""
+        for name, field in plan.schema.given:
+            if isinstance(field, Integer) or getattr(field, "excess", "clip") != "clip":
+                raise PolicyRefused(
+                    f"the plan's field {name!r} refuses values that are too large, and a client "
+                    "that declines would tell how large its own are: fields that cut would do, as "
+                    "FixedPoint(..., excess='clip')"
                 )
 
     def ledger(self) -> AbstractContextManager[Ledger]:

@@ -243,7 +243,7 @@ class Consent:
         if self.protocols is not None and plan.protocol not in self.protocols:
             raise PolicyRefused(
                 f"the server announced {plan.protocol}, and agreed to is only "
-                f"{', '.join(sorted(self.protocols))}"
+                f"{', '.join(sorted(self.protocols)) or 'none'}"
             )
         if plan.params.min_survivors < self.min_clients:
             raise PolicyRefused(

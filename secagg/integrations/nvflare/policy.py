@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from secagg import registry
 from secagg.integrations.floors import Floors
 
 FOLDER = "secagg"
@@ -21,11 +23,10 @@ class SitePolicy(Floors):
         """The stricter of both in each respect."""
         dropouts = [d for d in (self.max_dropout, other.max_dropout) if d is not None]
         clips = [c for c in (self.max_clip, other.max_clip) if c is not None]
-        named = [frozenset(p) for p in (self.protocols, other.protocols) if p is not None]
         return SitePolicy(
             min_clients=max(self.min_clients, other.min_clients),
             max_dropout=min(dropouts, key=float) if dropouts else None,
-            protocols=frozenset.intersection(*named) if named else None,
+            protocols=_both(self.protocols, other.protocols),
             max_clip=min(clips) if clips else None,
             state=self.state,
         )
@@ -33,3 +34,12 @@ class SitePolicy(Floors):
     @property
     def _remedy(self) -> str:
         return "make its folder one that the site's own processes may write"
+
+
+def _both(one: Collection[str] | None, other: Collection[str] | None) -> frozenset[str] | None:
+    """The protocols that two floors admit: a floor that names none admits all that protect, and
+    what the other one names cannot loosen that."""
+    named = [frozenset(names) for names in (one, other) if names is not None]
+    if len(named) == 1:
+        return frozenset(name for name in named[0] if registry.load(name).threat_models)
+    return frozenset.intersection(*named) if named else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import subprocess
 import sys
@@ -18,10 +19,16 @@ from nvflare.apis.dxo import DXO, DataKind
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.workflows.fedavg import FedAvg
 
-from secagg import Privacy
+import secagg
+from secagg import FixedPoint, Integer, Plan, Privacy
 from secagg.errors import InputError, ParameterError, PolicyRefused, WireError
+from secagg.integrations.model import Entries
 from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, carry, secure
 from secagg.integrations.nvflare.given import Received
+from secagg.integrations.nvflare.policy import SitePolicy
+from secagg.integrations.terms import Terms
+from secagg.types import PartyId
+from secagg.wire.frame import Announce, DigestOnly
 from tests.integrations.nvflare.world import (
     KEY,
     TRAIN,
@@ -133,6 +140,64 @@ def test_a_sites_own_policy_is_above_the_jobs(
     with pytest.raises(PolicyRefused, match="4 x .*the server's clip=0.25 would do"):
         played(controller(world, monkeypatch), START)
     assert world.tasks == 0
+
+
+def test_a_job_does_not_loosen_a_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that names no protocols agrees to those that protect, whatever a job names."""
+    job = lambda: filters(protocols=["plainsum"])  # noqa: E731
+    plain = {"protocol": "plainsum", "corrupt": 0, "dropout": 0}
+    made = controller(World(privileged(folder / "site", job)), monkeypatch, **plain)
+    with pytest.raises(PolicyRefused, match="4 x .*agreed to is only none"):
+        played(made, START)
+    own = controller(World(cells(4, folder / "job", moves, job)), monkeypatch, **plain)
+    played(own, START)
+    assert own.last.count == 4
+
+
+POLICIES = [
+    SitePolicy(min_clients, dropout, protocols, clip)
+    for min_clients, dropout in [(2, None), (4, 0.1)]
+    for protocols in [None, ["secagg", "plainsum"], ["plainsum"]]
+    for clip in [None, 0.1]
+]
+
+
+def test_two_policies_are_as_strict_as_each() -> None:
+    """Threat row 64: in every respect, and whichever comes first."""
+    plans = [
+        Terms(clip, 16, 10, protocol=protocol, corrupt=0, dropout=dropout).plan(
+            5, Entries(START), {}
+        )
+        for clip in (0.1, 0.2)
+        for dropout in (0.1, 0.2)
+        for protocol in ("plainsum", "secagg")
+    ]
+    for one, other in itertools.product(POLICIES, repeat=2):
+        for made in plans:
+            alone = agrees(one, made) and agrees(other, made)
+            assert agrees(one.with_(other), made) == alone, (one, other)
+
+
+def agrees(policy: SitePolicy, plan: Plan) -> bool:
+    frame = Announce(
+        bytes(16), PartyId(0), (1000,) * len(plan.phases), plan.encode(), DigestOnly(bytes(32))
+    )
+    try:
+        policy.judge(policy.consent.judge(frame, 1).plan)
+    except PolicyRefused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "field", [FixedPoint(1, 1.0, 16, excess="error"), Integer(1, 9)], ids=["excess", "integer"]
+)
+def test_a_field_that_refuses_values_is_below_every_floor(field: Any) -> None:
+    """Whoever declines says how large its own is: a server reads it, a bit a round."""
+    made = secagg.plan(clients=5, fields={"metric:loss": field})
+    for policy in (SitePolicy(), SitePolicy(protocols=["secagg"], max_clip=9.0)):
+        with pytest.raises(PolicyRefused, match=r"'metric:loss' refuses values .* excess='clip'"):
+            policy.judge(made)
 
 
 def test_a_servers_own_policy_touches_nothing(folder: Path) -> None:
