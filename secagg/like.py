@@ -19,14 +19,12 @@ import numpy.typing as npt
 
 from secagg.arguments import kind_of
 from secagg.errors import InputError, ParameterError, RangeError
-from secagg.fields import Field, FixedPoint, Integer
+from secagg.fields import Field, Integer
 from secagg.structure import cast, digest, named, shown
 from secagg.tensors import BFLOAT16, LARGEST, described, in_bfloat16, is_tensor, settled
 
 UPDATE, COUNTERS = "update", "counters"
 """The fields of a plan that is made like a model: of its floats, and of its integers."""
-
-DEFAULT_BITS = 16
 
 FLOATS = ("float16", BFLOAT16, "float32", "float64")
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
@@ -62,12 +60,13 @@ class _Entry:
 
 
 def fields_of(
-    model: Any, clip: Any, bits: Any, counters: Any, only: Only | None
+    model: Any, floats: Callable[[int], Field], counters: Any, only: Only | None, private: bool
 ) -> tuple[dict[str, Field], tuple[bytes, ...]]:
     """The fields of a plan like the model, and their digests; arguments as in `plans.choose.plan`.
 
-    Raises InputError for an entry that can be neither summed nor, being an integer or a boolean,
-    left out; ParameterError where nothing is left.
+    floats: the field of so many. private: the plan has privacy, and no counters. Raises InputError
+    for an entry that can be neither summed nor, being an integer or a boolean, left out;
+    ParameterError where nothing is left.
     """
     entries = _chosen(list(_entries(model)), only)
     for entry in entries:
@@ -76,16 +75,16 @@ def fields_of(
             raise InputError(f"{what}; or leave it out: only= says which entries are summed")
     fields: dict[str, Field] = {}
     if length := sum(entry.size for entry in entries if entry.kind == "f"):
-        fields[UPDATE] = FixedPoint(length, clip, DEFAULT_BITS if bits is None else bits)
+        fields[UPDATE] = floats(length)
     if counters is not None:
         counted = sum(entry.size for entry in entries if entry.kind == "i")
         if not counted:
             raise ParameterError("counters: of the entries chosen none has integers to sum")
         fields[COUNTERS] = Integer(counted, counters)
     if not fields:
+        also = "; integers are summed where counters= says how large they may be"
         raise ParameterError(
-            "like: of the entries chosen none has floats to average; integers are summed where "
-            "counters= says how large they may be"
+            f"like: of the entries chosen none has floats to average{'' if private else also}"
         )
     digests: list[bytes] = []
     for name, kind in _kinds(fields.items()):

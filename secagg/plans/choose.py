@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from secagg import registry
 from secagg.arguments import flag, instance, ratio, text
 from secagg.errors import ParameterError
-from secagg.fields import Field
+from secagg.fields import Field, FixedPoint, Vector
 from secagg.layout import Layout
 from secagg.plans.explain import rank
 from secagg.plans.plan import Plan
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 
 Exact: TypeAlias = int | float | str | Fraction | Decimal
 """A fraction, taken as the decimal it prints as: 0.1 is 1/10, not the nearest binary float."""
+
+DEFAULT_BITS = 16
+"""Of a model's floats."""
+
+_BY_ROWS = (
+    "{} is of one model, and with unit='example' an input has a row for each example: give one "
+    "Vector of rows, each the model flattened, or take unit='client'"
+)
 
 
 def plan(
@@ -47,6 +56,7 @@ def plan(
     structure: Structure | Mapping[str, Structure] | None = None,
     like: Any = None,
     clip: float | None = None,
+    norm: float | None = None,
     bits: int | None = None,
     counters: int | None = None,
     only: Only | None = None,
@@ -74,8 +84,10 @@ def plan(
     like: in the place of a structure, a model: a mapping of names to arrays or tensors, such as a
     state dict, a list of them, or a pandas frame. Its floats are the field `update`, a FixedPoint
     of `clip` and `bits` (16), before others of `fields`; its integers are left out, or with
-    counters, how large one may be, the field `counters`. only: which entries are summed, by name,
-    pattern or function of a name. `Plan.input_of` and `Aggregate.as_like` go between the two.
+    counters, how large one may be, the field `counters`. With privacy it is a Vector of `norm`, of
+    all of them together, in place of clip, and integers are left out. only: which entries are
+    summed, by name, pattern or function of a name. `Plan.input_of` and `Aggregate.as_like` go
+    between the two.
 
     With one server it is SecAgg for up to 50 clients where that is feasible, and else the cheapest
     for a client (docs/choosing.md). Raises ParameterError with the rule that cannot be met and what
@@ -83,7 +95,12 @@ def plan(
     """
     lost = ratio("corrupt", corrupt), ratio("dropout", dropout)
     threat = Threat(clients, *lost, adversary, min_clients, servers, direct, liars, roster)
-    fields, digests = _with_model(fields, like, clip, bits, counters, only)
+    if privacy is not None:
+        instance("privacy", privacy, Privacy)
+        if structure is not None and privacy.unit == "example":
+            raise ParameterError(_BY_ROWS.format("structure="))
+    model = _OfModel(clip, norm, bits, counters, only)
+    fields, digests = _with_model(fields, like, model, privacy)
     clips = flag("clipped", clipped)
     terms = _terms(fields, max_weight, privacy, threat)
     schema = Schema.of(fields, threat.clients, max_weight, clipped=clips, privacy=terms)
@@ -92,19 +109,17 @@ def plan(
 
 
 def _with_model(
-    fields: Any, like: Any, clip: Any, bits: Any, counters: Any, only: Any
+    fields: Any, like: Any, model: _OfModel, privacy: Privacy | None
 ) -> tuple[Any, tuple[bytes, ...]]:
     """The fields with those of a model before them, and the digests of its entries."""
     if like is None:
-        given = {"clip": clip, "bits": bits, "counters": counters, "only": only}
-        for name in (name for name, value in given.items() if value is not None):
+        for name in model.given():
             raise ParameterError(f"{name} is of the model in like=, and there is none")
         return fields, ()
     from secagg.like import fields_of  # it reads arrays, and so loads the compiler
 
-    if clip is None:
-        raise ParameterError("like= needs clip=: how far from 0 an element may be")
-    made, digests = fields_of(like, clip, bits, counters, only)
+    of_floats = model.exact() if privacy is None else model.private(privacy)
+    made, digests = fields_of(like, of_floats, model.counters, model.only, privacy is not None)
     others = {} if fields is None else fields
     if isinstance(others, Mapping):
         for name in made.keys() & others.keys():
@@ -115,10 +130,62 @@ def _with_model(
     return others, digests
 
 
-def _terms(fields: Any, max_weight: Any, asked: Any, threat: Threat) -> PrivacyTerms | None:
-    if asked is None:
+@dataclass(frozen=True, slots=True)
+class _OfModel:
+    """What a caller says of a model, unread; nothing is None."""
+
+    clip: Any
+    norm: Any
+    bits: Any
+    counters: Any
+    only: Any
+
+    def given(self) -> list[str]:
+        return [name for name in self.__slots__ if getattr(self, name) is not None]
+
+    def exact(self) -> Callable[[int], Field]:
+        """What makes the field of so many floats, in a plan without privacy."""
+        if self.norm is not None:
+            raise ParameterError(
+                "norm= is of a plan with privacy=, which bounds what a model as a whole may "
+                "change; without, clip= bounds each of its elements"
+            )
+        if self.clip is None:
+            raise ParameterError("like= needs clip=: how far from 0 an element may be")
+        return lambda length: FixedPoint(length, self.clip, self._bits)
+
+    def private(self, privacy: Privacy) -> Callable[[int], Field]:
+        """In one with privacy."""
+        if self.clip is not None:
+            raise ParameterError(
+                "clip= bounds each element and no norm: with privacy= give norm= in its place, the "
+                "Euclidean norm of all of a model's floats together"
+            )
+        if self.norm is None:
+            raise ParameterError(
+                "like= with privacy= needs norm=: how large the Euclidean norm of all of a model's "
+                "floats together may be; a longer update is made as short"
+            )
+        if self.counters is not None:
+            raise ParameterError(
+                "counters= with privacy=: nothing bounds what one unit changes in them; leave them "
+                "out, as is done without counters=, or count in an Integer field of your own with "
+                "a sensitivity"
+            )
+        if privacy.unit == "example":
+            raise ParameterError(_BY_ROWS.format("like="))
+        return lambda length: Vector(length, self.norm, self._bits)
+
+    @property
+    def _bits(self) -> Any:
+        return DEFAULT_BITS if self.bits is None else self.bits
+
+
+def _terms(
+    fields: Any, max_weight: Any, privacy: Privacy | None, threat: Threat
+) -> PrivacyTerms | None:
+    if privacy is None:
         return None
-    privacy = instance("privacy", asked, Privacy)
     return agreed(named_fields(fields), max_weight, privacy, threat)
 
 

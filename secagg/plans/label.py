@@ -169,10 +169,12 @@ def _warnings(
 ) -> Iterator[str]:
     if epsilon > HIGH_EPSILON:
         yield f"epsilon is {epsilon:.3g}: above {HIGH_EPSILON:g} it promises next to nothing"
-    if terms.delta * threat.population >= 1:
+    units = threat.population * terms.examples
+    if terms.delta * units >= 1:
+        who = f"{units} who" if terms.unit == "client" else f"{units} examples that"
         yield (
-            f"delta {terms.delta:g} is not below one over the {threat.population} who may take "
-            "part: it allows that one of them is shown whole"
+            f"delta {terms.delta:g} is not below one over the {who} may take part: it allows that "
+            "one of them is shown whole"
         )
     if threat.roster is not None:
         yield (
