@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from secagg import arguments
-from secagg.cli import keyfile, logs, options, pinned
+from secagg.cli import keyfile, logs, options, pinned, private
 from secagg.cli.output import handled, report, rows, warn
 from secagg.cli.service import UNKNOWN, leave, revealed, run_until_stopped
 from secagg.cli.targets import ARRAY, array_bytes, check_distinct, check_target, save_somewhere
@@ -130,6 +130,7 @@ class _Collecting:
             "dropped": None,
             "weight": total.weight if total else 0,
             "clipped": revealed(total),
+            "privacy": private.of_sum(total),
             "error_bounds": dict(total.report.error_bounds) if total else {},
             "phases": {"collect": self.seconds},
             "bytes_up": None,
@@ -142,4 +143,5 @@ class _Collecting:
 def _readable(answer: dict[str, object]) -> dict[str, object]:
     names = ("task_digest", "batch", "contributors", "weight", "clipped", "error_bounds", "phases")
     places = ("out", "sum", "out_values", "sum_values")
-    return {name: answer[name] for name in (*names, *places) if answer.get(name) is not None}
+    shown = {name: answer[name] for name in (*names, *places) if answer.get(name) is not None}
+    return {**shown, **private.lines(answer["privacy"])}

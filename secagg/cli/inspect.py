@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secagg import npy, registry
-from secagg.cli import keyfile, options
+from secagg.cli import keyfile, options, private
 from secagg.cli.files import read_at_most
 from secagg.cli.npy import mistaken
 from secagg.cli.output import handled, report, rows
@@ -194,7 +194,9 @@ def _flat(found: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Nested objects as dotted names, for lines of text."""
     lines: dict[str, object] = {}
     for name, value in found.items():
-        if isinstance(value, Mapping):
+        if name == "privacy":
+            lines |= {f"{prefix}{told}": text for told, text in private.lines(value).items()}
+        elif isinstance(value, Mapping):
             lines |= _flat(value, f"{prefix}{name}.")
         else:
             lines[prefix + name] = value

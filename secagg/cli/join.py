@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import typer
 
 from secagg import arguments
-from secagg.cli import logs, options, pinned
+from secagg.cli import logs, options, pinned, private
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
@@ -28,7 +28,7 @@ from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
-from secagg.rounds.offer import Consent
+from secagg.rounds.offer import Consent, check_epsilon
 from secagg.rounds.part import SPENT
 from secagg.schema import MAX_WEIGHT
 from secagg.sim.footprint import peak_rss
@@ -61,6 +61,7 @@ def join(
     payload: Annotated[
         Path | None, typer.Option(help="With --task: the bytes that it is about, if any.")
     ] = None,
+    max_epsilon: private.MaxEpsilon = None,
     timeout: options.Timeout = 60.0,
     name: options.InputName = None,
     ledger: options.LedgerFile = None,
@@ -77,9 +78,10 @@ def join(
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
     again and checked, and what they promise is printed on standard error. A --task of one server
     pins plan and payload. With one of several the vector goes to them as one report, the same bytes
-    until it is stored; the command, run again, makes another, which counts as well. The exit code
-    is 0, 1 when a round gave no sum, 2 for an error, also where the server had no free place or has
-    ended, 3 for a sum without this client, 143 after a signal.
+    until it is stored; the command, run again, makes another, which counts as well. With
+    --max-epsilon a plan that tells more is refused, pinned or not. The exit code is 0, 1 when a
+    round gave no sum, 2 for an error, also where the server had no free place or has ended, 3 for a
+    sum without this client, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -90,11 +92,12 @@ def join(
         match agreed:
             case Task(members=Committee()):
                 options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
+                check_epsilon(agreed.plan.privacy, max_epsilon)
                 explained = task_digest is None
                 running = prepare(agreed, explained, urls, vector, weight, payload, timeout)
             case _:
                 _check_one(ctx, urls, agreed)
-                consent = Consent(task=agreed) if agreed else _consent(plan, plan_digest)
+                consent = replace(_consent(plan, plan_digest, agreed), max_epsilon=max_epsilon)
                 waits = _waits(ctx, timeout)
                 running = _joining(urls[0], vector, weight, consent, name, ledger, waits)
         stopped = run_until_stopped(running.run())
@@ -124,8 +127,10 @@ def _check_one(ctx: typer.Context, urls: list[str], task: Task | None) -> None:
         pinned.explain_task(task)
 
 
-def _consent(plan: Path | None, plan_digest: str | None) -> Consent:
-    """What the server has to announce: this plan, or any."""
+def _consent(plan: Path | None, plan_digest: str | None, task: Task | None) -> Consent:
+    """What the server has to announce: this task or plan, or any."""
+    if task is not None:
+        return Consent(task=task)
     chosen = _read_plan(plan) if plan is not None else None
     return Consent(chosen, parse_digest(plan_digest, "plan") if plan_digest is not None else None)
 
@@ -172,6 +177,7 @@ class _Joining:
     def try_input(self) -> None:
         """With a plan that is known beforehand, an input that does not fit it meets no server."""
         if (plan := self._known) is not None:
+            check_epsilon(plan.privacy, self.consent.max_epsilon)
             try_input(plan, self._given(plan))
 
     @property

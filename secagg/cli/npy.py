@@ -60,6 +60,17 @@ class Vector:
             raise InputError(f"--input {self.path} was cut while it was read")
         return self.header.shaped(array)
 
+    def rows(self, elements: int, most: int) -> npt.NDArray[Any]:
+        """All of it, a row of so many elements for each of at most so many examples. InputError
+        for another shape, before anything is read."""
+        shape = self.header.shape
+        if not shape or self.header.elements != shape[0] * elements or shape[0] > most:
+            raise InputError(
+                f"--input {self.path} has the shape {shape}, and the plan takes a row of "
+                f"{elements} elements for each of at most {most} examples: ({most}, {elements})"
+            )
+        return self.values(self.header.elements)
+
 
 def _of_file(source: BinaryIO, path: Path) -> Header:
     try:

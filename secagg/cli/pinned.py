@@ -141,14 +141,18 @@ def read_vector(vector: Vector, plan: Plan) -> npt.NDArray[Any]:
     """The values for the plan's one field; InputError for another number of them.
 
     Of several dimensions each is a step in one vector, as a field has none: that is said, as two
-    clients whose arrays are transposed would be averaged into nonsense.
+    clients whose arrays are transposed would be averaged into nonsense. Where the unit of privacy
+    is an example, the first dimension is of examples.
     """
+    length = dict(plan.schema.fields)[only_field(plan)].length
+    if plan.privacy is not None and plan.privacy.unit == "example":
+        return vector.rows(length, plan.privacy.examples)
     if len(shape := vector.header.shape) > 1:
         notice(
             f"{vector.path} of shape {shape} is sent as one vector, row by row; the mean comes "
             "back as one: reshape it"
         )
-    return vector.values(dict(plan.schema.fields)[only_field(plan)].length)
+    return vector.values(length)
 
 
 def check_urls(urls: list[str], expected: int, who: str) -> None:

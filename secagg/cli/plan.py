@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from secagg.cli import options
+from secagg.cli import options, private
 from secagg.cli.output import handled, report
 from secagg.cli.targets import check_target, write_whole
-from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.types import Adversary
@@ -29,6 +28,7 @@ class Threats(enum.StrEnum):
 
 
 def plan(
+    ctx: typer.Context,
     clients: options.Clients,
     length: options.Length,
     bits: options.Bits = 16,
@@ -46,18 +46,28 @@ def plan(
     clipped: options.Clipped = False,
     roster: options.Roster = None,
     liars: options.Liars = 0,
+    epsilon: private.Epsilon = None,
+    delta: private.Delta = None,
+    norm: private.Norm = None,
+    unit: private.Unit = private.Units.CLIENT,
+    examples: private.Examples = None,
+    trust: private.Trust = private.Trusts.DISTRIBUTED,
+    rounds: private.Rounds = 1,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan, to pin and to share.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Explain what a round protects, and what it costs."""
+    """Explain what a round protects, and what it costs.
+
+    With --epsilon, --delta and --norm its sums have noise (docs/privacy.md).
+    """
     with handled(as_json):
         check_target(out, "--out", force=force)
         made = choose.plan(
+            **private.asked(ctx, "rounds"),
             clients=clients,
-            fields={"update": FixedPoint(length, clip, bits)},
             corrupt=corrupt,
             dropout=dropout,
             adversary=adversary.adversary,
@@ -94,5 +104,6 @@ def summary(made: Plan) -> dict[str, object]:
         "expansion": made.expansion,
         "max_error": made.max_error,
         "guarantee": made.guarantee,
+        "privacy": private.of_plan(made),
         "digest": made.digest().hex(),
     }

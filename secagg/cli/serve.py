@@ -13,7 +13,7 @@ from typing import Annotated, Any, Protocol
 import typer
 
 from secagg import arguments
-from secagg.cli import logs, member, options, pinned
+from secagg.cli import logs, member, options, pinned, private
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.service import UNKNOWN, clip_notice, leave, revealed, run_until_stopped
 from secagg.cli.targets import (
@@ -32,7 +32,6 @@ from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
 from secagg.drive.listening import descriptors
 from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError
-from secagg.fields import FixedPoint
 from secagg.party import Aggregate
 from secagg.plans import choose
 from secagg.plans.plan import Plan
@@ -56,9 +55,9 @@ _OF_A_PLAN = (
     *("protocol", "clipped", "roster", "liars"),
 )
 _SIZES = ("clients", "length", "bits", "clip")
-_ALONE = (*_SIZES, "rounds", "wait", "payload", "out", *_OF_A_PLAN)
+_ALONE = (*_SIZES, "rounds", "wait", "payload", "out", *_OF_A_PLAN, *private.NAMES)
 _HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
-_OF_A_TASK = (*_SIZES, *_OF_A_PLAN)
+_OF_A_TASK = (*_SIZES, *_OF_A_PLAN, *private.NAMES)
 _OF_SEVERAL = ("key", "peer", "batches", "patience", "linger", "collect_only")
 _NO_STORE = (
     "comes with a --role: a server alone keeps nothing, as clients that have not proved who they "
@@ -86,6 +85,12 @@ def serve(
     clipped: options.Clipped = False,
     roster: options.Roster = None,
     liars: options.Liars = 0,
+    epsilon: private.Epsilon = None,
+    delta: private.Delta = None,
+    norm: private.Norm = None,
+    unit: private.Unit = private.Units.CLIENT,
+    examples: private.Examples = None,
+    trust: private.Trust = private.Trusts.DISTRIBUTED,
     payload: Annotated[Path | None, typer.Option(help="The task that every client gets.")] = None,
     out: options.Means = None,
     role: options.ServerRole = None,
@@ -129,12 +134,11 @@ def serve(
 
 
 def _plan(ctx: typer.Context) -> Plan:
-    clients, length, bits, clip = (ctx.params[name] for name in _SIZES)
-    if None in (clients, length, bits):
+    clients, *sizes = (ctx.params[name] for name in ("clients", "length", "bits"))
+    if None in (clients, *sizes):
         raise ParameterError("serve needs --clients, --length and --bits, or a --task")
     asked: dict[str, Any] = {name: ctx.params[name] for name in _OF_A_PLAN}
-    fields = {"update": FixedPoint(length, clip, bits)}
-    return choose.plan(clients=clients, fields=fields, **asked)
+    return choose.plan(clients=clients, **private.asked(ctx), **asked)
 
 
 def _agreed(ctx: typer.Context, path: Path, payload: Path | None) -> Plan:
@@ -148,6 +152,7 @@ def _agreed(ctx: typer.Context, path: Path, payload: Path | None) -> Plan:
             f"{digest.hex()}"
         )
     pinned.only_field(task.plan)
+    private.check_rounds(task.plan, ctx.params["rounds"])
     found = task.digest().hex()
     notice(f"task digest {found}", task_digest=found)
     return task.plan
@@ -256,6 +261,7 @@ class _Serving:
                 "dropped": len(total.dropped) if total else self.plan.threat.clients,
                 "error": reason.value if reason else None,
                 "clipped": revealed(total),
+                "privacy": private.of_sum(total),
                 **_traffic(service),
                 "server_seconds": time.process_time() - self.begun,
                 **self.saved,
@@ -287,7 +293,7 @@ class _Serving:
 
     def answer(self) -> dict[str, object]:
         """The last round's figures under the names of `simulate`, and every round's."""
-        nothing = {"contributors": 0, "dropped": 0, "phases": {}, "bytes_up": None}
+        nothing = {"contributors": 0, "dropped": 0, "phases": {}, "bytes_up": None, "privacy": None}
         last = self.done[-1] if self.done else {**nothing, "bytes_down": None}
         figures = {**UNKNOWN, **last, "peak_rss": peak_rss()}
         return {"plan_digest": self.plan.digest().hex(), **figures, "rounds": self.done}
@@ -312,4 +318,5 @@ def _readable(answer: dict[str, object]) -> dict[str, object]:
     digests = ("plan_digest", "task_digest", "server")
     figures = ("contributors", "dropped", "error", "clipped", "server_seconds", "peak_rss")
     names = (*digests, *figures, "out", "out_values")
-    return {name: answer[name] for name in names if answer.get(name) is not None}
+    shown = {name: answer[name] for name in names if answer.get(name) is not None}
+    return {**shown, **private.lines(answer.get("privacy"))}

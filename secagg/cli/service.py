@@ -36,7 +36,8 @@ of a service's memory."""
 def clip_notice(plan: Plan) -> str:
     """What becomes of a value that is too large, for an operator who cannot see one."""
     which = ", ".join(filter(None, (_bound(name, field) for name, field in plan.schema.fields)))
-    told = "" if plan.schema.counts_clipped else "; only with --clipped does the plan tell how many"
+    lane = plan.schema.counts_clipped or plan.privacy is not None  # of which that is kept
+    told = "" if lane else "; only with --clipped does the plan tell how many"
     return f"clients clip what they have for {which}{told}"
 
 

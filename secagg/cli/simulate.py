@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from secagg.cli import logs, options
+from secagg.cli import logs, options, private
 from secagg.cli.output import handled, notices, report, rows
+from secagg.drive import warm
 from secagg.errors import ParameterError
-from secagg.fields import FixedPoint
+from secagg.fields import FixedPoint, Vector
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
@@ -28,6 +30,7 @@ _FEW = 20
 
 
 def simulate(
+    ctx: typer.Context,
     clients: options.Clients,
     length: options.Length,
     bits: options.Bits = 16,
@@ -42,6 +45,13 @@ def simulate(
     clipped: options.Clipped = False,
     roster: options.Roster = None,
     liars: options.Liars = 0,
+    epsilon: private.Epsilon = None,
+    delta: private.Delta = None,
+    norm: private.Norm = None,
+    unit: private.Unit = private.Units.CLIENT,
+    examples: private.Examples = None,
+    trust: private.Trust = private.Trusts.DISTRIBUTED,
+    rounds: private.Rounds = 1,
     drop: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,13 +65,14 @@ def simulate(
 ) -> None:
     """Run one round in this process, and check its sum.
 
-    Inputs are generated: client i draws them from numpy's PCG64 seeded by (seed, i).
+    Inputs are generated: client i draws them from numpy's PCG64 seeded by (seed, i). So is the
+    noise of a plan with privacy, and the result is labelled as not private.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
         plan = choose.plan(
+            **private.asked(ctx, "rounds"),
             clients=clients,
-            fields={"update": FixedPoint(length, clip, bits)},
             corrupt=corrupt,
             dropout=dropout,
             protocol=protocol,
@@ -117,6 +128,9 @@ def warm_up(plan: Plan) -> None:
     from secagg import sim
 
     schema, clients = plan.schema, min(plan.threat.clients, _FEW)
+    if plan.privacy is not None:
+        warm.up(plan)
+        return
     small = choose.plan(
         clients=clients,
         fields={name: replace(field, length=1) for name, field in schema.given},
@@ -133,7 +147,8 @@ def warm_up(plan: Plan) -> None:
 
 def generated(plan: Plan, seed: int) -> Source:
     """Client i draws from numpy's PCG64 seeded by (seed, i): its field uniform in [-clip, clip),
-    then its weight uniform from 1 to the plan's max_weight.
+    or of a Vector in the cube around which its norm is a sphere, a row for each of the most
+    examples; then its weight uniform from 1 to the plan's max_weight.
     """
     import numpy as np
 
@@ -143,13 +158,24 @@ def generated(plan: Plan, seed: int) -> Source:
     def of(me: PartyId) -> Contribution:
         rng = np.random.Generator(np.random.PCG64((seed, me)))
         values = {
-            name: rng.uniform(-field.clip, field.clip, field.length)
+            name: rng.uniform(-_most(field), _most(field), _size(plan, field))
             for name, field in plan.schema.fields
-            if isinstance(field, FixedPoint)
+            if isinstance(field, FixedPoint | Vector)
         }
         return Contribution(values, int(rng.integers(1, plan.schema.max_weight, endpoint=True)))
 
     return of
+
+
+def _most(field: FixedPoint | Vector) -> float:
+    return field.clip if isinstance(field, FixedPoint) else field.norm / math.sqrt(field.length)
+
+
+def _size(plan: Plan, field: FixedPoint | Vector) -> int | tuple[int, int]:
+    terms = plan.privacy
+    if terms is None or terms.unit == "client":
+        return field.length
+    return terms.examples, field.length
 
 
 def _figures(plan: Plan, done: Simulation) -> dict[str, object]:
@@ -163,6 +189,7 @@ def _figures(plan: Plan, done: Simulation) -> dict[str, object]:
         "contributors": len(done.aggregate.contributors),
         "dropped": len(done.aggregate.dropped),
         "clipped": _clipped(done),
+        "privacy": private.of_sum(done.aggregate),
         "phases": dict(done.phases),
         "client_seconds": done.client_seconds,
         "server_seconds": done.server_seconds,
@@ -175,6 +202,10 @@ def _figures(plan: Plan, done: Simulation) -> dict[str, object]:
 
 def _clipped(done: Simulation) -> int:
     return sum((done.aggregate.report.clipped or {}).values())
+
+
+def _what(plan: Plan) -> str:
+    return "elements" if plan.privacy is None else "vectors"
 
 
 def _shape(plan: Plan) -> str:
@@ -195,7 +226,8 @@ def _render(plan: Plan, done: Simulation) -> None:
             "protocol": f"{plan.protocol}, {_shape(plan)}",
             "result": f"the sum of {len(total.contributors)} clients {verdict}",
             "not in it": f"{len(total.dropped)} of {plan.threat.clients} clients",
-            "clipped": f"{_clipped(done)} elements of all inputs",
+            "clipped": f"{_clipped(done)} {_what(plan)} of all inputs",
+            **private.lines(private.of_sum(total)),
             **phases,
             "client CPU": f"{done.client_seconds:.4f} s on average",
             "server CPU": f"{done.server_seconds:.3f} s",

@@ -7,14 +7,13 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from secagg.cli import keyfile, options, pinned
+from secagg.cli import keyfile, options, pinned, private
 from secagg.cli.output import handled, report
 from secagg.cli.plan import summary
 from secagg.cli.targets import check_target, write_whole
 from secagg.committee import Committee, ServerKeys
 from secagg.crypto import agree, sign
 from secagg.errors import ParameterError
-from secagg.fields import FixedPoint
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
@@ -23,6 +22,7 @@ from secagg.wire.frame import payload_digest
 _OF_A_PLAN = (
     *("clients", "length", "bits", "clip", "max_weight"),
     *("corrupt", "dropout", "min_clients", "clipped", "direct", "roster"),
+    *(*private.NAMES, "rounds"),
 )
 
 
@@ -63,6 +63,13 @@ def task(
     direct: options.Direct = False,
     clipped: options.Clipped = False,
     roster: options.Roster = None,
+    epsilon: private.Epsilon = None,
+    delta: private.Delta = None,
+    norm: private.Norm = None,
+    unit: private.Unit = private.Units.CLIENT,
+    examples: private.Examples = None,
+    trust: private.Trust = private.Trusts.DISTRIBUTED,
+    rounds: private.Rounds = 1,
     payload: _Payload = None,
     force: Annotated[bool, typer.Option("--force", help="Let --out replace a file.")] = False,
     as_json: options.Json = False,
@@ -86,7 +93,7 @@ def task(
             **{"clipped": clipped, "roster": roster},
         }
         made = Task(
-            _given(ctx, plan) or _planned(clients, length, bits, clip, asked),
+            _given(ctx, plan) or _planned(ctx, clients, length, asked),
             _committee(server, collector, epoch) if server else None,
             payload_digest(pinned.read_payload(payload)),
         )
@@ -116,13 +123,12 @@ def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
 
 
 def _planned(
-    clients: int | None, length: int | None, bits: int, clip: float, asked: dict[str, Any]
+    ctx: typer.Context, clients: int | None, length: int | None, asked: dict[str, Any]
 ) -> Plan:
     """asked: what else secagg.plan takes."""
     if clients is None or length is None:
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
-    fields = {"update": FixedPoint(length, clip, bits)}
-    return choose.plan(clients=clients, fields=fields, **asked)
+    return choose.plan(clients=clients, **private.asked(ctx, "rounds"), **asked)
 
 
 def _committee(server: list[str], collector: str | None, epoch: int | None) -> Committee:

@@ -175,8 +175,8 @@ class Consent:
         if self.plan_digest is not None:
             octets("plan_digest", self.plan_digest, DIGEST_SIZE)
         integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
-        if self.max_epsilon is not None and not real("max_epsilon", self.max_epsilon) > 0:
-            raise ParameterError("max_epsilon must be above 0")
+        if self.max_epsilon is not None:
+            checked_epsilon(self.max_epsilon)
         if isinstance(self.protocols, str | bytes):  # in which every part of a name would be found
             raise ParameterError("protocols are several names, as in protocols=['secagg+']")
         if self.plan is not None and self.plan_digest not in (None, self.plan.digest()):
@@ -250,25 +250,35 @@ class Consent:
                 f"the announced plan reveals sums of {plan.params.min_survivors} clients, and "
                 f"agreed to are no fewer than {self.min_clients}"
             )
-        if self.max_epsilon is not None:
-            self._check_privacy(plan.privacy, self.max_epsilon)
+        check_epsilon(plan.privacy, self.max_epsilon)
 
-    def _check_privacy(self, terms: PrivacyTerms | None, most: float) -> None:
-        """A plan's own epsilon is true, or it could not be decoded; of central noise it is none
-        against the server."""
-        if terms is None:
-            raise PolicyRefused(
-                "the announced plan has no noise, and agreed to is an epsilon of "
-                f"{most:g} at most: the server's privacy=secagg.Privacy(epsilon={most:g}, ...) "
-                "would do"
-            )
-        if terms.trust == "central":
-            raise PolicyRefused(
-                "the announced plan has the server add the noise, which sees the sum without, and "
-                f"agreed to is an epsilon of {most:g} at most: trust='distributed' would do"
-            )
-        if terms.epsilon > most:
-            raise PolicyRefused(
-                f"the announced plan allows an epsilon of {terms.epsilon:g} over its "
-                f"{terms.rounds} rounds, and agreed to is {most:g} at most"
-            )
+
+def checked_epsilon(most: float) -> float:
+    """What a client agrees to at most. Raises ParameterError."""
+    if not real("max_epsilon", most) > 0:
+        raise ParameterError("max_epsilon must be above 0")
+    return most
+
+
+def check_epsilon(terms: PrivacyTerms | None, most: float | None) -> None:
+    """PolicyRefused for sums that tell the server more of any one's data than this; None is for
+    whatever they tell. A plan's own epsilon is true, or it could not be decoded; of central noise
+    it is none against the server."""
+    if most is None:
+        return
+    checked_epsilon(most)
+    if terms is None:
+        raise PolicyRefused(
+            f"the plan has no noise, and agreed to is an epsilon of {most:g} at most: the server's "
+            f"privacy=secagg.Privacy(epsilon={most:g}, ...) would do"
+        )
+    if terms.trust == "central":
+        raise PolicyRefused(
+            "the plan has the server add the noise, which sees the sum without, and agreed to is "
+            f"an epsilon of {most:g} at most: trust='distributed' would do"
+        )
+    if terms.epsilon > most:
+        raise PolicyRefused(
+            f"the plan allows an epsilon of {terms.epsilon:g} over its {terms.rounds} rounds, and "
+            f"agreed to is {most:g} at most"
+        )

@@ -27,7 +27,10 @@ ROOT = Path(__file__).parents[2]
 LENGTH = 4
 SIZES = ("--clients", "4", "--length", str(LENGTH))
 SMALL = (*SIZES, "--bits", "8")
-OWN = frozenset({"phases", "faults", "error_bounds", "name", "machine", "ratios"})
+PRIVATE = (*SIZES, "--epsilon", "2", "--delta", "0.01", "--norm", "1")
+OWN = frozenset(
+    {"phases", "faults", "error_bounds", "mechanism", "sigma_total", "name", "machine", "ratios"}
+)
 """Keys below which names are data: of phases, of fields, of whatever was measured."""
 
 
@@ -80,6 +83,8 @@ class Runs:
         self.run("plan", *SMALL, "--out", self.at("plan"))
         self.run("plan", *SMALL, "--servers", "2", "--dropout", "0.25", "--out", self.at("plan2"))
         self.run("simulate", *SMALL)
+        self.take("plan --epsilon", self.start("plan", *PRIVATE))
+        self.take("simulate --epsilon", self.start("simulate", *PRIVATE))
         self.run("protocols")
         self.run("demo", "--rounds", "1", "--clients", "7", "--corrupt", "0")
         self.run("bench", "pack", "--rows", "width=17,d=10")
