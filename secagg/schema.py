@@ -14,7 +14,7 @@ from decimal import ROUND_DOWN, Context
 from functools import cached_property
 from typing import Any
 
-from secagg.arguments import integer, kind_of, settle
+from secagg.arguments import flag, integer, kind_of, settle
 from secagg.dp.calibration import kind
 from secagg.dp.headroom import integer_bound, vector_bound
 from secagg.errors import HeadroomError, ParameterError
@@ -98,7 +98,7 @@ class Schema:
     ) -> Schema:
         """Raises ParameterError too for fields that are no mapping, such as a field alone."""
         named = named_fields(fields)
-        if clipped:
+        if flag("clipped", clipped):
             if privacy is not None:
                 raise ParameterError(
                     "clipped=True with privacy=: how many were clipped would be an exact output; "

@@ -85,27 +85,34 @@ def join(
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
-        running: _Joining | Reporting
         vector = Vector.open(input)
         arguments.integer("--weight", weight, 0, MAX_WEIGHT)
         agreed = _agreed(task, task_digest, plan or plan_digest) if task is not None else None
-        match agreed:
-            case Task(members=Committee()):
-                options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
-                check_epsilon(agreed.plan.privacy, max_epsilon)
-                explained = task_digest is None
-                running = prepare(agreed, explained, urls, vector, weight, payload, timeout)
-            case _:
-                _check_one(ctx, urls, agreed)
-                consent = replace(_consent(plan, plan_digest, agreed), max_epsilon=max_epsilon)
-                waits = _waits(ctx, timeout)
-                running = _joining(urls[0], vector, weight, consent, name, ledger, waits)
+        running = _running(ctx, urls, vector, weight, agreed)
         stopped = run_until_stopped(running.run())
         if not stopped:
             running.check()
         answer = running.answer()
         report(answer, as_json, lambda: rows({**_each(running), **_readable(answer)}))
     leave(stopped, running.failed, running.left_out)
+
+
+def _running(
+    ctx: typer.Context, urls: list[str], vector: Vector, weight: int, agreed: Task | None
+) -> _Joining | Reporting:
+    given = ctx.params
+    most, timeout = given["max_epsilon"], given["timeout"]
+    match agreed:
+        case Task(members=Committee()):
+            options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
+            check_epsilon(agreed.plan.privacy, most)
+            explained = given["task_digest"] is None
+            return prepare(agreed, explained, urls, vector, weight, given["payload"], timeout)
+        case _:
+            _check_one(ctx, urls, agreed)
+            consent = _consent(given["plan"], given["plan_digest"], agreed)
+            consent, waits = replace(consent, max_epsilon=most), _waits(ctx, timeout)
+            return _joining(urls[0], vector, weight, consent, given["name"], given["ledger"], waits)
 
 
 def _agreed(path: Path, digest: str | None, plan: object) -> Task:

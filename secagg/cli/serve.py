@@ -116,21 +116,26 @@ def serve(
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
-        running: _Running
         check_target(port_file, "--port-file")
-        if role is not None:
-            options.refuse_given(ctx, _ALONE, _HAS_ROLE)
-            given = role, task, key, store, peer or (), batches, deadline, patience, linger
-            running = member.Serving(member.settings(*given), collect_only)
+        if role is None:
+            running: _Running = _by_itself(ctx)
         else:
-            options.refuse_given(ctx, ("store",), _NO_STORE)
-            options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
-            plan = _agreed(ctx, task, payload) if task is not None else _plan(ctx)
-            _check_out(plan, rounds, out, port_file)
-            running = _alone(plan, payload, rounds, deadline, wait, out)
+            options.refuse_given(ctx, _ALONE, _HAS_ROLE)
+            given = task, key, store, peer or (), batches, deadline, patience, linger
+            running = member.Serving(member.settings(role, *given), collect_only)
         stopped = run_until_stopped(running.run(host, port, port_file))
         report(running.answer(), as_json, lambda: rows(_readable(running.answer())))
     leave(stopped, running.failed)
+
+
+def _by_itself(ctx: typer.Context) -> _Serving:
+    options.refuse_given(ctx, ("store",), _NO_STORE)
+    options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
+    given = ctx.params
+    task, payload, rounds, out = (given[name] for name in ("task", "payload", "rounds", "out"))
+    plan = _agreed(ctx, task, payload) if task is not None else _plan(ctx)
+    _check_out(plan, rounds, out, given["port_file"])
+    return _alone(plan, payload, rounds, given["deadline"], given["wait"], out)
 
 
 def _plan(ctx: typer.Context) -> Plan:

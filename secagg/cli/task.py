@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -27,6 +27,7 @@ _OF_A_PLAN = (
 
 
 _OF_SEVERAL = ("collector", "epoch", "direct")
+_HAS_SERVERS = "is of several servers: give each one's --server"
 
 _Payload: TypeAlias = Annotated[
     Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
@@ -84,16 +85,9 @@ def task(
     with handled(as_json):
         check_target(out, "--out", force=force)
         if not server:
-            options.refuse_given(
-                ctx, _OF_SEVERAL, "is of several servers: give each one's --server"
-            )
-        asked = {
-            **{"max_weight": max_weight, "corrupt": corrupt, "dropout": dropout},
-            **{"min_clients": min_clients, "servers": len(server or [""]), "direct": direct},
-            **{"clipped": clipped, "roster": roster},
-        }
+            options.refuse_given(ctx, _OF_SEVERAL, _HAS_SERVERS)
         made = Task(
-            _given(ctx, plan) or _planned(ctx, clients, length, asked),
+            _given(ctx, plan) or _planned(ctx, len(server or [""])),
             _committee(server, collector, epoch) if server else None,
             payload_digest(pinned.read_payload(payload)),
         )
@@ -122,13 +116,12 @@ def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
     return pinned.read_plan(path)
 
 
-def _planned(
-    ctx: typer.Context, clients: int | None, length: int | None, asked: dict[str, Any]
-) -> Plan:
-    """asked: what else secagg.plan takes."""
-    if clients is None or length is None:
+def _planned(ctx: typer.Context, servers: int) -> Plan:
+    if None in (ctx.params["clients"], ctx.params["length"]):
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
-    return choose.plan(clients=clients, **private.asked(ctx, "rounds"), **asked)
+    names = ("clients", "max_weight", "corrupt", "dropout", "min_clients", "direct", "clipped")
+    asked = {name: ctx.params[name] for name in (*names, "roster")}
+    return choose.plan(servers=servers, **private.asked(ctx, "rounds"), **asked)
 
 
 def _committee(server: list[str], collector: str | None, epoch: int | None) -> Committee:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from secagg import registry
-from secagg.arguments import flag, instance, ratio, text
+from secagg.arguments import instance, ratio, text
 from secagg.errors import ParameterError
 from secagg.fields import Field, FixedPoint, Vector
 from secagg.layout import Layout
@@ -81,13 +81,11 @@ def plan(
     named arrays, by field or of the only one; a client of another model then refuses. privacy: what
     sums promise of any one's data; fields are Vector, or Integer with a sensitivity, then.
 
-    like: in the place of a structure, a model: a mapping of names to arrays or tensors, such as a
-    state dict, a list of them, or a pandas frame. Its floats are the field `update`, a FixedPoint
-    of `clip` and `bits` (16), before others of `fields`; its integers are left out, or with
-    counters, how large one may be, the field `counters`. With privacy it is a Vector of `norm`, of
-    all of them together, in place of clip, and integers are left out. only: which entries are
-    summed, by name, pattern or function of a name. `Plan.input_of` and `Aggregate.as_like` go
-    between the two.
+    like: in the place of a structure, a model: a mapping of names to arrays or tensors, a list of
+    them, or a pandas frame. Its floats are the field `update`, before others of `fields`: a
+    FixedPoint of `clip` and `bits` (16), or with privacy a Vector of `norm`, of all together. Its
+    integers are left out, or, with counters, how large one may be, are the field `counters`. only:
+    which entries are summed, by name, pattern or function of a name. See `Plan.input_of`.
 
     With one server it is SecAgg for up to 50 clients where that is feasible, and else the cheapest
     for a client (docs/choosing.md). Raises ParameterError with the rule that cannot be met and what
@@ -95,15 +93,9 @@ def plan(
     """
     lost = ratio("corrupt", corrupt), ratio("dropout", dropout)
     threat = Threat(clients, *lost, adversary, min_clients, servers, direct, liars, roster)
-    if privacy is not None:
-        instance("privacy", privacy, Privacy)
-        if structure is not None and privacy.unit == "example":
-            raise ParameterError(_BY_ROWS.format("structure="))
-    model = _OfModel(clip, norm, bits, counters, only)
-    fields, digests = _with_model(fields, like, model, privacy)
-    clips = flag("clipped", clipped)
+    fields, digests = _with_model(fields, like, _OfModel(clip, norm, bits, counters, only), privacy)
     terms = _terms(fields, max_weight, privacy, threat)
-    schema = Schema.of(fields, threat.clients, max_weight, clipped=clips, privacy=terms)
+    schema = Schema.of(fields, threat.clients, max_weight, clipped=clipped, privacy=terms)
     name, params = _planned(threat, schema, protocol, roster is not None)
     return Plan(threat, schema, name, params, _digests(structure, schema, digests))
 
@@ -112,6 +104,8 @@ def _with_model(
     fields: Any, like: Any, model: _OfModel, privacy: Privacy | None
 ) -> tuple[Any, tuple[bytes, ...]]:
     """The fields with those of a model before them, and the digests of its entries."""
+    if privacy is not None:
+        instance("privacy", privacy, Privacy)
     if like is None:
         for name in model.given():
             raise ParameterError(f"{name} is of the model in like=, and there is none")
@@ -263,6 +257,8 @@ def _digests(structure: Any, schema: Schema, model: tuple[bytes, ...]) -> tuple[
     """model: of the one that the plan is like."""
     if structure is None:
         return model
+    if schema.privacy is not None and schema.privacy.unit == "example":
+        raise ParameterError(_BY_ROWS.format("structure="))
     if model:
         raise ParameterError("a plan has a structure, or is like a model, and not both")
     from secagg.structure import Structure  # it reads arrays, and so loads the compiler
