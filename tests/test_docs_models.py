@@ -31,4 +31,4 @@ def test_the_blocks_of_a_section_run_one_after_the_other(title: str) -> None:
 
 
 def test_every_section_has_its_blocks() -> None:
-    assert len(SECTIONS) == 6
+    assert len(SECTIONS) == 7

@@ -4,17 +4,19 @@ of a plan and of a sum."""
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from secagg.cli import options
 from secagg.errors import ParameterError
 from secagg.fields import Field, FixedPoint, Vector
-from secagg.party import Aggregate
 from secagg.plans.label import label_of
 from secagg.plans.plan import Plan
 from secagg.privacy import MAX_ROUNDS, Privacy
+
+if TYPE_CHECKING:
+    from secagg.party import Aggregate  # which loads the compiler
 
 Found = dict[str, object]
 

@@ -117,15 +117,20 @@ def serve(
     logs.configure(log_level, log_json)
     with handled(as_json):
         check_target(port_file, "--port-file")
-        if role is None:
-            running: _Running = _by_itself(ctx)
-        else:
-            options.refuse_given(ctx, _ALONE, _HAS_ROLE)
-            given = task, key, store, peer or (), batches, deadline, patience, linger
-            running = member.Serving(member.settings(role, *given), collect_only)
+        running: _Running = _by_itself(ctx) if role is None else _of_several(ctx, role)
         stopped = run_until_stopped(running.run(host, port, port_file))
         report(running.answer(), as_json, lambda: rows(_readable(running.answer())))
     leave(stopped, running.failed)
+
+
+def _of_several(ctx: typer.Context, role: options.Role) -> member.Serving:
+    options.refuse_given(ctx, _ALONE, _HAS_ROLE)
+    given = ctx.params
+    names = ("batches", "deadline", "patience", "linger")
+    batches, deadline, patience, linger = (given[name] for name in names)
+    task, key, store, peers = given["task"], given["key"], given["store"], given["peer"] or ()
+    of = member.settings(role, task, key, store, peers, batches, deadline, patience, linger)
+    return member.Serving(of, given["collect_only"])
 
 
 def _by_itself(ctx: typer.Context) -> _Serving:

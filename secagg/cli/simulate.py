@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from secagg.cli import logs, options, private
 from secagg.cli.output import handled, notices, report, rows
-from secagg.drive import warm
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Vector
 from secagg.plans import choose
@@ -126,6 +125,7 @@ def warm_up(plan: Plan) -> None:
     A round of few clients and short fields, with weights that make the ring as wide.
     """
     from secagg import sim
+    from secagg.drive import warm
 
     schema, clients = plan.schema, min(plan.threat.clients, _FEW)
     if plan.privacy is not None:
