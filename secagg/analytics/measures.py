@@ -39,10 +39,17 @@ Span: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`width` integers for each group, to each of which a row adds at most `each` in magnitude."""
+    """`width` integers for each group, to each of which a row adds at most `each` in magnitude.
+    alone: and to one of them only."""
 
     width: int
     each: int
+    alone: bool = False
+
+    @property
+    def squared(self) -> int:
+        """Of the longest that a row's integers can be, in all groups: it is in one."""
+        return self.each**2 * (1 if self.alone else self.width)
 
 
 class Measure(ABC):
@@ -328,7 +335,7 @@ class Histogram(_OneColumn):
         return (*(f"{each})" for each in bins[:-1]), bins[-1] + closing)
 
     def parts(self) -> Mapping[str, Part]:
-        return {"counts": Part(len(self.labels), 1)}
+        return {"counts": Part(len(self.labels), 1, alone=True)}
 
     def levels(self, columns: Columns, name: str) -> tuple[Int64s, int]:
         column = self.columns(name)[0]

@@ -81,10 +81,11 @@ class Moments(Measure):
         return {"sum": levels, "products": levels[:, left] * levels[:, right]}
 
     def read(self, rows: int | None, sums: Sums, hidden: Collection[int] = ()) -> MomentTable:
+        names = tuple(self.ranges)
         if rows is None:
-            nothing = dict.fromkeys(self._pairs, SUPPRESSED)
-            return self._table([SUPPRESSED] * len(self.ranges), nothing, nothing)
-        products = dict(zip(self._pairs, sums["products"], strict=True))
+            nothing = dict.fromkeys(pairs(len(names)), SUPPRESSED)
+            return moment_table(names, [SUPPRESSED] * len(names), nothing, nothing)
+        products = dict(zip(pairs(len(names)), sums["products"], strict=True))
         spreads = [
             Spread(r, rows, offset, products[i, i])
             for i, (r, offset) in enumerate(zip(self._ranges, sums["sum"], strict=True))
@@ -95,28 +96,34 @@ class Moments(Measure):
             covariances[i, j] = covariance(a, b, total, self.ddof)
             correlations[i, j] = correlation(a, b, total)
         means = [mean(spread.range, rows, spread.offset) for spread in spreads]
-        return self._table(means, covariances, correlations)
+        return moment_table(names, means, covariances, correlations)
 
     @cached_property
     def _ranges(self) -> tuple[Range, ...]:
-        pairs = self.ranges.values()
-        return tuple(Range(low, high, self.bits, self.excess) for low, high in pairs)
+        return ranges_of(self)
 
-    @property
-    def _pairs(self) -> list[tuple[int, int]]:
-        """The upper triangle by rows, diagonal included, as `expand` has it."""
-        return list(combinations_with_replacement(range(len(self.ranges)), 2))
 
-    def _table(
-        self, means: list[Cell], covariances: Triangle, correlations: Triangle
-    ) -> MomentTable:
-        names = tuple(self.ranges)
+def ranges_of(moments: Moments) -> tuple[Range, ...]:
+    """Of its columns, in order."""
+    ends = moments.ranges.values()
+    return tuple(Range(low, high, moments.bits, moments.excess) for low, high in ends)
 
-        def square(triangle: Triangle) -> Grid:
-            corners = product(range(len(names)), repeat=2)
-            return Grid((names, names), tuple(triangle[min(c), max(c)] for c in corners))
 
-        return MomentTable(Grid((names,), tuple(means)), square(covariances), square(correlations))
+def pairs(width: int) -> list[tuple[int, int]]:
+    """The upper triangle by rows, diagonal included, as `Moments.expand` has it."""
+    return list(combinations_with_replacement(range(width), 2))
+
+
+def moment_table(
+    names: tuple[str, ...], means: list[Cell], covariances: Triangle, correlations: Triangle
+) -> MomentTable:
+    """Of the means of columns and the cells of their pairs."""
+
+    def square(triangle: Triangle) -> Grid:
+        corners = product(range(len(names)), repeat=2)
+        return Grid((names, names), tuple(triangle[min(c), max(c)] for c in corners))
+
+    return MomentTable(Grid((names,), tuple(means)), square(covariances), square(correlations))
 
 
 def _pair(column: str, pair: Any) -> tuple[float | int, float | int]:

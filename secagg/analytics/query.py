@@ -7,18 +7,22 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from secagg.analytics.checks import ROWS, Label, check_labels, check_name, field_name
 from secagg.analytics.columns import Columns, Int64s, read_columns
-from secagg.analytics.measures import COUNTING, LINEAR, Measure, Part, Variance
-from secagg.analytics.moments import Moments
+from secagg.analytics.measures import Measure, Part
+from secagg.analytics.once import require_levels, require_told_once
+from secagg.analytics.private import Form, form
+from secagg.analytics.promise import asked, bounded, by_field, halved, require_kept
 from secagg.analytics.table import Table
 from secagg.arguments import flag, integer, kind_of, settle, text
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
-from secagg.fields import MIN_BITS, Field, Integer
+from secagg.fields import Field, Integer
+from secagg.privacy import Privacy
 from secagg.shown import complete, short
 
 if TYPE_CHECKING:
@@ -31,28 +35,28 @@ CHUNK = 1 << 20
 
 _VERSION = 1
 
-SQUARED = (Variance, Moments)
-"""Measures that tell the sum of squared levels."""
+Integers: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Answer(Mapping[str, Int64s]):
-    """A client's fields, ready for a round. The rest stays with the client.
+class Answer(Mapping[str, Integers]):
+    """A client's fields, ready for a round. The rest stays with the client. Where the unit of
+    privacy is an example, each field has a row for every row of the client.
 
     clipped: of each measure, how many values lay outside its range, also logged as a warning; it
     is sent in a query that counts what is clipped only. left_out: how many rows were
     of groups that the second round does not ask about.
     """
 
-    fields: Mapping[str, Int64s] = field(repr=False)
+    fields: Mapping[str, Integers] = field(repr=False)
     clipped: Mapping[str, int] = field(repr=False)
     left_out: int = field(repr=False)
 
     __repr__ = short
 
-    def __getitem__(self, name: str) -> Int64s:
+    def __getitem__(self, name: str) -> Integers:
         return self.fields[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -76,6 +80,13 @@ class Query:
     a minimum as any other; with a minimum it needs the column's values to be a Mean or a Sum only.
     published: made by `second_round`.
 
+    privacy: sums have noise then, that hides any one client (unit "client"), or any one of its rows
+    (unit "example", of which examples is `rows`). Plan with both, `fields=query.fields,
+    privacy=query.privacy`. Its split is by measure, with "rows" for the count of rows, and becomes
+    one by field; without, all fields have equal parts. Every value has an interval then, and counts
+    are judged by min_group, and published, as they are with their noise: nothing more is withheld
+    beside small ones (specs/30-analytics.md §9).
+
     Raises ParameterError for an impossible query, HeadroomError where the sums of one client's
     rows may not fit an integer field.
     """
@@ -88,6 +99,7 @@ class Query:
     total: bool = True
     published: tuple[tuple[Label, int | None], ...] = ()
     clipped: bool = False
+    privacy: Privacy | None = None
 
     __repr__ = short
 
@@ -106,9 +118,13 @@ class Query:
             raise ParameterError("a query by a column needs its list of groups, and only then")
         if not (self.by is not None or self.total):
             raise ParameterError("a query without groups has nothing but its total")
-        if self.min_group:
-            self._require_levels()
-            self._require_told_once()
+        if self.privacy is not None:
+            privacy = asked(self.privacy, self.rows)
+            fields = {name: list(self._fields_of(name)) for name in self.named}
+            settle(self, privacy=by_field(privacy, fields))
+        elif self.min_group:
+            require_levels(self.named)
+            require_told_once(self.named, self.columns, self.by)
         _ = self.fields  # proves the head-room of one client; the plan proves that of all
 
     @property
@@ -131,10 +147,13 @@ class Query:
     def parts(self) -> Mapping[str, Part]:
         """By field: the addends of one row to one group. A field has them for group after group."""
         return {ROWS: Part(1, 1)} | {
-            field_name(name, kind): part
-            for name, measure in self.named.items()
-            for kind, part in measure.parts().items()
+            field: part for name in self.named for field, part in self._fields_of(name).items()
         }
+
+    @cached_property
+    def forms(self) -> Mapping[str, Form[Any]]:
+        """How each measure is asked and read with privacy; none without."""
+        return {n: form(n, m) for n, m in self.named.items() if self.privacy is not None}
 
     @property
     def payload(self) -> bytes:
@@ -147,6 +166,8 @@ class Query:
         measures = [[name, complete(measure)] for name, measure in self.named.items()]
         names = ("by", "groups", "rows", "min_group", "total", "published")
         rest = {name: getattr(self, name) for name in names}
+        if self.privacy is not None:
+            rest["privacy"] = complete(self.privacy)
         return json.dumps({"analytics": _VERSION, "measures": measures} | rest).encode()
 
     def encode(self, rows: Any) -> Answer:
@@ -162,22 +183,42 @@ class Query:
         """
         columns = read_columns(rows, self.columns, self.rows)
         places = self._places(columns)
-        sums = {name: np.zeros((self._width, p.width), np.int64) for name, p in self.parts.items()}
-        sums[ROWS][:, 0] = np.bincount(places[places >= 0], minlength=self._width)
-        clipped = {}
+        levels, clipped = {}, {}
         for name, measure in self.named.items():
-            levels, clipped[name] = measure.levels(columns, name)
+            levels[name], clipped[name] = measure.levels(columns, name)
             if clipped[name]:
                 log.warning("measure %r: %d values were clipped to its range", name, clipped[name])
-            _add(sums, name, measure, levels, places)
-        flat = {name: total.reshape(-1) for name, total in sums.items()}
-        return Answer(flat, clipped, int((places < 0).sum()))
+        apart = self.privacy is not None and self.privacy.unit == "example"
+        fields = self._apart(levels, places) if apart else self._together(levels, places)
+        return Answer(fields, clipped, int((places < 0).sum()))
+
+    def _together(self, levels: Mapping[str, Int64s], places: Int64s) -> dict[str, Integers]:
+        sums = {name: np.zeros((self._width, p.width), np.int64) for name, p in self.parts.items()}
+        sums[ROWS][:, 0] = np.bincount(places[places >= 0], minlength=self._width)
+        for name in self.named:
+            _add(sums, name, self._asked(name), levels[name], places)
+        return {name: total.reshape(-1) for name, total in sums.items()}
+
+    def _apart(self, levels: Mapping[str, Int64s], places: Int64s) -> dict[str, Integers]:
+        """A row for each, and all that it adds to is in it: the plan bounds each by itself."""
+        asked, here = places >= 0, places[places >= 0]
+        addends = {ROWS: np.ones((len(here), 1), np.int64)}
+        for name in self.named:
+            for kind, of_rows in self._asked(name).expand(levels[name][asked]).items():
+                addends[field_name(name, kind)] = of_rows
+        apart: dict[str, Integers] = {}
+        for name, part in self.parts.items():
+            smallest = np.min_scalar_type(-part.each)
+            cells = np.zeros((len(here), self._width, part.width), smallest)
+            cells[np.arange(len(here)), here] = addends[name]
+            apart[name] = cells.reshape(len(here), self._width * part.width)
+        return apart
 
     def table(self, aggregate: Aggregate) -> Table:
         """What a round over `fields` says; see Table.
 
-        Raises InputError for an aggregate of other fields, IntegrityError for sums that no rows
-        can have.
+        Raises InputError for an aggregate of other fields, or of a plan without the privacy that
+        the query asks for; IntegrityError for sums without noise that no rows can have.
         """
         from secagg.party import Aggregate  # here: planning must not wait for the compiler
 
@@ -185,15 +226,18 @@ class Query:
             raise InputError(
                 f"a table is made of what a round gave, an Aggregate, not of {kind_of(aggregate)}"
             )
-        return Table.of(self, aggregate.levels, aggregate.count)
+        require_kept(self.privacy, aggregate.privacy)
+        return Table.of(self, aggregate.levels, aggregate.count, aggregate.privacy)
 
     def first_round(self) -> Query:
         """How many rows each group has, and nothing else: the first of two rounds.
 
-        Its tables have no total, which no client needs to judge a second round.
+        Its tables have no total, which no client needs to judge a second round. With privacy each
+        of the two rounds has half of epsilon and of delta.
         """
         self._require_two_rounds()
-        return replace(self, measures={}, total=False)
+        half = None if self.privacy is None else replace(halved(self.privacy), split=None)
+        return replace(self, measures={}, total=False, privacy=half)
 
     def second_round(
         self, published: Mapping[Label, int | None], asked: tuple[Label, ...] | None = None
@@ -223,13 +267,23 @@ class Query:
                 if small
                 else f"no group has {self.min_group} rows by the published counts"
             )
-        return replace(self, groups=groups, published=counts)
+        half = None if self.privacy is None else halved(self.privacy)
+        return replace(self, groups=groups, published=counts, privacy=half)
 
     @property
     def _width(self) -> int:
         return len(self.groups) or 1
 
+    def _asked(self, name: str) -> Measure | Form[Any]:
+        return self.forms.get(name, self.named[name])
+
+    def _fields_of(self, name: str) -> dict[str, Part]:
+        parts = self._asked(name).parts()
+        return {field_name(name, kind): part for kind, part in parts.items()}
+
     def _integer(self, name: str, part: Part) -> Integer:
+        if self.privacy is not None:
+            return bounded(name, part, self._width, self.privacy, self.rows)
         most = self.rows * part.each
         if most.bit_length() > 63:
             raise HeadroomError(
@@ -247,44 +301,6 @@ class Query:
         of_known = np.array([place.get(group, -1) for group in known], np.int64)
         places: Int64s = of_known[columns.indices(self.by, known)]
         return places
-
-    def _require_levels(self) -> None:
-        """specs/30-analytics.md §6.8: of three levels the sums of their values and squares are
-        counts."""
-        for name, measure in self.named.items():
-            if isinstance(measure, SQUARED) and measure.bits == MIN_BITS:
-                raise ParameterError(
-                    f"measure {name!r} has {MIN_BITS} bits and so three levels, of which its sums "
-                    "are exact counts, and min_group does not cover those: use 3 bits or more"
-                )
-
-    def _require_told_once(self) -> None:
-        """specs/30-analytics.md §6.8: from what two measures tell of one column together, counts
-        of few rows may follow."""
-        for column in self.columns:
-            if hint := self._told_twice(column):
-                raise ParameterError(
-                    f"column {column!r} would be told in two ways, from which together a reader "
-                    f"may have counts of few rows, and that min_group does not cover: {hint}"
-                )
-
-    def _told_twice(self, column: str) -> str | None:
-        """What to ask instead."""
-        readers = {name: m for name, m in self.named.items() if column in m.columns(name)}
-        counts = {replace(m, column=column) for m in readers.values() if isinstance(m, COUNTING)}
-        values = {name: m for name, m in readers.items() if not isinstance(m, COUNTING)}
-        if column == self.by and readers:
-            return "it makes the groups, and so can be in no measure"
-        if len(counts) > 1:
-            return "ask for one histogram, with the edges of both"
-        if len({m.spans(name)[column] for name, m in values.items()}) > 1:
-            return "take all its values in one range"
-        if counts and values and not _linear(values, *counts):
-            return (
-                "ask for its counts or for its values; beside values there may be the count of "
-                "what is clipped, if they are a Mean or a Sum only"
-            )
-        return None
 
     def _require_two_rounds(self) -> None:
         if self.by is None or self.min_group < 2 or self.published:
@@ -318,14 +334,6 @@ def _named(given: Any, clipped: bool) -> Mapping[str, Measure]:
     return checked | counts
 
 
-def _linear(values: Mapping[str, Measure], count: Measure) -> bool:
-    """Whether the values are one sum of levels, and `count` is of what that clips: the sum fits any
-    such count below the minimum (§6.9)."""
-    clips = all(count in measure.clips(name).values() for name, measure in values.items())
-    bits = {measure.bits for measure in values.values() if isinstance(measure, LINEAR)}
-    return clips and len(bits) == 1 and all(isinstance(m, LINEAR) for m in values.values())
-
-
 def _published(given: Any) -> tuple[tuple[Label, int | None], ...]:
     """Fit for the payload: Python's own."""
     try:
@@ -341,7 +349,11 @@ def _rows(label: Label, rows: int | None) -> int | None:
 
 
 def _add(
-    sums: Mapping[str, Int64s], name: str, measure: Measure, levels: Int64s, places: Int64s
+    sums: Mapping[str, Int64s],
+    name: str,
+    measure: Measure | Form[Any],
+    levels: Int64s,
+    places: Int64s,
 ) -> None:
     """Adds every row to its group. No sum of at most `rows` rows leaves int64: see `fields`."""
     widest = max((part.width for part in measure.parts().values()), default=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import ROUND_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Context, Decimal
 from fractions import Fraction
 from itertools import combinations, product
 from typing import TypeAlias
@@ -28,6 +28,8 @@ MAX_PAIRS = 10
 _SQRT_BITS = 64
 
 _UP = Context(prec=40, rounding=ROUND_UP)
+_WIDE = Context(prec=800)
+"""Any number beside any other here: the largest is below 10^250, and so is its inverse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,18 @@ class Cell:
     Both are None where there is nothing to say: an empty group, a suppressed one, a variance of
     too few rows, a correlation with a column that quantisation cannot tell from a constant.
     suppressed: that is why; not compared, for it says nothing of a value.
+
+    Of a query with privacy the value has noise, and interval says how far it may be off: (low,
+    high), between which the truth is in 95 of 100 tables. error is then what rounding alone may
+    add, and is in the interval too. clamped: the noise had moved the value to where no rows can
+    be, and it was set to the nearest that some have.
     """
 
     value: float | None
     error: float | None
     suppressed: bool = field(default=False, compare=False)
+    interval: tuple[float, float] | None = None
+    clamped: bool = False
 
     __repr__ = short
 
@@ -53,9 +62,12 @@ class Cell:
 
     def __str__(self) -> str:
         """Ten digits, or all of an integer that int64 holds, and a bound that covers those left
-        out too; no bound where it is 0."""
+        out too; no bound where it is 0. With noise, three digits of it, and the bound of what
+        rounding adds where that would be seen in them."""
         if self.value is None or self.error is None:
             return "suppressed" if self.suppressed else "-"
+        if self.interval is not None:
+            return _noisy(self.value, self.error, self.interval, self.clamped)
         whole = self.value.is_integer() and abs(self.value) < 1 << 63
         shown = str(int(self.value)) if whole else f"{self.value:.10g}"
         lost = _UP.abs(_UP.subtract(Decimal(shown), Decimal(self.value)))
@@ -64,7 +76,12 @@ class Cell:
 
     def as_dict(self) -> dict[str, object]:
         """JSON's own types; null where nothing may be said."""
-        return {"value": self.value, "error": self.error}
+        return {
+            "value": self.value,
+            "error": self.error,
+            "interval": self.interval and list(self.interval),
+            "clamped": self.clamped,
+        }
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """(label, text) of each line in a table's text."""
@@ -107,9 +124,10 @@ class Grid:
         return self._array([cell.error for cell in self.cells])
 
     def as_dict(self) -> dict[str, object]:
-        """The labels of each axis, then values and errors in row-major order, flat."""
+        """The labels of each axis, then what each cell has in row-major order, flat."""
+        cells = [cell.as_dict() for cell in self.cells]
         return {"labels": [list(axis) for axis in self.axes]} | {
-            key: [getattr(cell, key) for cell in self.cells] for key in ("value", "error")
+            key: [cell[key] for cell in cells] for key in NOTHING.as_dict()
         }
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -154,6 +172,19 @@ class MomentTable:
 
 
 Result: TypeAlias = Cell | Grid | MomentTable
+
+
+def _noisy(value: float, error: float, interval: tuple[float, float], clamped: bool) -> str:
+    """The interval is rounded outwards."""
+    low, high = map(Decimal, interval)
+    place = (high - low).adjusted() - 2 if high > low else -9
+    if low == low.to_integral_value() and high == high.to_integral_value():
+        place = max(place, 0)
+    unit = Decimal(1).scaleb(place)
+    shown = Decimal(value).quantize(unit, context=_WIDE)
+    down, up = low.quantize(unit, ROUND_FLOOR, _WIDE), high.quantize(unit, ROUND_CEILING, _WIDE)
+    rounding = f"; rounding ± {at_most(error, 2)}" if Decimal(error) >= unit else ""
+    return f"{shown:f}{', clamped' * clamped} (95 %: {down:f} to {up:f}{rounding})"
 
 
 def round_up(exact: Number) -> float:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from secagg.analytics.checks import ROWS, Label, field_name
 from secagg.analytics.columns import Int64s
 from secagg.analytics.measures import Measure, Part, Sums
-from secagg.analytics.results import SUPPRESSED, Result
+from secagg.analytics.noise import Noisy, count
+from secagg.analytics.private import Form, Rows
+from secagg.analytics.results import SUPPRESSED, Cell, Result
 from secagg.analytics.suppression import withheld
 from secagg.errors import InputError, IntegrityError
 from secagg.fields import Field
+from secagg.plans.label import PrivacyLabel
+from secagg.privacy import Privacy
 from secagg.shown import short
 
 Bins = Mapping[str, frozenset[int]]
@@ -38,6 +43,10 @@ class Asked(Protocol):
     @property
     def published(self) -> tuple[tuple[Label, int | None], ...]: ...
     @property
+    def privacy(self) -> Privacy | None: ...
+    @property
+    def forms(self) -> Mapping[str, Form[Any]]: ...
+    @property
     def named(self) -> Mapping[str, Measure]: ...
     @property
     def fields(self) -> Mapping[str, Field]: ...
@@ -50,19 +59,34 @@ class Line:
     """One group, or all of them. rows: None where suppressed, and then every value is None.
 
     suppressed: for having few rows, or so that others with few cannot be had by subtraction; which
-    of the two is not told.
+    of the two is not told. interval, clamped: of the rows, as a Cell has them, with privacy.
     """
 
     rows: int | None
     results: Mapping[str, Result]
     suppressed: bool = False
+    interval: tuple[float, float] | None = None
+    clamped: bool = False
 
     __repr__ = short
 
     def as_dict(self) -> dict[str, object]:
         """JSON's own types; rows is null where the group is suppressed."""
-        results = {name: result.as_dict() for name, result in self.results.items()}
-        return {"rows": self.rows, "suppressed": self.suppressed, "measures": results}
+        return {
+            "rows": self.rows,
+            "suppressed": self.suppressed,
+            "interval": self.interval and list(self.interval),
+            "clamped": self.clamped,
+            "measures": {name: result.as_dict() for name, result in self.results.items()},
+        }
+
+    def __str__(self) -> str:
+        """The number of rows."""
+        if self.rows is None:
+            return str(SUPPRESSED)
+        if self.interval is None:
+            return str(self.rows)
+        return str(Cell(float(self.rows), 0.0, interval=self.interval, clamped=self.clamped))
 
 
 @dataclass(frozen=True)
@@ -70,23 +94,36 @@ class Table:
     """table["age"].value and .error, or table["north", "age"]; `total` is of all groups together.
 
     Suppression hides small groups from the readers of this table. Whoever made it has the sums of
-    every group: against the collector, use two rounds (specs/30-analytics.md §6, §7).
+    every group: against the collector, use two rounds (specs/30-analytics.md §6, §7). privacy: of a
+    query with it, what this table promises (§9).
     """
 
     query: Asked
     clients: int
     groups: Mapping[Label, Line]
     total: Line | None
+    privacy: PrivacyLabel | None = None
 
     __repr__ = short
 
     @classmethod
-    def of(cls, query: Asked, levels: Mapping[str, Int64s], clients: int) -> Table:
-        """levels: the exact sums of the query's fields, over `clients` clients.
+    def of(
+        cls,
+        query: Asked,
+        levels: Mapping[str, Int64s],
+        clients: int,
+        label: PrivacyLabel | None = None,
+    ) -> Table:
+        """levels: the sums of the query's fields, over `clients` clients; exact without a label,
+        and with it with the noise that it tells of.
 
         Raises as `Query.table`.
         """
         sums = _by_group(query, levels)
+        if label is not None:
+            groups, whole = _noisy(query, sums, clients, label.sigma_total)
+            named = dict(zip(query.groups, groups, strict=bool(query.by)))
+            return cls(query, clients, named, whole, label)
         counts = [int(count) for count in sums[ROWS][:, 0]]
         if min(counts) < 0 or sum(counts) > clients * query.rows:
             raise IntegrityError(
@@ -121,6 +158,7 @@ class Table:
             "min_group": self.query.min_group,
             "groups": [{"group": g} | line.as_dict() for g, line in self.groups.items()],
             "total": self.total and self.total.as_dict(),
+            "privacy": self.privacy and self.privacy.as_dict(),
         }
 
     def as_json(self) -> str:
@@ -132,7 +170,9 @@ class Table:
         lines = [*self._texts()]
         widths = [max(len(line[i]) for line in lines) for i in range(2)]
         text = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".strip() for a, b, c in lines]
-        if any(c == str(SUPPRESSED) for *_, c in lines):
+        if self.privacy is not None:
+            text += _promised(self.query, self.privacy)
+        elif any(c == str(SUPPRESSED) for *_, c in lines):
             text.append(
                 f"suppressed: of fewer than {self.query.min_group} rows, or withheld so that such "
                 "cannot be had by subtraction; fewer are where those of few rows are beside each "
@@ -145,10 +185,9 @@ class Table:
         if self.total is not None:
             named.append(("all", self.total))
         for name, line in named:
+            yield name, ROWS, str(line)
             if line.rows is None:
-                yield name, ROWS, str(SUPPRESSED)
                 continue
-            yield name, ROWS, str(line.rows)
             for measure, result in line.results.items():
                 for label, text in result.lines():
                     yield name, f"{measure} {label}".strip(), text
@@ -224,3 +263,50 @@ def _line(query: Asked, summed: Sums, bins: Bins | None) -> Line:
         for name, measure in query.named.items()
     }
     return Line(rows, results, bins is None)
+
+
+def _noisy(
+    query: Asked, sums: Mapping[str, Int64s], clients: int, deviations: Mapping[str, float]
+) -> tuple[list[Line], Line | None]:
+    """Each group's, and that of all. All is made of sums with noise, whatever is withheld too, so
+    that nothing more need be withheld: whoever had all of them would know no more (§9.4)."""
+
+    def told(places: Sequence[int]) -> Mapping[str, Sequence[Noisy]]:
+        return {
+            name: [Noisy(total, deviations[name] * math.sqrt(len(places))) for total in totals]
+            for name, totals in _together(sums, places).items()
+        }
+
+    places, most = range(len(sums[ROWS])), clients * query.rows
+    lines = [_noisy_line(query, told([place]), most) for place in places]
+    return lines, _noisy_line(query, told(places), most) if query.total else None
+
+
+def _noisy_line(query: Asked, sums: Mapping[str, Sequence[Noisy]], most: int) -> Line:
+    rows = Rows(sums[ROWS][0], most)
+
+    def small(told: Noisy) -> bool:
+        return max(0, told.value) < query.min_group
+
+    hidden = small(rows.told)
+    results: dict[str, Result] = {}
+    for name, measure in query.named.items():
+        form = query.forms[name]
+        parts = {kind: sums[field_name(name, kind)] for kind in form.parts()}
+        few = [place for place, told in enumerate(form.counts(rows, parts)) if small(told)]
+        results[name] = measure.read(None, {}) if hidden else form.read(rows, parts, few)
+    cell = count(rows.told, most)
+    if hidden or cell.value is None:
+        return Line(None, results, suppressed=True)
+    return Line(int(cell.value), results, False, cell.interval, cell.clamped)
+
+
+def _promised(query: Asked, label: PrivacyLabel) -> Iterator[str]:
+    yield label.statement
+    unsaid = (warning for warning in label.warnings if warning not in label.statement)
+    yield from (f"Mind: {warning}." for warning in unsaid)
+    if query.published and query.privacy is not None:
+        whole, delta = 2 * query.privacy.epsilon, 2 * query.privacy.delta
+        yield f"With the counts that were published before: epsilon {whole:g}, delta {delta:g}."
+    if query.min_group:
+        yield f"Suppressed are counts that with their noise are below {query.min_group}."

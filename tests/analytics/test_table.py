@@ -200,9 +200,15 @@ def test_text_and_json() -> None:
     data = json.loads(table.as_json())
     assert data == table.as_dict()
     assert data["groups"][0]["rows"] is None
-    assert data["groups"][0]["measures"]["mean"] == {"value": None, "error": None}
+    assert data["groups"][0]["measures"]["mean"] == {
+        **{"value": None, "error": None},
+        **{"interval": None, "clamped": False},
+    }
     assert [group["suppressed"] for group in data["groups"]] == [True, True, False, False]
-    assert data["total"]["measures"]["n"] == {"value": 18.0, "error": 0.0}
+    assert data["total"]["measures"]["n"] == {
+        **{"value": 18.0, "error": 0.0},
+        **{"interval": None, "clamped": False},
+    }
     assert data["total"]["measures"]["bins"]["value"] == [None, None]
     assert data["total"]["measures"]["bins"]["labels"] == [["[-1, 0)", "[0, 3]"]]
     with pytest.raises(KeyError):
