@@ -66,6 +66,14 @@ class Disputed:
 
 
 @dataclass(frozen=True, slots=True)
+class Revealed:
+    """A client has helped to open the sum of so many inputs, its own among them, and will help to
+    open no other of the session."""
+
+    survivors: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A message without effect: a duplicate, or late for its phase."""
 
@@ -96,7 +104,15 @@ class Aborted:
 
 
 Event: TypeAlias = (
-    PhaseEntered | QuorumReached | Dropped | Disputed | Ignored | Unkept | Finished | Aborted
+    PhaseEntered
+    | QuorumReached
+    | Dropped
+    | Disputed
+    | Revealed
+    | Ignored
+    | Unkept
+    | Finished
+    | Aborted
 )
 
 

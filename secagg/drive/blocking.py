@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from secagg.arguments import functions, instance, integer, kind_of, seconds
+from secagg.budget import Budget
 from secagg.drive import aio, warm
 from secagg.drive.beside import Beside, Here, beside, first, raises_well
-from secagg.drive.participant import Participant
+from secagg.drive.participant import Participant, counting
 from secagg.drive.rejoin import stay, try_input
 from secagg.drive.service import Deadlines, Keep, Observer, Service
 from secagg.errors import InputError, LocalProtocolError, ParameterError, TransportError
@@ -59,6 +60,7 @@ def join(
     ledger: Ledger | None = None,
     randomness: Randomness = system_randomness,
     max_epsilon: float | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in the rounds of a service until that ends the link in order; blocks meanwhile.
 
@@ -67,8 +69,8 @@ def join(
     of that round. It is called in this thread, for one offer after the other; earlier phases go on
     meanwhile. weight, name: of fields by name, as of a Contribution: under a name the same fields
     are in the first of several rounds and spent in the others; a function gives each its own. plan,
-    plan_digest, ledger, max_epsilon: as of `participate`. rounds: leaves after so many and declines
-    what is announced beyond; None stays. timeout: seconds that the server may be away; it is tried
+    plan_digest, ledger, max_epsilon, budget: as of `participate`. rounds: leaves after so many and
+    declines what is announced beyond; None stays. timeout: seconds that the server may be away; it is tried
     again with growing, random pauses. patience: seconds beyond a round's deadlines.
 
     Returns an Outcome for each round as they ended, with whether this client is in the sum and how
@@ -94,8 +96,10 @@ def join(
             limits=Limits(frame=integer("max_size", max_size, 1, MAX_SIZE)),
             patience=seconds("patience", patience),
             randomness=randomness,
+            counting=counting(budget),
         ),
         ledger=ledger,
+        budget=budget,
         max_size=max_size,
     )
     if not outcomes:
@@ -114,6 +118,7 @@ def _participate(
     timeout: float,
     decided: ClientRounds,
     ledger: Ledger | None,
+    budget: Budget | None,
     max_size: int,
 ) -> tuple[Outcome, ...]:
     """The link in a thread of its own, and `give` in this one."""
@@ -128,7 +133,7 @@ def _participate(
         return await asyncio.shield(giving)
 
     async def work() -> tuple[Outcome, ...]:
-        participant = Participant(decided, inputs, ledger=ledger, most=most)
+        participant = Participant(decided, inputs, ledger=ledger, budget=budget, most=most)
         return await stay(url, participant, timeout=timeout, max_size=max_size)
 
     with beside(work()) as thread:

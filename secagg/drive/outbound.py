@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, TypeAlias
 
-from secagg.effects import Effects, Encodable, Peer
-from secagg.errors import Spent, TransportError
+from secagg.budget import Budget
+from secagg.effects import Effects, Encodable, Peer, Refusal, Unpaid
+from secagg.errors import BudgetSpent, LocalProtocolError, Spent, TransportError
 from secagg.store.base import Ledger, Store
 from secagg.transport.base import Link
 from secagg.transport.opening import Backoff, Opener
@@ -70,15 +71,17 @@ def how_ended(errors: Iterable[BaseException | None]) -> TransportError | None:
     return gone
 
 
-async def keep_safe(effects: Effects, store: Store | None, ledger: Ledger | None) -> set[bytes]:
-    """Commits the rows, then makes the claims; the keys of those that the ledger refuses.
+async def keep_safe(
+    effects: Effects, store: Store | None, ledger: Ledger | None, budget: Budget | None
+) -> dict[bytes, Refusal]:
+    """Commits the rows, then enters the charges, then makes the claims; what was refused, by key.
 
     In a thread, so that links are read meanwhile. Never left half-way: whoever cancels this may
     open the same store next.
     """
-    if not ((effects.writes and store) or (effects.claims and ledger)):
-        return set()
-    keeping = asyncio.create_task(asyncio.to_thread(_keep, effects, store, ledger))
+    if not ((effects.writes and store) or effects.charges or (effects.claims and ledger)):
+        return {}
+    keeping = asyncio.create_task(asyncio.to_thread(_keep, effects, store, ledger, budget))
     try:
         return await asyncio.shield(keeping)
     except asyncio.CancelledError:
@@ -86,17 +89,37 @@ async def keep_safe(effects: Effects, store: Store | None, ledger: Ledger | None
         raise
 
 
-def _keep(effects: Effects, store: Store | None, ledger: Ledger | None) -> set[bytes]:
+def _keep(
+    effects: Effects, store: Store | None, ledger: Ledger | None, budget: Budget | None
+) -> dict[bytes, Refusal]:
     if effects.writes and store is not None:
         store.commit(effects.writes)
-    refused: set[bytes] = set()
+    refused: dict[bytes, Refusal] = dict(charged(effects, budget))
     if ledger is None:
         return refused
+    held = [post.needs for post in effects.posts if post.needs & refused.keys()]
     for claim in effects.claims:
+        if any(claim.key in needs for needs in held):
+            continue  # what it is for does not leave
         try:
             ledger.claim(claim.key, claim.digest)
         except Spent:
-            refused.add(claim.key)
+            refused[claim.key] = claim
+    return refused
+
+
+def charged(effects: Effects, budget: Budget | None) -> dict[bytes, Unpaid]:
+    """Enters the charges, in order; what the budget refuses, by key. Raises StorageError."""
+    refused: dict[bytes, Unpaid] = {}
+    for charge in effects.charges:
+        if budget is None:
+            raise LocalProtocolError("these rounds charge a budget, and their driver has none")
+        if charge.key in refused:
+            continue
+        try:
+            budget.enter(charge)
+        except BudgetSpent as spent:
+            refused[charge.key] = Unpaid(charge.key, str(spent))
     return refused
 
 

@@ -14,17 +14,20 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from secagg.arguments import function, integer, kind_of, seconds
+from secagg.arguments import function, instance, integer, kind_of, seconds
+from secagg.budget import Budget
 from secagg.drive.beside import raises_well
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
-from secagg.errors import InputError, LinkClosed, TransportError
+from secagg.errors import BudgetSpent, InputError, LinkClosed, TransportError
+from secagg.plans.cost import Counting
 from secagg.plans.plan import Plan
 from secagg.records import clipping
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent, Offer
 from secagg.rounds.offer import Contribution as Contribution
 from secagg.rounds.offer import Outcome as Outcome
+from secagg.rounds.part import BUDGET
 from secagg.rounds.quota import Limits
 from secagg.store.base import Ledger
 from secagg.transport.base import Link
@@ -51,6 +54,7 @@ async def participate(
     timeout: float = PATIENCE,
     ledger: Ledger | None = None,
     max_epsilon: float | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in every round that the server announces, until the link is gone.
 
@@ -62,19 +66,22 @@ async def participate(
     server counts as gone. ledger: where claims are kept (`secagg.store`), so that an input that is
     named is spent for this client's other links, and after a restart, too. max_epsilon: what sums
     may tell the server of any one's data over a plan's rounds (`secagg.Privacy`): a plan of more,
-    or without noise, is refused before a key leaves.
+    or without noise, is refused before a key leaves. budget: what this client's data may tell over
+    all plans (`secagg.Budget`): each round is charged to it before a key leaves, and one that does
+    not fit is declined; plans without noise are refused.
 
     A server that breaks the protocol ends its round (PEER_FAULT), not the link; an input that does
     not fit, or an InputError of `inputs`, leaves this client out of that round, and of no other.
     Each is in its Outcome, with whether this client is in the sum, and logged. Elements that were
     clipped are in the Outcome, and logged as one warning a round.
 
-    Raises PolicyRefused for a plan that is not the pinned one, or tells too much, WireError,
+    Raises PolicyRefused for a plan that is not the pinned one, or tells too much, BudgetSpent when
+    the link is gone, if the budget had no room for any round, WireError,
     RemoteProtocolError and, of the plan, ParameterError for announcements that are none, and
     whatever else `inputs` raises: each time after telling the server that this client is out.
     Raises the InputError when the link is gone, if no round had an input of this client, LinkClosed
-    where the server was lost before it announced any, and the StorageError of a ledger, without
-    which nothing may leave.
+    where the server was lost before it announced any, and the StorageError of a ledger or budget,
+    without which nothing may leave.
     """
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)
@@ -83,9 +90,15 @@ async def participate(
         limits=Limits(frame=integer("max_size", max_size, 1, MAX_SIZE)),
         patience=timeout,
         randomness=randomness,
+        counting=counting(budget),
     )
-    participant = Participant(rounds, inputs, ledger=ledger)
+    participant = Participant(rounds, inputs, ledger=ledger, budget=budget)
     return await participant.over(link)
+
+
+def counting(budget: Budget | None) -> Counting | None:
+    """What rounds are to charge for. Raises ParameterError for what is no budget."""
+    return None if budget is None else instance("budget", budget, Budget).counting
 
 
 class Participant:
@@ -98,13 +111,15 @@ class Participant:
         inputs: Inputs,
         *,
         ledger: Ledger | None = None,
+        budget: Budget | None = None,
         most: int | None = None,
     ) -> None:
         """most: of how many rounds it has enough, whatever comes of them; None takes them all."""
         self.outcomes: list[Outcome] = []
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
-        self._rounds, self._inputs, self._ledger = rounds, inputs, ledger
+        self._rounds, self._inputs = rounds, inputs
+        self._ledger, self._budget = ledger, budget
         self._computing: dict[bytes, asyncio.Task[None]] = {}
         self._bad: InputError | None = None
         self._contributed = False
@@ -116,7 +131,7 @@ class Participant:
     async def over(self, link: Link) -> tuple[Outcome, ...]:
         """Until the link is gone; raises as `participate` does."""
         server = Peer("server", None, Role.SERVER)
-        self._shell = Shell(self._rounds, ledger=self._ledger, news=self._news)
+        self._shell = Shell(self._rounds, ledger=self._ledger, budget=self._budget, news=self._news)
         self._shell.start()
         serving = asyncio.create_task(self._shell.serve(server, link))
         ends: set[asyncio.Future[Any]] = {serving, self._ended}
@@ -131,6 +146,8 @@ class Participant:
         self.lost = gone is not None and not (isinstance(gone, LinkClosed) and gone.orderly)
         if self._bad is not None and not self._contributed:
             raise self._bad
+        if self.outcomes and all(one.why == BUDGET for one in self.outcomes):
+            raise BudgetSpent(self.outcomes[-1].detail)
         if isinstance(gone, LinkClosed) and gone.too_large:
             raise gone
         if gone is not None and self.lost and not self.outcomes:
@@ -159,7 +176,9 @@ class Participant:
             self._computing[offer.nonce] = computing
         for outcome in self._rounds.outcomes():
             self.outcomes.append(outcome)
-            if outcome.reason is None and not outcome.included:
+            if outcome.why == BUDGET:
+                log.warning("round %d goes on without this client: %s", *_why(outcome))
+            elif outcome.reason is None and not outcome.included:
                 log.warning("round %d has a sum without this client: %s", *_why(outcome))
         if self._enough and not self._ended.done():
             self._ended.set_result(None)

@@ -1,9 +1,7 @@
 """The asyncio shell: carries out what rounds decide, over links. It decides nothing itself.
 
-One task takes effects and acts on them in their order: rows and claims into safety, then frames
-into the queues of their links, then the links that are let go, then work to its executor. Meanwhile
-links are read, so that whatever comes during one transaction shares the next. All calls of the
-rounds come from one event loop, so they need no lock; only jobs and the store leave it.
+One task takes effects and acts on them in their order (`secagg.effects`); links are read meanwhile.
+All calls of the rounds come from one event loop: only jobs and what is stored leave it.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from secagg.budget import Budget
 from secagg.drive import outbound
 from secagg.drive.outbound import Outbound, cancelled
 from secagg.drive.workshop import Workshop
@@ -34,13 +33,14 @@ class Shell:
         *,
         store: Store | None = None,
         ledger: Ledger | None = None,
+        budget: Budget | None = None,
         openers: Mapping[Peer, Opener] | None = None,
         backoff: Backoff | None = None,
         news: Callable[[], None] = lambda: None,
     ) -> None:
         """openers: links that this side opens, and opens again, after `backoff`, when they end."""
-        self.rounds, self._store, self._ledger, self._news = rounds, store, ledger, news
-        tell = self._told
+        self.rounds, self._news, tell = rounds, news, self._told
+        self._store, self._ledger, self._budget = store, ledger, budget
         self.workshop = Workshop(partial(tell, rounds.finished), partial(tell, rounds.failed))
         self._openers, self._backoff, self._closing = openers or {}, backoff or Backoff(), False
         self._links: dict[Peer, Outbound] = {}
@@ -127,12 +127,12 @@ class Shell:
                 self.rounds.tick(max(effects.due, time.monotonic()))
 
     async def _act(self, effects: Effects) -> None:
-        refused = await outbound.keep_safe(effects, self._store, self._ledger)
+        refused = await outbound.keep_safe(effects, self._store, self._ledger, self._budget)
         for post in effects.posts:
-            if post.peer in self._links and not post.needs & refused:
+            if post.peer in self._links and not post.needs & refused.keys():
                 self._links[post.peer].post(post.frame)
-        for claim in (one for one in effects.claims if one.key in refused):
-            self._told(self.rounds.refused, claim)
+        for refusal in refused.values():
+            self._told(self.rounds.refused, refusal)
         for peer in effects.let_go:
             if peer in self._links:
                 self._links[peer].writer.cancel()

@@ -10,7 +10,17 @@ from typing import Any, Protocol, TypeAlias
 from secagg.effects import MACHINE as MACHINE
 from secagg.effects import NAMESPACE_SIZE as NAMESPACE_SIZE
 from secagg.effects import ROUNDS as ROUNDS
-from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
+from secagg.effects import (
+    Charge,
+    Claim,
+    Effects,
+    Encodable,
+    Peer,
+    Post,
+    Refusal,
+    Work,
+    Write,
+)
 
 # Theory of operation.
 #
@@ -36,7 +46,7 @@ from secagg.effects import Claim, Effects, Encodable, Peer, Post, Work, Write
 # A link may end and a new one of the same identity begin; who has none is, after its link, gone for
 # good, because anybody could say to be it. Restored rounds know nobody, and wait for identities.
 
-ROUND, LEFT, OPENED, END, NAME = b"r", b"l", b"o", b"e", b"n"
+ROUND, LEFT, OPENED, END, NAME, LIFE = b"r", b"l", b"o", b"e", b"n", b"c"
 """What a row of the rounds themselves is about: how its own key begins."""
 NAMES = b"\xff" * NAMESPACE_SIZE
 """The namespace of a client's named inputs, which ends with no round: no nonce may be it."""
@@ -70,8 +80,9 @@ class Rounds(Protocol):
     def failed(self, work: Work, error: Exception, now: float) -> None:
         """A job could not be done: it raised, or its executor has lost it."""
 
-    def refused(self, claim: Claim, now: float) -> None:
-        """The ledger knows another digest by this key. Posts that name it were not sent."""
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """The ledger knows another digest by this claim's key, or the budget refuses the charge of
+        this key. Posts that name it were not sent."""
 
     def tick(self, now: float) -> None:
         """The time that `due` named has come; harmless at any other."""
@@ -92,6 +103,7 @@ class Outbox:
         self._posts: list[Post] = []
         self._let_go: dict[Peer, None] = {}
         self._work: list[Work] = []
+        self._charges: list[Charge] = []
 
     def write(self, namespace: bytes, owner: bytes, writes: Iterable[Write]) -> None:
         """Rows as their owner names them, under the namespace of its round."""
@@ -101,11 +113,14 @@ class Outbox:
         """Every row of the namespace goes, also those written a moment ago."""
         self._writes.append(Write(namespace, None))
 
+    def charge(self, charge: Charge) -> None:
+        self._charges.append(charge)
+
     def claim(self, claim: Claim) -> None:
         self._claims.append(claim)
 
-    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim] = ()) -> None:
-        self._posts.append(Post(peer, frame, frozenset(claim.key for claim in needs)))
+    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim | Charge] = ()) -> None:
+        self._posts.append(Post(peer, frame, frozenset(one.key for one in needs)))
 
     def let_go(self, peer: Peer) -> None:
         self._let_go[peer] = None
@@ -122,9 +137,10 @@ class Outbox:
             tuple(self._let_go),
             tuple(self._work),
             due,
+            tuple(self._charges),
         )
         self._writes, self._claims, self._posts, self._work = [], [], [], []
-        self._let_go = {}
+        self._let_go, self._charges = {}, []
         return taken
 
 
@@ -139,7 +155,7 @@ class Counted(Outbox):
         super().__init__()
         self._counter = count
 
-    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim] = ()) -> None:
+    def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim | Charge] = ()) -> None:
         self._counter(peer, frame)
         super().post(peer, frame, needs)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from secagg.effects import Claim, Effects, Peer, Work
+from secagg.effects import Effects, Peer, Refusal, Unpaid, Work
 from secagg.errors import (
     InputError,
     LocalProtocolError,
@@ -15,8 +15,10 @@ from secagg.errors import (
     Spent,
     WireError,
 )
+from secagg.plans.cost import Counting
 from secagg.rounds.base import (
     LEFT,
+    LIFE,
     MACHINE,
     NAME,
     NAMES,
@@ -28,7 +30,7 @@ from secagg.rounds.base import (
 )
 from secagg.rounds.claims import Names
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
-from secagg.rounds.part import BUSY, SPENT, Part, Place
+from secagg.rounds.part import BUDGET, BUSY, SPENT, Part, Place
 from secagg.rounds.quota import Limits
 from secagg.types import SERVER, AbortReason, Randomness, system_randomness
 from secagg.wire.frame import Announce, Over, decode_frame
@@ -45,11 +47,12 @@ from secagg.wire.frame import Announce, Over, decode_frame
 # Three things are decided here and nowhere else. What may leave: every message that must have one
 # wording is a claim first, and so is the input that a message carries (`secagg.rounds.claims`); a
 # refused claim takes this client out of the round, for the ledger knows of a session that these
-# rows have forgotten. How long to wait: the deadlines of an announcement bind the server too; one
-# that has not ended a round within their sum, and patience on top for work that has no deadline, is
-# let go, because a client that waits for ever cannot be told from one that is lost. What survives a
-# link: nothing, unless these rounds are durable: a server knows nobody again who has not proved who
-# he is, so the rounds of a lost link are lost, and what has left in them is spent.
+# rows have forgotten. So does a refused charge, where there is a budget (`secagg.rounds.paid`). How
+# long to wait: the deadlines of an announcement bind the server too; one that has not ended a round
+# within their sum, and patience on top for work that has no deadline, is let go, because a client
+# that waits for ever cannot be told from one that is lost. What survives a link: nothing, unless
+# these rounds are durable: a server knows nobody again who has not proved who he is, so the rounds
+# of a lost link are lost, and what has left in them is spent.
 #
 # Impossible here: two parts of one nonce, for a nonce is announced once; an input in two sessions
 # at once under one name; an outcome before an offer.
@@ -81,14 +84,16 @@ class ClientRounds:
         carried: bool = False,
         patience: float = PATIENCE,
         randomness: Randomness = system_randomness,
+        counting: Counting | None = None,
     ) -> None:
         """durable: the driver has a store, and its links prove who it is: rounds outlive both.
         carried: rows leave together with frames, or neither does, so nothing is kept to be said
-        again: rows hold what a client knows, and no masked vector as long as the model."""
+        again: rows hold what a client knows, and no masked vector as long as the model. counting:
+        the driver has a budget, and what that counts: every round is charged to it."""
         self._consent, self._limits, self._patience = consent, limits or Limits(), patience
         self._outbox = Outbox()
         names = Names(self._outbox if durable else None)
-        self._place = Place(self._outbox, names, durable, carried, randomness)
+        self._place = Place(self._outbox, names, durable, carried, randomness, counting)
         self._server: Peer | None = None
         self._parts: dict[bytes, Part] = {}
         self._due: dict[bytes, float] = {}
@@ -220,9 +225,12 @@ class ClientRounds:
     def failed(self, work: Work, error: Exception, now: float) -> None:
         """A client hands out no work."""
 
-    def refused(self, claim: Claim, now: float) -> None:
+    def refused(self, refusal: Refusal, now: float) -> None:
+        if isinstance(refusal, Unpaid):
+            self._unpaid(refusal, now)
+            return
         for part in self._parts.values():
-            if part.refused(claim):
+            if part.refused(refusal):
                 part.detail = (
                     "another wording of this answer, or another use of this input, is claimed "
                     "already: its rows were put back, or it runs twice"
@@ -250,6 +258,14 @@ class ClientRounds:
         return self._outbox.take(min(self._due.values(), default=math.inf))
 
     # Inside
+
+    def _unpaid(self, refusal: Unpaid, now: float) -> None:
+        """No key has left, and the application is not asked for an input."""
+        for nonce, part in self._parts.items():
+            if part.unpaid(refusal):
+                self._asked = [offer for offer in self._asked if offer.nonce != nonce]
+                part.detail = refusal.why
+                part.leave(AbortReason.CANCELLED, BUDGET, self._server, now)
 
     def _announced(self, frame: Announce, now: float) -> None:
         """A round that is new here. Raises what `Consent.judge` does, and RemoteProtocolError."""
@@ -297,7 +313,7 @@ class ClientRounds:
             part.left = LEFT in own
             self._lose(nonce, AbortReason.LOST, "what this client was in the round is lost", now)
             return
-        part.restore(rows.items(), left=LEFT in own, now=now)
+        part.restore(rows.items(), left=LEFT in own, life=own.get(LIFE, b""), now=now)
         if part.owes:
             self._asked.append(offer)
 

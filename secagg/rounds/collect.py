@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from secagg import party
-from secagg.effects import Claim, Effects, Peer, Work
+from secagg.effects import Effects, Peer, Refusal, Work
 from secagg.errors import Aborted, LocalProtocolError, WireError, aborted
 from secagg.party import Aggregate
 from secagg.plans.task import Task
@@ -151,7 +151,7 @@ class CollectRounds:
     def failed(self, work: Work, error: Exception, now: float) -> None:
         """A collector hands out no work."""
 
-    def refused(self, claim: Claim, now: float) -> None:
+    def refused(self, refusal: Refusal, now: float) -> None:
         """No claims are made here."""
 
     def tick(self, now: float) -> None:

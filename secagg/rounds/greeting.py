@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from secagg.committee import Committee
 from secagg.crypto import hpke, labels, sign
 from secagg.crypto.randomness import checked
-from secagg.effects import Claim, Effects, Peer, Post, Work
+from secagg.effects import Effects, Peer, Post, Refusal, Work
 from secagg.errors import CryptoError, InvalidTag, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.repeats import Repeats
@@ -300,8 +300,8 @@ class Greeted:
     def failed(self, work: Work, error: Exception, now: float) -> None:
         self._rounds.failed(work, error, now)
 
-    def refused(self, claim: Claim, now: float) -> None:
-        self._rounds.refused(claim, now)
+    def refused(self, refusal: Refusal, now: float) -> None:
+        self._rounds.refused(refusal, now)
 
     def tick(self, now: float) -> None:
         while self._due <= now:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from secagg.effects import Claim, Effects, Peer, Work, Write
+from secagg.effects import Effects, Peer, Refusal, Work, Write
 from secagg.errors import PolicyRefused, RemoteProtocolError, WireError
 from secagg.rounds.base import CLOSED, MACHINE, ROUNDS, Outbox, sorted_out
 from secagg.rounds.batches import Batches, BatchReport, Epoch, Said, servers_of
@@ -166,7 +166,7 @@ class MemberRounds:
         else:
             log.error("a job failed (%s), for which no batch waits any more", type(error).__name__)
 
-    def refused(self, claim: Claim, now: float) -> None:
+    def refused(self, refusal: Refusal, now: float) -> None:
         """A server makes no claims: its store's lock is its fence."""
 
     def tick(self, now: float) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from secagg import party
-from secagg.effects import Claim, Peer, Write
+from secagg.crypto.randomness import checked
+from secagg.effects import Charge, Claim, Peer, Unpaid, Write
 from secagg.errors import RemoteProtocolError
-from secagg.rounds.base import LEFT, MACHINE, ROUND, ROUNDS, Outbox
+from secagg.plans.cost import Counting
+from secagg.protocol import Session
+from secagg.rounds.base import LEFT, LIFE, MACHINE, ROUND, ROUNDS, Outbox
 from secagg.rounds.claims import Names, message_claim, name_of, use_digest
 from secagg.rounds.clock import PhaseClock, RoundReport
 from secagg.rounds.offer import Contribution, Offer, Outcome
-from secagg.sansio import Outgoing
+from secagg.rounds.paid import LIFE_SIZE, Paid
+from secagg.sansio import Outgoing, Revealed
 from secagg.types import SERVER, AbortReason, Randomness
 from secagg.wire.frame import Announce, DigestOnly, Message, Over
 from secagg.wire.header import TAG_AT
@@ -43,8 +48,9 @@ from secagg.wire.header import TAG_AT
 # Impossible: an answer that leaves unclaimed, for the machine marks it and every marked message has
 # a claim; a second outcome, as the rounds forget a part with its first.
 
-SPENT, BUSY = "spent", "in-use"
-"""Why an input was not given: it may never be again, or not while another round has it."""
+SPENT, BUSY, BUDGET = "spent", "in-use", "budget"
+"""Why an input was not given: it may never be again, or not while another round has it; or the
+round would tell more than this client's budget allows."""
 
 
 @dataclass(slots=True)
@@ -56,13 +62,14 @@ class _Posted:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What all of a client's parts share. durable, carried: as `ClientRounds` has them."""
+    """What all of a client's parts share. durable, carried, counting: as of `ClientRounds`."""
 
     outbox: Outbox
     names: Names
     durable: bool
     carried: bool
     randomness: Randomness
+    counting: Counting | None = None
 
 
 class Part:
@@ -74,8 +81,10 @@ class Part:
     """
 
     def __init__(self, offer: Offer, place: Place, now: float) -> None:
+        """Raises PolicyRefused for a plan that this client's budget does not count."""
         self.offer, self._place = offer, place
-        self._session = offer.plan.session(offer.nonce, offer.payload_digest)
+        cost = None if place.counting is None else place.counting.cost(offer.plan)
+        self.paid = Paid(place.outbox, cost, offer.plan.threat.corrupted)
         self.machine = party.Client(
             offer.plan,
             offer.party,
@@ -103,19 +112,27 @@ class Part:
         """Whether it has said all that a sum needs of it."""
         return self.machine.done and self.machine.ended is None
 
+    @cached_property
+    def _session(self) -> Session:
+        return self.offer.plan.session(self.offer.nonce, self.offer.payload_digest)
+
     def begin(self, server: Peer | None, now: float) -> None:
-        """Announced: its row, and its first message."""
+        """Announced: its row, its charge, and its first message."""
         offer = self.offer
         if self._place.durable:
             row = offer.round.to_bytes(4) + _announcement(offer)
             self._place.outbox.write(offer.nonce, ROUNDS, [Write(ROUND, row)])
+        self._pay(b"")
         self.call(self.machine.start, server, now)
 
-    def restore(self, rows: Iterable[tuple[bytes, bytes]], *, left: bool, now: float) -> None:
+    def restore(
+        self, rows: Iterable[tuple[bytes, bytes]], *, left: bool, life: bytes, now: float
+    ) -> None:
         """What has left before the restart may leave again: the same bytes, under their claim.
-        left: whether the input has."""
+        left: whether the input has. life: of the charge, where there was a budget."""
         self.left = self.given = left
         self._restored = True
+        self._pay(life)
         self._use = self._place.names.held(self.offer.nonce, self._use_digest())
         self.machine.restore(rows)
         self.call(self.machine.start, None, now)
@@ -158,12 +175,23 @@ class Part:
         """Of its own accord; the server hears that it does, and nothing of why but the reason."""
         self.why, self.given = why, True
         self.call(lambda: self.machine.abort(reason), server, now)
+        self.paid.ends(left=self.left)
+
+    def unpaid(self, refusal: Unpaid) -> bool:
+        """Whether this was its own charge; then nothing of what it has posted has left, unless it
+        goes on from rows."""
+        if not self.paid.refused(refusal):
+            return False
+        if not self._restored:
+            self.left, self.bytes_up = False, 0
+        return True
 
     def refused(self, claim: Claim) -> bool:
         """Whether this was a claim of its own; then what was posted under it has not left."""
         posted = self._claimed.get(claim.key)
         if posted is None:
             return False
+        self.paid.disowns()
         self.bytes_up -= posted.size
         posted.size = 0
         return True
@@ -204,6 +232,8 @@ class Part:
         """Frees or spends the name of its input, and forgets its rows. again: whether an input that
         has left may be tried again. included: None where nobody has said."""
         offer = self.offer
+        self.paid.ends(left=self.left)
+        self.paid.settles()
         self._place.names.release(offer.nonce, left=self.left, again=again)
         if self._place.durable:
             self._place.outbox.forget(offer.nonce)
@@ -224,7 +254,9 @@ class Part:
     def _drain(self, server: Peer | None, now: float) -> None:
         """Rows, claims and posts of all that the machine has said. Claims also without a link: from
         its rows the machine will say the same, and nothing else."""
-        self.machine.events()
+        for event in self.machine.events():
+            if isinstance(event, Revealed):
+                self.paid.opens(event.survivors)
         self.clock.enter("" if self.machine.done else self.machine.phase, now)
         said = self.machine.outgoing()
         if self._place.carried and server is not None:
@@ -235,7 +267,8 @@ class Part:
             claims = self._claims(out) if out.commit else ()
             posted = self._claim(claims)
             if server is not None:
-                self._place.outbox.post(server, Message(self.offer.nonce, out.data), claims)
+                needs: list[Claim | Charge] = [*claims, *self.paid.needs]
+                self._place.outbox.post(server, Message(self.offer.nonce, out.data), needs)
                 self.bytes_up += len(out.data)
                 posted.size += len(out.data)
 
@@ -256,9 +289,20 @@ class Part:
         if not any(p.takes_input and p.tag == out.data[TAG_AT] for p in offer.plan.phases):
             return (wording,)
         self.left = True
+        self.paid.leaves()
         if self._place.durable:
             self._place.outbox.write(offer.nonce, ROUNDS, [Write(LEFT, b"")])
         return (wording,) if self._use is None else (self._use, wording)
+
+    def _pay(self, life: bytes) -> None:
+        """life: what its rows have of it, if they do."""
+        if not self.paid.counts:
+            return
+        if not life:
+            life = checked(self._place.randomness)(LIFE_SIZE)
+            if self._place.durable:
+                self._place.outbox.write(self.offer.nonce, ROUNDS, [Write(LIFE, life)])
+        self.paid.begin(self.offer, self._offer_digest(), life)
 
     def _name(self, given: Contribution) -> bytes | None:
         return name_of(given.name, self._session, self.offer.names_inputs)

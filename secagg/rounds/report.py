@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secagg import party
-from secagg.effects import Claim, Effects, Peer, Work
+from secagg.effects import Effects, Peer, Refusal, Work
 from secagg.errors import LinkTimeout, LocalProtocolError, RemoteProtocolError, WireError
 from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
@@ -163,7 +163,7 @@ class ReportRounds:
     def failed(self, work: Work, error: Exception, now: float) -> None:
         """A client hands out no work."""
 
-    def refused(self, claim: Claim, now: float) -> None:
+    def refused(self, refusal: Refusal, now: float) -> None:
         """No claims are made here."""
 
     def tick(self, now: float) -> None:

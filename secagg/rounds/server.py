@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from secagg.arguments import flag, instance, octets
-from secagg.effects import Claim, Effects, Encodable, Peer, Work
+from secagg.effects import Effects, Encodable, Peer, Refusal, Work
 from secagg.errors import LocalProtocolError, ParameterError, WireError
 from secagg.plans.task import Task
 from secagg.repeats import Repeats
@@ -242,7 +242,7 @@ class ServerRounds:
         if (running := self._rounds.get(nonce)) is not None:
             self._after(running, lambda: running.failed(error, now), now)
 
-    def refused(self, claim: Claim, now: float) -> None:
+    def refused(self, refusal: Refusal, now: float) -> None:
         """A server makes no claims: its store's lock is its fence."""
 
     def tick(self, now: float) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg.crypto import hpke, labels, sign
-from secagg.effects import Claim, Effects, Peer, Post, Work
+from secagg.effects import Claim, Effects, Peer, Post, Refusal, Work
 from secagg.errors import (
     BadTag,
     CryptoError,
@@ -251,8 +251,8 @@ class Inner:
     def failed(self, work: Work, error: Exception, now: float) -> None:
         self.told.append(("failed", work, error))
 
-    def refused(self, claim: Claim, now: float) -> None:
-        self.told.append(("refused", claim))
+    def refused(self, refusal: Refusal, now: float) -> None:
+        self.told.append(("refused", refusal))
 
     def tick(self, now: float) -> None:
         self.told.append(("tick", now))

@@ -20,7 +20,15 @@ from secagg.errors import (
 )
 from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
-from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered
+from secagg.sansio import (
+    Aborted,
+    Finished,
+    Ignored,
+    Mailbox,
+    Outgoing,
+    PhaseEntered,
+    Revealed,
+)
 from secagg.types import SERVER, AbortReason, Buffer, PartyId, Randomness
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import DIGEST_SIZE, read_header
@@ -279,7 +287,7 @@ class SecAggClient(Mailbox):
         answered, answer = dealing.answer(now, request)
         self._move(Tag.UNMASK_REQUEST, answered)
         self._reply(answer.encode(now.place.session))
-        self._events.append(Finished())
+        self._events += [Revealed(len(request.survivors)), Finished()]
 
     def _on_abort(self, reader: Reader, bound: bytes) -> None:
         abort = messages.Abort.read(reader)
