@@ -147,9 +147,11 @@ class Accounts:
                     raise BudgetSpent("this round was never charged to this budget, or is refunded")
                 return [Left(key)]
             case Step.SETTLE:
-                if state is not State.LEFT or charge.honest <= self._charges[key].cost.honest:
+                if state is not State.LEFT:
                     return []
-                return [Settled(key, charge.honest)]
+                cost = self._charges[key].cost
+                same = cost.with_honest(charge.honest) == cost
+                return [] if same else [Settled(key, charge.honest)]
             case Step.REFUND:
                 return [Refunded(key)] if state is State.CHARGED else []
 

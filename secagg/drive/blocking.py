@@ -70,8 +70,8 @@ def join(
     meanwhile. weight, name: of fields by name, as of a Contribution: under a name the same fields
     are in the first of several rounds and spent in the others; a function gives each its own. plan,
     plan_digest, ledger, max_epsilon, budget: as of `participate`. rounds: leaves after so many and
-    declines what is announced beyond; None stays. timeout: seconds that the server may be away; it is tried
-    again with growing, random pauses. patience: seconds beyond a round's deadlines.
+    declines what is announced beyond; None stays. timeout: seconds that the server may be away; it
+    is tried again with growing, random pauses. patience: seconds beyond a round's deadlines.
 
     Returns an Outcome for each round as they ended, with whether this client is in the sum and how
     much was clipped; also where the server is lost for good, if any round has ended by then.

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from secagg.arguments import seconds
+from secagg.budget import Budget
+from secagg.drive.participant import counting
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import ParameterError
@@ -44,18 +46,23 @@ async def report(
     payload: bytes = b"",
     timeout: float = TIMEOUT,
     randomness: Randomness = system_randomness,
+    budget: Budget | None = None,
 ) -> ReportOutcome:
     """Reports once and waits until every server has signed that it is stored.
 
     task: from somebody whom the caller trusts not to be all of its servers. fields: as of the plan.
     urls: the leader's alone where it relays, and those of all servers, by index, in direct mode.
-    payload: the description of the task as this client has it.
+    payload: the description of the task as this client has it. budget: what this client's data may
+    tell (`secagg.Budget`): the report is charged to it, for good, before it leaves.
 
-    Raises InputError for another payload, and for fields that do not fit, before anything is sent;
+    Raises InputError for another payload, and for fields that do not fit, before anything is sent,
+    BudgetSpent and PolicyRefused where the budget has no room for it, or does not count its plan;
     ParameterError and PolicyRefused for the urls; LinkTimeout after `timeout` seconds. To try
     again with the same bytes, keep a Reporter instead.
     """
-    reporter = Reporter(task, fields, weight=weight, payload=payload, randomness=randomness)
+    reporter = Reporter(
+        task, fields, weight=weight, payload=payload, randomness=randomness, budget=budget
+    )
     return await reporter.deliver(openers(task, urls, Role.CLIENT), timeout=timeout)
 
 
@@ -100,11 +107,18 @@ class Reporter:
         weight: int = 1,
         payload: bytes = b"",
         randomness: Randomness = system_randomness,
+        budget: Budget | None = None,
     ) -> None:
-        """Builds the report. Raises InputError, before anything is sealed."""
-        self._task = task
+        """Builds the report. Raises InputError, before anything is sealed, and PolicyRefused for a
+        plan that the budget does not count."""
+        self._task, self._budget = task, budget
         self._rounds = ReportRounds(
-            task, fields, weight=weight, payload=payload, randomness=randomness
+            task,
+            fields,
+            weight=weight,
+            payload=payload,
+            randomness=randomness,
+            counting=counting(budget),
         )
         if note := clipping(task.plan.schema, self._rounds.clipped):
             log.warning("in this report, %s", note)
@@ -121,6 +135,7 @@ class Reporter:
         ended = asyncio.Event()
         shell = Shell(
             Greeted(self._rounds, lambda _: as_client(self._task)),
+            budget=self._budget,
             openers=called(self._task, openers),
             backoff=backoff,
             news=lambda: ended.set() if self._rounds.over else None,

@@ -6,7 +6,7 @@ from secagg.crypto import labels
 from secagg.effects import Charge, Step, Unpaid
 from secagg.plans.cost import Cost
 from secagg.rounds.base import Outbox
-from secagg.rounds.offer import Offer
+from secagg.types import PartyId
 
 # Theory of operation.
 #
@@ -37,9 +37,11 @@ class Paid:
     def __init__(self, outbox: Outbox, cost: Cost | None, corrupt: int) -> None:
         """cost: of one round of the plan, at its worst. corrupt: A, whose noise is not counted."""
         self._outbox, self._cost, self._corrupt = outbox, cost, corrupt
-        self._key = b""
+        self._name = self._key = b""
         self._opened = 0
         self._said: set[Step] = set()
+        self.why = ""
+        """Of a refusal."""
 
     @property
     def counts(self) -> bool:
@@ -52,11 +54,16 @@ class Paid:
         says that it leaves."""
         return [Charge(self._key, Step.CHARGE)] if self._key else []
 
-    def begin(self, offer: Offer, offer_digest: bytes, life: bytes) -> None:
+    def name(self, offer: bytes, nonce: bytes, party: PartyId, life: bytes) -> None:
+        """What is charged. offer: of a report, its task's digest."""
+        self._name = labels.digest(labels.CHARGE, offer, nonce, party, life)
+
+    def begin(self) -> None:
         """Before the first message, and again after a restart: the same life is charged once."""
-        party, nonce = offer.party, offer.nonce
-        self._key = labels.digest(labels.CHARGE, offer_digest, nonce, party, life)
-        self._outbox.charge(Charge(self._key, Step.CHARGE, self._cost))
+        if self._cost is not None:
+            self._key, self.why = self._name, ""
+            self._said.clear()
+            self._outbox.charge(Charge(self._key, Step.CHARGE, self._cost))
 
     def leaves(self) -> None:
         """The message that carries the input is about to leave."""
@@ -74,7 +81,7 @@ class Paid:
         """Whether it was this charge, of which there is then none."""
         if not self._key or refusal.key != self._key:
             return False
-        self._key = b""
+        self._key, self.why = b"", refusal.why
         return True
 
     def ends(self, *, left: bool) -> None:

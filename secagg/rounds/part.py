@@ -302,7 +302,8 @@ class Part:
             life = checked(self._place.randomness)(LIFE_SIZE)
             if self._place.durable:
                 self._place.outbox.write(self.offer.nonce, ROUNDS, [Write(LIFE, life)])
-        self.paid.begin(self.offer, self._offer_digest(), life)
+        self.paid.name(self._offer_digest(), self.offer.nonce, self.offer.party, life)
+        self.paid.begin()
 
     def _name(self, given: Contribution) -> bytes | None:
         return name_of(given.name, self._session, self.offer.names_inputs)

@@ -9,11 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from secagg import party
-from secagg.effects import Effects, Peer, Refusal, Work
-from secagg.errors import LinkTimeout, LocalProtocolError, RemoteProtocolError, WireError
+from secagg.crypto.randomness import checked
+from secagg.effects import Effects, Peer, Refusal, Unpaid, Work
+from secagg.errors import (
+    BudgetSpent,
+    LinkTimeout,
+    LocalProtocolError,
+    RemoteProtocolError,
+    WireError,
+)
+from secagg.plans.cost import Counting
 from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
 from secagg.rounds.greeting import callees, message_limit
+from secagg.rounds.paid import LIFE_SIZE, Paid
 from secagg.sansio import Aborted
 from secagg.shown import short
 from secagg.types import AbortReason, PartyId, Randomness, system_randomness
@@ -77,9 +86,19 @@ class ReportRounds:
         weight: int = 1,
         payload: bytes = b"",
         randomness: Randomness = system_randomness,
+        counting: Counting | None = None,
     ) -> None:
-        """Builds the report. Raises InputError, before anything is sealed."""
+        """Builds the report. counting: of the budget that it is charged to, before it leaves.
+
+        Raises InputError, before anything is sealed, and PolicyRefused for a plan that such a
+        budget does not count.
+        """
         self._nonce, self._limit = task.nonce(), message_limit(task)
+        self._outbox = Outbox()
+        cost = None if counting is None else counting.cost(task.plan)
+        self._paid = Paid(self._outbox, cost, task.plan.threat.corrupted)
+        life = checked(randomness)(LIFE_SIZE) if self._paid.counts else b""
+        self._paid.name(task.digest(), self._nonce, PartyId(0), life)
         self._servers = callees(task)
         self._client = party.Client(
             task.plan,
@@ -92,7 +111,6 @@ class ReportRounds:
         self._client.set_input(fields, weight=weight, payload_digest=payload_digest(payload))
         self._client.start()
         self._client.outgoing()  # said again over every new link
-        self._outbox = Outbox()
         self._links: dict[PartyId, Peer] = {}
         self._opened = self._bytes_up = 0
         self._ended: tuple[AbortReason | None, str] = (None, "")
@@ -109,14 +127,19 @@ class ReportRounds:
     @property
     def over(self) -> bool:
         """Whether this attempt has ended."""
-        return self._late or self._client.done
+        return self._late or self._client.done or bool(self._paid.why)
 
     def attempt(self, seconds: float, now: float) -> None:
-        """Another attempt, for so many seconds. What was signed in earlier ones counts."""
+        """Another attempt, for so many seconds. What was signed in earlier ones counts, and so does
+        what was charged."""
         self._begun, self._until, self._late = now, now + seconds, False
+        self._paid.why = ""
 
     def outcome(self) -> ReportOutcome:
-        """How it ended. Raises LinkTimeout where only the attempt did: the next may follow."""
+        """How it ended. Raises LinkTimeout where only the attempt did: the next may follow; and
+        BudgetSpent where nothing has left, as the budget has no room for the report."""
+        if self._paid.why:
+            raise BudgetSpent(self._paid.why)
         if not self._client.done:
             if not self._late:
                 raise LocalProtocolError("the report is still under way")
@@ -165,6 +188,8 @@ class ReportRounds:
 
     def refused(self, refusal: Refusal, now: float) -> None:
         """No claims are made here."""
+        if isinstance(refusal, Unpaid) and self._paid.refused(refusal):
+            self._bytes_up = 0
 
     def tick(self, now: float) -> None:
         self._late = self._late or (now >= self._until and not self._client.done)
@@ -197,6 +222,13 @@ class ReportRounds:
             if isinstance(event, Aborted) and self._ended[0] is None:
                 self._ended = event.reason, event.detail or "a server said so"
         for out in self._client.outgoing():
-            if (peer := self._links.get(out.to)) is not None:
+            if (peer := self._links.get(out.to)) is not None and not self._paid.why:
+                self._pay()
                 self._bytes_up += len(out.data)
-                self._outbox.post(peer, Message(self._nonce, out.data))
+                self._outbox.post(peer, Message(self._nonce, out.data), self._paid.needs)
+
+    def _pay(self) -> None:
+        """Before it leaves the first time. It is the whole input, so nothing is given back."""
+        if self._paid.counts and not self._paid.needs:
+            self._paid.begin()
+            self._paid.leaves()

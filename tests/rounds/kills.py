@@ -20,7 +20,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from secagg.effects import Claim, Effects, Peer, Post, Write
+from secagg.budget import Budget
+from secagg.drive.outbound import charged
+from secagg.effects import Charge, Claim, Effects, Peer, Post, Write
 from secagg.errors import Aborted, SecAggError, Spent
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
@@ -36,7 +38,7 @@ from tests.rounds.world import SERVER, SOON, Ledger, Store, claim, commit, count
 
 PAYLOAD = b"the task"
 UNMASK_REQUEST = 6
-WRITE, CLAIM, POST, RESULT = "write", "claim", "post", "result"
+WRITE, CHARGE, CLAIM, POST, RESULT = "write", "charge", "claim", "post", "result"
 """What a driver does, as moments are named."""
 
 
@@ -49,7 +51,8 @@ class Scene:
     """What happens. gone: this client never says that message, and nothing after it. known: whether
     links prove who is at their far end. victim: who dies, None for nobody; at: at which of its
     moments, from 0. back: how many of its last transactions its rows forget, as if they had been
-    put back; its ledger forgets nothing."""
+    put back; its ledger forgets nothing. budget: makes
+    one for a client, which is its own for good."""
 
     plan: Plan
     gone: tuple[str, str] | None = None
@@ -57,6 +60,7 @@ class Scene:
     victim: str | None = None
     at: int = -1
     back: int = 0
+    budget: Callable[[str], Budget | None] | None = None
 
     @property
     def names(self) -> str:
@@ -72,6 +76,7 @@ class Process:
     before: list[Store] = field(default_factory=list)
     ledger: Ledger = field(default_factory=dict)
     lives: int = 0
+    budget: Budget | None = None
 
 
 _News: TypeAlias = Callable[[], None]
@@ -94,11 +99,11 @@ class Town:
         self._draw = counter()
         self._under_way: deque[tuple[str, _News]] = deque()
         self._server = Process("server")
-        self._clients = {name: Process(name) for name in scene.names}
+        self._clients = {name: Process(name, budget=self._budget(name)) for name in scene.names}
         self._links: dict[str, Peer] = {}
         self._out: set[str] = set()
         self.server = self._new_server()
-        self.clients = {name: self._new_client() for name in scene.names}
+        self.clients = {name: self._new_client(name) for name in scene.names}
 
     def play(self) -> Town:
         for name in self.scene.names:
@@ -161,11 +166,12 @@ class Town:
         return bool(offers)
 
     def _do(self, process: Process, effects: Effects, send: Callable[[Peer, bytes], None]) -> None:
-        """As every driver must: writes, claims, posts, in that order."""
+        """As every driver must: writes, charges, claims, posts, in that order."""
         refused: set[bytes] = set()
         steps: list[tuple[str, _News]] = []
         if effects.writes:
             steps.append((WRITE, lambda: self._commit(process, effects.writes)))
+        steps += [(CHARGE, partial(self._charge, process, one, refused)) for one in effects.charges]
         steps += [(CLAIM, partial(self._claim, process, one, refused)) for one in effects.claims]
         steps += [(POST, partial(self._post, post, refused, send)) for post in effects.posts]
         self._one_by_one(process, steps)
@@ -183,6 +189,11 @@ class Town:
     def _commit(self, process: Process, writes: Iterable[Write]) -> None:
         process.before.append(dict(process.store))
         commit(process.store, writes)
+
+    def _charge(self, process: Process, one: Charge, refused: set[bytes]) -> None:
+        for refusal in charged(Effects(charges=(one,)), process.budget).values():
+            refused.add(one.key)
+            self.clients[process.name].refused(refusal, self.now)
 
     def _claim(self, process: Process, one: Claim, refused: set[bytes]) -> None:
         try:
@@ -296,7 +307,7 @@ class Town:
 
     def _client_begins(self, name: str) -> None:
         self._unlink(name)
-        rounds = self.clients[name] = self._new_client()
+        rounds = self.clients[name] = self._new_client(name)
         rounds.restore(list(self._clients[name].store.items())[::-1], self.now)
         self._act(name)
         self._join(name)
@@ -304,8 +315,19 @@ class Town:
     def _new_server(self) -> ServerRounds:
         return ServerRounds(durable=True, randomness=self._draw)
 
-    def _new_client(self) -> ClientRounds:
-        return ClientRounds(Consent(unprotected=True), durable=self.scene.known)
+    def _new_client(self, name: str) -> ClientRounds:
+        budget = self._clients[name].budget
+        counting = budget.counting if budget else None
+        return ClientRounds(Consent(unprotected=True), durable=self.scene.known, counting=counting)
+
+    def _budget(self, name: str) -> Budget | None:
+        return self.scene.budget(name) if self.scene.budget else None
+
+    def budget(self, name: str) -> Budget:
+        """Of that client."""
+        found = self._clients[name].budget
+        assert found is not None
+        return found
 
 
 def contribution(name: str, offer: Offer) -> Contribution:

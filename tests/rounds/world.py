@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from secagg.budget import Budget
+from secagg.drive.outbound import charged
 from secagg.effects import Claim, Effects, Peer, Write
 from secagg.errors import InputError, SecAggError, Spent
 from secagg.fields import Integer
@@ -104,6 +106,7 @@ class Client:
     told: list[Outcome] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     here: bool = False
+    budget: Budget | None = None
 
     def join(self) -> None:
         self.here = True
@@ -126,7 +129,10 @@ class Client:
         effects = self.rounds.take()
         moved = _anything(effects)
         commit(self.store, effects.writes)
-        refused = set()
+        unpaid = charged(effects, self.budget)
+        for refusal in unpaid.values():
+            self.rounds.refused(refusal, self.world.now)
+        refused = {*unpaid}
         for one in effects.claims:
             try:
                 claim(self.ledger, one)
@@ -184,11 +190,12 @@ class World:
         silent: bool = False,
         identity: bytes | None = None,
         consent: Consent | None = None,
+        budget: Budget | None = None,
         **more: Any,
     ) -> Client:
         consent = consent or Consent(unprotected=True)
-        rounds = ClientRounds(consent, **more)
-        made = Client(self, Peer(name, identity), rounds)
+        rounds = ClientRounds(consent, counting=budget.counting if budget else None, **more)
+        made = Client(self, Peer(name, identity), rounds, budget=budget)
         if not silent:
             made.give = give or (lambda offer: plainly(name, offer))
         self.clients[name] = made
