@@ -20,7 +20,7 @@ from secagg.arguments import functions, instance, integer, kind_of, seconds
 from secagg.budget import Budget
 from secagg.drive import aio, warm
 from secagg.drive.beside import Beside, Here, beside, first, raises_well
-from secagg.drive.participant import Participant, counting
+from secagg.drive.participant import Participant, rounds_of
 from secagg.drive.rejoin import stay, try_input
 from secagg.drive.service import Deadlines, Keep, Observer, Service
 from secagg.errors import InputError, LocalProtocolError, ParameterError, TransportError
@@ -36,7 +36,6 @@ from secagg.store.base import Ledger
 from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.transport.websocket import check_url
 from secagg.types import Randomness, system_randomness
-from secagg.wire.frame import MAX_SIZE
 
 Given: TypeAlias = Contribution | Mapping[str, Any]
 Fields: TypeAlias = Given | Callable[[Offer], Given | None]
@@ -86,18 +85,14 @@ def join(
     if plan is not None and not callable(fields):
         try_input(instance("plan", plan, Plan), _contribution(fields, weight, name))
     warm.up(plan)
+    consent = Consent(plan, plan_digest, max_epsilon=max_epsilon)
+    patience = seconds("patience", patience)
     outcomes = _participate(
         url,
         _giver(fields, weight, name),
         most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
         timeout=seconds("timeout", timeout),
-        decided=ClientRounds(
-            Consent(plan, plan_digest, max_epsilon=max_epsilon),
-            limits=Limits(frame=integer("max_size", max_size, 1, MAX_SIZE)),
-            patience=seconds("patience", patience),
-            randomness=randomness,
-            counting=counting(budget),
-        ),
+        decided=rounds_of(consent, max_size, patience, randomness, budget),
         ledger=ledger,
         budget=budget,
         max_size=max_size,

@@ -85,15 +85,27 @@ async def participate(
     """
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)
-    rounds = ClientRounds(
-        Consent(plan, plan_digest, max_epsilon=max_epsilon),
+    consent = Consent(plan, plan_digest, max_epsilon=max_epsilon)
+    rounds = rounds_of(consent, max_size, timeout, randomness, budget)
+    participant = Participant(rounds, inputs, ledger=ledger, budget=budget)
+    return await participant.over(link)
+
+
+def rounds_of(
+    consent: Consent,
+    max_size: int,
+    patience: float,
+    randomness: Randomness,
+    budget: Budget | None,
+) -> ClientRounds:
+    """Of one client without rows. Raises ParameterError."""
+    return ClientRounds(
+        consent,
         limits=Limits(frame=integer("max_size", max_size, 1, MAX_SIZE)),
-        patience=timeout,
+        patience=patience,
         randomness=randomness,
         counting=counting(budget),
     )
-    participant = Participant(rounds, inputs, ledger=ledger, budget=budget)
-    return await participant.over(link)
 
 
 def counting(budget: Budget | None) -> Counting | None:

@@ -20,15 +20,7 @@ from secagg.errors import (
 )
 from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
-from secagg.sansio import (
-    Aborted,
-    Finished,
-    Ignored,
-    Mailbox,
-    Outgoing,
-    PhaseEntered,
-    Revealed,
-)
+from secagg.sansio import Aborted, Finished, Ignored, Mailbox, Outgoing, PhaseEntered, Revealed
 from secagg.types import SERVER, AbortReason, Buffer, PartyId, Randomness
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import DIGEST_SIZE, read_header
