@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from secagg.budget import Budget
     from secagg.drive.aio import Contribution, connect, participate, serve
     from secagg.drive.blocking import join, serve_in_thread
     from secagg.errors import SecAggError
@@ -30,6 +31,7 @@ else:
 
     _HOMES = {
         "Aggregate": "party",
+        "Budget": "budget",
         "Client": "party",
         "Contribution": "drive.aio",
         "FixedPoint": "fields",
@@ -63,6 +65,7 @@ else:
 
 __all__ = [
     "Aggregate",
+    "Budget",
     "Client",
     "Contribution",
     "FixedPoint",

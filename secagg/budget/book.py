@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -63,7 +62,9 @@ class Budget:
         StorageError for a file that is edited, damaged, older than its anchor, of another version,
         or open to other users, and where the disk or the folder refuses.
         """
-        self._path = Path(path).resolve()
+        self._path = _path(path)
+        if anchor is not None and not callable(getattr(anchor, "claim", None)):
+            raise ParameterError(f"anchor must be a ledger, not {arguments.kind_of(anchor)}")
         self._guard, self._process = threading.Lock(), os.getpid()
         self._ended: str | None = None
         self._anchor, self._anchored = anchor, 0
@@ -73,7 +74,7 @@ class Budget:
         with reported(self._path, "it cannot be opened"):
             if epsilon is not None and delta is not None and not self._path.exists():
                 claim = Claim(epsilon, delta)
-                counting = Counting(unit or "client", against or "server")
+                counting = _counted(Counting(), unit, against)
                 opened = Opened(checked(randomness)(ID_SIZE), claim, counting)
                 file.create(self._path, encode(opened, _clock()))
             self._database = file.connect(self._path, patience)
@@ -181,9 +182,7 @@ class Budget:
                 claim.epsilon if epsilon is None else epsilon,
                 claim.delta if delta is None else delta,
             )
-            if wanted != claim or counting != replace(
-                counting, unit=unit or counting.unit, against=against or counting.against
-            ):
+            if wanted != claim or counting != _counted(counting, unit, against):
                 raise ParameterError(
                     f"{self._path} is a budget of epsilon {claim.epsilon:g} at delta "
                     f"{claim.delta:g} for each {counting.unit} against {counting.against}, for "
@@ -267,6 +266,20 @@ class Budget:
                 if str(self._path) in str(failed):
                     raise
                 raise StorageError(f"{self._path}: {failed}") from failed.__cause__
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(given).resolve()
+    except (TypeError, ValueError):  # another kind of thing; a NUL
+        raise ParameterError(f"path must name a file, not {arguments.kind_of(given)}") from None
+
+
+def _counted(known: Counting, unit: Unit | None, against: Against | None) -> Counting:
+    """With what is given of it. Raises ParameterError."""
+    return Counting(
+        known.unit if unit is None else unit, known.against if against is None else against
+    )
 
 
 def _clock() -> int:

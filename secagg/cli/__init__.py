@@ -18,7 +18,7 @@ from secagg.cli.output import encodable
 COMMANDS = (
     *("demo", "plan", "simulate", "serve", "join"),
     *("keys", "task", "collect"),
-    *("bench", "protocols", "inspect"),
+    *("bench", "protocols", "inspect", "budget"),
 )
 """In the order of --help. A command is the function named like its module."""
 

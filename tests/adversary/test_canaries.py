@@ -7,6 +7,7 @@ is noticed. The numbers of a plan, its names and its phases are public, and may 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -230,6 +231,22 @@ def noisily(canary: Any) -> None:
     shown(lambda: secagg.plan(clients=5, fields=fields, privacy=canary))
 
 
+def budgeted(canary: Any) -> None:
+    """What is given in the place of its numbers; what a client's data tell, its rounds say."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/made.db"
+        for name in ("epsilon", "delta", "unit", "against", "anchor"):
+            given = {"epsilon": 1.0, "delta": 1e-5, name: canary}
+            if not any(canary is number for number in NUMBERS):
+                shown(lambda given=given: secagg.Budget(path, **given))
+        if not isinstance(canary, str | bytes):
+            shown(lambda: secagg.Budget(canary, epsilon=1.0, delta=1e-5))
+        with secagg.Budget(f"{folder}/kept.db", epsilon=1.0, delta=1e-5) as budget:
+            check(budget)
+            for call in (budget.charged, budget.leave, lambda key: budget.charge(key, key)):
+                shown(lambda call=call: call(canary))
+
+
 def modelled(canary: Any) -> None:
     """Names of entries are a model's, and shown to its owner; what is in them is not."""
     good = {"e": np.zeros(3, np.float16), "n": np.zeros(2, np.int8)}
@@ -245,6 +262,7 @@ def modelled(canary: Any) -> None:
 
 CHECKS: dict[str, Callable[[Any], None]] = {
     "Aggregate": modelled,
+    "Budget": budgeted,
     "Client": given_to_a_client,
     "Contribution": contributed,
     "FixedPoint": planned,

@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import typer
 
+import secagg
 from secagg import cli
 
 FILE = Path(__file__).parent / "contract.json"
@@ -88,11 +89,20 @@ class Runs:
         self.run("protocols")
         self.run("demo", "--rounds", "1", "--clients", "7", "--corrupt", "0")
         self.run("bench", "pack", "--rows", "width=17,d=10")
+        self._budget()
         self.inspect("plan", self.at("plan"))
         self.inspect("array", self.at("vector.npy"))
         self.inspect("test vector", str(ROOT / "specs" / "vectors" / "v1" / "keys.json"))
         refused = self.start("plan", "--clients", "1", "--length", "1")
         self.take("any that is refused", refused, code=2)
+
+    def _budget(self) -> None:
+        fields = {"v": secagg.Vector(LENGTH, norm=1.0, bits=8)}
+        asked = secagg.Privacy(2.0, 1e-3)
+        plan = secagg.plan(clients=4, corrupt=0, fields=fields, privacy=asked)
+        with secagg.Budget(self.at("spent"), epsilon=2.0, delta=1e-3) as budget:
+            budget.charge(bytes(32), budget.counting.cost(plan))
+        self.run("budget", "show", self.at("spent"))
 
     def _one_server(self) -> None:
         port = self.at("port")

@@ -1,0 +1,88 @@
+"""`secagg budget`: what a client's data have told, and whether the file that says so is whole."""
+
+from __future__ import annotations
+
+import enum
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secagg.budget import Verified, verify
+from secagg.cli import options
+from secagg.cli.output import handled, report, rows, warn
+from secagg.errors import InputError
+from secagg.store.ledger import SqliteLedger
+
+
+class Action(enum.StrEnum):
+    """What to do with a budget."""
+
+    SHOW = "show"
+    VERIFY = "verify"
+
+
+def budget(
+    action: Annotated[
+        Action,
+        typer.Argument(help="What is spent, by which plans; or whether every row is as written."),
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A client's secagg.Budget.")],
+    anchor: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LEDGER",
+            help="The ledger that the budget is kept with: an older copy is refused.",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a client's budget has spent, or verify that nobody has changed it.
+
+    Both read every row: one that was edited, is missing, or is not the one that the --anchor knows
+    is named, and the exit code is 2. Nothing is added to either file.
+    """
+    with handled(as_json):
+        found = _verified(file, anchor)
+        answer: dict[str, object] = {
+            "file": str(file),
+            **found.spending.as_dict(),
+            "left": max(0.0, 1.0 - found.spending.used),
+            "anchored": found.anchored,
+            "note": found.note,
+        }
+        if action is Action.VERIFY and found.note:
+            warn(found.note)
+        report(answer, as_json, lambda: rows(_lines(action, found)))
+
+
+def _verified(file: Path, anchor: Path | None) -> Verified:
+    with ExitStack() as stack:
+        ledger = None
+        if anchor is not None:
+            if not anchor.exists():  # opening it would make an empty one, which knows nothing
+                raise InputError(f"--anchor {anchor}: there is no such ledger")
+            ledger = stack.enter_context(SqliteLedger.open(anchor))
+        return verify(file, ledger)
+
+
+def _lines(action: Action, found: Verified) -> dict[str, object]:
+    """For people."""
+    spending = found.spending
+    whole = {"rows": spending.rows, "head": spending.head.hex()}
+    if action is Action.VERIFY:
+        known = "not given" if found.anchored is None else f"knows {found.anchored} rows"
+        return {"every row": "as written", **whole, "anchor": known}
+    by = f" ({spending.accounting})" if spending.accounting else ""
+    shown: dict[str, object] = {
+        "budget": f"epsilon {spending.epsilon:g} at delta {spending.delta:g}",
+        "of": f"one {spending.unit}, against {spending.against}",
+        "spent": f"epsilon {spending.spent:.6g}{by}",
+        "left": f"{max(0.0, 1 - spending.used):.2%}",
+        "rounds": f"{spending.charged} charged, {spending.refunded} given back",
+    }
+    for plan in spending.plans:
+        name = f"plan {plan.plan.hex()[:16]}"
+        shown[name] = f"{plan.charged} rounds, {plan.settled} settled, {plan.trust}"
+    return shown | whole

@@ -1,0 +1,96 @@
+"""secagg budget: what is spent, what was changed, and what cannot be seen."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from secagg import cli
+from secagg.budget import Budget
+from secagg.store.ledger import SqliteLedger
+from tests.budget import budget_plans as plans
+from tests.budget.budget_plans import DELTA, key
+from tests.cli import contract
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, ["budget", *map(str, arguments)])
+
+
+def answer(*arguments: object, code: int = 0) -> dict[str, Any]:
+    result = call(*arguments, "--json")
+    assert result.exit_code == code, result.output
+    data: dict[str, Any] = json.loads(result.stdout)
+    if not code:
+        contract.check("budget", data)
+    return data
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Two plans, one round given back, with an anchor."""
+    path = tmp_path / "spent.db"
+    with (
+        SqliteLedger.open(tmp_path / "ledger.db") as anchor,
+        Budget(path, epsilon=8.0, delta=DELTA, anchor=anchor) as budget,
+    ):
+        for number, plan in enumerate([plans.vector(), plans.vector(), plans.counts()]):
+            budget.charge(key(number), budget.counting.cost(plan))
+        budget.refund(key(1))
+        budget.leave(key(0))
+        budget.settle(key(0), 18)
+    return path
+
+
+def test_what_is_spent(kept: Path) -> None:
+    shown = answer("show", kept)
+    assert (shown["rows"], shown["charged"], shown["refunded"]) == (8, 2, 1)
+    assert (shown["epsilon"], shown["delta"], shown["anchored"]) == (8.0, DELTA, None)
+    assert 0 < shown["spent"] < 2 and shown["accounting"] == "mixed-rdp"
+    assert shown["left"] == pytest.approx(1 - shown["used"])
+    assert [(p["charged"], p["settled"]) for p in shown["plans"]] == [(1, 0), (1, 1)]
+    text = call("show", kept)
+    assert text.exit_code == 0 and "epsilon 8 at delta 0.0001" in text.stdout
+    assert "2 charged, 1 given back" in text.stdout and "1 rounds, 1 settled" in text.stdout
+    assert text.stderr == ""
+
+
+def test_whether_it_is_whole(kept: Path) -> None:
+    found = answer("verify", kept, "--anchor", kept.with_name("ledger.db"))
+    assert (found["anchored"], found["note"]) == (8, "")
+    said = call("verify", kept, "--anchor", kept.with_name("ledger.db"))
+    assert "as written" in said.stdout and "knows 8 rows" in said.stdout and said.stderr == ""
+    unseen = call("verify", kept)
+    assert unseen.exit_code == 0 and "cannot be seen without one" in unseen.stderr
+    assert "not given" in unseen.stdout
+    other = kept.with_name("other.db")
+    SqliteLedger.open(other).close()
+    assert "knows nothing of it" in answer("verify", kept, "--anchor", other)["note"]
+
+
+def test_what_was_changed_is_named(kept: Path) -> None:
+    """An edited row, and rows that are missing at the end: exit code 2."""
+    database = sqlite3.connect(kept)
+    with database:
+        database.execute("DELETE FROM rows WHERE number >= 6")
+    assert answer("verify", kept)["rows"] == 6
+    lost = answer("verify", kept, "--anchor", kept.with_name("ledger.db"), code=2)
+    assert "its anchor knows row 6" in lost["message"] and lost["error"] == "StorageError"
+    with database:
+        database.execute("UPDATE rows SET content = zeroblob(9) WHERE number = 3")
+    database.close()
+    for action in ("show", "verify"):
+        assert "row 3 was edited" in answer(action, kept, code=2)["message"]
+
+
+def test_what_is_no_budget(kept: Path, tmp_path: Path) -> None:
+    assert "there is no budget" in answer("show", tmp_path / "none.db", code=2)["message"]
+    missing = answer("verify", kept, "--anchor", tmp_path / "none.db", code=2)
+    assert "there is no such ledger" in missing["message"] and not (tmp_path / "none.db").exists()
+    assert call("spend", kept).exit_code == 2
+    assert answer("show", kept.with_name("ledger.db"), code=2)["error"] == "StorageError"
