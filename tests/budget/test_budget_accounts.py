@@ -150,7 +150,7 @@ def test_a_charge_is_made_once() -> None:
 
 
 def test_what_has_left_is_never_given_back() -> None:
-    """40 §9.10, §9.12."""
+    """Row 118; 40 §9.10, §9.12."""
     made = accounts()
     enter(made, 1, Step.CHARGE, plans.vector())
     enter(made, 1, Step.LEAVE)

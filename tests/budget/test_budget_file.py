@@ -124,7 +124,7 @@ def test_what_is_closed_takes_nothing(budget: Budget) -> None:
 def test_a_clock_that_is_set_back_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """40 §9.13."""
+    """Row 117; 40 §9.13."""
     found = []
     for name, times in (
         ("right", range(100, 200)),
@@ -216,7 +216,7 @@ def test_after_a_fork_it_is_refused(budget: Budget) -> None:
 
 
 def test_an_edited_row_is_named(tmp_path: Path) -> None:
-    """40 §9.14: whichever it is, and whatever of it was changed."""
+    """Row 115; 40 §9.14: whichever it is, and whatever of it was changed."""
     kept = filled(tmp_path / "kept.db")
     for number in range(6):
         for change in (
@@ -253,6 +253,7 @@ def rewritten(path: Path, number: int, content: bytes) -> None:
 
 
 def test_a_chain_that_was_computed_anew_is_for_the_anchor_to_see(tmp_path: Path) -> None:
+    """Row 115."""
     anchor = MemoryLedger()
     path = filled(tmp_path / "spent.db", anchor)
     database = sqlite3.connect(path)
@@ -279,7 +280,7 @@ def put_back(path: Path, anchor: Ledger | None = None) -> Path:
 
 
 def test_an_older_copy_is_refused_by_its_anchor(tmp_path: Path) -> None:
-    """40 §9.15; row 98."""
+    """Rows 98 and 116; 40 §9.15."""
     anchor = MemoryLedger()
     path = put_back(tmp_path / "spent.db", anchor)
     match = r"spent\.db: it ends with row 5, and its anchor knows row 6: it is an older copy"
@@ -310,6 +311,7 @@ def test_an_older_copy_that_went_on_is_seen_too(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_is_cut_short_is_refused_by_its_anchor(tmp_path: Path) -> None:
+    """Row 116."""
     for rows in range(1, 6):
         anchor = MemoryLedger()
         path = filled(tmp_path / f"{rows}.db", anchor)

@@ -108,7 +108,7 @@ def test_who_dropped_is_not_counted(make: Make) -> None:
 
 
 def test_a_spent_budget_declines_before_a_key_leaves(make: Make) -> None:
-    """40 §9.9: the server hears that the client leaves, and nothing else; the others go on."""
+    """Row 114; 40 §9.9: the server hears that the client leaves, and nothing else; the others go on."""
     world = World()
     clients = four(world, make)
     small = clients[0]
@@ -227,7 +227,7 @@ def test_one_phase_is_charged_too(make: Make) -> None:
 
 
 def test_plans_that_a_budget_does_not_count_are_refused(make: Make) -> None:
-    """40 §9.4: as with max_epsilon, before anything is said."""
+    """Row 114; 40 §9.4: as with max_epsilon, before anything is said."""
     for plan in (real(4), toy(4), noisy(trust="central")):
         world = World()
         client = world.client("a", budget=make("a"))
@@ -288,7 +288,7 @@ def test_a_client_dies_at_every_moment_and_its_budget_is_never_below_the_truth(m
 
 
 def test_rows_that_are_put_back_give_nothing_back(make: Make) -> None:
-    """40 §9.12: what a client's rows have forgotten, its budget has not."""
+    """Row 118; 40 §9.12: what a client's rows have forgotten, its budget has not."""
     refunds = 0
     for back in (1, 2, 3):
         for town in deaths(Scene(noisy(), victim="a", back=back, budget=of_one(make))):

@@ -20,7 +20,7 @@ RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
     "20-additive": {f"A{i}" for i in range(1, 16)},
 }
-ROWS = {*range(1, 114)}
+ROWS = {*range(1, 119)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 FOLDERS = {"p": "protocols/secagg_protocols/secagg", "r": "protocols/secagg_protocols/reports"}
 
