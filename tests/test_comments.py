@@ -93,6 +93,7 @@ ROUNDS = (
     "member",
     "offer",
     "opening",
+    "paid",
     "part",
     "places",
     "present",
