@@ -108,7 +108,7 @@ def test_who_dropped_is_not_counted(make: Make) -> None:
 
 
 def test_a_spent_budget_declines_before_a_key_leaves(make: Make) -> None:
-    """Row 114; 40 §9.9: the server hears that the client leaves, and nothing else; the others go on."""
+    """Row 114; 40 §9.9: the server hears that the client leaves, and no more; others go on."""
     world = World()
     clients = four(world, make)
     small = clients[0]
