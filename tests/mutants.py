@@ -1232,10 +1232,95 @@ PRIVACY = (
     ),
 )
 
+_SPENT = "tests/budget/test_budget_accounts.py"
+_KEPT = "tests/budget/test_budget_file.py"
+_CHARGED = "tests/budget/test_budget_rounds.py tests/budget/test_budget_reports.py"
+BUDGET = (
+    *_of(
+        "secagg/dp/filters.py",
+        "tests/dp/test_filters.py",
+        ("budget: log-ratios add up", "left < 0 or total.kappa > slack", "left < 0"),
+        ("budget: a shift to either side", "Decimal(claim.epsilon) - 2 * slack", "Decimal(3)"),
+        ("budget: Gaussian noise alone", "if any(not block.gaussian", "if any(False"),
+        (
+            "budget: slack of its own",
+            "yield Way(0, smoothing, _rounded_up",
+            "yield Way(2, 0, float",
+        ),
+        ("budget: room for all rounds", "range(1, rounds + 1), True", "range(1, 2), True"),
+    ),
+    *_of(
+        "secagg/plans/cost.py",
+        _SPENT,
+        ("budget: all examples of a client", "terms.examples**2 if", "terms.examples if"),
+        ("budget: one example exchanged", "_EXCHANGED = 2", "_EXCHANGED = 1"),
+        ("budget: a plan without noise", "if terms is None:", "if False:"),
+        ("budget: a server that adds noise", 'self.against == "server":', "False:"),
+        ("budget: a cost that has a number", "if any(factor *", "if any(0 *"),
+        ("budget: one party's noise", 'self.trust != "distributed" or', "False or"),
+        ("budget: no fewer than the worst", "or honest <= self.honest", "or honest < 0"),
+    ),
+    *_of(
+        "secagg/budget/accounts.py",
+        _SPENT,
+        ("budget: what fits", "if not fits(", "if False and not fits("),
+        ("budget: with what is spent", "total.plus(one)):", "one):"),
+        ("budget: chosen before anything", "Chosen(way) if not self._standing", "Chosen(way)"),
+        ("budget: left is not given back", "if state is State.CHARGED else []", "if state else []"),
+        ("budget: settled after it has left", "if state is not State.LEFT:", "if state is None:"),
+        ("budget: charged before it leaves", "if state is not State.CHARGED:", "if False:"),
+        ("budget: charged once", "if state in _FRESH else []", "if True else []"),
+    ),
+    *_of(
+        "secagg/budget/file.py",
+        _KEPT,
+        ("budget: a row that follows", "if stored != row.hash or", "if"),
+        ("budget: a row that is missing", "if number != expected:", "if False:"),
+        ("budget: a row that was exchanged", "next(rows, None) != (", "next(rows, None) == ("),
+        ("budget: open to others", "if files.open_to_others(status):", "if False:"),
+        ("budget: a log without its file", "if log_of(path).exists():", "if False:"),
+    ),
+    *_of(
+        "secagg/budget/book.py",
+        _KEPT,
+        ("budget: older than its anchor", "claimed(self._name(end)) is not", "claimed(b'') is not"),
+        ("budget: other rows than its anchor's", "ledger.claim_all(claims)", "pass"),
+        ("budget: its numbers are for good", "if wanted != claim or", "if"),
+        ("budget: before a fork", "if self._process != os.getpid():", "if False:"),
+        ("budget: after a failure", "if self._ended is not None:", "if False:"),
+    ),
+    *_of(
+        "secagg/rounds/paid.py",
+        _CHARGED,
+        (
+            "budget: every message needs it",
+            "[Charge(self._key, Step.CHARGE)] if self._key",
+            "[] if self._key",
+        ),
+        ("budget: the word that it leaves", "self._tell(Step.LEAVE)", "pass"),
+        ("budget: what has left", "if not left:", "if True:"),
+        ("budget: less the corrupt", "self._opened - self._corrupt", "self._opened"),
+        ("budget: an answer of its own", "if self._opened and honest > 0", "if True"),
+        ("budget: an answer of another", "self._opened = 0\n\n    def r", "pass\n\n    def r"),
+        ("budget: a life of its own", "party, life)\n\n", "party, b'')\n\n"),
+    ),
+    *_of(
+        "secagg/drive/outbound.py",
+        _CHARGED,
+        (
+            "budget: claims of what stays",
+            "if any(claim.key in needs for needs in held)",
+            "if False",
+        ),
+        ("budget: rounds without a budget", "if budget is None:", "if False:"),
+        ("budget: refused once", "if charge.key in refused:", "if False:"),
+    ),
+)
+
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *PRIVACY,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *PRIVACY, *BUDGET,
 )  # fmt: skip
 
 
