@@ -9,16 +9,18 @@ from typing import Annotated
 
 import typer
 
-from secagg.budget import Verified, verify
+from secagg.budget import Budget, Verified, verify
 from secagg.cli import options
 from secagg.cli.output import handled, report, rows, warn
-from secagg.errors import InputError
+from secagg.cli.targets import check_target
+from secagg.errors import InputError, ParameterError
 from secagg.store.ledger import SqliteLedger
 
 
 class Action(enum.StrEnum):
     """What to do with a budget."""
 
+    NEW = "new"
     SHOW = "show"
     VERIFY = "verify"
 
@@ -26,7 +28,7 @@ class Action(enum.StrEnum):
 def budget(
     action: Annotated[
         Action,
-        typer.Argument(help="What is spent, by which plans; or whether every row is as written."),
+        typer.Argument(help="Make one; say what is spent; or whether every row is as written."),
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A client's secagg.Budget.")],
     anchor: Annotated[
@@ -36,14 +38,20 @@ def budget(
             help="The ledger that the budget is kept with: an older copy is refused.",
         ),
     ] = None,
+    epsilon: Annotated[float | None, typer.Option(help="With new: of all plans together.")] = None,
+    delta: Annotated[float | None, typer.Option(help="With new: of all plans together.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a client's budget has spent, or verify that nobody has changed it.
+    """Make a client's budget, show what it has spent, or verify that nobody has changed it.
 
-    Both read every row: one that was edited, is missing, or is not the one that the --anchor knows
-    is named, and the exit code is 2. Nothing is added to either file.
+    All read every row: one that was edited, is missing, or is not the one that the --anchor knows
+    is named, and the exit code is 2. `show` and `verify` add nothing to either file.
     """
     with handled(as_json):
+        if action is Action.NEW:
+            _make(file, anchor, epsilon, delta)
+        elif epsilon is not None or delta is not None:
+            raise ParameterError("--epsilon and --delta are of a new budget, for good")
         found = _verified(file, anchor)
         answer: dict[str, object] = {
             "file": str(file),
@@ -55,6 +63,18 @@ def budget(
         if action is Action.VERIFY and found.note:
             warn(found.note)
         report(answer, as_json, lambda: rows(_lines(action, found)))
+
+
+def _make(file: Path, anchor: Path | None, epsilon: float | None, delta: float | None) -> None:
+    if epsilon is None or delta is None:
+        raise ParameterError("a new budget has an --epsilon and a --delta")
+    check_target(file, "FILE")
+    if file.exists():
+        raise InputError(f"{file} is there already, and what it knows would be lost")
+    check_target(anchor, "--anchor")
+    with ExitStack() as stack:
+        ledger = None if anchor is None else stack.enter_context(SqliteLedger.open(anchor))
+        stack.enter_context(Budget(file, epsilon=epsilon, delta=delta, anchor=ledger))
 
 
 def _verified(file: Path, anchor: Path | None) -> Verified:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import typer
 
 from secagg import arguments
+from secagg.budget import Budget
 from secagg.cli import logs, options, pinned, private
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
@@ -21,7 +23,7 @@ from secagg.cli.targets import check_target
 from secagg.committee import Committee
 from secagg.drive import warm
 from secagg.drive.aio import Contribution, Offer, Outcome
-from secagg.drive.participant import Participant
+from secagg.drive.participant import Participant, counting
 from secagg.drive.rejoin import stay, try_input
 from secagg.errors import ParameterError, PolicyRefused, Spent, TransportError
 from secagg.plans.plan import Plan
@@ -62,6 +64,7 @@ def join(
         Path | None, typer.Option(help="With --task: the bytes that it is about, if any.")
     ] = None,
     max_epsilon: private.MaxEpsilon = None,
+    budget: options.BudgetFile = None,
     timeout: options.Timeout = 60.0,
     name: options.InputName = None,
     ledger: options.LedgerFile = None,
@@ -79,7 +82,8 @@ def join(
     again and checked, and what they promise is printed on standard error. A --task of one server
     pins plan and payload. With one of several the vector goes to them as one report, the same bytes
     until it is stored; the command, run again, makes another, which counts as well. With
-    --max-epsilon a plan that tells more is refused, pinned or not. The exit code is 0, 1 when a
+    --max-epsilon a plan that tells more is refused, pinned or not, and with --budget what all plans
+    tell is counted. The exit code is 0, 1 when a
     round gave no sum, 2 for an error, also where the server had no free place or has ended, 3 for a
     sum without this client, 143 after a signal.
     """
@@ -107,12 +111,14 @@ def _running(
             options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
             check_epsilon(agreed.plan.privacy, most)
             explained = given["task_digest"] is None
-            return prepare(agreed, explained, urls, vector, weight, given["payload"], timeout)
+            files = given["payload"], given["budget"]
+            return prepare(agreed, explained, urls, vector, weight, *files, timeout)
         case _:
             _check_one(ctx, urls, agreed)
             consent = _consent(given["plan"], given["plan_digest"], agreed)
             consent, waits = replace(consent, max_epsilon=most), _waits(ctx, timeout)
-            return _joining(urls[0], vector, weight, consent, given["name"], given["ledger"], waits)
+            kept = given["name"], given["ledger"], given["budget"]
+            return _joining(urls[0], vector, weight, consent, *kept, waits)
 
 
 def _agreed(path: Path, digest: str | None, plan: object) -> Task:
@@ -155,11 +161,12 @@ def _joining(
     consent: Consent,
     name: str | None,
     ledger: Path | None,
+    budget: Path | None,
     waits: tuple[float, float],
 ) -> _Joining:
     """Everything is checked before the server hears anything."""
     check_target(ledger, "--ledger")
-    made = _Joining(url, vector, weight, consent, name, ledger, *waits)
+    made = _Joining(url, vector, weight, consent, name, ledger, budget, *waits)
     made.try_input()
     return made
 
@@ -174,6 +181,7 @@ class _Joining:
     consent: Consent
     name: str | None
     ledger: Path | None
+    budget: Path | None
     timeout: float
     patience: float
     participant: Participant | None = None
@@ -193,17 +201,20 @@ class _Joining:
         return self.consent.plan if task is None else task.plan
 
     async def run(self) -> None:
-        """With the ledger open: what leaves is claimed there before, and synced."""
+        """With ledger and budget open: what leaves is in them before, and synced."""
         warm.up(self._known)
-        if self.ledger is None:
-            await self._run(None)
-            return
-        with SqliteLedger.open(self.ledger) as ledger:
-            await self._run(ledger)
+        with ExitStack() as files:
+            ledger = budget = None
+            if self.ledger is not None:
+                ledger = files.enter_context(SqliteLedger.open(self.ledger))
+            if self.budget is not None:
+                budget = files.enter_context(Budget(self.budget, anchor=ledger))
+            await self._run(ledger, budget)
 
-    async def _run(self, ledger: Ledger | None) -> None:
-        rounds = ClientRounds(self.consent, patience=self.patience)
-        self.participant = Participant(rounds, self._contribute, ledger=ledger)
+    async def _run(self, ledger: Ledger | None, budget: Budget | None) -> None:
+        counted = counting(budget)
+        rounds = ClientRounds(self.consent, patience=self.patience, counting=counted)
+        self.participant = Participant(rounds, self._contribute, ledger=ledger, budget=budget)
         await stay(self.url, self.participant, timeout=self.timeout, told=notice)
 
     @property

@@ -50,6 +50,15 @@ LedgerFile: TypeAlias = Annotated[
 ]
 
 
+BudgetFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--budget",
+        metavar="FILE",
+        help="Charge each round to this budget, of `secagg budget new`, before a key leaves, and "
+        "decline what does not fit. A --ledger is its anchor.",
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]

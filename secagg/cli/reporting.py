@@ -10,6 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from secagg import arguments
+from secagg.budget import Budget
 from secagg.cli import pinned
 from secagg.cli.npy import Vector
 from secagg.cli.output import warn
@@ -22,18 +23,27 @@ from secagg.sim.footprint import peak_rss
 
 @dataclass
 class Reporting:
-    """payload: the bytes that the task is about. timeout: seconds until it must be stored."""
+    """payload: the bytes that the task is about. budget: what it is charged to. timeout: seconds
+    until it must be stored."""
 
     task: Task
     urls: list[str]
     vector: npt.NDArray[Any]
     weight: int
     payload: bytes
+    budget: Path | None
     timeout: float
     outcome: ReportOutcome | None = None
     seconds: float = 0.0
 
     async def run(self) -> None:
+        if self.budget is None:
+            await self._run(None)
+            return
+        with Budget(self.budget) as budget:
+            await self._run(budget)
+
+    async def _run(self, budget: Budget | None) -> None:
         begun = time.monotonic()
         self.outcome = await send_report(
             self.task,
@@ -42,6 +52,7 @@ class Reporting:
             weight=self.weight,
             payload=self.payload,
             timeout=self.timeout,
+            budget=budget,
         )
         self.seconds = time.monotonic() - begun
         if not self.outcome.stored:
@@ -85,6 +96,7 @@ def prepare(
     vector: Vector,
     weight: int,
     payload: Path | None,
+    budget: Path | None,
     timeout: float,
 ) -> Reporting:
     """Everything is checked before a server hears anything. ParameterError, PolicyRefused.
@@ -104,4 +116,4 @@ def prepare(
     data = pinned.read_payload(payload)
     if explained:
         pinned.explain_task(agreed)
-    return Reporting(agreed, urls, values, weight, data, timeout)
+    return Reporting(agreed, urls, values, weight, data, budget, timeout)
