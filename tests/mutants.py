@@ -1270,6 +1270,7 @@ BUDGET = (
         ("budget: settled after it has left", "if state is not State.LEFT:", "if state is None:"),
         ("budget: charged before it leaves", "if state is not State.CHARGED:", "if False:"),
         ("budget: charged once", "if state in _FRESH else []", "if True else []"),
+        ("budget: in one sum once", "if session in self._sessions:", "if False:"),
     ),
     *_of(
         "secagg/budget/file.py",

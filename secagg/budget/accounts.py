@@ -4,8 +4,8 @@ Pure: entries come in their order, from the file or from a decision made here, a
 clock. Theory of operation: a charge goes from charged to left to settled, or from charged to
 refunded, and never back; each of these is a row. What counts of it is its worst case until it is
 settled, and nothing once it is refunded. Each step said again is no step: its key is of one life of
-one client in one session, so that whoever begins a round anew, after a restart, has another key,
-and is charged again.
+one client in one session. Another key of the same session is refused while the first one stands:
+the same data twice in one sum is not two releases of it, but one that moves twice as far.
 
 The filter by which charges count is chosen with the first one, before anything has been released,
 and stays while any charge stands.
@@ -40,6 +40,7 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
+    session: bytes
     cost: Cost
     state: State
 
@@ -98,6 +99,7 @@ class Accounts:
         self._way: Way | None = None
         self._charges: dict[bytes, _Standing] = {}
         self._counted: Counter[Cost] = Counter()
+        self._sessions: set[bytes] = set()  # of charges that stand
         self._settled: Counter[bytes] = Counter()  # by plan
         self._refunded = 0
         self._weights: dict[Release, Weight | None] = {}
@@ -109,23 +111,25 @@ class Accounts:
         match entry:
             case Chosen(way) if not self._standing:
                 self._way, self._weights = way, {}
-            case Charged(key, cost) if self._way and self._state(key) in _FRESH:
-                self._charges[key] = _Standing(cost, State.CHARGED)
+            case Charged(key, session, cost) if self._may_begin(key, session):
+                self._charges[key] = _Standing(session, cost, State.CHARGED)
+                self._sessions.add(session)
                 self._counted[cost] += 1
             case Left(key) if self._state(key) is State.CHARGED:
                 self._charges[key] = replace(self._charges[key], state=State.LEFT)
             case Settled(key, honest) if self._state(key) is State.LEFT:
-                before = self._charges[key].cost
-                after = before.with_honest(honest)
-                self._discount(before)
+                before = self._charges[key]
+                after = before.cost.with_honest(honest)
+                self._discount(before.cost)
                 self._counted[after] += 1
                 self._settled[after.plan] += 1
-                self._charges[key] = _Standing(after, State.SETTLED)
+                self._charges[key] = replace(before, cost=after, state=State.SETTLED)
             case Refunded(key) if self._state(key) is State.CHARGED:
-                cost = self._charges[key].cost
-                self._discount(cost)
+                back = self._charges[key]
+                self._discount(back.cost)
+                self._sessions.discard(back.session)
                 self._refunded += 1
-                self._charges[key] = _Standing(cost, State.REFUNDED)
+                self._charges[key] = replace(back, state=State.REFUNDED)
             case _:
                 raise WireError(f"{type(entry).__name__.lower()}: no row of that kind belongs here")
 
@@ -157,6 +161,13 @@ class Accounts:
 
     def _charging(self, charge: Charge) -> list[Entry]:
         """Rules §9.5-§9.7: with the first charge, the filter."""
+        session = charge.session or charge.key
+        if session in self._sessions:
+            raise BudgetSpent(
+                "these data are in this round already, or may be, over another link or from before "
+                "a restart: in one sum twice they would be told with half the noise. The next "
+                "round may be joined"
+            )
         cost: Cost = charge.cost
         claim, entries = self.opened.claim, list[Entry]()
         way = self._way if self._standing else None
@@ -175,7 +186,7 @@ class Accounts:
                 f"{self._said()}, and a round of this plan takes {part:.2%} of the budget: a plan "
                 "with more noise would do"
             )
-        return [*entries, Charged(charge.key, cost)]
+        return [*entries, Charged(charge.key, session, cost)]
 
     def _said(self) -> str:
         """What is spent and what is left."""
@@ -223,6 +234,10 @@ class Accounts:
     def _standing(self) -> bool:
         """Whether anything was released, or may be."""
         return bool(self._counted)
+
+    def _may_begin(self, key: bytes, session: bytes) -> bool:
+        fresh = self._way is not None and self._state(key) in _FRESH
+        return fresh and session not in self._sessions
 
     def _discount(self, cost: Cost) -> None:
         self._counted[cost] -= 1

@@ -109,10 +109,11 @@ class Budget:
 
     # Steps of a charge
 
-    def charge(self, key: bytes, cost: Cost) -> None:
+    def charge(self, key: bytes, cost: Cost, session: bytes = b"") -> None:
         """Before a key leaves. key: 32 bytes, of one client in one session; the same one again is
-        charged once. cost: `counting.cost` of its plan. Raises BudgetSpent."""
-        self.enter(Charge(key, Step.CHARGE, cost))
+        charged once. cost: `counting.cost` of its plan. session: 32 bytes of what has one sum, in
+        which these data may be once; the key where it is empty. Raises BudgetSpent."""
+        self.enter(Charge(key, Step.CHARGE, cost, session=session))
 
     def leave(self, key: bytes) -> None:
         """Before the masked input leaves: the charge is never given back from here on. Raises
@@ -135,6 +136,7 @@ class Budget:
         StorageError: then nothing may leave, and this object refuses everything but `close`.
         """
         arguments.octets("key", charge.key, 32)
+        arguments.octets("session", charge.session or charge.key, 32)
         with self._turn("the charge was not stored") as accounts:
             for entry in accounts.entries(charge):
                 self._add(accounts, entry)

@@ -69,19 +69,21 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """A round is begun, at its worst."""
+    """A round is begun, at its worst. session: of the one sum."""
 
     key: bytes
+    session: bytes
     cost: Cost
 
     __repr__ = short
 
     def encode(self) -> bytes:
-        return self.key + self.cost.encode()
+        return self.key + self.session + self.cost.encode()
 
     @classmethod
     def read(cls, reader: Reader) -> Charged:
-        return cls(reader.fixed(KEY_SIZE, "key"), Cost.read(reader))
+        key, session = reader.fixed(KEY_SIZE, "key"), reader.fixed(KEY_SIZE, "session")
+        return cls(key, session, Cost.read(reader))
 
 
 @dataclass(frozen=True, slots=True)

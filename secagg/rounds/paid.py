@@ -17,8 +17,8 @@ from secagg.types import PartyId
 # back every message that needs it, of which each of the round's messages is one.
 #
 # A charge has a key of its own life. Rows keep that: who goes on from them has paid. Who begins the
-# same round anew, without them, draws other noise and may be in the sum with both, so it pays
-# again, whatever the session is called.
+# same round anew, without them, or over a second link, would have the same data in one sum twice,
+# which no two charges pay for: a unit then moves the sum by twice its norm. The budget refuses it.
 #
 # The end is told when nothing can change it any more. A refund, once the client has left without
 # having said its input. A settlement, once the round is over and the answer of this client, under a
@@ -37,7 +37,7 @@ class Paid:
     def __init__(self, outbox: Outbox, cost: Cost | None, corrupt: int) -> None:
         """cost: of one round of the plan, at its worst. corrupt: A, whose noise is not counted."""
         self._outbox, self._cost, self._corrupt = outbox, cost, corrupt
-        self._name = self._key = b""
+        self._name = self._key = self._session = b""
         self._opened = 0
         self._said: set[Step] = set()
         self.why = ""
@@ -56,6 +56,7 @@ class Paid:
 
     def name(self, offer: bytes, nonce: bytes, party: PartyId, life: bytes) -> None:
         """What is charged. offer: of a report, its task's digest."""
+        self._session = labels.digest(labels.CHARGE, offer, nonce)
         self._name = labels.digest(labels.CHARGE, offer, nonce, party, life)
 
     def begin(self) -> None:
@@ -63,7 +64,8 @@ class Paid:
         if self._cost is not None:
             self._key, self.why = self._name, ""
             self._said.clear()
-            self._outbox.charge(Charge(self._key, Step.CHARGE, self._cost))
+            charge = Charge(self._key, Step.CHARGE, self._cost, session=self._session)
+            self._outbox.charge(charge)
 
     def leaves(self) -> None:
         """The message that carries the input is about to leave."""

@@ -149,6 +149,23 @@ def test_a_charge_is_made_once() -> None:
     assert made.charged(plans.vector().digest()) == 2
 
 
+def test_one_session_has_one_charge() -> None:
+    """40 §9.9: until it is given back; the same data twice in one sum move it twice as far."""
+    made = accounts()
+    enter(made, 1, Step.CHARGE, plans.vector(), session=key(9))
+    assert enter(made, 1, Step.CHARGE, plans.vector(), session=key(9)) == 0
+    with pytest.raises(BudgetSpent, match="in this round already, or may be"):
+        enter(made, 2, Step.CHARGE, plans.vector(), session=key(9))
+    with pytest.raises(BudgetSpent, match="in this round already"):
+        enter(made, 9, Step.CHARGE, plans.vector())
+    enter(made, 1, Step.REFUND)
+    assert enter(made, 2, Step.CHARGE, plans.vector(), session=key(9)) == 2
+    enter(made, 2, Step.LEAVE)
+    enter(made, 2, Step.SETTLE, honest=18)
+    with pytest.raises(BudgetSpent, match="in this round already"):
+        enter(made, 3, Step.CHARGE, plans.vector(), session=key(9))
+
+
 def test_what_has_left_is_never_given_back() -> None:
     """Row 118; 40 §9.10, §9.12."""
     made = accounts()
@@ -243,7 +260,7 @@ def test_rows_are_their_bytes() -> None:
         opened,
         Chosen(Way(20)),
         Chosen(Way(0, 4, 2.0**-40)),
-        Charged(key(3), SERVER.cost(plans.both())),
+        Charged(key(3), key(8), SERVER.cost(plans.both())),
         Left(key(3)),
         Settled(key(3), 17),
         Refunded(key(3)),
@@ -270,13 +287,14 @@ def test_rows_that_nothing_would_have_written() -> None:
     cost = SERVER.cost(plans.vector())
     for rows in (
         [Opened(bytes(16), Claim(2.0, 1e-5), SERVER)],
-        [Charged(key(1), cost)],
-        [Chosen(Way(20)), Charged(key(1), cost), Charged(key(1), cost)],
-        [Chosen(Way(20)), Charged(key(1), cost), Chosen(Way(21))],
+        [Charged(key(1), key(1), cost)],
+        [Chosen(Way(20)), Charged(key(1), key(1), cost), Charged(key(1), key(1), cost)],
+        [Chosen(Way(20)), Charged(key(1), key(1), cost), Chosen(Way(21))],
+        [Chosen(Way(20)), Charged(key(1), key(5), cost), Charged(key(2), key(5), cost)],
         [Left(key(1))],
-        [Chosen(Way(20)), Charged(key(1), cost), Settled(key(1), 18)],
-        [Chosen(Way(20)), Charged(key(1), cost), Left(key(1)), Refunded(key(1))],
-        [Chosen(Way(20)), Charged(key(1), cost), Refunded(key(1)), Left(key(1))],
+        [Chosen(Way(20)), Charged(key(1), key(1), cost), Settled(key(1), 18)],
+        [Chosen(Way(20)), Charged(key(1), key(1), cost), Left(key(1)), Refunded(key(1))],
+        [Chosen(Way(20)), Charged(key(1), key(1), cost), Refunded(key(1)), Left(key(1))],
     ):
         made = accounts()
         with pytest.raises(WireError, match="no row of that kind belongs here"):

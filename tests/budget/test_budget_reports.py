@@ -102,12 +102,16 @@ def test_a_report_that_the_budget_has_no_room_for_does_not_leave(tmp_path: Path)
         one.outcome()
 
 
-def test_another_report_of_the_same_task_is_charged_as_well(budget: Budget) -> None:
-    for number in (1, 2):
-        one = rounds()
-        one.joined(PEERS[0], 0.0)
-        turn(one, budget)
-        assert budget.spending().charged == number
+def test_another_report_of_the_same_task_is_refused(budget: Budget) -> None:
+    """40 §9.9: both could be in one sum."""
+    first, second = rounds(), rounds()
+    first.joined(PEERS[0], 0.0)
+    assert turn(first, budget)
+    second.joined(PEERS[0], 0.0)
+    assert turn(second, budget) == []
+    with pytest.raises(BudgetSpent, match="in this round already, or may be"):
+        second.outcome()
+    assert budget.spending().charged == 1
 
 
 def test_a_plan_without_noise_has_no_report_under_a_budget(budget: Budget) -> None:
@@ -178,6 +182,7 @@ Tell = Callable[[Paid], None]
         (lambda paid: (paid.opens(2), paid.settles()), []),
         (lambda paid: (paid.opens(14), paid.disowns(), paid.settles()), []),
         (lambda paid: (paid.ends(left=True), paid.ends(left=False)), [(Step.REFUND, 0)]),
+        (lambda paid: paid.ends(left=True), []),
         (lambda paid: (paid.leaves(), paid.leaves()), [(Step.LEAVE, 0)]),
     ],
 )
@@ -192,6 +197,7 @@ def test_what_a_budget_is_told(tell: Tell, steps: list[Any]) -> None:
     tell(paid)
     first, *found = outbox.take().charges
     assert first.step is Step.CHARGE and first.cost is not None
+    assert len(first.session) == 32 and first.session != first.key
     assert [(one.step, one.honest) for one in found] == steps
 
 

@@ -274,8 +274,8 @@ def of_one(make: Make) -> Callable[[str], Budget | None]:
 
 
 def test_a_client_dies_at_every_moment_and_its_budget_is_never_below_the_truth(make: Make) -> None:
-    """40 §9.9-§9.12; row 91: with rows and links that come back, what has left stands, once for
-    each life; and no message leaves before its charge."""
+    """40 §9.9-§9.12; row 91: with rows and links that come back, what has left stands, and no
+    message leaves before its charge."""
     seen = set()
     for town in deaths(Scene(noisy(), victim="a", budget=of_one(make))):
         charges, settled, refunded = states(town.budget("a"))
@@ -294,12 +294,23 @@ def test_rows_that_are_put_back_give_nothing_back(make: Make) -> None:
         for town in deaths(Scene(noisy(), victim="a", back=back, budget=of_one(make))):
             charges, _, refunded = states(town.budget("a"))
             left = town.said["a", "server", MASKED_INPUT]
-            assert charges >= len(left), "a life that has left is paid for"
+            assert charges >= len(left), "what has left is paid for"
             refunds += refunded
     assert refunds
 
 
-def test_a_client_without_rows_pays_for_each_life(make: Make) -> None:
+def test_the_same_data_are_in_one_round_once(make: Make) -> None:
+    """40 §9.9: of two links with one budget, the second is declined."""
+    world, shared = World(), make("shared")
+    twins = [world.client(name, budget=shared) for name in "ab"]
+    for name in "cd":
+        world.client(name, budget=make(name))
+    played(world, noisy())
+    assert sorted(twin.told[0].why for twin in twins) == ["", BUDGET]
+    assert states(shared)[0] == 1 and world.ends[0].error is None
+
+
+def test_a_client_without_rows_is_in_a_round_once(make: Make) -> None:
     for town in deaths(Scene(noisy(), victim="a", known=False, budget=of_one(make))):
         charges, _, _ = states(town.budget("a"))
         assert charges >= bool(town.said["a", "server", MASKED_INPUT])
