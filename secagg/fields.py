@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from secagg.arguments import choice, integer, real, settle
@@ -148,10 +149,7 @@ class Integer:
     def norm_squared(self) -> int:
         """Of the largest norm that one unit may have: the square of a binary64 that is meant to be
         the root of an integer is that integer (specs/40-privacy.md)."""
-        exact = Fraction(self.sensitivity or 0)
-        return min(
-            math.floor(exact * exact * (1 + Fraction(1, 1 << 50))), self.length * self.max**2
-        )
+        return _squared(self.sensitivity or 0.0, self.length * self.max**2)
 
     def bound(self, clients: int, max_weight: int) -> int:
         """M = n max, of a sum without noise."""
@@ -213,6 +211,12 @@ class Vector:
         longest = self.levels + math.sqrt(self.norm_squared)
         steps = min(math.sqrt(self.length), longest)
         return self.step * (steps + math.ldexp(longest, -40))
+
+
+@lru_cache(maxsize=1024)
+def _squared(norm: float, most: int) -> int:
+    exact = Fraction(norm)
+    return min(math.floor(exact * exact * (1 + Fraction(1, 1 << 50))), most)
 
 
 def rounded_norm_squared(levels: int, length: int) -> int:

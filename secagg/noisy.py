@@ -24,7 +24,11 @@ from secagg.types import Randomness, Seed
 
 Int64s = npt.NDArray[np.int64]
 Unit = tuple[str, npt.NDArray[Any]]
-"""What an error calls it, and its elements, flat."""
+"""What an error calls it, and its elements, flat. Of integers also those of several examples, a row
+for each."""
+
+CHUNK = 1 << 18
+"""Integers of examples at a time."""
 
 EXACT = 1 << 20
 """Integers up to here, and as many, have squares whose sum int64 holds."""
@@ -48,9 +52,9 @@ def encode_units(
         if isinstance(field, Vector):
             levels, long = round_vector(values, field, seed, randomness, what)
             clipped += long
+            total += levels
         else:
-            levels = _within(values, field, what)
-        total += levels
+            _add_within(total, values, field, what)
     bits = total.view(np.uint64)
     bits &= np.uint64(ring.mask)
     part[:] = bits
@@ -63,12 +67,25 @@ def add_share(part: Lane, noise: Noise, ring: Ring, secret: Seed, place: int) ->
     add_noise(part, noise, ring, field_key(secret, place))
 
 
-def _within(values: Int64s, field: Integer, what: str) -> Int64s:
-    small = max(values.size, int(np.abs(values).max(initial=0))) < EXACT
-    squared = int(values @ values) if small else sum(x * x for x in values.tolist())
-    if squared > field.norm_squared:
-        raise RangeError(
-            f"{what}: its Euclidean norm is above {field.sensitivity!r}, the plan's sensitivity; "
-            "integers are never made smaller: mend it, or agree on a plan with a larger one"
-        )
-    return values
+def _add_within(total: Int64s, values: npt.NDArray[Any], field: Integer, what: str) -> None:
+    rows, limit = values.reshape(-1, field.length), field.norm_squared
+    step = max(1, CHUNK // field.length)
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step].astype(np.int64)
+        long = [place for place, squared in enumerate(_squares(some)) if squared > limit]
+        if long:
+            example = f", example {start + long[0]}" if values.ndim > 1 else ""
+            raise RangeError(
+                f"{what}{example}: its Euclidean norm is above {field.sensitivity!r}, the plan's "
+                "sensitivity; integers are never made smaller: mend it, or agree on a plan with a "
+                "larger one"
+            )
+        total += some.sum(axis=0)
+
+
+def _squares(rows: Int64s) -> list[int]:
+    """The squared norm of each, exactly."""
+    if max(rows.shape[1], int(np.abs(rows).max(initial=0))) < EXACT:
+        squared: list[int] = np.einsum("ij,ij->i", rows, rows).tolist()
+        return squared
+    return [sum(x * x for x in row) for row in rows.tolist()]

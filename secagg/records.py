@@ -244,10 +244,10 @@ def _units(schema: Schema, values: Mapping[str, Any]) -> Mapping[str, Sequence[U
         }
     most = schema.privacy.examples
     rows = {name: _examples(values[name], field, name, most) for name, field in schema.given}
-    if len({len(found) for found in rows.values()}) > 1:
-        numbers = ", ".join(f"{name!r} of {len(found)}" for name, found in rows.items())
+    if len({number for number, _ in rows.values()}) > 1:
+        numbers = ", ".join(f"{name!r} of {number}" for name, (number, _) in rows.items())
         raise InputError(f"fields have rows of the same examples, and these are {numbers}")
-    return rows
+    return {name: units for name, (_, units) in rows.items()}
 
 
 def _one(values: Any, field: Field, name: str) -> npt.NDArray[Any]:
@@ -265,7 +265,8 @@ def _one(values: Any, field: Field, name: str) -> npt.NDArray[Any]:
     return flatten(joined, field.length, f"field {name!r}")
 
 
-def _examples(values: Any, field: Field, name: str, most: int) -> list[Unit]:
+def _examples(values: Any, field: Field, name: str, most: int) -> tuple[int, list[Unit]]:
+    """How many, and each by itself; of integers all as one."""
     what = f"field {name!r}"
     array = read(values, what).array
     if array.ndim == 0 or array.size != len(array) * field.length:
@@ -277,10 +278,14 @@ def _examples(values: Any, field: Field, name: str, most: int) -> list[Unit]:
         raise InputError(
             f"{what} has {len(array)} examples, and the plan is for {most} of a client"
         )
-    rows = [(f"{what}, example {i}", row.reshape(-1)) for i, row in enumerate(array)]
-    if isinstance(field, Integer):
-        return [(each, _bounded(row, field, each)) for each, row in rows]
-    return rows
+    rows = array.reshape(len(array), field.length)
+    if not isinstance(field, Integer):
+        return len(rows), [(f"{what}, example {i}", row) for i, row in enumerate(rows)]
+    # a judgement of each row by itself is for the one that is named
+    whole = rows.dtype.kind in "iu" and not ((rows > field.max) | (rows < -field.max)).any()
+    for i, row in enumerate(() if whole else rows):
+        _bounded(row, field, f"{what}, example {i}")
+    return len(rows), [(what, rows)]
 
 
 def _parts(values: Any, field: FixedPoint, name: str) -> list[tuple[str, Tensor]]:

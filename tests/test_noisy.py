@@ -75,7 +75,10 @@ def test_examples_are_encoded_one_by_one_and_added() -> None:
         ({"u": np.float64(1), "k": np.zeros((1, 2), int)}, InputError, "a row of 4 elements"),
         ({"u": np.full((1, 4), np.nan), "k": np.zeros((1, 2), int)}, RangeError, "example 0: NaN"),
         ({"u": np.zeros((1, 4)), "k": np.ones((1, 2), int)}, RangeError, "example 0: its Euclid"),
-        ({"u": np.zeros((1, 4)), "k": np.full((1, 2), 2)}, RangeError, "beyond ±1"),
+        ({"u": np.zeros((1, 4)), "k": np.full((1, 2), 2)}, RangeError, "0: beyond ±1 at index 0"),
+        ({"u": np.zeros((2, 4)), "k": np.array([[1, 0], [1, 1]])}, RangeError, "1: its Euclid"),
+        ({"u": np.zeros((2, 4)), "k": np.array([[1, 0], [0, 2]])}, RangeError, "1: beyond ±1 at "),
+        ({"u": np.zeros((2, 4)), "k": np.zeros((2, 2))}, InputError, "0 takes integer dtypes"),
     ],
 )
 def test_examples_that_do_not_fit(values: Any, error: type[Exception], words: str) -> None:
@@ -83,6 +86,21 @@ def test_examples_that_do_not_fit(values: Any, error: type[Exception], words: st
     plan = made({"u": Vector(4, 1.0, 12), "k": Integer(2, 1, 1)}, unit="example", examples=3)
     with pytest.raises(error, match=words):
         records.encode(plan.schema, values, 1, os.urandom, (), SEED)
+
+
+def test_examples_of_integers_are_judged_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is named is not counted from where its chunk begins; and small types add up."""
+    monkeypatch.setattr("secagg.noisy.CHUNK", 6)
+    plan = made({"k": Integer(2, 127, sensitivity=127)}, unit="example", examples=300)
+    ones = np.tile(np.array([[127, 0]], np.int8), (300, 1))
+    out = records.encode(plan.schema, {"k": ones}, 1, os.urandom, (), SEED)
+    sigma = math.sqrt(plan.schema.noises["k"].variance)
+    ring = plan.schema.ring_of(plan.schema.slots[0])
+    found = np.int64(out.vector[0][:2]) & ring.mask
+    assert abs(int(found[0]) - 300 * 127) < 8 * sigma + 1
+    ones[7] = [127, 1]
+    with pytest.raises(RangeError, match="example 7: its Euclid"):
+        records.encode(plan.schema, {"k": ones}, 1, os.urandom, (), SEED)
 
 
 def test_integers_are_never_made_shorter() -> None:
