@@ -157,8 +157,32 @@ def test_another_driver_is_short_and_stands_on_what_is_public(name: str) -> None
     }
 
 
+DEMONSTRATIONS = {
+    "image_from_update": "a sum of 50 with noise",
+    "membership": "epsilon 2: ",
+    "floating_point": "0.0% are wrong",
+    "survey": "says nothing",
+}
+
+
+@pytest.mark.parametrize("name", DEMONSTRATIONS)
+def test_a_demonstration_of_privacy(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each exits with a message unless the attack works without noise, and fails with it."""
+    pytest.importorskip("sklearn", reason="the demo extra has the images")
+    path = ROOT / "examples" / "privacy" / f"{name}.py"
+    assert len(path.read_text().splitlines()) < BOUND
+    runpy.run_path(str(path))
+    assert DEMONSTRATIONS[name] in capsys.readouterr().out
+
+
+def test_every_demonstration_is_run() -> None:
+    folder = ROOT / "examples" / "privacy"
+    assert {path.stem for path in folder.glob("*.py")} == set(DEMONSTRATIONS)
+
+
 def test_every_example_is_in_the_index() -> None:
     page = (ROOT / "docs" / "examples.md").read_text()
-    files = {path.name for path in (ROOT / "examples").glob("*.py")}
+    folder = ROOT / "examples"
+    files = {path.name for path in (*folder.glob("*.py"), *folder.glob("privacy/*.py"))}
     assert {name for name in files if f"`{name}`" not in page} == set()
     assert set(re.findall(r"`(\w+\.py)`", page)) == files

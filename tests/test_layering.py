@@ -13,7 +13,7 @@ layout | ring | dp | fields | schema |
 kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy tensors npy |
 structure | like | records | wire | committee | sansio delegate promise protocol | registry |
 plans | transport store budget | selftest party | rounds | drive | sim testing |
-analytics integrations | demo | cli""".split("|")
+analytics integrations | demo frontier | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}

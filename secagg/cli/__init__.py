@@ -19,6 +19,7 @@ COMMANDS = (
     *("demo", "plan", "simulate", "serve", "join"),
     *("keys", "task", "collect"),
     *("bench", "protocols", "inspect", "budget"),
+    *("frontier", "audit"),
 )
 """In the order of --help. A command is the function named like its module."""
 

@@ -19,6 +19,7 @@ from bench import (
     flower,
     homomorphic,
     mask,
+    mean,
     noise,
     pack,
     peer,
@@ -146,6 +147,21 @@ def test_noise() -> None:
     assert noise.ratios([row, other, wide]) == expected
     assert isinstance(noise.ratios([row])["poisson"], Missing)
     assert isinstance(noise.ratios([row | {"limit_seconds": None}])["aes_limit"], Missing)
+
+
+def test_mean() -> None:
+    """Through two servers, and through one with clients that may be lost: there all noise of the 18
+    that stayed is in the sum, and 14 shares of it are counted on."""
+    small = "epsilon=3,n=20,d=256,errors=2560"
+    result = run(mean, f"{small},servers=2")
+    (row,) = result["rows"]
+    assert row["squared_errors"] == 2560 and row["factor"] == 1
+    assert row["off"] < 0.08 and abs(row["predicted"] - 1) < 0.01
+    assert row["published"] == pytest.approx(1.158, abs=0.01) and row["skellam"] > 1.15
+    assert result["ratios"]["prediction"] == row["off"]
+    lossy = mean._row(20, 16, 3, 1e-5, 16, 16, 1, 0.1, 0.2, 0.1)
+    assert lossy["factor"] == 18 / 14 and lossy["predicted"] == pytest.approx(18 / 14, rel=0.01)
+    assert isinstance(mean.ratios([lossy])["prediction"], Missing)
 
 
 def test_rotate() -> None:
