@@ -6,7 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from secagg.errors import InputError, Spent, WireError
+from secagg.budget import Budget
+from secagg.drive.outbound import charged
+from secagg.errors import BudgetSpent, InputError, Spent, WireError
 from secagg.plans.plan import Plan
 from secagg.rounds.client import ClientRounds
 from secagg.store.base import Ledger, Store
@@ -29,17 +31,24 @@ def round_of(frames: Sequence[bytes]) -> tuple[bytes, bool]:
 
 
 def perform(
-    rounds: ClientRounds, store: Store, ledger: Ledger, spent: str, ends: bytes | None = None
+    rounds: ClientRounds,
+    store: Store,
+    ledger: Ledger,
+    spent: str,
+    ends: bytes | None = None,
+    budget: Budget | None = None,
 ) -> list[bytes]:
-    """Rows, then claims, then frames, which are returned: they may leave.
+    """Rows, then charges, then claims, then frames, which are returned: they may leave.
 
     spent: what an error says where a claim is refused: what was said before, in other words, is
     then not said again. ends: the session, where whatever is said now is its last: it ends with
-    that. Raises Spent with it, and StorageError.
+    that. budget: of rounds that count. Raises Spent with it, BudgetSpent, and StorageError.
     """
     frames: list[bytes] = []
-    while (effects := rounds.take()).writes or effects.claims or effects.posts:
+    while (effects := rounds.take()).writes or effects.charges or effects.claims or effects.posts:
         store.commit(effects.writes)
+        for refusal in charged(effects, budget).values():
+            raise BudgetSpent(refusal.why)
         ending = ends if effects.posts else None
         if effects.claims or ending is not None:
             try:

@@ -24,17 +24,18 @@ from secagg.errors import (
     PolicyRefused,
     StorageError,
 )
+from secagg.integrations.given import perform
 from secagg.plans.plan import Plan
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.rounds.paid import Paid
 from secagg.rounds.part import BUDGET
-from secagg.store.memory import MemoryLedger
+from secagg.store.memory import MemoryLedger, MemoryStore
 from secagg.transport import memory
 from secagg.types import AbortReason
 from tests.budget import budget_plans as plans
 from tests.rounds.kills import Scene, Town, deaths
-from tests.rounds.world import SOON, Client, World, plainly, real, toy
+from tests.rounds.world import SERVER, SOON, Client, World, plainly, real, toy
 
 SHARE_KEYS, MASKED_INPUT, UNMASK_ANSWER = 3, 5, 7
 Make = Callable[..., Budget]
@@ -254,6 +255,26 @@ def test_a_driver_without_a_budget_lets_nothing_leave(make: Make) -> None:
     assert charged(rounds.take(), None) == {}
     with pytest.raises(LocalProtocolError, match="their driver has none"):
         charged(Effects(charges=(Charge(bytes(32), Step.REFUND),)), None)
+
+
+@pytest.mark.parametrize("epsilon", [2.0, 0.5])
+def test_a_framework_s_client_charges_too(make: Make, epsilon: float) -> None:
+    """What an adapter does with effects, in one call: nothing is returned that is not paid for."""
+    budget, world = make(epsilon=epsilon), World()
+    client, announced = world.client("a", silent=True), list[bytes]()
+    for name in "bcd":
+        world.client(name)
+    client.rounds.received = lambda peer, raw, now: announced.append(raw)  # type: ignore[method-assign]
+    world.open(noisy())
+    carried = ClientRounds(Consent(), durable=True, carried=True, counting=budget.counting)
+    carried.joined(SERVER, world.now)
+    carried.received(SERVER, announced[0], world.now)
+    kept = carried, MemoryStore(), MemoryLedger(), ""
+    if epsilon == 2.0:
+        assert len(perform(*kept, budget=budget)) == 1 and states(budget) == (1, 0, 0)
+    else:
+        with pytest.raises(BudgetSpent, match=r"100\.00% is left"):
+            perform(*kept, budget=budget)
 
 
 def test_a_refusal_of_another_round_is_nobody_s(make: Make) -> None:
