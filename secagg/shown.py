@@ -60,5 +60,19 @@ def _listed(values: Set[Any] | Sequence[Any]) -> str:
     return ", ".join(map(brief, values)) + ("," if isinstance(values, tuple) and values else "")
 
 
+def printable(text: str) -> str:
+    """Control characters, line ends included, and what no encoding has, as escapes.
+
+    What others chose, a file's name or a peer's words, neither draws on a terminal nor begins a
+    line of its own.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def told(text: str) -> str:
+    """What a peer says, for a log: printable, and no longer than what is shown of our own."""
+    return _cut(printable(text[:_WHOLE]), _WHOLE)
+
+
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 2] + ".."

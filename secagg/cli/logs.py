@@ -15,6 +15,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from secagg.shown import printable
+
 
 class Level(enum.StrEnum):
     """What a log line weighs, spelt as on the command line."""
@@ -56,15 +58,6 @@ def say(level: Level, text: str, **fields: object) -> None:
     record = logging.LogRecord(_COMMAND, number, "", 0, text, None, None)
     record.__dict__.update(fields)
     _HANDLER.handle(record)
-
-
-def printable(text: str) -> str:
-    """Control characters, line ends included, and what no encoding has, as escapes.
-
-    What others chose, a file's name or a peer's words, neither draws on a terminal nor begins a
-    line of its own.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class _Handler(logging.Handler):

@@ -16,8 +16,9 @@ import typer
 from rich.console import Console
 
 from secagg.cli import logs
-from secagg.cli.logs import Level, printable
+from secagg.cli.logs import Level
 from secagg.errors import Aborted, IntegrityError, SecAggError
+from secagg.shown import printable
 
 NO_SUM = 1
 """The exit code where everybody did as they should, and there is no sum to give."""

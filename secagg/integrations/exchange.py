@@ -18,6 +18,7 @@ from secagg.rounds.quota import Limits
 from secagg.rounds.round import End
 from secagg.rounds.selection import Candidate
 from secagg.rounds.server import ServerRounds
+from secagg.shown import told
 from secagg.wire.frame import MAX_SIZE, payload_digest
 
 # Theory of operation.
@@ -101,8 +102,9 @@ class ExchangedRound(ABC, Generic[Node]):
             self._rounds.received(self._peer(node), frame, self._now())
 
     def refuse(self, node: Node, why: str) -> None:
-        """The node takes no part, as it says or as its answer shows."""
-        self._refusals[node] = why
+        """The node takes no part, as it says or as its answer shows: in words of its own, which
+        the log and errors of a server have in one line."""
+        self._refusals[node] = told(why)
 
     def finish(self) -> Aggregate:
         """The sum of those whose masked inputs were answers. Raises Aborted, and IntegrityError,

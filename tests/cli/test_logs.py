@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from secagg import cli
 from secagg.cli import logs, output
-from secagg.cli.logs import Level, printable
+from secagg.cli.logs import Level
+from secagg.shown import printable
 from secagg.types import Seed
 
 LONG = ("serve", "join", "collect", "simulate", "demo")

@@ -12,7 +12,7 @@ from typing import Any
 
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.fl_constant import ReturnCode
-from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable, make_reply
 
 from secagg.errors import WireError
 from secagg.integrations.exchange import STEPS, Frames
@@ -72,6 +72,17 @@ def result(frames: Iterable[bytes]) -> Shareable:
     return made
 
 
+def code_of(reply: Any) -> str:
+    """The return code of whatever a site has sent; none where that is no text.
+
+    Shareable's own methods compare what is there, which raises for an array, and for headers that
+    are a list: an error of one site would be the server's.
+    """
+    headers = reply.get(ReservedHeaderKey.HEADERS) if isinstance(reply, Mapping) else None
+    code = headers.get(ReservedHeaderKey.RC) if isinstance(headers, Mapping) else None
+    return code if isinstance(code, str) else ""
+
+
 def refused(given: Mapping[str, Any]) -> str | None:
     """Why the site takes no part, if it says so. Raises WireError."""
     why = _about(given.get(KEY)).get("refused")
@@ -102,6 +113,6 @@ def _frames(about: Mapping[str, Any]) -> Frames:
     frames = about.get("frames")
     if not isinstance(frames, list) or len(frames) > MAX_FRAMES:
         raise WireError(f"frames are a list of at most {MAX_FRAMES}")
-    if not all(isinstance(frame, bytes) for frame in frames):
+    if not all(type(frame) is bytes for frame in frames):
         raise WireError("a frame is bytes")
     return tuple(frames)

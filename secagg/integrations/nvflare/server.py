@@ -126,7 +126,7 @@ class CellRound(ExchangedRound[str]):
                     [name], carry.TOPIC, request, left, fl_ctx, optional=True
                 )
                 reply = (replies or {}).get(name)
-                if reply is not None and reply.get_return_code() not in _AGAIN:
+                if reply is not None and carry.code_of(reply) not in _AGAIN:
                     return reply
                 if _stopped(fl_ctx) or time.monotonic() + pause > patience:
                     return reply
@@ -137,10 +137,10 @@ class CellRound(ExchangedRound[str]):
     def _frames(reply: Any) -> Frames:
         if reply is None:
             raise WireError(_UNREACHED)
-        if (code := reply.get_return_code()) == ReturnCode.TOPIC_UNKNOWN:
+        if (code := carry.code_of(reply)) == ReturnCode.TOPIC_UNKNOWN:
             raise WireError(_PLAIN)
         if code != ReturnCode.OK:
-            raise WireError(f"it did not answer ({code})")
+            raise WireError(f"it did not answer ({code or 'without a return code'})")
         if (why := carry.refused(reply)) is not None:
             raise WireError(why)
         return carry.frames_of(reply)

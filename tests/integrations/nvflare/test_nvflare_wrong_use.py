@@ -493,3 +493,63 @@ def test_what_a_peer_puts_anywhere_is_refused_by_its_kind(where: str, bad: Any) 
             ("step", carry.read),
             ("frames", carry.frames_of),
         }
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda reply: reply.set_return_code(np.arange(3)),
+        lambda reply: reply.set_return_code(np.array("OK")),
+        lambda reply: reply.set_return_code(["OK"]),
+        lambda reply: reply.set_return_code({}),
+        lambda reply: reply.set_return_code(None),
+        lambda reply: reply.pop("__headers__"),
+        lambda reply: reply.update(__headers__=[1]),
+        lambda reply: reply.update(__headers__=np.arange(2)),
+        lambda reply: reply.update(__headers__=None),
+        lambda reply: reply.update(secagg=np.arange(3)),
+        lambda reply: reply.update(secagg={"version": 1, "refused": np.arange(3)}),
+        lambda reply: reply.update(secagg={"version": 1, "frames": np.arange(3)}),
+        lambda reply: reply.update(secagg={"version": 1, "frames": [np.bytes_(b"x")]}),
+        lambda reply: reply.clear(),
+    ],
+)
+def test_a_reply_of_any_kind_costs_the_site_that_sent_it(
+    bad: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(World):
+        def send_aux_request(self, targets: Any, *args: Any, **more: Any) -> Any:
+            replies = super().send_aux_request(targets, *args, **more)
+            if targets == ["site-1"]:
+                bad(replies["site-1"])
+            return replies
+
+    made = controller(Odd(cells(4, folder, moves, filters)), monkeypatch)
+    played(made, START)
+    assert made.last is not None and made.last.count == 3
+
+
+@pytest.mark.parametrize("reply", [1, "x", [1], np.arange(3), b"x"])
+def test_a_reply_that_is_no_message_has_no_return_code(reply: Any) -> None:
+    assert carry.code_of(reply) == ""
+
+
+def test_a_peers_words_are_one_line_of_a_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it says why it takes no part, and as the code of its reply."""
+    words = "x\n2026-01-01 INFO secagg: 4 sites in the sum\x1b[2J\u202e" + "y" * 100_000
+
+    class Loud(World):
+        def send_aux_request(self, targets: Any, *args: Any, **more: Any) -> Any:
+            if targets == ["site-1"]:
+                return {"site-1": carry.refusal(words)}
+            if targets == ["site-2"]:
+                return {"site-2": make_reply(words)}
+            return super().send_aux_request(targets, *args, **more)
+
+    made = controller(Loud(cells(6, folder, moves, filters)), monkeypatch, dropout="1/3", corrupt=0)
+    played(made, START)
+    assert made.last.count == 4
+    [*said] = [one for one in caplog.messages if "x\\n2026-01-01" in one]
+    assert len(said) == 2 and all(len(one) < 600 and one.isprintable() for one in said)
