@@ -8,7 +8,6 @@ from typing import Any
 from nvflare.apis.dxo import DXO, MetaKey, from_shareable
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable
-from nvflare.app_common.app_constant import AppConstants
 
 from secagg.errors import InputError, PolicyRefused
 from secagg.integrations.given import checked_weight
@@ -41,11 +40,7 @@ class Received:
         except ValueError:
             raise InputError("the task has no model") from None
         model = model_of(dxo.data)
-        number = task.get_header(AppConstants.CURRENT_ROUND)
-        if type(number) is not int:
-            raise InputError("the task does not say of which round it is")
-        span = task.get_header(AppConstants.START_ROUND), task.get_header(AppConstants.NUM_ROUNDS)
-        return cls(id, model, payload(model, dxo.meta or {}, job, name, number, span))
+        return cls(id, model, payload(task, model, job, name))
 
 
 def contribution(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from datetime import date
 from enum import Enum
 from typing import Any
@@ -12,14 +12,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from nvflare.apis.dxo import DXO, DataKind, MetaKey
+from nvflare.apis.fl_constant import ServerCommandKey
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable
+from nvflare.app_common.app_constant import AppConstants
 
 from secagg.errors import InputError
 from secagg.integrations.model import Entries, check_entry
 from secagg.tensors import called, is_tensor, read
 from secagg.wire.codec import Writer
 
-_UNBOUND = (MetaKey.FILTER_HISTORY,)
-"""Of a message's meta data: what its way adds to it."""
+_WAY = frozenset(
+    (
+        ReservedHeaderKey.COOKIE_JAR,
+        ReservedHeaderKey.TASK_ID,
+        ReservedHeaderKey.TASK_NAME,
+        ReservedHeaderKey.TASK_OPERATOR,
+        ReservedHeaderKey.MSG_ROOT_ID,
+        ReservedHeaderKey.MSG_ROOT_TTL,
+        ReservedHeaderKey.PASS_THROUGH,
+        ReservedHeaderKey.AUDIT_EVENT_ID,
+        ReservedHeaderKey.PEER_CTX,
+        ReservedHeaderKey.PEER_PROPS,
+        "__wait_time__",  # a word of nvflare.private
+        ServerCommandKey.TASK_NAME,
+        ServerCommandKey.MIN_GET_TASK_TIMEOUT,
+    )
+)
+"""Headers by which NVFLARE finds its way to a site and back, and which it shows to no script."""
+_DXO = "DXO"
+_KIND, _DATA, _META = "kind", "data", "meta"
 
 
 def model_of(data: Any) -> Entries:
@@ -36,31 +57,42 @@ def arrays(data: Any) -> dict[str, npt.NDArray[Any]]:
     return {name: np.array(_read(name, data[name])) for name in data}
 
 
-def payload(
-    model: Entries,
-    meta: Mapping[str, Any],
-    job: str,
-    task: str,
-    number: int,
-    span: tuple[Any, Any],
-) -> bytes:
-    """What a round is about, in some hundred bytes: each site computes it from what it received.
+def payload(task: Shareable, model: Entries, job: str, name: str) -> bytes:
+    """What a round is about, in some hundred bytes: the server computes it from the task that it
+    sends, and each site from the one that it received. model: the task's.
 
-    meta: of the message. span: the first round, and how many there are, by which a site may train
-    less. Raises InputError for meta data of types that cannot be compared: what tells sites apart
-    tells their updates apart.
+    All that a task says is in it, but for its way: whatever a script is told apart from others by,
+    a rate, a kind of model, that this round is the last, tells its update apart from theirs. Raises
+    InputError for a task that is of no round, and for what cannot be compared.
     """
-    # its own order is the framework's, which puts words of its own in between
-    bound = [(key, meta[key]) for key in sorted(meta, key=str) if key not in _UNBOUND]
+    headers, dxo = task[ReservedHeaderKey.HEADERS], task[_DXO]
+    kind, number = dxo.get(_KIND), headers.get(AppConstants.CURRENT_ROUND)
+    if not isinstance(kind, str):
+        raise InputError("the task has no model")
+    if type(number) is not int or number not in range(1 << 32):
+        raise InputError("the task does not say of which round it is")
+    said = [
+        str.__str__(kind),  # an enum's value, before it is sent
+        _without(dxo.get(_META) or {}, (MetaKey.FILTER_HISTORY,)),  # what its way adds to it
+        _without(headers, _WAY),
+        _without(dxo, (_KIND, _DATA, _META)),
+        _without(task, (ReservedHeaderKey.HEADERS, _DXO)),
+    ]
     try:
-        words = json.dumps(_bound([bound, *span]))
+        words = json.dumps(_bound(said))
     except _Unbound as unbound:
         raise InputError(
-            f"the model's meta data has a {unbound}, of which sites could be sent different ones: "
-            "give numbers, texts, bytes, arrays, or lists, tuples, sets and dicts of these"
+            f"the task's meta data or headers have a {unbound}, of which sites could be sent "
+            "different ones: give numbers, texts, bytes, arrays, or lists, tuples, sets and dicts "
+            "of these"
         ) from None
-    writer = Writer().prefixed(job.encode()).prefixed(task.encode()).u32(number)
+    writer = Writer().prefixed(job.encode()).prefixed(name.encode()).u32(number)
     return writer.raw(model.digest()).raw(hashlib.sha256(words.encode()).digest()).finish()
+
+
+def _without(given: Mapping[Any, Any], names: Collection[Any]) -> list[Any]:
+    """The order of these is the framework's, which puts words of its own in between."""
+    return [(key, given[key]) for key in sorted(given, key=str) if key not in names]
 
 
 class _Unbound(Exception):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from secagg import registry
+from secagg.arguments import ratio
 from secagg.integrations.floors import Floors
 
 FOLDER = "secagg"
@@ -20,14 +22,15 @@ class SitePolicy(Floors):
     """
 
     def with_(self, other: SitePolicy) -> SitePolicy:
-        """The stricter of both in each respect."""
+        """The stricter of both in each respect. What is equal stays in this one's words, so floors
+        that add nothing change nothing."""
         dropouts = [d for d in (self.max_dropout, other.max_dropout) if d is not None]
         clips = [c for c in (self.max_clip, other.max_clip) if c is not None]
         return SitePolicy(
             min_clients=max(self.min_clients, other.min_clients),
-            max_dropout=min(dropouts, key=float) if dropouts else None,
+            max_dropout=min(dropouts, key=partial(ratio, "max_dropout"), default=None),
             protocols=_both(self.protocols, other.protocols),
-            max_clip=min(clips) if clips else None,
+            max_clip=min(clips, default=None),
             state=self.state,
         )
 

@@ -14,8 +14,6 @@ from secagg.integrations.nvflare.workflow import SecAggFedAvg, check_has_place
 from secagg.integrations.terms import LearntClip
 from secagg.plans.choose import Exact
 
-TASKS = ("train", "validate", "submit_model")
-"""Whose results leave a site: those of FedAvg, and those that would send a single site's model."""
 _KEPT = (
     "num_clients",
     "num_rounds",
@@ -87,9 +85,9 @@ def secure(
     )
     job.job.min_clients = made.survivors
     job.set_app_packages(["secagg"])  # it is installed at each site, and no part of the job
+    # by name, as NVFLARE has no filters of all tasks: the results of others the filter stops itself
     recipe.add_client_input_filter(SecAggFilter(), tasks=[made.task_name])  # type: ignore[attr-defined]
-    tasks = [made.task_name, *(task for task in TASKS if task != made.task_name)]
-    recipe.add_client_output_filter(SecAggFilter(), tasks=tasks)  # type: ignore[attr-defined]
+    recipe.add_client_output_filter(SecAggFilter(), tasks=[made.task_name])  # type: ignore[attr-defined]
     return recipe
 
 

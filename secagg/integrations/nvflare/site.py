@@ -49,7 +49,9 @@ from secagg.wire.frame import MAX_SIZE
 #
 # Several filters may be in one process, the job's own and the site's. They find the same `Site` by
 # the engine that runs them, and their floors add up. A round that was agreed to below the floors of
-# one that is heard of later is over.
+# one that is heard of later is over. NVFLARE logs what a handler raises, and goes on without what
+# the handler was to do: so while floors are being added there is no site, and where that has raised
+# anything there is none from then on.
 
 log = logging.getLogger("nvflare.app_opt.secagg")
 
@@ -110,7 +112,7 @@ class Site:
     """One site in one job: `hear` for each request, `give` for the result of a task."""
 
     def __init__(self, policy: SitePolicy) -> None:
-        self.policy = policy
+        self.policy = policy.with_(policy)
         self.received: Received | None = None
         """The task that runs."""
         self.masked: Any = None
@@ -119,9 +121,11 @@ class Site:
         self._part: _Part | None = None
 
     def tighten(self, policy: SitePolicy) -> None:
-        """Adds floors, to which no round has been held yet."""
+        """Adds floors; a round that has not been held to them is over."""
         with self._lock:
-            self.policy, self._part = self.policy.with_(policy), None
+            both = self.policy.with_(policy)
+            if both != self.policy:
+                self.policy, self._part = both, None
 
     def hear(self, asked: Asked) -> Frames:
         """What the site says to a request. Raises PolicyRefused where it takes no part, Spent for a
@@ -195,27 +199,47 @@ class Site:
             return tuple(perform(rounds, store, ledger, _SPENT))
 
 
-_SITES: WeakKeyDictionary[Any, Site] = WeakKeyDictionary()
+@dataclass
+class _Known:
+    """Of an engine. owed: filters that have heard of the job, and have not added their floors."""
+
+    site: Site | None = None
+    owed: int = 0
+
+
+_SITES: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 _GUARD = threading.Lock()
 
 
 def site_of(engine: Any) -> Site:
-    """The one of this process's engine. Raises PolicyRefused where no filter has begun with it."""
+    """The one of this process's engine. Raises PolicyRefused where no filter has begun with it, or
+    one could not add its floors."""
     with _GUARD:
-        found = _SITES.get(engine)
-    if found is None:
+        known = _SITES.get(engine) or _Known()
+    if known.owed:
+        raise PolicyRefused(
+            "floors of this site could not be added, and without them it takes part in nothing; "
+            "its own log says why"
+        )
+    if known.site is None:
         raise PolicyRefused(
             "the site's filter has not heard that the job runs: list it under components of "
             "privacy.json as well, with an id"
         )
-    return found
+    return known.site
 
 
-def enter(engine: Any, policy: SitePolicy) -> bool:
-    """Adds a filter's floors to the site of this engine; whether it is new."""
+def enter(engine: Any, floors: Callable[[], SitePolicy]) -> bool:
+    """Adds a filter's floors to the site of this engine; whether it is new. Until they are added
+    the site takes part in nothing, and so it does for good where `floors` raises."""
     with _GUARD:
-        if (found := _SITES.get(engine)) is None:
-            _SITES[engine] = Site(policy)
-            return True
-    found.tighten(policy)
-    return False
+        known = _SITES.setdefault(engine, _Known())
+        known.owed += 1
+    policy = floors()
+    with _GUARD:
+        if new := known.site is None:
+            known.site = Site(policy)
+        else:
+            known.site.tighten(policy)
+        known.owed -= 1
+    return new

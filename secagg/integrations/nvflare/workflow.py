@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from nvflare.apis.client import Client
-from nvflare.apis.dxo import MetaKey
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.abstract.fl_model import FLModel
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.app_common.workflows.fedavg import FedAvg
 
 from secagg.errors import ParameterError
@@ -129,13 +129,8 @@ class SecAggFedAvg(FedAvg):  # type: ignore[misc, unused-ignore]
         where the round has ended."""
         named = self.sample_clients() if targets is None else targets
         names = [one.name if isinstance(one, Client) else str(one) for one in named]
-        meta = dict(data.meta or {})
-        if data.metrics is not None:
-            meta[MetaKey.INITIAL_METRICS] = data.metrics
         model = model_of(data.params)
-        number = int(data.current_round or 0)
-        span = data.start_round, data.total_rounds
-        about = payload(model, meta, self.fl_ctx.get_job_id(), task_name, number, span)
+        about = payload(FLModelUtils.to_shareable(data), model, self.fl_ctx.get_job_id(), task_name)
         left, seconds = self._secured.begin(self.engine, names, model, about)
         if left:
             super().send_model(

@@ -180,10 +180,10 @@ def test_floors_that_come_later_end_a_round_that_was_not_held_to_them(
     class Engine: ...
 
     engine = Engine()
-    assert enter(engine, SitePolicy(state=folder))
+    assert enter(engine, lambda: SitePolicy(state=folder))
     site = site_of(engine)
     assert site.hear(Asked(KEYS, (announced(A),)))
-    assert not enter(engine, SitePolicy(state=folder, **floors))
+    assert not enter(engine, lambda: SitePolicy(state=folder, **floors))
     assert site_of(engine) is site and is_over(site)
     with pytest.raises(PolicyRefused):
         site.hear(Asked(KEYS, (announced(B),)))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import date, datetime
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from nvflare.apis.dxo import DXO, DataKind
+from nvflare.apis.shareable import ReservedHeaderKey
+from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.workflows.fedavg import FedAvg
 
@@ -82,13 +85,61 @@ def test_sites_whose_job_has_no_filter(folder: Path, monkeypatch: pytest.MonkeyP
 def test_a_result_that_is_not_masked_is_not_looked_at(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A filter that stands after ours, or a site that does as it likes."""
+    """Of a site that does as it likes."""
     world = World(cells(4, folder, moves, filters))
-    plain = SimpleNamespace(process=lambda one, ctx: moves("site-1", START) if _out(ctx) else one)
-    world.cells["site-1"].filters.append(plain)
+    world.cells["site-1"].filters.append(PLAIN)
+    world.cells["site-1"].listeners.clear()
     made = controller(world, monkeypatch)
     played(made, START)
     assert made.last.count == 3 and "site-1 is not in the sum: it answered outside" in caplog.text
+
+
+def test_what_a_filter_puts_in_the_place_of_what_was_masked_does_not_leave(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(cells(4, folder, moves, filters))
+    world.cells["site-1"].filters.append(PLAIN)
+    made = controller(world, monkeypatch)
+    played(made, START)
+    assert made.last.count == 3 and "a filter that comes after SecAggFilter" in caplog.text
+    assert not any(b"hospital" in leaf for one in world.log for leaf in leaves(one))
+
+
+TASKS = [TRAIN, "peek", "validate", "submit_model", "", "tr*", "*"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("own", [False, True], ids=["job", "privacy.json"])
+def test_no_task_of_any_name_has_an_answer_in_the_clear(
+    name: str, own: bool, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Threat row 64: NVFLARE finds a job's filters by the name of a task, and a recipe's executor
+    answers to every name. Whatever the data are: a model, or none."""
+    [site, *_] = privileged(folder, list) if own else cells(1, folder, moves, filters)
+    for asked in (result(START), result({"which": np.ones(1)})):
+        told = site.do(name, "x", asked)
+        assert told.get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR
+        assert not any(b"hospital" in leaf for leaf in leaves(told)) and "DXO" not in told
+    assert site.raised is None and "secagg: nothing is sent: " in caplog.text
+
+
+def test_a_task_of_another_name_after_a_round(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next round goes on without harm."""
+    world = World(cells(4, folder, moves, filters))
+    made = controller(world, monkeypatch)
+    played(made, START)
+    told = world.cells["site-1"].do("peek", "task 1", result(START))
+    assert told.get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR and "DXO" not in told
+    played(made, {KEY: np.ones(3, np.float32)})
+    assert made.last.count == 4
+
+
+PLAIN = SimpleNamespace(
+    process=lambda one, context: moves("site-1", START) if _out(context) else one,
+    handle_event=lambda *_: None,
+)
 
 
 def _out(context: Any) -> bool:
@@ -101,8 +152,7 @@ def test_a_task_outside_of_a_secure_round_is_not_answered(
     """A plain FedAvg, or a workflow that asks for the models of single sites."""
     world = World(cells(4, folder, moves, filters))
     seen: list[Any] = []
-    rounds = {"start_round": 0, "current_round": 0, "total_rounds": 1}
-    model = SimpleNamespace(params=START, meta={}, metrics=None, **rounds)
+    model = FLModel("FULL", START, start_round=0, current_round=0, total_rounds=1)
     world.broadcast(TRAIN, model, list(world.cells), seen.append)
     [*results] = world.log[1:]
     assert not seen and {one.get_return_code() for one in results} == {
@@ -118,10 +168,10 @@ def test_a_task_outside_of_a_secure_round_is_not_answered(
 
 def privileged(folder: Path, job: Any, **floors: Any) -> list[Cell]:
     """Sites with a privacy.json: its component hears events, its filters come first."""
-    made = cells(4, folder, moves, lambda: [SecAggFilter(**floors), *job()])
-    for cell in made:
-        cell.filters = [SecAggFilter(), *cell.filters[1:]]
-    return made
+    return [
+        Cell(f"site-{i}", folder, moves, job(), "job", filters(), [SecAggFilter(**floors)])
+        for i in range(1, 5)
+    ]
 
 
 def test_a_sites_own_policy_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,8 +206,8 @@ def test_a_job_does_not_loosen_a_site(folder: Path, monkeypatch: pytest.MonkeyPa
 
 POLICIES = [
     SitePolicy(min_clients, dropout, protocols, clip)
-    for min_clients, dropout in [(2, None), (4, 0.1)]
-    for protocols in [None, ["secagg", "plainsum"], ["plainsum"]]
+    for min_clients, dropout in [(2, None), (4, 0.1), (2, "1/10"), (2, Fraction(1, 5)), (3, "0.2")]
+    for protocols in [None, ("secagg", "plainsum"), ("plainsum",)]
     for clip in [None, 0.1]
 ]
 
@@ -172,10 +222,12 @@ def test_two_policies_are_as_strict_as_each() -> None:
         for dropout in (0.1, 0.2)
         for protocol in ("plainsum", "secagg")
     ]
+    agreed = {one: [agrees(one, made) for made in plans] for one in POLICIES}
     for one, other in itertools.product(POLICIES, repeat=2):
-        for made in plans:
-            alone = agrees(one, made) and agrees(other, made)
-            assert agrees(one.with_(other), made) == alone, (one, other)
+        alone = [a and b for a, b in zip(agreed[one], agreed[other], strict=True)]
+        both = one.with_(other)
+        assert [agrees(both, made) for made in plans] == alone, (one, other)
+        assert both.with_(other) == both.with_(one) == both
 
 
 def agrees(policy: SitePolicy, plan: Plan) -> bool:
@@ -187,6 +239,72 @@ def agrees(policy: SitePolicy, plan: Plan) -> bool:
     except PolicyRefused:
         return False
     return True
+
+
+def test_floors_stand_anywhere_in_a_sites_policy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its filters hear of no job; and who makes the site known may be the job's own."""
+    for place, (components, job) in enumerate(
+        [([SecAggFilter()], list), ([SecAggFilter()], filters), ([], filters)]
+    ):
+        world = World(
+            Cell(f"site-{i}", folder / str(place), moves, job(), "job", own, components)
+            for i in range(1, 5)
+            for own in [[filters(min_clients=10)[0], filters(max_clip=0.01)[1]]]
+        )
+        with pytest.raises(PolicyRefused, match="4 x .*no fewer than 10"):
+            played(controller(world, monkeypatch), START)
+        assert world.tasks == 0
+
+
+def test_floors_of_a_filter_that_was_found_by_nobody(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold from its first task on."""
+    world = World(cells(4, folder, moves, filters))
+    for cell in world.cells.values():
+        cell.own += filters(max_clip=0.01)
+    made = controller(world, monkeypatch)
+    played(made, START)
+    assert made.last is None
+    with pytest.raises(PolicyRefused, match="4 x .*the server's clip=0.01 would do"):
+        played(made, START)
+
+
+class Broken(SecAggFilter):
+    """Whose floors cannot be added."""
+
+    def _all_floors(self, fl_ctx: Any) -> SitePolicy:
+        raise ValueError("an error of this code, or of the site's set-up")
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_site_whose_floors_cannot_be_added_takes_part_in_nothing(
+    first: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVFLARE logs what a handler raises, and goes on without its floors."""
+    world = World(
+        cells(4, folder, moves, lambda: [Broken(), *filters()] if first else [*filters(), Broken()])
+    )
+    made = controller(world, monkeypatch)
+    assert all(isinstance(cell.raised, ValueError) for cell in world.cells.values())
+    with pytest.raises(PolicyRefused, match=r"4 x .*(could not be added|no SecAggFilter)"):
+        played(made, START)
+    for name in (TRAIN, "peek"):
+        told = world.cells["site-1"].do(name, "x", result(START))
+        assert told.get_return_code() != ReturnCode.OK and "DXO" not in told
+
+
+@pytest.mark.parametrize("dropout", ["1/2", "0.5", Fraction(1, 2), 0.5])
+def test_whatever_a_job_writes_the_sites_floors_are_added(
+    dropout: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = lambda: filters(max_dropout=dropout)  # noqa: E731
+    sites = privileged(folder, job, min_clients=10, max_dropout=0.2)
+    assert all(cell.raised is None for cell in sites)
+    with pytest.raises(PolicyRefused, match="4 x .*no fewer than 10"):
+        played(controller(World(sites), monkeypatch), START)
 
 
 @pytest.mark.parametrize(
@@ -213,11 +331,16 @@ def test_a_servers_own_policy_touches_nothing(folder: Path) -> None:
 
 
 def test_a_task_that_a_site_sends_out_is_not_sent(folder: Path) -> None:
-    """As a workflow does in which sites send models to each other."""
-    [site] = cells(1, folder, moves, filters)
-    site.context.props[FLContextKey.FILTER_DIRECTION] = FilterKey.OUT
-    sent = site.filters[0].process(moves("site-1", START), site.context)
+    """As a workflow does in which sites send models to each other; NVFLARE sends what it was given,
+    whatever a filter returns."""
+    [site, *_] = privileged(folder, list)
+    assert site.send("swarm_learn", moves("site-1", START), asked=True) is None
+    sent = site.send("swarm_learn", moves("site-1", START), asked=False)
+    assert sent is not None and not any(b"hospital" in leaf for leaf in leaves(sent))
     assert sent.get_return_code() == ReturnCode.TASK_RESULT_FILTER_ERROR and "DXO" not in sent
+    answered = moves("site-2", START)  # by another site, to a task of this one
+    site.context.props[FLContextKey.FILTER_DIRECTION] = FilterKey.IN
+    assert site.own[1].process(answered, site.context) is answered
 
 
 @pytest.mark.parametrize(
@@ -412,10 +535,7 @@ def test_a_recipe_is_changed_in_its_controller_and_its_filters() -> None:
     kept = (made.num_clients, made.num_rounds, made._persistor_id, made.patience, made.clip)
     assert kept == (4, 7, "mine", 3, 0.5)
     assert recipe._job.job.min_clients == made.survivors == 3
-    assert [tasks for _, tasks in recipe.added] == [
-        ["train"],
-        ["train", "validate", "submit_model"],
-    ]
+    assert [tasks for _, tasks in recipe.added] == [["train"], ["train"]]
 
 
 def test_differential_privacy_is_said_to_be_elsewhere() -> None:
@@ -455,10 +575,7 @@ def test_all_of_a_task_that_may_tell_sites_apart_is_what_the_round_is_about() ->
     own update from those of the others."""
 
     def about(rate: Any = 0.5, rounds: int = 5) -> bytes:
-        task = DXO(DataKind.WEIGHTS, data=START, meta={"lr": rate}).to_shareable()
-        task.set_header(AppConstants.CURRENT_ROUND, 1)
-        task.set_header(AppConstants.NUM_ROUNDS, rounds)
-        return Received.of(task, "id", "job", TRAIN).about
+        return of(task_of(rate, num_rounds=rounds))
 
     rates: list[Any] = [np.float32(0.5), np.float32(0), np.zeros(1), np.zeros(2), [np.float32(1)]]
     rates += [b"0", b"1", {1}, {2}, {1, 2}, [1, 2], (1, 2), {1: 2}, {"1": 2}, {(1, 2): 2}, "1", 1]
@@ -469,8 +586,44 @@ def test_all_of_a_task_that_may_tell_sites_apart_is_what_the_round_is_about() ->
     assert about({"a": 1, "b": 2}) != about({"b": 2, "a": 1})
     assert about({"a", "b", "c"}) == about({"c", "b", "a"})
     for odd in (object(), [object()], {"a": object()}, {object()}, 1j):
-        with pytest.raises(InputError, match="meta data has a (object|complex), of which sites"):
+        with pytest.raises(
+            InputError, match="meta data or headers have a (object|complex), of which"
+        ):
             about(odd)
+
+
+def task_of(rate: Any = 0.5, kind: Any = DataKind.WEIGHTS, **headers: Any) -> Any:
+    task = DXO(kind, data=START, meta={"lr": rate}).to_shareable()
+    task.set_header(AppConstants.CURRENT_ROUND, 1)
+    for header, value in headers.items():
+        task.set_header(header, value)
+    return task
+
+
+def of(task: Any) -> bytes:
+    return Received.of(task, "id", "job", TRAIN).about
+
+
+def test_every_header_and_entry_of_a_task_is_bound_but_for_its_way() -> None:
+    """Whatever a script could be told it by: the kind of model, what is to be validated, a name."""
+    told = [task_of(), task_of(kind=DataKind.WEIGHT_DIFF), task_of(kind=DataKind.METRICS)]
+    words = ("_validate_type", "submit_model_name", "site_name", "job_id", "of_a_later_release")
+    told += [task_of(**{name: value}) for name in words for value in ("a", "b")]
+    for place in (None, "DXO"):
+        for value in (1, 2):
+            task = task_of()
+            (task if place is None else task[place])["more"] = value
+            told.append(task)
+    assert len({of(task) for task in told}) == len(told)
+    way = {getattr(ReservedHeaderKey, name): name for name in ("TASK_ID", "COOKIE_JAR", "PEER_CTX")}
+    assert of(task_of(**way)) == of(task_of())
+    for number in (-1, 1 << 32, 1.0, True, None):
+        with pytest.raises(InputError, match="of which round"):
+            of(task_of(current_round=number))
+    odd = task_of()
+    odd["DXO"]["kind"] = 3
+    with pytest.raises(InputError, match="no model"):
+        of(odd)
 
 
 class Mood(Enum):

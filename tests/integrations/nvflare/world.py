@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.event_type import EventType
+from nvflare.apis.filter import FilterChainType, FilterContextKey
 from nvflare.apis.fl_constant import FilterKey, FLContextKey, ProcessType, ReturnCode
-from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable, make_reply
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
-from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.app_common.workflows.fedavg import FedAvg
 
+from secagg.errors import PolicyRefused
 from secagg.integrations.exchange import INPUT, KEYS, UNMASK
 from secagg.integrations.nvflare import SecAggFedAvg, SecAggFilter, carry
 
@@ -31,6 +33,7 @@ Step = Callable[[str, Arrays], Shareable]
 Fate = Callable[[str, str], bool]
 """(site, step) -> whether the site is silent there."""
 STEPS = (KEYS, INPUT, TRAIN, UNMASK)
+CHAINS = (FilterChainType.TASK_DATA_CHAIN, FilterChainType.TASK_RESULT_CHAIN)
 
 
 class Context:
@@ -68,16 +71,40 @@ class Context:
 
 
 class Cell:
-    """The engine of one site: its filters, and its handlers of requests."""
+    """The engine of one site: its filters, and its handlers of requests.
+
+    filters: of the job, which hear events, and which NVFLARE finds by the name of a task. own: of
+    the site's privacy.json, which come first for every task, and hear nothing. components: of the
+    same file, which hear.
+    """
 
     def __init__(
-        self, name: str, folder: Path, step: Step, filters: Iterable[Any], job: str
+        self,
+        name: str,
+        folder: Path,
+        step: Step,
+        filters: Iterable[Any],
+        job: str,
+        own: Iterable[Any] = (),
+        components: Iterable[Any] = (),
     ) -> None:
-        self.name, self.step, self.filters = name, step, list(filters)
+        self.name, self.step, self.filters, self.own = name, step, list(filters), list(own)
         self.handlers: dict[str, Any] = {}
         self.context = Context(self, name, folder / name, job)
-        for one in self.filters:
-            one.handle_event(EventType.START_RUN, self.context)
+        self.context.props[FLContextKey.SCOPE_OBJECT] = SimpleNamespace(
+            task_data_filters={FilterKey.IN: self.own}, task_result_filters={FilterKey.OUT: []}
+        )
+        self.listeners = [*self.filters, *components]
+        self.raised: Exception | None = None
+        self.fire(EventType.START_RUN)
+
+    def fire(self, event: str) -> None:
+        """As NVFLARE does: what a handler raises is logged, and it goes on."""
+        for one in self.listeners:
+            try:
+                one.handle_event(event, self.context)
+            except Exception as error:  # noqa: BLE001 - as NVFLARE does
+                self.raised = error
 
     def register_aux_message_handler(self, topic: str, handler: Any) -> None:
         assert topic not in self.handlers
@@ -92,14 +119,42 @@ class Cell:
         """As NVFLARE's runner does it: filters, the training, filters."""
         props = self.context.props
         props[FLContextKey.TASK_NAME], props[FLContextKey.TASK_ID] = name, id
-        props[FLContextKey.FILTER_DIRECTION] = FilterKey.IN
-        for one in self.filters:
-            task = one.process(task, self.context)
+        try:
+            task = self._filtered(FilterChainType.TASK_DATA_CHAIN, FilterKey.IN, name, task)
+        except PolicyRefused:
+            return make_reply(ReturnCode.TASK_DATA_FILTER_ERROR)
+        self._fired(EventType.AFTER_TASK_DATA_FILTER, FLContextKey.TASK_DATA, task)
         result = self.step(self.name, from_shareable(copy.deepcopy(task)).data)
-        props[FLContextKey.FILTER_DIRECTION] = FilterKey.OUT
-        for one in self.filters:
-            result = one.process(result, self.context)
+        try:
+            result = self._filtered(FilterChainType.TASK_RESULT_CHAIN, FilterKey.OUT, name, result)
+        except PolicyRefused:
+            return make_reply(ReturnCode.TASK_RESULT_FILTER_ERROR)
+        self._fired(EventType.AFTER_TASK_RESULT_FILTER, FLContextKey.TASK_RESULT, result)
         return result
+
+    def send(self, name: str, task: Shareable, *, asked: bool) -> Shareable | None:
+        """A task of the site's own, as NVFLARE's communicator at a site sends it: whatever filters
+        return, the task that it was given; asked: whether they are configured to be asked."""
+        try:
+            self.context.props[FLContextKey.FILTER_DIRECTION] = FilterKey.OUT
+            if asked:
+                self._filtered(FilterChainType.TASK_DATA_CHAIN, FilterKey.OUT, name, task)
+        except PolicyRefused:
+            return None
+        self._fired(EventType.AFTER_TASK_DATA_FILTER, FLContextKey.TASK_DATA, task)
+        return task
+
+    def _filtered(self, chain: str, direction: str, name: str, message: Shareable) -> Shareable:
+        self.context.props[FLContextKey.FILTER_DIRECTION] = direction
+        for one in [*self.own, *(self.filters if name == TRAIN else ())]:
+            if getattr(one, FilterContextKey.CHAIN_TYPE, chain) == chain:
+                message = one.process(message, self.context)
+        return message
+
+    def _fired(self, event: str, key: str, message: Shareable) -> None:
+        self.context.props[key] = message
+        self.fire(event)
+        self.context.props[key] = None
 
 
 class World:
@@ -138,15 +193,11 @@ class World:
 
     def broadcast(self, task_name: str, data: FLModel, targets: Iterable[str], done: Any) -> None:
         """The task and its results, as FedAvg's controller sends and receives them."""
-        meta = dict(data.meta or {})
-        if data.metrics is not None:
-            meta[MetaKey.INITIAL_METRICS] = data.metrics
-        task = DXO(DataKind.WEIGHTS, data=data.params, meta=meta).to_shareable()
-        task.set_header(AppConstants.CURRENT_ROUND, data.current_round)
-        task.set_header(AppConstants.START_ROUND, data.start_round)
-        task.set_header(AppConstants.NUM_ROUNDS, data.total_rounds)
-        self.log.append(copy.deepcopy(task))
+        task = FLModelUtils.to_shareable(data)
         self.tasks += 1
+        for header in (ReservedHeaderKey.TASK_ID, ReservedHeaderKey.MSG_ROOT_ID):
+            task.set_header(header, f"task {self.tasks}")
+        self.log.append(copy.deepcopy(task))
         for name in targets:
             if self.fate(name, TRAIN):
                 continue
@@ -167,7 +218,10 @@ def cells(
 
 def filters(**floors: Any) -> list[Any]:
     """Of data and of results: NVFLARE makes one of each."""
-    return [SecAggFilter(**floors), SecAggFilter(**floors)]
+    made = [SecAggFilter(**floors), SecAggFilter(**floors)]
+    for one, chain in zip(made, CHAINS, strict=True):
+        one.set_prop(FilterContextKey.CHAIN_TYPE, chain)
+    return made
 
 
 def controller(world: World, monkeypatch: Any, **given: Any) -> SecAggFedAvg:
