@@ -1125,7 +1125,7 @@ PRIVACY = (
     *_of(
         "secagg/noisy.py",
         "tests/test_noisy.py",
-        ("privacy: a unit beyond its sensitivity", "if squared > field.norm_squared:", "if False:"),
+        ("privacy: a unit beyond its sensitivity", "if squared > limit]", "if False]"),
         ("privacy: squares that int64 holds", "EXACT = 1 << 20", "EXACT = 1 << 40"),
     ),
     *_of(
@@ -1220,7 +1220,7 @@ PRIVACY = (
         ("privacy: examples of a client", "if len(array) > most:", "if False:"),
         (
             "privacy: the same examples in all fields",
-            "if len({len(found) for found in rows.values()}) > 1:",
+            "if len({number for number, _ in rows.values()}) > 1:",
             "if False:",
         ),
         (
@@ -1229,6 +1229,17 @@ PRIVACY = (
             "array.ndim == 0",
         ),
         ("privacy: a share of noise", "    if schema.shared_noise:\n", "    if False:\n"),
+    ),
+    *_of(
+        "secagg/analytics/promise.py",
+        "tests/analytics/test_noisy_tables.py",
+        ("statistics: all rows of a client", 'rows if privacy.unit == "client" else 1', "1"),
+        ("statistics: a promise", "label.epsilon_release > privacy.epsilon", "False"),
+    ),
+    *_of(
+        "secagg/analytics/measures.py",
+        "tests/analytics/test_noisy_tables.py",
+        ("statistics: all that a row adds", "(1 if self.alone else self.width)", "1"),
     ),
 )
 

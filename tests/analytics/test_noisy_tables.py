@@ -34,6 +34,7 @@ from secagg.analytics import (
     Variance,
 )
 from secagg.analytics.noise import Noisy, count, ratio
+from secagg.analytics.spreads import folded, multiplied
 from secagg.errors import HeadroomError, InputError, ParameterError, PolicyRefused
 from secagg.fields import Integer
 from secagg.plans.label import PrivacyLabel, label_of
@@ -238,6 +239,20 @@ def test_without_noise_a_private_table_is_the_exact_one() -> None:
             np.testing.assert_allclose(one.value, other.value, rtol=1e-12)  # type: ignore[union-attr, arg-type]
         near, true = noisy[group, "variance"], exact[group, "variance"]
         assert abs(near.value - true.value) <= near.error + true.error  # type: ignore[union-attr, operator]
+
+
+@pytest.mark.parametrize("largest", [1, 7, 127, 2**31 - 1])
+def test_squares_and_products_are_rounded_to_the_nearest(largest: int) -> None:
+    """§9.5: to half a step, and never beyond the largest; of 32 bits within int64 too."""
+    ends = [0, 1, largest // 3, largest // 2, largest - 1, largest]
+    q = np.array([*ends, *(-end for end in ends)], np.int64)
+    left, right = (each.reshape(-1) for each in np.meshgrid(q, q))
+    of_square, of_two = folded(q, largest).tolist(), multiplied(left, right, largest).tolist()
+    for level, found in zip(q.tolist(), of_square, strict=True):
+        assert abs(found - (Fraction(2 * level**2, largest) - largest)) <= Fraction(1, 2)
+    for a, b, found in zip(left.tolist(), right.tolist(), of_two, strict=True):
+        assert abs(found - Fraction(a * b, largest)) <= Fraction(1, 2)
+    assert max(map(abs, of_square + of_two)) == largest
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 10, 1000])
