@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,3 +122,48 @@ def test_what_a_round_is_about_survives_the_frameworks_own_encoding() -> None:
     assert list(from_shareable(carried).data) == list(params)
     abouts = {Received.of(one, "id", "job", "train").about for one in (task, carried)}
     assert len(abouts) == 1
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["by event", "by filter"])
+def test_nvflares_own_communicators_send_no_task_of_a_site(asked: bool, tmp_path: Path) -> None:
+    """They go on with what they were given, whatever a filter returns; the filter raises, and where
+    it is not asked, the event after it has emptied what is sent."""
+    from nvflare.apis.client import Client
+    from nvflare.apis.controller_spec import Task
+    from nvflare.apis.fl_constant import FLContextKey, ProcessType
+    from nvflare.apis.fl_context import FLContextManager
+    from nvflare.apis.impl.task_controller import TaskController
+    from nvflare.apis.impl.wf_comm_client import WFCommClient
+    from nvflare.private.privacy_manager import Scope
+
+    from secagg.integrations.nvflare import SecAggFilter
+
+    scope, component, sent = Scope(), SecAggFilter(), []
+    scope.add_task_data_filter(SecAggFilter(), "inout" if asked else "in")
+
+    class Engine:
+        all_clients = [Client("site-2", "token")]
+
+        def get_workspace(self) -> Any:
+            return SimpleNamespace(get_root_dir=lambda: str(tmp_path))
+
+        def validate_targets(self, names: Any) -> Any:
+            return names, []
+
+        def register_aux_message_handler(self, *_: Any) -> None: ...
+
+        def fire_event(self, event: str, fl_ctx: Any) -> None:
+            component.handle_event(event, fl_ctx)
+
+        def send_aux_request(self, request: Any, **_: Any) -> Any:
+            sent.append(dict(request))
+            return {}
+
+    private = {FLContextKey.SCOPE_OBJECT: scope, FLContextKey.PROCESS_TYPE: ProcessType.CLIENT_JOB}
+    manager = FLContextManager(Engine(), "site-1", "job", {}, private)
+    for kind in (TaskController, WFCommClient):
+        with manager.new_context() as fl_ctx:
+            component.handle_event("_start_run", fl_ctx)
+            task = Task("swarm_learn", Shareable({"w": [0.123456]}), timeout=5)
+            kind().broadcast_and_wait(task, fl_ctx, targets=["site-2"])
+    assert len(sent) == (0 if asked else 2) and "0.123456" not in repr(sent)
