@@ -23,16 +23,20 @@ ABOUT, FRAMES = "secagg", "secagg.frames"
 RAW = "secagg.bytes"
 """The serialisation type of an array that is a frame."""
 MAX_FRAMES = 64
+DIGEST = 32
+"""Bytes of the digest of a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """step: which exchange this is. round: the server's number. weighted_by: the metric of a reply
-    that is its weight."""
+    that is its weight. run_config: the digest of the run's configuration, as `model.configured`
+    makes it; empty where the ServerApp does not say which it has."""
 
     step: str
     round: int
     weighted_by: str
+    run_config: bytes
     frames: tuple[bytes, ...]
 
     __repr__ = short
@@ -46,6 +50,7 @@ def asking(asked: Asked) -> dict[str, Any]:
             "step": asked.step,
             "round": asked.round,
             "weighted-by": asked.weighted_by,
+            "run-config": asked.run_config,
         }
     )
     return {ABOUT: about, FRAMES: _record(asked.frames)}
@@ -62,9 +67,12 @@ def read(content: RecordDict) -> Asked | None:
         return None
     step, number, key = (about.get(name) for name in ("step", "round", "weighted-by"))
     known = step in STEPS and type(number) is int and 0 <= number < 1 << 32
+    config = about.get("run-config")
     if not known or not isinstance(number, int) or not isinstance(key, str):
         raise WireError("the record of a secure round says its step, its round and the weight")
-    return Asked(str(step), number, key, frames_of(content))
+    if not isinstance(config, bytes) or len(config) not in (0, DIGEST):
+        raise WireError("the record of a secure round says whether its run_config is bound")
+    return Asked(str(step), number, key, config, frames_of(content))
 
 
 def frames_of(content: RecordDict) -> tuple[bytes, ...]:

@@ -36,11 +36,13 @@ it, follows."""
 @dataclass(frozen=True, slots=True)
 class Asking:
     """kind: of the messages, as the nodes' own functions are registered by. number: the server's
-    round. weighted_by: the metric that is a node's weight. deadlines: seconds by phase."""
+    round. weighted_by: the metric that is a node's weight. run_config: a digest, or empty.
+    deadlines: seconds by phase."""
 
     kind: str
     number: int
     weighted_by: str
+    run_config: bytes
     deadlines: Mapping[str, float]
 
 
@@ -77,7 +79,7 @@ class GridRound(ExchangedRound[int]):
         self, node: int, step: str, frames: Frames, seconds: float, content: dict[str, Any]
     ) -> Message:
         asking = self._asking
-        asked = carry.Asked(step, asking.number, asking.weighted_by, frames)
+        asked = carry.Asked(step, asking.number, asking.weighted_by, asking.run_config, frames)
         return Message(
             RecordDict(content | carry.asking(asked)),
             dst_node_id=node,

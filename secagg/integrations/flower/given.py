@@ -12,7 +12,7 @@ from flwr.app import Context, Message
 from secagg.errors import InputError, PolicyRefused
 from secagg.integrations.floors import OURS
 from secagg.integrations.flower import carry
-from secagg.integrations.flower.model import Model, payload
+from secagg.integrations.flower.model import About, Model, payload
 from secagg.integrations.given import checked_weight
 from secagg.integrations.terms import METRIC, UPDATE
 from secagg.plans.plan import Plan
@@ -47,8 +47,11 @@ def contribution(
     model = _model(message)
     kind = message.metadata.message_type
     asked = question.asked
-    about = payload(model, message.content, context.run_id, kind, asked.round, asked.weighted_by)
-    if payload_digest(about) != offer.payload_digest:
+    what = About(context.run_id, kind, asked.round, asked.weighted_by, asked.run_config)
+    about = payload(model, message.content, what)
+    # of its metadata an app may read the group, which is the round's number for all nodes
+    grouped = message.metadata.group_id == str(asked.round)
+    if payload_digest(about) != offer.payload_digest or not grouped:
         raise PolicyRefused(
             "the server announced another model, configuration or weight than the message brings: "
             "nothing may change them on their way, so mods that do come after secagg_mod"

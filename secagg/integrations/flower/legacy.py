@@ -62,6 +62,7 @@ class SecAggWorkflow:
         if not isinstance(context, LegacyContext):
             raise ParameterError("a workflow takes a LegacyContext, with the strategy")
         _refuse_per_client(context.strategy)
+        self._secured.bind(context.run_config)
         raise_minima(context.strategy, MINIMA, self._secured.terms.fewest())
         number = int(str(context.state.config_records[MAIN_CONFIGS_RECORD][Key.CURRENT_ROUND]))
         given = context.strategy.configure_fit(

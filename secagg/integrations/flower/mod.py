@@ -44,6 +44,11 @@ from secagg.wire.frame import MAX_SIZE
 # last time: rows that Flower keeps, or carries into another run, open nowhere then. The server's
 # last word is not waited for, because no input is given twice, whatever it says.
 #
+# A node's context comes from its SuperNode, and the part of it that is the run's, `run_config`,
+# from the SuperLink: a node is told another one as easily as another model. So the digest of what
+# the ServerApp has is said with every message, is compared with what this node has, and is part of
+# what the round is about.
+#
 # What leaves is frames, or a refusal in words. The words are about what the server announced, or
 # this node's ledger; what concerns an input, or the app's own exception, stays in the node's log.
 
@@ -96,6 +101,7 @@ def node_mod(policy: NodePolicy | None = None) -> Mod:
             if asked is None:
                 raise PolicyRefused(_PLAIN.format(_EVALUATION if kind != "train" else ""))
             policy = own.within(context.node_config)
+            policy.agree(asked.run_config, context.run_config)
             with policy.ledger() as ledger:
                 frames = _Call(message, context, call_next, policy, ledger).answer(asked)
         except SecAggError as refused:

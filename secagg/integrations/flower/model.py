@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from secagg import npy
-from secagg.errors import InputError, WireError
+from secagg.errors import InputError, ParameterError, WireError
 from secagg.integrations.model import Entries, check_entry
 from secagg.wire.codec import Writer
 
@@ -36,9 +37,21 @@ class Model(Entries):
         return ArrayRecord({name: Array(new[name]) for name in like.keys()})
 
 
-def payload(
-    model: Model, content: RecordDict, run: int, kind: str, number: int, weighted_by: str
-) -> bytes:
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a round is about beside its messages' records. run: Flower's number. kind: of the
+    messages. number: the server's, of the round. weighted_by: the metric that is a node's weight.
+    run_config: the digest of the run's configuration; empty where the ServerApp says nothing of
+    it."""
+
+    run: int
+    kind: str
+    number: int
+    weighted_by: str
+    run_config: bytes
+
+
+def payload(model: Model, content: RecordDict, about: About) -> bytes:
     """What a round is about, in some hundred bytes: each node computes it from what it received.
 
     So all nodes of a round start from one model under one configuration, and weigh by one metric,
@@ -46,12 +59,31 @@ def payload(
     the order in which it was sent, for that is what an app reads that goes by places: two arrays of
     one shape, the other way round, are another model to `to_numpy_ndarrays`.
     """
-    writer = Writer().prefixed(kind.encode()).u64(run % (1 << 64)).u32(number).raw(model.digest())
-    writer.raw(_words("weight", weighted_by, []))
+    writer = Writer().prefixed(about.kind.encode()).u64(about.run % (1 << 64)).u32(about.number)
+    writer.raw(model.digest()).raw(_words("weight", about.weighted_by, []))
+    writer.prefixed(about.run_config)
     for key, record in content.items():
         what, values = _said(record)
         writer.raw(_words(what, key, values))
     return writer.finish()
+
+
+def configured(run_config: Mapping[str, Any]) -> bytes:
+    """The digest of a run's configuration: 32 bytes, the same on both sides.
+
+    Each side makes it of the app's own pyproject.toml and of what the run overrides, and it reaches
+    a ClientApp as a map, in any order: so it is sorted here, and no app can go by places in it.
+    Raises ParameterError for what is no such configuration.
+    """
+    if not isinstance(run_config, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, bool | int | float | str)
+        for name, value in run_config.items()
+    ):
+        raise ParameterError(
+            "run_config is that of the ServerApp's context, with numbers, texts and flags by name: "
+            "SecAgg(strategy, ..., run_config=context.run_config)"
+        )
+    return _words("run", "", sorted(run_config.items()))
 
 
 def _said(record: ArrayRecord | MetricRecord | ConfigRecord) -> tuple[str, list[tuple[str, Any]]]:

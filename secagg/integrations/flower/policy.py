@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from secagg.arguments import integer, ratio, real, text
+from secagg.arguments import flag, integer, ratio, real, text
 from secagg.errors import ParameterError, PolicyRefused
 from secagg.integrations.floors import FEWEST, Floors
+from secagg.integrations.flower.model import configured
 from secagg.integrations.terms import unfit
 from secagg.plans.plan import Plan
 from secagg.types import MAX_CLIENTS
@@ -17,7 +18,7 @@ from secagg.types import MAX_CLIENTS
 STATE = Path("~/.secagg/flower")
 """Where a node's ledger is, unless its configuration says otherwise."""
 _PREFIX = "secagg-"
-_CONFIG = ("min-clients", "max-dropout", "protocols", "max-clip", "state")
+_CONFIG = ("min-clients", "max-dropout", "protocols", "max-clip", "state", "bound-config")
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,19 @@ class NodePolicy(Floors):
     min_clients: the fewest nodes whose sum may be revealed. max_dropout: the largest fraction that
     a plan may let go: the more may drop, the fewer are in a sum. protocols: by name, None for all
     that protect. max_clip: the largest clip of the model's difference. state: the folder of the
-    ledger, on a disk that is this node's own and is never set back.
+    ledger, on a disk that is this node's own and is never set back. bound_config: whether a round
+    whose ServerApp does not say which run_config it has is refused.
 
     A node's own configuration (`--node-config`) has the same names, with `secagg-` before them and
     dashes, and wins wherever it is stricter. Raises ParameterError.
     """
 
     state: str | Path = STATE
+    bound_config: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        flag("bound_config", self.bound_config)
 
     def within(self, config: Mapping[str, Any]) -> NodePolicy:
         """With what a node's configuration adds; ParameterError for a name that it may not have."""
@@ -62,7 +69,25 @@ class NodePolicy(Floors):
             made["protocols"] = frozenset(both)
         if "state" in own:
             made["state"] = text(f"{_PREFIX}state", own["state"])
+        if "bound-config" in own:
+            bound = flag(f"{_PREFIX}bound-config", own["bound-config"])
+            made["bound_config"] = bound or self.bound_config
         return replace(self, **made)
+
+    def agree(self, bound: bytes, run_config: Mapping[str, Any]) -> None:
+        """bound: the digest of the ServerApp's configuration of the run, empty where it says none.
+        run_config: this node's. Raises PolicyRefused, with what would do."""
+        if not bound and self.bound_config:
+            raise PolicyRefused(
+                "the server does not say which run_config its nodes have, and this one takes part "
+                "only where it does: SecAgg(strategy, ..., run_config=context.run_config) would do"
+            )
+        if bound and bound != configured(run_config):
+            raise PolicyRefused(
+                "this node has another run_config than the server's SecAgg: give it that of the "
+                "ServerApp's context as it came, SecAgg(strategy, ..., "
+                "run_config=context.run_config); where it is, the SuperLink tells nodes another"
+            )
 
     def judge(self, plan: Plan) -> None:
         if (why := unfit(plan)) is not None:

@@ -11,7 +11,7 @@ from flwr.app import ArrayRecord, Message
 
 from secagg.errors import Aborted, IntegrityError, ParameterError
 from secagg.integrations.flower.exchange import Asking, GridRound
-from secagg.integrations.flower.model import Model, payload
+from secagg.integrations.flower.model import About, Model, configured, payload
 from secagg.integrations.flower.strategies import NOISE
 from secagg.integrations.terms import UPDATE, LearntClip, Terms, check_clips, followed
 from secagg.party import Aggregate
@@ -56,6 +56,7 @@ class SecuredRounds:
         protocol: str | None = None,
         timeouts: Mapping[str, float] | float | None = None,
         privacy: None = None,
+        run_config: Mapping[str, Any] | None = None,
     ) -> None:
         if privacy is not None:
             raise ParameterError(
@@ -70,12 +71,17 @@ class SecuredRounds:
         first = clip.start if isinstance(clip, LearntClip) else clip
         self.terms = Terms(first, bits, max_weight, summed, corrupt, dropout, protocol, timeouts)
         """Of the next round."""
+        self._run_config = b"" if run_config is None else configured(run_config)
         self._begun: Begun | None = None
         self._explained = False
         self.waits: float = 0.0
         """Seconds for the answers to what `begin` has returned."""
         self.last: Aggregate | None = None
         """Of the last round that had a sum."""
+
+    def bind(self, run_config: Mapping[str, Any]) -> None:
+        """Of a loop that brings its context with it, where none was given before."""
+        self._run_config = self._run_config or configured(run_config)
 
     def begin(
         self, number: int, messages: Sequence[Message], grid: Any, weighted_by: str, *, train: bool
@@ -86,18 +92,16 @@ class SecuredRounds:
         if not messages:
             return []
         first = messages[0]
-        arrays, model, about = _about(messages, number, weighted_by)
+        kind = first.metadata.message_type
+        what = About(first.metadata.run_id, kind, number, weighted_by, self._run_config)
+        arrays, model, about = _about(messages, what)
         metrics = self.terms.metrics if train else self.evaluated
         made = self.terms.plan(len(messages), model if train else None, metrics)
         if not self._explained:
             self._explained = True
             log.info("secagg: what the plan of this round promises\n%s", made.explain())
-        asking = Asking(
-            first.metadata.message_type,
-            number,
-            weighted_by,
-            self.terms.deadlines(made),
-        )
+        deadlines = self.terms.deadlines(made)
+        asking = Asking(kind, number, weighted_by, self._run_config, deadlines)
         begun = GridRound(grid, made, about, asking)
         try:
             begun.agree([message.metadata.dst_node_id for message in messages])
@@ -144,25 +148,18 @@ def raise_minima(strategy: Any, minima: Sequence[str], fewest: int) -> None:
         )
 
 
-def _about(
-    messages: Sequence[Message], number: int, weighted_by: str
-) -> tuple[ArrayRecord, Model, bytes]:
+def _about(messages: Sequence[Message], what: About) -> tuple[ArrayRecord, Model, bytes]:
     """The model and what the round is about: the same in every message."""
     first = messages[0]
     seen = {id(message.content): message for message in messages}
-    made = {_payload(message, number, weighted_by) for message in seen.values()}
-    if len(made) > 1:
+    made = {payload(Model.of(_arrays(m)), m.content, what) for m in seen.values()}
+    if len(made) > 1 or any(m.metadata.message_type != what.kind for m in messages):
         raise ParameterError(
             "the strategy sends nodes different models or configurations, and a secure round is "
             "about one: what differs belongs into a node's own configuration"
         )
     arrays = _arrays(first)
     return arrays, Model.of(arrays), made.pop()
-
-
-def _payload(message: Message, number: int, weighted_by: str) -> bytes:
-    model, about = Model.of(_arrays(message)), message.metadata
-    return payload(model, message.content, about.run_id, about.message_type, number, weighted_by)
 
 
 def _arrays(message: Message) -> ArrayRecord:

@@ -53,7 +53,9 @@ class SecAgg(Strategy):
     that may be lost in a round; a smallest round follows from them, and `start` raises the
     strategy's minima of nodes to it. protocol: by name; None chooses. timeouts: seconds of each
     exchange, or by its phase; unless given, ten minutes, and an hour for the one that trains.
-    privacy: is refused, with what goes with Flower, for rounds here have no noise of their own.
+    run_config: the ServerApp's `context.run_config`, which is then compared with each node's, so
+    that whoever runs the SuperLink tells no node another one. privacy: is refused, with what goes
+    with Flower, for rounds here have no noise of their own.
 
     Raises ParameterError for a strategy that looks at single replies, and as `secagg.plan` does.
     """
@@ -72,6 +74,7 @@ class SecAgg(Strategy):
         protocol: str | None = None,
         timeouts: Mapping[str, float] | float | None = None,
         privacy: None = None,
+        run_config: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(strategy, SecAgg):
             raise ParameterError("SecAgg goes around a strategy once: take one of the two away")
@@ -89,6 +92,7 @@ class SecAgg(Strategy):
             protocol=protocol,
             timeouts=timeouts,
             privacy=privacy,
+            run_config=run_config,
         )
 
     @property

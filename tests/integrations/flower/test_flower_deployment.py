@@ -44,7 +44,12 @@ rounds = 3
 seconds = 600.0
 folder = ""
 kill = false
+[tool.flwr.app.config.model]
+wide = 1e-3
+name = "ä \\"b\\""
+deep = { zero = -0.0, large = 9007199254740993 }
 """
+"""Its configuration is bound by the server: of every type that Flower has, nested, and overridden."""
 CLIENT = """
 import os, signal
 from pathlib import Path
@@ -97,7 +102,7 @@ app = ServerApp()
 def main(grid, context):
     config = context.run_config
     strategy = Watched(FedAvg(min_available_nodes=4, min_train_nodes=4), clip=0.1, max_weight=10,
-                       timeouts=float(config["seconds"]))
+                       timeouts=float(config["seconds"]), run_config=config)
     strategy.folder = Path(config["folder"])
     arrays = ArrayRecord({"w": Array(np.zeros(1000, np.float32))})
     strategy.start(grid, arrays, num_rounds=int(config["rounds"]))

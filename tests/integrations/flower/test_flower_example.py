@@ -48,6 +48,7 @@ from tests.integrations.flower.world import RUN, Context, LocalGrid, RecordDict,
 grid = LocalGrid(nodes(6, Path(sys.argv[3]), client_app.app))
 for place, node in enumerate(grid.nodes.values()):
     node.context.node_config |= {"partition-id": place, "num-partitions": 6}
+    node.context.run_config = {"rounds": 5}
 server_app.app(grid, Context(RUN, 1, {}, RecordDict(), {"rounds": 5}))
 """
 

@@ -34,7 +34,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as Wire
 from flwr.serverapp import strategy as strategies
 
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, PolicyRefused
 from secagg.integrations.flower import SecAgg, secagg_mod
 
 COUNT, ROUNDS, CLIP = 10, 5, 0.25
@@ -239,7 +239,7 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def legacy(folder: Path, strategy: Any, workflow: Any, *mods: Any) -> Any:
+def legacy(folder: Path, strategy: Any, workflow: Any, *mods: Any, rate: float = 0.5) -> Any:
     """Two rounds of the older API, over the same grid: its history, and the model."""
     from flwr.client import NumPyClient
     from flwr.server import LegacyContext, SimpleClientManager
@@ -257,10 +257,14 @@ def legacy(folder: Path, strategy: Any, workflow: Any, *mods: Any) -> Any:
 
     made = ClientApp(lambda context: Client(context.node_id).to_client(), mods=list(mods))
     grid, manager = LocalGrid(nodes(5, folder, made)), SimpleClientManager()
+    for place in grid.nodes.values():
+        place.context.run_config = {
+            "lr": 0.5
+        }  # which the workflow compares with that of its context
     for node in grid.nodes:
         manager.register(GridClientProxy(node, grid, 7))  # type: ignore[arg-type]
     context = LegacyContext(
-        Context(7, 1, {}, RecordDict(), {}), strategy=strategy, client_manager=manager
+        Context(7, 1, {}, RecordDict(), {"lr": rate}), strategy=strategy, client_manager=manager
     )
     context.state.array_records[MAIN_PARAMS_RECORD] = model(
         {str(i): array for i, array in enumerate(START.values())}
@@ -292,6 +296,9 @@ def test_an_app_of_the_older_api_changes_its_workflow(folder: Path) -> None:
     impatient = older.FedAvg(fraction_fit=0.2, fraction_evaluate=0.0)
     legacy(folder / "two", impatient, workflow, secagg_mod)
     assert (impatient.min_available_clients, impatient.min_fit_clients) == (4, 4)
+    unlike = SecAggWorkflow(clip=CLIP, max_weight=1 << 16)
+    with pytest.raises(PolicyRefused, match="5 x .*another run_config than the server's SecAgg"):
+        legacy(folder / "unlike", strategy(), unlike, secagg_mod, rate=0.25)
     with pytest.raises(ParameterError, match=r"pass an instance, as in .*strategy=FedAvg\(\)\)"):
         legacy(folder, older.FedAvg, workflow, secagg_mod)
     assert max(np.abs(a - b).max() for a, b in zip(secure, plain, strict=True)) < 2e-5

@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from secagg.errors import ParameterError, PolicyRefused
 from secagg.integrations.flower import LearntClip, NodePolicy, SecAgg, from_flower
-from secagg.integrations.flower.model import Model, payload
+from secagg.integrations.flower.model import About, Model, configured, payload
 from secagg.integrations.terms import Terms
 from secagg.plans.plan import Plan
 from tests.integrations.flower.world import (
@@ -44,6 +44,7 @@ MODEL = {
     "batches": np.int64(3).reshape(()),
 }
 FIRST = 1000
+WHAT = About(7, "train", 1, "num-examples", b"")
 
 
 def moved(node: int, received: dict[str, Any]) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def test_a_configuration_is_the_same_before_and_after_flowers_encoding(
     of, about = Model.of(model(MODEL)), []
     for value in (given, carried, True, 1, 1.0, "1", b"1", [1], []):
         content = RecordDict({"arrays": model(MODEL), "config": ConfigRecord({"x": value})})
-        about.append(payload(of, content, 7, "train", 1, "num-examples"))
+        about.append(payload(of, content, WHAT))
     assert about[0] == about[1] and len(set(about[1:])) == len(about) - 1
 
 
@@ -201,6 +202,24 @@ def declared(dtype: str, *shape: int) -> ArrayRecord:
     """Beside its bytes, an array says what it is."""
     one = model({"w": np.zeros(6, np.float32)})["w"]
     return ArrayRecord({"w": Array(dtype, shape, one.stype, one.data)})
+
+
+def test_a_runs_configuration_is_the_same_in_any_order_and_no_other() -> None:
+    """Flower carries it as a map. Every other name, value or type is another one."""
+    like = {"lr": 0.5, "rounds": 3, "on": True, "folder": "a"}
+    others: list[dict[str, Any]] = [
+        {},
+        {**like, "lr": 0.25},
+        {**like, "rounds": 3.0},
+        {**like, "on": 1},
+        {**like, "more": ""},
+        {"rate" if name == "lr" else name: value for name, value in like.items()},
+    ]
+    assert configured(turned(like)) == configured(like)
+    assert len({configured(one) for one in [like, *others]}) == 1 + len(others)
+    for wrong in ("lr=1", {"lr": [0.5]}, {"lr": None}, {1: 2}):
+        with pytest.raises(ParameterError, match=r"run_config=context\.run_config"):
+            configured(wrong)  # type: ignore[arg-type]
 
 
 _TWO = {"0": np.ones(3, np.float32), "1": np.full(3, 7, np.float32)}
@@ -226,7 +245,7 @@ def test_what_an_app_could_tell_apart_is_about_something_else(unlike: str) -> No
     for records in UNLIKE[unlike]:
         content = RecordDict({"arrays": model(MODEL)} | records)
         of = Model.of(content["a"] if "a" in records else content["arrays"])
-        about.append(payload(of, content, 7, "train", 1, "num-examples"))
+        about.append(payload(of, content, WHAT))
     assert about[0] != about[1]
 
 

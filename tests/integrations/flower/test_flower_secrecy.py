@@ -17,11 +17,14 @@ from flwr.serverapp.strategy import FedAvg
 from secagg.errors import PolicyRefused, StorageError
 from secagg.integrations import floors
 from secagg.integrations.exchange import STEPS
-from secagg.integrations.flower import SecAgg, carry, state
+from secagg.integrations.flower import SecAgg, carry, node_mod, state
+from secagg.integrations.flower.model import configured
+from secagg.integrations.flower.policy import NodePolicy
 from secagg.integrations.terms import Terms
 from secagg.store.ledger import SqliteLedger
 from secagg.wire.frame import Announce, DigestOnly, payload_digest
 from tests.integrations.flower.world import (
+    FRAMEWORK,
     ConfigRecord,
     LocalGrid,
     Message,
@@ -38,6 +41,7 @@ from tests.integrations.flower.world import (
 COUNT, LOSS, ACCURACY = 48611, 2.718281828, 0.57721566
 MODEL = {"w": [[0.25, -0.5], [0.125, 1.0]]}
 KEYS, SHARES, INPUT, UNMASK = range(4)
+RECORDED = not FRAMEWORK
 
 
 def planted(node: int, received: dict[str, Any]) -> dict[str, Any]:
@@ -319,6 +323,8 @@ OTHERS: dict[str, Callable[[Message], None]] = {
     "metrics": lambda m: m.content.update({"more": MetricRecord({"lr": 0.0})}),
     "round": lambda m: m.content[carry.ABOUT].update({"round": 2}),
     "name of the model": lambda m: m.content.update({"old": m.content.pop("arrays")}),
+    "run_config": lambda m: m.content[carry.ABOUT].update({"run-config": configured({})}),
+    "group": lambda m: m.metadata.__dict__.update({"group_id" if RECORDED else "_group_id": "7"}),
     "order": lambda m: m.content.update({"arrays": m.content.pop("arrays")}),
 }
 
@@ -335,3 +341,68 @@ def test_a_node_that_is_asked_otherwise_than_the_others_says_nothing(
     first, second = (grid.nodes[m.metadata.dst_node_id].answer(m) for m in asked[:2])
     assert "announced another model, configuration or weight" in str(first.error.reason)
     assert second.has_content()
+
+
+RATE = 0.5
+
+
+def rated(message: Message, context: Any) -> Message:
+    """Trains as the run's configuration says, which comes from the SuperLink and not from the
+    message."""
+    rate = context.run_config.get("lr", RATE)
+    step = trainer(lambda node, m: {"w": m["w"] + rate * (node - 999) / 8}, lambda node: 1)
+    made: Message = step(message, context)
+    return made
+
+
+def told(folder: Path, policy: NodePolicy, others: float, **given: Any) -> tuple[SecAgg, LocalGrid]:
+    """A round of four nodes, of which all but the first are told another rate."""
+    grid = LocalGrid(nodes(4, folder, secured(rated, mod=node_mod(policy))))
+    for node in grid.nodes.values():
+        node.context.run_config = {"lr": RATE if node.number == 1000 else others}
+    strategy = SecAgg(FedAvg(), clip=0.5, max_weight=1, **given)
+    try:
+        strategy.start(grid, model(MODEL), num_rounds=1)
+    except PolicyRefused:
+        strategy._secured.last = None
+    return strategy, grid
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_no_sum_where_nodes_are_told_other_configurations_of_the_run(
+    folder: Path, bound: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rate of 0 for all but one would make the mean that one's own. Where the ServerApp says what
+    it has, others refuse; where it does not, those refuse who insist that it does."""
+    given: dict[str, Any] = {"run_config": {"lr": RATE}} if bound else {}
+    policy = NodePolicy(bound_config=not bound)
+    strategy, grid = told(folder, policy, 0.0, **given)
+    assert strategy.last is None
+    said = [str(m.error.reason) for m in grid.log if m.has_error()]
+    words = "another run_config than the server's SecAgg" if bound else "only where it does"
+    assert len(said) == (3 if bound else 4) and all(words in one for one in said)
+    strategy, _ = told(
+        folder / "same", NodePolicy(bound_config=True), RATE, run_config={"lr": RATE}
+    )
+    assert strategy.last is not None and strategy.last.count == 4
+
+
+def test_a_server_that_tells_each_node_that_its_own_configuration_is_the_runs(folder: Path) -> None:
+    """What a message says of it is part of what the round is about: they share no round."""
+    grid = LocalGrid(nodes(4, folder, secured(rated)))
+    carried = LocalGrid.send_and_receive
+
+    def lying(messages: Any, *, timeout: float | None = None) -> list[Message]:
+        made = [copy.deepcopy(message) for message in messages]
+        for message in made:
+            config = {"lr": RATE if message.metadata.dst_node_id == 1000 else 0.0}
+            grid.nodes[message.metadata.dst_node_id].context.run_config = config
+            message.content[carry.ABOUT]["run-config"] = configured(config)
+        return carried(grid, made)
+
+    grid.send_and_receive = lying  # type: ignore[method-assign, assignment]
+    strategy = SecAgg(FedAvg(), clip=0.5, max_weight=1, run_config={"lr": RATE})
+    strategy.start(grid, model(MODEL), num_rounds=1)
+    assert strategy.last is None
+    said = [str(m.error.reason) for m in grid.log if m.has_error()]
+    assert len(said) == 3 and all("announced another model, configuration" in one for one in said)

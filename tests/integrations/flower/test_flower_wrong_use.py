@@ -174,6 +174,7 @@ def test_what_is_no_strategy() -> None:
         ({"dropout": 0.5}, "no number of clients would do; of 1024: "),
         ({"corrupt": -0.1}, "corrupt must be a fraction from 0 to 1"),
         ({"corrupt": 1}, r"corrupt must lie in \[0, 1\)"),
+        ({"run_config": {"lr": [1]}}, r"run_config=context\.run_config"),
         ({"privacy": 1.0}, "FixedClipping.SecAgg.*LocalDpMod.*docs/privacy.md"),
     ],
 )
@@ -194,6 +195,7 @@ def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
         ({"protocols": ["secag"]}, "no protocol 'secag'; available: "),
         ({"protocols": [3]}, "a name in protocols must be a text"),
         ({"state": 3}, "state is the path of a folder, not a int"),
+        ({"bound_config": "yes"}, "bound_config must be True or False"),
     ],
 )
 def test_floors_that_cannot_be(given: dict[str, Any], words: str) -> None:
@@ -224,6 +226,9 @@ def test_too_few_nodes_say_what_would_do(folder: Path) -> None:
         (NodePolicy(max_dropout=0.1), {"secagg-max-dropout": 0.3}, "dropout=0.1"),
         (NodePolicy(), {"secagg-protocols": "secagg+"}, r"agreed to is only secagg\+"),
         (NodePolicy(max_dropout=0.3), {"secagg-max-dropout": 0.1}, "dropout=0.1"),
+        (NodePolicy(bound_config=True), {}, r"takes part only where it does: .*\.run_config\)"),
+        (NodePolicy(), {"secagg-bound-config": True}, r"takes part only where it does: .*"),
+        (NodePolicy(bound_config=True), {"secagg-bound-config": False}, "only where it does"),
         (NodePolicy(), {"secagg-minclients": 4}, "known are secagg-min-clients"),
         (NodePolicy(), {"secagg-min-clients": "four"}, "secagg-min-clients must be an int"),
         (NodePolicy(), {"secagg-max-clip": "none"}, "secagg-max-clip"),
@@ -259,12 +264,14 @@ def test_what_a_node_adds_to_a_policy_makes_it_stricter_only() -> None:
         {"round": -1},
         {"round": 1 << 32},
         {"weighted-by": 3},
+        {"run-config": "lr"},
+        {"run-config": b"lr"},
     ],
 )
 def test_a_request_that_is_none(change: dict[str, Any], folder: Path) -> None:
     """Of another release, or of nobody's: an error that is typed, and nothing runs."""
     [node] = nodes(1, folder, secured(None))
-    about = carry.asking(carry.Asked("keys", 1, "num-examples", (b"",)))
+    about = carry.asking(carry.Asked("keys", 1, "num-examples", b"", (b"",)))
     for key, value in change.items():
         about[carry.ABOUT][key] = value
     refused = node.answer(Message(RecordDict(about), dst_node_id=1000, message_type="train"))
@@ -274,7 +281,7 @@ def test_a_request_that_is_none(change: dict[str, Any], folder: Path) -> None:
 @pytest.mark.parametrize("frames", [(), (b"",), (b"\1\1" + bytes(16),), (b"x",) * 65])
 def test_frames_that_are_none(frames: tuple[bytes, ...], folder: Path) -> None:
     [node] = nodes(1, folder, secured(None))
-    about = carry.asking(carry.Asked("keys", 1, "num-examples", frames))
+    about = carry.asking(carry.Asked("keys", 1, "num-examples", b"", frames))
     refused = node.answer(Message(RecordDict(about), dst_node_id=1000, message_type="train"))
     assert refused.has_error() and str(refused.error.reason).startswith("secagg: ")
 
