@@ -3,6 +3,7 @@ weighs."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from secagg.plans.plan import Plan
 from secagg.rounds.client import ClientRounds
 from secagg.store.base import Ledger, Store
 from secagg.wire.frame import MAX_SIZE, Announce, decode_frame
+
+log = logging.getLogger("secagg.integrations")
 
 
 def round_of(frames: Sequence[bytes]) -> tuple[bytes, bool]:
@@ -60,17 +63,21 @@ def perform(
 
 
 def checked_weight(plan: Plan, weight: float, key: str) -> int:
-    """The number of examples, as the plan takes it. key: what the framework calls it.
+    """The number of examples, as the plan takes it: more than its max_weight count as that many.
+    key: what the framework calls it.
 
-    Raises InputError, without the number.
+    A client that declined instead would be seen to, and the server chooses max_weight: in a round
+    for each bit it would read that client's number, or whatever integer it has clients weigh by.
+    The client's own log says what was cut. Raises InputError, without the number.
     """
     if not math.isfinite(weight) or weight != int(weight):
         raise InputError(f"the weight {key!r} is a whole number of examples")
-    if int(weight) > plan.schema.max_weight:
-        raise InputError(
-            f"the weight {key!r} is above the plan's max_weight, which the server is to choose no "
-            "less than any client's"
-        )
     if weight < 0:
         raise InputError(f"the weight {key!r} is below 0")
-    return int(weight)
+    if int(weight) > plan.schema.max_weight:
+        log.warning(
+            "secagg: the weight %r is above the plan's max_weight, and counts as that: the server "
+            "is to choose it no less than any client's",
+            key,
+        )
+    return min(int(weight), plan.schema.max_weight)

@@ -101,7 +101,7 @@ def node_mod(policy: NodePolicy | None = None) -> Mod:
             if asked is None:
                 raise PolicyRefused(_PLAIN.format(_EVALUATION if kind != "train" else ""))
             policy = own.within(context.node_config)
-            policy.agree(asked.run_config, context.run_config)
+            policy.agree(asked.weighted_by, asked.run_config, context.run_config)
             with policy.ledger() as ledger:
                 frames = _Call(message, context, call_next, policy, ledger).answer(asked)
         except SecAggError as refused:

@@ -49,7 +49,7 @@ wide = 1e-3
 name = "ä \\"b\\""
 deep = { zero = -0.0, large = 9007199254740993 }
 """
-"""Its configuration is bound by the server: of every type that Flower has, nested, and overridden."""
+"""Its configuration is bound by the server: of every type that Flower has, and nested."""
 CLIENT = """
 import os, signal
 from pathlib import Path

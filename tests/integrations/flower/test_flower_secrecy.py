@@ -316,7 +316,7 @@ def test_a_round_that_is_announced_twice_is_one_that_is_over(disk: Path) -> None
 
 
 OTHERS: dict[str, Callable[[Message], None]] = {
-    "weight": lambda m: m.content[carry.ABOUT].update({"weighted-by": "train_loss"}),
+    "weight": lambda m: m.content[carry.ABOUT].update({"weighted-by": "num_examples"}),
     "model": lambda m: m.content.update({"arrays": model({"w": [[0.0, 0.0], [0.0, 1.0]]})}),
     "configuration": lambda m: m.content["config"].update({"lr": 0.0}),
     "another configuration": lambda m: m.content.update({"more": ConfigRecord({"lr": 0.0})}),

@@ -20,6 +20,7 @@ from secagg.integrations.flower import NodePolicy, SecAgg, carry, node_mod, seca
 from tests.integrations.flower.world import (
     FRAMEWORK,
     LocalGrid,
+    leaves,
     modded,
     model,
     nodes,
@@ -195,6 +196,8 @@ def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
         ({"protocols": ["secag"]}, "no protocol 'secag'; available: "),
         ({"protocols": [3]}, "a name in protocols must be a text"),
         ({"state": 3}, "state is the path of a folder, not a int"),
+        ({"weighted_by": "num-examples"}, "weighted_by are several names"),
+        ({"weighted_by": [3]}, "a name in weighted_by must be a text"),
         ({"bound_config": "yes"}, "bound_config must be True or False"),
     ],
 )
@@ -203,7 +206,7 @@ def test_floors_that_cannot_be(given: dict[str, Any], words: str) -> None:
         NodePolicy(**given)
     names = {key: f"secagg-{key.replace('_', '-')}" for key in given}
     config = {names[key]: value for key, value in given.items() if not isinstance(value, list)}
-    if config and given != {"protocols": "secagg"}:
+    if config and not {"protocols", "weighted_by"} & given.keys():
         with pytest.raises(ParameterError):
             NodePolicy().within(config)
 
@@ -229,7 +232,15 @@ def test_too_few_nodes_say_what_would_do(folder: Path) -> None:
         (NodePolicy(bound_config=True), {}, r"takes part only where it does: .*\.run_config\)"),
         (NodePolicy(), {"secagg-bound-config": True}, r"takes part only where it does: .*"),
         (NodePolicy(bound_config=True), {"secagg-bound-config": False}, "only where it does"),
-        (NodePolicy(), {"secagg-minclients": 4}, "known are secagg-min-clients"),
+        (NodePolicy(), {"secagg-minclients": 4}, "that is secagg-min-clients"),
+        (NodePolicy(), {"secagg_min_clients": 4}, "that is secagg-min-clients"),
+        (NodePolicy(), {"SECAGG-Max-Clip": 4}, "that is secagg-max-clip"),
+        (NodePolicy(), {"Sec_Agg.state": "a"}, "that is secagg-state"),
+        (NodePolicy(), {"secagg-clients": 4}, "known are secagg-bound-config, "),
+        (NodePolicy(), {"secagg": 4}, "known are secagg-bound-config, "),
+        (NodePolicy(weighted_by=["loss"]), {}, r"agrees to, which is loss: .*weighted_by=\["),
+        (NodePolicy(), {"secagg-weighted-by": "a, b"}, "agrees to, which is a, b: "),
+        (NodePolicy(weighted_by=["a"]), {"secagg-weighted-by": "num-examples"}, "is none: "),
         (NodePolicy(), {"secagg-min-clients": "four"}, "secagg-min-clients must be an int"),
         (NodePolicy(), {"secagg-max-clip": "none"}, "secagg-max-clip"),
     ],
@@ -369,7 +380,7 @@ def test_a_nodes_own_model_is_no_query(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "words"), [(1357, "max_weight"), (-1357, "below 0"), (1.357, "whole number")]
+    ("weight", "words"), [(-1357, "below 0"), (1.357, "whole number"), (1e400, "whole number")]
 )
 def test_a_weight_that_does_not_fit(
     weight: float, words: str, folder: Path, caplog: pytest.LogCaptureFixture
@@ -377,6 +388,24 @@ def test_a_weight_that_does_not_fit(
     train = trainer(lambda node, m: m, lambda node: weight)  # type: ignore[arg-type, return-value]
     run(folder, secured(train))
     assert words in caplog.text and "357" not in caplog.text
+
+
+def test_a_weight_above_the_most_is_cut_and_nobody_sees_whose(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node that declined would tell, a round for each bit, how many examples it has."""
+    seen = []
+    for number, large in enumerate((1357, 10)):
+        strategy = secure(max_weight=10)
+        train = trainer(
+            lambda node, m: {"w": m["w"] + np.float32((node - 1000) / 16)},
+            lambda node, large=large: large if node == 1000 else 10,  # type: ignore[misc]
+        )
+        grid = run(folder / str(number), secured(train), strategy)
+        assert strategy.last is not None and (strategy.last.count, strategy.last.weight) == (4, 40)
+        seen.append([sum(map(len, leaves(message))) for message in grid.log])
+        assert caplog.text.count("above the plan's max_weight, and counts as that") == 1
+    assert seen[0] == seen[1] and "1357" not in caplog.text
 
 
 @pytest.mark.parametrize(("most", "weight"), [(10, 6), (1, 3)])

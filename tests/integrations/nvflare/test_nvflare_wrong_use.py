@@ -430,11 +430,10 @@ def weighing(weight: Any) -> Any:
         (lambda site, model: result({KEY: np.zeros(4)}, diff=True), "has another shape"),
         (lambda site, model: result({KEY: np.full(3, np.nan, np.float32)}), "NaN"),
         (lambda site, model: make_reply(ReturnCode.EXECUTION_EXCEPTION), "EXECUTION_EXCEPTION"),
-        (weighing(135_700), "max_weight"),
         (weighing(-1357), "below 0"),
         (weighing(1.357), "whole number"),
         (weighing(float("inf")), "whole number"),
-        (weighing("1357"), "whole number|max_weight|number"),
+        (weighing("1357 x"), "is a number"),
     ],
 )
 def test_a_result_that_is_none_stays_at_the_site(
