@@ -5,9 +5,11 @@ once a commit has returned, no loss of power rolls it back, and of a destroyed k
 a log, as it would in a write-ahead log until the next checkpoint. Blocks that a file system has
 freed, and what a disk keeps for itself, are beyond us.
 
-A ledger that was set back, with its disk or within its file, cannot be noticed. What can be:
+A ledger that was set back, with its disk or within its file, cannot be noticed: also not an older
+copy whose bytes were written over the file, or one that was put where the file had been and got its
+number, as file systems give a freed one out again. What can be:
 
-- A copy, also one that was put back: the file remembers its number in its file system.
+- A copy beside it, or one that is another file: a ledger remembers its number in its file system.
 - One that is set back to before a session began: it makes another key, and the rows do not open.
 - Damage: every row has a checksum, and the head their sum, as in secagg.store.database.
 """

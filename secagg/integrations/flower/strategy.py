@@ -46,10 +46,10 @@ class SecAgg(Strategy):
     strategy: FedAvg, FedAvgM, FedAdam, FedAdagrad, FedYogi, FedProx, or a subclass that aggregates
     as they do. clip: the largest change of an element of the model in one round that counts; larger
     ones are cut, and it is said how many; a LearntClip follows the nodes. bits: of each element.
-    max_weight: the most examples of one node that count; 1 weighs all nodes alike. metrics: of the
-    nodes' training replies, by name, with the clip of each; their weighted means come back, and all others
-    stay with the nodes. evaluate_metrics: the same of evaluation, which is not asked for without
-    any. corrupt, dropout: the fractions of the sampled nodes that may collude with the server, and
+    max_weight: the most examples of one node; more count as so many. 1 weighs all nodes alike.
+    metrics: of the nodes' training replies, by name, with the clip of each; their weighted means
+    come back, and all others stay with the nodes. evaluate_metrics: the same of evaluation, which
+    is not asked for without any. corrupt, dropout: the fractions of the sampled nodes that may collude with the server, and
     that may be lost in a round; a smallest round follows from them, and `start` raises the
     strategy's minima of nodes to it. protocol: by name; None chooses. timeouts: seconds of each
     exchange, or by its phase; unless given, ten minutes, and an hour for the one that trains.
