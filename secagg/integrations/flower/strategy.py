@@ -49,10 +49,11 @@ class SecAgg(Strategy):
     max_weight: the most examples of one node; more count as so many. 1 weighs all nodes alike.
     metrics: of the nodes' training replies, by name, with the clip of each; their weighted means
     come back, and all others stay with the nodes. evaluate_metrics: the same of evaluation, which
-    is not asked for without any. corrupt, dropout: the fractions of the sampled nodes that may collude with the server, and
-    that may be lost in a round; a smallest round follows from them, and `start` raises the
-    strategy's minima of nodes to it. protocol: by name; None chooses. timeouts: seconds of each
-    exchange, or by its phase; unless given, ten minutes, and an hour for the one that trains.
+    is not asked for without any. corrupt, dropout: the fractions of the sampled nodes that may
+    collude with the server, and that may be lost in a round; a smallest round follows from them,
+    and `start` raises the strategy's minima of nodes to it. protocol: by name; None chooses.
+    timeouts: seconds of each exchange, or by its phase; unless given, ten minutes, and an hour for
+    the one that trains.
     run_config: the ServerApp's `context.run_config`, which is then compared with each node's, so
     that whoever runs the SuperLink tells no node another one. privacy: is refused, with what goes
     with Flower, for rounds here have no noise of their own.
