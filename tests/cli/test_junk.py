@@ -56,7 +56,11 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     def unmeasured(*arguments: object, **options: object) -> None:
         raise ParameterError("here the benchmark would begin")
 
+    def untrained(*arguments: object) -> None:
+        raise ParameterError("here the trainings would begin")
+
     monkeypatch.setattr("bench.common.run", unmeasured)
+    monkeypatch.setattr("secagg.cli.frontier._train", untrained)
     for name in ("join", "collect", "demo"):
         monkeypatch.setattr(f"secagg.cli.{name}.run_until_stopped", unlinked)
 
@@ -91,13 +95,17 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
         "inspect": ("inspect", str(folder / "plan")),
         "protocols": ("protocols",),
         "bench": ("bench", "pack", "--rows", "d=10"),
+        "budget": ("budget", "new", str(folder / "spent"), "--epsilon", "1", "--delta", "1e-6"),
+        "audit": ("audit", "--canaries", "50", "--length", "1000"),
+        "frontier": ("frontier", "--out", str(folder / "frontier")),
         "demo": ("demo",),
     }
 
 
 USES = (
     *("plan", "keys", "task", "simulate", "serve", "serve of several", "join", "join a task"),
-    *("collect", "inspect", "protocols", "bench", "demo"),
+    *("collect", "inspect", "protocols", "bench", "budget", "audit", "frontier"),
+    "demo",
 )
 
 
@@ -169,6 +177,7 @@ def test_the_words_to_which_junk_is_added_are_right(tmp_path: Path) -> None:
         "serve of several": "only loopback",
         **dict.fromkeys(("join", "join a task", "collect", "demo"), network),
         "bench": "here the benchmark would begin",
+        "frontier": "here the trainings would begin",
     }
     for use, words in made(tmp_path).items():
         result = call(*words)
