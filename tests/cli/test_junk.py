@@ -125,10 +125,12 @@ def junk_for(command: str, name: str) -> tuple[str, ...]:
 
 def junked(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The words with junk in the place of one option's value, or with one more option. But for a
-    soak, an option has every second kind of junk, and the next one has the others."""
+    soak, an option has every second kind of junk, and the next one has the others; of commands that
+    take most of a second, every fourth."""
+    every = 4 if words[0] in ("audit", "frontier") else 2
     for place, parameter in enumerate(parameters(words[0])):
         choices = junk_for(words[0], parameter.name)[
-            slice(None) if SOAK else slice(place % 2, None, 2)
+            slice(None) if SOAK else slice(place % every, None, every)
         ]
         if parameter.param_type_name == "argument":
             yield from ((words[0], junk, *words[2:]) for junk in choices)

@@ -12,6 +12,7 @@ from secagg.dp.filters import NOTHING, Way, Weight, capacity, chosen, fits, used
 from secagg.dp.several import Release, composed
 from secagg.errors import ParameterError
 from secagg.noise import Kind, Noise
+from tests.soak import SOAK
 
 HONEST = 100
 
@@ -106,7 +107,7 @@ def test_the_size_of_a_filter_is_where_it_ends() -> None:
 def test_what_a_filter_admits_is_no_more_than_it_says() -> None:
     """§9.8: the figure of composition never passes the budget's epsilon while its filter holds."""
     rng = np.random.default_rng(9)
-    for _ in range(20):
+    for _ in range(20 if SOAK else 4):
         claim = Claim(float(10 ** rng.uniform(-1, 1)), float(10 ** rng.uniform(-9, -3)))
         way, total, counted = None, NOTHING, dict[Release, int]()
         for _ in range(60):
