@@ -1289,7 +1289,7 @@ BUDGET = (
         ("budget: a row that follows", "if stored != row.hash or", "if"),
         ("budget: a row that is missing", "if number != expected:", "if False:"),
         ("budget: a row that was exchanged", "next(rows, None) != (", "next(rows, None) == ("),
-        ("budget: open to others", "if files.open_to_others(status):", "if False:"),
+        ("budget: open to others", "files.demand_private(path)", "pass"),
         ("budget: a log without its file", "if log_of(path).exists():", "if False:"),
     ),
     *_of(

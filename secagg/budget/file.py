@@ -11,7 +11,6 @@ that the whole file is an older copy, only an anchor shows (§9.15).
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -20,7 +19,7 @@ from pathlib import Path
 from secagg.budget.entries import HASH_SIZE, ORIGIN, Row, linked
 from secagg.errors import ParameterError, StorageError
 from secagg.store import files
-from secagg.store.database import log_of, pragma
+from secagg.store.database import LOG, configure, lay_out, log_of, pragma
 
 APPLICATION = 0x5ECA6BD
 """SQLite's application_id: tells a budget from a store, a ledger and any other database."""
@@ -45,13 +44,9 @@ SETTINGS = (
 def create(path: Path, first: bytes) -> None:
     """A budget at `path` with its first row, whole or not at all, whoever else makes it at the same
     moment: mode 0600. first: the row's content."""
-    lock = os.open(path.with_name(path.name + "-lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        files.lock(lock, wait=True)
+    with files.alone(path):
         if not path.exists():
             _make(path, first)
-    finally:
-        os.close(lock)
 
 
 def _make(path: Path, first: bytes) -> None:
@@ -61,27 +56,15 @@ def _make(path: Path, first: bytes) -> None:
             f"{path} is missing, but its log {log_of(path).name} is there: restore both; an empty "
             "budget would forget what was spent"
         )
-    draft = path.with_name(path.name + "-new")
-    for leftover in (draft, log_of(draft), draft.with_name(draft.name + "-shm")):
-        leftover.unlink(missing_ok=True)
-    made = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        files.make_private(made)
-    finally:
-        os.close(made)
-    with closing(sqlite3.connect(draft, isolation_level=None)) as database:
-        _configure(database)
-        with database:
-            database.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA:
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION}")
-            database.execute(f"PRAGMA user_version = {VERSION}")
-            database.execute("INSERT INTO head VALUES (0)")
-            insert(database, linked(ORIGIN, 0, first))
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    os.rename(draft, path)
-    files.sync_folder(path.parent)
+    with files.made_whole(path, LOG, "-shm") as draft:
+        with closing(sqlite3.connect(draft, isolation_level=None)) as database:
+            configure(database, SETTINGS)
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                lay_out(database, SCHEMA, APPLICATION, VERSION)
+                database.execute("INSERT INTO head VALUES (0)")
+                insert(database, linked(ORIGIN, 0, first))
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def connect(path: Path, patience: float) -> sqlite3.Connection:
@@ -91,11 +74,7 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
     """
     if not path.exists():
         raise ParameterError(f"{path}: there is no budget: epsilon= and delta= make one")
-    status = path.stat()
-    if files.open_to_others(status):
-        raise StorageError(
-            f"{path} is open to other users (mode {status.st_mode & 0o777:04o}); chmod it to 600"
-        )
+    files.demand_private(path)
     with ExitStack() as otherwise:
         database = sqlite3.connect(
             f"{path.as_uri()}?mode=rw",
@@ -106,18 +85,10 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
         )
         otherwise.callback(database.close)
         _check(path, database)
-        _configure(database)
+        configure(database, SETTINGS)
         database.text_factory = bytes  # whatever somebody put into a row is compared, not decoded
         otherwise.pop_all()
         return database
-
-
-def _configure(database: sqlite3.Connection) -> None:
-    for setting in SETTINGS:
-        database.execute(f"PRAGMA {setting}").fetchall()
-    mode = pragma(database, "journal_mode = WAL")
-    if mode != "wal":
-        raise sqlite3.OperationalError(f"this file system allows no log, only mode {mode}")
 
 
 def _check(path: Path, database: sqlite3.Connection) -> None:

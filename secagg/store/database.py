@@ -58,6 +58,8 @@ SETTINGS = (
     "cache_size = -32768",  # KiB: a batch of 24 MB stays in memory until it is written once
 )
 
+LOG = "-wal"
+"""How the name of a write-ahead log ends, after its database's."""
 CHECKSUM_SIZE = 16
 _MODULUS = 1 << (8 * CHECKSUM_SIZE)
 
@@ -91,27 +93,19 @@ def create(path: Path, owner: bytes) -> None:
             f"{path} is missing, but its log {log_of(path).name} is there: restore both; "
             "an empty store would forget what was acknowledged"
         )
-    draft = path.with_name(path.name + "-new")
-    for leftover in (draft, log_of(draft)):  # of a creation that was cut short
-        leftover.unlink(missing_ok=True)
-    made = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        files.make_private(made)
-    finally:
-        os.close(made)
+    with files.made_whole(path, LOG) as draft:
+        _make(draft, owner)
+
+
+def _make(draft: Path, owner: bytes) -> None:
     with closing(sqlite3.connect(draft, isolation_level=None)) as database:
         database.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-        _configure(database)
+        configure(database, SETTINGS)
         with database:
             database.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA:
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION}")
-            database.execute(f"PRAGMA user_version = {VERSION}")
+            lay_out(database, SCHEMA, APPLICATION, VERSION)
             database.execute("INSERT INTO head VALUES (?, ?)", (owner, checksum(b"", owner)))
         checkpoint(database)
-    os.rename(draft, path)
-    files.sync_folder(path.parent)
 
 
 _NO_COPY = (
@@ -122,18 +116,14 @@ _NO_COPY = (
 
 def connect(path: Path, owner: bytes) -> sqlite3.Connection:
     """A connection that has read and checked everything. The caller holds the lock."""
-    status = path.stat()
-    if files.open_to_others(status):
-        raise StorageError(
-            f"{path} is open to other users (mode {status.st_mode & 0o777:04o}); chmod it to 600"
-        )
+    files.demand_private(path)
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:  # SQLite makes a new database of one cut short
             raise StorageError(f"{path} is no database, or damaged: {_NO_COPY}")
     with ExitStack() as otherwise:
         database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         otherwise.callback(database.close)
-        _configure(database)
+        configure(database, SETTINGS)
         with database:
             database.execute("BEGIN IMMEDIATE")  # takes SQLite's locks, for good
         _verify(path, database, owner)
@@ -180,7 +170,7 @@ def checksum_sum(added: Sequence[bytes], removed: Sequence[bytes] = ()) -> bytes
 
 def log_of(path: Path) -> Path:
     """The write-ahead log beside a database, which SQLite names so."""
-    return path.with_name(path.name + "-wal")
+    return path.with_name(path.name + LOG)
 
 
 @contextmanager
@@ -195,12 +185,23 @@ def reported(path: Path, what: str) -> Iterator[None]:
         raise StorageError(f"{path}: {what}: {error}") from error
 
 
-def _configure(database: sqlite3.Connection) -> None:
-    for setting in SETTINGS:
+def configure(database: sqlite3.Connection, settings: Sequence[str]) -> None:
+    """With a write-ahead log besides, or sqlite3.OperationalError."""
+    for setting in settings:
         database.execute(f"PRAGMA {setting}").fetchall()
     mode = pragma(database, "journal_mode = WAL")
     if mode != "wal":
         raise sqlite3.OperationalError(f"this file system allows no log, only mode {mode}")
+
+
+def lay_out(
+    database: sqlite3.Connection, tables: Sequence[str], application: int, version: int
+) -> None:
+    """Empty tables, in the transaction that is open, and what the file says of itself."""
+    for statement in tables:
+        database.execute(statement)
+    database.execute(f"PRAGMA application_id = {application}")
+    database.execute(f"PRAGMA user_version = {version}")
 
 
 def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:

@@ -6,6 +6,8 @@ Asked of the platform when it is needed, never when a module is imported: a clie
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,15 @@ def make_private(descriptor: int) -> None:
         os.fchmod(descriptor, 0o600)
 
 
+def demand_private(path: Path) -> None:
+    """Raises StorageError for a file that others than its owner may read or write."""
+    status = path.stat()
+    if open_to_others(status):
+        raise StorageError(
+            f"{path} is open to other users (mode {status.st_mode & 0o777:04o}); chmod it to 600"
+        )
+
+
 def open_to_others(status: os.stat_result) -> bool:
     """Whether others than its owner may read or write. False on Windows: its modes do not say."""
     return hasattr(os, "geteuid") and bool(status.st_mode & 0o077)
@@ -66,3 +77,35 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Whoever else does this about the same file waits. `path`-lock is never removed: its next
+    maker would hold a lock that says nothing."""
+    held = os.open(path.with_name(path.name + "-lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        lock(held, wait=True)
+        yield
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def made_whole(path: Path, *beside: str) -> Iterator[Path]:
+    """A draft of mode 0600, which is moved to `path` and durable there once the block has ended.
+
+    So an empty file, or half of one, is damage and never a new one. beside: how the names of files
+    end that the block may leave beside a draft that is cut short; they go with it the next time.
+    """
+    draft = path.with_name(path.name + "-new")
+    for leftover in (draft, *(draft.with_name(draft.name + end) for end in beside)):
+        leftover.unlink(missing_ok=True)
+    made = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        make_private(made)
+    finally:
+        os.close(made)
+    yield draft
+    os.rename(draft, path)
+    sync_folder(path.parent)

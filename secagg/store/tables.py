@@ -16,7 +16,6 @@ number, as file systems give a freed one out again. What can be:
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from secagg.errors import StorageError
 from secagg.store import files
-from secagg.store.database import checksum, checksum_sum, pragma
+from secagg.store.database import checksum, checksum_sum, lay_out, pragma
 
 APPLICATION = 0x5ECA66C
 """SQLite's application_id: tells a ledger from a store and any other database."""
@@ -68,16 +67,12 @@ def checked(table: str, name: object, value: object, stored: object) -> tuple[by
 
 def create(path: Path) -> None:
     """An empty ledger at `path`, whole or not at all, whoever else makes it at the same moment."""
-    lock = os.open(path.with_name(path.name + "-lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        files.lock(lock, wait=True)
+    with files.alone(path):
         if not path.exists():
-            _make(path, path.with_name(path.name + "-new"))
-    finally:
-        os.close(lock)
+            _make(path)
 
 
-def _make(path: Path, draft: Path) -> None:
+def _make(path: Path) -> None:
     """A journal that is left alone is the end of a ledger that is missing, not of a draft."""
     journal = path.with_name(path.name + "-journal")
     if journal.exists() and journal.stat().st_size:
@@ -85,28 +80,16 @@ def _make(path: Path, draft: Path) -> None:
             f"{path} is missing, but its journal {journal.name} is there: restore both; an empty "
             "ledger would forget what was claimed"
         )
-    for leftover in (draft, draft.with_name(draft.name + "-journal")):  # of one that was cut short
-        leftover.unlink(missing_ok=True)
-    made = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        files.make_private(made)
-        inode = os.fstat(made).st_ino
-    finally:
-        os.close(made)
-    with closing(sqlite3.connect(draft, isolation_level=None)) as database:
-        _configure(database)
-        # one sync and no journal: a draft that is cut short is thrown away
-        database.execute("PRAGMA journal_mode = OFF").fetchall()
-        with database:
-            database.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA:
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION}")
-            database.execute(f"PRAGMA user_version = {VERSION}")
-            head = (_signed(inode), 0, checksum_sum([]))
-            database.execute("INSERT INTO head VALUES (?, ?, ?)", head)
-    os.rename(draft, path)
-    files.sync_folder(path.parent)
+    with files.made_whole(path, "-journal") as draft:
+        with closing(sqlite3.connect(draft, isolation_level=None)) as database:
+            _configure(database)
+            # one sync and no journal: a draft that is cut short is thrown away
+            database.execute("PRAGMA journal_mode = OFF").fetchall()
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                lay_out(database, SCHEMA, APPLICATION, VERSION)
+                head = (_signed(draft.stat().st_ino), 0, checksum_sum([]))
+                database.execute("INSERT INTO head VALUES (?, ?, ?)", head)
 
 
 def connect(path: Path, patience: float, moved: bool) -> sqlite3.Connection:
@@ -115,11 +98,7 @@ def connect(path: Path, patience: float, moved: bool) -> sqlite3.Connection:
     The file is opened by SQLite alone: its locks belong to the process, which would lose them as
     soon as it closed a descriptor of its own, in the middle of another thread's call.
     """
-    status = path.stat()
-    if files.open_to_others(status):
-        raise StorageError(
-            f"{path} is open to other users (mode {status.st_mode & 0o777:04o}); chmod it to 600"
-        )
+    files.demand_private(path)
     with ExitStack() as otherwise:
         where = f"{path.as_uri()}?mode=rw"
         database = sqlite3.connect(
