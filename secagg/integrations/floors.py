@@ -57,6 +57,12 @@ class Floors:
             registry.load(text("a name in protocols", name))
         if not isinstance(self.state, str | os.PathLike):
             raise ParameterError(f"state is the path of a folder, not {kind_of(self.state)}")
+        state = os.fspath(self.state)  # another working directory would be another, empty ledger
+        if state and not (os.path.isabs(state) or state.startswith("~")):
+            raise ParameterError(
+                "state is an absolute path, or one below ~: wherever the process is started from, "
+                "it must find the same ledger"
+            )
 
     @property
     def consent(self) -> Consent:

@@ -16,7 +16,7 @@ from secagg.integrations.model import Entries
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact, plan
 from secagg.plans.plan import Plan
-from secagg.protocol import Phase
+from secagg.protocol import OneServer, Phase, ProtocolInfo, SeveralServers
 from secagg.shown import short
 
 UPDATE, METRIC = "update", "metric:"
@@ -80,7 +80,7 @@ class Terms:
         ratio("corrupt", self.corrupt)
         ratio("dropout", self.dropout)
         if self.protocol is not None:
-            registry.load(text("protocol", self.protocol))
+            _of_one_server(registry.load(text("protocol", self.protocol)))
         self.deadlines(self._smallest or self._large())
 
     def plan(self, clients: int, model: Entries | None, metrics: Mapping[str, float]) -> Plan:
@@ -148,6 +148,20 @@ class Terms:
                 f"{', '.join(made.phase_names)}"
             )
         return {phase.name: self.seconds(phase) for phase in made.phases}
+
+
+def _of_one_server(found: ProtocolInfo) -> None:
+    """A framework has one server, and no argument for several: so the plan's own advice, to state
+    them, would be of no use."""
+    match found.family:
+        case OneServer():
+            return
+        case SeveralServers():
+            raise ParameterError(
+                f"{found.name} is for several servers, and a framework has one: leave protocol "
+                "out, or name secagg or secagg+; rounds of one's own may have several "
+                "(docs/several-servers.md)"
+            )
 
 
 def unfit(made: Plan) -> str | None:

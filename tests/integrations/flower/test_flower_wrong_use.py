@@ -170,7 +170,7 @@ def test_what_is_no_strategy() -> None:
         ({"timeouts": {"training": 5}}, "advertise-keys, share-keys, masked-input, unmask"),
         ({"protocol": "secag"}, "no protocol 'secag'; available: "),
         ({"protocol": 3}, "protocol must be a text"),
-        ({"protocol": "additive"}, "no number of clients would do; of 1024: additive: additive"),
+        ({"protocol": "additive"}, "additive is for several servers, and a framework has one"),
         ({"dropout": 2}, "dropout must be a fraction from 0 to 1: for per cent"),
         ({"dropout": 0.5}, "no number of clients would do; of 1024: "),
         ({"corrupt": -0.1}, "corrupt must be a fraction from 0 to 1"),
@@ -196,6 +196,7 @@ def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
         ({"protocols": ["secag"]}, "no protocol 'secag'; available: "),
         ({"protocols": [3]}, "a name in protocols must be a text"),
         ({"state": 3}, "state is the path of a folder, not a int"),
+        ({"state": "ledgers"}, "state is an absolute path, or one below ~"),
         ({"weighted_by": "num-examples"}, "weighted_by are several names"),
         ({"weighted_by": [3]}, "a name in weighted_by must be a text"),
         ({"bound_config": "yes"}, "bound_config must be True or False"),
@@ -299,7 +300,7 @@ def test_frames_that_are_none(frames: tuple[bytes, ...], folder: Path) -> None:
 
 def test_a_node_that_has_no_folder_for_its_ledger(disk: Path) -> None:
     (disk / "file").write_text("")
-    for folder in (disk / "file" / "folder", "~nobody-of-this-name/x", "a\0b"):
+    for folder in (disk / "file" / "folder", "~nobody-of-this-name/x", "/a\0b"):
         with pytest.raises(PolicyRefused, match="give the node a folder .* with secagg-state"):
             run(folder, secured(TRAIN))
 
