@@ -1243,6 +1243,21 @@ PRIVACY = (
     ),
 )
 
+_CLAIMED = "tests/store/test_ledger.py"
+LEDGER = _of(
+    "secagg/store/tables.py",
+    _CLAIMED,
+    (
+        "ledger: rows that are missing",
+        "raise sqlite3.DatabaseError(_MISSING)\n    return d",
+        "pass\n    return d",
+    ),
+    ("ledger: buckets of one call", "or heads[0][1] != _sum_of_buckets(database)", ""),
+    ("ledger: a bucket that is missing", "!= list(range(BUCKETS)):", "is None:"),
+    ("ledger: a row of another bucket", "if bucket != bucket_of(name):", "if False:"),
+    ("ledger: all of one that was moved", "    if moved:\n", "    if False:\n"),
+)
+
 _SPENT = "tests/budget/test_budget_accounts.py"
 _KEPT = "tests/budget/test_budget_file.py"
 _CHARGED = "tests/budget/test_budget_rounds.py tests/budget/test_budget_reports.py"
@@ -1332,7 +1347,8 @@ BUDGET = (
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *PRIVACY, *BUDGET,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *PRIVACY, *LEDGER,
+    *BUDGET,
 )  # fmt: skip
 
 

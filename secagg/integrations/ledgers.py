@@ -1,9 +1,10 @@
 """Ledgers that a process keeps open from one message to the next.
 
-Opening one reads and checks all of it, and where many clients share a process, as simulations have
-it, each of their messages would. Whoever uses one has it alone: it is taken out of here, and comes
-back when the message is over. One that has failed does not, and neither is one given out whose file
-is not the file that was opened, or is open to others by now: that is opened and checked anew.
+Opening one takes as long as a claim does without its sync, and where many clients share a process,
+as simulations have it, each of their messages would. Whoever uses one has it alone: it is taken out
+of here, and comes back when the message is over. One that has failed does not, and neither is one
+given out whose file is not the file that was opened, or is open to others by now: that is opened
+and checked anew.
 """
 
 from __future__ import annotations

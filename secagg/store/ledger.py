@@ -25,11 +25,13 @@ from secagg.effects import Claim
 from secagg.errors import StorageError
 from secagg.store import tables
 from secagg.store.base import Ledger, check_claim, check_session, spent_claim, spent_session
-from secagg.store.database import checksum_sum, reported
+from secagg.store.database import reported
 from secagg.types import Randomness, Seed, system_randomness
 
 PATIENCE = 10.0
 """Seconds that a call waits for those of other processes."""
+
+_CLAIM, _SESSION = tables.CLAIM, tables.SESSION
 
 
 class SqliteLedger(Ledger):
@@ -65,7 +67,7 @@ class SqliteLedger(Ledger):
     def key(self, session: bytes) -> Seed:
         check_session(session)
         with self._alone("the key was not read"):
-            found = self._find("sessions", session)
+            found = self._find(_SESSION + session)
         if found is None:
             found = self._made(session)
         if not found:
@@ -82,23 +84,31 @@ class SqliteLedger(Ledger):
             check_session(ends)
         with self._turn("the claim was not stored"):
             for claim in claims:
-                found = self._find("claims", claim.key)
+                found = self._find(_CLAIM + claim.key)
                 if found is None:
-                    self._put("claims", claim.key, claim.digest)
+                    self._put(_CLAIM + claim.key, claim.digest)
                 elif found != claim.digest:
                     raise spent_claim()
             if ends is not None:
-                self._put("sessions", ends, b"", self._find("sessions", ends))
+                self._put(_SESSION + ends, b"", self._find(_SESSION + ends))
 
     def claimed(self, key: bytes) -> bytes | None:
         """It may still be lost with the power, as a key may, until the next claim."""
         with self._alone("the claim was not read"):
-            return self._find("claims", key)
+            return self._find(_CLAIM + key)
 
     def end(self, session: bytes) -> None:
         check_session(session)
         with self._turn("the key was not destroyed"):
-            self._put("sessions", session, b"", self._find("sessions", session))
+            self._put(_SESSION + session, b"", self._find(_SESSION + session))
+
+    def verify(self) -> int:
+        """Reads every row, where opening and each call read what they need: how many there are.
+
+        Raises StorageError where one was changed, is missing, or its page is damaged.
+        """
+        with self._turn("it was not read"):
+            return tables.verify(self._path, self._database)
 
     @property
     def failed(self) -> bool:
@@ -121,28 +131,17 @@ class SqliteLedger(Ledger):
     def _made(self, session: bytes) -> bytes:
         """The session's key; somebody may have made it, or ended the session, in between."""
         with self._turn("the key was not stored"):
-            found = self._find("sessions", session)
+            found = self._find(_SESSION + session)
             if found is None:
                 found = self._randomness(Seed.SIZE)
-                self._put("sessions", session, found)
+                self._put(_SESSION + session, found)
             return found
 
-    def _find(self, table: str, name: bytes) -> bytes | None:
-        columns = tables.COLUMNS[table]
-        query = f"SELECT {columns}, checksum FROM {table} WHERE {columns.split(',')[0]} = ?"
-        row = self._database.execute(query, (name,)).fetchone()
-        return None if row is None else tables.checked(table, *row)[1]
+    def _find(self, name: bytes) -> bytes | None:
+        return tables.find(self._database, name)
 
-    def _put(self, table: str, name: bytes, value: bytes, before: bytes | None = None) -> None:
-        """before: the value that it replaces."""
-        sum_ = tables.checksum_of(table, name, value)
-        self._database.execute(
-            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (name, value, sum_)
-        )
-        (total,) = self._database.execute("SELECT total FROM head").fetchone()
-        removed = [] if before is None else [tables.checksum_of(table, name, before)]
-        after = checksum_sum([total, sum_], removed)
-        self._database.execute("UPDATE head SET total = ?", (after,))
+    def _put(self, name: bytes, value: bytes, before: bytes | None = None) -> None:
+        tables.put(self._database, name, value, before)
 
     @contextmanager
     def _turn(self, what: str) -> Iterator[None]:

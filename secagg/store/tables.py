@@ -11,13 +11,19 @@ number, as file systems give a freed one out again. What can be:
 
 - A copy beside it, or one that is another file: a ledger remembers its number in its file system.
 - One that is set back to before a session began: it makes another key, and the rows do not open.
-- Damage: every row has a checksum, and the head their sum, as in secagg.store.database.
+- Damage to whatever an answer rests on. Reading all rows at each opening would find it, at the
+  price of a second for each message of a client that has claimed for years. So rows are dealt to
+  1,024 buckets by a hash of their names. Each bucket knows the sum of its rows' checksums, and the
+  head that of the buckets: opening checks the buckets against the head, a look-up all rows of its
+  bucket against it, so that a row that is missing is damage, as one that was changed is. What is
+  damaged in other buckets is found when they are asked, or by `verify`; rows have no part in
+  answers about others.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -27,17 +33,21 @@ from secagg.store.database import checksum, checksum_sum, lay_out, pragma
 
 APPLICATION = 0x5ECA66C
 """SQLite's application_id: tells a ledger from a store and any other database."""
-VERSION = 1
-"""Of the tables below (user_version); another one is refused."""
+VERSION = 2
+"""Of the tables below (user_version); another one is refused. Version 1 had no buckets."""
 
 SCHEMA = (
     "CREATE TABLE head (inode INTEGER NOT NULL, calls INTEGER NOT NULL, total BLOB NOT NULL)",
-    "CREATE TABLE claims (key BLOB PRIMARY KEY, digest BLOB NOT NULL, checksum BLOB NOT NULL) "
-    "WITHOUT ROWID",
-    "CREATE TABLE sessions (name BLOB PRIMARY KEY, key BLOB NOT NULL, checksum BLOB NOT NULL) "
-    "WITHOUT ROWID",
+    "CREATE TABLE buckets (number INTEGER PRIMARY KEY, total BLOB NOT NULL)",
+    "CREATE TABLE rows (bucket INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, "
+    "checksum BLOB NOT NULL, PRIMARY KEY (bucket, name)) WITHOUT ROWID",
 )
-"""calls: how many there were, so that each changes something. key: empty once it is destroyed."""
+"""calls: how many there were, so that each changes something. name: of its kind, and its own.
+value: of a claim its digest, of a session its key, which is empty once it is destroyed."""
+
+BUCKETS = 1024
+CLAIM, SESSION = b"c", b"s"
+"""How a row's name begins."""
 
 SETTINGS = (
     "journal_mode = TRUNCATE",
@@ -48,19 +58,55 @@ SETTINGS = (
     "trusted_schema = OFF",
 )
 
-COLUMNS = {"claims": "key, digest", "sessions": "name, key"}
+
+_MISSING = "damaged: rows are missing, or are not those of one call"
 
 
-def checksum_of(table: str, name: bytes, value: bytes) -> bytes:
-    """16 bytes over a row and the table it is of, so that none passes for another's."""
-    return checksum(table.encode() + name, value)
+def find(database: sqlite3.Connection, name: bytes) -> bytes | None:
+    """The value of the row, or None where there is none; sqlite3.DatabaseError where its bucket is
+    not what was written."""
+    bucket = bucket_of(name)
+    query = "SELECT name, value, checksum FROM rows WHERE bucket = ?"
+    rows = [_checked(*row) for row in database.execute(query, (bucket,))]
+    if checksum_sum([checksum(*row) for row in rows]) != _total(database, bucket):
+        raise sqlite3.DatabaseError(_MISSING)
+    return dict(rows).get(name)
 
 
-def checked(table: str, name: object, value: object, stored: object) -> tuple[bytes, bytes]:
+def put(database: sqlite3.Connection, name: bytes, value: bytes, before: bytes | None) -> None:
+    """In the transaction that is open. before: the value that it replaces, as `find` says it."""
+    bucket, sum_ = bucket_of(name), checksum(name, value)
+    row = (bucket, name, value, sum_)
+    database.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", row)
+    old = _total(database, bucket)
+    new = checksum_sum([old, sum_], [] if before is None else [checksum(name, before)])
+    database.execute("UPDATE buckets SET total = ? WHERE number = ?", (new, bucket))
+    (total,) = database.execute("SELECT total FROM head").fetchone()
+    total = checksum_sum([total, _of_bucket(bucket, new)], [_of_bucket(bucket, old)])
+    database.execute("UPDATE head SET total = ?", (total,))
+
+
+def bucket_of(name: bytes) -> int:
+    """By a hash, as a server may choose what a session is called."""
+    return int.from_bytes(hashlib.sha256(name).digest()[:2]) % BUCKETS
+
+
+def _total(database: sqlite3.Connection, bucket: int) -> bytes:
+    row = database.execute("SELECT total FROM buckets WHERE number = ?", (bucket,)).fetchone()
+    if row is None or not isinstance(row[0], bytes):
+        raise sqlite3.DatabaseError("damaged: a bucket is missing")
+    return row[0]
+
+
+def _of_bucket(number: int, total: bytes) -> bytes:
+    return checksum(number.to_bytes(2), total)
+
+
+def _checked(name: object, value: object, stored: object) -> tuple[bytes, bytes]:
     """(name, value), or sqlite3.DatabaseError."""
     if not isinstance(name, bytes) or not isinstance(value, bytes):
         raise sqlite3.DatabaseError("damaged: a row holds other types than were written")
-    if stored != checksum_of(table, name, value):
+    if stored != checksum(name, value):
         raise sqlite3.DatabaseError("damaged: a row does not match its checksum")
     return name, value
 
@@ -88,12 +134,16 @@ def _make(path: Path) -> None:
             with database:
                 database.execute("BEGIN IMMEDIATE")
                 lay_out(database, SCHEMA, APPLICATION, VERSION)
-                head = (_signed(draft.stat().st_ino), 0, checksum_sum([]))
+                empty = checksum_sum([])
+                every = [(number, empty) for number in range(BUCKETS)]
+                database.executemany("INSERT INTO buckets VALUES (?, ?)", every)
+                total = checksum_sum([_of_bucket(*one) for one in every])
+                head = (_signed(draft.stat().st_ino), 0, total)
                 database.execute("INSERT INTO head VALUES (?, ?, ?)", head)
 
 
 def connect(path: Path, patience: float, moved: bool) -> sqlite3.Connection:
-    """A connection that has read and checked everything.
+    """A connection that has checked the head and the buckets; all, of a ledger that was moved.
 
     The file is opened by SQLite alone: its locks belong to the process, which would lose them as
     soon as it closed a descriptor of its own, in the middle of another thread's call.
@@ -112,7 +162,7 @@ def connect(path: Path, patience: float, moved: bool) -> sqlite3.Connection:
         _configure(database)
         with database:
             database.execute("BEGIN IMMEDIATE")
-            _verify(path, database, moved)
+            _check(path, database, moved)
         otherwise.pop_all()
         return database
 
@@ -121,8 +171,8 @@ def _configure(database: sqlite3.Connection) -> None:
     database.executescript("".join(f"PRAGMA {setting};" for setting in SETTINGS))
 
 
-def _verify(path: Path, database: sqlite3.Connection, moved: bool) -> None:
-    """Raises StorageError unless this is a ledger at home, whose rows are those of one call."""
+def _check(path: Path, database: sqlite3.Connection, moved: bool) -> None:
+    """Raises StorageError unless this is a ledger at home, with the buckets of one call."""
     if pragma(database, "application_id") != APPLICATION:
         raise StorageError(f"{path} is no ledger of this package, or was cut short")
     if (version := pragma(database, "user_version")) != VERSION:
@@ -131,12 +181,13 @@ def _verify(path: Path, database: sqlite3.Connection, moved: bool) -> None:
             "the release that made it until its sessions have ended"
         )
     tables = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")
-    if [sql for (sql,) in tables] != sorted(SCHEMA) or pragma(database, "quick_check(1)") != "ok":
+    if [sql for (sql,) in tables] != sorted(SCHEMA):
         raise StorageError(f"{path}: its pages are damaged: what was claimed is not known")
     heads = database.execute("SELECT inode, total FROM head").fetchall()
-    sums = [sum_ for table in COLUMNS for sum_ in _checksums(database, table)]
-    if len(heads) != 1 or heads[0][1] != checksum_sum(sums):
+    if len(heads) != 1 or heads[0][1] != _sum_of_buckets(database):
         raise StorageError(f"{path}: its rows are damaged: what was claimed is not known")
+    if moved:
+        verify(path, database)
     if heads[0][0] != (here := _signed(path.stat().st_ino)):
         if not moved:
             raise StorageError(
@@ -146,9 +197,30 @@ def _verify(path: Path, database: sqlite3.Connection, moved: bool) -> None:
         database.execute("UPDATE head SET inode = ?", (here,))
 
 
-def _checksums(database: sqlite3.Connection, table: str) -> Iterator[bytes]:
-    rows = database.execute(f"SELECT {COLUMNS[table]}, checksum FROM {table}")
-    return (checksum_of(table, *checked(table, *row)) for row in rows)
+def verify(path: Path, database: sqlite3.Connection) -> int:
+    """How many rows there are, all of which are as written; StorageError where one is not, or is
+    missing, or a page is damaged. Within a transaction."""
+    if pragma(database, "quick_check(1)") != "ok":
+        raise StorageError(f"{path}: its pages are damaged: what was claimed is not known")
+    totals, number = [checksum_sum([])] * BUCKETS, 0
+    for bucket, *row in database.execute("SELECT bucket, name, value, checksum FROM rows"):
+        name, value = _checked(*row)
+        if bucket != bucket_of(name):
+            raise sqlite3.DatabaseError("damaged: a row is in another bucket than it was put into")
+        totals[bucket] = checksum_sum([totals[bucket], checksum(name, value)])
+        number += 1
+    if totals != [_total(database, bucket) for bucket in range(BUCKETS)]:
+        raise sqlite3.DatabaseError(_MISSING)
+    return number
+
+
+def _sum_of_buckets(database: sqlite3.Connection) -> bytes:
+    found = database.execute("SELECT number, total FROM buckets ORDER BY number").fetchall()
+    if any(kinds != (int, bytes) for kinds in (tuple(map(type, row)) for row in found)):
+        raise sqlite3.DatabaseError("damaged: a bucket holds other types than were written")
+    if [number for number, _ in found] != list(range(BUCKETS)):
+        raise sqlite3.DatabaseError("damaged: a bucket is missing")
+    return checksum_sum([_of_bucket(*row) for row in found])
 
 
 def _signed(inode: int) -> int:

@@ -84,7 +84,7 @@ def test_one_that_has_failed_is_opened_anew(path: Path) -> None:
     first = used(path)
     with pytest.raises(StorageError), kept_open(path) as again:
         assert again is first
-        again._database.execute("UPDATE claims SET digest = ?", (OTHER,))
+        again._database.execute("UPDATE rows SET value = ?", (OTHER,))
         again.claim(KEY, ONE)
     assert first.failed
     with pytest.raises(StorageError, match="damaged"):
