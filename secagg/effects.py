@@ -84,14 +84,15 @@ class Charge:
     """An entry for a client's budget. key: 32 bytes, of one life of one party in one
     session: what goes on from its rows has the same.
 
-    cost: with CHARGE, what the round releases (`secagg.plans.cost.Cost`). session: with CHARGE, 32
-    bytes of what has one sum, in which the same data may not be twice; the key where it is empty.
+    disclosure: with CHARGE, what the round releases (`secagg.plans.disclosure.Disclosure`).
+    session: with CHARGE, 32 bytes of what has one sum, in which the same data may not be twice; the
+    key where it is empty.
     honest: with SETTLE, the shares of noise in the sum.
     """
 
     key: bytes
     step: Step
-    cost: Any = field(default=None, repr=False)
+    disclosure: Any = field(default=None, repr=False)
     honest: int = 0
     session: bytes = b""
 

@@ -1276,7 +1276,7 @@ BUDGET = (
         ("budget: room for all rounds", "range(1, rounds + 1), True", "range(1, 2), True"),
     ),
     *_of(
-        "secagg/plans/cost.py",
+        "secagg/plans/disclosure.py",
         _SPENT,
         ("budget: all examples of a client", "terms.examples**2 if", "terms.examples if"),
         ("budget: one example exchanged", "_EXCHANGED = 2", "_EXCHANGED = 1"),

@@ -11,12 +11,12 @@ from secagg.budget.accounts import PlanSpending, Spending
 from secagg.budget.book import Budget
 from secagg.budget.verify import Verified, verify
 from secagg.errors import BudgetSpent
-from secagg.plans.cost import Cost, Counting
+from secagg.plans.disclosure import Counting, Disclosure
 
 __all__ = [
     "Budget",
     "BudgetSpent",
-    "Cost",
+    "Disclosure",
     "Counting",
     "PlanSpending",
     "Spending",

@@ -25,7 +25,7 @@ from secagg.dp.filters import NOTHING, Way, Weight, chosen, fits, used, weigh
 from secagg.dp.several import Release, composed
 from secagg.effects import Charge, Step
 from secagg.errors import BudgetSpent, StorageError, WireError
-from secagg.plans.cost import Cost, releases
+from secagg.plans.disclosure import Disclosure, releases
 from secagg.shown import short
 
 
@@ -41,7 +41,7 @@ class State(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class _Standing:
     session: bytes
-    cost: Cost
+    disclosure: Disclosure
     state: State
 
 
@@ -98,7 +98,7 @@ class Accounts:
         self.opened = opened
         self._way: Way | None = None
         self._charges: dict[bytes, _Standing] = {}
-        self._counted: Counter[Cost] = Counter()
+        self._counted: Counter[Disclosure] = Counter()
         self._sessions: set[bytes] = set()  # of charges that stand
         self._settled: Counter[bytes] = Counter()  # by plan
         self._refunded = 0
@@ -111,22 +111,22 @@ class Accounts:
         match entry:
             case Chosen(way) if not self._standing:
                 self._way, self._weights = way, {}
-            case Charged(key, session, cost) if self._may_begin(key, session):
-                self._charges[key] = _Standing(session, cost, State.CHARGED)
+            case Charged(key, session, disclosure) if self._may_begin(key, session):
+                self._charges[key] = _Standing(session, disclosure, State.CHARGED)
                 self._sessions.add(session)
-                self._counted[cost] += 1
+                self._counted[disclosure] += 1
             case Left(key) if self._state(key) is State.CHARGED:
                 self._charges[key] = replace(self._charges[key], state=State.LEFT)
             case Settled(key, honest) if self._state(key) is State.LEFT:
                 before = self._charges[key]
-                after = before.cost.with_honest(honest)
-                self._discount(before.cost)
+                after = before.disclosure.with_honest(honest)
+                self._discount(before.disclosure)
                 self._counted[after] += 1
                 self._settled[after.plan] += 1
-                self._charges[key] = replace(before, cost=after, state=State.SETTLED)
+                self._charges[key] = replace(before, disclosure=after, state=State.SETTLED)
             case Refunded(key) if self._state(key) is State.CHARGED:
                 back = self._charges[key]
-                self._discount(back.cost)
+                self._discount(back.disclosure)
                 self._sessions.discard(back.session)
                 self._refunded += 1
                 self._charges[key] = replace(back, state=State.REFUNDED)
@@ -153,8 +153,8 @@ class Accounts:
             case Step.SETTLE:
                 if state is not State.LEFT:
                     return []
-                cost = self._charges[key].cost
-                same = cost.with_honest(charge.honest) == cost
+                disclosure = self._charges[key].disclosure
+                same = disclosure.with_honest(charge.honest) == disclosure
                 return [] if same else [Settled(key, charge.honest)]
             case Step.REFUND:
                 return [Refunded(key)] if state is State.CHARGED else []
@@ -168,13 +168,13 @@ class Accounts:
                 "a restart: in one sum twice they would be told with half the noise. The next "
                 "round may be joined"
             )
-        cost: Cost = charge.cost
+        disclosure: Disclosure = charge.disclosure
         claim, entries = self.opened.claim, list[Entry]()
         way = self._way if self._standing else None
         if way is None:
-            way = chosen(claim, cost.blocks, cost.rounds)
+            way = chosen(claim, disclosure.blocks, disclosure.rounds)
             entries.append(Chosen(way))
-        one, total = weigh(way, cost.blocks), self._total(way)
+        one, total = weigh(way, disclosure.blocks), self._total(way)
         if one is None:
             raise BudgetSpent(
                 f"{self._said()}; it counts Gaussian noise alone, as its first plan took all of "
@@ -186,7 +186,7 @@ class Accounts:
                 f"{self._said()}, and a round of this plan takes {part:.2%} of the budget: a plan "
                 "with more noise would do"
             )
-        return [*entries, Charged(charge.key, session, cost)]
+        return [*entries, Charged(charge.key, session, disclosure)]
 
     def _said(self) -> str:
         """What is spent and what is left."""
@@ -200,7 +200,7 @@ class Accounts:
 
     def charged(self, plan: bytes) -> int:
         """How many charges stand of rounds of the plan of that digest."""
-        return sum(times for cost, times in self._counted.items() if cost.plan == plan)
+        return sum(times for disclosure, times in self._counted.items() if disclosure.plan == plan)
 
     def spending(self, rows: int, head: bytes) -> Spending:
         claim, counting = self.opened.claim, self.opened.counting
@@ -224,7 +224,7 @@ class Accounts:
         )
 
     def _plans(self) -> list[PlanSpending]:
-        trusts: Mapping[bytes, str] = {cost.plan: cost.trust for cost in self._counted}
+        trusts: Mapping[bytes, str] = {told.plan: told.trust for told in self._counted}
         return [
             PlanSpending(plan, trust, self.charged(plan), self._settled[plan])
             for plan, trust in trusts.items()
@@ -239,10 +239,10 @@ class Accounts:
         fresh = self._way is not None and self._state(key) in _FRESH
         return fresh and session not in self._sessions
 
-    def _discount(self, cost: Cost) -> None:
-        self._counted[cost] -= 1
-        if not self._counted[cost]:
-            del self._counted[cost]
+    def _discount(self, disclosure: Disclosure) -> None:
+        self._counted[disclosure] -= 1
+        if not self._counted[disclosure]:
+            del self._counted[disclosure]
 
     def _state(self, key: bytes) -> State | None:
         found = self._charges.get(key)

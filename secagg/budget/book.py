@@ -19,7 +19,7 @@ from secagg.dp.release import Claim
 from secagg.effects import Charge, Step
 from secagg.effects import Claim as Anchor
 from secagg.errors import ParameterError, Spent, StorageError
-from secagg.plans.cost import Against, Cost, Counting
+from secagg.plans.disclosure import Against, Counting, Disclosure
 from secagg.plans.plan import Plan
 from secagg.privacy import Unit
 from secagg.store.base import Ledger
@@ -54,7 +54,7 @@ class Budget:
 
         epsilon, delta: of everything that is charged, for good; a file that is there may be opened
         without. unit: whose data is counted, `client` unless it is made with `example`. against:
-        whom it counts what is told to, `server` or `readers` (`secagg.plans.cost.Counting`).
+        whom it counts what is told to, `server` or `readers` (`secagg.plans.disclosure.Counting`).
         anchor: a ledger that knows the last row, so that an older copy of the file is refused.
         patience: seconds that a call waits for other processes.
 
@@ -88,7 +88,7 @@ class Budget:
 
     @property
     def counting(self) -> Counting:
-        """Whose data it counts, and told to whom: what rounds ask a plan's cost by."""
+        """Whose data it counts, and told to whom: how rounds ask what a plan tells."""
         return self._opened.counting
 
     @property
@@ -109,11 +109,11 @@ class Budget:
 
     # Steps of a charge
 
-    def charge(self, key: bytes, cost: Cost, session: bytes = b"") -> None:
+    def charge(self, key: bytes, disclosure: Disclosure, session: bytes = b"") -> None:
         """Before a key leaves. key: 32 bytes, of one client in one session; the same one again is
-        charged once. cost: `counting.cost` of its plan. session: 32 bytes of what has one sum, in
-        which these data may be once; the key where it is empty. Raises BudgetSpent."""
-        self.enter(Charge(key, Step.CHARGE, cost, session=session))
+        charged once. disclosure: `counting.disclosure` of its plan. session: 32 bytes of what has
+        one sum, in which these data may be once; the key where it is empty. Raises BudgetSpent."""
+        self.enter(Charge(key, Step.CHARGE, disclosure, session=session))
 
     def leave(self, key: bytes) -> None:
         """Before the masked input leaves: the charge is never given back from here on. Raises

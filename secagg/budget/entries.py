@@ -11,7 +11,7 @@ from secagg.dp.filters import Way
 from secagg.dp.rdp import ORDERS
 from secagg.dp.release import Claim
 from secagg.errors import SecAggError, WireError
-from secagg.plans.cost import AGAINST, Cost, Counting
+from secagg.plans.disclosure import AGAINST, Counting, Disclosure
 from secagg.privacy import UNITS
 from secagg.shown import short
 from secagg.wire.codec import Reader, Writer
@@ -73,17 +73,17 @@ class Charged:
 
     key: bytes
     session: bytes
-    cost: Cost
+    disclosure: Disclosure
 
     __repr__ = short
 
     def encode(self) -> bytes:
-        return self.key + self.session + self.cost.encode()
+        return self.key + self.session + self.disclosure.encode()
 
     @classmethod
     def read(cls, reader: Reader) -> Charged:
         key, session = reader.fixed(KEY_SIZE, "key"), reader.fixed(KEY_SIZE, "session")
-        return cls(key, session, Cost.read(reader))
+        return cls(key, session, Disclosure.read(reader))
 
 
 @dataclass(frozen=True, slots=True)

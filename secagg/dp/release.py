@@ -1,4 +1,4 @@
-"""What a plan's rounds cost, and whether they keep what it claims (specs/40-privacy.md §4)."""
+"""What a plan's rounds tell, and whether they keep what it claims (specs/40-privacy.md §4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releases of different noise: what they cost together (specs/40-privacy.md §9)."""
+"""Releases of different noise: what they tell together (specs/40-privacy.md §9)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from secagg.drive.beside import raises_well
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import BudgetSpent, InputError, LinkClosed, TransportError
-from secagg.plans.cost import Counting
+from secagg.plans.disclosure import Counting
 from secagg.plans.plan import Plan
 from secagg.records import clipping
 from secagg.rounds.client import PATIENCE, ClientRounds

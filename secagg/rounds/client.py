@@ -15,7 +15,7 @@ from secagg.errors import (
     Spent,
     WireError,
 )
-from secagg.plans.cost import Counting
+from secagg.plans.disclosure import Counting
 from secagg.rounds.base import (
     LEFT,
     LIFE,

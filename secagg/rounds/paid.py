@@ -1,10 +1,10 @@
-"""What one round costs a client's budget, and when it is told (specs/40-privacy.md §9.9-§9.12)."""
+"""What a client's budget is told of one round, and when (specs/40-privacy.md §9.9-§9.12)."""
 
 from __future__ import annotations
 
 from secagg.crypto import labels
 from secagg.effects import Charge, Step, Unpaid
-from secagg.plans.cost import Cost
+from secagg.plans.disclosure import Disclosure
 from secagg.rounds.base import Outbox
 from secagg.types import PartyId
 
@@ -34,9 +34,9 @@ LIFE_SIZE = 16
 class Paid:
     """The charge of one part; of a client without a budget, nothing."""
 
-    def __init__(self, outbox: Outbox, cost: Cost | None, corrupt: int) -> None:
-        """cost: of one round of the plan, at its worst. corrupt: A, whose noise is not counted."""
-        self._outbox, self._cost, self._corrupt = outbox, cost, corrupt
+    def __init__(self, outbox: Outbox, disclosure: Disclosure | None, corrupt: int) -> None:
+        """disclosure: of one round of the plan, at its worst. corrupt: A, without their noise."""
+        self._outbox, self._disclosure, self._corrupt = outbox, disclosure, corrupt
         self._name = self._key = self._session = b""
         self._opened = 0
         self._said: set[Step] = set()
@@ -46,7 +46,7 @@ class Paid:
     @property
     def counts(self) -> bool:
         """Whether there is a budget."""
-        return self._cost is not None
+        return self._disclosure is not None
 
     @property
     def needs(self) -> list[Charge]:
@@ -61,10 +61,10 @@ class Paid:
 
     def begin(self) -> None:
         """Before the first message, and again after a restart: the same life is charged once."""
-        if self._cost is not None:
+        if self._disclosure is not None:
             self._key, self.why = self._name, ""
             self._said.clear()
-            charge = Charge(self._key, Step.CHARGE, self._cost, session=self._session)
+            charge = Charge(self._key, Step.CHARGE, self._disclosure, session=self._session)
             self._outbox.charge(charge)
 
     def leaves(self) -> None:

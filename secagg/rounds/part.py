@@ -10,7 +10,7 @@ from secagg import party
 from secagg.crypto.randomness import checked
 from secagg.effects import Charge, Claim, Peer, Unpaid, Write
 from secagg.errors import RemoteProtocolError
-from secagg.plans.cost import Counting
+from secagg.plans.disclosure import Counting
 from secagg.protocol import Session
 from secagg.rounds.base import LEFT, LIFE, MACHINE, ROUND, ROUNDS, Outbox
 from secagg.rounds.claims import Names, message_claim, name_of, use_digest
@@ -83,8 +83,8 @@ class Part:
     def __init__(self, offer: Offer, place: Place, now: float) -> None:
         """Raises PolicyRefused for a plan that this client's budget does not count."""
         self.offer, self._place = offer, place
-        cost = None if place.counting is None else place.counting.cost(offer.plan)
-        self.paid = Paid(place.outbox, cost, offer.plan.threat.corrupted)
+        disclosure = None if place.counting is None else place.counting.disclosure(offer.plan)
+        self.paid = Paid(place.outbox, disclosure, offer.plan.threat.corrupted)
         self.machine = party.Client(
             offer.plan,
             offer.party,

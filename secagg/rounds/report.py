@@ -18,7 +18,7 @@ from secagg.errors import (
     RemoteProtocolError,
     WireError,
 )
-from secagg.plans.cost import Counting
+from secagg.plans.disclosure import Counting
 from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
 from secagg.rounds.greeting import callees, message_limit
@@ -95,8 +95,8 @@ class ReportRounds:
         """
         self._nonce, self._limit = task.nonce(), message_limit(task)
         self._outbox = Outbox()
-        cost = None if counting is None else counting.cost(task.plan)
-        self._paid = Paid(self._outbox, cost, task.plan.threat.corrupted)
+        disclosure = None if counting is None else counting.disclosure(task.plan)
+        self._paid = Paid(self._outbox, disclosure, task.plan.threat.corrupted)
         life = checked(randomness)(LIFE_SIZE) if self._paid.counts else b""
         self._paid.name(task.digest(), self._nonce, PartyId(0), life)
         self._servers = callees(task)

@@ -1,4 +1,4 @@
-"""What rounds cost, what they add up to, and what is still allowed (40 §9)."""
+"""What rounds tell, what they add up to, and what is still allowed (40 §9)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from secagg.dp import Claim, loss
 from secagg.dp.filters import Way
 from secagg.effects import Charge, Step
 from secagg.errors import BudgetSpent, ParameterError, PolicyRefused, WireError
-from secagg.plans.cost import Cost, Counting
+from secagg.plans.disclosure import Counting, Disclosure
 from secagg.plans.plan import Plan
 from secagg.plans.privacy import blocks
 from tests.budget import budget_plans as plans
@@ -29,8 +29,8 @@ def accounts(epsilon: float = 2.0, delta: float = DELTA, **counting: Any) -> Acc
 
 def enter(made: Accounts, number: int, step: Step, plan: Plan | None = None, **more: Any) -> int:
     """How many rows it takes."""
-    cost = None if plan is None else made.opened.counting.cost(plan)
-    found = made.entries(Charge(key(number), step, cost, **more))
+    disclosure = None if plan is None else made.opened.counting.disclosure(plan)
+    found = made.entries(Charge(key(number), step, disclosure, **more))
     for entry in found:
         made.take(decode(encode(entry, 7))[0])
     return len(found)
@@ -40,44 +40,46 @@ def spent(made: Accounts) -> float:
     return made.spending(0, b"").spent
 
 
-# Costs
+# What is told
 
 
 def test_a_round_costs_its_worst() -> None:
     """40 §9.2: one round, with the fewest honest shares."""
     plan = plans.vector()
-    cost = SERVER.cost(plan)
-    assert plan.privacy is not None and cost.honest == plan.privacy.honest == 14
-    assert cost.blocks == tuple(blocks(plan.schema, 14))
-    assert (cost.plan, cost.trust, cost.rounds) == (plan.digest(), "distributed", 10)
-    more = cost.with_honest(18)
-    assert more.honest == 18 and more.plan == cost.plan
-    assert cost.with_honest(13) is cost and cost.with_honest(14) is cost
+    disclosure = SERVER.disclosure(plan)
+    assert plan.privacy is not None and disclosure.honest == plan.privacy.honest == 14
+    assert disclosure.blocks == tuple(blocks(plan.schema, 14))
+    assert disclosure.plan == plan.digest()
+    assert (disclosure.trust, disclosure.rounds) == ("distributed", 10)
+    more = disclosure.with_honest(18)
+    assert more.honest == 18 and more.plan == disclosure.plan
+    assert disclosure.with_honest(13) is disclosure and disclosure.with_honest(14) is disclosure
 
 
 @pytest.mark.parametrize("trust", ["central", "local"])
 def test_noise_of_one_party_does_not_grow_with_survivors(trust: Any) -> None:
-    cost = Counting(against="readers").cost(plans.vector(trust=trust))
-    assert cost.honest == 1 and cost.with_honest(20) is cost
+    disclosure = Counting(against="readers").disclosure(plans.vector(trust=trust))
+    assert disclosure.honest == 1 and disclosure.with_honest(20) is disclosure
 
 
 def test_what_a_budget_does_not_count_is_refused() -> None:
     """40 §9.4."""
     for counting in (SERVER, Counting(against="readers")):
         with pytest.raises(PolicyRefused, match="has no noise, and this client has a budget"):
-            counting.cost(plans.exact())
+            counting.disclosure(plans.exact())
     central = plans.vector(trust="central")
     with pytest.raises(PolicyRefused, match="the server add the noise.*against='readers'"):
-        SERVER.cost(central)
-    found = Counting(against="readers").cost(central)
+        SERVER.disclosure(central)
+    found = Counting(against="readers").disclosure(central)
     assert loss(found.blocks, DELTA, 10).epsilon == pytest.approx(2.0, abs=1e-6)
-    assert SERVER.cost(plans.vector(trust="local")).trust == "local"
+    assert SERVER.disclosure(plans.vector(trust="local")).trust == "local"
 
 
 def test_a_budget_of_clients_counts_all_examples_of_one() -> None:
     """40 §9.3."""
     plan = plans.vector(unit="example", examples=60)
-    (own,), (all_of_them,) = Counting(unit="example").cost(plan).blocks, SERVER.cost(plan).blocks
+    (own,) = Counting(unit="example").disclosure(plan).blocks
+    (all_of_them,) = SERVER.disclosure(plan).blocks
     assert all_of_them == replace(own, squared=3600 * own.squared)
     assert loss([own], DELTA, 10).epsilon == pytest.approx(2.0, abs=1e-6)
     assert loss([all_of_them], DELTA, 10).epsilon > 300
@@ -86,8 +88,8 @@ def test_a_budget_of_clients_counts_all_examples_of_one() -> None:
 def test_a_budget_of_examples_counts_a_client_s_vector_twice() -> None:
     """40 §9.3: exchanging one example may turn it into any other."""
     (own,), (exchanged,) = (
-        SERVER.cost(plans.vector()).blocks,
-        Counting(unit="example").cost(plans.vector()).blocks,
+        SERVER.disclosure(plans.vector()).blocks,
+        Counting(unit="example").disclosure(plans.vector()).blocks,
     )
     assert exchanged == replace(own, squared=4 * own.squared)
 
@@ -95,23 +97,23 @@ def test_a_budget_of_examples_counts_a_client_s_vector_twice() -> None:
 def test_a_cost_that_has_no_number_is_refused() -> None:
     fields = {"update": secagg.Vector(64, norm=1.0, bits=30)}
     plan = plans.made(fields, 900.0, 1, unit="example", examples=1 << 20)
-    assert Counting(unit="example").cost(plan)
+    assert Counting(unit="example").disclosure(plan)
     with pytest.raises(PolicyRefused, match="no number that a budget counts"):
-        SERVER.cost(plan)
+        SERVER.disclosure(plan)
 
 
 def test_a_cost_is_its_bytes() -> None:
     from secagg.wire.codec import Reader
 
     for plan in (plans.vector(), plans.counts(), plans.both()):
-        cost = SERVER.cost(plan)
-        reader = Reader(cost.encode())
-        assert Cost.read(reader) == cost
+        disclosure = SERVER.disclosure(plan)
+        reader = Reader(disclosure.encode())
+        assert Disclosure.read(reader) == disclosure
         reader.finish()
-    raw = bytearray(SERVER.cost(plans.vector()).encode())
+    raw = bytearray(SERVER.disclosure(plans.vector()).encode())
     for at, value, match in ((32, 3, "trust"), (41, 3, "kind")):
         with pytest.raises(WireError, match=match):
-            Cost.read(Reader(bytes(raw[:at]) + bytes([value]) + bytes(raw[at + 1 :])))
+            Disclosure.read(Reader(bytes(raw[:at]) + bytes([value]) + bytes(raw[at + 1 :])))
 
 
 @pytest.mark.parametrize("wrong", [{"unit": "row"}, {"against": "everybody"}])
@@ -201,7 +203,7 @@ def test_a_sum_with_more_noise_settles_a_charge() -> None:
     enter(made, 1, Step.LEAVE)
     assert enter(made, 1, Step.SETTLE, honest=14) == 0, "as many as the worst case"
     assert enter(made, 1, Step.SETTLE, honest=18) == 1
-    shares = SERVER.cost(plans.vector()).with_honest(18)
+    shares = SERVER.disclosure(plans.vector()).with_honest(18)
     assert spent(made) == pytest.approx(loss(shares.blocks, DELTA).epsilon) and spent(made) < worst
     assert enter(made, 1, Step.SETTLE, honest=20) == 0
     found = made.spending(5, bytes(32))
@@ -260,7 +262,7 @@ def test_rows_are_their_bytes() -> None:
         opened,
         Chosen(Way(20)),
         Chosen(Way(0, 4, 2.0**-40)),
-        Charged(key(3), key(8), SERVER.cost(plans.both())),
+        Charged(key(3), key(8), SERVER.disclosure(plans.both())),
         Left(key(3)),
         Settled(key(3), 17),
         Refunded(key(3)),
@@ -284,17 +286,17 @@ def test_rows_are_their_bytes() -> None:
 
 def test_rows_that_nothing_would_have_written() -> None:
     """Impossible sequences, of which each would count less than the truth."""
-    cost = SERVER.cost(plans.vector())
+    disclosure = SERVER.disclosure(plans.vector())
     for rows in (
         [Opened(bytes(16), Claim(2.0, 1e-5), SERVER)],
-        [Charged(key(1), key(1), cost)],
-        [Chosen(Way(20)), Charged(key(1), key(1), cost), Charged(key(1), key(1), cost)],
-        [Chosen(Way(20)), Charged(key(1), key(1), cost), Chosen(Way(21))],
-        [Chosen(Way(20)), Charged(key(1), key(5), cost), Charged(key(2), key(5), cost)],
+        [Charged(key(1), key(1), disclosure)],
+        [Chosen(Way(20)), Charged(key(1), key(1), disclosure), Charged(key(1), key(1), disclosure)],
+        [Chosen(Way(20)), Charged(key(1), key(1), disclosure), Chosen(Way(21))],
+        [Chosen(Way(20)), Charged(key(1), key(5), disclosure), Charged(key(2), key(5), disclosure)],
         [Left(key(1))],
-        [Chosen(Way(20)), Charged(key(1), key(1), cost), Settled(key(1), 18)],
-        [Chosen(Way(20)), Charged(key(1), key(1), cost), Left(key(1)), Refunded(key(1))],
-        [Chosen(Way(20)), Charged(key(1), key(1), cost), Refunded(key(1)), Left(key(1))],
+        [Chosen(Way(20)), Charged(key(1), key(1), disclosure), Settled(key(1), 18)],
+        [Chosen(Way(20)), Charged(key(1), key(1), disclosure), Left(key(1)), Refunded(key(1))],
+        [Chosen(Way(20)), Charged(key(1), key(1), disclosure), Refunded(key(1)), Left(key(1))],
     ):
         made = accounts()
         with pytest.raises(WireError, match="no row of that kind belongs here"):

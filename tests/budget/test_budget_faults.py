@@ -19,21 +19,21 @@ import os, sys
 from pathlib import Path
 from secagg.budget import Budget
 from secagg.errors import StorageError
-from secagg.plans.cost import Cost
+from secagg.plans.disclosure import Disclosure
 from secagg.store.ledger import SqliteLedger
 from secagg.wire.codec import Reader
 
 path = Path(sys.argv[1])
-cost = Cost.read(Reader(bytes.fromhex(COST)))
+disclosure = Disclosure.read(Reader(bytes.fromhex(DISCLOSURE)))
 name = lambda number: number.to_bytes(32)
 print("opening", flush=True)
 budget = None
 try:
     anchor = SqliteLedger.open(path.with_name("ledger.db"))
     budget = Budget(path, epsilon=8.0, delta=1e-4, anchor=anchor)
-    budget.charge(name(0), cost)
+    budget.charge(name(0), disclosure)
     print("charged", flush=True)
-    budget.charge(name(1), cost)
+    budget.charge(name(1), disclosure)
     print("charged", flush=True)
     budget.leave(name(0))
     print("left", flush=True)
@@ -41,12 +41,12 @@ try:
     print("settled", flush=True)
     budget.refund(name(1))
     print("refunded", flush=True)
-    budget.charge(name(0), cost)  # known already, and synced all the same
+    budget.charge(name(0), disclosure)  # known already, and synced all the same
     print("known", flush=True)
 except StorageError:
     print("stopped", flush=True)
     try:
-        budget and budget.charge(name(9), cost)
+        budget and budget.charge(name(9), disclosure)
         print("accepted " * (budget is not None))
     except StorageError:
         pass
@@ -58,9 +58,9 @@ SAID = ["opening", "charged", "charged", "left", "settled", "refunded", "known"]
 
 
 def code() -> str:
-    from secagg.plans.cost import Counting
+    from secagg.plans.disclosure import Counting
 
-    return f"COST = {Counting().cost(plans.vector()).encode().hex()!r}\n{CHARGING}"
+    return f"DISCLOSURE = {Counting().disclosure(plans.vector()).encode().hex()!r}\n{CHARGING}"
 
 
 def nothing_is_counted_below_the_truth(path: Path, said: list[str]) -> None:
@@ -71,12 +71,12 @@ def nothing_is_counted_below_the_truth(path: Path, said: list[str]) -> None:
         found = budget.spending()
         charged = said.count("charged") - ("refunded" in said or "settled" in said)
         assert found.charged >= max(0, charged)
-        cost = budget.counting.cost(plans.vector())
+        disclosure = budget.counting.disclosure(plans.vector())
         if "left" in said:
             budget.refund(key(0))
             assert budget.spending().charged == found.charged, "it had left"
-        budget.charge(key(0), cost)
-        budget.charge(key(9), cost)
+        budget.charge(key(0), disclosure)
+        budget.charge(key(9), disclosure)
         assert budget.spending().charged == (found.charged or 1) + 1
     with SqliteLedger.open(path.with_name("ledger.db")) as anchor:
         assert verify(path, anchor).note == ""

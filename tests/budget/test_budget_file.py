@@ -33,7 +33,7 @@ def opened(path: Path, epsilon: float = 8.0, **more: Any) -> Budget:
 
 
 def charge(budget: Budget, number: int) -> None:
-    budget.charge(key(number), budget.counting.cost(plans.vector()))
+    budget.charge(key(number), budget.counting.disclosure(plans.vector()))
 
 
 @pytest.fixture
@@ -442,24 +442,24 @@ def test_the_total_is_never_below_the_truth(
     closed and opened anew in between, and an older copy of it is never taken."""
     path, anchor = tmp_path_factory.mktemp("budget") / "spent.db", MemoryLedger()
     with opened(path, anchor=anchor) as new:
-        cost = new.counting.cost(plans.vector())
+        disclosure = new.counting.disclosure(plans.vector())
     older = path.with_name("older")
     shutil.copy(path, older)
     truth: dict[int, int] = {}  # shares of noise, of what has left
     budget = opened(path, anchor=anchor)
     for step, number, honest in steps:
         if step == "charge":
-            budget.charge(key(number), cost)
+            budget.charge(key(number), disclosure)
         elif step == "leave":
             try:
                 budget.leave(key(number))
-                truth.setdefault(number, cost.honest)
+                truth.setdefault(number, disclosure.honest)
             except BudgetSpent:
                 assert number not in truth
         elif step == "settle":
             budget.settle(key(number), honest)
-            if truth.get(number) == cost.honest:
-                truth[number] = max(honest, cost.honest)
+            if truth.get(number) == disclosure.honest:
+                truth[number] = max(honest, disclosure.honest)
         elif step == "refund":
             budget.refund(key(number))
         elif step == "again":
@@ -473,7 +473,7 @@ def test_the_total_is_never_below_the_truth(
                 opened(path, anchor=anchor)
             shutil.copy(newest, path)
             budget = opened(path, anchor=anchor)
-    left = [cost.with_honest(honest).blocks[0] for honest in truth.values()]
+    left = [disclosure.with_honest(honest).blocks[0] for honest in truth.values()]
     assert budget.spending().spent >= (loss(left, DELTA).epsilon if left else 0) * (1 - 1e-12)
     assert budget.spending().charged >= len(truth)
     budget.close()

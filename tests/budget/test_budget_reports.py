@@ -16,7 +16,7 @@ from secagg.drive.outbound import charged, keep_safe
 from secagg.drive.reporting import Reporter
 from secagg.effects import Charge, Claim, Effects, Peer, Post, Step, Unpaid
 from secagg.errors import BudgetSpent, LinkClosed, LinkTimeout, PolicyRefused
-from secagg.plans.cost import Counting
+from secagg.plans.disclosure import Counting
 from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
 from secagg.rounds.greeting import callees
@@ -155,9 +155,9 @@ def test_claims_of_what_does_not_leave_are_not_made(tmp_path: Path) -> None:
     peer, ledger, key = Peer("server"), MemoryLedger(), bytes([7]) * 32
     unpaid, other, paid = Claim(bytes([1]) * 32, key), Claim(bytes([2]) * 32, key), bytes([3]) * 32
     frame = Message(bytes(16), b"")
-    cost = Counting().cost(plans.vector())
+    disclosure = Counting().disclosure(plans.vector())
     effects = Effects(
-        charges=(Charge(key, Step.CHARGE, cost), Charge(key, Step.LEAVE)),
+        charges=(Charge(key, Step.CHARGE, disclosure), Charge(key, Step.LEAVE)),
         claims=(unpaid, other),
         posts=(
             Post(peer, frame, frozenset({key, unpaid.key})),
@@ -189,14 +189,14 @@ Tell = Callable[[Paid], None]
 def test_what_a_budget_is_told(tell: Tell, steps: list[Any]) -> None:
     """40 §9.11: less the corrupt ones, once, and not for an answer that may not leave."""
     outbox = Outbox()
-    paid = Paid(outbox, Counting().cost(plans.vector()), 2)
+    paid = Paid(outbox, Counting().disclosure(plans.vector()), 2)
     paid.name(bytes(32), bytes(16), PartyId(0), bytes(16))
     tell(paid)
     assert outbox.take().charges == (), "nothing is told of what was never charged"
     paid.begin()
     tell(paid)
     first, *found = outbox.take().charges
-    assert first.step is Step.CHARGE and first.cost is not None
+    assert first.step is Step.CHARGE and first.disclosure is not None
     assert len(first.session) == 32 and first.session != first.key
     assert [(one.step, one.honest) for one in found] == steps
 
@@ -207,7 +207,7 @@ def test_each_life_has_a_charge_of_its_own() -> None:
     others = [bytes([1]) * 32, bytes([1]) * 16, PartyId(1), bytes([1]) * 16]
     keys = set()
     for at in range(5):
-        paid = Paid(Outbox(), Counting().cost(plans.vector()), 0)
+        paid = Paid(Outbox(), Counting().disclosure(plans.vector()), 0)
         paid.name(*[other if at == i else one for i, (one, other) in enumerate(zip(given, others))])  # type: ignore[arg-type]  # noqa: B905
         paid.begin()
         keys.add(paid.needs[0].key)

@@ -93,7 +93,7 @@ def test_a_round_is_charged_and_settled_to_whom_this_client_answered(make: Make)
         assert client.told[0].included and client.budget is not None
         assert states(client.budget) == (1, 1, 0)
         counted = dict(client.budget._accounts._counted)  # type: ignore[union-attr]
-        assert [cost.honest for cost in counted] == [3]
+        assert [disclosure.honest for disclosure in counted] == [3]
 
 
 def test_who_dropped_is_not_counted(make: Make) -> None:

@@ -46,7 +46,7 @@ def kept(tmp_path: Path) -> Path:
         Budget(path, epsilon=8.0, delta=DELTA, anchor=anchor) as budget,
     ):
         for number, plan in enumerate([plans.vector(), plans.vector(), plans.counts()]):
-            budget.charge(key(number), budget.counting.cost(plan))
+            budget.charge(key(number), budget.counting.disclosure(plan))
         budget.refund(key(1))
         budget.leave(key(0))
         budget.settle(key(0), 18)

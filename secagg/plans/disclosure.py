@@ -1,4 +1,4 @@
-"""What one round of a plan costs the one whose data are in it (specs/40-privacy.md §9.1-§9.3)."""
+"""What one round of a plan tells of one whose data are in it (specs/40-privacy.md §9.1-§9.3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_BLOCKS = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class Disclosure:
     """What one round of a plan releases of one unit.
 
     plan: its digest. trust, rounds: the plan's. blocks: one for each field, as `secagg.dp` accounts
@@ -47,7 +47,7 @@ class Cost:
         """Shares of noise that are counted on."""
         return min(block.shares for block in self.blocks)
 
-    def with_honest(self, honest: int) -> Cost:
+    def with_honest(self, honest: int) -> Disclosure:
         """The same in a sum with so many honest shares of noise; with no fewer than before, and
         unchanged where one party's noise is enough for itself."""
         if self.trust != "distributed" or honest <= self.honest:
@@ -64,7 +64,7 @@ class Cost:
         return writer.finish()
 
     @classmethod
-    def read(cls, reader: Reader) -> Cost:
+    def read(cls, reader: Reader) -> Disclosure:
         """The mirror of `encode`. Raises WireError, and ParameterError for what is no block."""
         plan, trust = reader.fixed(DIGEST_SIZE, "plan"), reader.u8("trust")
         if trust >= len(TRUSTS):
@@ -93,11 +93,11 @@ class Counting:
             against=choice("against", self.against, AGAINST),
         )
 
-    def cost(self, plan: Plan) -> Cost:
+    def disclosure(self, plan: Plan) -> Disclosure:
         """Of one round of that plan, at its worst: the smallest sum, and all that may be corrupt.
 
         Raises PolicyRefused for a plan without noise, for one whose server adds it where that is
-        what the budget counts against, and for one whose cost has no number.
+        what the budget counts against, and for one of which there is no number.
         """
         terms = plan.privacy
         if terms is None:
@@ -119,7 +119,7 @@ class Counting:
                 "too many examples of one client, or its bits are too many"
             )
         scaled = tuple(replace(block, squared=factor * block.squared) for block in found)
-        return Cost(plan.digest(), terms.trust, terms.rounds, scaled)
+        return Disclosure(plan.digest(), terms.trust, terms.rounds, scaled)
 
     def _factor(self, terms: PrivacyTerms) -> int:
         """Of the squared sensitivity, where plan and budget count different units.
@@ -143,9 +143,9 @@ def _block(reader: Reader) -> Block:
     return Block(Noise(Kind(kind), variance), length, squared, reader.u32("shares"))
 
 
-def releases(costs: Mapping[Cost, int]) -> dict[tuple[Block, ...], int]:
+def releases(disclosures: Mapping[Disclosure, int]) -> dict[tuple[Block, ...], int]:
     """How often each release was made, whichever plan it is of."""
     found: dict[tuple[Block, ...], int] = {}
-    for cost, times in costs.items():
-        found[cost.blocks] = found.get(cost.blocks, 0) + times
+    for disclosure, times in disclosures.items():
+        found[disclosure.blocks] = found.get(disclosure.blocks, 0) + times
     return found
