@@ -1260,6 +1260,7 @@ LEDGER = _of(
 
 _SPENT = "tests/budget/test_budget_accounts.py"
 _KEPT = "tests/budget/test_budget_file.py"
+_SUMS = "tests/budget/test_budget_sums.py"
 _CHARGED = "tests/budget/test_budget_rounds.py tests/budget/test_budget_reports.py"
 BUDGET = (
     *_of(
@@ -1295,7 +1296,7 @@ BUDGET = (
         ("budget: left is not given back", "if state is State.CHARGED else []", "if state else []"),
         ("budget: settled after it has left", "if state is not State.LEFT:", "if state is None:"),
         ("budget: charged before it leaves", "if state is not State.CHARGED:", "if False:"),
-        ("budget: charged once", "if state in _FRESH else []", "if True else []"),
+        ("budget: charged once", "if state is None else []", "if True else []"),
         ("budget: in one sum once", "if session in self._sessions:", "if False:"),
     ),
     *_of(
@@ -1315,6 +1316,24 @@ BUDGET = (
         ("budget: its numbers are for good", "if wanted != claim or", "if"),
         ("budget: before a fork", "if self._process != os.getpid():", "if False:"),
         ("budget: after a failure", "if self._ended is not None:", "if False:"),
+    ),
+    *_of(
+        "secagg/budget/accounts.py",
+        _SUMS,
+        ("budget: sums of what came before", "case Summed() if entry == s", "case Summed() if s"),
+        ("budget: a session twice in sums", "if len(found._sessions) < len(", "if 0 > len("),
+        ("budget: sums when they are due", "if self._since >= max(", "if 0 >= max("),
+    ),
+    *_of(
+        "secagg/budget/book.py",
+        _SUMS,
+        ("budget: the first row beside sums", "if opening and taken(", "if False and taken("),
+    ),
+    *_of(
+        "secagg/budget/file.py",
+        _SUMS,
+        ("budget: the hash before sums", "return number, before[0]", "return number, ORIGIN"),
+        ("budget: a head that is missing", ".rowcount != 1:", ".rowcount == 7:"),
     ),
     *_of(
         "secagg/rounds/paid.py",

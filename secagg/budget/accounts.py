@@ -9,40 +9,38 @@ the same data twice in one sum is not two releases of it, but one that moves twi
 
 The filter by which charges count is chosen with the first one, before anything has been released,
 and stays while any charge stands.
+
+What is refunded counts for nothing and is forgotten, so that all of this is as large as what
+counts, and not as its history. A row of sums says it whole, and is where a file is opened (§9.16).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from secagg.budget.entries import Charged, Chosen, Entry, Left, Opened, Refunded, Row, Settled
+from secagg.budget.entries import (
+    Charged,
+    Chosen,
+    Entry,
+    Left,
+    Opened,
+    Refunded,
+    Row,
+    Settled,
+    Standing,
+    State,
+    Summed,
+)
 from secagg.dp.filters import NOTHING, Way, Weight, chosen, fits, used, weigh
 from secagg.dp.several import Release, composed
 from secagg.effects import Charge, Step
 from secagg.errors import BudgetSpent, StorageError, WireError
 from secagg.plans.disclosure import Disclosure, releases
 from secagg.shown import short
-
-
-class State(enum.Enum):
-    """How far a charge has gone."""
-
-    CHARGED = "charged"
-    LEFT = "left"
-    SETTLED = "settled"
-    REFUNDED = "refunded"
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    session: bytes
-    disclosure: Disclosure
-    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +95,38 @@ class Accounts:
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
         self._way: Way | None = None
-        self._charges: dict[bytes, _Standing] = {}
+        self._charges: dict[bytes, Standing] = {}
         self._counted: Counter[Disclosure] = Counter()
         self._sessions: set[bytes] = set()  # of charges that stand
         self._settled: Counter[bytes] = Counter()  # by plan
         self._refunded = 0
         self._weights: dict[Release, Weight | None] = {}
+        self._since = 0  # rows since the last sums, or from the first on
+
+    @classmethod
+    def resumed(cls, summed: Summed) -> Accounts:
+        """Those of which these are the sums. Raises WireError for sums that nothing has."""
+        found = cls(summed.opened)
+        found._way, found._refunded = summed.way, summed.refunded
+        for one in summed.standing:
+            found._charges[one.key] = one
+            found._sessions.add(one.session)
+            found._counted[one.disclosure] += 1
+            found._settled[one.disclosure.plan] += one.state is State.SETTLED
+        if len(found._sessions) < len(found._charges):
+            raise WireError("summed: one session twice")
+        return found
 
     # Rows
 
     def take(self, entry: Entry) -> None:
         """The next row. Raises WireError for one that nothing here would have written."""
+        self._since += 1
         match entry:
             case Chosen(way) if not self._standing:
                 self._way, self._weights = way, {}
             case Charged(key, session, disclosure) if self._may_begin(key, session):
-                self._charges[key] = _Standing(session, disclosure, State.CHARGED)
+                self._charges[key] = Standing(key, session, disclosure, State.CHARGED)
                 self._sessions.add(session)
                 self._counted[disclosure] += 1
             case Left(key) if self._state(key) is State.CHARGED:
@@ -125,13 +139,28 @@ class Accounts:
                 self._settled[after.plan] += 1
                 self._charges[key] = replace(before, disclosure=after, state=State.SETTLED)
             case Refunded(key) if self._state(key) is State.CHARGED:
-                back = self._charges[key]
+                back = self._charges.pop(key)
                 self._discount(back.disclosure)
                 self._sessions.discard(back.session)
                 self._refunded += 1
-                self._charges[key] = replace(back, state=State.REFUNDED)
+            case Summed() if entry == self.sums():
+                self._since = 0
+            case Summed():
+                raise WireError("summed: the rows before it come to something else")
             case _:
                 raise WireError(f"{type(entry).__name__.lower()}: no row of that kind belongs here")
+
+    def sums(self) -> Summed | None:
+        """All of it, as a row; None before there is anything."""
+        if self._way is None:
+            return None
+        standing = tuple(self._charges[key] for key in sorted(self._charges))
+        return Summed(self.opened, self._way, self._refunded, standing)
+
+    def due(self) -> Summed | None:
+        """The sums, where so many rows came since the last that opening would read too many: as
+        many as charges stand, so that sums are no large part of a file (§9.16)."""
+        return self.sums() if self._since >= max(EVERY, len(self._charges)) else None
 
     # Decisions
 
@@ -143,7 +172,7 @@ class Accounts:
         key, state = charge.key, self._state(charge.key)
         match charge.step:
             case Step.CHARGE:
-                return self._charging(charge) if state in _FRESH else []
+                return self._charging(charge) if state is None else []
             case Step.LEAVE:
                 if state in _GONE:
                     return []
@@ -236,7 +265,7 @@ class Accounts:
         return bool(self._counted)
 
     def _may_begin(self, key: bytes, session: bytes) -> bool:
-        fresh = self._way is not None and self._state(key) in _FRESH
+        fresh = self._way is not None and self._state(key) is None
         return fresh and session not in self._sessions
 
     def _discount(self, disclosure: Disclosure) -> None:
@@ -262,11 +291,14 @@ class Accounts:
 
 
 def taken(accounts: Accounts | None, row: Row) -> Accounts:
-    """With the row, which of a new budget is the first. Raises StorageError, which names it."""
+    """With the row, which of none is the first, or one of sums. Raises StorageError, which names
+    it."""
     try:
         entry = row.entry
         if accounts is None and isinstance(entry, Opened):
             return Accounts(entry)
+        if accounts is None and isinstance(entry, Summed) and row.number:
+            return Accounts.resumed(entry)
         if accounts is None:
             raise WireError("the first row does not open a budget")
         accounts.take(entry)
@@ -277,5 +309,5 @@ def taken(accounts: Accounts | None, row: Row) -> Accounts:
 
 _GONE = (State.LEFT, State.SETTLED)
 """The masked input has left, or is about to."""
-_FRESH = (None, State.REFUNDED)
-"""Nothing counts under this key."""
+EVERY = 1024
+"""Rows between two rows of sums, at least: what opening reads, some 20 ms."""

@@ -13,7 +13,7 @@ from typing import Self
 from secagg import arguments
 from secagg.budget import file
 from secagg.budget.accounts import Accounts, Spending, taken
-from secagg.budget.entries import ID_SIZE, Entry, Opened, Row, anchor_key, encode, linked
+from secagg.budget.entries import ID_SIZE, ORIGIN, Entry, Opened, Row, anchor_key, encode, linked
 from secagg.crypto.randomness import checked
 from secagg.dp.release import Claim
 from secagg.effects import Charge, Step
@@ -140,6 +140,8 @@ class Budget:
         with self._turn("the charge was not stored") as accounts:
             for entry in accounts.entries(charge):
                 self._add(accounts, entry)
+            if (sums := accounts.due()) is not None:
+                self._add(accounts, sums)
 
     def close(self) -> None:
         """Idempotent. Whatever else is asked of a closed budget is refused with StorageError."""
@@ -193,11 +195,15 @@ class Budget:
 
     def _read(self) -> Accounts:
         """All rows that are new. Raises StorageError with the row that is wrong."""
-        for row in file.following(self._database, self._last):
+        opening = self._last is None
+        start = file.newest_sums(self._database) if opening else (0, ORIGIN)
+        for row in file.following(self._database, self._last, start):
             self._accounts = taken(self._accounts, row)
             self._last = row
         if self._accounts is None:
             raise StorageError("row 0 is missing: what was spent is not known")
+        if opening and taken(None, file.first(self._database)).opened != self._accounts.opened:
+            raise StorageError("row 0 was edited: it opens another budget than the sums are of")
         return self._accounts
 
     def _add(self, accounts: Accounts, entry: Entry) -> None:

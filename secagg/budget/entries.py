@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -135,7 +136,85 @@ class Refunded:
         return cls(reader.fixed(KEY_SIZE, "key"))
 
 
-Entry: TypeAlias = Opened | Chosen | Charged | Left | Settled | Refunded
+class State(enum.Enum):
+    """How far a charge has gone that counts: one that is refunded is forgotten."""
+
+    CHARGED = "charged"
+    LEFT = "left"
+    SETTLED = "settled"
+
+
+_STATES = tuple(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A charge that counts, and its key."""
+
+    key: bytes
+    session: bytes
+    disclosure: Disclosure
+    state: State
+
+    __repr__ = short
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """All that the rows before it come to, so that a budget is opened from here (§9.16).
+
+    opened, way: those that hold. refunded: how many were. standing: what counts, by ascending key.
+    """
+
+    opened: Opened
+    way: Way
+    refunded: int
+    standing: tuple[Standing, ...]
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        numbers: dict[Disclosure, int] = {}
+        for one in self.standing:
+            numbers.setdefault(one.disclosure, len(numbers))
+        writer = Writer().raw(self.opened.encode()).raw(Chosen(self.way).encode())
+        writer.u64(self.refunded).u32(len(numbers))
+        for disclosure in numbers:
+            writer.raw(disclosure.encode())
+        writer.u32(len(self.standing))
+        for one in self.standing:
+            writer.raw(one.key + one.session).u8(_STATES.index(one.state))
+            writer.u32(numbers[one.disclosure])
+        return writer.finish()
+
+    @classmethod
+    def read(cls, reader: Reader) -> Summed:
+        opened, way = Opened.read(reader), Chosen.read(reader).way
+        refunded, many = reader.u64("refunded"), reader.count(_MOST, "disclosures")
+        disclosures = [Disclosure.read(reader) for _ in range(many)]
+        number = reader.count(_MOST, "charges")
+        return cls(opened, way, refunded, tuple(_standing(reader, disclosures, number)))
+
+
+_MOST = 1 << 24
+"""Charges that stand, and their kinds."""
+
+
+def _standing(reader: Reader, disclosures: Sequence[Disclosure], number: int) -> Iterator[Standing]:
+    """In the one order that each of these has."""
+    before, known = b"", 0
+    for _ in range(number):
+        key, session = reader.fixed(KEY_SIZE, "key"), reader.fixed(KEY_SIZE, "session")
+        state, index = reader.u8("state"), reader.u32("disclosure")
+        if key <= before or state >= len(_STATES) or index > known or index >= len(disclosures):
+            raise WireError("charges that stand, in another order or state than any is in")
+        before, known = key, max(known, index + 1)
+        yield Standing(key, session, disclosures[index], _STATES[state])
+    if known < len(disclosures) or len(set(disclosures)) < len(disclosures):
+        raise WireError("disclosures of no charge, or twice")
+
+
+Entry: TypeAlias = Opened | Chosen | Charged | Left | Settled | Refunded | Summed
 _READ: tuple[Callable[[Reader], Entry], ...] = (
     Opened.read,
     Chosen.read,
@@ -143,8 +222,11 @@ _READ: tuple[Callable[[Reader], Entry], ...] = (
     Left.read,
     Settled.read,
     Refunded.read,
+    Summed.read,
 )
-_KINDS = (Opened, Chosen, Charged, Left, Settled, Refunded)
+_KINDS = (Opened, Chosen, Charged, Left, Settled, Refunded, Summed)
+SUMMED = _KINDS.index(Summed)
+"""How such a row begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ acted on. A transaction that adds nothing writes all the same: the row that it f
 process that died between its commit and its sync, and is synced with this one.
 
 The chain of hashes shows an edited, missing or exchanged row; that rows are missing at the end, or
-that the whole file is an older copy, only an anchor shows (§9.15).
+that the whole file is an older copy, only an anchor shows (§9.15). Opening reads the chain from the
+last row of sums on, and the first row: what stands before those has no part in what it decides, and
+is for `verify` to read (§9.16). So are pages that no row is on which is read.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from secagg.budget.entries import HASH_SIZE, ORIGIN, Row, linked
+from secagg.budget.entries import HASH_SIZE, ORIGIN, SUMMED, Row, linked
 from secagg.errors import ParameterError, StorageError
 from secagg.store import files
 from secagg.store.database import LOG, configure, lay_out, log_of, pragma
@@ -101,8 +103,14 @@ def _check(path: Path, database: sqlite3.Connection) -> None:
             "the release that made it"
         )
     tables = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")
-    if [sql for (sql,) in tables] != sorted(SCHEMA) or pragma(database, "quick_check(1)") != "ok":
+    if [sql for (sql,) in tables] != sorted(SCHEMA):
         raise StorageError(f"{path}: its pages are damaged: what was spent is not known")
+
+
+def check_pages(database: sqlite3.Connection) -> None:
+    """All of them. Raises StorageError."""
+    if pragma(database, "quick_check(1)") != b"ok":
+        raise StorageError("its pages are damaged: what was spent is not known")
 
 
 def insert(database: sqlite3.Connection, row: Row) -> None:
@@ -112,13 +120,43 @@ def insert(database: sqlite3.Connection, row: Row) -> None:
 
 def touch(database: sqlite3.Connection) -> None:
     """Makes a transaction one that is synced."""
-    database.execute("UPDATE head SET calls = calls + 1")
+    if database.execute("UPDATE head SET calls = calls + 1").rowcount != 1:
+        raise StorageError("its head is missing: nothing would be synced")
 
 
-def following(database: sqlite3.Connection, last: Row | None) -> Iterator[Row]:
+def first(database: sqlite3.Connection) -> Row:
+    """The first row. Raises StorageError where it is not what begins a chain."""
+    found = database.execute("SELECT number, content, hash FROM rows WHERE number <= 0").fetchone()
+    return _in_place(ORIGIN, 0, found or (None, None, None))
+
+
+def newest_sums(database: sqlite3.Connection) -> tuple[int, bytes]:
+    """Number of the last row of sums, and the hash before it; of the first row, where none is.
+
+    Whether it is one, and what was meant, the chain from there on says.
+    """
+    query = (
+        "SELECT number FROM rows WHERE number > 0 AND substr(content, 1, 1) = ? "
+        "ORDER BY number DESC LIMIT 1"
+    )
+    found = database.execute(query, (bytes([SUMMED]),)).fetchone()
+    if found is None:
+        return 0, ORIGIN
+    number = found[0]
+    query = "SELECT hash FROM rows WHERE number = ?"
+    before = database.execute(query, (number - 1,)).fetchone()
+    if before is None or not isinstance(before[0], bytes):
+        raise StorageError(f"row {number - 1} is missing: what was spent is not known")
+    return number, before[0]
+
+
+def following(
+    database: sqlite3.Connection, last: Row | None, start: tuple[int, bytes] = (0, ORIGIN)
+) -> Iterator[Row]:
     """Every row after that one, whose place in the chain is right; from it on, where it is given,
-    as it may have been exchanged since. Raises StorageError, which names the row that is not."""
-    number, before = (0, ORIGIN) if last is None else (last.number, last.hash)
+    as it may have been exchanged since. start: number and hash before, where it is not given.
+    Raises StorageError, which names the row that is not."""
+    number, before = start if last is None else (last.number, last.hash)
     query = "SELECT number, content, hash FROM rows WHERE number >= ? ORDER BY number"
     with closing(database.execute(query, (number,))) as found:
         rows = iter(found)

@@ -50,6 +50,7 @@ def verify(path: str | os.PathLike[str], anchor: Ledger | None = None) -> Verifi
 
 
 def _verified(database: sqlite3.Connection, anchor: Ledger | None) -> Verified:
+    file.check_pages(database)
     accounts: Accounts | None = None
     rows: list[Row] = []
     for row in file.following(database, None):
