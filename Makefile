@@ -54,6 +54,7 @@ layers: $(TEST)
 # Lines and branches, also of child processes, and of the kernels in their run without the JIT. What
 # decides, in secagg/rounds, is run line by line by its own tests alone.
 coverage: $(TEST)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist worksteal
 	$(BIN)/coverage combine --quiet
