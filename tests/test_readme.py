@@ -38,9 +38,8 @@ REPEATER = """
 import json, os, pathlib, socket, sys
 folder = pathlib.Path(sys.argv.pop(1))
 words = sys.argv[1:]
-shape = "_".join([words[0], *(word for word in words if word.startswith("--"))])
 try:
-    (folder / shape).mkdir()
+    (folder / words[0]).mkdir()
 except FileExistsError:
     pass
 else:
@@ -54,8 +53,8 @@ told = link.makefile("rb")
 _, ended = (json.loads(line) for line in [told.readline(), told.readline()])
 sys.exit(ended["status"])
 """
-"""In the place of `secagg`: what is installed, but a second command with the same options is a fork
-of the nursery. Nine of ten commands here are `join`, and most of a join is the loading of kernels.
+"""In the place of `secagg`: what is installed, but the second time that a command is given it is a
+fork of the nursery. Two of three here are `join`, and most of a join is the loading of kernels.
 """
 
 

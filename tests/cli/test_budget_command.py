@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from secagg.store.ledger import SqliteLedger
 from tests.budget import budget_plans as plans
 from tests.budget.budget_plans import DELTA, key
 from tests.cli import contract
-
-ROOT = Path(__file__).parents[2]
+from tests.processes.fleet import Commands
 
 
 def call(*arguments: object) -> Result:
@@ -119,7 +117,14 @@ def test_a_new_one(tmp_path: Path) -> None:
     assert not (tmp_path / "other.db").exists()
 
 
-def test_join_charges_it(tmp_path: Path) -> None:
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Commands]:
+    commands = Commands(tmp_path)
+    yield commands
+    commands.close()
+
+
+def test_join_charges_it(start: Commands, tmp_path: Path) -> None:
     """Three have room, and one is told what it has: exit code 2, and nothing is spent."""
     plan = plans.made({"v": secagg.Vector(4, norm=1.0, bits=8)}, 2.0, 1, clients=4, corrupt=0)
     np.save(tmp_path / "x.npy", np.full(4, 0.25))
@@ -130,20 +135,18 @@ def test_join_charges_it(tmp_path: Path) -> None:
             answer("new", path, "--epsilon", epsilon, "--delta", DELTA)
             words = ("join", server.url, "--input", tmp_path / "x.npy", "--budget", path)
             words += ("--ledger", tmp_path / f"{number}.ledger", "--name", "x", "--json")
-            command = [sys.executable, "-m", "secagg.cli", *map(str, words)]
-            pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            joining.append(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))
+            joining.append(start(*words))
         server.ready(timeout=120)
         assert server.run_round(deadlines=60).count == 3
     for number, one in enumerate(joining):
-        out, err = one.communicate(timeout=120)
-        said, path = json.loads(out), tmp_path / f"{number}.db"
+        said, err = one.answer(0 if number else 2)
+        path = tmp_path / f"{number}.db"
         shown = answer("show", path, "--anchor", tmp_path / f"{number}.ledger")
         if number:
-            assert one.returncode == 0 and said["included"], err
+            assert said["included"], err
             assert (shown["charged"], shown["note"]) == (1, "") and shown["rows"] > 2
         else:
-            assert one.returncode == 2 and said["error"] == "BudgetSpent"
+            assert said["error"] == "BudgetSpent"
             assert "100.00% is left" in said["message"] and shown["charged"] == 0
 
 
