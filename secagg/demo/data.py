@@ -1,7 +1,7 @@
 """The demo's data: scikit-learn's bundled handwritten digits, dealt out unevenly to the clients.
 
-1797 real images of 8 x 8 pixels (E. Alpaydin and C. Kaynak, UCI Optical Recognition of Handwritten
-Digits). Only the parent process imports scikit-learn; a client sees its own samples and no others.
+1797 real images of 8 x 8 pixels (see digits.py). Only the parent process reads them; a client sees
+its own samples and no others.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from secagg.demo.digits import digits
 from secagg.demo.model import CLASSES, Samples
-from secagg.errors import MissingExtra, ParameterError
+from secagg.errors import ParameterError
 
 HELD_OUT = 0.25
 """The fraction of samples that no client has: what the accuracy is measured on."""
@@ -26,15 +27,7 @@ _DRAWS = 200
 
 def load(generator: np.random.Generator) -> tuple[Samples, Samples]:
     """Training and held-out samples, shuffled. Raises MissingExtra without scikit-learn."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as missing:
-        raise MissingExtra(
-            "the demo's digits come with scikit-learn, which is not installed: "
-            "pip install 'secagg[demo]'"
-        ) from missing
-    pixels, labels = load_digits(return_X_y=True)
-    samples = Samples(pixels / 16.0, labels.astype(np.int64))
+    samples = Samples(*digits())
     order = generator.permutation(len(samples))
     held_out = round(HELD_OUT * len(samples))
     return samples.take(order[held_out:]), samples.take(order[:held_out])

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import InputError, MissingExtra
+from secagg.demo import digits as demo
+from secagg.errors import InputError
 from secagg.shown import short
 
 Floats = npt.NDArray[np.float32]
@@ -70,19 +71,9 @@ class Dealt:
 
 
 def digits(_: Path | None) -> tuple[Samples, Samples | None]:
-    """1,797 images of 8 x 8 pixels, and no part of them that is for testing.
-
-    E. Alpaydin and C. Kaynak, UCI Optical Recognition of Handwritten Digits.
-    """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as missing:
-        raise MissingExtra(
-            "the digits come with scikit-learn, which is not installed: pip install 'secagg[demo]'"
-        ) from missing
-    pixels, labels = load_digits(return_X_y=True)
-    images = (pixels / 16).astype(np.float32).reshape(-1, 8, 8)
-    return Samples(images, labels.astype(np.int64)), None
+    """1,797 images of 8 x 8 pixels, and no part of them that is for testing."""
+    pixels, labels = demo.digits()
+    return Samples(pixels.astype(np.float32).reshape(-1, 8, 8), labels), None
 
 
 def mnist(folder: Path | None) -> tuple[Samples, Samples | None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secagg.demo import digits
 from secagg.demo.data import MIN_SAMPLES, dirichlet_split, load
 from secagg.errors import MissingExtra, ParameterError
 
@@ -47,9 +49,24 @@ def test_the_digits_are_all_there_and_nobody_holds_a_held_out_one() -> None:
     assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
+def test_they_are_those_of_scikit_learn_with_its_file_and_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The file is looked for where all releases have it; another one may have it elsewhere."""
+    file = digits._file()
+    assert file is not None
+    pixels, labels = digits.digits()
+    monkeypatch.setattr(digits, "_FILE", Path("elsewhere"))
+    assert digits._file() is None
+    asked, said = digits.digits()
+    assert pixels.dtype == asked.dtype == np.float64 and labels.dtype == said.dtype == np.int64
+    assert np.array_equal(pixels, asked) and np.array_equal(labels, said)
+
+
 def test_without_scikit_learn_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    for module in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"pip install 'secagg\[demo\]'"):
         load(np.random.default_rng(1))
