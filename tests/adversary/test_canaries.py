@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -207,14 +208,22 @@ def planned(canary: Any) -> None:
     shown(lambda: secagg.simulate(PLAN, {0: GOOD, 1: GOOD}, seed=canary))
 
 
+NOISY = {"v": secagg.Vector(3, 1.0, 8), "k": secagg.Integer(2, 1, 1)}
+
+
+@cache
+def noisy() -> tuple[secagg.Plan, ...]:
+    """One for each unit: their noise is calibrated once, and not for each canary."""
+    asked = secagg.Privacy(5, 0.1), secagg.Privacy(5, 0.1, unit="example", examples=4)
+    made = {"clients": 3, "corrupt": 0, "dropout": 0, "fields": NOISY}
+    return tuple(secagg.plan(**made, privacy=one) for one in asked)  # type: ignore[arg-type]
+
+
 def noisily(canary: Any) -> None:
     """Inputs of plans with privacy, whose units are encoded by code of their own."""
-    fields = {"v": secagg.Vector(3, 1.0, 8), "k": secagg.Integer(2, 1, 1)}
     good = {"v": np.zeros((1, 3)), "k": np.zeros((1, 2), int)}
-    for unit in ({}, {"unit": "example", "examples": 4}):
-        asked = secagg.Privacy(5, 0.1, **unit)  # type: ignore[arg-type]
-        plan = secagg.plan(clients=4, corrupt=0, dropout=0, fields=fields, privacy=asked)
-        for name in fields:
+    for plan in noisy():
+        for name in NOISY:
             for value in (canary, [canary] * 3, [[canary] * 3]):
                 given = {**good, name: value}
                 shown(lambda plan=plan, given=given: secagg.simulate(plan, lambda me: given))
@@ -228,7 +237,7 @@ def noisily(canary: Any) -> None:
     for name in ("epsilon", "delta", "rounds", "unit", "trust", "examples", "split"):
         given = {"epsilon": 1, "delta": 1e-5, name: canary}
         shown(lambda given=given: secagg.Privacy(**given))
-    shown(lambda: secagg.plan(clients=5, fields=fields, privacy=canary))
+    shown(lambda: secagg.plan(clients=5, fields=NOISY, privacy=canary))
 
 
 def budgeted(canary: Any) -> None:

@@ -30,6 +30,8 @@ WORDS = ("\0", "a\0b", "\x1b[31m", "a\nb", "\udcff", "\U0001f600", "\u202e", "%s
 PLACES = ("/dev/zero", "/dev/null", "PIPE", "FOLDER", "LARGE", "GARBAGE", "none", "none/x", "x.npy")
 URLS = ("ws://", "ws://[", "ws://127.0.0.1:99999", "wss://\udcff", "ws://10.0.0.1:1", "http://a")
 HERE = "ws://127.0.0.1:9"
+POINT = ("--epsilon", "2", "--trust", "distributed")
+"""One training: each is planned before junk is refused."""
 SIZES = ("--clients", "10", "--length", "5", "--bits", "8")
 
 
@@ -97,7 +99,7 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
         "bench": ("bench", "pack", "--rows", "d=10"),
         "budget": ("budget", "new", str(folder / "spent"), "--epsilon", "1", "--delta", "1e-6"),
         "audit": ("audit", "--canaries", "50", "--length", "1000"),
-        "frontier": ("frontier", "--out", str(folder / "frontier")),
+        "frontier": ("frontier", "--out", str(folder / "frontier"), *POINT),
         "demo": ("demo",),
     }
 

@@ -107,7 +107,7 @@ def test_the_size_of_a_filter_is_where_it_ends() -> None:
 def test_what_a_filter_admits_is_no_more_than_it_says() -> None:
     """§9.8: the figure of composition never passes the budget's epsilon while its filter holds."""
     rng = np.random.default_rng(9)
-    for _ in range(20 if SOAK else 4):
+    for _ in range(20 if SOAK else 2):
         claim = Claim(float(10 ** rng.uniform(-1, 1)), float(10 ** rng.uniform(-9, -3)))
         way, total, counted = None, NOTHING, dict[Release, int]()
         for _ in range(60):

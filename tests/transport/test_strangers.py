@@ -275,7 +275,7 @@ BURSTS = {
 @pytest.mark.parametrize("burst", BURSTS.values(), ids=BURSTS)
 async def test_a_link_costs_64_kib_beyond_its_message(burst: bytes) -> None:
     """Measured: what several of them cost while the application takes nothing."""
-    links, doors = 20 if SOAK else 6, Watched()
+    links, doors = 20 if SOAK else 3, Watched()
     loop, over = asyncio.get_running_loop(), asyncio.Event()
 
     async def deaf(link: Link) -> None:
