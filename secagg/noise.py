@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
+from typing import TypeAlias
 
 from secagg.arguments import instance, real, settle
 from secagg.errors import ParameterError
@@ -26,6 +27,9 @@ class Kind(IntEnum):
     SKELLAM = 2
     """Poisson(v/2) - Poisson(v/2). Sums of it are exactly of its kind, however narrow a share is
     (Agarwal, Kairouz and Liu 2021)."""
+    RESPONSE = 3
+    """Randomised response: nothing is added, and a bit is told wrongly with a known probability
+    (Warner 1965)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class Noise:
     variance: float
 
     def __post_init__(self) -> None:
-        instance("kind", self.kind, Kind)
+        if instance("kind", self.kind, Kind) is Kind.RESPONSE:
+            raise ParameterError("a response is no noise that is added: Response(flip) would do")
         variance = real("variance", self.variance)
         if not MIN_VARIANCE <= variance <= MAX_VARIANCE:
             raise ParameterError(
@@ -54,3 +59,62 @@ class Noise:
     def exact(self) -> Fraction:
         """The variance as the fraction that it is."""
         return Fraction(self.variance)
+
+    @property
+    def number(self) -> float:
+        """What bytes have of it, beside its kind."""
+        return self.variance
+
+
+MIN_FLIP = 2.0**-64
+"""So that 128 random bits decide by the very fraction that a binary64 is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One client's bit, told wrongly with probability `flip`, from 2^-64 to below 1/2.
+
+    A binary64 is taken for the very fraction that it is, and the draw decides by that fraction.
+    Raises ParameterError.
+    """
+
+    flip: float
+
+    def __post_init__(self) -> None:
+        flip = real("flip", self.flip)
+        if not MIN_FLIP <= flip < 0.5:
+            raise ParameterError(f"flip must be from {MIN_FLIP:g} to below 1/2, not {flip!r}")
+        settle(self, flip=flip)
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.RESPONSE
+
+    @property
+    def exact(self) -> Fraction:
+        """The probability as the fraction that it is."""
+        return Fraction(self.flip)
+
+    @property
+    def number(self) -> float:
+        """What bytes have of it, beside its kind."""
+        return self.flip
+
+    @property
+    def variance(self) -> float:
+        """Of one response after debiasing, (response - p) / (1 - 2p): whatever the bit is."""
+        return self.flip * (1 - self.flip) / (1 - 2 * self.flip) ** 2
+
+
+Share: TypeAlias = Noise | Response
+"""What one party does to one field."""
+
+
+def checked(value: object) -> Share:
+    """ParameterError for anything else."""
+    return value if isinstance(value, Response) else instance("noise", value, Noise)
+
+
+def share(kind: Kind, number: float) -> Share:
+    """What bytes have, read. Raises ParameterError."""
+    return Response(number) if kind is Kind.RESPONSE else Noise(kind, number)

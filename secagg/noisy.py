@@ -17,9 +17,9 @@ from secagg.bounded import round_vector
 from secagg.errors import RangeError
 from secagg.fields import Integer, Vector
 from secagg.layout import Lane
-from secagg.noise import Noise
+from secagg.noise import Response, Share
 from secagg.ring import Ring
-from secagg.sampler import add_noise, field_key
+from secagg.sampler import add_noise, field_key, told_wrongly
 from secagg.types import Randomness, Seed
 
 Int64s = npt.NDArray[np.int64]
@@ -61,10 +61,28 @@ def encode_units(
     return clipped
 
 
-def add_share(part: Lane, noise: Noise, ring: Ring, secret: Seed, place: int) -> None:
+def add_share(part: Lane, noise: Share, ring: Ring, secret: Seed, place: int) -> None:
     """One share of the noise of the plan's field number `place`. It wraps and is never cut off: who
-    left a round for having drawn much would make what stays depend on it."""
-    add_noise(part, noise, ring, field_key(secret, place))
+    left a round for having drawn much would make what stays depend on it. Of a response, the bit
+    that is told."""
+    key = field_key(secret, place)
+    if isinstance(noise, Response):
+        part ^= part.dtype.type(told_wrongly(noise, key))
+    else:
+        add_noise(part, noise, ring, key)
+
+
+def check_bit(part: Lane, what: str) -> None:
+    """RangeError for -1, the only integer of a one-bit field that is no bit."""
+    if part[0] > 1:
+        raise RangeError(f"{what} is told as a bit: 0 or 1 is needed")
+
+
+def debiased(levels: Int64s, response: Response, contributors: int) -> npt.NDArray[np.float64]:
+    """How many bits were 1, of so many responses: (R - n p) / (1 - 2p), whose mean over all draws
+    is that number (specs/40-privacy.md §10.3)."""
+    flip = np.float64(response.flip)
+    return (levels - contributors * flip) / (1 - 2 * flip)
 
 
 def _add_within(total: Int64s, values: npt.NDArray[Any], field: Integer, what: str) -> None:

@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 from secagg.arguments import choice, fraction, instance, integer, real, settle
 from secagg.errors import ParameterError
-from secagg.noise import Noise
+from secagg.noise import Response, Share, checked
 from secagg.shown import short
 from secagg.types import MAX_CLIENTS
 
 Trust = Literal["distributed", "central", "local"]
 Unit = Literal["client", "example"]
+Mechanism = Literal["noise", "response"]
 
 TRUSTS: tuple[Trust, ...] = ("distributed", "central", "local")
 """Who adds the noise, and so whom it protects from: every client a share, enough in the sum (from
@@ -26,6 +27,10 @@ the server and all readers); the server, after the sum (from readers only); ever
 itself (from everybody, whatever the others do)."""
 UNITS: tuple[Unit, ...] = ("client", "example")
 """Whose data may be exchanged for zeros: all that a client holds, or one of its examples."""
+MECHANISMS: tuple[Mechanism, ...] = ("noise", "response")
+"""How data are hidden: noise is added to them, or each client tells its one bit wrongly with a
+known probability. That is asked for and never chosen for a caller: its promise is of another kind,
+which has no delta, and what comes out is no whole number."""
 
 MAX_ROUNDS = 10**6
 MAX_EXAMPLES = 1 << 20
@@ -44,7 +49,10 @@ class Privacy:
     input has a row for each. trust: who adds the noise: `distributed`, `central` or `local`. split:
     which part of the budget each field gets, by its name; equal parts where it is not given. A part
     is of the sum of squared signal-to-noise ratios, of which epsilon is a function, and all parts
-    add up to 1, within 10^-9.
+    add up to 1, within 10^-9. mechanism: `noise`, or `response`, with trust="local" and fields of
+    one bit, `Integer(1, max=1, sensitivity=1)`: each client tells its bit, 0 or 1, wrongly with a
+    probability for which epsilon holds without any delta, whatever others do; parts are of epsilon
+    itself then, and delta is of the second figure, for who sees the sum only.
 
     Neighbours are data sets of which one unit is exchanged for zeros; how many clients took part
     is public. Source: specs/40-privacy.md. Raises ParameterError.
@@ -57,6 +65,7 @@ class Privacy:
     trust: Trust = "distributed"
     examples: int | None = None
     split: Mapping[str, Fraction] | None = field(default=None, hash=False)
+    mechanism: Mechanism = "noise"
 
     __repr__ = short
 
@@ -66,7 +75,10 @@ class Privacy:
             **_promised(self.epsilon, self.delta, self.rounds),
             unit=choice("unit", self.unit, UNITS),
             trust=choice("trust", self.trust, TRUSTS),
+            mechanism=choice("mechanism", self.mechanism, MECHANISMS),
         )
+        if self.mechanism == "response":
+            check_response(self.trust, self.unit)
         if (self.unit == "example") != (self.examples is not None):
             raise ParameterError(
                 "examples says how many a client may have, with unit='example' and only then"
@@ -93,8 +105,9 @@ class PrivacyTerms:
     """What the parties of a plan agree on: section 5 of its bytes (specs/01-wire.md §4).
 
     honest: how many shares of noise are in every sum that are known to nobody else: n_min. noises:
-    one share of each field in plan order; of the central mode the whole. examples: 1 where the unit
-    is a client. The rest as `Privacy` has it. Raises ParameterError.
+    one share of each field in plan order; of the central mode the whole; of randomised response
+    each field's probability. examples: 1 where the unit is a client. The rest as `Privacy` has it.
+    Raises ParameterError.
     """
 
     trust: Trust
@@ -104,7 +117,7 @@ class PrivacyTerms:
     delta: float
     rounds: int
     honest: int
-    noises: tuple[Noise, ...]
+    noises: tuple[Share, ...]
 
     __repr__ = short
 
@@ -122,16 +135,37 @@ class PrivacyTerms:
         if self.trust != "distributed" and self.honest != 1:
             raise ParameterError(f"honest is 1 with {self.trust} trust: one share is enough")
         for noise in instance("noises", self.noises, tuple):
-            instance("noise", noise, Noise)
+            checked(noise)
+        if self.responds:
+            check_response(self.trust, self.unit)
 
     @property
     def encoded(self) -> bool:
         """Whether clients add the noise, and not whoever has the sum."""
         return self.trust != "central"
 
+    @property
+    def responds(self) -> bool:
+        """Whether clients tell bits, some of them wrongly, and add no noise."""
+        return any(isinstance(noise, Response) for noise in self.noises)
+
     def shares(self, clients: int) -> int:
         """How many shares of noise are in a sum of so many inputs."""
         return clients if self.encoded else 1
+
+
+def check_response(trust: str, unit: str) -> None:
+    """specs/40-privacy.md §10.1. Raises ParameterError."""
+    if trust != "local":
+        raise ParameterError(
+            f"mechanism='response' with trust={trust!r}: what a client tells is enough by itself; "
+            "trust='local' would do, or mechanism='noise'"
+        )
+    if unit != "client":
+        raise ParameterError(
+            "mechanism='response' with unit='example': a response is one bit of a client; "
+            "unit='client' would do, or mechanism='noise'"
+        )
 
 
 def _promised(epsilon: float, delta: float, rounds: int) -> dict[str, object]:

@@ -19,7 +19,8 @@ from secagg.bounded import SEED_SIZE, unrotate
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import Field, FixedPoint, Integer, Vector
 from secagg.layout import Lane, RingVector
-from secagg.noisy import Unit, add_share, encode_units
+from secagg.noise import Response
+from secagg.noisy import Unit, add_share, check_bit, debiased, encode_units
 from secagg.quantize import CHUNK, dequantize, flatten, quantize_parts
 from secagg.ring import Ring
 from secagg.schema import CLIPPED, Schema, Slot
@@ -52,8 +53,9 @@ class Decoded:
     """What the sum of `contributors` vectors says, per field and flat.
 
     levels: the exact integer sums, of level * weight for a fixed-point field. sum: levels * step
-    as float64, or the integers. mean: by total weight for a fixed-point field, by contributors
-    for an integer one. weight: the total weight; the number of contributors if weights are off.
+    as float64, or the integers, or of randomised response the debiased number of ones. mean: by
+    total weight for a fixed-point field, by contributors for an integer one. weight: the total
+    weight; the number of contributors if weights are off.
     """
 
     levels: dict[str, Int64s] = dataclasses.field(repr=False)
@@ -101,6 +103,8 @@ def encode(
             clipped[name] = quantize_parts(part, parts, field, randomness, ring=ring, weight=weight)
         elif name in units:
             clipped[name] = encode_units(part, units[name], field, ring, seed, randomness)
+            if isinstance(schema.noises[name], Response):
+                check_bit(part, f"field {name!r}")
         elif isinstance(field, Integer):
             _store(part, _integers(values[name], field, name), ring)
     if schema.shared_noise:
@@ -190,9 +194,12 @@ def decode(
         else:
             levels = np.empty(part.size, np.int64)
             _signed(part, ring, levels)
-            total: Any = (
-                unrotate(levels, field, seed) if isinstance(field, Vector) else levels.copy()
-            )
+            total: Any = levels.copy()
+            noise = schema.noises.get(name)
+            if isinstance(field, Vector):
+                total = unrotate(levels, field, seed)
+            elif isinstance(noise, Response):
+                total = debiased(levels, noise, contributors)
             decoded.levels[name], decoded.sum[name] = levels, total
             decoded.mean[name] = total / np.float64(contributors)
     return decoded

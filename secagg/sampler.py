@@ -22,7 +22,7 @@ from secagg.kernels.aes import AES_BLOCK
 from secagg.kernels.noise import add_draws
 from secagg.layout import Lane
 from secagg.mask import KEY_SIZE, add_stream
-from secagg.noise import Kind, Noise
+from secagg.noise import Kind, Noise, Response
 from secagg.ring import Ring
 from secagg.types import Seed
 
@@ -98,6 +98,18 @@ def add_noise(out: Lane, noise: Noise, ring: Ring, key: bytes, start: int = 0) -
     words = np.empty(2 * min(out.size, CHUNK), np.uint64)
     for at in range(0, out.size, CHUNK):
         draws.add(out[at : at + CHUNK], words, key, start + at, np.uint64(ring.mask))
+
+
+def told_wrongly(response: Response, key: bytes) -> bool:
+    """Whether the bit of that key's field is told as the other one (specs/41-noise.md §8).
+
+    key: as of `add_noise`. The first 128 bits of its stream are below p 2^128, a whole number, with
+    the probability p exactly: no float decides.
+    """
+    words = np.zeros(2, np.uint64)
+    add_stream(words, key, 1, 0)
+    drawn = int(words[1]) << 64 | int(words[0])
+    return drawn < int(response.exact * (1 << 128))
 
 
 def _check(out: Lane, ring: Ring, key: bytes) -> None:

@@ -20,7 +20,7 @@ from secagg.dp.headroom import integer_bound, vector_bound
 from secagg.errors import HeadroomError, ParameterError
 from secagg.fields import MAX_VECTOR, Field, FixedPoint, Integer, Vector
 from secagg.layout import Layout, Segment
-from secagg.noise import Noise
+from secagg.noise import Noise, Response, Share
 from secagg.privacy import PrivacyTerms
 from secagg.ring import Ring
 from secagg.shown import short
@@ -126,6 +126,8 @@ class Schema:
                 return field.bound(self.clients, self.max_weight)
             case Integer() if self.privacy is None:
                 return field.bound(self.clients, self.max_weight)
+            case Integer() if isinstance(self.noises[name], Response):
+                return field.bound(self.clients, self.max_weight)
             case Integer():
                 return integer_bound(field.length, field.max, *self._summands(name))
             case Vector():
@@ -134,7 +136,10 @@ class Schema:
     def _summands(self, name: str) -> tuple[int, Noise, int]:
         """How many inputs, or examples, a sum is of, one share of its noise, and how many."""
         shares = 1 if self.privacy is None else self.privacy.shares(self.clients)
-        return self._units, self.noises[name], shares
+        noise = self.noises[name]
+        if not isinstance(noise, Noise):  # impossible after _check_noisy
+            raise ParameterError(f"field {name!r} has no noise that is added")
+        return self._units, noise, shares
 
     @property
     def _units(self) -> int:
@@ -151,7 +156,7 @@ class Schema:
         return self.privacy is not None and not self.privacy.encoded
 
     @cached_property
-    def noises(self) -> Mapping[str, Noise]:
+    def noises(self) -> Mapping[str, Share]:
         """One share of each field's; none without privacy."""
         noises = () if self.privacy is None else self.privacy.noises
         return {name: noise for (name, _), noise in zip(self.fields, noises, strict=False)}
@@ -335,16 +340,33 @@ def check_bounded(fields: Sequence[tuple[str, Field]], max_weight: int) -> None:
             )
 
 
+def check_bits(fields: Sequence[tuple[str, Field]]) -> None:
+    """specs/40-privacy.md §10.1: what is told by randomised response. Raises ParameterError."""
+    for name, field in fields:
+        if not isinstance(field, Integer) or (field.length, field.max) != (1, 1):
+            raise ParameterError(
+                f"field {name!r} is no single bit, and with mechanism='response' a client tells "
+                "one: Integer(1, max=1, sensitivity=1) would do, a field for each question, or "
+                "mechanism='noise'"
+            )
+
+
 def _check_noisy(fields: Sequence[tuple[str, Field]], privacy: PrivacyTerms) -> None:
     """All has noise, of the kind that it needs."""
     if len(privacy.noises) != len(fields):
         raise ParameterError(f"{len(privacy.noises)} kinds of noise for {len(fields)} fields")
+    if privacy.responds:
+        check_bits(fields)
+        if not all(isinstance(noise, Response) for noise in privacy.noises):
+            raise ParameterError("some fields of the plan have noise, and others responses")
     for (name, field), noise in zip(fields, privacy.noises, strict=True):
         if field.length > MAX_VECTOR:
             raise ParameterError(
                 f"field {name!r} has {field.length} elements, and one key draws the noise of "
                 f"{MAX_VECTOR}: make several fields of it"
             )
+        if isinstance(noise, Response):
+            continue
         right = kind(isinstance(field, Vector), noise.variance)
         if noise.kind is not right:
             raise ParameterError(

@@ -1053,6 +1053,78 @@ ACCOUNTING = (
     ),
 )
 
+_BITS = "tests/dp/test_responses.py"
+RESPONSES = (
+    *_of(
+        "secagg/sampler.py",
+        _BITS,
+        ("responses: the probability", "exact * (1 << 128)", "exact * (1 << 127)"),
+    ),
+    *_of(
+        "secagg/noise.py",
+        _BITS,
+        ("responses: at most a fair coin", "MIN_FLIP <= flip < 0.5", "MIN_FLIP <= flip < 0.6"),
+        ("responses: what 128 bits decide", "not MIN_FLIP <= flip", "not 0 < flip"),
+    ),
+    *_of(
+        "secagg/dp/release.py",
+        _BITS,
+        ("responses: rounds add up", "if rounds * told <= epsilon", "if told <= epsilon"),
+    ),
+    *_of(
+        "secagg/dp/mechanisms.py",
+        _BITS,
+        ("responses: divergences", "Line(told * told / 2", "Line(told * told / 4"),
+        ("responses: one bit", "(self.length, self.shares) != (1, 1)", "self.length < 1"),
+    ),
+    *_of(
+        "secagg/dp/filters.py",
+        _BITS,
+        (
+            "responses: the room for them",
+            "total.size <= Decimal(claim.epsilon)",
+            "total.size <= 2 * Decimal(claim.epsilon)",
+        ),
+    ),
+    *_of(
+        "secagg/dp/responses.py",
+        _BITS,
+        ("responses: rounded up", "if Decimal(flip) >= exact", "if Decimal(flip) >= 0"),
+        ("responses: fields without room", "if flip >= 0.5:", "if flip > 0.6:"),
+        ("responses: every number of ones", "{*range(0, counted, max(1, spare)), counted}", "{0}"),
+        ("responses: the protected one is no other", "honest - 1, MOST", "honest, MOST"),
+        ("responses: delta is shared", "(1 - _CARE) / number", "(1 - _CARE)"),
+    ),
+    *_of(
+        "secagg/schema.py",
+        "tests/plans/test_answers.py",
+        ("responses: of bits", "(field.length, field.max) != (1, 1):", "field.length < 1:"),
+        (
+            "responses: of all fields",
+            "if not all(isinstance(noise, Response) for",
+            "if not any(isinstance(noise, Response) for",
+        ),
+    ),
+    *_of(
+        "secagg/privacy.py",
+        "tests/plans/test_answers.py",
+        ("responses: local trust", 'if trust != "local":', "if not trust:"),
+        ("responses: of clients", 'if unit != "client":', "if not unit:"),
+    ),
+    *_of(
+        "secagg/noisy.py",
+        "tests/plans/test_answers.py",
+        ("responses: a bit is 0 or 1", "if part[0] > 1:", "if False:"),
+        ("responses: debiased", "(levels - contributors * flip)", "(levels - flip)"),
+    ),
+    *_of(
+        "secagg/plans/label.py",
+        "tests/plans/test_answers.py",
+        ("responses: corrupt ones", "threat.corrupted if counted", "0 if counted"),
+        ("responses: few of them", "_WHOLE = 0.75", "_WHOLE = 0.25"),
+    ),
+)
+
 PRIVACY = (
     *_of(
         "secagg/kernels/rotate.py",
@@ -1366,8 +1438,8 @@ BUDGET = (
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *PRIVACY, *LEDGER,
-    *BUDGET,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *PRIVACY,
+    *LEDGER, *BUDGET,
 )  # fmt: skip
 
 

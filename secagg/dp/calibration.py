@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from secagg.arguments import flag, integer, settle
+from secagg.arguments import flag, instance, integer, settle
 from secagg.dp.mechanisms import MAX_DIMENSIONS, MAX_SQUARED, NARROWEST, Block
 from secagg.dp.release import Claim, accepts, remedy
 from secagg.errors import ParameterError
@@ -79,7 +79,12 @@ def noises(shapes: Sequence[Shape], claim: Claim, shares: int) -> tuple[Noise, .
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if wanted.keeps(middle) else (middle + 1, high)
-    return tuple(block.noise for block in wanted.blocks(high))
+    return tuple(map(_added, wanted.blocks(high)))
+
+
+def _added(block: Block) -> Noise:
+    """A block's noise, which is no response."""
+    return instance("noise", block.noise, Noise)
 
 
 def possible(shapes: Sequence[Shape], claim: Claim, shares: int) -> bool:

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from secagg.dp import gaussian, rdp
 from secagg.dp.exact import precise
-from secagg.dp.mechanisms import SMOOTHINGS, reduced, renyi
+from secagg.dp.mechanisms import SMOOTHINGS, pure, reduced, renyi
 from secagg.dp.release import Claim
 from secagg.dp.several import Release
 
@@ -33,7 +33,8 @@ _HALVINGS = 64
 @dataclass(frozen=True, slots=True)
 class Way:
     """Which filter counts. order: of its Rényi divergences; 0 of Gaussian mechanisms, with the
-    smoothing r^2 of their reduction, and slack, the most that all of its kappa may add up to."""
+    smoothing r^2 of their reduction, and slack, the most that all of its kappa may add up to; all 0
+    of responses, whose epsilons add up."""
 
     order: int
     smoothing: int = 0
@@ -58,12 +59,15 @@ NOTHING = Weight()
 @lru_cache(maxsize=1024)
 @precise
 def weigh(way: Way, release: Release) -> Weight | None:
-    """None for a release that this way cannot count: Skellam noise as a Gaussian mechanism, or
-    noise that the smoothing would take away."""
+    """None for a release that this way cannot count: Skellam noise as a Gaussian mechanism, noise
+    that the smoothing would take away, or any as responses."""
     if way.order:
         sides = [renyi(block) for block in release]
         each = (min(line.slope * way.order + line.constant for line in two) for two in sides)
         return Weight(sum(each, Decimal(0)))
+    if not way.smoothing:
+        told = pure(release)
+        return None if told is None else Weight(told)
     if any(not block.gaussian for block in release):
         return None
     pairs = [reduced(block, way.smoothing) for block in release]
@@ -82,6 +86,8 @@ def fits(way: Way, claim: Claim, total: Weight) -> bool:
     """
     if way.order:
         return total.size <= _room(way.order, claim)
+    if not way.smoothing:
+        return total.size <= Decimal(claim.epsilon)
     slack = Decimal(way.slack)
     left = Decimal(claim.epsilon) - 2 * slack
     if left < 0 or total.kappa > slack:
@@ -130,6 +136,8 @@ def chosen(claim: Claim, release: Release, rounds: int) -> Way:
 def _ways(claim: Claim, release: Release, rounds: int) -> Iterator[Way]:
     """In the order in which they are preferred."""
     yield Way(_best_order(claim, release))
+    if pure(release) is not None:
+        yield Way(0)
     for smoothing in sorted(SMOOTHINGS, reverse=True):
         bare = Way(0, smoothing, SLACK)
         weight = weigh(bare, release)

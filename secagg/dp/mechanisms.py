@@ -12,14 +12,15 @@ The functions here compute in whatever context is there: `release` sets it, once
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
-from secagg.arguments import instance, integer, settle
+from secagg.arguments import integer, settle
 from secagg.dp.exact import PI, precise
 from secagg.errors import ParameterError
-from secagg.noise import Kind, Noise
+from secagg.noise import Kind, Response, Share, checked
 from secagg.types import MAX_CLIENTS
 
 MAX_DIMENSIONS, MAX_SQUARED = (1 << 32) - 1, (1 << 64) - 1
@@ -42,18 +43,19 @@ class Block:
     noise: of one share. length: elements, each of which has noise of its own. squared: the square
     of the sensitivity, the largest L2 distance, in integer units, between the sums with one unit's
     data and with zeros in its place. shares: how many shares of noise are surely in the sum, and
-    known to none who is not to learn the data.
+    known to none who is not to learn the data. Of a response squared counts for nothing, since a
+    bit has one other value, and there is one share.
 
     Raises ParameterError, also for several discrete Gaussian shares of a variance below 6.25.
     """
 
-    noise: Noise
+    noise: Share
     length: int
     squared: int
     shares: int
 
     def __post_init__(self) -> None:
-        instance("noise", self.noise, Noise)
+        checked(self.noise)
         settle(
             self,
             length=integer("length", self.length, 1, MAX_DIMENSIONS),
@@ -66,6 +68,8 @@ class Block:
                 f"{self.noise.variance:g} do not sum to one; from {NARROWEST} on they do, and "
                 "Skellam noise does of every variance"
             )
+        if isinstance(self.noise, Response) and (self.length, self.shares) != (1, 1):
+            raise ParameterError("a response is of one bit, which its client tells by itself")
 
     @property
     def gaussian(self) -> bool:
@@ -97,6 +101,22 @@ def unlikeness(block: Block) -> Decimal:
     return 10 * (block.shares - 1) * _decay(narrow)
 
 
+def responded(block: Block) -> Decimal | None:
+    """The largest logarithm of a ratio of a response's probabilities, ln((1 - p) / p) (§10.2): its
+    epsilon, without any delta. None of noise."""
+    if not isinstance(block.noise, Response):
+        return None
+    flip = Decimal(block.noise.flip)
+    return ((1 - flip) / flip).ln()
+
+
+def pure(blocks: Iterable[Block]) -> Decimal | None:
+    """The epsilon of all together without any delta; None where one has noise."""
+    found = [responded(block) for block in blocks]
+    told = [epsilon for epsilon in found if epsilon is not None]
+    return sum(told, Decimal(0)) if len(told) == len(found) else None
+
+
 def reduced(block: Block, smoothing: int) -> tuple[Decimal, Decimal] | None:
     """(strength, kappa) of the continuous Gaussian mechanism that a Gaussian block is rounded from
     (specs/40-privacy.md §3.4); None where its variance is not above the smoothing's."""
@@ -109,7 +129,10 @@ def reduced(block: Block, smoothing: int) -> tuple[Decimal, Decimal] | None:
 
 def renyi(block: Block) -> tuple[Line, Line]:
     """The block's Rényi divergence at integer orders from 2 on is at most either line: the steeper
-    first, then the flatter, whose constant is larger or the same (§3.5, §3.6)."""
+    first, then the flatter, whose constant is larger or the same (§3.5, §3.6, §10.4)."""
+    told = responded(block)
+    if told is not None:
+        return Line(told * told / 2, Decimal(0)), Line(Decimal(0), told)
     whole, squared = variance(block), Decimal(block.squared)
     absolute = min(block.length * squared, squared * squared).sqrt()  # of the L1 norm
     base = squared / (2 * whole)

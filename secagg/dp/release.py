@@ -12,7 +12,7 @@ from enum import StrEnum
 from secagg.arguments import integer, real, settle
 from secagg.dp import gaussian, rdp
 from secagg.dp.exact import precise
-from secagg.dp.mechanisms import SMOOTHINGS, Block, reduced
+from secagg.dp.mechanisms import SMOOTHINGS, Block, pure, reduced
 from secagg.errors import ParameterError
 from secagg.noise import Kind
 from secagg.types import MAX_CLIENTS
@@ -36,7 +36,11 @@ class Accounting(StrEnum):
     SKELLAM = "skellam-rdp"
     """Rényi divergences of Skellam noise (§3.6)."""
     MIXED = "mixed-rdp"
-    """Rényi divergences of both."""
+    """Rényi divergences of both, or of either and responses."""
+    RESPONSE = "randomised-response"
+    """Ratios of probabilities, which add up; without any delta (§10.2)."""
+    RESPONSES = "randomised-response-rdp"
+    """Rényi divergences of many responses, in several plans (§10.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +177,19 @@ def _kept_by(
         left = epsilon - 2 * kappa
         if left >= 0 and gaussian.delta(left, strength) <= delta * (-kappa).exp():
             return Accounting.REDUCTION
+    told = pure(blocks)
+    if told is not None:
+        return Accounting.RESPONSE if rounds * told <= epsilon else None
     if rdp.epsilon(blocks, delta, rounds) <= epsilon:
         return _renyi(blocks)
     return None
 
 
 def _epsilons(blocks: Sequence[Block], delta: Decimal, rounds: int) -> Iterator[Decimal]:
+    told = pure(blocks)
+    if told is not None:
+        yield rounds * told
+        return
     yield rdp.epsilon(blocks, delta, rounds)
     for strength, kappa in _gaussians(blocks, rounds):
         yield gaussian.epsilon(delta * (-kappa).exp(), strength) + 2 * kappa
@@ -198,7 +209,16 @@ def _gaussians(blocks: Sequence[Block], rounds: int) -> Iterator[tuple[Decimal, 
 
 
 def _renyi(blocks: Sequence[Block]) -> Accounting:
-    kinds = {block.noise.kind for block in blocks}
-    if kinds == {Kind.GAUSSIAN}:
-        return Accounting.GAUSSIAN
-    return Accounting.SKELLAM if kinds == {Kind.SKELLAM} else Accounting.MIXED
+    return by_divergences({block.noise.kind for block in blocks})
+
+
+def by_divergences(kinds: set[Kind]) -> Accounting:
+    """The name of the bound, for blocks of these kinds."""
+    return _DIVERGENCES[kinds.pop()] if len(kinds) == 1 else Accounting.MIXED
+
+
+_DIVERGENCES = {
+    Kind.GAUSSIAN: Accounting.GAUSSIAN,
+    Kind.SKELLAM: Accounting.SKELLAM,
+    Kind.RESPONSE: Accounting.RESPONSES,
+}

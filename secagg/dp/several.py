@@ -9,9 +9,8 @@ from typing import TypeAlias
 
 from secagg.dp import gaussian, rdp
 from secagg.dp.exact import precise
-from secagg.dp.mechanisms import SMOOTHINGS, Block, Line, reduced, renyi
-from secagg.dp.release import Accounting, Loss, checked_delta
-from secagg.noise import Kind
+from secagg.dp.mechanisms import SMOOTHINGS, Block, Line, pure, reduced, renyi
+from secagg.dp.release import Accounting, Loss, by_divergences, checked_delta
 
 Release: TypeAlias = tuple[Block, ...]
 """What one round reveals of one unit."""
@@ -36,6 +35,10 @@ def composed(releases: Mapping[Release, int], delta: float) -> Loss | None:
     ]
     pairs = list(zip(lines[::2], lines[1::2], strict=True))
     best = rdp.least(pairs, at), _renyi(counted)
+    told = pure(block for blocks in counted for block in blocks)
+    if told is not None:
+        each = (times * (pure(blocks) or Decimal(0)) for blocks, times in counted.items())
+        best = min(best, (sum(each, Decimal(0)), Accounting.RESPONSE), key=lambda one: one[0])
     for strength, kappa in _gaussians(counted):
         shifted = gaussian.epsilon(at * (-kappa).exp(), strength) + 2 * kappa
         best = min(best, (shifted, Accounting.REDUCTION), key=lambda one: one[0])
@@ -60,10 +63,7 @@ def _gaussians(counted: Mapping[Release, int]) -> Iterator[tuple[Decimal, Decima
 
 
 def _renyi(counted: Mapping[Release, int]) -> Accounting:
-    kinds = {block.noise.kind for blocks in counted for block in blocks}
-    if kinds == {Kind.GAUSSIAN}:
-        return Accounting.GAUSSIAN
-    return Accounting.SKELLAM if kinds == {Kind.SKELLAM} else Accounting.MIXED
+    return by_divergences({block.noise.kind for blocks in counted for block in blocks})
 
 
 def _rounded_up(exact: Decimal) -> float:

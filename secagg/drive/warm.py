@@ -78,6 +78,8 @@ def _short(schema: Schema) -> Schema:
 
 def _few_elements(field: Field) -> Field:
     if isinstance(field, Integer) and field.sensitivity is not None:
+        if field.length == 1:
+            return field  # it may be a bit that is told, and others have more than one element
         return Integer(_LENGTH, field.max, 1.0)  # what was given may be beyond so few
     return replace(field, length=_LENGTH)
 

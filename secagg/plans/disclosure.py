@@ -9,7 +9,7 @@ from typing import Literal
 from secagg.arguments import choice, settle
 from secagg.dp.mechanisms import MAX_SQUARED, Block
 from secagg.errors import PolicyRefused, WireError
-from secagg.noise import Kind, Noise
+from secagg.noise import Kind, share
 from secagg.plans.plan import Plan
 from secagg.plans.privacy import blocks
 from secagg.privacy import TRUSTS, UNITS, PrivacyTerms, Trust, Unit
@@ -59,7 +59,7 @@ class Disclosure:
         writer = Writer().raw(self.plan).u8(TRUSTS.index(self.trust)).u32(self.rounds)
         writer.u32(len(self.blocks))
         for block in self.blocks:
-            writer.u8(block.noise.kind).f64(block.noise.variance)
+            writer.u8(block.noise.kind).f64(block.noise.number)
             writer.u32(block.length).u64(block.squared).u32(block.shares)
         return writer.finish()
 
@@ -136,11 +136,11 @@ _EXCHANGED = 2
 
 
 def _block(reader: Reader) -> Block:
-    kind, variance = reader.u8("kind of noise"), reader.f64("variance")
+    kind, number = reader.u8("kind of noise"), reader.f64("variance")
     if kind not in tuple(Kind):
         raise WireError(f"noise has no kind {kind}")
     length, squared = reader.u32("length"), reader.u64("squared sensitivity")
-    return Block(Noise(Kind(kind), variance), length, squared, reader.u32("shares"))
+    return Block(share(Kind(kind), number), length, squared, reader.u32("shares"))
 
 
 def releases(disclosures: Mapping[Disclosure, int]) -> dict[tuple[Block, ...], int]:

@@ -46,10 +46,10 @@ def explanation(
     yield f"Who may collude: {promise.collude}{among}"
     yield from _promised(threat, schema, params)
     yield "Error of a mean, and width of the ring that the sum lives in:"
-    errors = schema.errors
+    errors, told = schema.errors, schema.privacy is not None and schema.privacy.responds
     for name, field in schema.fields:
         lane = schema.counts_clipped and name == CLIPPED
-        what = _lane(field) if lane else _precision(field, errors.get(name, 0.0))
+        what = _lane(field) if lane else _precision(field, errors.get(name, 0.0), told)
         yield f"  {name}: {what}; {_headroom(schema, name, field)}"
     yield f"Cost of a client: {_client_cost(schema, cost)}"
     yield f"Cost of the {_server_cost(promise, cost)}"
@@ -64,6 +64,11 @@ def _promised(threat: Threat, schema: Schema, params: Params) -> Iterator[str]:
         return
     yield f"What a sum tells of any one {label.unit}: {label.statement}"
     noise = ", ".join(f"{name} {size:.3g}" for name, size in label.sigma_total.items())
+    if label.epsilon_local is not None:
+        yield (
+            f"Epsilon of each response {label.epsilon_local:.4g}, of sums "
+            f"{label.epsilon_central:.4g}."
+        )
     yield (
         f"Noise of a sum of {params.min_survivors}, as the deviation of an element: {noise} "
         f"({label.accounting})."
@@ -158,7 +163,7 @@ def _among(threat: Threat) -> str:
     )
 
 
-def _precision(field: Field, error: float) -> str:
+def _precision(field: Field, error: float, told: bool) -> str:
     match field:
         case FixedPoint():
             return (
@@ -171,6 +176,8 @@ def _precision(field: Field, error: float) -> str:
                 f"rotated and rounded to steps of {field.step:.3g}, by which an element of a mean "
                 f"is moved by at most {at_most(error)}, beside its noise"
             )
+        case Integer() if told:
+            return "a bit that each client tells, 0 or 1"
         case Integer():
             return f"integers in ±{field.max}, summed exactly"
 
@@ -186,7 +193,7 @@ def _lane(field: Field) -> str:
 def _headroom(schema: Schema, name: str, field: Field) -> str:
     """The proof, as a reader can check it: specs/02-quantization.md §3, 40-privacy.md §6."""
     bound, width = schema.bound(name, field), schema.ring(name, field).width
-    if schema.privacy is not None:
+    if schema.privacy is not None and not schema.privacy.responds:
         return (
             f"with its noise an element of a sum is at most M = {bound} in magnitude, but for one "
             f"chance in 2^{WRAP}, and ceil(log2(2M + 1)) = {width} bits"

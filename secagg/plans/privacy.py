@@ -18,10 +18,10 @@ from secagg.dp.mechanisms import Block
 from secagg.dp.release import Claim, require
 from secagg.errors import ParameterError
 from secagg.fields import MAX_VECTOR_BITS, MIN_BITS, Field, FixedPoint, Vector
-from secagg.noise import Noise
+from secagg.noise import Noise, Share
 from secagg.privacy import Privacy, PrivacyTerms
 from secagg.protocol import OneServer, Params, ProtocolInfo, SeveralServers
-from secagg.schema import Schema, check_bounded
+from secagg.schema import Schema, check_bits, check_bounded
 from secagg.threat import Threat
 
 _P = TypeVar("_P", bound=Params)
@@ -35,9 +35,10 @@ def agreed(
     Raises ParameterError, with what would do, where there is none.
     """
     _refuse_active(threat)
+    if asked.mechanism == "response":
+        check_bits(fields)
     check_bounded(fields, max_weight)
     honest = _honest(threat) if asked.trust == "distributed" else 1
-    names = tuple(name for name, _ in fields)
     claim = Claim(asked.epsilon, asked.delta, asked.rounds)
     return PrivacyTerms(
         trust=asked.trust,
@@ -47,8 +48,19 @@ def agreed(
         delta=asked.delta,
         rounds=asked.rounds,
         honest=honest,
-        noises=_least(fields, asked.parts(names), claim, honest),
+        noises=_shares(fields, asked, claim, honest),
     )
+
+
+def _shares(
+    fields: Sequence[tuple[str, Field]], asked: Privacy, claim: Claim, honest: int
+) -> tuple[Share, ...]:
+    parts = asked.parts(tuple(name for name, _ in fields))
+    if asked.mechanism == "noise":
+        return _least(fields, parts, claim, honest)
+    from secagg.dp.responses import flips  # it computes with arrays
+
+    return flips(parts, claim)
 
 
 def _least(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from secagg.errors import WireError
 from secagg.fields import EXCESSES, ROUNDINGS, Field, FixedPoint, Integer, Vector
-from secagg.noise import Kind, Noise
+from secagg.noise import Kind, Share, share
 from secagg.privacy import TRUSTS, UNITS, PrivacyTerms
 from secagg.schema import MAX_FIELDS, MAX_NAME, Schema
 from secagg.wire.codec import Reader, Writer
@@ -40,7 +40,7 @@ def write_privacy(writer: Writer, privacy: PrivacyTerms) -> Writer:
     writer.u32(privacy.examples).f64(privacy.epsilon).f64(privacy.delta)
     writer.u32(privacy.rounds).u32(privacy.honest)
     for noise in privacy.noises:
-        writer.u8(noise.kind).f64(noise.variance)
+        writer.u8(noise.kind).f64(noise.number)
     return writer
 
 
@@ -102,8 +102,8 @@ def _read_fixed(reader: Reader, length: int) -> FixedPoint:
     return FixedPoint(length, clip, bits, ROUNDINGS[rounding], EXCESSES[excess])
 
 
-def _read_noise(reader: Reader) -> Noise:
-    kind, variance = reader.u8("kind of noise"), reader.f64("variance")
+def _read_noise(reader: Reader) -> Share:
+    kind, number = reader.u8("kind of noise"), reader.f64("variance")
     if kind not in list(Kind):
         raise WireError(f"noise of kind {kind} is unknown")
-    return Noise(Kind(kind), variance)
+    return share(Kind(kind), number)

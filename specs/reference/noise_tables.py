@@ -13,7 +13,7 @@ import blocks
 from blocks import EXPAND, Refused
 
 Data = dict[str, Any]
-GAUSSIAN, SKELLAM = 1, 2
+GAUSSIAN, SKELLAM, RESPONSE = 1, 2, 3
 ONE = 2**256
 LARGEST = 2**24
 DRAWS = 2**30
@@ -114,6 +114,14 @@ def X(u: int, made: list[tuple[int, int]]) -> int:
     c, s, r = u % len(made), u // len(made) % 2, u // (2 * len(made))
     T, A = made[c]
     return (c if r < T else A) * (-1) ** s
+
+
+def told(bit: int, p: Fraction, key: str) -> int:
+    """§8"""
+    if bit not in (0, 1):
+        raise Refused("RangeError", "40 §10.1")
+    low, high = blocks.stream(bytes.fromhex(key), 64, 0, 2)
+    return bit ^ (low + 2**64 * high < p * 2**128)
 
 
 def do_noise_key(secret: str, field: int) -> Data:

@@ -51,6 +51,9 @@ def do_encode_noisy(plan: str, seed: str, values: dict[str, Rows], randomness: s
         if secret:
             kind, v = terms.noises[number]
             key = EXPAND(secret, "noise", number).hex()
+            if kind == noise_tables.RESPONSE:
+                vector[width][start] = noise_tables.told(numbers[0], v, key)
+                continue
             noisy = noise_tables.do_add_noise(kind, float(v).hex(), key, 0, width, numbers)
             numbers = noisy["elements"]
         vector[width][start : start + length] = numbers
@@ -59,7 +62,7 @@ def do_encode_noisy(plan: str, seed: str, values: dict[str, Rows], randomness: s
 
 def do_decode_noisy(plan: str, seed: str, vector: list[list[int]], contributors: int) -> Data:
     """§2.7"""
-    schema, _ = _parts(plan)
+    schema, terms = _parts(plan)
     schema.check_counts(vector, contributors)
     lanes = {width: lane for (width, _), lane in zip(schema.segments, vector, strict=True)}
     levels, sums = {}, {}
@@ -73,6 +76,10 @@ def do_decode_noisy(plan: str, seed: str, vector: list[list[int]], contributors:
                 [float(q) for q in levels[name]], bytes.fromhex(seed), step
             )
             sums[name] = [x.hex() for x in reals]
+    for (name, _), (kind, p) in zip(schema.fields, terms.noises, strict=True):
+        if kind == noise_tables.RESPONSE:  # §10.3
+            less = levels[name][0] - contributors * float(p)
+            sums[name] = [(less / (1 - 2 * float(p))).hex()]
     return {"levels": levels, "sums": sums}
 
 

@@ -48,8 +48,16 @@ class Terms:
         fine = fine and 0 < self.epsilon < math.inf and 0 < self.delta < 1
         fine = fine and 1 <= self.rounds <= 10**6 and self.honest >= 1
         fine = fine and (self.trust == DISTRIBUTED or self.honest == 1)
-        fine = fine and all(2.0**-20 <= v <= 2.0**60 for _, v in self.noises)
+        for kind, v in self.noises:
+            response = kind == privacy.RESPONSE
+            fine = fine and (2.0**-64 <= v < 0.5 if response else 2.0**-20 <= v <= 2.0**60)
+        if self.responds:  # 40 §10.1
+            fine = fine and (self.trust, self.unit) == (LOCAL, CLIENT)
         privacy.check(fine, "01 §4")
+
+    @property
+    def responds(self) -> bool:
+        return any(kind == privacy.RESPONSE for kind, _ in self.noises)
 
 
 @dataclass
@@ -86,6 +94,8 @@ class Schema:
             each = field.get("max") or (2 ** (field["bits"] - 1) - 1) * self.max_weight
             return int(self.clients * each)
         kind, v = self.terms.noises[[n for n, _ in self.fields].index(name)]
+        if kind == privacy.RESPONSE:
+            return self.clients
         units = self.clients * self.terms.examples
         shares = 1 if self.terms.trust == CENTRAL else self.clients
         noise = (units, kind, float(v).hex(), shares)
@@ -220,6 +230,10 @@ def _check_privacy(fields: Fields, max_weight: int, terms: Terms | None) -> None
     privacy.check(all(field["length"] < 2**30 for _, field in fields), "40 §7.1")
     privacy.check(len(terms.noises) == len(fields), "40 §7.5")
     for (_, field), (kind, v) in zip(fields, terms.noises, strict=True):
+        if terms.responds:
+            bit = (field["length"], field.get("max")) == (1, 1)
+            privacy.check(bit and kind == privacy.RESPONSE, "40 §10.1")
+            continue
         privacy.check(kind == privacy.kind_of("norm" in field, v), "40 §3.1")
 
 
@@ -278,7 +292,7 @@ def parse_privacy(body: bytes | None) -> Terms | None:
     noises = []
     while cursor.left:
         kind, v = cursor.int(1), double(cursor)
-        if kind not in (privacy.GAUSSIAN, privacy.SKELLAM):
+        if kind not in (privacy.GAUSSIAN, privacy.SKELLAM, privacy.RESPONSE):
             raise Refused("WireError")
         noises.append((kind, Fraction(v) if math.isfinite(v) else Fraction(0)))
     terms = Terms(trust, unit, *numbers, noises)

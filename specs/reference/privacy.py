@@ -18,7 +18,7 @@ from blocks import Refused
 
 Data = dict[str, Any]
 Block = tuple[int, Fraction, int, int, int]  # kind, v, d, square of the sensitivity, N
-GAUSSIAN, SKELLAM = 1, 2
+GAUSSIAN, SKELLAM, RESPONSE = 1, 2, 3
 DIGITS = Context(prec=80, Emin=MIN_EMIN, Emax=MAX_EMAX)
 MORE = Context(prec=270, Emin=MIN_EMIN, Emax=MAX_EMAX)
 ORDERS = [*range(2, 64), *(m * 2**k for k in range(3, 38) for m in range(8, 16))]
@@ -92,6 +92,9 @@ def tau(v: Fraction, shares: int) -> Decimal:
 def divergences(block: Block) -> Iterator[Decimal]:
     """§3.5, §3.6, at each order."""
     kind, v, d, square, shares = block
+    if kind == RESPONSE:  # §10.4
+        yield from (min(a * ratio(v) ** 2 / 2, ratio(v)) for a in ORDERS)
+        return
     whole = number(v * shares)
     norm, one = Decimal(square).sqrt(), Decimal(min(d * square, square * square)).sqrt()
     if kind == SKELLAM:
@@ -126,7 +129,7 @@ def by_renyi(blocks: list[Block], delta: Decimal, rounds: int) -> Decimal:
 
 def reduced(blocks: list[Block], epsilon: Decimal, delta: Decimal, rounds: int) -> bool:
     """§4.5"""
-    if any(kind == SKELLAM for kind, *_ in blocks):
+    if any(kind != GAUSSIAN for kind, *_ in blocks):
         return False
     for r2 in (1, 2, 4):
         q = (-2 * pi() * pi() * r2).exp()
@@ -147,6 +150,9 @@ def accepted(blocks: list[Block], epsilon: float, delta: float, rounds: int) -> 
     """§4.6: the bound that keeps it, or nothing."""
     with localcontext(DIGITS):
         exact, at = Decimal(epsilon), Decimal(delta)
+        if all(kind == RESPONSE for kind, *_ in blocks):
+            told = sum(ratio(p) for _, p, *_ in blocks)
+            return "randomised-response" if rounds * told <= exact else ""
         if reduced(blocks, exact, at, rounds):
             return "gaussian-reduction"
         if by_renyi(blocks, at, rounds) <= exact:
@@ -154,6 +160,50 @@ def accepted(blocks: list[Block], epsilon: float, delta: float, rounds: int) -> 
             names = {1: "discrete-gaussian-rdp", 2: "skellam-rdp"}
             return names[kinds.pop()] if len(kinds) == 1 else "mixed-rdp"
     return ""
+
+
+def ratio(p: Fraction) -> Decimal:
+    """ε_0 of §10.2"""
+    return number(1 / p - 1).ln()
+
+
+def least_flip(part: Fraction, epsilon: float, rounds: int) -> float:
+    """§10.3: by trying binary64s."""
+    with localcontext(DIGITS):
+        x = number(part * Fraction(epsilon) / rounds)
+        p = float(1 / (1 + x.exp()))
+        while ratio(Fraction(p)) <= x:
+            p = math.nextafter(p, 0)
+        while ratio(Fraction(p)) > x:
+            p = math.nextafter(p, 1)
+    return p
+
+
+def do_flips(parts: list[str], epsilon: str, delta: str, rounds: int) -> Data:
+    """§10.3"""
+    claim = float.fromhex(epsilon), float.fromhex(delta), rounds
+    check_claim(*claim)
+    found = [max(2.0**-64, least_flip(Fraction(part), claim[0], rounds)) for part in parts]
+    check(max(found) < 0.5, "§10.3")
+    return {"flips": [p.hex() for p in found]}
+
+
+def do_central(flip: str, honest: int, delta: str) -> Data:
+    """§10.5 of one field in one round, with every number of ones, in fractions; to four digits."""
+    p, at = Fraction(float.fromhex(flip)), Fraction(float.fromhex(delta))
+    p = p.limit_denominator(1000)  # fractions of few digits; the vectors have such a p
+    worst = Fraction(1)
+    for ones in range(honest):
+        f = [Fraction(1)]
+        for other in range(honest - 1):
+            q = 1 - p if other < ones else p
+            f = [(1 - q) * a + q * b for a, b in zip([*f, 0], [0, *f], strict=True)]
+        for side in (f, f[::-1]):
+            for j, each in enumerate(side):
+                beyond = sum(side[j + 1 :], Fraction(0))
+                worst = max(worst, (beyond + (1 - p) * each - at) / (beyond + p * each))
+    with localcontext(DIGITS):
+        return {"epsilon": f"{number(worst).ln():.4f}"}
 
 
 def check_claim(epsilon: float, delta: float, rounds: int) -> None:
@@ -171,6 +221,10 @@ def read(blocks: list[list[Any]]) -> list[Block]:
     found = []
     for kind, variance, length, square, shares in blocks:
         v = Fraction(float.fromhex(variance))
+        if kind == RESPONSE:
+            check(2.0**-64 <= v < Fraction(1, 2) and (length, shares) == (1, 1), "§10")
+            found.append((kind, v, length, square, shares))
+            continue
         check(kind == SKELLAM or shares == 1 or v >= Fraction(25, 4), "§3")
         found.append((kind, v, length, square, shares))
     return found

@@ -111,7 +111,7 @@ def test_a_cost_is_its_bytes() -> None:
         assert Disclosure.read(reader) == disclosure
         reader.finish()
     raw = bytearray(SERVER.disclosure(plans.vector()).encode())
-    for at, value, match in ((32, 3, "trust"), (41, 3, "kind")):
+    for at, value, match in ((32, 3, "trust"), (41, 4, "kind")):
         with pytest.raises(WireError, match=match):
             Disclosure.read(Reader(bytes(raw[:at]) + bytes([value]) + bytes(raw[at + 1 :])))
 

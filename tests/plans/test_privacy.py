@@ -190,7 +190,7 @@ def test_half_the_sigma_is_refused_by_a_reader() -> None:
         (-8, np.array(5e-324, ">f8").tobytes(), ParameterError, "variance must be from"),
         (-8, np.array(-1.0, ">f8").tobytes(), ParameterError, "variance must be from"),
         (-9, b"\0", WireError, "noise of kind 0 is unknown"),
-        (-9, b"\3", WireError, "noise of kind 3 is unknown"),
+        (-9, b"\4", WireError, "noise of kind 4 is unknown"),
         (-13, bytes(4), ParameterError, "honest"),
         (-17, bytes(4), ParameterError, "rounds"),
         (-25, np.array(0.0, ">f8").tobytes(), ParameterError, "delta"),

@@ -17,7 +17,8 @@ from secagg.dp import (
     noises,
     vector_bound,
 )
-from secagg.noise import Kind, Noise
+from secagg.dp.responses import central, flips
+from secagg.noise import Kind, Noise, Response, share
 
 Data = dict[str, Any]
 Steps = list[tuple[str, Data]]
@@ -26,7 +27,7 @@ Listed = list[list[Any]]
 
 def _blocks(listed: Listed) -> list[Block]:
     return [
-        Block(Noise(Kind(kind), float.fromhex(variance)), *numbers)
+        Block(share(Kind(kind), float.fromhex(variance)), *numbers)
         for kind, variance, *numbers in listed
     ]
 
@@ -56,11 +57,23 @@ def _integer_bound(
     return {"bound": integer_bound(length, largest, units, noise, shares)}
 
 
+def _flips(parts: list[str], epsilon: str, delta: str, rounds: int) -> Data:
+    claim = Claim(float.fromhex(epsilon), float.fromhex(delta), rounds)
+    return {"flips": [one.flip.hex() for one in flips(list(map(Fraction, parts)), claim)]}
+
+
+def _central(flip: str, honest: int, delta: str) -> Data:
+    found = central([Response(float.fromhex(flip))], 1, honest, float.fromhex(delta))
+    return {"epsilon": f"{found:.4f}"}
+
+
 ALONE: dict[str, Callable[..., Data]] = {
     "claim": _claim,
     "least_noise": _least_noise,
     "vector_bound": _vector_bound,
     "integer_bound": _integer_bound,
+    "flips": _flips,
+    "central": _central,
 }
 
 SQUARE = 1073709570
@@ -80,6 +93,9 @@ RELEASES: list[tuple[Listed, float, int]] = [
     ([[2, (3.0).hex(), 100, 5, 7]], 0.01, 3),
     ([WIDE, NARROW, COUNT], 1e-6, 4),
     ([LONE], 1e-3, 2),
+    ([[3, (0.25).hex(), 1, 1, 1]], 1e-6, 1),
+    ([[3, (0.25).hex(), 1, 1, 1], [3, (0.125).hex(), 1, 1, 1]], 1e-6, 7),
+    ([[3, (0.25).hex(), 1, 1, 1], LONE], 1e-6, 1),
     ([[1, (1e17 / 3).hex(), 7, 11, 1]], 0.25, 1),
 ]
 UPDATE, TABLE = [1970, SQUARE, True, "1"], [40, 3, False, "1"]
@@ -103,6 +119,22 @@ def steps() -> Iterator[tuple[str, Data]]:
         yield "claim", _said(*refused, blocks=[COUNT])
     for shapes, epsilon, delta, rounds, shares in WANTED:
         yield "least_noise", _said(epsilon, delta, rounds, shapes=shapes, shares=shares)
+    for flip, length, shares in ((0.5, 1, 1), (2.0**-65, 1, 1), (0.25, 2, 1), (0.25, 1, 2)):
+        yield "claim", _said(1.0, 1e-5, 1, blocks=[[3, flip.hex(), length, 1, shares]])
+    for parts, epsilon, rounds in (
+        (["1"], 1.0, 1),
+        (["1"], math.log(3), 1),
+        (["9/10", "1/10"], 3.0, 7),
+        (["1"], 60.0, 1),
+        (["1/3", "1/3", "1/3"], 2.0**-20, 1000),
+        (["1"], 2.0**-20, 10**6),
+        (["1/1000000", "999999/1000000"], 2.0**-20, 1 << 20),
+    ):
+        yield "flips", _said(epsilon, 1e-5, rounds, parts=parts)
+    for flip, honest, delta in (
+        (0.25, 1, 1e-6), (0.25, 2, 1e-6), (0.25, 6, 0.05), (0.125, 12, 1e-3), (0.375, 30, 1e-6)
+    ):  # fmt: skip
+        yield "central", {"flip": flip.hex(), "honest": honest, "delta": delta.hex()}
     yield "least_noise", _said(1e-6, 1e-15, 1, shapes=[UPDATE], shares=800)
     for kind, variance, length, units in (
         (1, 16384.0, 1970, 1000),

@@ -12,6 +12,7 @@ import numpy as np
 
 from secagg import records
 from secagg.fields import Field, FixedPoint, Integer, Vector
+from secagg.noise import Response
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.privacy import Privacy
@@ -63,7 +64,7 @@ def _decode_noisy(plan: str, seed: str, vector: list[list[int]], contributors: i
     sums = {
         name: [x.hex() for x in found.sum[name].tolist()]
         for name, field in schema.fields
-        if isinstance(field, Vector)
+        if isinstance(field, Vector) or isinstance(schema.noises[name], Response)
     }
     return {"levels": {k: v.tolist() for k, v in found.levels.items()}, "sums": sums}
 
@@ -84,6 +85,8 @@ LAYERS: Fields = {
 SPLIT = {"narrow": Fraction(1, 2), "sum": Fraction(1, 5), "wide": Fraction(3, 10)}
 UPDATES = Vector(3, 0.1, 30)
 ALONE = Privacy(1, 1e-5, trust="local")
+BITS: Fields = {"yes": Integer(1, 1, sensitivity=1), "no": Integer(1, 1, sensitivity=1)}
+TOLD = Privacy(2, 1e-6, 3, trust="local", mechanism="response")
 
 
 def made(
@@ -107,6 +110,8 @@ def good() -> Steps:
         made(clients=40, corrupt="1/10", dropout="1/5", min_clients=30),
         made(clients=100, corrupt="1/20", dropout="1/10", roster=400),
         made({"coarse": Vector(5, 1.0, 2)}, Privacy(1, 0.25)),
+        made(BITS, TOLD),
+        made(BITS, TOLD, servers=2, corrupt=0, dropout=0),
     ]
     for one in plans:
         yield "decode_plan", {"plan": one.encode().hex()}
@@ -119,11 +124,36 @@ def good() -> Steps:
 
 def bad() -> Steps:
     one = made()
-    for changed in (*_terms(one.encode()), *_fields(), *_threats(), *_misplaced()):
+    for changed in (*_terms(one.encode()), *_fields(), *_threats(), *_misplaced(), *_told()):
         yield "decode_plan", {"plan": changed.hex()}
     clear = made(BARS, ALONE, protocol="plainsum").encode()
     shared = _put(_put(clear, 5, 0, b"\1"), 5, 26, (1).to_bytes(4))
     yield "decode_plan", {"plan": shared.hex(), "pinned": True}
+
+
+def _told() -> Iterator[bytes]:
+    """Responses: as _terms has them, 9 bytes for each field from 30 on."""
+    data = made(BITS, TOLD).encode()
+    for at, value in (
+        (0, b"\1"), (0, b"\2"), (1, b"\2"), (26, (2).to_bytes(4)), (30, b"\2"), (39, b"\1"),
+        *((31, double(x)) for x in (0.5, 0.0, -0.25, math.nan, 1.0, 2.0**-65, 0.25)),
+    ):  # fmt: skip
+        yield _put(data, 5, at, value)
+    yield _joined(data, {**_bodies(data), 5: _bodies(data)[5][:39]})
+    body = _bodies(data)[5]
+    for fields in (BARS, {"u": Integer(1, 2, sensitivity=1)}, {"u": Vector(1, 1.0, 16)}):
+        wider = made(fields, ALONE).encode()
+        yield _joined(wider, {**_bodies(wider), 5: body[:39]})
+
+
+def _answers(shake: Shake) -> Steps:
+    data = made(BITS, TOLD, clients=20).encode().hex()
+    common = {"plan": data, "seed": bytes(32).hex()}
+    for i, bits in enumerate([(0, 0), (1, 0), (0, 1), (1, 1), (1, 1), (0, 0), (-1, 0), (2, 0)]):
+        values = {"yes": [[bits[0]]], "no": [[bits[1]]]}
+        random = shake(f"answers/{i}", 32).hex()
+        yield "encode_noisy", {**common, "values": values, "randomness": random}
+    yield from _sums(shake, common)
 
 
 def inputs(shake: Shake) -> Steps:
@@ -160,6 +190,7 @@ def inputs(shake: Shake) -> Steps:
         yield from _sums(shake, common)
     several = made(servers=2, corrupt=0, dropout=0, asked=Privacy(500, 1e-5)).encode().hex()
     yield "rotation_seed", {"plan": several, "payload_digest": digest, "nonce": nonce}
+    yield from _answers(shake)
 
 
 def _sums(shake: Shake, common: Data) -> Steps:
