@@ -1,7 +1,7 @@
 """The job in POC mode, at sites with a policy: poc.py FOLDER DIES ROUND ROUNDS [plain].
 
 A site that dies is gone with all its processes; `plain` is for a job without secure rounds. What
-the server has written of the job is in FOLDER/job then, and of the first site in FOLDER/site.
+the server has written of the job is in FOLDER/job then, and each site in FOLDER/sites/NAME.
 """
 
 import json
@@ -91,12 +91,13 @@ if __name__ == "__main__":
     given = dies, number, int(rounds), "all"
     try:
         job = env.deploy((recipe_of if kind else made)(*given)._job)
-        server, site = (next(Path(workspace).glob(f"*/prod_00/{n}")) for n in ("server", "site-1"))
+        server = next(Path(workspace).glob("*/prod_00/server"))
         log = server / job / "log.txt"
         # NVFLARE has a job running as long as it has hope of a site that is lost: ten minutes
         waited(lambda: log.is_file() and OVER in log.read_text(), 200)
         shutil.copytree(server / job, f"{folder}/job", dirs_exist_ok=True)
-        shutil.copytree(site / job, f"{folder}/site", dirs_exist_ok=True)
+        for site in server.parent.glob("site-*"):
+            shutil.copytree(site / job, f"{folder}/sites/{site.name}", dirs_exist_ok=True)
     finally:
         env.stop()
         kill_what_is_left(workspace)
