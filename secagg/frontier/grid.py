@@ -59,8 +59,8 @@ class Recipe:
 
 RECIPES: dict[tuple[str, Unit], Recipe] = {
     ("digits", "client"): Recipe(100, 14, 8, 20, 1e-3, 0.0, 2.0, 20, 2.0, 0.0, 0.85),
-    ("digits", "example"): Recipe(100, 14, 8, 20, 1e-4, 0.0, 1.0, 1, 2.0, 0.0, 0.85),
-    ("mnist", "client"): Recipe(1000, 60, 14, 10, 1e-4, 0.0, 1.0, 10, 3.0, 0.0, 0.85),
+    ("digits", "example"): Recipe(100, 14, 8, 20, 1e-4, 0.0, 1.0, 1, 4.0, 0.5, 0.85),
+    ("mnist", "client"): Recipe(1000, 60, 14, 10, 1e-4, 0.0, 1.0, 10, 3.0, 0.5, 0.85),
     ("mnist", "example"): Recipe(1000, 60, 14, 10, 1e-5, 0.0, 1.0, 1, 3.0, 0.0, 0.85),
 }
 
