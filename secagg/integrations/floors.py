@@ -106,6 +106,8 @@ class Floors:
     def ledger(self) -> AbstractContextManager[Ledger]:
         """The client's own, for one message; raises StorageError where the disk or the folder
         refuses."""
+        if not os.fspath(self.state):  # which is the working directory, wherever that is
+            raise StorageError(f"no folder is given for the ledger: {self._remedy}")
         try:
             folder = Path(self.state).expanduser()  # RuntimeError without a home
             if not os.path.isdir(folder):

@@ -60,7 +60,8 @@ class Entries:
 
     def moved_to(self, trained: Arrays) -> dict[str, npt.NDArray[Any]]:
         """The difference from this to the trained model, in the structure's types. What stays as it
-        was has moved by 0, also where it is infinite, as masks of attention are.
+        was has moved by 0, also where it is infinite, as masks of attention are; what has moved
+        beyond all numbers is cut, as `within_numbers` says.
 
         Raises InputError for a model of other entries or shapes, naming the first.
         """
@@ -104,17 +105,30 @@ def check_entry(name: str, read: npt.NDArray[Any], called: str) -> npt.NDArray[A
     return read
 
 
+def within_numbers(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same array, in which infinite values are the largest finite ones now: beyond any clip,
+    which cuts them, counts them, and has the client's own log say so.
+
+    A client that declined them would be seen to, and the server chooses the model and the rate: in
+    a round for each bit it would read how large an element of that client's is. NaN stays, and is
+    no input: nothing is right in its place.
+    """
+    np.nan_to_num(values, copy=False, nan=np.nan)
+    return values
+
+
 def _difference(after: npt.NDArray[Any], before: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """0 where both are equal, infinite ones too. Subtracting under a mask takes thrice as long, and
     models with such entries are rare."""
     made: npt.NDArray[Any] = np.empty(after.shape, after.dtype)
     flat = [array.reshape(-1) for array in (after, before, made)]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, made.size, CHUNK):
             new, old, moved = (array[start : start + CHUNK] for array in flat)
             np.subtract(new, old, out=moved)
             if not np.isfinite(moved).all():
                 moved[new == old] = 0
+                within_numbers(moved)
     return made
 
 

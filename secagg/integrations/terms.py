@@ -10,7 +10,7 @@ from functools import cached_property
 
 from secagg import registry
 from secagg.arguments import integer, ratio, real, seconds, text
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, PolicyRefused, SecAggError
 from secagg.fields import Field, FixedPoint
 from secagg.integrations.model import Entries
 from secagg.party import Aggregate
@@ -35,23 +35,31 @@ class LearntClip:
     """A clip that follows the nodes: doubled after a round that has cut more than `cut` of all
     elements, and four fifths of itself after one that has cut none.
 
-    start: of the first round. cut: a fraction. What it goes by is the one number of clipped
-    elements that a sum has; a node's own is nobody's. It stays within 2^10 of its start, and a node
-    refuses what is above its own floor. Raises ParameterError.
+    start: of the first round. cut: a fraction. most: the largest that it grows to, 2^10 of its
+    start unless given; it does not shrink below 2^-10 of that. What it goes by is the one number of
+    clipped elements that a sum has; a node's own is nobody's. So one node that cheats, or diverges,
+    can have it grow to `most`: a node refuses what is above its own floor, so `most` is that floor
+    where nodes have one. After a round without a sum it is what it was in the last one that had
+    one. Raises ParameterError.
     """
 
     start: float
     cut: float = 1e-3
+    most: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < real("cut", self.cut) < 1:
             raise ParameterError("cut is a fraction of all elements, between 0 and 1")
         FixedPoint(1, self.start, METRIC_BITS)
+        if self.most is not None:
+            FixedPoint(1, self.most, METRIC_BITS)
+            if self.most < self.start:
+                raise ParameterError("most is no less than start: it is the largest clip")
 
     def after(self, clip: float, clipped: int, elements: int) -> float:
         """The clip of the next round."""
         if clipped > self.cut * elements:
-            return min(2 * clip, self.start * 1024)
+            return min(2 * clip, self.start * 1024 if self.most is None else self.most)
         return clip if clipped else max(0.8 * clip, self.start / 1024)
 
 
@@ -175,25 +183,56 @@ def unfit(made: Plan) -> str | None:
     )
 
 
-def followed(
-    terms: Terms, learnt: LearntClip | None, total: Aggregate, log: logging.Logger, who: str
-) -> Terms:
-    """The terms of the next round, whose clip follows this one where a model was in it. It is said
-    how many are in the sum, and what the clip has cut. who: what clients are called there."""
-    clip, clipped = terms.clip, int(total.sum["clipped"][0])
-    elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
-    log.info("secagg: %d %s in the sum, %d not", total.count, who, len(total.dropped))
-    if clipped:
-        log.warning(
-            "secagg: %d of %d elements were beyond their clip, and were cut: the mean is "
-            "biased unless clip=%s, or the clip of a metric, is raised",
-            clipped,
-            elements,
-            clip,
-        )
-    if learnt is None or UPDATE not in total.mean:
-        return terms
-    return replace(terms, clip=learnt.after(clip, clipped, elements))
+@dataclass
+class Course:
+    """What goes from one round of a run to the next. terms: of the next one. learnt: whether their
+    clip is that of the first only. last: the last sum; None before."""
+
+    terms: Terms
+    learnt: LearntClip | None = None
+    last: Aggregate | None = None
+    _summed: float | None = None
+    """The clip of the last sum of models."""
+    _agreed: bool = False
+    """Whether a round of this run had a sum."""
+
+    __repr__ = short
+
+    def begins(self) -> None:
+        """A run does, with others perhaps."""
+        self._agreed = False
+
+    def goes_on(self, total: Aggregate, log: logging.Logger, who: str) -> None:
+        """After a sum: a learnt clip follows it where a model was in it. It is said how many are in
+        the sum, and what the clip has cut. who: what clients are called there."""
+        self.last, self._agreed = total, True
+        clip, clipped = self.terms.clip, int(total.sum["clipped"][0])
+        elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
+        log.info("secagg: %d %s in the sum, %d not", total.count, who, len(total.dropped))
+        if clipped:
+            log.warning(
+                "secagg: %d of %d elements were beyond their clip, and were cut: the mean is "
+                "biased unless clip=%s, or the clip of a metric, is raised",
+                clipped,
+                elements,
+                clip,
+            )
+        if self.learnt is not None and UPDATE in total.mean:
+            self._summed = clip
+            self.terms = replace(self.terms, clip=self.learnt.after(clip, clipped, elements))
+
+    def stands(self, why: SecAggError, what: str, log: logging.Logger) -> None:
+        """After a round without a sum; what: what the log calls it. A learnt clip goes back to that
+        of the last sum: what it grew to may be above the floors of too many.
+
+        Raises `why` where all have refused and none of this run's rounds had a sum: they would in
+        the next one too. Later they agreed once, and what they refuse now may pass.
+        """
+        if isinstance(why, PolicyRefused) and not self._agreed:
+            raise why
+        log.error("secagg: %s has no sum: %s", what, why)
+        if self._summed is not None:
+            self.terms = replace(self.terms, clip=self._summed)
 
 
 def metrics_of(total: Aggregate) -> dict[str, float]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flwr.app import Context, Message
 
 from secagg.errors import InputError, PolicyRefused
@@ -14,6 +15,7 @@ from secagg.integrations.floors import OURS
 from secagg.integrations.flower import carry
 from secagg.integrations.flower.model import About, Model, payload
 from secagg.integrations.given import checked_weight
+from secagg.integrations.model import within_numbers
 from secagg.integrations.terms import METRIC, UPDATE
 from secagg.plans.plan import Plan
 from secagg.rounds.offer import Contribution, Offer
@@ -102,7 +104,8 @@ def _fields(plan: Plan, model: Model, reply: Message) -> dict[str, Any]:
         if name == UPDATE:
             fields[name] = model.difference(_trained(reply))
         elif name.startswith(METRIC):
-            fields[name] = [float(_metric(reply, name.removeprefix(METRIC)))]
+            metric = float(_metric(reply, name.removeprefix(METRIC)))
+            fields[name] = within_numbers(np.array([metric]))
         else:
             raise PolicyRefused(f"the plan has a field {name!r}, which no ServerApp asks for")
     return fields

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -56,6 +57,11 @@ class NodePolicy(Floors):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not os.fspath(self.state):
+            raise ParameterError(
+                f"state is empty: name a folder, or leave it out for {STATE}; as a variable of the "
+                "shell it may have none here"
+            )
         flag("bound_config", self.bound_config)
         if isinstance(self.weighted_by, str):
             raise ParameterError("weighted_by are several names, as in ['num-examples']")

@@ -9,11 +9,11 @@ from typing import Any
 
 from flwr.app import ArrayRecord, Message
 
-from secagg.errors import Aborted, IntegrityError, ParameterError
+from secagg.errors import Aborted, IntegrityError, ParameterError, PolicyRefused
 from secagg.integrations.flower.exchange import Asking, GridRound
 from secagg.integrations.flower.model import About, Model, configured, payload
 from secagg.integrations.flower.strategies import NOISE
-from secagg.integrations.terms import UPDATE, LearntClip, Terms, check_clips, followed
+from secagg.integrations.terms import UPDATE, Course, LearntClip, Terms, check_clips
 from secagg.party import Aggregate
 from secagg.plans.choose import Exact
 from secagg.shown import short
@@ -67,17 +67,29 @@ class SecuredRounds:
         summed = check_clips("metrics", metrics or {})
         self.evaluated = check_clips("evaluate_metrics", evaluate_metrics or {})
         """Metrics of evaluation, with their clips."""
-        self._learnt = clip if isinstance(clip, LearntClip) else None
+        learnt = clip if isinstance(clip, LearntClip) else None
         first = clip.start if isinstance(clip, LearntClip) else clip
-        self.terms = Terms(first, bits, max_weight, summed, corrupt, dropout, protocol, timeouts)
-        """Of the next round."""
+        terms = Terms(first, bits, max_weight, summed, corrupt, dropout, protocol, timeouts)
+        self._course = Course(terms, learnt)
         self._run_config = b"" if run_config is None else configured(run_config)
         self._begun: Begun | None = None
         self._explained = False
         self.waits: float = 0.0
         """Seconds for the answers to what `begin` has returned."""
-        self.last: Aggregate | None = None
+
+    @property
+    def terms(self) -> Terms:
+        """Of the next round."""
+        return self._course.terms
+
+    @property
+    def last(self) -> Aggregate | None:
         """Of the last round that had a sum."""
+        return self._course.last
+
+    def starts(self) -> None:
+        """A run does: where all nodes refuse, its first round says so, and ends it."""
+        self._course.begins()
 
     def bind(self, run_config: Mapping[str, Any]) -> None:
         """Of a loop that brings its context with it, where none was given before."""
@@ -106,8 +118,8 @@ class SecuredRounds:
         try:
             begun.agree([message.metadata.dst_node_id for message in messages])
             requests = begun.requests(messages)
-        except (Aborted, IntegrityError) as ended:
-            log.error("secagg: round %d has no sum: %s", number, ended)
+        except (Aborted, IntegrityError, PolicyRefused) as ended:
+            self._course.stands(ended, f"round {number}", log)
             return []
         self._begun = Begun(begun, first, model, arrays)
         self.waits = begun.waits
@@ -119,13 +131,13 @@ class SecuredRounds:
         if begun is None:
             return None
         try:
-            self.last = total = begun.round.total(replies)
-        except (Aborted, IntegrityError) as ended:
-            log.error("secagg: the round has no sum: %s", ended)
+            total = begun.round.total(replies)
+        except (Aborted, IntegrityError, PolicyRefused) as ended:
+            self._course.stands(ended, "the round", log)
             return None
         for node, why in begun.round.refusals.items():
             log.warning("secagg: node %d is not in the sum: %s", node, why)
-        self.terms = followed(self.terms, self._learnt, total, log, "nodes")
+        self._course.goes_on(total, log, "nodes")
         return begun, total
 
 

@@ -131,6 +131,7 @@ class SecAgg(Strategy):
         evaluation; what `timeouts` says of an exchange counts where it is longer. The result's
         arrays are the model as it is then: `initial_arrays` where no round had a sum."""
         raise_minima(self._inner, MINIMA, self._secured.terms.fewest())
+        self._secured.starts()
         longest = max(timeout, self._secured.terms.longest)
         result = super().start(grid, initial_arrays, num_rounds, longest, *more, **named)
         if not result.arrays:  # the loop keeps no model but what was aggregated

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from nvflare.apis.dxo import DXO, MetaKey, from_shareable
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable
 
 from secagg.errors import InputError, PolicyRefused
 from secagg.integrations.given import checked_weight
-from secagg.integrations.model import Entries
+from secagg.integrations.model import Entries, within_numbers
 from secagg.integrations.nvflare.model import model_of, moved, payload
 from secagg.integrations.terms import METRIC, UPDATE
 from secagg.plans.plan import Plan
@@ -77,17 +79,18 @@ def _fields(plan: Plan, model: Entries, result: DXO) -> dict[str, Any]:
         if name == UPDATE:
             fields[name] = moved(model, result)
         elif name.startswith(METRIC):
-            fields[name] = [_metric(result, name.removeprefix(METRIC))]
+            fields[name] = within_numbers(np.array([_metric(result, name.removeprefix(METRIC))]))
         else:
             raise PolicyRefused(f"the plan has a field {name!r}, which no controller asks for")
     return fields
 
 
 def _metric(result: DXO, name: str) -> float:
-    found: Any = (result.get_meta_prop(MetaKey.INITIAL_METRICS) or {}).get(name)
+    told: Any = result.get_meta_prop(MetaKey.INITIAL_METRICS)
+    found: Any = told.get(name) if isinstance(told, Mapping) else None
     try:
         return float(found)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(
             f"the result has no metric {name!r} that is a number: return it in FLModel(metrics=..),"
             " or take it out of the controller's metrics"
@@ -104,5 +107,5 @@ def _weight(plan: Plan, result: DXO) -> int:
         return int(not isinstance(given, int | float) or given != 0)
     try:
         return checked_weight(plan, float(given), WEIGHT)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"the weight {WEIGHT!r} is a number") from None

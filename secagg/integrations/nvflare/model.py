@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Set
 from datetime import date
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from nvflare.apis.shareable import ReservedHeaderKey, Shareable
 from nvflare.app_common.app_constant import AppConstants
 
 from secagg.errors import InputError
-from secagg.integrations.model import Entries, check_entry
+from secagg.integrations.model import Entries, check_entry, within_numbers
 from secagg.tensors import called, is_tensor, read
 from secagg.wire.codec import Writer
 
@@ -41,6 +42,8 @@ _WAY = frozenset(
 """Headers by which NVFLARE finds its way to a site and back, and which it shows to no script."""
 _DXO = "DXO"
 _KIND, _DATA, _META = "kind", "data", "meta"
+_DEEP = 50
+"""Levels of lists in lists: Python's own recursion has a limit, and a server chooses the task."""
 
 
 def model_of(data: Any) -> Entries:
@@ -99,26 +102,37 @@ class _Unbound(Exception):
     """The name of a type."""
 
 
-def _bound(value: Any) -> Any:
+def _bound(value: Any, depth: int = 0) -> Any:
     """What JSON can say of it without losing anything: of two values that differ after NVFLARE has
     carried them, two things. A rate that numpy has computed tells sites apart as any other does."""
     if isinstance(value, str | int | float | None) and not isinstance(value, Enum):
         return value
     if isinstance(value, bytes | bytearray):
         return ["bytes", value.hex()]
-    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
-        return [value.dtype.name, value.shape, value.tobytes().hex()]
+    if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.kind in "VO":
+            raise _Unbound(f"{type(value).__name__} of {value.dtype.name}")
+        # the order of bytes too, which `name` leaves out: bytes alone are another number in another
+        return [value.dtype.str, value.shape, _order(value), value.tobytes().hex()]
+    if depth == _DEEP:
+        raise _Unbound(f"{type(value).__name__} inside {_DEEP} others")
+    inner = partial(_bound, depth=depth + 1)
     if isinstance(value, list | tuple):
-        return ["list" if isinstance(value, list) else "tuple", *map(_bound, value)]
+        return ["list" if isinstance(value, list) else "tuple", *map(inner, value)]
     if isinstance(value, Set):
-        return ["set", *sorted(json.dumps(_bound(one)) for one in value)]
+        return ["set", *sorted(json.dumps(inner(one)) for one in value)]
     if isinstance(value, Mapping):
-        return ["dict", *([_bound(key), _bound(one)] for key, one in value.items())]
+        return ["dict", *([inner(key), inner(one)] for key, one in value.items())]
     if isinstance(value, Enum):
         return ["enum", type(value).__name__, value.name]
     if isinstance(value, date):
         return ["date", value.isoformat()]
     raise _Unbound(type(value).__name__)
+
+
+def _order(value: np.ndarray[Any, Any] | np.generic) -> str:
+    """In which order elements lie, which NVFLARE keeps, and `ravel("K")` goes by."""
+    return "F" if value.flags.fnc else "C"
 
 
 def moved(model: Entries, result: DXO) -> dict[str, npt.NDArray[Any]]:
@@ -139,7 +153,12 @@ def moved(model: Entries, result: DXO) -> dict[str, npt.NDArray[Any]]:
             "them, or has another shape"
         )
     types = zip(structure.names, structure.dtypes, strict=True)
-    return {name: found[name].astype(dtype) for name, dtype in types}
+    return {name: within_numbers(_as(found[name], dtype)) for name, dtype in types}
+
+
+def _as(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def _shape(model: Entries, name: str) -> tuple[int, ...]:

@@ -15,11 +15,11 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 
-from secagg.errors import Aborted, IntegrityError, WireError
+from secagg.errors import Aborted, IntegrityError, PolicyRefused, WireError
 from secagg.integrations.exchange import INPUT, ExchangedRound, Frames
 from secagg.integrations.model import Entries
 from secagg.integrations.nvflare import carry
-from secagg.integrations.terms import UPDATE, LearntClip, Terms, followed, metrics_of
+from secagg.integrations.terms import UPDATE, Course, LearntClip, Terms, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 
@@ -167,20 +167,27 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, terms: Terms, learnt: LearntClip | None = None) -> None:
         super().__init__()
-        self.terms = terms
-        """Of the next round."""
-        self.last: Aggregate | None = None
-        """Of the last round that had a sum."""
-        self._learnt = learnt
+        self._course = Course(terms, learnt)
         self._begun: _Begun | None = None
         self._sites = Sites()
         self._explained = False
+
+    @property
+    def terms(self) -> Terms:
+        """Of the next round."""
+        return self._course.terms
+
+    @property
+    def last(self) -> Aggregate | None:
+        """Of the last round that had a sum."""
+        return self._course.last
 
     def begin(
         self, engine: Any, names: Sequence[str], model: Entries, about: bytes
     ) -> tuple[list[str], float]:
         """The exchanges before the input: the sites that are asked for one, and for how long; none
-        where the round has ended. Raises PolicyRefused where no site takes part."""
+        where the round has ended. Raises PolicyRefused where no site takes part, and none of this
+        run's rounds had a sum."""
         made = self.terms.plan(len(names), model, self.terms.metrics)
         if not self._explained:
             self._explained = True
@@ -188,8 +195,8 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
         begun = CellRound(engine, made, about, self.terms.deadlines(made), self._sites)
         try:
             begun.agree(names)
-        except (Aborted, IntegrityError) as ended:
-            log.error("secagg: the round has no sum: %s", ended)
+        except (Aborted, IntegrityError, PolicyRefused) as ended:
+            self._course.stands(ended, "the round", log)
             return [], 0.0
         self._begun = _Begun(begun, model)
         return begun.invite(), begun.waits
@@ -222,13 +229,13 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
             return FLModel(params_type=ParamsType.DIFF, params={})
         try:
             with begun.lock:
-                self.last = total = begun.round.finish()
-        except (Aborted, IntegrityError) as ended:
-            log.error("secagg: the round has no sum: %s", ended)
+                total = begun.round.finish()
+        except (Aborted, IntegrityError, PolicyRefused) as ended:
+            self._course.stands(ended, "the round", log)
             return FLModel(params_type=ParamsType.DIFF, params={})
         for name, why in begun.round.refusals.items():
             log.warning("secagg: %s is not in the sum: %s", name, why)
-        self.terms = followed(self.terms, self._learnt, total, log, "sites")
+        self._course.goes_on(total, log, "sites")
         return FLModel(
             params_type=ParamsType.FULL,
             params=begun.model.after(total.mean[UPDATE]),

@@ -174,7 +174,8 @@ class Site:
                 return
             rounds.contribute(offer, contribution, now)
         except InputError as bad:
-            log.error("secagg: this site's input cannot be in the sum: %s", bad)
+            # no error: what NVFLARE calls the log of errors is streamed to the server by default
+            log.warning("secagg: this site's input cannot be in the sum: %s", bad)
             rounds.decline(offer, now, AbortReason.BAD_INPUT)
             return
         for name, number in rounds.clipped(offer).items():

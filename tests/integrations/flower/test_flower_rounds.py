@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -16,7 +17,7 @@ from flwr.serverapp.strategy import FedAvg
 from secagg.errors import ParameterError, PolicyRefused
 from secagg.integrations.flower import LearntClip, NodePolicy, SecAgg, from_flower
 from secagg.integrations.flower.model import About, Model, configured, payload
-from secagg.integrations.terms import Terms
+from secagg.integrations.terms import METRIC, Terms
 from secagg.plans.plan import Plan
 from tests.integrations.flower.world import (
     Array,
@@ -164,6 +165,30 @@ def test_what_stays_infinite_has_moved_by_nothing(folder: Path) -> None:
     made = arrays(result.arrays)
     assert made["w"] == pytest.approx(0.0625, abs=1e-5)
     assert np.array_equal(made["mask"], start["mask"])
+
+
+@pytest.mark.parametrize("wide", [np.float32, np.float64])
+def test_what_is_beyond_all_numbers_is_cut_and_not_declined(
+    folder: Path, wide: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server has chosen the model and the rate: it would see whose has overflown, and so read
+    how large an element, or a metric, of one node is. The node's own log says it."""
+    start = {"w": np.zeros(3, wide), "b": np.full(2, 3e38 if wide is np.float32 else 1.7e308, wide)}
+
+    def step(node: int, m: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return {"w": m["w"], "b": m["b"] * wide(3) if node == 1000 else -m["b"]}
+
+    caplog.set_level("INFO")
+    train = trainer(step, lambda node: 1, loss=lambda node: math.inf if node == 1000 else 0.0)
+    grid = LocalGrid(nodes(4, folder, secured(train)))
+    strategy = SecAgg(FedAvg(), clip=0.5, max_weight=1, metrics={"loss": 2.0})
+    strategy.start(grid, model(start), num_rounds=1)
+    assert strategy.last is not None and len(strategy.last.contributors) == 4
+    mean = strategy.last.mean
+    assert mean["update"] == pytest.approx([-0.25, -0.25, 0, 0, 0], abs=1e-4)
+    assert mean[METRIC + "loss"] == pytest.approx(0.5, abs=1e-4)
+    assert "elements of update are beyond the clip" in caplog.text
 
 
 class _Level(enum.IntEnum):
@@ -364,9 +389,53 @@ def test_a_learnt_clip_stays_within_bounds_and_its_numbers_are_checked() -> None
     assert [learnt.after(1.0, cut, 1000) for cut in (0, 1, 10, 11)] == [0.8, 1.0, 1.0, 2.0]
     assert learnt.after(1024.0, 1000, 1000) == 1024.0
     assert learnt.after(2.0**-10, 0, 1000) == 2.0**-10
-    for wrong in ((0.0, 0.1), (1.0, 0.0), (1.0, 1.0)):
+    assert LearntClip(1.0, most=3.0).after(2.0, 1000, 1000) == 3.0
+    for wrong in ((0.0, 0.1), (1.0, 0.0), (1.0, 1.0), (1.0, 0.1, 0.5), (1.0, 0.1, math.inf)):
         with pytest.raises(ParameterError):
             LearntClip(*wrong)
+
+
+def test_a_learnt_clip_above_the_floors_of_all_goes_back(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One node that cheats has it grow; a run that has begun does not end by that."""
+
+    def step(node: int, m: Any) -> Any:
+        return {"w": m["w"] + (1000 if node == FIRST else 0)}
+
+    app = secured(trainer(step, lambda node: 1))
+    grid = LocalGrid(nodes(4, folder, app, {"secagg-max-clip": 0.15}))
+    strategy = SecAgg(FedAvg(fraction_evaluate=0.0), clip=LearntClip(0.1), max_weight=1)
+    sums = []
+    aggregate = strategy.aggregate_train
+
+    def seen(*given: Any) -> Any:
+        before = strategy.clip
+        arrays, metrics = aggregate(*given)
+        sums.append((before, arrays is not None))
+        return arrays, metrics
+
+    strategy.aggregate_train = seen  # type: ignore[method-assign]
+    result = strategy.start(grid, model({"w": np.zeros(3, np.float32)}), num_rounds=5)
+    assert [clip for clip, done in sums if done] == [0.1] * 3
+    assert arrays(result.arrays)["w"] == pytest.approx(3 * 0.1 / 4, abs=1e-4)
+    assert "no node takes part in the secure round" in caplog.text
+
+
+def test_one_that_refuses_and_an_outage_do_not_end_a_run(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the first sum all have to refuse, and after it nobody's refusal ends the run."""
+    for first in (0, 4):  # exchanges of the first and of the second round
+        several = nodes(4, folder / str(first), secured(TRAIN), {})
+        several[3].context.node_config["secagg-min-clients"] = 1000
+        grid = LocalGrid(several)
+        grid.fate = lambda _, place, at=first, grid=grid: grid.exchange == at and place != 3
+        strategy = SecAgg(FedAvg(fraction_evaluate=0.0), clip=0.5, max_weight=10)
+        strategy.start(grid, model(MODEL), num_rounds=3)
+        assert strategy.last is not None and strategy.last.count == 3
+        assert "has no sum" in caplog.text
+        caplog.clear()
 
 
 @pytest.mark.parametrize(

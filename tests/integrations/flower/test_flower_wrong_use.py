@@ -196,6 +196,7 @@ def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
         ({"protocols": ["secag"]}, "no protocol 'secag'; available: "),
         ({"protocols": [3]}, "a name in protocols must be a text"),
         ({"state": 3}, "state is the path of a folder, not a int"),
+        ({"state": ""}, "state is empty: name a folder, or leave it out for ~/.secagg/flower"),
         ({"state": "ledgers"}, "state is an absolute path, or one below ~"),
         ({"weighted_by": "num-examples"}, "weighted_by are several names"),
         ({"weighted_by": [3]}, "a name in weighted_by must be a text"),

@@ -434,6 +434,7 @@ def weighing(weight: Any) -> Any:
         (weighing(1.357), "whole number"),
         (weighing(float("inf")), "whole number"),
         (weighing("1357 x"), "is a number"),
+        (weighing(10**400), "is a number"),
     ],
 )
 def test_a_result_that_is_none_stays_at_the_site(
@@ -452,11 +453,36 @@ def test_a_result_that_is_none_stays_at_the_site(
     assert all(one.get_return_code() == ReturnCode.OK for one in world.log)
 
 
+@pytest.mark.parametrize("metrics", [None, {}, {"loss": [1]}, {"loss": 10**400}, [1], np.ones(2)])
 def test_a_metric_that_is_not_there(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    metrics: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(folder, monkeypatch, metrics={"loss": 1.0})
+    def step(site: str, model: Any) -> Any:
+        return result(model, **{MetaKey.INITIAL_METRICS: metrics})
+
+    run(folder, monkeypatch, step, metrics={"loss": 1.0})
     assert "the result has no metric 'loss' that is a number" in caplog.text
+
+
+@pytest.mark.parametrize("diff", [False, True])
+def test_what_is_beyond_all_numbers_is_cut_and_not_declined(
+    diff: bool, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server has chosen the model and the rate: it would see whose has overflown, and so read
+    how large an element, or a metric, of one site is. The site's own log says it."""
+
+    def step(site: str, model: Any) -> Any:
+        far, told = (np.inf, -np.inf) if site == "site-1" else (0.0, 0.0)
+        params = {KEY: np.full(START[KEY].shape, far)}
+        params = params if diff else {KEY: (START[KEY] + params[KEY]).astype(np.float32)}
+        metrics = {MetaKey.INITIAL_METRICS: {"loss": told}}
+        return result(params, diff=diff, **metrics)
+
+    caplog.set_level("INFO")
+    made, model, _ = run(folder, monkeypatch, step, metrics={"loss": 2.0}, clip=0.5)
+    assert made.last.count == 4 and model.metrics["loss"] == pytest.approx(-0.5, abs=1e-4)
+    assert model.params[KEY] - START[KEY] == pytest.approx(0.125, abs=1e-4)
+    assert "elements of update are beyond the clip" in caplog.text
 
 
 class Tensor:
@@ -584,11 +610,36 @@ def test_all_of_a_task_that_may_tell_sites_apart_is_what_the_round_is_about() ->
     assert all(about(rate) == about(copy.deepcopy(rate)) for rate in rates)
     assert about({"a": 1, "b": 2}) != about({"b": 2, "a": 1})
     assert about({"a", "b", "c"}) == about({"c", "b", "a"})
+    deep: Any = 0.5
+    for _ in range(40):
+        deep = [deep]
+    assert about(deep) != about([deep])
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(InputError, match="have a list inside 50 others"):
+        about(deep)
     for odd in (object(), [object()], {"a": object()}, {object()}, 1j):
         with pytest.raises(
             InputError, match="meta data or headers have a (object|complex), of which"
         ):
             about(odd)
+
+
+def test_arrays_of_one_content_that_read_otherwise_are_two_tasks() -> None:
+    """NVFLARE carries an array with its type, in whose order of bytes the same ones are another
+    number, and with the order of its elements; what has names of its own is refused."""
+    for kind in ("i2", "u4", "i8", "f2", "f4", "f8", "U2"):
+        little = np.arange(6).astype(f"<{kind}").reshape(2, 3)
+        big = np.frombuffer(little.tobytes(), f">{kind}").reshape(2, 3)
+        told = [of(task_of(one)) for one in (little, big, np.asfortranarray(little))]
+        told += [of(task_of(one)) for one in (little[0, 0], little[0], little.T.copy())]
+        assert len(set(told)) == len(told)
+    assert of(task_of(np.array(1, "M8[s]"))) != of(task_of(np.array(1, "M8[D]")))
+    for names in (["lr", "decay"], ["decay", "lr"]):
+        record = np.zeros(1, [(name, "<f8") for name in names])
+        for odd in (record, record[0], np.zeros(1, "V8"), np.zeros(1, object)):
+            with pytest.raises(InputError, match="have a (ndarray|void) of (void|object)"):
+                of(task_of(odd))
 
 
 def task_of(rate: Any = 0.5, kind: Any = DataKind.WEIGHTS, **headers: Any) -> Any:
