@@ -110,6 +110,29 @@ def test_a_sum_over_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines == [*IN_THE_SUM, "the sum of 0 to 4, of 5 clients: [10 10 10]"]
 
 
+TRICKS: dict[str, Callable[[Path, Path], object]] = {
+    "a folder as frame": lambda said, heard: (said / "000000000000").mkdir(),
+    "a pipe as frame": lambda said, heard: os.mkfifo(said / "000000000000"),
+    "a link as frame": lambda said, heard: (said / "000000000000").symlink_to("/dev/zero"),
+    "nowhere to write": lambda said, heard: heard.rmdir(),
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_client_that_puts_there_what_is_no_frame_is_lost_alone(
+    trick: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "examples" / "shared_folder.py").read_text()
+    begin = "    rounds.joined(server, now())\n"
+    assert text.count(begin) == 1 and "deadlines=60" in text
+    text = text.replace(begin, "    if number == 3:\n        return trick(said, heard)\n" + begin)
+    exec(
+        compile(text.replace("deadlines=60", "deadlines=1"), "shared_folder.py", "exec"),
+        {"__name__": "shared_folder", "trick": TRICKS[trick]},
+    )
+    assert "the sum of 0 to 4, of 4 clients: [7 7 7]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "needs", "says"),
     [

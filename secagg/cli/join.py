@@ -104,7 +104,7 @@ def join(
 def _running(
     ctx: typer.Context, urls: list[str], vector: Vector, weight: int, agreed: Task | None
 ) -> _Joining | Reporting:
-    given = ctx.params
+    given = options.values(ctx)
     most, timeout = given["max_epsilon"], given["timeout"]
     match agreed:
         case Task(members=Committee()):

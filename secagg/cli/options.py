@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -207,6 +207,20 @@ def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if given(ctx, name):
             raise ParameterError(f"{flags[name]} {why}")
+
+
+def values(ctx: typer.Context) -> dict[str, Any]:
+    """All parameters as a command's arguments have them, by name. In `ctx.params` older releases of
+    typer, as the 0.20 of a machine with Flower, have a path as a text."""
+    kinds = {str(one.name): getattr(one, "type", None) for one in ctx.command.params}
+    paths = {name for name, kind in kinds.items() if hasattr(kind, "resolve_path")}
+    return {name: _as_path(v) if name in paths else v for name, v in ctx.params.items()}
+
+
+def _as_path(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [Path(one) for one in value]
+    return None if value is None else Path(value)
 
 
 def given(ctx: typer.Context, name: str) -> bool:

@@ -83,7 +83,7 @@ def asked(ctx: typer.Context, rounds: str = "") -> dict[str, Any]:
     rounds: the parameter that is of privacy alone, if there is one; else its rounds are the
     command's. Raises ParameterError for options that would change nothing, or lack another.
     """
-    given = ctx.params
+    given = options.values(ctx)
     if given["epsilon"] is None:
         others = (*NAMES[1:], *([rounds] if rounds else []))
         options.refuse_given(ctx, others, _ONLY_WITH)
@@ -97,8 +97,8 @@ def asked(ctx: typer.Context, rounds: str = "") -> dict[str, Any]:
         given["epsilon"],
         given["delta"],
         given["rounds"],
-        given["unit"].value,
-        given["trust"].value,
+        Units(given["unit"]).value,
+        Trusts(given["trust"]).value,
         given["examples"],
     )
     field = Vector(given["length"], given["norm"], given["bits"])

@@ -125,7 +125,7 @@ def serve(
 
 def _of_several(ctx: typer.Context, role: options.Role) -> member.Serving:
     options.refuse_given(ctx, _ALONE, _HAS_ROLE)
-    given = ctx.params
+    given = options.values(ctx)
     names = ("batches", "deadline", "patience", "linger")
     batches, deadline, patience, linger = (given[name] for name in names)
     task, key, store, peers = given["task"], given["key"], given["store"], given["peer"] or ()
@@ -136,7 +136,7 @@ def _of_several(ctx: typer.Context, role: options.Role) -> member.Serving:
 def _by_itself(ctx: typer.Context) -> _Serving:
     options.refuse_given(ctx, ("store",), _NO_STORE)
     options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
-    given = ctx.params
+    given = options.values(ctx)
     task, payload, rounds, out = (given[name] for name in ("task", "payload", "rounds", "out"))
     plan = _agreed(ctx, task, payload) if task is not None else _plan(ctx)
     _check_out(plan, rounds, out, given["port_file"])
@@ -144,10 +144,11 @@ def _by_itself(ctx: typer.Context) -> _Serving:
 
 
 def _plan(ctx: typer.Context) -> Plan:
-    clients, *sizes = (ctx.params[name] for name in ("clients", "length", "bits"))
+    given = options.values(ctx)
+    clients, *sizes = (given[name] for name in ("clients", "length", "bits"))
     if None in (clients, *sizes):
         raise ParameterError("serve needs --clients, --length and --bits, or a --task")
-    asked: dict[str, Any] = {name: ctx.params[name] for name in _OF_A_PLAN}
+    asked: dict[str, Any] = {name: given[name] for name in _OF_A_PLAN}
     return choose.plan(clients=clients, **private.asked(ctx), **asked)
 
 
@@ -162,7 +163,7 @@ def _agreed(ctx: typer.Context, path: Path, payload: Path | None) -> Plan:
             f"{digest.hex()}"
         )
     pinned.only_field(task.plan)
-    private.check_rounds(task.plan, ctx.params["rounds"])
+    private.check_rounds(task.plan, options.values(ctx)["rounds"])
     found = task.digest().hex()
     notice(f"task digest {found}", task_digest=found)
     return task.plan

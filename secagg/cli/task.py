@@ -117,10 +117,11 @@ def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
 
 
 def _planned(ctx: typer.Context, servers: int) -> Plan:
-    if None in (ctx.params["clients"], ctx.params["length"]):
+    given = options.values(ctx)
+    if None in (given["clients"], given["length"]):
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
     names = ("clients", "max_weight", "corrupt", "dropout", "min_clients", "direct", "clipped")
-    asked = {name: ctx.params[name] for name in (*names, "roster")}
+    asked = {name: given[name] for name in (*names, "roster")}
     return choose.plan(servers=servers, **private.asked(ctx, "rounds"), **asked)
 
 
