@@ -61,7 +61,6 @@ class ExchangedRound(ABC, Generic[Node]):
         self._end: End | None = None
         self._due = self._skew = 0.0
         self._refusals: dict[Node, str] = {}
-        self._asked = 0
         self._input = [phase.takes_input for phase in made.phases].index(True)
 
     @abstractmethod
@@ -73,7 +72,6 @@ class ExchangedRound(ABC, Generic[Node]):
         """Everything before the input. Raises Aborted where too few are left, and PolicyRefused
         where no node takes part at all."""
         self._peers = {node: Peer(str(node)) for node in nodes}
-        self._asked = len(self._peers)
         for peer in self._peers.values():
             self._rounds.joined(peer, self._now())
         self._rounds.open(
@@ -172,7 +170,7 @@ class ExchangedRound(ABC, Generic[Node]):
     def _check_anybody(self) -> None:
         """After the first exchange: what all refuse, they refuse in the next round too. Not where
         some were only lost: one that refuses would end a run by waiting for an outage."""
-        if not self._peers and len(self._refusals) == self._asked:
+        if not self._peers and len(self._refusals) == self._plan.threat.clients:
             raise PolicyRefused(f"no node takes part in the secure round: {self._refused()}")
 
     def _check(self) -> None:
