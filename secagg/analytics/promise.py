@@ -89,7 +89,7 @@ def require_kept(privacy: Privacy | None, label: PrivacyLabel | None) -> None:
         )
     weaker = (
         label.unit != privacy.unit
-        or label.epsilon_release > privacy.epsilon
+        or max(label.epsilon_server or 0.0, label.epsilon_release) > privacy.epsilon
         or label.delta > privacy.delta
         or label.rounds < privacy.rounds
     )

@@ -58,7 +58,9 @@ class PrivacyLabel:
 
     epsilon_server: against whoever has the sum, together with the corrupt clients of the plan, over
     all `rounds`; None where it is the server that adds the noise. epsilon_release: against readers
-    of the results. Both at `delta`, and neither with amplification by sampling. sigma_total: by
+    of the results who know no more than one client's noise, if every contributor has added its own;
+    never more than epsilon_server. Both at `delta`, and neither with amplification by sampling:
+    who took part is public, and chosen by whoever is not to be trusted. sigma_total: by
     field, the deviation of the noise in an element of the sum, in the units of the input. n_min:
     the shares of noise that the plan counts on. contributors, honest: the inputs of this sum, and
     those of them that are not counted as corrupt; in a plan, the fewest. wrap_log2: log2 of the
@@ -119,6 +121,8 @@ def _of_noise(
 ) -> PrivacyLabel:
     found = _loss(tuple(blocks(schema, max(1, honest))), terms.delta, terms.rounds)
     server = None if schema.central_noise else found.epsilon
+    unknown = terms.shares(contributors) - (server is not None and threat.corrupted > 0)
+    release = _loss(tuple(blocks(schema, max(1, honest, unknown))), terms.delta, terms.rounds)
     return PrivacyLabel(
         unit=terms.unit,
         adjacency=_ADJACENCY[terms.unit],
@@ -126,7 +130,7 @@ def _of_noise(
         mechanism={name: _NAMES[noise.kind] for name, noise in schema.noises.items()},
         accounting=found.accounting.value,
         epsilon_server=server,
-        epsilon_release=found.epsilon,
+        epsilon_release=release.epsilon,
         delta=terms.delta,
         rounds=terms.rounds,
         sigma_total=deviations(schema, contributors),
@@ -136,7 +140,7 @@ def _of_noise(
         wrap_log2=math.log2(len(schema.fields)) - WRAP,
         rounds_spent=1,
         warnings=tuple(_warnings(threat, schema, terms, found.epsilon, honest)),
-        statement=_statement(terms, found.epsilon, honest),
+        statement=_statement(terms, found.epsilon, release.epsilon, honest),
     )
 
 
@@ -223,13 +227,14 @@ def _loss(found: tuple[Block, ...], delta: float, rounds: int) -> Loss:
     return loss(found, delta, rounds)
 
 
-def _statement(terms: PrivacyTerms, epsilon: float, honest: int) -> str:
+def _statement(terms: PrivacyTerms, epsilon: float, release: float, honest: int) -> str:
     whom = "readers" if terms.trust == "central" else "the server and readers"
     return (
         f"({epsilon:.4g}, {terms.delta:g})-differential privacy of each {terms.unit} against "
         f"{whom} over {terms.rounds} round{'s' * (terms.rounds != 1)}: {_ADDED[terms.trust]}"
         + (f", and {honest} honest ones are counted" if terms.trust == "distributed" else "")
         + "."
+        + (f" To readers alone it is {release:.4g}." if release < epsilon else "")
     )
 
 

@@ -7,9 +7,12 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
+import secagg
 from secagg.dp import Accounting, Block, loss, rdp
 from secagg.dp.exact import CONTEXT
 from secagg.noise import Kind, Noise
+from secagg.plans.label import label_of
+from secagg.plans.privacy import blocks
 
 dp_accounting = pytest.importorskip("dp_accounting", reason="the extra dp")
 
@@ -73,3 +76,33 @@ def test_200_configurations() -> None:
 def smoothed(blocks: list[Block]) -> float:
     """What a smoothing of at most 4 may cost, which is ours and not the oracle's."""
     return 8 / min(block.shares * block.noise.variance for block in blocks)
+
+
+def test_both_numbers_of_a_label() -> None:
+    """40 §8.1, within 1e-3: the noise of N clients is one Gaussian mechanism of their variance."""
+    rng = np.random.default_rng(41)
+    for trust in ("distributed", "local", "central") * 8:
+        clients, epsilon = int(rng.integers(20, 200)), float(10 ** rng.uniform(-1, 1))
+        plan = secagg.plan(
+            clients=clients,
+            corrupt=0.1,
+            dropout=0.1,
+            fields={"update": secagg.Vector(int(rng.integers(1, 300)), norm=1.0, bits=16)},
+            privacy=secagg.Privacy(epsilon, 1e-5, int(rng.integers(1, 20)), trust=trust),
+        )
+        contributors = clients - plan.threat.dropped
+        label = label_of(plan.threat, plan.schema, contributors)
+        assert label is not None
+        known = {"distributed": plan.threat.corrupted, "local": contributors - 1, "central": 0}
+        shares = 1 if trust == "central" else contributors
+        one = blocks(plan.schema, 1)[0]
+
+        def theirs(shares: int, one: Block = one, rounds: int = label.rounds) -> float:
+            strength = rounds * one.squared / (shares * one.noise.variance)
+            return float(dp_accounting.get_epsilon_gaussian(strength**-0.5, 1e-5))
+
+        if trust != "central":
+            server = theirs(shares - known[trust])
+            assert label.epsilon_server == pytest.approx(server, rel=1e-3)
+        readers = theirs(shares - (trust != "central"))
+        assert label.epsilon_release == pytest.approx(readers, rel=1e-3)

@@ -18,6 +18,7 @@ from secagg.noise import Kind, Noise
 from secagg.plans.explain import at_most
 from secagg.plans.label import REPRODUCIBLE, label_of, within
 from secagg.plans.plan import Plan
+from secagg.plans.privacy import blocks
 from secagg.privacy import Privacy, PrivacyTerms
 
 UPDATE = {"update": Vector(1970, norm=1.0, bits=16)}
@@ -338,7 +339,10 @@ def test_a_label_says_what_a_sum_promises() -> None:
     assert label is not None
     assert (label.n_min, label.contributors, label.honest) == (70, 85, 75)
     assert label.epsilon_server is not None and label.epsilon_server < 2
-    assert label.epsilon_server == label.epsilon_release
+    assert label.epsilon_release < label.epsilon_server
+    exact = loss(blocks(plan.schema, 84), terms(plan).delta, terms(plan).rounds).epsilon
+    assert label.epsilon_release == exact, "all but what one curious client knows"
+    assert f"To readers alone it is {exact:.4g}." in label.statement
     assert "the server and readers" in label.statement and "each client" in label.statement
     assert label.mechanism == {"update": "discrete Gaussian", "bars": "Skellam"}
     deviation = math.sqrt(85 * terms(plan).noises[0].variance) / 32767
@@ -350,11 +354,32 @@ def test_a_label_says_what_a_sum_promises() -> None:
     assert set(label.as_dict()) >= {"unit", "adjacency", "trust", "accounting", "warnings"}
 
 
+def test_without_corrupt_clients_all_noise_counts_against_everybody() -> None:
+    """40 §8.1: there is no client that is a curious reader."""
+    plan = made(corrupt=0)
+    label = label_of(plan.threat, plan.schema, 90)
+    assert label is not None and label.honest == 90
+    assert label.epsilon_release == label.epsilon_server and "readers alone" not in label.statement
+
+
+def test_of_local_noise_readers_see_the_sum() -> None:
+    """40 §8.1: the noise of all others, each enough by itself."""
+    plan = made(asked=Privacy(2, 1e-5, trust="local"))
+    label = label_of(plan.threat, plan.schema, 90)
+    assert label is not None and label.epsilon_server is not None
+    assert 1.9 < label.epsilon_server <= 2
+    assert label.epsilon_release == loss(blocks(plan.schema, 89), 1e-5).epsilon
+    assert label.epsilon_release < label.epsilon_server / 9
+    alone = label_of(plan.threat, plan.schema, 1)
+    assert alone is not None and alone.epsilon_release == alone.epsilon_server
+
+
 def test_central_noise_promises_nothing_about_its_server() -> None:
     plan = made(asked=Privacy(1, 1e-5, trust="central"))
     label = label_of(plan.threat, plan.schema, 90)
     assert label is not None and label.epsilon_server is None
     assert label.epsilon_release <= 1 and "against readers over 1 round" in label.statement
+    assert label.epsilon_release == loss(blocks(plan.schema, 1), 1e-5).epsilon
 
 
 def test_a_label_warns() -> None:
