@@ -121,8 +121,8 @@ def _of_noise(
 ) -> PrivacyLabel:
     found = _loss(tuple(blocks(schema, max(1, honest))), terms.delta, terms.rounds)
     server = None if schema.central_noise else found.epsilon
-    unknown = terms.shares(contributors) - (server is not None and threat.corrupted > 0)
-    release = _loss(tuple(blocks(schema, max(1, honest, unknown))), terms.delta, terms.rounds)
+    unknown = honest if terms.responds else _unknown(threat, terms, contributors)
+    release = _loss(tuple(blocks(schema, max(1, unknown))), terms.delta, terms.rounds)
     return PrivacyLabel(
         unit=terms.unit,
         adjacency=_ADJACENCY[terms.unit],
@@ -142,6 +142,12 @@ def _of_noise(
         warnings=tuple(_warnings(threat, schema, terms, found.epsilon, honest)),
         statement=_statement(terms, found.epsilon, release.epsilon, honest),
     )
+
+
+def _unknown(threat: Threat, terms: PrivacyTerms, contributors: int) -> int:
+    """Shares of noise that a reader does not know, who may be one client of those that are not to
+    be trusted (§8.1)."""
+    return terms.shares(contributors) - (terms.encoded and threat.corrupted > 0)
 
 
 def _of_responses(
