@@ -131,7 +131,7 @@ async def test_clients_may_vanish_right_after_sending() -> None:
 
 
 @pytest.mark.parametrize("direct", [False, True])
-async def test_a_link_between_servers_is_cut_at_every_message(direct: bool) -> None:
+async def test_a_link_between_servers_is_cut_at_every_message(patience: None, direct: bool) -> None:
     """Rows 70 and 71: whichever message is lost, with its link, the sum is exact."""
     for k in itertools.count(1):
         carried = Cut(k)
@@ -145,7 +145,7 @@ async def test_a_link_between_servers_is_cut_at_every_message(direct: bool) -> N
 
 
 @pytest.mark.parametrize("direct", [False, True])
-async def test_a_clients_link_is_cut_at_every_message(direct: bool) -> None:
+async def test_a_clients_link_is_cut_at_every_message(patience: None, direct: bool) -> None:
     """Row 71: the report is stored once, however often it is sent."""
     for k in range(1, 9):
         async with Fleet(3, 2, direct) as fleet:
@@ -156,7 +156,7 @@ async def test_a_clients_link_is_cut_at_every_message(direct: bool) -> None:
 
 
 @pytest.mark.parametrize("direct", [False, True])
-async def test_the_collectors_link_is_cut_at_every_message(direct: bool) -> None:
+async def test_the_collectors_link_is_cut_at_every_message(patience: None, direct: bool) -> None:
     for k in range(1, 9):
         async with Fleet(3, 2, direct) as fleet:
             await fleet.report_all(range(3))
@@ -185,7 +185,9 @@ class Dying(MemoryStore):
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("index", [0, 1])
-async def test_a_server_dies_at_every_commit(index: int, direct: bool, after: bool) -> None:
+async def test_a_server_dies_at_every_commit(
+    patience: None, index: int, direct: bool, after: bool
+) -> None:
     """Row 90: killed at every persistence point, before and after, and made again from its rows;
     but for a soak at every fourth, another one for each server, mode and side of the commit."""
     first = 1 + (2 * after + index + direct) % 4
