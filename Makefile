@@ -70,7 +70,7 @@ bench: $(TEST)
 	done; $(BIN)/python -m bench.figures; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
-# All tests, with thirty times the schedules, a minute of fuzz a target, and what is too long to
+# All tests, with 45 times the schedules, a minute of fuzz a target, and what is too long to
 # gate: run and reported. It names each test as it ends and the slowest at the end; what hangs for
 # an hour shows where.
 soak: $(TEST)

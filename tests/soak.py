@@ -9,4 +9,4 @@ SOAK = "SECAGG_SOAK" in os.environ
 
 def examples(whole: int) -> int:
     """Of a property that holds or fails for reasons of its own, not at the rim of a table."""
-    return whole if SOAK else whole // 2
+    return whole if SOAK else whole // 3

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import strategies as st
 
 from secagg.layout import Layout, Segment
@@ -13,9 +11,14 @@ from secagg.types import MIN_COHORT, PartyId
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg.params import SecAggParams
 from tests.networks import PHASES
+from tests.soak import SOAK
 
-SOAK = 30 if os.environ.get("SECAGG_SOAK") else 1
 HEADER_BITS = 8 * HEADER_SIZE
+
+
+def runs(some: int) -> int:
+    """Of a schedule: thirty times as many in a soak, and two thirds in a suite that gates."""
+    return 30 * some if SOAK else 2 * some // 3
 
 
 @st.composite

@@ -22,7 +22,7 @@ from secagg_protocols.additive.params import AdditiveParams
 from tests.deployment import Deployment
 from tests.ensembles import LEADER, Setting
 from tests.networks import LAYOUT, inputs_of
-from tests.properties.strategies import SOAK
+from tests.properties.strategies import runs
 
 CLIENTS = 6
 NEVER = 1 << 30
@@ -93,7 +93,7 @@ def check(run: Shuffled) -> str:
     return "exact" if len(members) == len(inputs) else "without"
 
 
-@settings(max_examples=60 * SOAK, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=runs(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     servers=st.integers(2, 4),
     direct=st.booleans(),

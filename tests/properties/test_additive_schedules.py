@@ -1,6 +1,6 @@
 """Additive sums under any schedule: the sum over exactly the contributors, or a typed abort.
 
-Threats T10 and T18; rows 1-3, 25, 26, 37, 39, 40, 72, 86, 88. SECAGG_SOAK=1 runs thirty times as
+Threats T10 and T18; rows 1-3, 25, 26, 37, 39, 40, 72, 86, 88. SECAGG_SOAK=1 runs 45 times as
 many.
 """
 
@@ -15,7 +15,7 @@ from secagg.testing import Act, Schedule
 from secagg.types import PartyId
 from secagg_protocols.additive.params import AdditiveParams
 from tests.ensembles import Outcome, Setting, outcome
-from tests.properties.strategies import HEADER_BITS, SOAK, layouts
+from tests.properties.strategies import HEADER_BITS, layouts, runs
 
 LOSES = {Act.GONE, Act.SILENT, Act.LATE, Act.CORRUPT}
 """A report that does not arrive whole and in time; of all other acts it does."""
@@ -66,14 +66,14 @@ def contributors(params: AdditiveParams, schedule: Schedule) -> set[int]:
     return {p for p in range(params.clients) if acts.get(("upload", PartyId(p))) not in LOSES}
 
 
-@settings(quick, max_examples=80 * SOAK)
+@settings(quick, max_examples=runs(80))
 @given(st.data())
 def test_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(any_params()), data.draw(layouts())
     check(Setting(params, layout), data.draw(schedules(params)))
 
 
-@settings(quick, max_examples=45 * SOAK)
+@settings(quick, max_examples=runs(45))
 @given(st.data())
 def test_who_contributes_is_whose_report_arrived(data: st.DataObject) -> None:
     """Row 40: exactly the minimum batch is enough, and one fewer is named (row 39)."""
@@ -89,7 +89,7 @@ def test_who_contributes_is_whose_report_arrived(data: st.DataObject) -> None:
         assert end.total.contributors == expected
 
 
-@settings(quick, max_examples=40 * SOAK)
+@settings(quick, max_examples=runs(40))
 @given(st.data())
 def test_order_and_repetition_are_irrelevant(data: st.DataObject) -> None:
     """Rows 25, 72 and 88: the same bits whatever the order, duplicates and echoes."""
@@ -103,7 +103,7 @@ def test_order_and_repetition_are_irrelevant(data: st.DataObject) -> None:
     assert first.kind == second.kind == "exact"
 
 
-@settings(quick, max_examples=30 * SOAK)
+@settings(quick, max_examples=runs(30))
 @given(st.data())
 def test_a_flipped_bit_loses_one_report_at_most(data: st.DataObject) -> None:
     """Row 3 and T1: any single bit of a report, in either mode."""

@@ -28,10 +28,10 @@ from tests.networks import (
     session_of,
     standing,
 )
-from tests.properties.strategies import SOAK
+from tests.properties.strategies import runs
 
 
-@settings(deadline=None, max_examples=60 * SOAK)
+@settings(deadline=None, max_examples=runs(60))
 @given(st.lists(st.sets(st.integers(0, 5), min_size=2), min_size=2, max_size=6))
 def test_i1_never_both_shares_of_one_dealer(views: list[set[int]]) -> None:
     """However many survivor sets a lying server shows one client. Threats T3."""
@@ -122,7 +122,7 @@ def test_i6_server_memory_is_of_one_vector_not_of_all() -> None:
     assert before > 4 * length  # the accumulator itself
 
 
-@settings(deadline=None, max_examples=100 * SOAK)
+@settings(deadline=None, max_examples=runs(100))
 @given(st.sampled_from(PHASES), st.binary(max_size=300), st.booleans())
 def test_i7_any_bytes_are_accepted_or_a_documented_fault(
     phase: str, data: bytes, behind_a_header: bool

@@ -17,10 +17,10 @@ from secagg.plans.choose import plan
 from secagg.testing import counter_randomness
 from secagg.types import SERVER, PartyId
 from tests.networks import PHASES
-from tests.properties.strategies import SOAK
+from tests.properties.strategies import runs
 
 
-@settings(deadline=None, max_examples=60 * SOAK)
+@settings(deadline=None, max_examples=runs(60))
 @given(st.data())
 def test_weighted_means_err_by_no_more_than_the_bound(data: st.DataObject) -> None:
     """Rows 82, 84, 85, 88; the oracle is exact rational arithmetic over the clipped inputs."""

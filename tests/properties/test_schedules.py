@@ -1,6 +1,6 @@
 """Whatever the network does: the sum over exactly the contributors, or a typed abort.
 
-Threats T10 and T18; rows 25, 26, 37-41, 72, 88. SECAGG_SOAK=1 runs thirty times as many.
+Threats T10 and T18; rows 25, 26, 37-41, 72, 88. SECAGG_SOAK=1 runs 45 times as many.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from secagg_protocols.secagg.params import SecAggParams
 from tests.networks import COMPLETE, LAYOUT, PHASES, REGULAR, body, inputs_of, network_of, standing
 from tests.properties.strategies import (
     HEADER_BITS,
-    SOAK,
     any_params,
     complete_params,
     layouts,
     regular_params,
+    runs,
     schedules,
 )
 
@@ -103,7 +103,7 @@ def same(a: RingTotal | Aborted, b: RingTotal | Aborted) -> bool:
     return vectors and (a.contributors, a.dropped) == (b.contributors, b.dropped)
 
 
-@settings(quick, max_examples=140 * SOAK)
+@settings(quick, max_examples=runs(140))
 @given(st.data())
 def test_complete_graph_under_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(complete_params()), data.draw(layouts())
@@ -113,7 +113,7 @@ def test_complete_graph_under_any_schedule(data: st.DataObject) -> None:
     assert not isinstance(outcome, Aborted) or isinstance(outcome, BelowThreshold)
 
 
-@settings(quick, max_examples=100 * SOAK)
+@settings(quick, max_examples=runs(100))
 @given(st.data())
 def test_regular_graph_under_any_schedule(data: st.DataObject) -> None:
     params, layout = data.draw(regular_params()), data.draw(layouts())
@@ -123,7 +123,7 @@ def test_regular_graph_under_any_schedule(data: st.DataObject) -> None:
     assert not isinstance(outcome, Aborted) or isinstance(outcome, BelowThreshold)
 
 
-@settings(quick, max_examples=80 * SOAK)
+@settings(quick, max_examples=runs(80))
 @given(st.data())
 def test_broken_shares_never_change_the_sum(data: st.DataObject) -> None:
     """Row 56: any flipped bit in dealt or returned shares: the exact sum, or an abort."""
@@ -141,7 +141,7 @@ def test_broken_shares_never_change_the_sum(data: st.DataObject) -> None:
         assert outcome.reason in (AbortReason.BELOW_THRESHOLD, AbortReason.SHARE_ERROR)
 
 
-@settings(quick, max_examples=100 * SOAK)
+@settings(quick, max_examples=runs(100))
 @given(st.data())
 def test_order_of_arrival_is_irrelevant(data: st.DataObject) -> None:
     """Row 88: the same faults in another order give the same bits, or the same abort."""

@@ -16,7 +16,7 @@ from secagg.testing import plain_sum
 from secagg.types import SERVER, PartyId
 from secagg_protocols.secagg.params import SecAggParams
 from tests.networks import COMPLETE, LAYOUT, REGULAR, flip, inputs_of, network_of
-from tests.properties.strategies import SOAK
+from tests.properties.strategies import runs
 
 PARAMS = [COMPLETE, REGULAR, SecAggParams(5, 4, 2, 3, 3), SecAggParams(8, 2, 2, 6, 4)]
 """With room for clients to vanish; test_schedules.py has those without."""
@@ -153,7 +153,7 @@ class Round(RuleBasedStateMachine):
 
 TestRound = Round.TestCase
 TestRound.settings = settings(
-    max_examples=60 * SOAK,
+    max_examples=runs(60),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
