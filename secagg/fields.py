@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -211,6 +212,18 @@ class Vector:
         longest = self.levels + math.sqrt(self.norm_squared)
         steps = min(math.sqrt(self.length), longest)
         return self.step * (steps + math.ldexp(longest, -40))
+
+
+def joined(fields: Sequence[Vector]) -> Vector:
+    """What several are together, each in units of its norm (specs/40-privacy.md §11). Raises
+    ParameterError for other bits, and for too many elements."""
+    bits = {field.bits for field in fields}
+    if len(bits) > 1:
+        raise ParameterError(
+            f"the Vectors of joint=True are rounded as one, and have {sorted(bits)} bits: the same "
+            "of all would do"
+        )
+    return Vector(sum(field.length for field in fields), 1.0, bits.pop())
 
 
 @lru_cache(maxsize=1024)

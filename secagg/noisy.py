@@ -7,15 +7,15 @@ would have moved further than its norm says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from secagg.bounded import round_vector
+from secagg.bounded import round_vector, unrotate
 from secagg.errors import RangeError
-from secagg.fields import Integer, Vector
+from secagg.fields import Integer, Vector, joined
 from secagg.layout import Lane
 from secagg.noise import Response, Share
 from secagg.ring import Ring
@@ -59,6 +59,54 @@ def encode_units(
     bits &= np.uint64(ring.mask)
     part[:] = bits
     return clipped
+
+
+def encode_joint(
+    parts: Sequence[Lane],
+    units: Sequence[Sequence[Unit]],
+    fields: Sequence[Vector],
+    ring: Ring,
+    seed: bytes,
+    randomness: Randomness,
+) -> int:
+    """As `encode_units`, of several Vectors that are one, each in units of its norm (§11.2).
+
+    units: of each field, as many in each.
+    """
+    whole = joined(fields)
+    lane = np.empty(whole.length, ring.dtype)
+    together = (_in_norms(unit, fields) for unit in zip(*units, strict=True))
+    clipped = encode_units(lane, together, whole, ring, seed, randomness)
+    start = 0
+    for part in parts:
+        part[:] = lane[start : start + part.size]
+        start += part.size
+    return clipped
+
+
+def _in_norms(unit: Sequence[Unit], fields: Sequence[Vector]) -> Unit:
+    scaled = []
+    for (what, values), field in zip(unit, fields, strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):
+            reals = np.array(values, np.float64)
+            finite = np.isfinite(reals)
+            reals /= field.norm
+        if not np.isfinite(reals).all():
+            at = np.isfinite(reals).argmin()
+            why = "NaN or infinite" if not finite.all() else f"beyond 2^1023 times {field.norm!r}"
+            raise RangeError(f"{what}: {why} at index {at}; replace such values")
+        scaled.append(reals)
+    return " and ".join(what for what, _ in unit), np.concatenate(scaled)
+
+
+def apart(levels: Sequence[Int64s], fields: Sequence[Vector], seed: bytes) -> list[Any]:
+    """The reals that sums of the parts of a joint vector stand for, each in its own units (§11.3).
+
+    levels: of each field in order.
+    """
+    reals = unrotate(np.concatenate(levels), joined(fields), seed)
+    ends = np.cumsum([field.length for field in fields])[:-1]
+    return [part * field.norm for part, field in zip(np.split(reals, ends), fields, strict=True)]
 
 
 def add_share(part: Lane, noise: Share, ring: Ring, secret: Seed, place: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from secagg.arguments import choice, fraction, instance, integer, real, settle
+from secagg.arguments import choice, flag, fraction, instance, integer, real, settle
 from secagg.errors import ParameterError
 from secagg.noise import Response, Share, checked
 from secagg.shown import short
@@ -52,7 +52,9 @@ class Privacy:
     add up to 1, within 10^-9. mechanism: `noise`, or `response`, with trust="local" and fields of
     one bit, `Integer(1, max=1, sensitivity=1)`: each client tells its bit, 0 or 1, wrongly with a
     probability for which epsilon holds without any delta, whatever others do; parts are of epsilon
-    itself then, and delta is of the second figure, for who sees the sum only.
+    itself then, and delta is of the second figure, for who sees the sum only. joint: all Vectors
+    of the plan are one, each in units of its norm: together their norm is at most 1, and they have
+    one part of the budget, that of all of them; else each is bounded by itself, with its own part.
 
     Neighbours are data sets of which one unit is exchanged for zeros; how many clients took part
     is public. Source: specs/40-privacy.md. Raises ParameterError.
@@ -66,6 +68,7 @@ class Privacy:
     examples: int | None = None
     split: Mapping[str, Fraction] | None = field(default=None, hash=False)
     mechanism: Mechanism = "noise"
+    joint: bool = False
 
     __repr__ = short
 
@@ -76,6 +79,7 @@ class Privacy:
             unit=choice("unit", self.unit, UNITS),
             trust=choice("trust", self.trust, TRUSTS),
             mechanism=choice("mechanism", self.mechanism, MECHANISMS),
+            joint=flag("joint", self.joint),
         )
         if self.mechanism == "response":
             check_response(self.trust, self.unit)
@@ -105,7 +109,8 @@ class PrivacyTerms:
     """What the parties of a plan agree on: section 5 of its bytes (specs/01-wire.md §4).
 
     honest: how many shares of noise are in every sum that are known to nobody else: n_min. noises:
-    one share of each field in plan order; of the central mode the whole; of randomised response
+    one share of each field in plan order, and where all Vectors are one, of the first of them for
+    all; of the central mode the whole; of randomised response
     each field's probability. examples: 1 where the unit is a client. The rest as `Privacy` has it.
     Raises ParameterError.
     """

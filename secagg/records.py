@@ -20,7 +20,7 @@ from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterE
 from secagg.fields import Field, FixedPoint, Integer, Vector
 from secagg.layout import Lane, RingVector
 from secagg.noise import Response
-from secagg.noisy import Unit, add_share, check_bit, debiased, encode_units
+from secagg.noisy import Unit, add_share, apart, check_bit, debiased, encode_joint, encode_units
 from secagg.quantize import CHUNK, dequantize, flatten, quantize_parts
 from secagg.ring import Ring
 from secagg.schema import CLIPPED, Schema, Slot
@@ -95,12 +95,16 @@ def encode(
     values = checked(schema.given, values, structure)
     units = _units(schema, values)
     vector = schema.layout.zeros()
-    clipped = {}
+    clipped: dict[str, int] = {}
     for (name, field), slot in zip(schema.given, schema.slots, strict=False):
+        if name in schema.joint and name not in clipped:
+            clipped |= _joint(schema, units, vector, seed, randomness)
         ring, part = schema.ring_of(slot), _part(vector, slot)
         if isinstance(field, FixedPoint):
             parts = _parts(values[name], field, name)
             clipped[name] = quantize_parts(part, parts, field, randomness, ring=ring, weight=weight)
+        elif name in schema.joint:
+            continue
         elif name in units:
             clipped[name] = encode_units(part, units[name], field, ring, seed, randomness)
             if isinstance(schema.noises[name], Response):
@@ -118,25 +122,19 @@ def encode(
     return Encoded(vector, clipped)
 
 
-def clipping(schema: Schema, clipped: Mapping[str, int], clients: int = 1) -> str:
-    """What to tell a person of values that were clipped; nothing where none was.
-
-    clipped: by field, of `clients` inputs together.
-    """
-    fields = dict(schema.given)
-    return "; ".join(
-        _clipping(name, fields[name], number, clients) for name, number in clipped.items() if number
-    )
-
-
-def _clipping(name: str, field: Field, number: int, clients: int) -> str:
-    if isinstance(field, FixedPoint):
-        return (
-            f"{number} of {clients * field.length} elements of field {name!r} lay beyond "
-            f"±{field.clip!r} and were clipped"
-        )
-    norm = field.norm if isinstance(field, Vector) else field.sensitivity
-    return f"{number} vectors of field {name!r} were longer than {norm!r} and made as short"
+def _joint(
+    schema: Schema,
+    units: Mapping[str, Sequence[Unit]],
+    vector: RingVector,
+    seed: bytes,
+    randomness: Randomness,
+) -> dict[str, int]:
+    """All Vectors at once, where the first of them is: by name how many were made shorter."""
+    names, fields = tuple(schema.joint), tuple(schema.joint.values())
+    slots = [slot for slot in schema.slots if slot.name in schema.joint]
+    parts, ring = [_part(vector, slot) for slot in slots], schema.ring_of(slots[0])
+    long = encode_joint(parts, [units[n] for n in names], fields, ring, seed, randomness)
+    return dict.fromkeys(names, long)
 
 
 def check_counts(schema: Schema, vector: RingVector, contributors: int) -> None:
@@ -196,12 +194,19 @@ def decode(
             _signed(part, ring, levels)
             total: Any = levels.copy()
             noise = schema.noises.get(name)
-            if isinstance(field, Vector):
+            if name in schema.joint:
+                pass  # with the others: below
+            elif isinstance(field, Vector):
                 total = unrotate(levels, field, seed)
             elif isinstance(noise, Response):
                 total = debiased(levels, noise, contributors)
             decoded.levels[name], decoded.sum[name] = levels, total
             decoded.mean[name] = total / np.float64(contributors)
+    if schema.joint:
+        parts = [decoded.levels[name] for name in schema.joint]
+        totals = apart(parts, tuple(schema.joint.values()), seed)
+        for name, total in zip(schema.joint, totals, strict=True):
+            decoded.sum[name], decoded.mean[name] = total, total / np.float64(contributors)
     return decoded
 
 

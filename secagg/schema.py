@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import Any
 
 from secagg.arguments import flag, integer, kind_of, settle
-from secagg.dp.calibration import kind
 from secagg.dp.headroom import integer_bound, vector_bound
 from secagg.errors import HeadroomError, ParameterError
-from secagg.fields import MAX_VECTOR, Field, FixedPoint, Integer, Vector
+from secagg.fields import Field, FixedPoint, Integer, Vector, joined
+from secagg.kinds import check_bounded, check_exact, check_noisy, grouped
 from secagg.layout import Layout, Segment
 from secagg.noise import Noise, Response, Share
 from secagg.privacy import PrivacyTerms
@@ -77,10 +77,10 @@ class Schema:
         )
         _check_lane(self.fields)
         if self.privacy is None:
-            _check_exact(self.fields, self.max_weight)
+            check_exact(self.fields, self.max_weight)
         else:
             check_bounded(self.fields, self.max_weight)
-            _check_noisy(self.fields, self.privacy)
+            check_noisy(self.fields, self.privacy, bool(self.joint))
         _ = self.layout  # proves the head-room
         for name, field in self.fields:
             self._check_spread(name, field)
@@ -131,7 +131,8 @@ class Schema:
             case Integer():
                 return integer_bound(field.length, field.max, *self._summands(name))
             case Vector():
-                return vector_bound(field.length, field.norm_squared, *self._summands(name))
+                whole = self.whole(field)
+                return vector_bound(whole.length, whole.norm_squared, *self._summands(name))
 
     def _summands(self, name: str) -> tuple[int, Noise, int]:
         """How many inputs, or examples, a sum is of, one share of its noise, and how many."""
@@ -159,7 +160,22 @@ class Schema:
     def noises(self) -> Mapping[str, Share]:
         """One share of each field's; none without privacy."""
         noises = () if self.privacy is None else self.privacy.noises
-        return {name: noise for (name, _), noise in zip(self.fields, noises, strict=False)}
+        groups = grouped(self.fields, joint=bool(self.joint))
+        by_group = zip(groups, noises, strict=False)
+        found = {name: noise for names, noise in by_group for name in names}
+        return {name: found[name] for name, _ in self.fields if name in found}
+
+    @cached_property
+    def joint(self) -> Mapping[str, Vector]:
+        """The Vectors that are one together, in plan order; none where each is by itself."""
+        vectors = {name: field for name, field in self.fields if isinstance(field, Vector)}
+        number = 0 if self.privacy is None else len(self.privacy.noises)
+        fewer = len(vectors) > 1 and number == len(self.fields) - len(vectors) + 1
+        return vectors if fewer else {}
+
+    def whole(self, field: Vector) -> Vector:
+        """What is rotated and rounded: the field, or all of which it is a part."""
+        return joined(tuple(self.joint.values())) if self.joint else field
 
     @property
     def errors(self) -> Mapping[str, float]:
@@ -167,7 +183,10 @@ class Schema:
         each is rounded, and a mean is of clients."""
         units = 1 if self.privacy is None else self.privacy.examples
         reals = {n: f for n, f in self.fields if isinstance(f, FixedPoint | Vector)}
-        return {name: units * field.max_error for name, field in reals.items()}
+        found = {name: units * field.max_error for name, field in reals.items()}
+        for name, field in self.joint.items():
+            found[name] = units * self.whole(field).max_error * field.norm
+        return found
 
     def _summed(self, field: Field) -> str:
         if self.privacy is not None:
@@ -302,77 +321,6 @@ def _check_fields(fields: Sequence[tuple[Any, Any]]) -> None:
     names = {name for name, _ in fields}
     if not 1 <= len(fields) <= MAX_FIELDS or len(names) != len(fields):
         raise ParameterError(f"a plan has 1 to {MAX_FIELDS} fields of distinct names")
-
-
-def _check_exact(fields: Sequence[tuple[str, Field]], max_weight: int) -> None:
-    """Of a plan without privacy: nobody would be promised what a norm or a sensitivity is for."""
-    if max_weight > 1 and not any(isinstance(field, FixedPoint) for _, field in fields):
-        raise ParameterError("max_weight > 1 needs a fixed-point field: integers are unweighted")
-    for name, field in fields:
-        if isinstance(field, Vector):
-            raise ParameterError(
-                f"field {name!r} is a Vector, which is for plans with privacy=: use a FixedPoint"
-            )
-        if isinstance(field, Integer) and field.sensitivity is not None:
-            raise ParameterError(
-                f"field {name!r} has a sensitivity, which is for plans with privacy=: leave it out"
-            )
-
-
-def check_bounded(fields: Sequence[tuple[str, Field]], max_weight: int) -> None:
-    """specs/40-privacy.md §7: of all that a plan with privacy releases, what one unit may change is
-    bounded. Raises ParameterError."""
-    if max_weight > 1:
-        raise ParameterError(
-            "a plan with privacy has no weights: the total weight would be an exact output; clip "
-            "each client's update instead, or count in an Integer field with a sensitivity"
-        )
-    for name, field in fields:
-        if isinstance(field, FixedPoint):
-            raise ParameterError(
-                f"field {name!r} is a FixedPoint, which bounds each element and no norm: with "
-                "privacy= it is a Vector, or an Integer with a sensitivity"
-            )
-        if isinstance(field, Integer) and field.sensitivity is None:
-            raise ParameterError(
-                f"field {name!r} needs a sensitivity: the largest Euclidean norm of one unit's "
-                "integers"
-            )
-
-
-def check_bits(fields: Sequence[tuple[str, Field]]) -> None:
-    """specs/40-privacy.md §10.1: what is told by randomised response. Raises ParameterError."""
-    for name, field in fields:
-        if not isinstance(field, Integer) or (field.length, field.max) != (1, 1):
-            raise ParameterError(
-                f"field {name!r} is no single bit, and with mechanism='response' a client tells "
-                "one: Integer(1, max=1, sensitivity=1) would do, a field for each question, or "
-                "mechanism='noise'"
-            )
-
-
-def _check_noisy(fields: Sequence[tuple[str, Field]], privacy: PrivacyTerms) -> None:
-    """All has noise, of the kind that it needs."""
-    if len(privacy.noises) != len(fields):
-        raise ParameterError(f"{len(privacy.noises)} kinds of noise for {len(fields)} fields")
-    if privacy.responds:
-        check_bits(fields)
-        if not all(isinstance(noise, Response) for noise in privacy.noises):
-            raise ParameterError("some fields of the plan have noise, and others responses")
-    for (name, field), noise in zip(fields, privacy.noises, strict=True):
-        if field.length > MAX_VECTOR:
-            raise ParameterError(
-                f"field {name!r} has {field.length} elements, and one key draws the noise of "
-                f"{MAX_VECTOR}: make several fields of it"
-            )
-        if isinstance(noise, Response):
-            continue
-        right = kind(isinstance(field, Vector), noise.variance)
-        if noise.kind is not right:
-            raise ParameterError(
-                f"field {name!r}: noise of variance {noise.variance!r} is {right.name.lower()} "
-                "there, by specs/40-privacy.md §3.1"
-            )
 
 
 def _elements(fields: Sequence[tuple[str, Field]]) -> int:

@@ -1096,7 +1096,7 @@ RESPONSES = (
         ("responses: delta is shared", "(1 - _CARE) / number", "(1 - _CARE)"),
     ),
     *_of(
-        "secagg/schema.py",
+        "secagg/kinds.py",
         "tests/plans/test_answers.py",
         ("responses: of bits", "(field.length, field.max) != (1, 1):", "field.length < 1:"),
         (
@@ -1122,6 +1122,49 @@ RESPONSES = (
         "tests/plans/test_answers.py",
         ("responses: corrupt ones", "threat.corrupted if counted", "0 if counted"),
         ("responses: few of them", "_WHOLE = 0.75", "_WHOLE = 0.25"),
+    ),
+)
+
+_JOINT = "tests/plans/test_joint.py"
+JOINT = (
+    *_of(
+        "secagg/noisy.py",
+        _JOINT,
+        ("joint: units of a norm", "reals /= field.norm", "reals /= 1"),
+        ("joint: what no float64 holds", "if not np.isfinite(reals).all():", "if False:"),
+        ("joint: back in its own units", "[part * field.norm for", "[part * 1 for"),
+    ),
+    *_of(
+        "secagg/fields.py",
+        _JOINT,
+        ("joint: one rounding", "if len(bits) > 1:", "if len(bits) > 9:"),
+        (
+            "joint: a norm of 1",
+            "for field in fields), 1.0, bits",
+            "for field in fields), 2.0, bits",
+        ),
+    ),
+    *_of(
+        "secagg/schema.py",
+        _JOINT,
+        ("joint: the head-room of all", "whole = self.whole(field)\n", "whole = field\n"),
+        ("joint: the error of all", "self.whole(field).max_error", "field.max_error"),
+        ("joint: one noise", "len(vectors) + 1", "len(vectors) + 2"),
+    ),
+    *_of(
+        "secagg/plans/privacy.py",
+        _JOINT,
+        ("joint: of several", "if len(vectors) < 2:", "if False:"),
+        (
+            "joint: the part of all",
+            "sum((each[name] for name in group)",
+            "sum((each[name] for name in group[:1])",
+        ),
+        (
+            "joint: one block",
+            "joined(vectors) if len(members) > 1",
+            "vectors[0] if len(members) > 1",
+        ),
     ),
 )
 
@@ -1201,7 +1244,7 @@ PRIVACY = (
         ("privacy: squares that int64 holds", "EXACT = 1 << 20", "EXACT = 1 << 40"),
     ),
     *_of(
-        "secagg/schema.py",
+        "secagg/kinds.py",
         "tests/plans/test_privacy.py",
         (
             "privacy: no weights",
@@ -1218,7 +1261,7 @@ PRIVACY = (
             "isinstance(field, Integer) and field.sensitivity is None:",
             "False:",
         ),
-        ("privacy: noise for all", "if len(privacy.noises) != len(fields):", "if False:"),
+        ("privacy: noise for all", "if len(privacy.noises) != len(groups):", "if False:"),
         ("privacy: elements of a key of noise", "if field.length > MAX_VECTOR:", "if False:"),
         ("privacy: the kind of noise", "if noise.kind is not right:", "if False:"),
         (
@@ -1231,6 +1274,10 @@ PRIVACY = (
             "isinstance(field, Integer) and field.sensitivity is not None:",
             "False:",
         ),
+    ),
+    *_of(
+        "secagg/schema.py",
+        "tests/plans/test_privacy.py",
         (
             "privacy: a count of what is clipped",
             "            if privacy is not None:\n                raise",
@@ -1438,7 +1485,7 @@ BUDGET = (
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *PRIVACY,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *JOINT, *PRIVACY,
     *LEDGER, *BUDGET,
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 
 import secagg
 from secagg import records
+from secagg.cut import clipping
 from secagg.errors import InputError, RangeError
 from secagg.fields import Integer, Vector
 from secagg.noisy import encode_units
@@ -59,9 +60,7 @@ def test_examples_are_encoded_one_by_one_and_added() -> None:
     rows = {"u": np.array([[3.0, 0, 0, 0], [0, 4.0, 0, 0]]), "k": np.array([[1, 0], [1, 0]])}
     encoded = records.encode(plan.schema, rows, 1, os.urandom, (), SEED)
     assert encoded.clipped == {"u": 2, "k": 0}
-    assert "2 vectors of field 'u' were longer than 1.0" in records.clipping(
-        plan.schema, encoded.clipped
-    )
+    assert "2 vectors of field 'u' were longer than 1.0" in clipping(plan.schema, encoded.clipped)
     nothing = {"u": np.zeros((0, 4)), "k": np.zeros((0, 2), int)}
     assert records.encode(plan.schema, nothing, 1, os.urandom, (), SEED).clipped == {"u": 0, "k": 0}
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secagg.cut import clipping
 from secagg.errors import (
     BelowThreshold,
     HeadroomError,
@@ -21,7 +22,7 @@ from secagg.errors import (
 )
 from secagg.fields import Field, FixedPoint, Integer
 from secagg.layout import RingVector
-from secagg.records import Decoded, Encoded, check_counts, clipping, decode, encode
+from secagg.records import Decoded, Encoded, check_counts, decode, encode
 from secagg.schema import Schema
 from secagg.structure import Structure
 from tests.soak import examples

@@ -16,13 +16,13 @@ from typing import Any, TypeAlias
 
 from secagg.arguments import function, instance, integer, kind_of, seconds
 from secagg.budget import Budget
+from secagg.cut import clipping
 from secagg.drive.beside import raises_well
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import BudgetSpent, InputError, LinkClosed, TransportError
 from secagg.plans.disclosure import Counting
 from secagg.plans.plan import Plan
-from secagg.records import clipping
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent, Offer
 from secagg.rounds.offer import Contribution as Contribution

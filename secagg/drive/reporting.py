@@ -16,12 +16,12 @@ from typing import Any
 
 from secagg.arguments import seconds
 from secagg.budget import Budget
+from secagg.cut import clipping
 from secagg.drive.participant import counting
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import ParameterError
 from secagg.plans.task import Task
-from secagg.records import clipping
 from secagg.rounds.greeting import Greeted, as_client, callees, message_limit
 from secagg.rounds.report import ReportOutcome, ReportRounds
 from secagg.transport import websocket

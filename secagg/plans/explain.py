@@ -47,6 +47,11 @@ def explanation(
     yield from _promised(threat, schema, params)
     yield "Error of a mean, and width of the ring that the sum lives in:"
     errors, told = schema.errors, schema.privacy is not None and schema.privacy.responds
+    if schema.joint:
+        yield (
+            f"  {', '.join(schema.joint)}: one vector of norm 1 at most together, each in units of "
+            "its own norm, longer ones made as short"
+        )
     for name, field in schema.fields:
         lane = schema.counts_clipped and name == CLIPPED
         what = _lane(field) if lane else _precision(field, errors.get(name, 0.0), told)

@@ -268,7 +268,8 @@ def _warnings(
         )
     for name, field in schema.fields:
         if isinstance(field, Vector):
-            ratio = math.sqrt(field.norm_squared) / field.levels
+            whole = schema.whole(field)
+            ratio = math.sqrt(whole.norm_squared) / whole.levels
             if ratio > MOST_INFLATION:
                 yield (
                     f"field {name!r}: rounding makes the norm {ratio:.3g} times as large, and the "

@@ -17,11 +17,12 @@ from secagg.dp.calibration import Shape, noises, possible
 from secagg.dp.mechanisms import Block
 from secagg.dp.release import Claim, require
 from secagg.errors import ParameterError
-from secagg.fields import MAX_VECTOR_BITS, MIN_BITS, Field, FixedPoint, Vector
+from secagg.fields import MAX_VECTOR_BITS, MIN_BITS, Field, FixedPoint, Vector, joined
+from secagg.kinds import check_bits, check_bounded, grouped
 from secagg.noise import Noise, Share
 from secagg.privacy import Privacy, PrivacyTerms
 from secagg.protocol import OneServer, Params, ProtocolInfo, SeveralServers
-from secagg.schema import Schema, check_bits, check_bounded
+from secagg.schema import Schema
 from secagg.threat import Threat
 
 _P = TypeVar("_P", bound=Params)
@@ -37,6 +38,8 @@ def agreed(
     _refuse_active(threat)
     if asked.mechanism == "response":
         check_bits(fields)
+    if asked.joint:
+        _check_joint(fields)
     check_bounded(fields, max_weight)
     honest = _honest(threat) if asked.trust == "distributed" else 1
     claim = Claim(asked.epsilon, asked.delta, asked.rounds)
@@ -55,26 +58,55 @@ def agreed(
 def _shares(
     fields: Sequence[tuple[str, Field]], asked: Privacy, claim: Claim, honest: int
 ) -> tuple[Share, ...]:
-    parts = asked.parts(tuple(name for name, _ in fields))
+    groups = grouped(fields, joint=asked.joint)
+    if asked.split is None:
+        parts = [Fraction(1, len(groups))] * len(groups)
+    else:
+        names = tuple(name for name, _ in fields)
+        each = dict(zip(names, asked.parts(names), strict=True))
+        parts = [sum((each[name] for name in group), Fraction(0)) for group in groups]
     if asked.mechanism == "noise":
-        return _least(fields, parts, claim, honest)
+        return _least(_together(fields, groups), parts, claim, honest)
     from secagg.dp.responses import flips  # it computes with arrays
 
     return flips(parts, claim)
 
 
+def _check_joint(fields: Sequence[tuple[str, Field]]) -> None:
+    vectors = [field for _, field in fields if isinstance(field, Vector)]
+    if len(vectors) < 2:
+        raise ParameterError(
+            f"joint=True makes one vector of several, and the plan has {len(vectors)} Vectors: "
+            "without joint= the norm of one is its own"
+        )
+    joined(vectors)
+
+
+def _together(
+    fields: Sequence[tuple[str, Field]], groups: Sequence[tuple[str, ...]]
+) -> list[Field]:
+    """What each group is, which has noise together."""
+    named = dict(fields)
+    found = []
+    for names in groups:
+        members = [named[name] for name in names]
+        vectors = [member for member in members if isinstance(member, Vector)]
+        found.append(joined(vectors) if len(members) > 1 else members[0])
+    return found
+
+
 def _least(
-    fields: Sequence[tuple[str, Field]], parts: Sequence[Fraction], claim: Claim, honest: int
+    fields: Sequence[Field], parts: Sequence[Fraction], claim: Claim, honest: int
 ) -> tuple[Noise, ...]:
     """A vector of fewer bits is shorter in integers, and so is the noise that it takes."""
 
     def shapes(bits: int) -> list[Shape]:
-        return [_shape(field, part, bits) for (_, field), part in zip(fields, parts, strict=True)]
+        return [_shape(field, part, bits) for field, part in zip(fields, parts, strict=True)]
 
     try:
         return noises(shapes(MAX_VECTOR_BITS), claim, honest)
     except ParameterError as refused:
-        most = max((f.bits for _, f in fields if isinstance(f, Vector)), default=MIN_BITS)
+        most = max((f.bits for f in fields if isinstance(f, Vector)), default=MIN_BITS)
         fewer = range(most - 1, MIN_BITS - 1, -1)
         at = bisect_left(fewer, True, key=lambda bits: possible(shapes(bits), claim, honest))
         also = f"; Vectors of {fewer[at]} bits would do" if at < len(fewer) else ""
@@ -123,10 +155,13 @@ def check(info: ProtocolInfo, threat: Threat, params: Params, schema: Schema) ->
 
 def blocks(schema: Schema, honest: int) -> list[Block]:
     """What a sum with so many shares of noise is accounted by; none without privacy."""
-    fields = dict(schema.fields)
+    if schema.privacy is None:
+        return []
+    groups = grouped(schema.fields, joint=bool(schema.joint))
+    fields = _together(schema.fields, groups)
     return [
-        Block(noise, fields[name].length, _norm_squared(fields[name]), honest)
-        for name, noise in schema.noises.items()
+        Block(noise, field.length, _norm_squared(field), honest)
+        for field, noise in zip(fields, schema.privacy.noises, strict=True)
     ]
 
 

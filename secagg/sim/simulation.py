@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from secagg import party
 from secagg.arguments import fraction, instance, integer, kind_of, octets
 from secagg.committee import Keys
+from secagg.cut import clipping
 from secagg.drive import pump
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError
 from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, SeveralServers
-from secagg.records import clipping
 from secagg.sansio import Event, RingTotal
 from secagg.shown import short
 from secagg.sim.footprint import peak_rss

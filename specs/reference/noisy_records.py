@@ -5,6 +5,7 @@ Part of the second implementation: it imports nothing of the packages.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,11 @@ def do_encode_noisy(plan: str, seed: str, values: dict[str, Rows], randomness: s
     if len(examples) > 1 or max(examples) > terms.examples:
         raise Refused("InputError", "40 §7.7")
     for name, field in schema.fields:
+        if name in sums:
+            continue
+        if schema.joint and "norm" in field:
+            sums |= _joint(schema, values, bytes.fromhex(seed), tape)
+            continue
         units = [_unit(row, field, bytes.fromhex(seed), tape) for row in values[name]]
         sums[name] = [sum(column) for column in zip(*units, strict=True)] or [0] * field["length"]
     secret = b"" if terms.trust == plans.CENTRAL else tape.draw()
@@ -49,7 +55,7 @@ def do_encode_noisy(plan: str, seed: str, values: dict[str, Rows], randomness: s
         width, start, length = schema.places[name]
         numbers = [q % 2**width for q in sums[name]]
         if secret:
-            kind, v = terms.noises[number]
+            kind, v = schema.noise(name)
             key = EXPAND(secret, "noise", number).hex()
             if kind == noise_tables.RESPONSE:
                 vector[width][start] = noise_tables.told(numbers[0], v, key)
@@ -62,7 +68,7 @@ def do_encode_noisy(plan: str, seed: str, values: dict[str, Rows], randomness: s
 
 def do_decode_noisy(plan: str, seed: str, vector: list[list[int]], contributors: int) -> Data:
     """§2.7"""
-    schema, terms = _parts(plan)
+    schema, _ = _parts(plan)
     schema.check_counts(vector, contributors)
     lanes = {width: lane for (width, _), lane in zip(schema.segments, vector, strict=True)}
     levels, sums = {}, {}
@@ -70,17 +76,46 @@ def do_decode_noisy(plan: str, seed: str, vector: list[list[int]], contributors:
         width, start, length = schema.places[name]
         part = lanes[width][start : start + length]
         levels[name] = [r - 2**width if r >= 2 ** (width - 1) else r for r in part]
-        if "norm" in field:
+        if "norm" in field and not schema.joint:
             step = field["norm"] / rotation.C(field["bits"])
             reals = rotation.rotated_back(
                 [float(q) for q in levels[name]], bytes.fromhex(seed), step
             )
             sums[name] = [x.hex() for x in reals]
-    for (name, _), (kind, p) in zip(schema.fields, terms.noises, strict=True):
+    if schema.joint:  # §11.3
+        whole = [float(q) for name in schema.vectors for q in levels[name]]
+        step = 1.0 / rotation.C(schema.joint["bits"])
+        reals = rotation.rotated_back(whole, bytes.fromhex(seed), step)
+        for name in schema.vectors:
+            norm, length = dict(schema.fields)[name]["norm"], len(levels[name])
+            sums[name] = [(x * norm).hex() for x in reals[:length]]
+            reals = reals[length:]
+    for name, _ in schema.fields:
+        kind, p = schema.noise(name)
         if kind == noise_tables.RESPONSE:  # §10.3
             less = levels[name][0] - contributors * float(p)
             sums[name] = [(less / (1 - 2 * float(p))).hex()]
     return {"levels": levels, "sums": sums}
+
+
+def _joint(schema: plans.Schema, values: dict[str, Rows], seed: bytes, tape: Tape) -> Data:
+    """§11.2: of each Vector the integers of all units."""
+    fields = dict(schema.fields)
+    units = []
+    for rows in zip(*(values[name] for name in schema.vectors), strict=True):
+        whole = [
+            float.fromhex(x) / fields[name]["norm"]
+            for name, row in zip(schema.vectors, rows, strict=True)
+            for x in row
+        ]
+        if not all(math.isfinite(x) for x in whole):
+            raise Refused("RangeError", "40 §11.2")
+        units.append(_unit([x.hex() for x in whole], schema.joint, seed, tape))
+    sums = [sum(column) for column in zip(*units, strict=True)] or [0] * schema.joint["length"]
+    found = {}
+    for name in schema.vectors:
+        found[name], sums = sums[: fields[name]["length"]], sums[fields[name]["length"] :]
+    return found
 
 
 def _parts(plan: str) -> tuple[plans.Schema, plans.Terms]:

@@ -32,7 +32,7 @@ def spread(field: Any, clients: int, max_weight: int) -> float:
 
 @dataclass
 class Terms:
-    """Section 5. noises: kind and variance of a share, by field."""
+    """Section 5. noises: kind and variance of a share, by field, or group of them (40 §11)."""
 
     trust: int
     unit: int
@@ -93,7 +93,8 @@ class Schema:
         if self.terms is None:
             each = field.get("max") or (2 ** (field["bits"] - 1) - 1) * self.max_weight
             return int(self.clients * each)
-        kind, v = self.terms.noises[[n for n, _ in self.fields].index(name)]
+        kind, v = self.noise(name)
+        field = self.joint if "norm" in field and self.joint else field
         if kind == privacy.RESPONSE:
             return self.clients
         units = self.clients * self.terms.examples
@@ -104,14 +105,42 @@ class Schema:
         return int(privacy.do_integer_bound(field["length"], field["max"], *noise)["bound"])
 
     @property
+    def vectors(self) -> list[str]:
+        return [name for name, field in self.fields if "norm" in field]
+
+    @property
+    def joint(self) -> Any:
+        """40 §11.1: all Vectors as one, or nothing."""
+        fewer = self.terms is not None and len(self.terms.noises) < len(self.fields)
+        if not fewer or len(self.vectors) < 2:
+            return None
+        fields = [dict(self.fields)[name] for name in self.vectors]
+        length = sum(field["length"] for field in fields)
+        return {"length": length, "norm": 1.0, "bits": fields[0]["bits"]}
+
+    @property
+    def groups(self) -> list[str]:
+        """What has a noise of its own: each field; or of all Vectors the first."""
+        rest = self.vectors[1:] if self.joint else []
+        return [name for name, _ in self.fields if name not in rest]
+
+    def noise(self, name: str) -> tuple[int, Fraction]:
+        if self.terms is None:
+            raise Refused("ParameterError", "40 §7")
+        first = self.vectors[0] if self.joint and name in self.vectors else name
+        return self.terms.noises[self.groups.index(first)]
+
+    @property
     def blocks(self) -> list[Block]:
         """40 §7.5"""
         if self.terms is None:
             return []
-        return [
-            (kind, v, field["length"], square(field), self.terms.honest)
-            for (_, field), (kind, v) in zip(self.fields, self.terms.noises, strict=True)
-        ]
+        found = []
+        for name in self.groups:
+            field = dict(self.fields)[name]
+            field = self.joint if "norm" in field and self.joint else field
+            found.append((*self.noise(name), field["length"], square(field), self.terms.honest))
+        return found
 
     @property
     def segments(self) -> list[tuple[int, int]]:
@@ -228,8 +257,13 @@ def _check_privacy(fields: Fields, max_weight: int, terms: Terms | None) -> None
         return
     privacy.check(all(bounded) and max_weight == 1, "40 §7.1")
     privacy.check(all(field["length"] < 2**30 for _, field in fields), "40 §7.1")
-    privacy.check(len(terms.noises) == len(fields), "40 §7.5")
-    for (_, field), (kind, v) in zip(fields, terms.noises, strict=True):
+    schema = Schema(fields, 1, 1, terms)
+    if schema.joint:  # 40 §11.1
+        alike = {dict(fields)[name]["bits"] for name in schema.vectors}
+        privacy.check(len(alike) == 1 and schema.joint["length"] < 2**30, "40 §11.1")
+    privacy.check(len(terms.noises) == len(schema.groups), "40 §7.5")
+    for name in schema.groups:
+        field, (kind, v) = dict(fields)[name], schema.noise(name)
         if terms.responds:
             bit = (field["length"], field.get("max")) == (1, 1)
             privacy.check(bit and kind == privacy.RESPONSE, "40 §10.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -84,6 +85,13 @@ LAYERS: Fields = {
 }
 SPLIT = {"narrow": Fraction(1, 2), "sum": Fraction(1, 5), "wide": Fraction(3, 10)}
 UPDATES = Vector(3, 0.1, 30)
+JOINT: Fields = {
+    "conv": Vector(65, norm=0.1, bits=12),
+    "sum": Integer(3, 1 << 40, sensitivity=2.0**20),
+    "dense": Vector(30, norm=3.0, bits=12),
+    "bias": Vector(1, norm=2.0**-200, bits=12),
+}
+TOGETHER = Privacy(8, 1e-9, 3, joint=True)
 ALONE = Privacy(1, 1e-5, trust="local")
 BITS: Fields = {"yes": Integer(1, 1, sensitivity=1), "no": Integer(1, 1, sensitivity=1)}
 TOLD = Privacy(2, 1e-6, 3, trust="local", mechanism="response")
@@ -110,6 +118,8 @@ def good() -> Steps:
         made(clients=40, corrupt="1/10", dropout="1/5", min_clients=30),
         made(clients=100, corrupt="1/20", dropout="1/10", roster=400),
         made({"coarse": Vector(5, 1.0, 2)}, Privacy(1, 0.25)),
+        made(JOINT, TOGETHER, clients=1000),
+        made(JOINT, replace(TOGETHER, trust="central")),
         made(BITS, TOLD),
         made(BITS, TOLD, servers=2, corrupt=0, dropout=0),
     ]
@@ -124,7 +134,14 @@ def good() -> Steps:
 
 def bad() -> Steps:
     one = made()
-    for changed in (*_terms(one.encode()), *_fields(), *_threats(), *_misplaced(), *_told()):
+    for changed in (
+        *_terms(one.encode()),
+        *_fields(),
+        *_threats(),
+        *_misplaced(),
+        *_told(),
+        *_joint(),
+    ):
         yield "decode_plan", {"plan": changed.hex()}
     clear = made(BARS, ALONE, protocol="plainsum").encode()
     shared = _put(_put(clear, 5, 0, b"\1"), 5, 26, (1).to_bytes(4))
@@ -144,6 +161,50 @@ def _told() -> Iterator[bytes]:
     for fields in (BARS, {"u": Integer(1, 2, sensitivity=1)}, {"u": Vector(1, 1.0, 16)}):
         wider = made(fields, ALONE).encode()
         yield _joined(wider, {**_bodies(wider), 5: body[:39]})
+
+
+def _joint() -> Iterator[bytes]:
+    """Of joint vectors: one noise too many or too few, other bits, and a claim that is not kept."""
+    data = made(JOINT, TOGETHER, clients=1000).encode()
+    body = _bodies(data)[5]
+    for other in (body[:39], body + body[30:39], body + body[30:48]):
+        yield _joined(data, {**_bodies(data), 5: other})
+    yield _put(data, 5, 6, double(7.5))
+    yield data.replace(double(3.0) + bytes([12]), double(3.0) + bytes([13]))
+
+
+def _joint_inputs(shake: Shake) -> Steps:
+    fields: Fields = {
+        "u": Vector(3, 0.5, 12),
+        "k": Integer(2, 4, sensitivity=4),
+        "v": Vector(6, 4.0, 12),
+    }
+    for unit in ("client", "example"):
+        most = 3 if unit == "example" else None
+        asked = Privacy(4, 1e-3, unit=unit, examples=most, joint=True)  # type: ignore[arg-type]
+        common = {
+            "plan": made(fields, asked, clients=20).encode().hex(),
+            "seed": shake(f"joint/{unit}", 32).hex(),
+        }
+        rows = {
+            "u": [[0.25, -0.1, 0.0], [0.125, 0.0, 0.0], [1e300, 0.0, 1.0]],
+            "k": [[0, -4], [2, 2], [1, 1]],
+            "v": [[1.0] * 6, [3.0, -0.5, 0.0, 0.0, 0.25, 1e-9], [0.0] * 6],
+        }
+        for picked in ([0], [1], [2], [1, 0], []) if most else ([0], [1], [2]):
+            values = {
+                name: [
+                    [x.hex() if isinstance(x, float) else x for x in rows[name][i]] for i in picked
+                ]
+                for name in rows
+            }
+            random = shake(f"joint/{unit}/{picked}", 32 * 5).hex()
+            yield "encode_noisy", {**common, "values": values, "randomness": random}
+        values = {"u": [["nan"] * 3], "k": [[0, 0]], "v": [[(0.0).hex()] * 6]}
+        yield "encode_noisy", {**common, "values": values, "randomness": random}
+        values["u"] = [[(1.7e308).hex()] * 3]
+        yield "encode_noisy", {**common, "values": values, "randomness": random}
+        yield from _sums(shake, common)
 
 
 def _answers(shake: Shake) -> Steps:
@@ -191,6 +252,7 @@ def inputs(shake: Shake) -> Steps:
     several = made(servers=2, corrupt=0, dropout=0, asked=Privacy(500, 1e-5)).encode().hex()
     yield "rotation_seed", {"plan": several, "payload_digest": digest, "nonce": nonce}
     yield from _answers(shake)
+    yield from _joint_inputs(shake)
 
 
 def _sums(shake: Shake, common: Data) -> Steps:
