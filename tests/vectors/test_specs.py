@@ -86,12 +86,9 @@ def test_every_rule_is_stated_once_and_cited_in_code(code):
 def test_every_rule_is_named_by_a_test():
     """In its name, in its docstring or that of its file, or in a comment."""
     named = set()
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        source = path.read_text()
+    for _, source, tree in validation.parsed():
         texts = re.findall(r"#.*", source)
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef):
-                texts.append(ast.get_docstring(node) or "")
+        texts += [ast.get_docstring(node) or "" for node in (tree, *validation.functions(tree))]
         named |= set(re.findall(r"\b[ACS]\d+\b", " ".join(texts)))
         for rules in re.findall(r"def test_rules?((?:_[acs]\d+)+)_", source):
             named |= set(rules.upper().split("_"))

@@ -12,6 +12,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -37,18 +38,34 @@ def cited(text: str) -> set[int]:
     return rows
 
 
+@cache
+def parsed() -> tuple[tuple[str, str, ast.Module], ...]:
+    """(path, source, tree) of each file of tests: once, for all who look at them."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    sources = ((str(path.relative_to(ROOT / "tests")), path.read_text()) for path in files)
+    return tuple((place, source, ast.parse(source)) for place, source in sources)
+
+
+def functions(
+    inside: ast.Module | ast.ClassDef,
+) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Of a module and of its classes: a test is nowhere else."""
+    for node in inside.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from functions(node)
+
+
 def tests() -> Iterator[tuple[str, str | None, set[int]]]:
     """(path, name of a test or None for the file, the rows it names)."""
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        source = path.read_text()
-        tree, place = ast.parse(source), str(path.relative_to(ROOT / "tests"))
+    for place, source, tree in parsed():
         yield place, None, cited(" ".join((ast.get_docstring(tree) or "").split()))
         lines = source.splitlines()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                if node.name.startswith("test_"):
-                    own = lines[node.lineno - 1 : node.end_lineno]
-                    yield place, node.name, _rows_of(node, "\n".join(own))
+        for node in functions(tree):
+            if node.name.startswith("test_"):
+                own = lines[node.lineno - 1 : node.end_lineno]
+                yield place, node.name, _rows_of(node, "\n".join(own))
 
 
 def _rows_of(node: ast.FunctionDef | ast.AsyncFunctionDef, source: str) -> set[int]:
