@@ -1438,6 +1438,16 @@ BUDGET = (
     ),
     *_of(
         "secagg/budget/accounts.py",
+        "tests/budget/test_budget_told.py",
+        ("budget: records by one filter", "if weigh(way, disclosure.blocks) is None:", "if False:"),
+    ),
+    *_of(
+        "secagg/budget/book.py",
+        "tests/budget/test_budget_told.py",
+        ("budget: records less the corrupt", "(inputs - plan.threat", "(inputs - 0 * plan.threat"),
+    ),
+    *_of(
+        "secagg/budget/accounts.py",
         _SUMS,
         ("budget: sums of what came before", "case Summed() if entry == s", "case Summed() if s"),
         ("budget: a session twice in sums", "if len(found._sessions) < len(", "if 0 > len("),

@@ -35,7 +35,7 @@ from secagg.budget.entries import (
     State,
     Summed,
 )
-from secagg.dp.filters import NOTHING, Way, Weight, chosen, fits, used, weigh
+from secagg.dp.filters import NOTHING, Way, Weight, chosen, divergences, fits, used, weigh
 from secagg.dp.several import Release, composed
 from secagg.effects import Charge, Step
 from secagg.errors import BudgetSpent, StorageError, WireError
@@ -188,6 +188,21 @@ class Accounts:
             case Step.REFUND:
                 return [Refunded(key)] if state is State.CHARGED else []
 
+    def told(self, charge: Charge) -> list[Entry]:
+        """The rows of a release that an operator has made, whether or not there is room for it
+        (§9.17). Raises BudgetSpent where the filter that is chosen cannot count it."""
+        disclosure: Disclosure = charge.disclosure
+        way, entries = self._way if self._standing else None, list[Entry]()
+        if way is None:
+            way = divergences(self.opened.claim, disclosure.blocks)
+            entries.append(Chosen(way))
+        if weigh(way, disclosure.blocks) is None:
+            raise BudgetSpent(
+                "this budget counts another kind of noise, by what was charged to it first: what "
+                "is told by this plan takes a file of its own"
+            )
+        return [*entries, Charged(charge.key, charge.key, disclosure), Left(charge.key)]
+
     def _charging(self, charge: Charge) -> list[Entry]:
         """Rules §9.5-§9.7: with the first charge, the filter."""
         session = charge.session or charge.key
@@ -256,7 +271,7 @@ class Accounts:
         trusts: Mapping[bytes, str] = {told.plan: told.trust for told in self._counted}
         return [
             PlanSpending(plan, trust, self.charged(plan), self._settled[plan])
-            for plan, trust in trusts.items()
+            for plan, trust in sorted(trusts.items())
         ]
 
     @property

@@ -13,7 +13,17 @@ from typing import Self
 from secagg import arguments
 from secagg.budget import file
 from secagg.budget.accounts import Accounts, Spending, taken
-from secagg.budget.entries import ID_SIZE, ORIGIN, Entry, Opened, Row, anchor_key, encode, linked
+from secagg.budget.entries import (
+    ID_SIZE,
+    KEY_SIZE,
+    ORIGIN,
+    Entry,
+    Opened,
+    Row,
+    anchor_key,
+    encode,
+    linked,
+)
 from secagg.crypto.randomness import checked
 from secagg.dp.release import Claim
 from secagg.effects import Charge, Step
@@ -25,7 +35,7 @@ from secagg.privacy import Unit
 from secagg.store.base import Ledger
 from secagg.store.database import reported
 from secagg.store.ledger import PATIENCE
-from secagg.types import Randomness, system_randomness
+from secagg.types import MAX_CLIENTS, Randomness, system_randomness
 
 
 class Budget:
@@ -68,6 +78,7 @@ class Budget:
         self._guard, self._process = threading.Lock(), os.getpid()
         self._ended: str | None = None
         self._anchor, self._anchored = anchor, 0
+        self._randomness = checked(randomness)
         self._last: Row | None = None
         self._accounts: Accounts | None = None
         patience = arguments.seconds("patience", patience)
@@ -75,7 +86,7 @@ class Budget:
             if epsilon is not None and delta is not None and not self._path.exists():
                 claim = Claim(epsilon, delta)
                 counting = _counted(Counting(), unit, against)
-                opened = Opened(checked(randomness)(ID_SIZE), claim, counting)
+                opened = Opened(self._randomness(ID_SIZE), claim, counting)
                 file.create(self._path, encode(opened, _clock()))
             self._database = file.connect(self._path, patience)
         try:
@@ -138,10 +149,27 @@ class Budget:
         arguments.octets("key", charge.key, 32)
         arguments.octets("session", charge.session or charge.key, 32)
         with self._turn("the charge was not stored") as accounts:
-            for entry in accounts.entries(charge):
-                self._add(accounts, entry)
-            if (sums := accounts.due()) is not None:
-                self._add(accounts, sums)
+            self._enter(accounts, accounts.entries(charge))
+
+    # An operator's
+
+    def record(self, plan: Plan, contributors: int) -> Spending:
+        """What a server is about to tell: a sum of so many inputs of this plan, in a file of its
+        own, whether or not there is room. What all sums that are in it have told, together.
+
+        It refuses nothing, and promises nothing: what a client agrees to, its own budget says. Call
+        it before the sum is told (`keep=` of `run_round` is the place), as it is durable when this
+        returns. Raises PolicyRefused for a plan that tells without bound against the observer of
+        this budget, BudgetSpent where it counts another kind of noise, and StorageError.
+        """
+        disclosure = self.counting.disclosure(arguments.instance("plan", plan, Plan))
+        inputs = arguments.integer("contributors", contributors, 1, MAX_CLIENTS)
+        disclosure = disclosure.with_honest(inputs - plan.threat.corrupted)
+        charge = Charge(self._randomness(KEY_SIZE), Step.CHARGE, disclosure)
+        with self._turn("what is told was not stored") as accounts:
+            self._enter(accounts, accounts.told(charge))
+            last = self._known
+            return accounts.spending(last.number + 1, last.hash)
 
     def close(self) -> None:
         """Idempotent. Whatever else is asked of a closed budget is refused with StorageError."""
@@ -205,6 +233,12 @@ class Budget:
         if opening and taken(None, file.first(self._database)).opened != self._accounts.opened:
             raise StorageError("row 0 was edited: it opens another budget than the sums are of")
         return self._accounts
+
+    def _enter(self, accounts: Accounts, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._add(accounts, entry)
+        if (sums := accounts.due()) is not None:
+            self._add(accounts, sums)
 
     def _add(self, accounts: Accounts, entry: Entry) -> None:
         before = self._known

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from secagg.budget import Budget, Verified, verify
-from secagg.cli import options
+from secagg.cli import options, private
 from secagg.cli.output import handled, report, rows, warn
 from secagg.cli.targets import check_target
 from secagg.errors import InputError, ParameterError
+from secagg.plans.disclosure import Against as Whom
+from secagg.privacy import Unit
 from secagg.store.ledger import SqliteLedger
 
 
@@ -23,6 +25,13 @@ class Action(enum.StrEnum):
     NEW = "new"
     SHOW = "show"
     VERIFY = "verify"
+
+
+class Against(enum.StrEnum):
+    """Whom a budget counts what is told to."""
+
+    SERVER = "server"
+    READERS = "readers"
 
 
 def budget(
@@ -40,18 +49,31 @@ def budget(
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="With new: of all plans together.")] = None,
     delta: Annotated[float | None, typer.Option(help="With new: of all plans together.")] = None,
+    unit: Annotated[
+        private.Units | None, typer.Option(help="With new: whose data it counts; client.")
+    ] = None,
+    against: Annotated[
+        Against | None,
+        typer.Option(
+            help="With new: whom it counts what is told to; server. readers also takes plans whose "
+            "server adds the noise."
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make a client's budget, show what it has spent, or verify that nobody has changed it.
+    """Make a budget, of a client or of a `serve`, show what it has spent, or verify that nobody has
+    changed it.
 
     All read every row: one that was edited, is missing, or is not the one that the --anchor knows
     is named, and the exit code is 2. `show` and `verify` add nothing to either file.
     """
     with handled(as_json):
         if action is Action.NEW:
-            _make(file, anchor, epsilon, delta)
-        elif epsilon is not None or delta is not None:
-            raise ParameterError("--epsilon and --delta are of a new budget, for good")
+            _make(file, anchor, epsilon, delta, unit, against)
+        elif (epsilon, delta, unit, against) != (None,) * 4:
+            raise ParameterError(
+                "--epsilon, --delta, --unit and --against are of a new budget, for good"
+            )
         found = _verified(file, anchor)
         answer: dict[str, object] = {
             "file": str(file),
@@ -65,7 +87,14 @@ def budget(
         report(answer, as_json, lambda: rows(_lines(action, found)))
 
 
-def _make(file: Path, anchor: Path | None, epsilon: float | None, delta: float | None) -> None:
+def _make(
+    file: Path,
+    anchor: Path | None,
+    epsilon: float | None,
+    delta: float | None,
+    unit: private.Units | None,
+    against: Against | None,
+) -> None:
     if epsilon is None or delta is None:
         raise ParameterError("a new budget has an --epsilon and a --delta")
     check_target(file, "FILE")
@@ -74,7 +103,10 @@ def _make(file: Path, anchor: Path | None, epsilon: float | None, delta: float |
     check_target(anchor, "--anchor")
     with ExitStack() as stack:
         ledger = None if anchor is None else stack.enter_context(SqliteLedger.open(anchor))
-        stack.enter_context(Budget(file, epsilon=epsilon, delta=delta, anchor=ledger))
+        whose: Unit | None = None if unit is None else unit.value
+        whom: Whom | None = None if against is None else against.value
+        made = Budget(file, epsilon=epsilon, delta=delta, unit=whose, against=whom, anchor=ledger)
+        stack.enter_context(made)
 
 
 def _verified(file: Path, anchor: Path | None) -> Verified:

@@ -59,6 +59,15 @@ BudgetFile: TypeAlias = Annotated[
         "decline what does not fit. A --ledger is its anchor.",
     ),
 ]
+Told: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--budget",
+        metavar="FILE",
+        help="Record what each sum tells in this budget, of `secagg budget new`, before anybody "
+        "hears of it. Nothing is refused: clients have budgets of their own.",
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]

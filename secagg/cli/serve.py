@@ -27,6 +27,7 @@ from secagg.cli.targets import (
     save_somewhere,
     write_whole,
 )
+from secagg.cli.told import Told, lines
 from secagg.drive import warm
 from secagg.drive.aio import Service, message_limit
 from secagg.drive.aio import serve as open_service
@@ -55,7 +56,7 @@ _OF_A_PLAN = (
     *("protocol", "clipped", "roster", "liars"),
 )
 _SIZES = ("clients", "length", "bits", "clip")
-_ALONE = (*_SIZES, "rounds", "wait", "payload", "out", *_OF_A_PLAN, *private.NAMES)
+_ALONE = (*_SIZES, "rounds", "wait", "payload", "out", "budget", *_OF_A_PLAN, *private.NAMES)
 _HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
 _OF_A_TASK = (*_SIZES, *_OF_A_PLAN, *private.NAMES)
 _OF_SEVERAL = ("key", "peer", "batches", "patience", "linger", "collect_only")
@@ -93,6 +94,7 @@ def serve(
     trust: private.Trust = private.Trusts.DISTRIBUTED,
     payload: Annotated[Path | None, typer.Option(help="The task that every client gets.")] = None,
     out: options.Means = None,
+    budget: options.Told = None,
     role: options.ServerRole = None,
     task: options.TaskFile = None,
     key: options.KeyFile = None,
@@ -140,7 +142,8 @@ def _by_itself(ctx: typer.Context) -> _Serving:
     task, payload, rounds, out = (given[name] for name in ("task", "payload", "rounds", "out"))
     plan = _agreed(ctx, task, payload) if task is not None else _plan(ctx)
     _check_out(plan, rounds, out, given["port_file"])
-    return _alone(plan, payload, rounds, given["deadline"], given["wait"], out)
+    told = Told.checked(given["budget"], plan)
+    return _alone(plan, payload, rounds, given["deadline"], given["wait"], out, told)
 
 
 def _plan(ctx: typer.Context) -> Plan:
@@ -170,12 +173,18 @@ def _agreed(ctx: typer.Context, path: Path, payload: Path | None) -> Plan:
 
 
 def _alone(
-    plan: Plan, payload: Path | None, rounds: int, deadline: float, wait: float, out: Path | None
+    plan: Plan,
+    payload: Path | None,
+    rounds: int,
+    deadline: float,
+    wait: float,
+    out: Path | None,
+    told: Told,
 ) -> _Serving:
     options.deadline(deadline)
     arguments.seconds("--wait", wait, zero=True)
     _limits(plan)
-    return _Serving(plan, pinned.read_payload(payload), rounds, deadline, wait, out)
+    return _Serving(plan, pinned.read_payload(payload), rounds, deadline, wait, out, told)
 
 
 def _limits(plan: Plan) -> Limits:
@@ -210,6 +219,7 @@ class _Serving:
     deadline: float
     wait: float
     out: Path | None
+    told: Told
     done: list[dict[str, Any]] = field(default_factory=list)
     not_saved: bool = False
     begun: float = math.nan
@@ -218,6 +228,10 @@ class _Serving:
     async def run(self, host: str, port: int, port_file: Path | None) -> None:
         limits = _limits(self.plan)
         warm.up(self.plan)
+        with self.told:
+            await self._open(host, port, port_file, limits)
+
+    async def _open(self, host: str, port: int, port_file: Path | None, limits: Limits) -> None:
         async with open_service(host, port, limits=limits) as service:
             try:
                 await self._serve(service, host, port_file)
@@ -272,7 +286,7 @@ class _Serving:
                 "dropped": len(total.dropped) if total else self.plan.threat.clients,
                 "error": reason.value if reason else None,
                 "clipped": revealed(total),
-                "privacy": private.of_sum(total),
+                "privacy": self.told.label(total),
                 **_traffic(service),
                 "server_seconds": time.process_time() - self.begun,
                 **self.saved,
@@ -283,8 +297,9 @@ class _Serving:
     def _save(self, total: Aggregate) -> None:
         """The round's own file where there are several, and the one of the last round so far.
 
-        Before any client hears that there is a sum.
+        Before any client hears that there is a sum; and before that, that it was told.
         """
+        self.told.record(total)
         if self.out is None:
             return
         number, mean = len(self.done) + 1, total.mean[pinned.only_field(self.plan)]
@@ -307,7 +322,8 @@ class _Serving:
         nothing = {"contributors": 0, "dropped": 0, "phases": {}, "bytes_up": None, "privacy": None}
         last = self.done[-1] if self.done else {**nothing, "bytes_down": None}
         figures = {**UNKNOWN, **last, "peak_rss": peak_rss()}
-        return {"plan_digest": self.plan.digest().hex(), **figures, "rounds": self.done}
+        both = {"rounds": self.done, "budget": self.told.figures()}
+        return {"plan_digest": self.plan.digest().hex(), **figures, **both}
 
 
 def _traffic(service: Service) -> dict[str, object]:
@@ -330,4 +346,4 @@ def _readable(answer: dict[str, object]) -> dict[str, object]:
     figures = ("contributors", "dropped", "error", "clipped", "server_seconds", "peak_rss")
     names = (*digests, *figures, "out", "out_values")
     shown = {name: answer[name] for name in names if answer.get(name) is not None}
-    return {**shown, **private.lines(answer.get("privacy"))}
+    return {**shown, **private.lines(answer.get("privacy")), **lines(answer.get("budget"))}

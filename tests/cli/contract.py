@@ -104,7 +104,7 @@ class Runs:
         asked = secagg.Privacy(2.0, 1e-3)
         plan = secagg.plan(clients=4, corrupt=0, fields=fields, privacy=asked)
         with secagg.Budget(self.at("spent"), epsilon=2.0, delta=1e-3) as budget:
-            budget.charge(bytes(32), budget.counting.cost(plan))
+            budget.charge(bytes(32), budget.counting.disclosure(plan))
         self.run("budget", "show", self.at("spent"))
 
     def _one_server(self) -> None:

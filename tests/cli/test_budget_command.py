@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,61 @@ def test_join_without_such_a_file(tmp_path: Path) -> None:
     words = ("join", "ws://127.0.0.1:9", "--input", tmp_path / "x.npy", "--budget", tmp_path / "no")
     result = CliRunner().invoke(cli.app, [*map(str, words)])
     assert result.exit_code == 2 and "there is no budget" in result.stderr
+
+
+def test_serve_records_what_its_sums_tell(start: Commands, tmp_path: Path) -> None:
+    """40 §9.17: before anybody hears of them, over two runs, beyond its epsilon too."""
+    path, port = tmp_path / "told.db", tmp_path / "port"
+    assert answer("new", path, "--epsilon", "2.5", "--delta", "0.01")["against"] == "server"
+    np.save(tmp_path / "x.npy", np.full(4, 0.25))
+    private = ("--epsilon", "2", "--delta", "0.01", "--norm", "1", "--corrupt", "0")
+    sizes = ("--clients", "4", "--length", "4", "--bits", "16")
+    given = (*sizes, *private, "--budget", path, "--json")
+    spent = []
+    for run in range(2):
+        server = start("serve", *given, "--port-file", port, "--wait", "60")
+        until = time.monotonic() + 60
+        while not port.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        url = f"ws://127.0.0.1:{int(port.read_text())}"
+        joined = [start("join", url, "--input", tmp_path / "x.npy", "--json") for _ in range(4)]
+        told, err = server.answer(0)
+        for one in joined:
+            one.answer(0)
+        assert told["privacy"]["rounds_spent"] == run + 1
+        assert told["budget"]["charged"] == run + 1
+        spent.append(told["budget"]["spent"])
+        port.unlink()
+    assert spent[0] == pytest.approx(told["privacy"]["epsilon_server"]) and spent[1] > 2.5
+    assert "2 rounds of this plan were told, and its noise is for 1" in told["privacy"]["warnings"]
+    assert "its budget is 2.5: nothing is refused here" in err
+    shown = answer("verify", path)
+    assert shown["charged"] == 2 and shown["spent"] == spent[1]
+
+
+def test_serve_with_a_budget_that_cannot_count_it(tmp_path: Path) -> None:
+    """Before anything is linked; and central noise is counted against readers."""
+    path = tmp_path / "told.db"
+    answer("new", path, "--epsilon", "2", "--delta", "0.01")
+    sizes = ("serve", "--clients", "4", "--length", "4", "--bits", "16", "--corrupt", "0")
+    sizes += ("--host", "0.0.0.0")
+    private = ("--epsilon", "2", "--delta", "0.01", "--norm", "1")
+    readers = tmp_path / "readers.db"
+    made = answer("new", readers, "--epsilon", "2", "--delta", "0.01", "--against", "readers")
+    assert (made["against"], made["unit"]) == ("readers", "client")
+    for words, said in (
+        (("--budget", path), "this plan has none: its sums are exact"),
+        ((*private, "--budget", tmp_path / "no.db"), "there is no budget"),
+        ((*private, "--trust", "central", "--budget", path), "has the server add the noise"),
+        ((*private, "--trust", "central", "--budget", readers), "only loopback"),
+        ((*private, "--budget", path), "only loopback"),
+    ):
+        result = CliRunner().invoke(cli.app, [*map(str, (*sizes, *words))])
+        assert result.exit_code == 2 and said in result.stderr, (words, result.stderr)
+    rest = ("--role", "leader", "--budget", path)
+    result = CliRunner().invoke(cli.app, ["serve", *map(str, rest)])
+    assert result.exit_code == 2 and "is of a server alone" in result.stderr
+    assert (
+        "--against are of a new budget"
+        in answer("show", path, "--unit", "client", code=2)["message"]
+    )
