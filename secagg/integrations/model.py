@@ -48,10 +48,15 @@ class Entries:
         return Structure(tuple(summed), shapes, tuple(_wide(a) for a in summed.values()))
 
     def digest(self) -> bytes:
-        """32 bytes of names, types, shapes and values, in this order."""
+        """32 bytes of names, types, shapes and values, in this order.
+
+        With types are the orders of bytes and of elements in memory, which frameworks carry: an app
+        that hands memory on, or goes by `ravel("K")`, trains another model in another order.
+        """
         writer = Writer().u32(len(self.arrays))
         for name, array in self.arrays.items():
-            writer.prefixed(name.encode()).prefixed(array.dtype.name.encode()).u32(array.ndim)
+            kind = array.dtype.str + ("F" if array.flags.fnc else "C")
+            writer.prefixed(name.encode()).prefixed(kind.encode()).u32(array.ndim)
             for size in array.shape:
                 writer.u64(size)
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

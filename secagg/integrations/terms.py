@@ -221,18 +221,22 @@ class Course:
             self._summed = clip
             self.terms = replace(self.terms, clip=self.learnt.after(clip, clipped, elements))
 
-    def stands(self, why: SecAggError, what: str, log: logging.Logger) -> None:
-        """After a round without a sum; what: what the log calls it. A learnt clip goes back to that
-        of the last sum: what it grew to may be above the floors of too many.
+    def stands(
+        self, why: SecAggError, what: str, log: logging.Logger, *, model: bool = True
+    ) -> None:
+        """After a round without a sum; what: what the log calls it; model: whether one was to be in
+        it. A learnt clip goes back to that of the last sum then: what it grew to may be above the
+        floors of too many.
 
-        Raises `why` where all have refused and none of this run's rounds had a sum: they would in
-        the next one too. Later they agreed once, and what they refuse now may pass.
+        Raises `why` where all have refused, none of this run's rounds had a sum, and there is
+        nothing to go back to: they would in the next one too.
         """
-        if isinstance(why, PolicyRefused) and not self._agreed:
+        grown = model and self._summed is not None and self.terms.clip != self._summed
+        if model and self._summed is not None:
+            self.terms = replace(self.terms, clip=self._summed)
+        if isinstance(why, PolicyRefused) and not self._agreed and not grown:
             raise why
         log.error("secagg: %s has no sum: %s", what, why)
-        if self._summed is not None:
-            self.terms = replace(self.terms, clip=self._summed)
 
 
 def metrics_of(total: Aggregate) -> dict[str, float]:

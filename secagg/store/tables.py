@@ -64,11 +64,20 @@ _MISSING = "damaged: rows are missing, or are not those of one call"
 
 def find(database: sqlite3.Connection, name: bytes) -> bytes | None:
     """The value of the row, or None where there is none; sqlite3.DatabaseError where its bucket is
-    not what was written."""
-    bucket = bucket_of(name)
-    query = "SELECT name, value, checksum FROM rows WHERE bucket = ?"
-    rows = [_checked(*row) for row in database.execute(query, (bucket,))]
-    if checksum_sum([checksum(*row) for row in rows]) != _total(database, bucket):
+    not what was written.
+
+    One statement, which other processes commit before or after: two would find rows of one moment
+    and the sum of another, and call a good ledger damaged.
+    """
+    query = """
+        SELECT total, name, value, checksum
+        FROM buckets LEFT JOIN rows ON bucket = number WHERE number = ?
+    """
+    found = database.execute(query, (bucket_of(name),)).fetchall()
+    if not found:
+        raise sqlite3.DatabaseError("damaged: a bucket is missing")
+    rows = [_checked(*row) for _, *row in found if row[0] is not None]
+    if checksum_sum([checksum(*row) for row in rows]) != found[0][0]:
         raise sqlite3.DatabaseError(_MISSING)
     return dict(rows).get(name)
 

@@ -93,6 +93,28 @@ def test_a_key_that_is_found_waits_for_nobody_and_writes_nothing(tmp_path: Path)
         assert other.key(SESSION) == key and path.read_bytes() == before
 
 
+@pytest.mark.parametrize("read", ["key", "claimed"])
+def test_what_another_process_commits_between_is_no_damage(tmp_path: Path, read: str) -> None:
+    """Into the bucket that is read, before each statement that reads it."""
+    path = tmp_path / "ledger"
+    kind, name = (tables.SESSION, SESSION) if read == "key" else (tables.CLAIM, OTHER)
+    fresh = (i.to_bytes(len(name)) for i in range(1 << 20))
+    beside = (n for n in fresh if tables.bucket_of(kind + n) == tables.bucket_of(kind + name))
+    with SqliteLedger.open(path) as mine, SqliteLedger.open(path) as other:
+        mine.key(SESSION)
+        mine.claim(OTHER, ONE)
+
+        def commit(statement: str) -> None:
+            other.key(next(beside)) if read == "key" else other.claim(next(beside), ONE)
+            seen.append(statement)
+
+        seen: list[str] = []
+        mine._database.set_trace_callback(commit)
+        assert getattr(mine, read)(name) is not None
+        mine._database.set_trace_callback(None)
+        assert seen and mine.verify() == 2 + len(seen)
+
+
 def test_a_key_is_made_once_and_dies_with_its_session(ledger: Ledger) -> None:
     """03 §4.2, 4.3."""
     key = ledger.key(SESSION)

@@ -29,6 +29,7 @@ class Begun:
     first: Message
     model: Model
     arrays: ArrayRecord
+    train: bool
 
     __repr__ = short
 
@@ -119,9 +120,9 @@ class SecuredRounds:
             begun.agree([message.metadata.dst_node_id for message in messages])
             requests = begun.requests(messages)
         except (Aborted, IntegrityError, PolicyRefused) as ended:
-            self._course.stands(ended, f"round {number}", log)
+            self._course.stands(ended, f"round {number}", log, model=train)
             return []
-        self._begun = Begun(begun, first, model, arrays)
+        self._begun = Begun(begun, first, model, arrays, train)
         self.waits = begun.waits
         return requests
 
@@ -133,7 +134,7 @@ class SecuredRounds:
         try:
             total = begun.round.total(replies)
         except (Aborted, IntegrityError, PolicyRefused) as ended:
-            self._course.stands(ended, "the round", log)
+            self._course.stands(ended, "the round", log, model=begun.train)
             return None
         for node, why in begun.round.refusals.items():
             log.warning("secagg: node %d is not in the sum: %s", node, why)

@@ -78,6 +78,7 @@ def payload(task: Shareable, model: Entries, job: str, name: str) -> bytes:
         str.__str__(kind),  # an enum's value, before it is sent
         _without(dxo.get(_META) or {}, (MetaKey.FILTER_HISTORY,)),  # what its way adds to it
         _without(headers, _WAY),
+        [(name, _form(value)) for name, value in dxo.get(_DATA, {}).items()],
         _without(dxo, (_KIND, _DATA, _META)),
         _without(task, (ReservedHeaderKey.HEADERS, _DXO)),
     ]
@@ -105,15 +106,16 @@ class _Unbound(Exception):
 def _bound(value: Any, depth: int = 0) -> Any:
     """What JSON can say of it without losing anything: of two values that differ after NVFLARE has
     carried them, two things. A rate that numpy has computed tells sites apart as any other does."""
-    if isinstance(value, str | int | float | None) and not isinstance(value, Enum):
-        return value
     if isinstance(value, bytes | bytearray):
         return ["bytes", value.hex()]
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind in "VO":
             raise _Unbound(f"{type(value).__name__} of {value.dtype.name}")
         # the order of bytes too, which `name` leaves out: bytes alone are another number in another
-        return [value.dtype.str, value.shape, _order(value), value.tobytes().hex()]
+        kind = "array" if isinstance(value, np.ndarray) else "scalar"  # 1 / 0.0 is no error
+        return [kind, value.dtype.str, value.shape, _order(value), value.tobytes().hex()]
+    if isinstance(value, str | int | float | None) and not isinstance(value, Enum):
+        return value
     if depth == _DEEP:
         raise _Unbound(f"{type(value).__name__} inside {_DEEP} others")
     inner = partial(_bound, depth=depth + 1)
@@ -128,6 +130,13 @@ def _bound(value: Any, depth: int = 0) -> Any:
     if isinstance(value, date):
         return ["date", value.isoformat()]
     raise _Unbound(type(value).__name__)
+
+
+def _form(value: Any) -> str:
+    """As what an entry of the model comes, whose values are in the model's digest."""
+    if isinstance(value, np.ndarray):
+        return "array"
+    return "sequence" if isinstance(value, list | tuple) else "number"
 
 
 def _order(value: np.ndarray[Any, Any] | np.generic) -> str:

@@ -420,6 +420,24 @@ def test_a_learnt_clip_above_the_floors_of_all_goes_back(
     assert [clip for clip, done in sums if done] == [0.1] * 3
     assert arrays(result.arrays)["w"] == pytest.approx(3 * 0.1 / 4, abs=1e-4)
     assert "no node takes part in the secure round" in caplog.text
+    # the last round had a sum: another run of this object would begin with more than the floors
+    assert strategy.clip == 0.2
+    sums.clear()
+    again = LocalGrid(nodes(4, folder / "again", app, {"secagg-max-clip": 0.15}))
+    strategy.start(again, model({"w": np.zeros(3, np.float32)}), num_rounds=2)
+    assert [clip for clip, done in sums if done] == [0.1]
+
+
+def test_an_evaluation_without_a_sum_leaves_the_clip_of_training(folder: Path) -> None:
+    def evaluate(message: Message, context: Any) -> Message:
+        told = MetricRecord({"num-examples": 1, "loss": math.nan})
+        return Message(RecordDict({"metrics": told}), reply_to=message)
+
+    app = secured(trainer(lambda node, m: {"w": m["w"] + 1}, lambda node: 1), evaluate)
+    strategy = SecAgg(FedAvg(), clip=LearntClip(0.1), max_weight=1, evaluate_metrics={"loss": 1.0})
+    grid = LocalGrid(nodes(4, folder, app))
+    strategy.start(grid, model({"w": np.zeros(3, np.float32)}), num_rounds=3)
+    assert strategy.clip == 0.8
 
 
 def test_one_that_refuses_and_an_outage_do_not_end_a_run(

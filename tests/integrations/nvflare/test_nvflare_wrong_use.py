@@ -635,11 +635,26 @@ def test_arrays_of_one_content_that_read_otherwise_are_two_tasks() -> None:
         told += [of(task_of(one)) for one in (little[0, 0], little[0], little.T.copy())]
         assert len(set(told)) == len(told)
     assert of(task_of(np.array(1, "M8[s]"))) != of(task_of(np.array(1, "M8[D]")))
+    alike = [0.5, np.float64(0.5), np.array(0.5), np.array([0.5])]
+    assert len({of(task_of(one)) for one in alike}) == len(alike)
     for names in (["lr", "decay"], ["decay", "lr"]):
         record = np.zeros(1, [(name, "<f8") for name in names])
         for odd in (record, record[0], np.zeros(1, "V8"), np.zeros(1, object)):
             with pytest.raises(InputError, match="have a (ndarray|void) of (void|object)"):
                 of(task_of(odd))
+
+
+def test_entries_of_a_model_that_read_otherwise_are_two_tasks() -> None:
+    """A list is not what an array is to a script, nor are elements in another order in memory."""
+    whole = np.arange(6, dtype=np.float32).reshape(2, 3)
+    swapped = whole.astype(">f4")
+    models = [whole, np.asfortranarray(whole), swapped, whole.astype(np.float64)]
+    told = [DXO(DataKind.WEIGHTS, data={KEY: one}).to_shareable() for one in models]
+    rows = [np.array([1.0, 2.0]), [1.0, 2.0]]
+    told += [DXO(DataKind.WEIGHTS, data={KEY: one}).to_shareable() for one in rows]
+    for task in told:
+        task.set_header(AppConstants.CURRENT_ROUND, 1)
+    assert len({of(task) for task in told}) == len(told)
 
 
 def task_of(rate: Any = 0.5, kind: Any = DataKind.WEIGHTS, **headers: Any) -> Any:
