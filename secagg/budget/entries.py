@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from secagg.crypto import labels
 from secagg.dp.filters import Way
+from secagg.dp.mechanisms import SMOOTHINGS
 from secagg.dp.rdp import ORDERS
 from secagg.dp.release import Claim
 from secagg.errors import SecAggError, WireError
@@ -62,9 +64,16 @@ class Chosen:
 
     @classmethod
     def read(cls, reader: Reader) -> Chosen:
-        way = Way(reader.u64("order"), reader.u8("smoothing"), reader.f64("slack"))
-        if way.order and way.order not in ORDERS:
+        order, smoothing = reader.u64("order"), reader.u8("smoothing")
+        slack = reader.fixed(8, "slack")
+        way = Way(order, smoothing, struct.unpack(">d", slack)[0])
+        if order and order not in ORDERS:
             raise WireError("an order that no divergence is computed at")
+        if order or not smoothing:  # of divergences, and of responses
+            if smoothing or any(slack):
+                raise WireError("a filter with numbers that are another's")
+        elif smoothing not in SMOOTHINGS or not 0 < way.slack <= 1:
+            raise WireError("a filter of Gaussian noise without a smoothing, or without slack")
         return cls(way)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from secagg.arguments import choice, settle
 from secagg.dp.mechanisms import MAX_SQUARED, Block
+from secagg.dp.release import checked_rounds
 from secagg.errors import PolicyRefused, WireError
 from secagg.noise import Kind, share
 from secagg.plans.plan import Plan
@@ -69,7 +70,10 @@ class Disclosure:
         plan, trust = reader.fixed(DIGEST_SIZE, "plan"), reader.u8("trust")
         if trust >= len(TRUSTS):
             raise WireError(f"trust has no code {trust}")
-        rounds, number = reader.u32("rounds"), reader.count(_MOST_BLOCKS, "blocks")
+        rounds = checked_rounds(reader.u32("rounds"))
+        number = reader.count(_MOST_BLOCKS, "blocks")
+        if not number:
+            raise WireError("a disclosure of nothing")
         return cls(plan, TRUSTS[trust], rounds, tuple(_block(reader) for _ in range(number)))
 
 

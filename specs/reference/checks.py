@@ -11,6 +11,7 @@ from typing import Any
 
 import additive_blocks as add
 import blocks
+import budgets
 import model_rebuilding
 import noise_tables
 import noisy_records
@@ -410,4 +411,4 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
-ALONE |= noise_tables.ALONE | noisy_records.ALONE | privacy.ALONE | rotation.ALONE
+ALONE |= budgets.ALONE | noise_tables.ALONE | noisy_records.ALONE | privacy.ALONE | rotation.ALONE

@@ -19,6 +19,7 @@ import additive_alone
 import additive_refusals
 import alone
 import refusals
+import spending
 import stored
 from additive_scripts import LEADER, REPORT, Batch, make_task
 from additive_scripts import Honest as HonestBatch
@@ -59,6 +60,7 @@ def scenarios() -> Iterator[tuple[str, Data]]:
     yield from refusals.scenarios(Honest(Round(square(), "n4").run()))
     yield from alone.scenarios(shake)
     yield from stored.scenarios(shake, alone.scenario_of)
+    yield from spending.scenarios(shake, alone.scenario_of)
     yield from batches()
     yield from additive_refusals.scenarios()
     yield from additive_alone.scenarios(shake)

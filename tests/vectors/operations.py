@@ -16,6 +16,7 @@ import drawing
 import numpy as np
 import private
 import rounding
+import spending
 import stored
 
 from secagg import decoding, mask, quantize, records, shamir, structure
@@ -565,6 +566,7 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "payload_digest": _payload_digest,
     "decode_frame": _decode_frame,
     **stored.ALONE,
+    **spending.ALONE,
     **drawing.ALONE,
     **accounting.ALONE,
     **rounding.ALONE,
