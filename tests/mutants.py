@@ -1028,7 +1028,7 @@ ACCOUNTING = (
     *_of(
         "secagg/dp/calibration.py",
         _DP,
-        ("accounting: variances are rounded up", "math.ceil(_times", "math.floor(_times"),
+        ("accounting: variances are rounded up", "-(-over // under)", "over // under"),
         ("accounting: the least variance", "max(MIN_VARIANCE, _round", "max(1.0, _round"),
         ("accounting: the least scale", "(middle + 1, high)", "(middle + (1 << 12), high)"),
         ("accounting: parts", "squared * whole / shape.part", "squared * whole"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from secagg.arguments import flag, instance, integer, settle
@@ -76,10 +76,30 @@ def noises(shapes: Sequence[Shape], claim: Claim, shares: int) -> tuple[Noise, .
             f"epsilon {claim.epsilon:g} at delta {claim.delta:g} over {claim.rounds} rounds takes "
             f"more noise than the largest there is{remedy(wanted.blocks(high), claim)}"
         )
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if wanted.keeps(middle) else (middle + 1, high)
-    return tuple(map(_added, wanted.blocks(high)))
+    if len(shapes) > _FEW:
+        few = _Wanted(list(_grouped(shapes)), claim, shares)
+        low, high = wanted.around(few.least(low, high), low, high)
+    return tuple(map(_added, wanted.blocks(wanted.least(low, high))))
+
+
+_FEW = 16
+"""Blocks up to which each scale is tried on all of them: some forty are."""
+
+_FIRST = 1 << 8
+"""How far from what a few blocks say the first scale is tried: what rounding each variance to 24
+bits may come to, in numbers of 32."""
+
+
+def _grouped(shapes: Sequence[Shape]) -> Iterator[Shape]:
+    """A few blocks that take nearly the same scale: strengths are as the parts are, so that those
+    of a group add up to that of one block with all of their parts."""
+    ordered = sorted(shapes, key=lambda shape: (shape.rotated, shape.squared))
+    size = -(-len(ordered) // _FEW)
+    for at in range(0, len(ordered), size):
+        group = ordered[at : at + size]
+        yield replace(
+            group[len(group) // 2], part=sum((shape.part for shape in group), Fraction(0))
+        )
 
 
 def _added(block: Block) -> Noise:
@@ -112,18 +132,37 @@ class _Wanted:
     def keeps(self, index: int) -> bool:
         return accepts(self.blocks(index), self._claim)
 
+    def least(self, low: int, high: int) -> int:
+        """The first index that keeps the claim; high, where none before it does."""
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.keeps(middle) else (middle + 1, high)
+        return high
+
+    def around(self, guess: int, low: int, high: int) -> tuple[int, int]:
+        """Narrower ends about what is looked for, which is near the guess if that is any good; and
+        between low and high, as it is."""
+        step = _FIRST
+        if self.keeps(guess):
+            while guess - step > low and self.keeps(guess - step):
+                guess, step = guess - step, 16 * step
+            return max(low, guess - step), guess
+        while guess + step < high and not self.keeps(guess + step):
+            guess, step = guess + step, 16 * step
+        return guess + 1, min(high, guess + step)
+
     def blocks(self, index: int) -> list[Block]:
-        scale = _scale(index)
+        mantissa, exponent = _scale(index)
         return [
-            shape.block(max(MIN_VARIANCE, _rounded_up(scale * weight)), self._shares)
+            shape.block(max(MIN_VARIANCE, _rounded_up(weight, mantissa, exponent)), self._shares)
             for shape, weight in zip(self._shapes, self._weights, strict=True)
         ]
 
 
-def _scale(index: int) -> Fraction:
-    """The numbers of 32 bits in ascending order; 1 is number 0."""
+def _scale(index: int) -> tuple[int, int]:
+    """m and k of the numbers m 2^k of 32 bits, in ascending order; 1 is number 0."""
     exponent, mantissa = divmod(index, 1 << (_FINER - 1))
-    return _times_power(Fraction(mantissa + (1 << (_FINER - 1))), exponent - _FINER + 1)
+    return mantissa + (1 << (_FINER - 1)), exponent - _FINER + 1
 
 
 def _index(number: Fraction) -> int:
@@ -133,10 +172,15 @@ def _index(number: Fraction) -> int:
     return (exponent - 1 << (_FINER - 1)) + mantissa
 
 
-def _rounded_up(number: Fraction) -> float:
-    """To 24 bits, which a binary64 has exactly."""
-    exponent = _exponent(number) - DIGITS + 1
-    return math.ldexp(math.ceil(_times_power(number, -exponent)), exponent)
+def _rounded_up(number: Fraction, times: int = 1, exponent: int = 0) -> float:
+    """number times 2^exponent, to 24 bits, which a binary64 has exactly. In whole numbers, as plans
+    of many fields ask for it some ten thousand times."""
+    over, under = number.numerator * times, number.denominator
+    digits = over.bit_length() - under.bit_length() - DIGITS
+    over, under = (over, under << digits) if digits >= 0 else (over << -digits, under)
+    if over >= under << DIGITS:  # 24 bits before the point, and not 25
+        under, digits = 2 * under, digits + 1
+    return math.ldexp(-(-over // under), digits + exponent)
 
 
 def _exponent(number: Fraction) -> int:

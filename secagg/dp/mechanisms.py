@@ -134,7 +134,7 @@ def renyi(block: Block) -> tuple[Line, Line]:
     if told is not None:
         return Line(told * told / 2, Decimal(0)), Line(Decimal(0), told)
     whole, squared = variance(block), Decimal(block.squared)
-    absolute = min(block.length * squared, squared * squared).sqrt()  # of the L1 norm
+    absolute = _root(min(block.length, block.squared) * block.squared)  # of the L1 norm
     base = squared / (2 * whole)
     if not block.gaussian:
         steeper = squared / (2 * whole * whole)
@@ -142,8 +142,15 @@ def renyi(block: Block) -> tuple[Line, Line]:
         return Line(base + steeper, constant), Line(base, 3 * absolute / (2 * whole))
     tau, length = unlikeness(block), Decimal(block.length)
     one = 2 * base + 2 * absolute / whole.sqrt() * tau + tau * tau * length
-    other = ((squared / whole).sqrt() + length.sqrt() * tau) ** 2
+    other = ((squared / whole).sqrt() + _root(block.length) * tau) ** 2
     return Line(min(one, other) / 2, Decimal(0)), Line(base, tau * length)
+
+
+@lru_cache(maxsize=4096)
+@precise
+def _root(whole: int) -> Decimal:
+    """Plans of many fields try some ten scales, and these do not depend on any."""
+    return Decimal(whole).sqrt()
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from secagg.dp import Block, Claim, Shape, accepts, kind, loss, noises
+from secagg.dp import Block, Claim, Shape, accepts, calibration, kind, loss, noises
 from secagg.dp.calibration import _index, _rounded_up, _scale
 from secagg.errors import ParameterError
 from secagg.noise import MAX_VARIANCE, MIN_VARIANCE, Kind, Noise
@@ -121,9 +121,15 @@ def test_shapes_are_checked_as_blocks_are() -> None:
 
 @pytest.mark.parametrize("index", [-(7 << 31) - 5, -1, 0, 1, 12345, (60 << 31) - 1, 60 << 31])
 def test_the_grid_of_scales(index: int) -> None:
-    scale = _scale(index)
-    assert _index(scale) == index and _scale(index + 1) > scale
-    assert _index((scale + _scale(index + 1)) / 2) == index
+    scale, following = scaled(index), scaled(index + 1)
+    assert _index(scale) == index and following > scale
+    assert _index((scale + following) / 2) == index
+
+
+def scaled(index: int) -> Fraction:
+    mantissa, exponent = _scale(index)
+    assert mantissa.bit_length() == 32
+    return mantissa * Fraction(2) ** exponent
 
 
 @pytest.mark.parametrize(
@@ -139,3 +145,61 @@ def test_the_grid_of_scales(index: int) -> None:
 )
 def test_variances_are_rounded_up_to_24_bits(number: Fraction, rounded: float) -> None:
     assert _rounded_up(number) == rounded >= number
+
+
+def many(number: int, kinds: str) -> list[Shape]:
+    """Of all sizes and parts."""
+    return [
+        Shape(
+            10 + 7 * at,
+            1 + 3**at % 10**9,
+            kinds == "vectors" or (kinds == "both" and at % 2 == 0),
+            Fraction(1 + at % 13, 7),
+        )
+        for at in range(number)
+    ]
+
+
+@pytest.mark.parametrize("kinds", ["vectors", "counts", "both"])
+@pytest.mark.parametrize("epsilon", [0.01, 2, 100])
+def test_many_fields_have_the_noise_that_all_scales_would_find(
+    kinds: str, epsilon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 §5.2: where a few stand for all at first; few looks at all of them do for vectors of one
+    width and for counts, and hardly more than ever where nothing is alike."""
+    shapes, claim = many(90, kinds), Claim(epsilon, 1e-6, 20)
+    few = noises_and_looks(shapes, claim, monkeypatch)
+    monkeypatch.setattr(calibration, "_FEW", 10**6)
+    assert noises(shapes, claim, 40) == few[0] and few[1] <= 46
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 2, 100])
+def test_many_fields_of_one_width_take_few_looks(
+    epsilon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = [replace(UPDATE, length=10 + at, part=Fraction(1 + at % 3)) for at in range(90)]
+    assert noises_and_looks(alike, Claim(epsilon, 1e-6, 20), monkeypatch)[1] <= 18, "of forty"
+
+
+def noises_and_looks(
+    shapes: list[Shape], claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> tuple[tuple[Noise, ...], int]:
+    tried = []
+
+    def accepted(blocks: list[Block], claim: Claim) -> bool:
+        tried.append(len(blocks))
+        return accepts(blocks, claim)
+
+    with monkeypatch.context() as counting:
+        counting.setattr(calibration, "accepts", accepted)
+        found = noises(shapes, claim, 40)
+    return found, tried.count(len(shapes))
+
+
+@pytest.mark.parametrize("guess", [0, 1, 500, 76_000, 77_000, 77_777, 77_778, 10**6, 10**9])
+def test_around_any_guess(guess: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = calibration._Wanted([COUNTS], Claim(1.0, 1e-5), 1)
+    monkeypatch.setattr(wanted, "keeps", lambda index: index >= 77_777)
+    low, high = wanted.around(guess, 0, 10**9)
+    assert 0 <= low <= 77_777 <= high <= 10**9
+    assert wanted.least(low, high) == 77_777
