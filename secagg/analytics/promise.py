@@ -25,6 +25,13 @@ def asked(privacy: Any, rows: int) -> Privacy:
             f"examples={checked.examples} and rows={rows} are one number, the most rows that one "
             "client holds: each row is an example"
         )
+    if checked.mechanism == "response":
+        raise ParameterError(
+            "a query's tables are made of sums of rows, and a sum of randomised responses is none: "
+            "mechanism='noise' would do, or a plan with a field of your own for each yes or no, "
+            "Integer(1, max=1, sensitivity=1), whose Aggregate.sum and Aggregate.interval are of "
+            "the true number"
+        )
     return checked
 
 
@@ -86,6 +93,11 @@ def require_kept(privacy: Privacy | None, label: PrivacyLabel | None) -> None:
         which = "the query, and the sum has" if label is None else "the sum, and the query asks for"
         raise InputError(
             f"privacy is of {which} none: plan with privacy=query.privacy, beside its fields"
+        )
+    if label.epsilon_local is not None:
+        raise InputError(
+            "the sum is of randomised responses, of which no table is made: plan with "
+            "privacy=query.privacy"
         )
     weaker = (
         label.unit != privacy.unit

@@ -15,9 +15,24 @@ import pytest
 from released import released, tape
 
 import secagg
-from secagg.analytics import Cell, Grid, Histogram, Mean, Moments, MomentTable, Query, Share, Sum
+from secagg.analytics import (
+    Cell,
+    Count,
+    Grid,
+    Histogram,
+    Mean,
+    Measure,
+    Moments,
+    MomentTable,
+    Outside,
+    Query,
+    Share,
+    Sum,
+)
 from secagg.analytics import Variance as Var
 from secagg.analytics.table import Line
+from secagg.errors import InputError, ParameterError
+from secagg.privacy import MECHANISMS, TRUSTS
 from tests.soak import SOAK
 
 RELEASES = 1000 if SOAK else 40
@@ -138,3 +153,91 @@ def test_intervals_of_cells(query: Query, lost: float) -> None:
                 inside[name] += cell.interval[0] <= truth <= cell.interval[1]
                 seen[name] += 1
     judge(inside, seen, RELEASES)
+
+
+ONE_ROW: Mapping[str, Measure] = {
+    "count": Count(),
+    "mean": Mean(0, 10, 2, column="x"),
+    "sum": Sum(0, 10, 2, column="x"),
+    "variance": Var(0, 10, 4, column="x"),
+    "share": Share(column="s"),
+    "outside": Outside(0, 10, column="x"),
+    "one bin": Histogram((0, 10), column="x"),
+    "bins": Histogram((0, 3, 6, 10), column="x"),
+    "moments": Moments({"x": (0, 10), "y": (-1, 1)}, 4),
+}
+
+
+@pytest.mark.parametrize("measure", ONE_ROW)
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("trust", TRUSTS)
+def test_a_table_is_right_or_refused(trust: Any, mechanism: Any, measure: str) -> None:
+    """30 §9.2: whoever adds noise, and whatever it is; in a sum of responses no row is counted.
+
+    A client has one row, of which each count is a bit, so that plan() would take responses."""
+    try:
+        asked = Query(
+            ONE_ROW[measure], privacy=secagg.Privacy(30, 1e-4, trust=trust, mechanism=mechanism)
+        )
+    except ParameterError as refused:
+        assert mechanism == "response"
+        assert trust != "local" or "mechanism='noise' would do" in str(refused)
+        return
+    assert mechanism == "noise"
+    plan = secagg.plan(
+        clients=40, fields=asked.fields, corrupt=0, dropout=0.1, privacy=asked.privacy
+    )
+    rows = rows_of(np.random.default_rng(4), 36)
+    inputs = [asked.encode([{k: rows[k][i] for k in rows}]) for i in range(36)]
+    inside, seen = 0, 0
+    for number in range(20):
+        table = asked.table(released(plan, inputs, tape(number)))
+        assert table.total is not None
+        for _, cell, truth in of_one(ONE_ROW[measure], table.total, rows):
+            assert cell.interval is not None
+            inside += cell.interval[0] <= truth <= cell.interval[1]
+            seen += 1
+    assert inside >= 0.85 * seen, (inside, seen)
+
+
+def of_one(measure: Measure, line: Line, rows: Rows) -> Iterator[tuple[str, Cell, float]]:
+    """The cells of a query that is one measure, and the rows, with the truth of each."""
+    x, value = rows["x"], line.results["value"]
+    yield "rows", Cell(0.0, 0.0, interval=line.interval), len(x)
+    if isinstance(value, MomentTable):
+        yield from ((n, c, t) for n, c, t in truths(line, rows) if n == "mean")
+    elif isinstance(value, Grid):
+        edges = (0, 10) if len(value.cells) == 1 else (0, 3, 6, 10)
+        counts = np.histogram(x, edges)[0]
+        yield from (("bins", c, t) for c, t in zip(value.cells, counts, strict=True))
+    else:
+        exact = {Mean: x.mean(), Sum: x.sum(), Var: x.var(), Share: rows["s"].mean(), Outside: 0}
+        yield "value", value, exact.get(type(measure), len(x))
+
+
+def test_no_table_is_made_of_responses() -> None:
+    """30 §9.2: also where the plan was made with another privacy than the query's, which keeps
+    the same epsilon."""
+    asked = Query(Share(column="s"), privacy=secagg.Privacy(2, 1e-4, trust="local"))
+    told = secagg.Privacy(2, 1e-4, trust="local", mechanism="response")
+    plan = secagg.plan(clients=40, fields=asked.fields, corrupt=0, dropout=0, privacy=told)
+    inputs = [asked.encode([{"s": i % 5 == 0}]) for i in range(40)]
+    with pytest.raises(InputError, match="of randomised responses, of which no table is made"):
+        asked.table(released(plan, inputs, tape(0)))
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0, 8.0])
+def test_intervals_of_sums_of_responses(epsilon: float) -> None:
+    """40 §10.3: the sum that is told is of the true number, and so is its interval."""
+    privacy = secagg.Privacy(epsilon, 1e-4, trust="local", mechanism="response")
+    bit = secagg.Integer(1, max=1, sensitivity=1)
+    plan = secagg.plan(
+        clients=40, fields={"few": bit, "most": bit}, corrupt=0, dropout=0.1, privacy=privacy
+    )
+    inputs = [{"few": [int(i % 8 == 0)], "most": [int(i % 8 != 0)]} for i in range(36)]
+    releases, inside = 200, Counter[str]()
+    for number in range(releases):
+        total = released(plan, inputs, tape(number))
+        for name, truth in (("few", 5), ("most", 31)):
+            inside[name] += int(abs(total.sum[name][0] - truth) <= total.interval[name])
+    assert min(inside.values()) >= 0.9 * releases, inside
