@@ -41,14 +41,12 @@ def talk(requests, context):
     proved = context.auth_context().get("x509_pem_cert")
     peer = Peer(token_bytes(16), sha256(proved[0]).digest() if proved else None)  # of TLS
     waiting = WAITING[peer] = SimpleQueue()
-    context.add_callback(lambda: waiting.put(None))
     told(ROUNDS.joined, peer)
+    context.add_callback(lambda: (told(ROUNDS.left, peer), WAITING.pop(peer).put(None)))
     threading.Thread(target=listen, args=(peer, requests), daemon=True).start()
     while (frame := waiting.get()) is not None:
         yield frame
         told(ROUNDS.flushed, peer, len(frame))
-    told(ROUNDS.left, peer)
-    del WAITING[peer]
 
 
 def listen(peer: Peer, requests) -> None:
@@ -73,6 +71,7 @@ def client(port: int, number: int) -> None:
 
 
 methods = {"Talk": grpc.stream_stream_rpc_method_handler(talk)}
+# a worker for each stream: how many one client may open is for the application to say
 service = grpc.server(ThreadPoolExecutor(2 * CLIENTS), options=LIMITS)
 service.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("secagg.Rounds", methods)])
 port = service.add_insecure_port("127.0.0.1:0")  # elsewhere add_secure_port

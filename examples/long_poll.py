@@ -1,14 +1,13 @@
 """A sum over HTTP, with the standard library alone: another driver of the same rounds.
 
-Each request of a client brings what it has to say, and takes what waits for it. What a server
-decides is in `ServerRounds`, what a client decides in `ClientRounds`; left is to carry bytes and to
-say what time it is. There is no store, so nothing to do before posting. Client 0 is late.
+Each request brings what a client has to say, and takes what waits for it. A client is whoever knows
+its path, which nobody guesses; how many may come is for the application to say. Client 0 is late.
 """
 
 import threading
 import time
-from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from secrets import token_hex
 from time import monotonic as now
 from urllib.request import urlopen
 
@@ -22,27 +21,27 @@ from secagg.wire.codec import Reader, Writer
 
 TASK = Task(secagg.plan(clients=6, dropout="1/3", fields={"u": secagg.FixedPoint(3, 1.0, 16)}))
 DEADLINES = {phase: 5 if phase == "masked-input" else 60 for phase in TASK.plan.phase_names}
-ROUNDS, LOCK, WAITING = ServerRounds(), threading.Lock(), defaultdict(Writer)
+ROUNDS, LOCK, WAITING = ServerRounds(), threading.Lock(), dict[Peer, Writer]()
 
 
 def act() -> None:
     while (effects := ROUNDS.take()) != Effects(due=effects.due):
         for post in effects.posts:
-            WAITING[post.peer].prefixed(post.frame.encode())
+            WAITING.setdefault(post.peer, Writer()).prefixed(post.frame.encode())
         for work in effects.work:
             ROUNDS.finished(work, work.job(), now())
 
 
-def frames(data: bytes) -> list[bytes]:
-    reader, found = Reader(data), []
+def frames(data: bytes):
+    reader = Reader(data)
     while reader.remaining:
-        found.append(reader.prefixed(reader.remaining, "frame"))
-    return found
+        yield reader.prefixed(reader.remaining, "frame")
 
 
 class Polled(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        peer, body = Peer(self.path), self.rfile.read(int(self.headers["Content-Length"]))
+        peer, size = Peer(self.path), int(self.headers["Content-Length"])
+        body = self.rfile.read(max(0, min(size, 1 << 20)))
         with LOCK:
             if not ROUNDS.ready(peer):
                 ROUNDS.joined(peer, now())
@@ -60,6 +59,7 @@ class Polled(BaseHTTPRequestHandler):
 
 def client(port: int, number: int) -> None:
     rounds, server = ClientRounds(Consent(task=TASK)), Peer("server")
+    url = f"http://127.0.0.1:{port}/{token_hex(16)}"
     rounds.joined(server, now())
     while not (outcomes := rounds.outcomes()):
         for offer in rounds.owed() if number else []:  # client 0 never finds the time
@@ -67,7 +67,7 @@ def client(port: int, number: int) -> None:
         said = Writer()
         for post in rounds.take().posts:
             said.prefixed(post.frame.encode())
-        for frame in frames(urlopen(f"http://127.0.0.1:{port}/{number}", said.finish()).read()):
+        for frame in frames(urlopen(url, said.finish()).read()):
             rounds.received(server, frame, now())
         time.sleep(0.02)
     print(f"client {number}: {outcomes[0].detail or 'in the sum'}\n", end="")  # whole, of threads

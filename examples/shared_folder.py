@@ -21,7 +21,7 @@ from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.rounds.server import ServerRounds
 
-CLIENTS, NUMBERS = 5, itertools.count()
+CLIENTS, NUMBERS, CAREFUL = 5, itertools.count(), os.O_NOFOLLOW | os.O_NONBLOCK
 TASK = Task(secagg.plan(clients=CLIENTS, dropout="1/5", fields={"u": secagg.Integer(3, 10)}))
 
 
@@ -33,7 +33,9 @@ def put(folder: Path, frame: bytes) -> None:
 def taken(folder: Path) -> Iterator[bytes]:
     """Frames that have come, each once; OSError for a link or folder. A pipe holds up nobody."""
     for path in sorted(folder.glob("[0-9]" * 12)):
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(
+            path, "rb", opener=lambda p, f: os.open(p, f | os.O_NOFOLLOW | os.O_NONBLOCK)
+        ) as file:
             yield file.read(1 << 20)
         path.unlink()
 

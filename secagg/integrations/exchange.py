@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from secagg.effects import Effects, Peer
@@ -18,7 +19,7 @@ from secagg.rounds.quota import Limits
 from secagg.rounds.round import End
 from secagg.rounds.selection import Candidate
 from secagg.rounds.server import ServerRounds
-from secagg.shown import told
+from secagg.shown import short, told
 from secagg.wire.frame import MAX_SIZE, payload_digest
 
 # Theory of operation.
@@ -44,6 +45,16 @@ Node = TypeVar("Node", int, str)
 Frames = tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why a node is not in a round, in one line; and whether it has refused, or is lost."""
+
+    why: str
+    refused: bool
+
+    __repr__ = short
+
+
 class ExchangedRound(ABC, Generic[Node]):
     """From the announcement to the sum: `agree`, `asked_for_input`, `answer`, `finish`.
 
@@ -60,7 +71,7 @@ class ExchangedRound(ABC, Generic[Node]):
         self._silent: set[Node] = set()
         self._end: End | None = None
         self._due = self._skew = 0.0
-        self._refusals: dict[Node, str] = {}
+        self._absent: dict[Node, Absence] = {}
         self._input = [phase.takes_input for phase in made.phases].index(True)
 
     @abstractmethod
@@ -104,7 +115,11 @@ class ExchangedRound(ABC, Generic[Node]):
     def refuse(self, node: Node, why: str) -> None:
         """The node takes no part, as it says or as its answer shows: in words of its own, which
         the log and errors of a server have in one line."""
-        self._refusals[node] = told(why)
+        self._absent[node] = Absence(told(why), refused=True)
+
+    def lose(self, node: Node, why: str) -> None:
+        """The node has not answered, as the framework says: whether it would, nobody knows."""
+        self._absent[node] = Absence(told(why), refused=False)
 
     def finish(self) -> Aggregate:
         """The sum of those whose masked inputs were answers. Raises Aborted, and IntegrityError,
@@ -122,7 +137,7 @@ class ExchangedRound(ABC, Generic[Node]):
     @property
     def refusals(self) -> Mapping[Node, str]:
         """Why nodes took no part, as they say or as their answers show, by node."""
-        return self._refusals
+        return {node: absence.why for node, absence in self._absent.items()}
 
     @property
     def waits(self) -> float:
@@ -170,18 +185,19 @@ class ExchangedRound(ABC, Generic[Node]):
     def _check_anybody(self) -> None:
         """After the first exchange: what all refuse, they refuse in the next round too. Not where
         some were only lost: one that refuses would end a run by waiting for an outage."""
-        if not self._peers and len(self._refusals) == self._plan.threat.clients:
+        refused = sum(absence.refused for absence in self._absent.values())
+        if not self._peers and refused == self._plan.threat.clients:
             raise PolicyRefused(f"no node takes part in the secure round: {self._refused()}")
 
     def _check(self) -> None:
         if self._end is None or not isinstance(ended := self._end.error, Aborted):
             return
-        why = f"; nodes say: {self._refused()}" if self._refusals else ""
+        why = f"; nodes say: {self._refused()}" if self._absent else ""
         raise Aborted(ended.reason, ended.detail + why) from None
 
     def _refused(self) -> str:
         """The reasons, the most frequent first."""
-        counted = Counter(self._refusals.values()).most_common()
+        counted = Counter(self.refusals.values()).most_common()
         said = "; ".join(f"{number} x {why}" for why, number in counted[:_SHOWN])
         return said + (f"; and {len(counted) - _SHOWN} other reasons" if counted[_SHOWN:] else "")
 

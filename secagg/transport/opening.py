@@ -40,7 +40,9 @@ class Attempts:
 
     timeout: seconds that it may be away, from the beginning or since a link to it was there. A link
     that ends sooner than `backoff.most` is one more failure, as a server that takes links and drops
-    them is not to be asked ten times a second. Time is an argument: monotonic seconds.
+    them is not to be asked ten times a second; and where it ends sooner than `timeout` as well, it
+    was none: what stands before a server that is away does so for ever. Time is an argument:
+    monotonic seconds.
     """
 
     def __init__(self, timeout: float, now: float, backoff: Backoff | None = None) -> None:
@@ -55,8 +57,10 @@ class Attempts:
     def failed(self, now: float) -> float | None:
         """There is no link, or no longer. Seconds until the next attempt; None to give up."""
         if self._opened is not None:
-            self._until = now + self._timeout
-            if now - self._opened >= self._backoff.most:
+            lasted = now - self._opened
+            if lasted >= min(self._backoff.most, self._timeout):
+                self._until = now + self._timeout
+            if lasted >= self._backoff.most:
                 self._failures = 0
             self._opened = None
         self._failures += 1

@@ -56,3 +56,19 @@ def test_a_server_that_drops_every_link_is_called_more_and_more_seldom() -> None
         delays.append(delay)
         now += delay
     assert delays[:3] == [0.1, 0.2, 0.4] and delays[-1] == 3.0
+    # and given up: what stands before a server that is away takes links for ever
+    while now < 1060.0:
+        trying.opened(now)
+        if (delay := trying.failed(now)) is None:
+            break
+        now += delay
+    assert 1057.0 <= now <= 1060.0
+
+
+def test_a_link_that_lasted_as_long_as_the_timeout_was_one() -> None:
+    trying, now = attempts(2.0), 1000.0
+    for _ in range(4):
+        trying.opened(now)
+        assert trying.failed(now := now + 2.0) is not None
+    trying.opened(now)
+    assert trying.failed(now + 1.9) is None

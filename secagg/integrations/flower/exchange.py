@@ -28,6 +28,8 @@ _RAISED = (
 _MOD = "a mod in front of secagg_mod has refused: others come after it ({})"
 RAISED, MOD = 2, 6
 """Flower's codes for an exception of the app, and for a mod that refuses, as ours does too."""
+LOST = (3, 4, 5, 8)
+"""And for a message, a reply or a node that is not there, and an app that has crashed."""
 _EXCEPTION = re.compile(r"<class '([\w.()]+)'>:")
 """How Flower begins what it says of an exception. Its text, which may be long and have anything in
 it, follows."""
@@ -96,7 +98,8 @@ class GridRound(ExchangedRound[int]):
     def _frames(self, node: int, reply: Message) -> Sequence[bytes]:
         """None for a node that has refused, or is no part of this; why is kept."""
         if reply.has_error():
-            self.refuse(node, _why(reply.error))
+            lost = reply.error.code in LOST and not str(reply.error.reason).startswith(OURS)
+            (self.lose if lost else self.refuse)(node, _why(reply.error))
             return ()
         try:
             return carry.frames_of(reply.content)

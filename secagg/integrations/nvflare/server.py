@@ -51,7 +51,8 @@ _PLAIN = (
     "it answered outside the secure round: its job has no SecAggFilter, which "
     "secure(recipe, ...), from secagg.integrations.nvflare, adds"
 )
-_UNREACHED = f"it did not answer ({ReturnCode.COMMUNICATION_ERROR})"
+_UNREACHED = ReturnCode.COMMUNICATION_ERROR
+_LOST = (_UNREACHED, ReturnCode.SERVICE_UNAVAILABLE)
 
 
 @dataclass
@@ -101,6 +102,10 @@ class CellRound(ExchangedRound[str]):
         self._sites.ran.update(asked)
         heard = {}
         for name, reply in replies.items():
+            code = _UNREACHED if reply is None else carry.code_of(reply)
+            if code in _LOST:
+                self.lose(name, f"it did not answer ({code})")
+                continue
             try:
                 heard[name] = self._frames(reply)
             except WireError as why:
@@ -135,8 +140,6 @@ class CellRound(ExchangedRound[str]):
 
     @staticmethod
     def _frames(reply: Any) -> Frames:
-        if reply is None:
-            raise WireError(_UNREACHED)
         if (code := carry.code_of(reply)) == ReturnCode.TOPIC_UNKNOWN:
             raise WireError(_PLAIN)
         if code != ReturnCode.OK:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Error
 from flwr.serverapp.strategy import FedAvg
 
 from secagg.errors import ParameterError, PolicyRefused
@@ -454,6 +455,26 @@ def test_one_that_refuses_and_an_outage_do_not_end_a_run(
         assert strategy.last is not None and strategy.last.count == 3
         assert "has no sum" in caplog.text
         caplog.clear()
+
+
+@pytest.mark.parametrize("code", [3, 4, 5, 8])
+def test_nodes_that_flower_calls_lost_have_not_refused(folder: Path, code: int) -> None:
+    """One that refuses beside them does not end a run before its first sum."""
+    several = nodes(4, folder, secured(TRAIN), {})
+    several[3].context.node_config["secagg-min-clients"] = 1000
+    grid = LocalGrid(several)
+    for node in several[:3]:
+        answer = node.answer
+
+        def away(message: Message, answer: Any = answer) -> Message:
+            if grid.exchange:
+                return answer(message)  # type: ignore[no-any-return]
+            return Message(Error(code, "Message Unavailable"), reply_to=message)
+
+        node.answer = away  # type: ignore[method-assign]
+    strategy = SecAgg(FedAvg(fraction_evaluate=0.0), clip=0.5, max_weight=10)
+    strategy.start(grid, model(MODEL), num_rounds=2)
+    assert strategy.last is not None and strategy.last.count == 3
 
 
 @pytest.mark.parametrize(

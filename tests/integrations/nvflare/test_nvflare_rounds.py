@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from secagg.errors import PolicyRefused, Spent, StorageError
-from secagg.integrations.nvflare import LearntClip, carry
+from secagg.integrations.nvflare import LearntClip, SecAggFilter, carry
 from secagg.store.ledger import SqliteLedger
 from tests.integrations.nvflare.world import (
     INPUT,
@@ -81,6 +81,20 @@ def test_a_site_drops(step: str, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     left = [1, 2, 3, 4] if step == UNMASK else [1, 3, 4]
     distance = np.abs(model.params[KEY] - START[KEY] - expected(left)).max()
     assert distance <= bound(made) and made.last.count == len(left)
+
+
+def test_sites_that_are_not_reached_have_not_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that refuses beside them does not end a job before its first sum."""
+    world = World(cells(4, folder, moves, lambda: [SecAggFilter(min_clients=1000)]))
+    made = controller(world, monkeypatch, timeouts=0.01)
+    world.fate = lambda site, at: number_of(site) < 4
+    model = played(made, START)
+    assert made.last is None and np.array_equal(model.params[KEY], START[KEY])
+    world.fate = NEVER
+    with pytest.raises(PolicyRefused, match="4 x secagg: the announced plan"):
+        played(made, START)
 
 
 def test_beyond_the_dropout_the_model_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +230,7 @@ def test_a_site_is_asked_once_its_run_has_begun(
 
 
 def test_a_job_that_is_aborted_waits_for_nobody(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither for a site to begin, nor for one to answer."""
     world = world_of(folder)
@@ -230,8 +244,9 @@ def test_a_job_that_is_aborted_waits_for_nobody(
     for came in ((), world.cells):
         made.aggregator._sites.came.update(came)
         world.fate = lambda site, step: True
-        with pytest.raises(PolicyRefused, match="4 x it did not answer"):
-            played(made, START)
+        caplog.clear()
+        played(made, START)
+        assert "4 x it did not answer (COMMUNICATION_ERROR)" in caplog.text
     assert not slept and world.tasks == 0
 
 
