@@ -36,7 +36,7 @@ def taken(folder: Path) -> Iterator[bytes]:
         with open(
             path, "rb", opener=lambda p, f: os.open(p, f | os.O_NOFOLLOW | os.O_NONBLOCK)
         ) as file:
-            yield file.read(1 << 20)
+            yield file.read(1 << 20) or b""
         path.unlink()
 
 

@@ -116,5 +116,5 @@ def _zeros(field: Field, me: PartyId) -> npt.NDArray[Any]:
     """Of either width of floats, as nobody knows yet which will be given; one row, where the unit
     is an example."""
     if isinstance(field, Integer):
-        return np.zeros((1, _LENGTH), np.int64)
-    return np.zeros((1, _LENGTH), np.float32 if me % 2 else np.float64)
+        return np.zeros((1, field.length), np.int64)
+    return np.zeros((1, field.length), np.float32 if me % 2 else np.float64)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import secagg
-from secagg import records
+from secagg import Privacy, records
+from secagg.analytics import Mean, Query
 from secagg.drive import warm
 from secagg.errors import CryptoError, IntegrityError
-from secagg.fields import FixedPoint, Integer
+from secagg.fields import FixedPoint, Integer, Vector
 from secagg.plans.choose import plan
 
 FIRST = """
@@ -53,6 +54,38 @@ def test_after_it_a_round_compiles_nothing() -> None:
         [sys.executable, "-c", FIRST], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "counts": {"fields": {"n": Integer(1, 1, 1.0)}, "privacy": Privacy(1, 1e-5)},
+    "counts of several": {"fields": {"n": Integer(2, 9, 4.0)}, "privacy": Privacy(1, 1e-5)},
+    "local": {"fields": {"n": Integer(1, 1, 1.0)}, "privacy": Privacy(1, 1e-5, trust="local")},
+    "bits that are told": {
+        "fields": {"a": Integer(1, 1, 1.0), "b": Integer(1, 1, 1.0)},
+        "privacy": Privacy(1, 1e-6, trust="local", mechanism="response"),
+    },
+    "reals": {"fields": {"v": Vector(2, 1.0, 16)}, "privacy": Privacy(1, 1e-5)},
+    "central": {"fields": {"v": Vector(1, 1.0, 16)}, "privacy": Privacy(1, 1e-5, trust="central")},
+    "examples": {
+        "fields": {"v": Vector(1, 1.0, 16), "n": Integer(1, 1, 1.0)},
+        "privacy": Privacy(1, 1e-5, unit="example", examples=3),
+    },
+    "a question": {
+        "fields": Query({"age": Mean(0, 120)}, privacy=Privacy(1, 1e-5)).fields,
+        "privacy": Query({"age": Mean(0, 120)}, privacy=Privacy(1, 1e-5)).privacy,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "servers"), [(k, n) for k in KINDS for n in (1, 2) if (k, n) != ("central", 2)]
+)
+def test_every_kind_of_plan_is_tried(kind: str, servers: int) -> None:
+    """With one element as with several: what serves and joins does so before anything else."""
+    made = plan(clients=60, corrupt=0, dropout=0.1, servers=servers, **KINDS[kind])
+    warm._tried.cache_clear()
+    warm.up(made)
+    assert warm._tried.cache_info().currsize == 1
 
 
 def small() -> Any:

@@ -65,6 +65,8 @@ class SecAggWorkflow:
         self._secured.bind(context.run_config)
         raise_minima(context.strategy, MINIMA, self._secured.terms.fewest())
         number = int(str(context.state.config_records[MAIN_CONFIGS_RECORD][Key.CURRENT_ROUND]))
+        if number == 1:
+            self._secured.starts()
         given = context.strategy.configure_fit(
             server_round=number,
             parameters=arrayrecord_to_parameters(

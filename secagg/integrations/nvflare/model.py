@@ -78,7 +78,8 @@ def payload(task: Shareable, model: Entries, job: str, name: str) -> bytes:
         str.__str__(kind),  # an enum's value, before it is sent
         _without(dxo.get(_META) or {}, (MetaKey.FILTER_HISTORY,)),  # what its way adds to it
         _without(headers, _WAY),
-        [(name, _form(value)) for name, value in dxo.get(_DATA, {}).items()],
+        # the values of arrays are in the model's digest; of others it has the values alone
+        [(n, isinstance(v, np.ndarray) or v) for n, v in dxo.get(_DATA, {}).items()],
         _without(dxo, (_KIND, _DATA, _META)),
         _without(task, (ReservedHeaderKey.HEADERS, _DXO)),
     ]
@@ -130,13 +131,6 @@ def _bound(value: Any, depth: int = 0) -> Any:
     if isinstance(value, date):
         return ["date", value.isoformat()]
     raise _Unbound(type(value).__name__)
-
-
-def _form(value: Any) -> str:
-    """As what an entry of the model comes, whose values are in the model's digest."""
-    if isinstance(value, np.ndarray):
-        return "array"
-    return "sequence" if isinstance(value, list | tuple) else "number"
 
 
 def _order(value: np.ndarray[Any, Any] | np.generic) -> str:

@@ -92,9 +92,9 @@ def test_what_else_answers_in_the_place_of_the_mod(folder: Path, said: str) -> N
     def other(message: Message, context: Any, call_next: Any) -> Message:
         if context.node_id == 1000:
             return Message(Error(code, reason), reply_to=message)
-        return Message(Error(5, "Node Unavailable"), reply_to=message)
+        return Message(Error(7, "Invalid FAB"), reply_to=message)
 
-    with pytest.raises(PolicyRefused, match=f"3 x Node Unavailable; 1 x .*{words}") as refused:
+    with pytest.raises(PolicyRefused, match=f"3 x Invalid FAB; 1 x .*{words}") as refused:
         run(folder, modded(other, train=TRAIN))
     assert "1357" not in str(refused.value) and len(str(refused.value)) < 500
 

@@ -650,7 +650,7 @@ def test_entries_of_a_model_that_read_otherwise_are_two_tasks() -> None:
     swapped = whole.astype(">f4")
     models = [whole, np.asfortranarray(whole), swapped, whole.astype(np.float64)]
     told = [DXO(DataKind.WEIGHTS, data={KEY: one}).to_shareable() for one in models]
-    rows = [np.array([1.0, 2.0]), [1.0, 2.0]]
+    rows = [np.array([1.0, 2.0]), [1.0, 2.0], (1.0, 2.0), [np.float64(1), 2.0]]
     told += [DXO(DataKind.WEIGHTS, data={KEY: one}).to_shareable() for one in rows]
     for task in told:
         task.set_header(AppConstants.CURRENT_ROUND, 1)
