@@ -50,19 +50,37 @@ def verify(path: str | os.PathLike[str], anchor: Ledger | None = None) -> Verifi
 
 
 def _verified(database: sqlite3.Connection, anchor: Ledger | None) -> Verified:
+    """Whoever adds a row stores it before it is anchored: one that the anchor knows and that is not
+    there when it is looked for again is missing, and not just new."""
     file.check_pages(database)
-    accounts: Accounts | None = None
-    rows: list[Row] = []
-    for row in file.following(database, None):
-        accounts = taken(accounts, row)
-        rows.append(row)
+    accounts, rows = _following(database, None, None)
     if accounts is None:
         raise StorageError("row 0 is missing: what was spent is not known")
-    spending = accounts.spending(len(rows), rows[-1].hash)
     if anchor is None:
-        return Verified(spending, None, UNSEEN)
-    known = _compared(accounts.opened.id, rows, anchor)
-    return Verified(spending, known, _note(known, len(rows)))
+        return Verified(accounts.spending(len(rows), rows[-1].hash), None, UNSEEN)
+    id_, end = accounts.opened.id, len(rows)
+    known = _compared(id_, rows, anchor)
+    while anchor.claimed(anchor_key(id_, end)) is not None:
+        later, more = _following(database, accounts, rows[-1])
+        if later is None or not more:
+            raise StorageError(
+                f"it ends with row {end - 1}, and its anchor knows row {end}: it is an older copy, "
+                "or was cut short"
+            )
+        known += _compared(id_, more, anchor)
+        accounts, rows, end = later, more, end + len(more)
+    return Verified(accounts.spending(end, rows[-1].hash), known, _note(known, end))
+
+
+def _following(
+    database: sqlite3.Connection, accounts: Accounts | None, last: Row | None
+) -> tuple[Accounts | None, list[Row]]:
+    """What it comes to with every row after that one, and these."""
+    rows: list[Row] = []
+    for row in file.following(database, last):
+        accounts = taken(accounts, row)
+        rows.append(row)
+    return accounts, rows
 
 
 def _compared(id_: bytes, rows: list[Row], anchor: Ledger) -> int:
@@ -76,11 +94,6 @@ def _compared(id_: bytes, rows: list[Row], anchor: Ledger) -> int:
                 "edited, or an older copy went on"
             )
         known += digest is not None
-    if anchor.claimed(anchor_key(id_, len(rows))) is not None:
-        raise StorageError(
-            f"it ends with row {len(rows) - 1}, and its anchor knows row {len(rows)}: it is an "
-            "older copy, or was cut short"
-        )
     return known
 
 

@@ -299,6 +299,33 @@ def test_without_an_anchor_an_older_copy_cannot_be_seen_and_that_is_said(tmp_pat
     assert found.spending.charged == 3
 
 
+def test_a_budget_that_is_charged_meanwhile_is_no_older_copy(tmp_path: Path) -> None:
+    """40 §9.15: verify reads rows and then asks the anchor, and others add to both in between."""
+
+    class Busy(MemoryLedger):
+        """A round is charged each time before it is asked, and for some time."""
+
+        def claimed(self, key: bytes) -> bytes | None:
+            if len(charged) < 9 and not charging:
+                charging.append(True)
+                with opened(path, anchor=self) as budget:
+                    charge(budget, 10 + len(charged))
+                charged.append(charging.pop())
+            return super().claimed(key)
+
+    charged: list[bool] = [True] * 9
+    charging: list[bool] = []
+    anchor = Busy()
+    path = filled(tmp_path / "spent.db", anchor)
+    charged.clear()
+    found = verify(path, anchor)
+    assert (found.note, len(charged)) == ("", 9)
+    assert found.spending.charged == found.spending.rows - 3 > 3 and found.anchored is not None
+    edit(path, lambda database: database.execute("DELETE FROM rows WHERE number > 7"))
+    with pytest.raises(StorageError, match="it ends with row 7, and its anchor knows row 8"):
+        verify(path, anchor)
+
+
 def test_an_older_copy_that_went_on_is_seen_too(tmp_path: Path) -> None:
     anchor = MemoryLedger()
     path = put_back(tmp_path / "spent.db", anchor)
