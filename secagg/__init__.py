@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from secagg.adaptive import AdaptiveNorm
     from secagg.budget import Budget
     from secagg.drive.aio import Contribution, connect, participate, serve
     from secagg.drive.blocking import join, serve_in_thread
@@ -30,6 +31,7 @@ else:
     import importlib
 
     _HOMES = {
+        "AdaptiveNorm": "adaptive",
         "Aggregate": "party",
         "Budget": "budget",
         "Client": "party",
@@ -64,6 +66,7 @@ else:
 
 
 __all__ = [
+    "AdaptiveNorm",
     "Aggregate",
     "Budget",
     "Client",

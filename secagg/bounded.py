@@ -52,7 +52,7 @@ def round_vector(
     finite = np.isfinite(reals)
     if not finite.all():
         raise RangeError(f"{what}: NaN or infinite at index {finite.argmin()}; replace such values")
-    norm, exponent = _norm(reals)
+    norm, exponent = norm_of(reals)
     bound = math.ldexp(field.norm, -exponent)  # norm 2^e itself may be more than float64 holds
     if norm > bound:
         reals *= math.ldexp(1.0, -exponent)
@@ -69,7 +69,7 @@ def unrotate(levels: Int64s, field: Vector, seed: bytes) -> Reals:
     return reals
 
 
-def _norm(reals: Reals) -> tuple[float, int]:
+def norm_of(reals: Reals) -> tuple[float, int]:
     """(x, e) with a norm of x 2^e. By a power of two the largest element is brought near 1, so
     that no square overflows, and none that counts vanishes."""
     exponent = math.frexp(float(max(-reals.min(), reals.max())))[1]

@@ -251,7 +251,7 @@ def _units(schema: Schema, values: Mapping[str, Any]) -> Mapping[str, Sequence[U
         return {}
     if schema.privacy.unit == "client":
         return {
-            name: [(f"field {name!r}", _one(values[name], field, name))]
+            name: [(f"field {name!r}", flat_input(values[name], field, name))]
             for name, field in schema.given
         }
     most = schema.privacy.examples
@@ -262,7 +262,9 @@ def _units(schema: Schema, values: Mapping[str, Any]) -> Mapping[str, Sequence[U
     return {name: units for name, (_, units) in rows.items()}
 
 
-def _one(values: Any, field: Field, name: str) -> npt.NDArray[Any]:
+def flat_input(values: Any, field: Field, name: str) -> npt.NDArray[Any]:
+    """What a client gives for a field, one array or several entries, flat and of its length. Raises
+    InputError, RangeError."""
     if isinstance(field, Integer):
         return _integers(values, field, name)
     entries = _entries(values, name)

@@ -1168,6 +1168,31 @@ JOINT = (
     ),
 )
 
+_ADAPTIVE = "tests/plans/test_adaptive.py"
+ADAPTIVE = (
+    *_of(
+        "secagg/adaptive.py",
+        _ADAPTIVE,
+        ("adaptive: rounds of the promise", "if self.done == self._terms.rounds:", "if False:"),
+        ("adaptive: towards the quantile", "self.quantile - self.fraction", "self.fraction"),
+        ("adaptive: a fraction is none below 0", "max(0.0, (1 + said) / 2)", "(1 + said) / 2"),
+        ("adaptive: nor above 1", "return min(1.0, max(", "return min(2.0, max("),
+        ("adaptive: of clients", 'if self._terms.unit != "client":', "if False:"),
+        ("adaptive: a field of its own", "get(NAME) != self.BIT:", "get(NAME) is None:"),
+        ("adaptive: of one vector", "if len(self._vectors) != 1 and", "if False and"),
+        ("adaptive: a rate", "if not 0 < self.rate <= 4:", "if not 0 < self.rate:"),
+        ("adaptive: a quantile", "if not 0 < self.quantile < 1:", "if self.quantile < 0:"),
+        ("adaptive: the largest norm", "norm=min(MAX_NORM, max(", "norm=min(1e308, max("),
+        ("adaptive: the smallest norm", "max(MIN_NORM, field", "max(1e-308, field"),
+        ("adaptive: said once", "if NAME in values:", "if False:"),
+    ),
+    *_of(
+        "secagg/cut.py",
+        _ADAPTIVE,
+        ("adaptive: joint vectors", "reals / field.norm if schema", "reals if schema"),
+    ),
+)
+
 PRIVACY = (
     *_of(
         "secagg/kernels/rotate.py",
@@ -1495,8 +1520,8 @@ BUDGET = (
 MUTANTS = (
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
-    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *JOINT, *PRIVACY,
-    *LEDGER, *BUDGET,
+    *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *JOINT, *ADAPTIVE,
+    *PRIVACY, *LEDGER, *BUDGET,
 )  # fmt: skip
 
 

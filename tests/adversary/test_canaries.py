@@ -269,7 +269,18 @@ def modelled(canary: Any) -> None:
             shown(lambda use=use: use(canary))
 
 
+def followed(canary: Any) -> None:
+    """What a client says of its update's length comes before the update is encoded."""
+    fields = {"v": secagg.Vector(3, 1.0, 8), "within": secagg.AdaptiveNorm.BIT}
+    made: Any = {"clients": 3, "corrupt": 0, "dropout": 0, "servers": 2}
+    plan = secagg.plan(**made, fields=fields, privacy=secagg.Privacy(8, 1e-3))
+    shown(lambda: secagg.AdaptiveNorm(canary))
+    for values in ({"v": canary}, {"v": [canary] * 3}, {"v": {"e": canary}}, {"within": canary}):
+        shown(lambda values=values: secagg.AdaptiveNorm(plan).answer(values))
+
+
 CHECKS: dict[str, Callable[[Any], None]] = {
+    "AdaptiveNorm": followed,
     "Aggregate": modelled,
     "Budget": budgeted,
     "Client": given_to_a_client,
