@@ -39,7 +39,8 @@ def kind_of(value: Any) -> str:
     the right one without its brackets, and its own type says nothing: ABCMeta."""
     if isinstance(value, type):
         return f"the class {value.__name__}: pass an instance, as {value.__name__}(...) makes one"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
 def integer(name: str, value: Any, least: int, most: int) -> int:

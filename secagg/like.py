@@ -26,6 +26,10 @@ from secagg.tensors import BFLOAT16, LARGEST, described, in_bfloat16, is_tensor,
 UPDATE, COUNTERS = "update", "counters"
 """The fields of a plan that is made like a model: of its floats, and of its integers."""
 
+_NONE = "none has its name and shape"
+_SHOWN = 3
+"""Entries in an error."""
+
 FLOATS = ("float16", BFLOAT16, "float32", "float64")
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
@@ -147,7 +151,7 @@ def _named(model: Any) -> Iterable[tuple[str, Any]]:
             raise InputError("two columns of the frame have one name, and an entry has its own")
         return named({name: model[name] for name in columns}, "the frame")
     if not isinstance(model, Mapping | type) and hasattr(model, "state_dict"):
-        raise InputError(f"a {type(model).__name__} is given by its entries: .state_dict()")
+        raise InputError(f"{kind_of(model)} is given by its entries: .state_dict()")
     return named(model, "a model")
 
 
@@ -208,11 +212,31 @@ def _found(
                 found.setdefault(name, []).append(entry)
                 place += 1
     if place < len(structure):
-        last = [entry.name for part in found.values() for entry in part][-1:]
-        after = f", after {shown(last[0])}," if last else ""
+        last = [entry for part in found.values() for entry in part][-1:]
+        after = f", after {shown(last[0].name)}," if last else ""
         why = _difference(place, structure[place], kinds, entries)
-        raise InputError(f"entry {place} of the plan{after} is not in this model: {why}")
+        start = [entry.name for entry in entries].index(last[0].name) + 1 if last else 0
+        other = _foreign(place, structure, kinds, entries[start:]) if why.startswith(_NONE) else ""
+        raise InputError(f"entry {place} of the plan{after} is not in this model: {why}{other}")
     return found
+
+
+def _foreign(
+    place: int, structure: Sequence[bytes], kinds: Sequence[tuple[str, str]], rest: list[_Entry]
+) -> str:
+    """What stands between the last entry that fits the plan and the next one, by name, shape and
+    type: one of these is what differs, or it is missing."""
+    foreign = []
+    for entry in rest:
+        fields = [name for name, kind in kinds if kind == entry.kind]
+        places = range(place, len(structure))
+        if any(structure[p] == _digest(p, name, entry) for name in fields for p in places):
+            break
+        if fields:
+            foreign.append(f"{shown(entry.name)}, {entry.shape} {entry.type}")
+        if len(foreign) == _SHOWN:
+            break
+    return f"; given in its place, and nowhere in the plan: {'; '.join(foreign)}" if foreign else ""
 
 
 def _difference(
@@ -228,7 +252,7 @@ def _difference(
                     return f"{shown(entry.name)} is {entry.type} here, and {type} in the plan"
     unread = [entry.unread for entry in entries if entry.unread]
     besides = f" (what cannot be read is not compared: {unread[0]})" if unread else ""
-    return f"none has its name and shape, so this is another model{besides}"
+    return f"{_NONE}, so this is another model{besides}"
 
 
 def _like(flat: npt.NDArray[Any], entry: _Entry) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from secagg.arguments import choice, flag, fraction, instance, integer, real, settle
+from secagg.arguments import choice, flag, fraction, instance, integer, kind_of, real, settle
 from secagg.errors import ParameterError
 from secagg.noise import Response, Share, checked
 from secagg.shown import short
@@ -83,9 +83,13 @@ class Privacy:
         )
         if self.mechanism == "response":
             check_response(self.trust, self.unit)
-        if (self.unit == "example") != (self.examples is not None):
+        if self.unit == "example" and self.examples is None:
             raise ParameterError(
-                "examples says how many a client may have, with unit='example' and only then"
+                "unit='example' needs examples=: the most that one client may have"
+            )
+        if self.unit != "example" and self.examples is not None:
+            raise ParameterError(
+                f"examples= is of unit='example', and the unit is {self.unit!r}: leave one out"
             )
         if self.examples is not None:
             settle(self, examples=integer("examples", self.examples, 1, MAX_EXAMPLES))
@@ -188,8 +192,7 @@ def _promised(epsilon: float, delta: float, rounds: int) -> dict[str, object]:
 def _parts(split: Any) -> dict[str, Fraction]:
     if not isinstance(split, Mapping):
         raise ParameterError(
-            "split maps the name of a field to its part of the budget, and is no "
-            f"{type(split).__name__}"
+            f"split maps the name of a field to its part of the budget, and is not {kind_of(split)}"
         )
     # whose parts they are is not said: names are not known to be a plan's yet
     parts = {name: fraction("each part of split", part) for name, part in split.items()}

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from secagg.arguments import is_duration
+from secagg.arguments import is_duration, kind_of
 from secagg.bounded import SEED_SIZE, unrotate
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError, RangeError
 from secagg.fields import Field, FixedPoint, Integer, Vector
@@ -90,7 +90,7 @@ def encode(
     """
     if schema.counts_clipped and CLIPPED in values:
         raise InputError(f"leave out {CLIPPED!r}: what is clipped is counted here")
-    check_same("fields", [name for name, _ in schema.given], values)
+    _check_names([name for name, _ in schema.given], values, structure)
     weight = _check_weight(weight, schema)
     values = checked(schema.given, values, structure)
     units = _units(schema, values)
@@ -135,6 +135,19 @@ def _joint(
     parts, ring = [_part(vector, slot) for slot in slots], schema.ring_of(slots[0])
     long = encode_joint(parts, [units[n] for n in names], fields, ring, seed, randomness)
     return dict.fromkeys(names, long)
+
+
+def _check_names(fields: Sequence[str], values: Any, structure: Sequence[bytes]) -> None:
+    """InputError for other fields than the plan's. A model in the place of the input is the usual
+    mistake where a plan is like one."""
+    try:
+        check_same("fields", fields, values)
+    except InputError as refused:
+        if structure and not (hasattr(values, "keys") and set(fields) & set(values.keys())):
+            raise InputError(
+                f"{refused}; where this is a model, plan.input_of(model) makes the input of it"
+            ) from None
+        raise
 
 
 def check_counts(schema: Schema, vector: RingVector, contributors: int) -> None:
@@ -229,7 +242,7 @@ def _check_weight(weight: int, schema: Schema) -> int:
     # bool is an int to Python, and a timedelta64 to numpy; either as a weight is a slip
     whole = isinstance(weight, int | np.integer) and not isinstance(weight, bool)
     if not whole or is_duration(weight):
-        raise RangeError(f"a weight is an integer from 0 to {limit}, not a {type(weight).__name__}")
+        raise RangeError(f"a weight is an integer from 0 to {limit}, not {kind_of(weight)}")
     if weight != 1 and schema.privacy is not None:
         raise RangeError(
             "a plan with privacy has no weights, since their total would be an exact output: each "

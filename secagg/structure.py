@@ -199,7 +199,7 @@ def named(entries: Any, what: str) -> Iterator[tuple[str, Any]]:
     for place, (name, value) in enumerate(entries.items()):
         if not isinstance(name, str):
             raise InputError(
-                f"the name of entry {place} of {what} is a {type(name).__name__}: names are texts"
+                f"the name of entry {place} of {what} is {kind_of(name)}: names are texts"
             )
         yield name, value
 

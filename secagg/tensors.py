@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,6 +159,11 @@ def _read(values: Any, what: str) -> tuple[npt.NDArray[Any], str]:
     if isinstance(values, np.ma.MaskedArray):
         # even without a masked element: whether there is one must not decide about success
         raise InputError(f"{what}: a masked array; fill it, as in values.filled(0)")
+    if isinstance(values, Mapping):
+        raise InputError(
+            f"{what}: a mapping itself, and no array; of a checkpoint give the mapping that has "
+            "the model's arrays, and none around it"
+        )
     why = ""
     try:
         why = _refusal(values)

@@ -190,7 +190,11 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
         "entry 2 of the plan, after 'norm.running_var', .*'head.weight' is float32 here, and "
         "bfloat16 in the plan",
     ),
-    "shape": ({"head.weight": Tensor([0.125], "bfloat16")}, "none has its name and shape"),
+    "shape": (
+        {"head.weight": Tensor([0.125], "bfloat16")},
+        "none has its name and shape, .*; given in its place, and nowhere in the plan: "
+        r"'head.weight', \(1,\) bfloat16$",
+    ),
     "float8": (
         {"head.weight": Tensor([[0.125, -0.25]], "float8_e5m2")},
         r"another model \(.*entry 'head.weight': numpy has no float8_e5m2: \.float",
@@ -210,6 +214,31 @@ def test_another_model_is_refused_with_the_entry_that_differs(
         assert "0.125" not in str(caught.value)
 
 
+def test_what_a_plan_leaves_out_is_not_called_foreign_behind_the_next_entry_that_fits() -> None:
+    """One entry is missing: those after it are the plan's, and none of them is in its place."""
+    less = {name: value for name, value in model().items() if name != "norm.running_var"}
+    with pytest.raises(InputError, match="none has its name and shape") as caught:
+        like().input_of(less)
+    assert "given in its place" not in str(caught.value)
+
+
+def test_a_model_in_the_place_of_an_input_is_told_how_to_become_one() -> None:
+    plan, whole = like(), model()
+    for given in (whole, list(whole.values())):
+        with pytest.raises(InputError, match=r"plan\.input_of\(model\) makes the input"):
+            secagg.simulate(plan, dict.fromkeys(range(3), given))
+    for plan_, given in (
+        (plan, {**plan.input_of(whole), "loss": [1.0]}),
+        (
+            secagg.plan(clients=3, dropout=0, fields={"u": secagg.FixedPoint(1, 1.0, 16)}),
+            {"v": [1.0]},
+        ),
+    ):
+        with pytest.raises(InputError) as caught:
+            secagg.simulate(plan_, dict.fromkeys(range(3), given))
+        assert "input_of" not in str(caught.value)
+
+
 def test_another_order_is_refused() -> None:
     with pytest.raises(InputError, match="entry 1 .*after 'conv.weight', .*'norm.running_var' com"):
         like().input_of(dict(reversed(model().items())))
@@ -220,7 +249,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "complex": (np.array([0.125j]), "complex128 is not a real number"),
     "text": (["a"], "not a real number"),
     "none": (None, "object is not a real number"),
-    "dict": ({"lr": 0.125}, "object is not a real number"),
+    "dict": ({"lr": 0.125}, "a mapping itself.*; of a checkpoint give the mapping"),
     "ragged": ([[0.125], [1, 2]], "numpy cannot read this list"),
 }
 

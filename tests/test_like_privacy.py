@@ -91,7 +91,7 @@ def test_counts_are_an_integer_field_beside_the_model() -> None:
         ({"like": None, "fields": {"update": Vector(3, 1.0, 16)}}, "norm is of the model in like="),
         ({"asked": secagg.Privacy(2, 1e-3, unit="example", examples=3)}, "a row for each example"),
         ({"like": {"n": np.array([1])}}, "has floats to average$"),
-        ({"asked": "yes"}, "privacy must be a Privacy"),
+        ({"asked": 2}, r"not an int: privacy=secagg\.Privacy\(epsilon=.*, delta=.*\) is one"),
     ],
 )
 def test_what_a_model_with_privacy_cannot_be(options: dict[str, Any], words: str) -> None:

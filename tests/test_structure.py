@@ -245,7 +245,7 @@ def test_a_sum_that_an_integer_entry_cannot_hold_is_refused(
 
 def test_names_of_entries_are_texts() -> None:
     """1 and "1" would be one entry, and the other one lost."""
-    with pytest.raises(InputError, match="entry 1 of a structure is a int: names are texts"):
+    with pytest.raises(InputError, match="entry 1 of a structure is an int: names are texts"):
         Structure.of({"1": np.zeros(2), 1: np.ones(2)})  # type: ignore[dict-item]
     made = plan(
         clients=3,
@@ -253,7 +253,7 @@ def test_names_of_entries_are_texts() -> None:
         dropout=0,
         structure=Structure.of({"1": np.zeros(2)}),
     )
-    with pytest.raises(InputError, match="entry 0 of field 'u' is a int: names are texts"):
+    with pytest.raises(InputError, match="entry 0 of field 'u' is an int: names are texts"):
         encode(made.schema, {"u": {1: np.zeros(2)}}, 1, os.urandom, made.structure)
 
 

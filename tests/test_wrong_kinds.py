@@ -110,7 +110,7 @@ def test_a_service_takes_plans_and_payloads_only() -> None:
     assert "plan must be a Plan, not a str" in asyncio.run(told(plan="plan"))
     assert "payload must be bytes, not a str" in asyncio.run(told(payload="text"))
     for name in ("observer", "select", "keep"):
-        assert f"{name} must be a function, not a int" in asyncio.run(told(**{name: 5}))
+        assert f"{name} must be a function, not an int" in asyncio.run(told(**{name: 5}))
     for wrong in (5, "ab", b"ab", len):
         assert "clients must be a list" in asyncio.run(told(clients=wrong))
 
@@ -134,7 +134,7 @@ def test_a_link_has_a_url_and_inputs_are_a_function() -> None:
     for wrong in WRONG:
         with pytest.raises(SecAggError):
             asyncio.run(linked(wrong))
-    with pytest.raises(ParameterError, match="inputs must be a function, not a int"):
+    with pytest.raises(ParameterError, match="inputs must be a function, not an int"):
         asyncio.run(taking_part())
-    with pytest.raises(ParameterError, match="limits must be a Limits, not a int"):
+    with pytest.raises(ParameterError, match="limits must be a Limits, not an int"):
         asyncio.run(limited())

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from secagg.arguments import is_duration, real, text
+from secagg.arguments import is_duration, kind_of, real, text
 from secagg.errors import ParameterError
 from secagg.schema import MAX_NAME
 
@@ -91,7 +91,7 @@ def _items(what: str, given: Any) -> tuple[Any, ...]:
         return tuple(given)
     except TypeError:
         raise ParameterError(
-            f"{what} must be a list in a fixed order, not a {type(given).__name__}"
+            f"{what} must be a list in a fixed order, not {kind_of(given)}"
         ) from None
 
 
@@ -104,7 +104,7 @@ def _label(what: str, place: int, value: Any) -> Label:
         if abs(int(value)) >> MAX_LABEL_BITS == 0:
             return int(value)
         raise ParameterError(f"{what}: number {place} has more than {MAX_LABEL_BITS} bits")
-    kind = "not printable" if isinstance(value, str) else f"a {type(value).__name__}"
+    kind = "not printable" if isinstance(value, str) else kind_of(value)
     raise ParameterError(f"{what} must be printable texts or integers; number {place} is {kind}")
 
 

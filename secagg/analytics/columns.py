@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from secagg.analytics.checks import Label, is_float
 from secagg.analytics.exact import Reals, numbers_of, reals
+from secagg.arguments import kind_of
 from secagg.errors import InputError, RangeError
 from secagg.fields import Excess
 
@@ -130,7 +131,7 @@ def _from_mapping(rows: Any, needed: tuple[str, ...]) -> Columns:
     for name, column in data.items():
         if isinstance(column, Set | Mapping):
             raise InputError(
-                f"column {name!r} is a {type(column).__name__}, which has no row for each place: "
+                f"column {name!r} is {kind_of(column)}, which has no row for each place: "
                 "give a list, or an array"
             )
     scalars = [_is_scalar(value) for value in data.values()]

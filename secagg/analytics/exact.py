@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from secagg.arguments import is_duration
+from secagg.arguments import is_duration, kind_of
 from secagg.errors import InputError, RangeError
 from secagg.tensors import BFLOAT16, nearest, read
 
@@ -106,7 +106,7 @@ def _refuse_others(values: Any, column: str) -> None:
     """What is neither an integer nor a float: numpy calls all of a list by the type of a few."""
     for row, value in enumerate(values):
         if not (_is_integer(value) or isinstance(value, float | np.floating)):
-            kind = "nothing (None)" if value is None else f"a {type(value).__name__}"
+            kind = "nothing (None)" if value is None else kind_of(value)
             raise InputError(f"column {column!r}: no real number at row {row}, but {kind}")
 
 

@@ -76,8 +76,9 @@ def checked_weight(plan: Plan, weight: float, key: str) -> int:
         raise InputError(f"the weight {key!r} is below 0")
     if int(weight) > plan.schema.max_weight:
         log.warning(
-            "secagg: the weight %r is above the plan's max_weight, and counts as that: the server "
-            "is to choose it no less than any client's",
+            "secagg: the weight %r is above the plan's max_weight=%d, and counts as that: a larger "
+            "max_weight= at the server would count all of it",
             key,
+            plan.schema.max_weight,
         )
     return min(int(weight), plan.schema.max_weight)

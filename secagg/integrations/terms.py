@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 from secagg import registry
 from secagg.arguments import integer, ratio, real, seconds, text
@@ -14,7 +16,7 @@ from secagg.errors import ParameterError, PolicyRefused, SecAggError
 from secagg.fields import Field, FixedPoint
 from secagg.integrations.model import Entries
 from secagg.party import Aggregate
-from secagg.plans.choose import Exact, plan
+from secagg.plans.choose import NONE, Exact, plan
 from secagg.plans.plan import Plan
 from secagg.protocol import OneServer, Phase, ProtocolInfo, SeveralServers
 from secagg.shown import short
@@ -26,6 +28,7 @@ MANY = 64
 """Nodes, below which the smallest round is looked for."""
 LARGE = 1024
 """Nodes of whom there is a round unless the fractions that are asked for exclude each other."""
+_CLIENTS = re.compile(r"(?<!\w)clients=(\d+)")
 TIMEOUT, TRAINING = 600.0, 3600.0
 """Seconds of an exchange, and of the one in which nodes compute, unless others are given."""
 
@@ -66,8 +69,8 @@ class LearntClip:
 @dataclass(frozen=True)
 class Terms:
     """The numbers that a user gives, checked. resumes: whether messages of a round may reach
-    different processes, so that only a protocol that resumes will do. Raises ParameterError with
-    the argument's name."""
+    different processes, so that only a protocol that resumes will do. cohort: what the framework
+    calls so many clients. Raises ParameterError with the argument's name."""
 
     clip: float
     bits: int
@@ -78,6 +81,7 @@ class Terms:
     protocol: str | None = None
     timeouts: Mapping[str, float] | float | None = None
     resumes: bool = True
+    cohort: str = "{} nodes"
 
     __repr__ = short
 
@@ -97,19 +101,36 @@ class Terms:
         if model is not None:
             fields[UPDATE] = FixedPoint(model.structure.length, self.clip, self.bits)
         fields |= {METRIC + n: FixedPoint(1, c, METRIC_BITS) for n, c in metrics.items()}
-        made = plan(
+        structure = None if model is None else {UPDATE: model.structure}
+        make = partial(self._planned, clients, fields, structure)
+        try:
+            made = make(self.protocol)
+        except ParameterError as refused:
+            raise type(refused)(self._in_words(str(refused), make)) from None
+        if self.resumes and (why := unfit(made)) is not None:
+            raise ParameterError(why)
+        return made
+
+    def _planned(self, clients: int, fields: Any, structure: Any, protocol: str | None) -> Plan:
+        return plan(
             clients=clients,
             fields=fields,
             corrupt=self.corrupt,
             dropout=self.dropout,
-            protocol=self.protocol,
+            protocol=protocol,
             max_weight=self.max_weight,
             clipped=True,
-            structure=None if model is None else {UPDATE: model.structure},
+            structure=structure,
         )
-        if self.resumes and (why := unfit(made)) is not None:
-            raise ParameterError(why)
-        return made
+
+    def _in_words(self, refused: str, make: Callable[[str], Plan]) -> str:
+        """Advice for whoever calls `plan` names arguments that a framework has not: several
+        servers, and clients, which there are nodes or sites."""
+        if refused.startswith(NONE):
+            found = map(registry.load, registry.available())
+            ours = (info.name for info in found if info.threat_models and _has_one_server(info))
+            refused = NONE + "; ".join(_refusal(make, name) for name in ours)
+        return _CLIENTS.sub(lambda found: self.cohort.format(found[1]), refused)
 
     def fewest(self) -> int:
         """Nodes of the smallest round that the threat allows; 2 where none of few nodes is, so that
@@ -156,6 +177,23 @@ class Terms:
                 f"{', '.join(made.phase_names)}"
             )
         return {phase.name: self.seconds(phase) for phase in made.phases}
+
+
+def _refusal(make: Callable[[str], Plan], protocol: str) -> str:
+    """What is said of a protocol of which there is no plan."""
+    try:
+        make(protocol)
+    except ParameterError as refused:
+        return str(refused)
+    return ""
+
+
+def _has_one_server(found: ProtocolInfo) -> bool:
+    match found.family:
+        case OneServer():
+            return True
+        case SeveralServers():
+            return False
 
 
 def _of_one_server(found: ProtocolInfo) -> None:

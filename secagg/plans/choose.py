@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from secagg import registry
-from secagg.arguments import instance, ratio, text
+from secagg.arguments import instance, kind_of, ratio, text
 from secagg.errors import ParameterError
 from secagg.fields import Field, FixedPoint, Vector
 from secagg.layout import Layout
@@ -31,6 +31,9 @@ Exact: TypeAlias = int | float | str | Fraction | Decimal
 
 DEFAULT_BITS = 16
 """Of a model's floats."""
+
+NONE = "no protocol withstands this: "
+"""What a refusal begins with that says of each protocol why."""
 
 _BY_ROWS = (
     "{} is of one model, and with unit='example' an input has a row for each example: give one "
@@ -105,7 +108,7 @@ def _with_model(
 ) -> tuple[Any, tuple[bytes, ...]]:
     """The fields with those of a model before them, and the digests of its entries."""
     if privacy is not None:
-        instance("privacy", privacy, Privacy)
+        _check_privacy(privacy)
     if like is None:
         for name in model.given():
             raise ParameterError(f"{name} is of the model in like=, and there is none")
@@ -122,6 +125,14 @@ def _with_model(
             )
         others = {**made, **others}
     return others, digests
+
+
+def _check_privacy(given: Any) -> None:
+    if not isinstance(given, Privacy):
+        raise ParameterError(
+            f"privacy must be a Privacy, not {kind_of(given)}: "
+            "privacy=secagg.Privacy(epsilon=2.0, delta=1e-5) is one"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +250,7 @@ def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
     if not offers:
         first = sorted(refusals, key=lambda refusal: not refusal[0])
         why = "; ".join(why for _, why in first) or "none is installed; put `protocols` on the path"
-        raise ParameterError(f"no protocol withstands this: {why}")
+        raise ParameterError(f"{NONE}{why}")
     best, params = min(offers, key=lambda offer: offer[0])
     return best[-1], params
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from secagg.arguments import instance, integer, octets, real
+from secagg.arguments import instance, integer, kind_of, octets, real
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
 from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
@@ -97,12 +97,12 @@ class Contribution:
         if self.payload is not None and not isinstance(
             self.payload, bytes | bytearray | memoryview
         ):
-            raise InputError(f"a payload is bytes, not a {type(self.payload).__name__}")
+            raise InputError(f"a payload is bytes, not {kind_of(self.payload)}")
         try:
             if isinstance(self.name, str):
                 self.name.encode()
             elif not isinstance(self.name, bytes | None):
-                raise InputError(f"a name is text or bytes, not a {type(self.name).__name__}")
+                raise InputError(f"a name is text or bytes, not {kind_of(self.name)}")
         except UnicodeEncodeError:
             raise InputError("a name is text that UTF-8 can write") from None
 
@@ -248,7 +248,8 @@ class Consent:
         if plan.params.min_survivors < self.min_clients:
             raise PolicyRefused(
                 f"the announced plan reveals sums of {plan.params.min_survivors} clients, and "
-                f"agreed to are no fewer than {self.min_clients}"
+                f"agreed to are no fewer than {self.min_clients}: a round of more clients would "
+                f"do, or min_clients={plan.params.min_survivors} here"
             )
         check_epsilon(plan.privacy, self.max_epsilon)
 

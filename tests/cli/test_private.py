@@ -86,8 +86,8 @@ def test_what_has_no_privacy_says_null(tmp_path: Path) -> None:
         (("--rounds", "3"), "--rounds is of a plan with privacy"),
         ((*ASKED, "--clip", "2"), "--clip bounds elements and no norm: .* give --norm"),
         ((*ASKED, "--max-weight", "3"), "no weights"),
-        ((*ASKED, "--unit", "example"), "examples says how many"),
-        ((*ASKED, "--examples", "3"), "examples says how many"),
+        ((*ASKED, "--unit", "example"), "needs examples"),
+        ((*ASKED, "--examples", "3"), "is of unit='example'"),
     ],
 )
 def test_options_that_would_change_nothing_or_lack_another(options: Any, words: str) -> None:

@@ -213,6 +213,7 @@ def test_infeasible_dropout_names_both_rules() -> None:
     with pytest.raises(ParameterError) as error:
         plan(clients=100, fields=FIELDS, corrupt=0.5, dropout=0.5)
     assert "max(t, A + 2, 3) <= n - D" in str(error.value)
+    assert "for t = 76, A = 50, n = 100, D = 50" in str(error.value)
     assert "corrupt + dropout <= 0.9" in str(error.value)
 
 

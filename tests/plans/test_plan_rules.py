@@ -383,7 +383,8 @@ def test_no_number_for_people_has_an_exponent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("servers", "first"), [(1, "secagg: "), (2, "additive: max"), (3, "additive: max")]
+    ("servers", "first"),
+    [(1, "secagg: "), (2, "additive: 2 clients less"), (3, "additive: 2 clients less")],
 )
 def test_a_refusal_begins_with_the_family_that_was_asked_about(servers: int, first: str) -> None:
     """Of the others there is nothing to say but that they have another number of servers."""

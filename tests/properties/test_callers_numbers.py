@@ -145,7 +145,7 @@ def test_what_is_no_real_is_refused_by_name(name: str, call: Any, value: Any) ->
     [
         (lambda: make(fields=FIELD), "fields must be a mapping .* not a FixedPoint"),
         (lambda: make(fields=[("u", FIELD)]), "fields must be a mapping .* not a list"),
-        (lambda: make(fields={"u": 3}), "field 'u' must be a FixedPoint or an Integer, not a int"),
+        (lambda: make(fields={"u": 3}), "field 'u' must be a FixedPoint or an Integer, not an int"),
         (lambda: make(fields={"u": [FIELD]}), "field 'u' must be .*, not a list"),
         (lambda: make(fields={3: FIELD}), "a field's name is printable ASCII"),
         (lambda: make(direct=np.array([False])), "direct must be True or False, not a ndarray"),

@@ -92,9 +92,10 @@ def _broken(threat: Threat) -> Infeasible | None:
     fewest = smallest_sum(threat.corrupted)
     if threat.clients - threat.dropped < fewest:
         return Infeasible(
-            f"max(3, A + 2) <= n - D does not hold: {threat.clients} clients less "
-            f"{threat.dropped} dropouts are too few for a batch, which has at least {fewest} "
-            f"reports with {threat.corrupted} corrupt clients",
+            f"{threat.clients} clients less {threat.dropped} dropouts are too few for a batch, "
+            f"which has at least {fewest} reports with {threat.corrupted} corrupt clients, where "
+            f"max(3, A + 2) <= n - D must hold for A = {threat.corrupted}, n = {threat.clients}, "
+            f"D = {threat.dropped}",
             remedy(threat, _leaves_a_batch),
         )
     if threat.min_clients is not None and threat.min_clients < fewest:

@@ -143,9 +143,11 @@ def secagg_parameters(threat: Threat) -> SecAggParams | Infeasible:
     if needed > survivors:
         lying = f" and {threat.liars} that answer wrongly" if threat.liars else ""
         return Infeasible(
-            f"max(t{' + 2L' if lying else ''}, A + 2, 3) <= n - D does not hold: with "
-            f"{threat.corrupted} corrupt{lying} the complete graph needs {needed} survivors, and "
-            f"{n} clients less {threat.dropped} dropouts are {survivors}",
+            f"with {threat.corrupted} corrupt{lying} the complete graph needs {needed} survivors, "
+            f"and {n} clients less {threat.dropped} dropouts are {survivors}, where "
+            f"max(t{' + 2L' if lying else ''}, A + 2, 3) <= n - D must hold for t = "
+            f"{threshold_of(threat)}, A = {threat.corrupted}, n = {n}, D = {threat.dropped}"
+            + (f", L = {threat.liars}" if lying else ""),
             remedy(threat, _has_complete),
         )
     if threat.min_clients is not None and threat.min_clients < fewest:

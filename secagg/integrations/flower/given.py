@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Context, Message
 
+from secagg.arguments import kind_of
 from secagg.errors import InputError, PolicyRefused
 from secagg.integrations.floors import OURS
 from secagg.integrations.flower import carry
@@ -85,7 +86,7 @@ def _answered(
         log.exception("secagg: the app raised; the server hears only that there is no input")
         raise InputError("the app raised an exception, which is in the log above") from None
     if not isinstance(reply, Message):
-        raise InputError(f"the app returned a {type(reply).__name__}, and is to return a Message")
+        raise InputError(f"the app returned {kind_of(reply)}, and is to return a Message")
     if reply.has_error():
         if str(reply.error.reason).startswith(OURS):
             raise PolicyRefused(

@@ -63,6 +63,11 @@ def secure(
     job: Any = getattr(recipe, "_job", None)
     app = getattr(job, "_deploy_map", {}).get("server")
     flows = app.app_config.workflows if app is not None else []
+    if any(isinstance(flow.controller, SecAggFedAvg) for flow in flows):
+        raise ParameterError(
+            "this recipe is already secure: its workflow is SecAggFedAvg, and secure() goes around "
+            "a recipe once"
+        )
     plain = [flow for flow in flows if type(flow.controller) is FedAvg]
     if len(plain) != 1:
         found = ", ".join(type(flow.controller).__name__ for flow in flows) or "none"

@@ -85,6 +85,7 @@ class SecAggFedAvg(FedAvg):  # type: ignore[misc, unused-ignore]
             protocol,
             timeouts,
             resumes=False,  # a site is one process for the round
+            cohort="{0} sites, a recipe's min_clients={0},",
         )
         kwargs.setdefault("ignore_result_error", True)  # a site that fails is a dropout
         super().__init__(*args, **kwargs)

@@ -521,7 +521,7 @@ def test_a_model_without_a_mean(
         ({"max_weight": 0}, "max_weight"),
         ({"metrics": ["loss"]}, "maps the name of a metric to its clip"),
         ({"timeouts": 0}, "timeouts"),
-        ({"num_clients": 2}, "2 clients are too few.*clients=4 would do"),
+        ({"num_clients": 2}, "2 clients are too few.*4 sites, a recipe's min_clients=4, would do"),
         ({"aggregator": object()}, "aggregator has no place.*the result of each site"),
         ({"aggregation_weights": {"site-1": 2.0}}, "a site's weight is its own"),
         ({"exclude_vars": "b"}, "leave it out there"),
@@ -532,8 +532,9 @@ def test_a_model_without_a_mean(
 def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
     """They are said when the job is made."""
     given = {"clip": 0.5, "max_weight": 10, "num_clients": 4, "dropout": 0.25, **given}
-    with pytest.raises(ParameterError, match=words):
+    with pytest.raises(ParameterError, match=words) as caught:
         SecAggFedAvg(**given)
+    assert not re.search(r"servers=|\bclients=", str(caught.value))
 
 
 def recipe_of(controller: Any) -> Any:
@@ -575,6 +576,13 @@ def test_a_recipe_of_another_workflow() -> None:
     for recipe in (recipe_of(other(num_clients=4)), SimpleNamespace()):
         with pytest.raises(ParameterError, match="goes around a recipe of FedAvg.*(Scaffold|none)"):
             secure(recipe, clip=0.5, max_weight=10)
+
+
+def test_a_recipe_is_secured_once() -> None:
+    recipe = secure(recipe_of(FedAvg(num_clients=4)), clip=0.5, max_weight=10, dropout=0.25)
+    with pytest.raises(ParameterError, match="already secure"):
+        secure(recipe, clip=0.5, max_weight=10, dropout=0.25)
+    assert len(recipe.added) == 2
 
 
 def test_a_recipes_class_is_no_recipe() -> None:
