@@ -20,6 +20,7 @@ from secagg.rounds.round import End
 from secagg.rounds.selection import Candidate
 from secagg.rounds.server import ServerRounds
 from secagg.shown import short, told
+from secagg.types import Fault
 from secagg.wire.frame import MAX_SIZE, payload_digest
 
 # Theory of operation.
@@ -39,6 +40,13 @@ KEYS, INPUT, UNMASK = "keys", "input", "unmask"
 STEPS = (KEYS, INPUT, UNMASK)
 _SHOWN = 3
 """How many different refusals an error lists."""
+_NEARLY = 0.95
+"""Of an exchange's seconds, after which its time was what ended it: a framework's own clock, which
+begins with each message, may be ahead."""
+_MORE = {
+    Fault.BAD_INPUT: ": its input does not fit the plan, or could not be made: its own log says",
+    Fault.QUIT: ": it said so itself, as one without examples does",
+}
 
 Node = TypeVar("Node", int, str)
 """How the framework names a client."""
@@ -53,6 +61,20 @@ class Absence:
     refused: bool
 
     __repr__ = short
+
+
+@dataclass
+class _Clock:
+    """due: when the rounds are to be asked next. skew: how far their clock was turned on. phase,
+    began: of the exchange that runs."""
+
+    due: float = 0.0
+    skew: float = 0.0
+    phase: str = ""
+    began: float = 0.0
+
+    def begins(self, phase: str) -> None:
+        self.phase, self.began = phase, time.monotonic()
 
 
 class ExchangedRound(ABC, Generic[Node]):
@@ -70,7 +92,7 @@ class ExchangedRound(ABC, Generic[Node]):
         self._waiting: defaultdict[Peer, list[bytes]] = defaultdict(list)
         self._silent: set[Node] = set()
         self._end: End | None = None
-        self._due = self._skew = 0.0
+        self._clock = _Clock()
         self._absent: dict[Node, Absence] = {}
         self._input = [phase.takes_input for phase in made.phases].index(True)
 
@@ -102,6 +124,7 @@ class ExchangedRound(ABC, Generic[Node]):
         """What the input's exchange asks of each node that is still there. Whoever of the round has
         not answered it by `finish` is lost."""
         self._silent = set(self._peers)
+        self._clock.begins(self._plan.phase_names[self._input])
         return self._take_waiting()
 
     def answer(self, node: Node, frames: Iterable[bytes]) -> None:
@@ -134,10 +157,20 @@ class ExchangedRound(ABC, Generic[Node]):
             raise WireError("the nodes have answered every exchange, and the round has not ended")
         return self._end.get()
 
-    @property
-    def refusals(self) -> Mapping[Node, str]:
-        """Why nodes took no part, as they say or as their answers show, by node."""
-        return {node: absence.why for node, absence in self._absent.items()}
+    def missing(self) -> dict[str, str]:
+        """Why each that was asked and is not in the sum is not, by its name in text: as it says or
+        as its answers show, that the time was over, or for which fault it was dropped. Empty before
+        there is a sum.
+        """
+        if self._end is None or (total := self._end.result) is None:
+            return {}
+        report, found = self._end.report, {}
+        known = {str(node): absence.why for node, absence in self._absent.items()}
+        for party in sorted(total.dropped):
+            name, fault = str(report.peers[party].name), report.faults.get(party)
+            why = "lost" if fault is None else fault.value + _MORE.get(fault, "")
+            found[name] = known.get(name, why)
+        return found
 
     @property
     def waits(self) -> float:
@@ -151,6 +184,7 @@ class ExchangedRound(ABC, Generic[Node]):
             return
         asked = self._take_waiting()
         self._silent = set(asked)
+        self._clock.begins(phase)
         self._carry(step, asked, self._deadlines[phase])
         self._close()
 
@@ -159,13 +193,20 @@ class ExchangedRound(ABC, Generic[Node]):
         return {node: tuple(frames) for node, frames in waiting.items() if frames}
 
     def _close(self) -> None:
-        """The exchange is over."""
+        """The exchange is over, and its time may be what has ended it."""
+        phase = self._clock.phase
+        seconds = self._deadlines.get(phase, 0.0)
+        if time.monotonic() - self._clock.began >= _NEARLY * seconds:
+            why = f"the {seconds:g} s of the exchange {phase!r} were over (timeouts=)"
+            for node in self._silent & self._peers.keys():
+                if node not in self._absent or not self._absent[node].refused:
+                    self._absent[node] = Absence(why, refused=False)
         for node in self._silent & self._peers.keys():
             self._rounds.left(self._peers.pop(node), self._now())
         self._silent = set()
         self._act()
         if self._end is None and not any(self._waiting.values()):
-            self._skew += max(0.0, self._due - self._now())
+            self._clock.skew += max(0.0, self._clock.due - self._now())
             self._rounds.tick(self._now())
             self._act()
 
@@ -178,7 +219,7 @@ class ExchangedRound(ABC, Generic[Node]):
                 self._rounds.left(peer, self._now())
             for work in effects.work:
                 self._rounds.finished(work, work.job(), self._now())
-        self._due = effects.due
+        self._clock.due = effects.due
         for end in self._rounds.ends():
             self._end = end
 
@@ -197,7 +238,7 @@ class ExchangedRound(ABC, Generic[Node]):
 
     def _refused(self) -> str:
         """The reasons, the most frequent first."""
-        counted = Counter(self.refusals.values()).most_common()
+        counted = Counter((absence.why for absence in self._absent.values())).most_common()
         said = "; ".join(f"{number} x {why}" for why, number in counted[:_SHOWN])
         return said + (f"; and {len(counted) - _SHOWN} other reasons" if counted[_SHOWN:] else "")
 
@@ -205,7 +246,7 @@ class ExchangedRound(ABC, Generic[Node]):
         return self._peers.get(node, Peer(str(node)))
 
     def _now(self) -> float:
-        return time.monotonic() + self._skew
+        return time.monotonic() + self._clock.skew
 
 
 def _everybody(plan: Plan, candidates: Sequence[Candidate]) -> Sequence[Candidate]:

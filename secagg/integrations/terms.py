@@ -28,6 +28,8 @@ MANY = 64
 """Nodes, below which the smallest round is looked for."""
 LARGE = 1024
 """Nodes of whom there is a round unless the fractions that are asked for exclude each other."""
+_NAMED = 20
+"""Of whoever is not in a sum, in the log of its round."""
 _CLIENTS = re.compile(r"(?<!\w)clients=(\d+)")
 TIMEOUT, TRAINING = 600.0, 3600.0
 """Seconds of an exchange, and of the one in which nodes compute, unless others are given."""
@@ -240,12 +242,19 @@ class Course:
         """A run does, with others perhaps."""
         self._agreed = False
 
-    def goes_on(self, total: Aggregate, log: logging.Logger, who: str) -> None:
+    def goes_on(
+        self, total: Aggregate, missing: Mapping[Any, str], log: logging.Logger, who: str
+    ) -> None:
         """After a sum: a learnt clip follows it where a model was in it. It is said how many are in
-        the sum, and what the clip has cut. who: what clients are called there."""
+        the sum, who is not and why, and what the clip has cut. who: what clients are called there,
+        `missing` with them."""
         self.last, self._agreed = total, True
         clip, clipped = self.terms.clip, int(total.sum["clipped"][0])
         elements = total.count * (sum(len(mean) for mean in total.mean.values()) - 1)
+        for one in list(missing)[:_NAMED]:
+            log.warning("secagg: %s is not in the sum: %s", one, missing[one])
+        if len(missing) > _NAMED:
+            log.warning("secagg: nor are %d other %s", len(missing) - _NAMED, who)
         log.info("secagg: %d %s in the sum, %d not", total.count, who, len(total.dropped))
         if clipped:
             log.warning(

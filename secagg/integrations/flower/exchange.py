@@ -28,6 +28,7 @@ _RAISED = (
 _MOD = "a mod in front of secagg_mod has refused: others come after it ({})"
 RAISED, MOD = 2, 6
 """Flower's codes for an exception of the app, and for a mod that refuses, as ours does too."""
+_LONGEST = 200
 LOST = (3, 4, 5, 8)
 """And for a message, a reply or a node that is not there, and an app that has crashed."""
 _EXCEPTION = re.compile(r"<class '([\w.()]+)'>:")
@@ -118,5 +119,11 @@ def _why(error: Error) -> str:
     raised = _EXCEPTION.match(reason)
     if error.code == RAISED:
         return _RAISED.format(f" ({raised[1]})" if raised else "")
-    said = raised[1] if raised else reason.partition("\n")[0][:200]
+    said = raised[1] if raised else _shortened(reason.partition("\n")[0])
     return _MOD.format(said) if error.code == MOD else said
+
+
+def _shortened(text: str) -> str:
+    """Flower's own texts may be long: cut between two words, where there are two."""
+    cut = text[:_LONGEST]
+    return text if cut == text else f"{cut.rpartition(' ')[0] or cut} .."

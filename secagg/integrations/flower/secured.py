@@ -136,9 +136,8 @@ class SecuredRounds:
         except (Aborted, IntegrityError, PolicyRefused) as ended:
             self._course.stands(ended, "the round", log, model=begun.train)
             return None
-        for node, why in begun.round.refusals.items():
-            log.warning("secagg: node %d is not in the sum: %s", node, why)
-        self._course.goes_on(total, log, "nodes")
+        missing = {f"node {node}": why for node, why in begun.round.missing().items()}
+        self._course.goes_on(total, missing, log, "nodes")
         return begun, total
 
 

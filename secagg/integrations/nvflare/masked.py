@@ -17,6 +17,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from secagg.errors import InputError, PolicyRefused, SecAggError
 from secagg.integrations.nvflare import carry
 from secagg.integrations.nvflare.given import Received, contribution
+from secagg.integrations.nvflare.model import forget_way
 from secagg.integrations.nvflare.policy import FOLDER, SitePolicy
 from secagg.integrations.nvflare.site import Site, enter, site_of
 from secagg.plans.choose import Exact
@@ -141,6 +142,7 @@ class SecAggFilter(Filter):  # type: ignore[misc, unused-ignore]
             except InputError as no_model:
                 log.info("secagg: the task %r is of no secure round: %s", name, no_model)
                 site.received = None
+        forget_way(task)
         return task
 
     def _masked(self, site: Site, result: Shareable, fl_ctx: FLContext) -> Shareable:

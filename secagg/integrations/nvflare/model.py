@@ -95,6 +95,13 @@ def payload(task: Shareable, model: Entries, job: str, name: str) -> bytes:
     return writer.raw(model.digest()).raw(hashlib.sha256(words.encode()).digest()).finish()
 
 
+def forget_way(task: Shareable) -> None:
+    """A script hears nothing that the round is not about. What filters on the way add to is none of
+    that, and a server could tell each site something else in it: it is taken out."""
+    if isinstance(dxo := task.get(_DXO), dict) and isinstance(meta := dxo.get(_META), dict):
+        meta.pop(MetaKey.FILTER_HISTORY, None)
+
+
 def _without(given: Mapping[Any, Any], names: Collection[Any]) -> list[Any]:
     """The order of these is the framework's, which puts words of its own in between."""
     return [(key, given[key]) for key in sorted(given, key=str) if key not in names]

@@ -236,9 +236,7 @@ class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]
         except (Aborted, IntegrityError, PolicyRefused) as ended:
             self._course.stands(ended, "the round", log)
             return FLModel(params_type=ParamsType.DIFF, params={})
-        for name, why in begun.round.refusals.items():
-            log.warning("secagg: %s is not in the sum: %s", name, why)
-        self._course.goes_on(total, log, "sites")
+        self._course.goes_on(total, begun.round.missing(), log, "sites")
         return FLModel(
             params_type=ParamsType.FULL,
             params=begun.model.after(total.mean[UPDATE]),

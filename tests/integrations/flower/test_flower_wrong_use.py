@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -470,3 +471,77 @@ def test_without_flower_the_extra_is_named() -> None:
     )
     assert "MissingExtra: secagg.integrations.flower needs flwr" in done.stderr
     assert "pip install 'secagg[flower]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("step", "fate", "why"),
+    [
+        (np.nan, None, "bad-input: its input does not fit the plan.* its own log says"),
+        (0.0, 0, "lost"),
+        (0.0, 2, "lost"),
+    ],
+)
+def test_the_log_of_a_sum_says_who_is_not_in_it_and_why(
+    step: float, fate: int | None, why: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def moved(node: int, m: Any) -> Any:
+        return {name: a + (step if node == 1001 else 0.0) for name, a in m.items()}
+
+    grid = LocalGrid(
+        nodes(5, folder, secured(trainer(moved, lambda node: 1))),
+        lambda exchange, place: (exchange, place) == (fate, 1),
+    )
+    strategy = secure()
+    strategy.start(grid, model({"w": np.zeros(3)}), num_rounds=1)
+    assert strategy.last is not None and strategy.last.count == 4
+    assert len(re.findall("is not in the sum", caplog.text)) == 1
+    assert re.search(f"node 1001 is not in the sum: {why}", caplog.text)
+
+
+def test_who_is_in_the_sum_and_refuses_afterwards_is_not_said_to_be_out_of_it(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Late(LocalGrid):
+        def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> Any:
+            sent = list(messages)
+            replies = super().send_and_receive(sent, timeout=timeout)
+            if sent and self.exchange == 4:
+                replies[1] = Message(Error(2, "<class 'KeyError'>: 'w'"), reply_to=sent[1])
+            return replies
+
+    strategy = secure()
+    strategy.start(Late(nodes(5, folder, secured(TRAIN))), model(MODEL), num_rounds=1)
+    assert strategy.last is not None and strategy.last.count == 5
+    assert "is not in the sum" not in caplog.text
+
+
+def test_an_exchange_whose_time_is_over_is_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Flower answers in the place of a message that has expired, in words of its own."""
+    long = "Error: Message Unavailable - The requested message could not be found. " * 9
+
+    class Slow(LocalGrid):
+        def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> Any:
+            sent = list(messages)
+            replies = super().send_and_receive(sent, timeout=timeout)
+            if self.exchange != 3:
+                return replies
+            time.sleep(0.5)
+            return [Message(Error(3, long), reply_to=message) for message in sent]
+
+    strategy = secure(timeouts={"masked-input": 0.5})
+    strategy.start(Slow(nodes(5, folder, secured(TRAIN))), model(MODEL), num_rounds=1)
+    said = r"5 x the 0\.5 s of the exchange 'masked-input' were over \(timeouts=\)"
+    assert re.search(said, caplog.text) and "Unavailable" not in caplog.text
+
+
+def test_long_words_of_the_framework_are_cut_between_two_of_them(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(LocalGrid):
+        def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> Any:
+            return [Message(Error(1, "misfortune " * 40), reply_to=m) for m in messages]
+
+    with pytest.raises(PolicyRefused, match=r"5 x (misfortune )+\.\.$"):
+        secure().start(Failing(nodes(5, folder, secured(TRAIN))), model(MODEL), num_rounds=1)

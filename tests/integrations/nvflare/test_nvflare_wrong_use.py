@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nvflare.apis.dxo import DXO, DataKind
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.shareable import ReservedHeaderKey
 from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.app_constant import AppConstants
@@ -92,6 +92,47 @@ def test_a_result_that_is_not_masked_is_not_looked_at(
     made = controller(world, monkeypatch)
     played(made, START)
     assert made.last.count == 3 and "site-1 is not in the sum: it answered outside" in caplog.text
+
+
+def test_the_log_of_a_sum_names_the_site_that_is_not_in_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def step(name: str, data: Any) -> Any:
+        result = moves(name, data)
+        if name == "site-2":
+            dxo = from_shareable(result)
+            dxo.data = {entry: array * np.nan for entry, array in dxo.data.items()}
+            return dxo.update_shareable(result)
+        return result
+
+    made, *_ = run(folder, monkeypatch, step)
+    assert made.last.count == 3
+    assert len(re.findall("is not in the sum", caplog.text)) == 1
+    assert "site-2 is not in the sum: bad-input: its input does not fit" in caplog.text
+
+
+def test_a_script_hears_nothing_of_a_tasks_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the round is not about a server could tell each site differently, a rate in it."""
+    world, heard = World(cells(4, folder, moves, filters)), []
+    cell = world.cells["site-1"]
+    do = cell.do
+
+    def told(name: str, id: str, task: Any) -> Any:
+        task["DXO"]["meta"][MetaKey.FILTER_HISTORY] = ["lr=1"]
+        return do(name, id, task)
+
+    def received(task: Any) -> Any:
+        heard.append(dict(task["DXO"]["meta"]))
+        return from_shareable(task)
+
+    monkeypatch.setattr(cell, "do", told)
+    monkeypatch.setattr("tests.integrations.nvflare.world.from_shareable", received)
+    made = controller(world, monkeypatch)
+    played(made, START)
+    assert made.last.count == 4 and len(heard) >= 4
+    assert not any(MetaKey.FILTER_HISTORY in meta for meta in heard)
 
 
 def test_what_a_filter_puts_in_the_place_of_what_was_masked_does_not_leave(
