@@ -34,7 +34,7 @@ WITHIN_95 = 1.959964
 _WHOLE = 0.75
 """Of responses: with it each of epsilon from 0.05 to 10 and of up to 3,000 clients has 95 %."""
 
-REPRODUCIBLE = "the noise of this run is reproducible from its seed: it is not private"
+REPRODUCIBLE = "the noise of this run is reproducible from its seed"
 
 _NAMES = {
     Kind.GAUSSIAN: "discrete Gaussian",
@@ -100,7 +100,9 @@ class PrivacyLabel:
     def reproducible(self) -> PrivacyLabel:
         """Of a run whose randomness comes from a seed."""
         return dataclasses.replace(
-            self, warnings=(REPRODUCIBLE, *self.warnings), statement=f"Not private: {REPRODUCIBLE}."
+            self,
+            warnings=(f"{REPRODUCIBLE}: it is not private", *self.warnings),
+            statement=f"Not private: {REPRODUCIBLE}.",
         )
 
 

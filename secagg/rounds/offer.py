@@ -156,7 +156,8 @@ class Consent:
     sums have noise, and what they tell the server of any one's data over all of the plan's rounds
     is no more than that, whatever plan is pinned.
     Raises ParameterError for a plan and a digest of another, for a task of several servers, and for
-    protocols that are one text.
+    protocols that are one text; PolicyRefused for a pinned plan that tells more than max_epsilon:
+    before anybody is asked.
     """
 
     plan: Plan | None = None
@@ -183,11 +184,18 @@ class Consent:
             raise ParameterError("plan and plan_digest are not of the same plan: give one of them")
         if self.task is not None:
             self._check_task(self.task)
+        if (own := self._own) is not None:
+            check_epsilon(own.privacy, self.max_epsilon)
+
+    @property
+    def _own(self) -> Plan | None:
+        """The pinned plan, where there is more of it than its digest."""
+        return self.plan if self.task is None else self.task.plan
 
     @property
     def pinned(self) -> bytes | None:
         """The digest of the one plan that will do, or None."""
-        plan = self.plan if self.task is None else self.task.plan
+        plan = self._own
         return self.plan_digest if plan is None else plan.digest()
 
     def judge(self, frame: Announce, number: int) -> Offer:
@@ -226,7 +234,7 @@ class Consent:
         )
 
     def _differences(self, plan: Plan) -> str:
-        pinned = self.plan if self.task is None else self.task.plan
+        pinned = self._own
         if pinned is None:
             return "in what they differ, only the plan itself could tell, which is not pinned here"
         return f"they differ in {differences(plan, pinned)}"

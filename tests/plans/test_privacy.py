@@ -390,8 +390,8 @@ def test_a_label_warns() -> None:
     words = " ".join(label.warnings)
     assert "next to nothing" in words and "below one over the 60" in words
     assert "chosen from more" in words and "honest shares" in words and "more bits" in words
-    assert label.reproducible().warnings[0] == REPRODUCIBLE
-    assert label.reproducible().statement.startswith("Not private")
+    assert label.reproducible().warnings[0] == f"{REPRODUCIBLE}: it is not private"
+    assert label.reproducible().statement == f"Not private: {REPRODUCIBLE}."
     quiet = label_of(made(clients=1000, asked=ASKED).threat, made(clients=1000).schema, 900)
     assert quiet is not None and quiet.warnings == ()
 

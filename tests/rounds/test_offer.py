@@ -181,13 +181,15 @@ def test_the_floors() -> None:
     ],
 )
 def test_what_a_sum_may_tell_is_a_floor_too(asked: Privacy | None, words: str) -> None:
-    """Before a key leaves, also of a plan that is pinned."""
+    """Before a key leaves, also of a plan whose digest is pinned."""
     fields = {"u": FixedPoint(3, 1.0, 16) if asked is None else Vector(3, 1.0, 16)}
     plan = make(clients=20, fields=fields, privacy=asked)  # type: ignore[arg-type]
     assert Consent().judge(announce(plan), 1).plan == plan
-    for consent in (Consent(max_epsilon=2), Consent(plan, max_epsilon=2)):
+    for consent in (Consent(max_epsilon=2), Consent(plan_digest=plan.digest(), max_epsilon=2)):
         with pytest.raises(PolicyRefused, match=words):
             consent.judge(announce(plan), 1)
+    with pytest.raises(PolicyRefused, match=words):
+        Consent(plan, max_epsilon=2)  # of one's own plan it is known before anybody is asked
 
 
 def test_an_epsilon_that_is_agreed_to() -> None:

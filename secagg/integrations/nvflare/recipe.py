@@ -61,6 +61,8 @@ def secure(
     if isinstance(recipe, type):
         raise ParameterError(f"secure() goes around a recipe, not {kind_of(recipe)}")
     job: Any = getattr(recipe, "_job", None)
+    if job is None:
+        raise ParameterError(f"secure() goes around a recipe of FedAvg, not {kind_of(recipe)}")
     app = getattr(job, "_deploy_map", {}).get("server")
     flows = app.app_config.workflows if app is not None else []
     if any(isinstance(flow.controller, SecAggFedAvg) for flow in flows):
