@@ -451,6 +451,12 @@ OFFER = _of(
         "if False:",
     ),
     ("offer: the plan that is pinned", "pinned is not None and plan.digest() != pinned", "False"),
+    ("offer: an epsilon", "if terms.epsilon > most:", "if False:"),
+    ("offer: an epsilon, the largest", "terms.epsilon > most", "terms.epsilon >= most"),
+    ("offer: a delta", "terms.delta > delta and", "False and"),
+    ("offer: a delta, the largest", "terms.delta > delta", "terms.delta >= delta"),
+    ("offer: a delta where none is needed", " and not terms.responds", ""),
+    ("offer: a unit", 'terms.unit == "example" and', "False and"),
 )
 DEADLINES = _of(
     "secagg/rounds/clock.py",

@@ -30,7 +30,7 @@ from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
-from secagg.rounds.offer import Consent, check_epsilon
+from secagg.rounds.offer import Consent
 from secagg.rounds.part import SPENT
 from secagg.schema import MAX_WEIGHT
 from secagg.sim.footprint import peak_rss
@@ -64,6 +64,8 @@ def join(
         Path | None, typer.Option(help="With --task: the bytes that it is about, if any.")
     ] = None,
     max_epsilon: private.MaxEpsilon = None,
+    max_delta: private.MaxDelta = None,
+    unit: private.AgreedUnit = None,
     budget: options.BudgetFile = None,
     timeout: options.Timeout = 60.0,
     name: options.InputName = None,
@@ -82,10 +84,10 @@ def join(
     again and checked, and what they promise is printed on standard error. A --task of one server
     pins plan and payload. With one of several the vector goes to them as one report, the same bytes
     until it is stored; the command, run again, makes another, which counts as well. With
-    --max-epsilon a plan that tells more is refused, pinned or not, and with --budget what all plans
-    tell is counted. The exit code is 0, 1 when a
-    round gave no sum, 2 for an error, also where the server had no free place or has ended, 3 for a
-    sum without this client, 143 after a signal.
+    --max-epsilon a plan that tells more is refused, pinned or not, as is one of a delta above
+    --max-delta, or of single examples without --unit example; with --budget what all plans tell is
+    counted. The exit code is 0, 1 when a round gave no sum, 2 for an error, also where the server
+    had no free place or has ended, 3 for a sum without this client, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -105,18 +107,19 @@ def _running(
     ctx: typer.Context, urls: list[str], vector: Vector, weight: int, agreed: Task | None
 ) -> _Joining | Reporting:
     given = options.values(ctx)
-    most, timeout = given["max_epsilon"], given["timeout"]
+    timeout = given["timeout"]
+    told = {name: given[name] for name in ("max_epsilon", "max_delta", "unit")}
     match agreed:
         case Task(members=Committee()):
             options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
-            check_epsilon(agreed.plan.privacy, most)
+            Consent(**told).check_privacy(agreed.plan.privacy)
             explained = given["task_digest"] is None
             files = given["payload"], given["budget"]
             return prepare(agreed, explained, urls, vector, weight, *files, timeout)
         case _:
             _check_one(ctx, urls, agreed)
             consent = _consent(given["plan"], given["plan_digest"], agreed)
-            consent, waits = replace(consent, max_epsilon=most), _waits(ctx, timeout)
+            consent, waits = replace(consent, **told), _waits(ctx, timeout)
             kept = given["name"], given["ledger"], given["budget"]
             return _joining(urls[0], vector, weight, consent, *kept, waits)
 
@@ -192,7 +195,7 @@ class _Joining:
     def try_input(self) -> None:
         """With a plan that is known beforehand, an input that does not fit it meets no server."""
         if (plan := self._known) is not None:
-            check_epsilon(plan.privacy, self.consent.max_epsilon)
+            self.consent.check_privacy(plan.privacy)
             try_input(plan, self._given(plan))
 
     @property

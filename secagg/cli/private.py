@@ -14,6 +14,7 @@ from secagg.fields import Field, FixedPoint, Vector
 from secagg.plans.label import label_of
 from secagg.plans.plan import Plan
 from secagg.privacy import MAX_ROUNDS, Privacy
+from secagg.rounds.offer import MAX_DELTA
 
 if TYPE_CHECKING:
     from secagg.party import Aggregate  # which loads the compiler
@@ -69,6 +70,17 @@ MaxEpsilon: TypeAlias = Annotated[
     float | None,
     typer.Option(
         help="Take part in no plan without noise, or whose sums tell the server more than this."
+    ),
+]
+MaxDelta: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help=f"With --max-epsilon: the largest delta, {MAX_DELTA:g} if not given."),
+]
+AgreedUnit: TypeAlias = Annotated[
+    Units | None,
+    typer.Option(
+        help="With --max-epsilon: `example` also agrees to plans that promise each example by "
+        "itself, and not all of a client."
     ),
 ]
 

@@ -26,6 +26,7 @@ from secagg.drive.service import Deadlines, Keep, Observer, Service
 from secagg.errors import InputError, LocalProtocolError, ParameterError, TransportError
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.privacy import Unit
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
@@ -60,6 +61,8 @@ def join(
     randomness: Randomness = system_randomness,
     max_epsilon: float | None = None,
     budget: Budget | None = None,
+    max_delta: float | None = None,
+    unit: Unit | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in the rounds of a service until that ends the link in order; blocks meanwhile.
 
@@ -68,9 +71,9 @@ def join(
     of that round. It is called in this thread, for one offer after the other; earlier phases go on
     meanwhile. weight, name: of fields by name, as of a Contribution: under a name the same fields
     are in the first of several rounds and spent in the others; a function gives each its own. plan,
-    plan_digest, ledger, max_epsilon, budget: as of `participate`. rounds: leaves after so many and
-    declines what is announced beyond; None stays. timeout: seconds that the server may be away; it
-    is tried again with growing, random pauses. patience: seconds beyond a round's deadlines.
+    plan_digest, ledger, max_epsilon, max_delta, unit, budget: as of `participate`. rounds: leaves
+    after so many and declines what comes then; None stays. timeout: seconds that the server may be
+    away; it is tried again with growing pauses. patience: seconds beyond a round's deadlines.
 
     Returns an Outcome for each round as they ended, with whether this client is in the sum and how
     much was clipped; also where the server is lost for good, if any round has ended by then.
@@ -85,14 +88,13 @@ def join(
     if plan is not None and not callable(fields):
         try_input(instance("plan", plan, Plan), _contribution(fields, weight, name))
     warm.up(plan)
-    consent = Consent(plan, plan_digest, max_epsilon=max_epsilon)
-    patience = seconds("patience", patience)
+    consent = Consent(plan, plan_digest, max_epsilon=max_epsilon, max_delta=max_delta, unit=unit)
     outcomes = _participate(
         url,
         _giver(fields, weight, name),
         most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
         timeout=seconds("timeout", timeout),
-        decided=rounds_of(consent, max_size, patience, randomness, budget),
+        decided=rounds_of(consent, max_size, seconds("patience", patience), randomness, budget),
         ledger=ledger,
         budget=budget,
         max_size=max_size,

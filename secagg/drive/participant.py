@@ -23,6 +23,7 @@ from secagg.effects import Peer
 from secagg.errors import BudgetSpent, InputError, LinkClosed, TransportError
 from secagg.plans.disclosure import Counting
 from secagg.plans.plan import Plan
+from secagg.privacy import Unit
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent, Offer
 from secagg.rounds.offer import Contribution as Contribution
@@ -55,6 +56,8 @@ async def participate(
     ledger: Ledger | None = None,
     max_epsilon: float | None = None,
     budget: Budget | None = None,
+    max_delta: float | None = None,
+    unit: Unit | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in every round that the server announces, until the link is gone.
 
@@ -66,9 +69,10 @@ async def participate(
     server counts as gone. ledger: where claims are kept (`secagg.store`), so that an input that is
     named is spent for this client's other links, and after a restart, too. max_epsilon: what sums
     may tell the server of any one's data over a plan's rounds (`secagg.Privacy`): a plan of more,
-    or without noise, is refused before a key leaves. budget: what this client's data may tell over
-    all plans (`secagg.Budget`): each round is charged to it before a key leaves, and one that does
-    not fit is declined; plans without noise are refused.
+    or without noise, is refused before a key leaves, and so is one of a delta above max_delta, by
+    default 1e-3, and of single examples, unless unit="example" agrees to these. budget: what this
+    client's data may tell over all plans (`secagg.Budget`): each round is charged to it before a
+    key leaves, and one that does not fit is declined; plans without noise are refused.
 
     A server that breaks the protocol ends its round (PEER_FAULT), not the link; an input that does
     not fit, or an InputError of `inputs`, leaves this client out of that round, and of no other.
@@ -85,7 +89,7 @@ async def participate(
     """
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)
-    consent = Consent(plan, plan_digest, max_epsilon=max_epsilon)
+    consent = Consent(plan, plan_digest, max_epsilon=max_epsilon, max_delta=max_delta, unit=unit)
     rounds = rounds_of(consent, max_size, timeout, randomness, budget)
     participant = Participant(rounds, inputs, ledger=ledger, budget=budget)
     return await participant.over(link)

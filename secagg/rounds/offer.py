@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from secagg.arguments import instance, integer, kind_of, octets, real
+from secagg.arguments import choice, instance, integer, kind_of, octets, real, settle
 from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProtocolError
 from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
-from secagg.privacy import PrivacyTerms
+from secagg.privacy import UNITS, PrivacyTerms, Unit
 from secagg.rounds.clock import RoundReport
 from secagg.shown import short
 from secagg.types import MAX_CLIENTS, AbortReason, PartyId
@@ -40,6 +40,10 @@ from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 # very bytes need not do it again; what is refused is not remembered.
 
 _REMEMBERED = 8
+
+MAX_DELTA = 1e-3
+"""What a client agrees to that says an epsilon and no delta. delta is the chance that the promise
+fails: near 1 a plan of any epsilon has next to no noise, and is true (decisions/030-consent.md)."""
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -154,10 +158,13 @@ class Consent:
     besides its own rules. min_clients: the fewest clients whose sum may be revealed. protocols:
     by name, None for all. unprotected: also a protocol without a threat model. max_epsilon: the
     sums have noise, and what they tell the server of any one's data over all of the plan's rounds
-    is no more than that, whatever plan is pinned.
-    Raises ParameterError for a plan and a digest of another, for a task of several servers, and for
-    protocols that are one text; PolicyRefused for a pinned plan that tells more than max_epsilon:
-    before anybody is asked.
+    is no more than that, whatever plan is pinned. max_delta: the largest delta with it, by default
+    MAX_DELTA; randomised response needs none for its epsilon, and is not asked. unit: of what the
+    epsilon is: all that a client holds, which is the default, or `example`, also of each example
+    by itself (decisions/030-consent.md).
+    Raises ParameterError for a plan and a digest of another, for a task of several servers, for
+    protocols that are one text, and for max_delta or unit without max_epsilon; PolicyRefused for a
+    pinned plan that tells more: before anybody is asked.
     """
 
     plan: Plan | None = None
@@ -167,6 +174,8 @@ class Consent:
     unprotected: bool = False
     task: Task | None = None
     max_epsilon: float | None = None
+    max_delta: float | None = None
+    unit: Unit | None = None
 
     __repr__ = short
 
@@ -176,8 +185,7 @@ class Consent:
         if self.plan_digest is not None:
             octets("plan_digest", self.plan_digest, DIGEST_SIZE)
         integer("min_clients", self.min_clients, 0, MAX_CLIENTS)
-        if self.max_epsilon is not None:
-            checked_epsilon(self.max_epsilon)
+        self._check_told()
         if isinstance(self.protocols, str | bytes):  # in which every part of a name would be found
             raise ParameterError("protocols are several names, as in protocols=['secagg+']")
         if self.plan is not None and self.plan_digest not in (None, self.plan.digest()):
@@ -185,7 +193,7 @@ class Consent:
         if self.task is not None:
             self._check_task(self.task)
         if (own := self._own) is not None:
-            check_epsilon(own.privacy, self.max_epsilon)
+            self.check_privacy(own.privacy)
 
     @property
     def _own(self) -> Plan | None:
@@ -259,35 +267,55 @@ class Consent:
                 f"agreed to are no fewer than {self.min_clients}: a round of more clients would "
                 f"do, or min_clients={plan.params.min_survivors} here"
             )
-        check_epsilon(plan.privacy, self.max_epsilon)
+        self.check_privacy(plan.privacy)
 
+    def check_privacy(self, terms: PrivacyTerms | None) -> None:
+        """PolicyRefused for sums that tell the server more of any one's data than is agreed to;
+        without max_epsilon that is whatever they tell. A plan's own epsilon is true, or it could
+        not be decoded; of central noise it is none against the server."""
+        most = self.max_epsilon
+        if most is None:
+            return
+        if terms is None:
+            raise PolicyRefused(
+                f"the plan has no noise, and agreed to is an epsilon of {most:g} at most: the "
+                f"server's privacy=secagg.Privacy(epsilon={most:g}, ...) would do"
+            )
+        if terms.trust == "central":
+            raise PolicyRefused(
+                "the plan has the server add the noise, which sees the sum without, and agreed to "
+                f"is an epsilon of {most:g} at most: trust='distributed' would do"
+            )
+        if terms.unit == "example" and self.unit != "example":
+            raise PolicyRefused(
+                f"the plan's epsilon is of one example, of which a client may have "
+                f"{terms.examples}, and agreed to is one of all that a client holds: the server's "
+                "unit='client' would do, or here unit='example', which agrees to either"
+            )
+        if terms.epsilon > most:
+            raise PolicyRefused(
+                f"the plan allows an epsilon of {terms.epsilon:g} over its {terms.rounds} rounds, "
+                f"and agreed to is {most:g} at most"
+            )
+        delta = MAX_DELTA if self.max_delta is None else self.max_delta
+        if terms.delta > delta and not terms.responds:
+            raise PolicyRefused(
+                f"the plan allows a delta of {terms.delta!r}, the chance that its epsilon does not "
+                f"hold, and agreed to is {delta!r} at most: the server's delta={delta!r} would do, "
+                f"or here max_delta={terms.delta!r}"
+            )
 
-def checked_epsilon(most: float) -> float:
-    """What a client agrees to at most. Raises ParameterError."""
-    if not real("max_epsilon", most) > 0:
-        raise ParameterError("max_epsilon must be above 0")
-    return most
-
-
-def check_epsilon(terms: PrivacyTerms | None, most: float | None) -> None:
-    """PolicyRefused for sums that tell the server more of any one's data than this; None is for
-    whatever they tell. A plan's own epsilon is true, or it could not be decoded; of central noise
-    it is none against the server."""
-    if most is None:
-        return
-    checked_epsilon(most)
-    if terms is None:
-        raise PolicyRefused(
-            f"the plan has no noise, and agreed to is an epsilon of {most:g} at most: the server's "
-            f"privacy=secagg.Privacy(epsilon={most:g}, ...) would do"
-        )
-    if terms.trust == "central":
-        raise PolicyRefused(
-            "the plan has the server add the noise, which sees the sum without, and agreed to is "
-            f"an epsilon of {most:g} at most: trust='distributed' would do"
-        )
-    if terms.epsilon > most:
-        raise PolicyRefused(
-            f"the plan allows an epsilon of {terms.epsilon:g} over its {terms.rounds} rounds, and "
-            f"agreed to is {most:g} at most"
-        )
+    def _check_told(self) -> None:
+        """ParameterError."""
+        if self.max_epsilon is None:
+            if self.max_delta is not None or self.unit is not None:
+                raise ParameterError(
+                    "max_delta and unit say more of a promise: give max_epsilon with them"
+                )
+            return
+        if not real("max_epsilon", self.max_epsilon) > 0:
+            raise ParameterError("max_epsilon must be above 0")
+        if self.max_delta is not None and not 0 < real("max_delta", self.max_delta) < 1:
+            raise ParameterError("max_delta must be above 0 and below 1")
+        if self.unit is not None:
+            settle(self, unit=choice("unit", self.unit, UNITS))

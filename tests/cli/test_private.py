@@ -122,6 +122,8 @@ def test_generated_vectors_are_within_the_norm() -> None:
             secagg.plan(clients=40, fields={"update": secagg.FixedPoint(100, 1.0, 16)}),
             "has no noise",
         ),
+        (wanted(epsilon=1, delta=0.01), "or here max_delta=0.01"),
+        (wanted(epsilon=1, unit="example", examples=5), "or here unit='example'"),
     ],
 )
 def test_join_refuses_a_pinned_plan_that_tells_more(tmp_path: Path, plan: Plan, words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,8 @@ from secagg.plans.choose import plan as make
 from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
-from secagg.privacy import Privacy
-from secagg.rounds.offer import Consent, Contribution
+from secagg.privacy import Privacy, PrivacyTerms
+from secagg.rounds.offer import MAX_DELTA, Consent, Contribution
 from secagg.structure import Structure
 from secagg.types import PartyId
 from secagg.wire.frame import Announce, DigestOnly, payload_digest
@@ -200,6 +201,75 @@ def test_an_epsilon_that_is_agreed_to() -> None:
     for wrong in (0, -1, float("nan"), "2", True):
         with pytest.raises(ParameterError, match="max_epsilon"):
             Consent(max_epsilon=wrong)  # type: ignore[arg-type]
+    for wrong in (0, -1, 1, 2, float("nan"), "1e-5", True):
+        with pytest.raises(ParameterError, match="max_delta"):
+            Consent(max_epsilon=1, max_delta=wrong)  # type: ignore[arg-type]
+    for alone in ({"max_delta": 1e-5}, {"unit": "example"}):
+        with pytest.raises(ParameterError, match="give max_epsilon with them"):
+            Consent(**alone)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="unit must be one of client, example"):
+        Consent(max_epsilon=1, unit="round")  # type: ignore[arg-type]
+
+
+STRONG = Privacy(2, MAX_DELTA, rounds=3)
+WEAKER: dict[str, tuple[Privacy, str, dict[str, Any] | None]] = {
+    "epsilon": (Privacy(2.5, MAX_DELTA, rounds=3), "epsilon of 2.5", {"max_epsilon": 2.5}),
+    "delta": (
+        Privacy(2, 0.0011, rounds=3),
+        r"a delta of 0.0011, .* 0.001 at most: .* or here max_delta=0.0011",
+        {"max_delta": 0.0011},
+    ),
+    "delta near 1": (
+        Privacy(2.0**-20, 1 - 2.0**-52),
+        "a delta of 0.9999999999999998",
+        {"max_delta": 1 - 2.0**-52},
+    ),
+    "unit": (
+        Privacy(2, MAX_DELTA, unit="example", examples=1, rounds=3),
+        "of which a client may have 1, .* or here unit='example'",
+        {"unit": "example"},
+    ),
+    "examples": (
+        Privacy(0.5, 1e-9, unit="example", examples=1000),
+        "of which a client may have 1000",
+        {"unit": "example"},
+    ),
+    "trust": (Privacy(2, MAX_DELTA, trust="central"), "trust='distributed' would do", None),
+}
+"""What a plan may say less of than STRONG, with what agrees to it."""
+
+
+@pytest.mark.parametrize("number", WEAKER)
+def test_nothing_that_weakens_a_promise_passes_unsaid(number: str) -> None:
+    """40 §7.9: of everything in a plan's section, each by itself; pinned or not."""
+    asked, words, agreed = WEAKER[number]
+    fields = {"u": Vector(3, 1.0, 16)}
+    strong, plan = (make(clients=20, fields=fields, privacy=p) for p in (STRONG, asked))
+    consent = Consent(max_epsilon=2)
+    assert consent.judge(announce(strong), 1).plan == strong
+    with pytest.raises(PolicyRefused, match=words):
+        consent.judge(announce(plan), 1)
+    with pytest.raises(PolicyRefused, match=words):
+        replace(consent, plan=plan)
+    if agreed is not None:
+        assert replace(consent, **agreed).judge(announce(plan), 1).plan == plan
+        assert replace(consent, **agreed).judge(announce(strong), 1).plan == strong
+
+
+def test_every_number_of_a_promise_is_agreed_to() -> None:
+    """A new one in the section is one that a client may have to agree to: it is in WEAKER, or it
+    is said here why not."""
+    counted_in_epsilon = {"rounds", "honest", "noises"}
+    said = {name for name in WEAKER if " " not in name}
+    assert {one.name for one in dataclasses.fields(PrivacyTerms)} == said | counted_in_epsilon
+
+
+def test_no_delta_is_asked_of_responses() -> None:
+    """40 §10.2: their epsilon holds without."""
+    bit = {"b": Integer(1, max=1, sensitivity=1)}
+    asked = Privacy(1, 0.5, trust="local", mechanism="response")
+    plan = make(clients=20, fields=bit, privacy=asked)
+    assert Consent(max_epsilon=1, max_delta=1e-9).judge(announce(plan), 1).plan == plan
 
 
 @pytest.mark.parametrize(("who", "deadlines"), [(3, (1,)), (0, ()), (0, (1, 1))])
