@@ -1100,6 +1100,16 @@ RESPONSES = (
         ("responses: every number of ones", "{*range(0, counted, max(1, spare)), counted}", "{0}"),
         ("responses: the protected one is no other", "honest - 1, MOST", "honest, MOST"),
         ("responses: delta is shared", "(1 - _CARE) / number", "(1 - _CARE)"),
+        (
+            "responses: ones are told as ones",
+            "_binomial(ones, flip)[::-1]",
+            "_binomial(ones, flip)",
+        ),
+        (
+            "responses: no difference",
+            "np.cumsum(side[:0:-1])[::-1]",
+            "side.sum() - np.cumsum(side)[:-1]",
+        ),
     ),
     *_of(
         "secagg/kinds.py",

@@ -32,7 +32,8 @@ _EVERY = 1 << 8
 _CUT, _LOST = 2.0**-120, 2.0**-104
 """Probabilities that are left out: of one value, and of all together. They are in delta."""
 _CARE = 1e-9
-"""Of a probability, by which float64 is never wrong here: its errors are below 10^-11."""
+"""Of a probability, by which float64 is never wrong here: its errors are below 10^-11, as nothing
+is subtracted, and no 1 - p divided by."""
 _ORDERS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
 
 
@@ -75,7 +76,8 @@ def central(responses: Sequence[Response], rounds: int, honest: int, delta: floa
     if number > 1:
         found = min(found, _by_divergences(responses, cases, rounds, delta))
     found = max(0.0, found * (1 + _CARE))
-    if found >= alone or number * (1 + math.exp(found)) * _LOST > _CARE * delta:
+    # what is left out, number (1 + e^found) _LOST of delta, is less than care was taken of
+    if found >= alone or found + math.log(2 * number) > math.log(_CARE * delta / _LOST):
         return alone
     return found
 
@@ -94,12 +96,15 @@ def _cases(flip: float, others: int) -> Iterator[Reals]:
     spare = others // _EVERY if others > _EVERY else 0
     counted = others - spare
     for ones in sorted({*range(0, counted, max(1, spare)), counted}):
-        yield np.convolve(_binomial(ones, 1 - flip), _binomial(counted - ones, flip))
+        yield np.convolve(_binomial(ones, flip)[::-1], _binomial(counted - ones, flip))
 
 
 def _binomial(trials: int, chance: float) -> Reals:
     """P(k) for k from the first to the last that is not cut off: ratios of neighbours, from the
-    largest on either way. Where the first stands is left out: it moves all sums alike."""
+    largest on either way. Where the first stands is left out: it moves all sums alike.
+
+    chance: below 1/2. Backwards it is that of the complement, which float64 may not tell from 1.
+    """
     mode = min(trials, int((trials + 1) * chance))
     up = np.arange(mode, trials)
     down = np.arange(mode, 0, -1)
@@ -121,8 +126,7 @@ def _of_one(others: Reals, flip: float, delta: float) -> float:
     """
     found = 0.0
     for side in (others, others[::-1]):
-        beyond = np.cumsum(side[::-1])[::-1] - side
-        beyond[-1] = 0.0
+        beyond = np.append(np.cumsum(side[:0:-1])[::-1], 0.0)
         true, told = beyond + (1 - flip) * side, beyond + flip * side
         ratio = (true * (1 + _CARE) - delta) / (told * (1 - _CARE))
         found = max(found, math.log(max(1.0, float(ratio.max()))))

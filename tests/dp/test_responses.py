@@ -84,7 +84,7 @@ def test_a_draw_decides_by_the_fraction() -> None:
     assert sum(told_wrongly(Response(close), key) for key in keys) > 9_600
 
 
-def exact(flip: Fraction, honest: int, delta: Fraction) -> float:
+def exact(flip: Fraction, honest: int, delta: Fraction, halvings: int = 40) -> float:
     """By the definition: over all sets of sums that a threshold cuts off, either way round, and
     every number of ones that the others may have; epsilon by halving."""
 
@@ -104,7 +104,7 @@ def exact(flip: Fraction, honest: int, delta: Fraction) -> float:
         return worst
 
     low, high = Fraction(1), (1 - flip) / flip
-    for _ in range(40):
+    for _ in range(halvings):
         middle = (low + high) / 2
         low, high = (middle, high) if deltas(middle) > delta else (low, middle)
     return math.log(high)
@@ -126,6 +126,27 @@ def test_what_a_sum_tells_is_exact_both_ways_round(
     found = central([Response(float(flip))], 1, honest, delta)
     wanted = exact(flip, honest, Fraction(delta))
     assert wanted <= found <= wanted + 1e-7
+
+
+@pytest.mark.parametrize("epsilon", [2.0**-20, 0.3, 20.0, 35.0, 36.7, 37.5, 40.0, 44.0, 1000.0])
+def test_what_a_sum_tells_is_exact_at_every_epsilon(epsilon: float) -> None:
+    """§10.5: also where 1 - p is no number of float64, and where it loses digits of p."""
+    [one] = flips([ONE], Claim(epsilon, 1e-6))
+    for honest, delta in ((2, 1e-9), (4, 2.0**-30), (4, 2.0**-64), (3, 0.25)):
+        wanted = exact(Fraction(one.flip), honest, Fraction(delta), 130)
+        found = central([one], 1, honest, delta)
+        assert wanted <= found <= min(wanted * (1 + 1e-7) + 1e-7, epsilon * (1 + 1e-8))
+
+
+@pytest.mark.parametrize("parts", [1, 3, 30])
+@pytest.mark.parametrize("epsilon", [2.0**-20, 0.01, 1.0, 7.0, 20.0, 38.0, 100.0, 750.0, 1024.0])
+def test_every_epsilon_that_a_plan_may_have_is_shown(epsilon: float, parts: int) -> None:
+    """A plan that is made is explained, and so is its sum: the number of clients is known late."""
+    many = flips([Fraction(1, parts)] * parts, Claim(epsilon, 1e-6))
+    alone = math.fsum(math.log((1 - one.flip) / one.flip) for one in many)
+    for honest in (1, 2, 10, 1000):
+        for delta in (2.0**-64, 1e-6, 0.9):
+            assert 0 <= central(many, 1, honest, delta) <= alone * (1 + 1e-8)
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,19 @@ def test_both_figures_are_shown() -> None:
     assert shown["epsilon_central"] == label.epsilon_central
 
 
+@pytest.mark.parametrize("epsilon", [2.0**-20, 36.0, 38.0, 1024.0])
+def test_a_plan_of_any_epsilon_is_explained_and_has_a_sum(epsilon: float) -> None:
+    """The label is made when the round is over: what it raised then would have lost the sum."""
+    asked = Privacy(epsilon, 1e-6, trust="local", mechanism="response")
+    plan = Plan.decode(made(asked=asked, clients=5, dropout=0).encode())
+    assert "differential privacy" in plan.explain()
+    total = secagg.simulate(plan, lambda me: {"answer": [1]})
+    label = total.privacy
+    assert label is not None and label.epsilon_local is not None
+    assert label.epsilon_central is not None and label.epsilon_central <= label.epsilon_local
+    assert label.epsilon_local <= epsilon * (1 + 1e-12)
+
+
 def test_corrupt_clients_hide_nothing() -> None:
     """§10.5: they know what they told."""
     few, many = (made(clients=200, corrupt=part) for part in (0, "1/2"))
