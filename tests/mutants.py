@@ -1101,6 +1101,16 @@ RESPONSES = (
         ("responses: the protected one is no other", "honest - 1, MOST", "honest, MOST"),
         ("responses: delta is shared", "(1 - _CARE) / number", "(1 - _CARE)"),
         (
+            "responses: the least of a group",
+            "least.setdefault(group[flip], flip)",
+            "least[group[flip]] = flip",
+        ),
+        (
+            "responses: numbers tried together",
+            "min(_EVERY, _TRIED // len(kinds))",
+            "_EVERY",
+        ),
+        (
             "responses: ones are told as ones",
             "_binomial(ones, flip)[::-1]",
             "_binomial(ones, flip)",

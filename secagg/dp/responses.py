@@ -29,6 +29,10 @@ MOST_OTHERS = 1 << 14
 """Other honest clients that are counted; more of them only add to what hides a bit."""
 _EVERY = 1 << 8
 """Others up to which every number of ones is tried; of more, of as many."""
+_TRIED = 1 << 9
+"""Numbers of ones that are tried for all probabilities together, or nearly twice as many."""
+_KINDS = 1 << 4
+"""Probabilities that are told apart."""
 _CUT, _LOST = 2.0**-120, 2.0**-104
 """Probabilities that are left out: of one value, and of all together. They are in delta."""
 _CARE = 1e-9
@@ -69,8 +73,10 @@ def central(responses: Sequence[Response], rounds: int, honest: int, delta: floa
         return alone
     number = rounds * len(responses)
     delta, each = delta * (1 - _CARE), delta * (1 - _CARE) / number
+    responses = _few(responses)
     kinds = set(responses)
-    cases = {one: list(_cases(one.flip, others)) for one in kinds}
+    every = min(_EVERY, _TRIED // len(kinds))
+    cases = {one: list(_cases(one.flip, others, every)) for one in kinds}
     tight = {one: max(_of_one(case, one.flip, each) for case in cases[one]) for one in kinds}
     found = rounds * math.fsum(tight[one] for one in responses)
     if number > 1:
@@ -86,14 +92,27 @@ def _epsilon(response: Response) -> float:
     return math.log((1 - response.flip) / response.flip)
 
 
-def _cases(flip: float, others: int) -> Iterator[Reals]:
+def _few(responses: Sequence[Response]) -> list[Response]:
+    """Of no more than _KINDS probabilities: in the place of each the least of its group, of which
+    sums tell more, as those of a larger one are made of them (§10.5)."""
+    kinds = sorted({one.flip for one in responses})
+    if len(kinds) <= _KINDS:
+        return list(responses)
+    group = {flip: place * _KINDS // len(kinds) for place, flip in enumerate(kinds)}
+    least: dict[int, float] = {}
+    for flip in kinds:
+        least.setdefault(group[flip], flip)
+    return [Response(least[group[one.flip]]) for one in responses]
+
+
+def _cases(flip: float, others: int, every: int) -> Iterator[Reals]:
     """The probabilities of the others' sum, for numbers of ones of which one is at least as bad as
     each that they may have.
 
     Where not every number is tried, `spare` of the others are left out, so that any number of ones
     contains a number that is tried, and any rest is noise on top (§10.5).
     """
-    spare = others // _EVERY if others > _EVERY else 0
+    spare = others // every if others > every else 0
     counted = others - spare
     for ones in sorted({*range(0, counted, max(1, spare)), counted}):
         yield np.convolve(_binomial(ones, flip)[::-1], _binomial(counted - ones, flip))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
-from secagg.dp import Block, Claim, accepts, loss
+from secagg.dp import Block, Claim, accepts, loss, responses
 from secagg.dp.filters import NOTHING, Way, chosen, fits, used, weigh
 from secagg.dp.mechanisms import renyi, responded
 from secagg.dp.responses import MOST_OTHERS, central, flips
@@ -184,6 +185,60 @@ def test_sums_of_several_rounds_and_fields() -> None:
     one = flips([ONE], Claim(1.0, 1e-6))
     assert central(one, 1, 100, 0.05) == 0, "one sum is that likely to be told from its neighbour"
     assert central(one, 2, 100, 0.05) > 0
+
+
+def test_sums_of_a_larger_probability_are_made_of_those_of_a_smaller() -> None:
+    """§10.5: turned again, they have the very probabilities; and tell less."""
+    small, large, others = Fraction(1, 8), Fraction(1, 3), 5
+    turn = (large - small) / (1 - 2 * small)
+
+    def sums(ones: int, flip: Fraction) -> list[Fraction]:
+        found = [ONE]
+        for bit in range(others):
+            q = 1 - flip if bit < ones else flip
+            found = [(1 - q) * a + q * b for a, b in zip([*found, 0], [0, *found], strict=True)]
+        return found
+
+    for ones in range(others + 1):
+        made = [Fraction(0)] * (others + 1)
+        for told, chance in enumerate(sums(ones, small)):
+            for place, again in enumerate(sums(told, turn)):
+                made[place] += chance * again
+        assert made == sums(ones, large)
+
+
+@pytest.mark.parametrize("honest", [60, 400, 20_000])
+@pytest.mark.parametrize("number", [2, 16, 17, 100])
+def test_many_probabilities_take_no_longer_and_promise_no_more(
+    honest: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """§10.5: of as many sums as of a few, and above what all of them give, by little."""
+    total, tried = number * (number + 1) // 2, []
+    many = flips([Fraction(i + 1, total) for i in range(number)], Claim(3.0, 1e-6))
+
+    def one(others: Any, *given: Any) -> float:
+        tried.append(1)
+        return of_one(others, *given)
+
+    of_one = responses._of_one
+    monkeypatch.setattr(responses, "_of_one", one)
+    found = central(many, 1, honest, 1e-6)
+    assert math.isclose(found, central(many[::-1], 1, honest, 1e-6), rel_tol=1e-12)
+    assert len(tried) <= 2 * (2 * responses._TRIED + 2 * responses._KINDS), "of both"
+    if number * honest > 7000:
+        return
+    monkeypatch.setattr(responses, "_KINDS", number)
+    monkeypatch.setattr(responses, "_TRIED", 1 << 30)
+    true = central(many, 1, honest, 1e-6)
+    assert true * (1 - 1e-12) <= found < 1.1 * true
+
+
+def test_what_stands_for_many_probabilities_is_the_least() -> None:
+    many = [Response(2.0**-20 * (1 + i)) for i in range(50)]
+    few = responses._few(many[::-1])[::-1]
+    assert len(set(few)) == responses._KINDS and few[0] == many[0]
+    assert all(one.flip <= true.flip for one, true in zip(few, many, strict=True))
+    assert responses._few(many[:16]) == many[:16]
 
 
 def test_divergences_are_above_the_true_ones() -> None:
