@@ -146,7 +146,10 @@ def test_a_round_gives_the_sum_and_the_noise_that_was_planned(trust: Any) -> Non
         error = total.sum[name] - exact
         sigma = total.privacy.sigma_total[name]
         half = 1.959964 * sigma
-        assert math.isclose(total.interval[name], half if name == "u" else math.ceil(half - 0.5))
+        if name == "u":  # beside 1/16 of a step, which 256 elements have as their unit
+            assert half <= total.interval[name] <= half + 1 / 32767 / 16
+        else:
+            assert total.interval[name] == math.ceil(half - 0.5)
         assert 0.75 < error.std() / sigma < 1.3
         assert np.abs(error).max() < 5.5 * sigma
     assert total.mean["u"].tolist() == (total.sum["u"] / n).tolist()

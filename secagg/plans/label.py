@@ -34,6 +34,9 @@ WITHIN_95 = 1.959964
 _WHOLE = 0.75
 """Of responses: with it each of epsilon from 0.05 to 10 and of up to 3,000 clients has 95 %."""
 
+_FLOATS = 2.0**-10
+"""Of a whole number of units, by which float64 may have it beside itself."""
+
 REPRODUCIBLE = "the noise of this run is reproducible from its seed"
 
 _NAMES = {
@@ -202,13 +205,24 @@ def deviations(schema: Schema, contributors: int) -> dict[str, float]:
 def intervals(schema: Schema, contributors: int) -> dict[str, float]:
     """By field, how far an element of a sum is from the one without noise in 95 of 100 sums, in the
     units of the input."""
-    reals = {name for name, field in schema.fields if isinstance(field, Vector)}
+    reals = {name: field for name, field in schema.fields if isinstance(field, Vector)}
     found = {
-        name: WITHIN_95 * deviation if name in reals else float(within(deviation))
+        name: _of_reals(schema, reals[name], deviation)
+        if name in reals
+        else float(within(deviation))
         for name, deviation in deviations(schema, contributors).items()
     }
     told = {n: one for n, one in schema.noises.items() if isinstance(one, Response)}
     return found | {name: half_of(one, contributors) for name, one in told.items()}
+
+
+def _of_reals(schema: Schema, field: Vector, deviation: float) -> float:
+    """Of a Vector, an element is integers, added and taken away, times its step over the root of
+    how many they are. So of a few, as of an Integer, whole numbers of that come out; and they are
+    computed in float64."""
+    width = 1 << schema.whole(field).length.bit_length() - 1
+    unit = field.step / math.sqrt(width)
+    return max(WITHIN_95 * deviation, unit * (within(deviation / unit) + _FLOATS))
 
 
 def half_of(response: Response, contributors: int) -> float:

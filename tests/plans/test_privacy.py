@@ -16,10 +16,11 @@ from secagg.errors import HeadroomError, ParameterError, Truncated, WireError
 from secagg.fields import FixedPoint, Integer, Vector
 from secagg.noise import Kind, Noise
 from secagg.plans.explain import at_most
-from secagg.plans.label import REPRODUCIBLE, label_of, within
+from secagg.plans.label import REPRODUCIBLE, deviations, intervals, label_of, within
 from secagg.plans.plan import Plan
 from secagg.plans.privacy import blocks
 from secagg.privacy import Privacy, PrivacyTerms
+from secagg.sampler import _gaussian, _skellam, weights
 
 UPDATE = {"update": Vector(1970, norm=1.0, bits=16)}
 BARS = {"bars": Integer(10, 1, sensitivity=1)}
@@ -413,6 +414,40 @@ def test_an_interval_of_integers_covers_though_its_noise_is_narrow() -> None:
         assert covered[half] > 0.938
         assert half == 0 or covered[half - 1] < 0.951, "and no wider than that takes"
         assert sigma < 6 or covered[half] < 0.97
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 6])
+def test_an_interval_of_a_short_vector_covers_though_its_steps_are_wide(
+    length: int, bits: int
+) -> None:
+    """specs/40-privacy.md §8, by the exact probabilities of the noise: an element is D integers
+    with signs, over the root of D. With 1.959964 deviations one of 2 bits is in 93.2 of 100."""
+    width = 1 << length.bit_length() - 1
+    for epsilon in (1, 4, 6, 8):
+        privacy = Privacy(epsilon, 1e-5)
+        plan = made({"u": Vector(length, 2.0, bits)}, privacy, clients=20, corrupt=0, dropout=0)
+        assert plan.privacy is not None
+        [noise] = plan.privacy.noises
+        assert isinstance(noise, Noise)
+        total = summed(noise, 20 * width)
+        unit = 2.0 / ((1 << bits - 1) - 1) / math.sqrt(width)
+        half = intervals(plan.schema, 20)["u"]
+        inside = np.abs(np.arange(len(total)) - len(total) // 2) * unit <= half
+        assert 0.9499 < total[inside].sum() < 0.99
+        assert half - 1.959964 * deviations(plan.schema, 20)["u"] < 0.51 * unit
+
+
+def summed(noise: Noise, count: int) -> Any:
+    """The probabilities of so many shares together, about the middle."""
+    own = _gaussian(noise.exact) if noise.kind is Kind.GAUSSIAN else _skellam(noise.exact)
+    half = np.array(weights(own), float) / 2.0**127
+    base, found = np.concatenate([half[:0:-1] / 2, [half[0]], half[1:] / 2]), np.ones(1)
+    while count:
+        found = np.convolve(found, base) if count & 1 else found
+        base, count = np.convolve(base, base), count >> 1
+        base = base[base > 1e-17]
+    return found
 
 
 def centred(sigma: float) -> Any:
