@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
+from decimal import ROUND_UP, Context, Decimal
 from typing import Any
 
 _FEW = 3
@@ -29,6 +30,15 @@ def complete(made: Any) -> str:
     that there is, as one of which a digest is made."""
     said = ", ".join(f"{f.name}={getattr(made, f.name)!r}" for f in fields(made) if f.repr)
     return f"{type(made).__qualname__}({said})"
+
+
+def at_most(bound: float | Decimal, digits: int = 3) -> str:
+    """A bound that is at least 0 in `digits` digits, rounded up: a promise is never printed below
+    what is kept."""
+    rounded = Context(prec=digits, rounding=ROUND_UP).plus(Decimal(bound))
+    text = f"{float(rounded):.{digits}g}"
+    # a subnormal float has fewer digits than are asked for, and may have been rounded down
+    return text if Decimal(text) >= rounded else f"{rounded:g}"
 
 
 def brief(value: Any) -> str:

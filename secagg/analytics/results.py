@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.analytics.checks import Label
-from secagg.plans.explain import at_most
-from secagg.shown import short
+from secagg.shown import at_most, short
 
 Number: TypeAlias = Fraction | int
 

@@ -40,7 +40,7 @@ from secagg.dp.several import Release, composed
 from secagg.effects import Charge, Step
 from secagg.errors import BudgetSpent, StorageError, WireError
 from secagg.plans.disclosure import Disclosure, releases
-from secagg.shown import short
+from secagg.shown import at_most, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ class Accounts:
         """What is spent and what is left."""
         found = self.spending(0, b"")
         return (
-            f"spent is an epsilon of {found.spent:.4g} of {found.epsilon:g} at delta "
+            f"spent is an epsilon of {at_most(found.spent, 4)} of {found.epsilon:g} at delta "
             f"{found.delta:g}, by {found.charged} rounds; {max(0.0, 1 - found.used):.2%} is left"
         )
 

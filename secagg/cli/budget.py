@@ -16,6 +16,7 @@ from secagg.cli.targets import check_target
 from secagg.errors import InputError, ParameterError
 from secagg.plans.disclosure import Against as Whom
 from secagg.privacy import Unit
+from secagg.shown import at_most
 from secagg.store.ledger import SqliteLedger
 
 
@@ -130,7 +131,7 @@ def _lines(action: Action, found: Verified) -> dict[str, object]:
     shown: dict[str, object] = {
         "budget": f"epsilon {spending.epsilon:g} at delta {spending.delta:g}",
         "of": f"one {spending.unit}, against {spending.against}",
-        "spent": f"epsilon {spending.spent:.6g}{by}",
+        "spent": f"epsilon {at_most(spending.spent, 6)}{by}",
         "left": f"{max(0.0, 1 - spending.used):.2%}",
         "rounds": f"{spending.charged} charged, {spending.refunded} given back",
     }

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from secagg.demo.check import Masked
-from secagg.plans.explain import at_most
 from secagg.plans.plan import Plan
-from secagg.shown import short
+from secagg.shown import at_most, short
 
 
 @dataclass(frozen=True)

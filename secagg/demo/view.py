@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from secagg.demo.result import Progress, Result, Row
-from secagg.plans.explain import at_most
 from secagg.plans.plan import Plan
+from secagg.shown import at_most
 
 TOLD = ("What the server learns", "Who must take part", "Who may drop", "Who may collude")
 """The lines of a plan's explanation that a first reader needs; `secagg plan` prints them all."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import ROUND_UP, Context, Decimal
 
 from secagg import registry
 from secagg.dp.headroom import WRAP
@@ -17,6 +16,7 @@ from secagg.plans.label import label_of
 from secagg.promise import Promise
 from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, SeveralServers
 from secagg.schema import CLIPPED, Schema
+from secagg.shown import at_most
 from secagg.suite import Suite
 from secagg.threat import Threat
 
@@ -69,10 +69,10 @@ def _promised(threat: Threat, schema: Schema, params: Params) -> Iterator[str]:
         return
     yield f"What a sum tells of any one {label.unit}: {label.statement}"
     noise = ", ".join(f"{name} {size:.3g}" for name, size in label.sigma_total.items())
-    if label.epsilon_local is not None:
+    if label.epsilon_local is not None and label.epsilon_central is not None:
         yield (
-            f"Epsilon of each response {label.epsilon_local:.4g}, of sums "
-            f"{label.epsilon_central:.4g}."
+            f"Epsilon of each response {at_most(label.epsilon_local, 4)}, of sums "
+            f"{at_most(label.epsilon_central, 4)}."
         )
     yield (
         f"Noise of a sum of {params.min_survivors}, as the deviation of an element: {noise} "
@@ -230,15 +230,6 @@ def _server_cost(promise: Promise, cost: Cost) -> str:
 def _roughly(seconds: float) -> str:
     """One digit, of which none is an exponent."""
     return f"{float(f'{seconds:.1g}'):,.0f}" if seconds >= 1 else f"{seconds:.1g}"
-
-
-def at_most(bound: float | Decimal, digits: int = 3) -> str:
-    """A bound that is at least 0 in `digits` digits, rounded up: a promise is never printed below
-    what is kept."""
-    rounded = Context(prec=digits, rounding=ROUND_UP).plus(Decimal(bound))
-    text = f"{float(rounded):.{digits}g}"
-    # a subnormal float has fewer digits than are asked for, and may have been rounded down
-    return text if Decimal(text) >= rounded else f"{rounded:g}"
 
 
 def _exactly(number: float) -> str:

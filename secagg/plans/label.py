@@ -18,7 +18,7 @@ from secagg.noise import Kind, Response
 from secagg.plans.privacy import blocks
 from secagg.privacy import PrivacyTerms
 from secagg.schema import Schema
-from secagg.shown import short
+from secagg.shown import at_most, short
 from secagg.threat import Threat
 
 HIGH_EPSILON = 10.0
@@ -185,10 +185,10 @@ def _statement_of_responses(schema: Schema, told: PrivacyLabel, central: float, 
     )
     over = f"over {told.rounds} round{'s' * (told.rounds != 1)}"
     return (
-        f"{told.epsilon_release:.4g}-differential privacy of each client against everybody {over} "
-        f"and without any delta, whatever others do: every client tells its own bit wrongly, "
+        f"{at_most(told.epsilon_release, 4)}-differential privacy of each client against everybody "
+        f"{over} and without any delta, whatever others do: every client tells its own bit wrongly, "
         f"{wrongly}. Against who sees nothing but sums in which {honest} honest clients are, it is "
-        f"({central:.4g}, {told.delta:g})."
+        f"({at_most(central, 4)}, {told.delta:g})."
     )
 
 
@@ -252,11 +252,11 @@ def _loss(found: tuple[Block, ...], delta: float, rounds: int) -> Loss:
 def _statement(terms: PrivacyTerms, epsilon: float, release: float, honest: int) -> str:
     whom = "readers" if terms.trust == "central" else "the server and readers"
     return (
-        f"({epsilon:.4g}, {terms.delta:g})-differential privacy of each {terms.unit} against "
-        f"{whom} over {terms.rounds} round{'s' * (terms.rounds != 1)}: {_ADDED[terms.trust]}"
+        f"({at_most(epsilon, 4)}, {terms.delta:g})-differential privacy of each {terms.unit} "
+        f"against {whom} over {terms.rounds} round{'s' * (terms.rounds != 1)}: {_ADDED[terms.trust]}"
         + (f", and {honest} honest ones are counted" if terms.trust == "distributed" else "")
         + "."
-        + (f" To readers alone it is {release:.4g}." if release < epsilon else "")
+        + (f" To readers alone it is {at_most(release, 4)}." if release < epsilon else "")
     )
 
 

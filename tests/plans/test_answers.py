@@ -135,8 +135,8 @@ def test_both_figures_are_shown() -> None:
     said = plan.explain()
     assert "1-differential privacy of each client against everybody over 1 round" in said
     assert "without any delta" in said and "answer with probability 0.2689" in said
-    assert "sums in which 900 honest clients are, it is (0.1345, 1e-06)" in said
-    assert "Epsilon of each response 1, of sums 0.1345." in said
+    assert "sums in which 900 honest clients are, it is (0.1346, 1e-06)" in said
+    assert "Epsilon of each response 1, of sums 0.1346." in said
     assert "cannot wrap" in said and "a bit that each client tells, 0 or 1" in said
     total = secagg.simulate(made(), lambda me: {"answer": [int(me < 30)]})
     label = total.privacy

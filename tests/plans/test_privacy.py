@@ -15,12 +15,12 @@ from secagg.dp import Block, loss
 from secagg.errors import HeadroomError, ParameterError, Truncated, WireError
 from secagg.fields import FixedPoint, Integer, Vector
 from secagg.noise import Kind, Noise
-from secagg.plans.explain import at_most
 from secagg.plans.label import REPRODUCIBLE, deviations, intervals, label_of, within
 from secagg.plans.plan import Plan
 from secagg.plans.privacy import blocks
 from secagg.privacy import Privacy, PrivacyTerms
 from secagg.sampler import _gaussian, _skellam, weights
+from secagg.shown import at_most
 
 UPDATE = {"update": Vector(1970, norm=1.0, bits=16)}
 BARS = {"bars": Integer(10, 1, sensitivity=1)}
@@ -343,7 +343,7 @@ def test_a_label_says_what_a_sum_promises() -> None:
     assert label.epsilon_release < label.epsilon_server
     exact = loss(blocks(plan.schema, 84), terms(plan).delta, terms(plan).rounds).epsilon
     assert label.epsilon_release == exact, "all but what one curious client knows"
-    assert f"To readers alone it is {exact:.4g}." in label.statement
+    assert f"To readers alone it is {at_most(exact, 4)}." in label.statement
     assert "the server and readers" in label.statement and "each client" in label.statement
     assert label.mechanism == {"update": "discrete Gaussian", "bars": "Skellam"}
     deviation = math.sqrt(85 * terms(plan).noises[0].variance) / 32767

@@ -20,9 +20,9 @@ import secagg
 from secagg import records
 from secagg.errors import ParameterError
 from secagg.fields import FixedPoint, Integer
-from secagg.plans.explain import at_most
 from secagg.plans.plan import Plan
 from secagg.schema import Schema
+from secagg.shown import at_most
 from tests.soak import examples
 
 FLOATS = [float, np.float16, np.float32, np.float64, np.longdouble, np.int32, Fraction]
