@@ -186,9 +186,9 @@ def _statement_of_responses(schema: Schema, told: PrivacyLabel, central: float, 
     over = f"over {told.rounds} round{'s' * (told.rounds != 1)}"
     return (
         f"{at_most(told.epsilon_release, 4)}-differential privacy of each client against everybody "
-        f"{over} and without any delta, whatever others do: every client tells its own bit wrongly, "
-        f"{wrongly}. Against who sees nothing but sums in which {honest} honest clients are, it is "
-        f"({at_most(central, 4)}, {told.delta:g})."
+        f"{over} and without any delta, whatever others do: every client tells its own bit "
+        f"wrongly, {wrongly}. Against who sees nothing but sums in which {honest} honest clients "
+        f"are, it is ({at_most(central, 4)}, {told.delta:g})."
     )
 
 
@@ -253,7 +253,8 @@ def _statement(terms: PrivacyTerms, epsilon: float, release: float, honest: int)
     whom = "readers" if terms.trust == "central" else "the server and readers"
     return (
         f"({at_most(epsilon, 4)}, {terms.delta:g})-differential privacy of each {terms.unit} "
-        f"against {whom} over {terms.rounds} round{'s' * (terms.rounds != 1)}: {_ADDED[terms.trust]}"
+        f"against {whom} over {terms.rounds} round{'s' * (terms.rounds != 1)}: "
+        f"{_ADDED[terms.trust]}"
         + (f", and {honest} honest ones are counted" if terms.trust == "distributed" else "")
         + "."
         + (f" To readers alone it is {at_most(release, 4)}." if release < epsilon else "")
