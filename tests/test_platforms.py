@@ -35,6 +35,11 @@ import asyncio, multiprocessing, os, signal, socket, sys, tempfile, warnings
 warnings.filterwarnings("ignore", "'click.utils", DeprecationWarning)
 import cryptography, nacl.signing, numba, numpy, rich.console, typer, uvicorn, websockets
 # others have their own ways on Windows, and keep those of this system
+for name in ("flwr.serverapp", "nvflare"):
+    try:
+        __import__(name)
+    except ImportError:
+        pass
 for name in ("fcntl", "resource", "grp", "pwd", "termios", "tty", "pty", "readline", "syslog"):
     sys.modules[name] = None
 for module, names in (

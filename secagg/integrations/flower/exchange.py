@@ -15,6 +15,7 @@ from secagg.integrations.floors import OURS
 from secagg.integrations.flower import carry
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.shown import short
 
 _PLAIN = (
     "it answered outside the secure round: its app needs ClientApp(mods=[secagg_mod]), "
@@ -47,6 +48,8 @@ class Asking:
     weighted_by: str
     run_config: bytes
     deadlines: Mapping[str, float]
+
+    __repr__ = short
 
 
 class GridRound(ExchangedRound[int]):

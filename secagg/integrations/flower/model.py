@@ -13,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from secagg import npy
 from secagg.errors import InputError, ParameterError, WireError
 from secagg.integrations.model import Entries, check_entry
+from secagg.shown import short
 from secagg.wire.codec import Writer
 
 _NUMPY = "numpy.ndarray"
@@ -49,6 +50,8 @@ class About:
     number: int
     weighted_by: str
     run_config: bytes
+
+    __repr__ = short
 
 
 def payload(model: Model, content: RecordDict, about: About) -> bytes:

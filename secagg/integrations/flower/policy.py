@@ -15,6 +15,7 @@ from secagg.integrations.floors import FEWEST, Floors
 from secagg.integrations.flower.model import configured
 from secagg.integrations.terms import unfit
 from secagg.plans.plan import Plan
+from secagg.shown import short
 from secagg.types import MAX_CLIENTS
 
 STATE = Path("~/.secagg/flower")
@@ -54,6 +55,8 @@ class NodePolicy(Floors):
     state: str | Path = STATE
     bound_config: bool = False
     weighted_by: Collection[str] | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()

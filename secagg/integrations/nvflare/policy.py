@@ -9,6 +9,7 @@ from functools import partial
 from secagg import registry
 from secagg.arguments import ratio
 from secagg.integrations.floors import Floors
+from secagg.shown import short
 
 FOLDER = "secagg"
 """In the site's workspace: where its ledger is, for good."""
@@ -20,6 +21,8 @@ class SitePolicy(Floors):
 
     state: the folder of the ledger; the filter says which.
     """
+
+    __repr__ = short
 
     def with_(self, other: SitePolicy) -> SitePolicy:
         """The stricter of both in each respect. What is equal stays in this one's words, so floors

@@ -22,6 +22,7 @@ from secagg.integrations.nvflare import carry
 from secagg.integrations.terms import UPDATE, Course, LearntClip, Terms, metrics_of
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.shown import short
 
 # Theory of operation.
 #
@@ -62,6 +63,8 @@ class Sites:
 
     came: set[str] = field(default_factory=set)
     ran: set[str] = field(default_factory=set)
+
+    __repr__ = short
 
     def begun(self, name: str) -> bool:
         return name in self.came or name in self.ran
@@ -160,6 +163,8 @@ class _Begun:
     round: CellRound
     model: Entries
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    __repr__ = short
 
 
 class SecAggAggregator(ModelAggregator):  # type: ignore[misc, unused-ignore]

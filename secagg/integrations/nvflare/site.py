@@ -21,6 +21,7 @@ from secagg.integrations.nvflare.policy import SitePolicy
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Contribution, Offer
 from secagg.rounds.quota import Limits
+from secagg.shown import short
 from secagg.store.memory import MemoryStore
 from secagg.types import AbortReason, Role
 from secagg.wire.frame import MAX_SIZE
@@ -81,6 +82,8 @@ class _Part:
     asked: Asked | None = None
     answered: Frames = ()
     refused: SecAggError | None = None
+
+    __repr__ = short
 
     @contextmanager
     def ending(self) -> Iterator[None]:
@@ -206,6 +209,8 @@ class _Known:
 
     site: Site | None = None
     owed: int = 0
+
+    __repr__ = short
 
 
 _SITES: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
