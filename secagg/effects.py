@@ -3,7 +3,8 @@
 A driver commits `writes` as one transaction, then enters `charges` into the client's budget, then
 makes `claims`, then sends `posts`, then drops the links in `let_go`, hands `work` to its executor,
 and calls `tick` at `due`. In that order, dying anywhere between leaves nothing untrue: what was
-said is stored and paid for, and what was stored alone may be said again.
+said is stored and paid for, and what was stored alone may be said again. It takes again only when
+all that is done and the rounds have heard what was refused, which may be while they hear of links.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ class Unpaid:
 
 
 Refusal: TypeAlias = Claim | Unpaid
-"""What rounds hear of it; posts that name its key were not sent."""
+"""What rounds hear of it; posts that name its key were not sent, and none that does is sent later
+(`secagg.rounds.base.Outbox.withhold`)."""
 
 
 class Encodable(Protocol):
@@ -126,7 +128,7 @@ class Encodable(Protocol):
 @dataclass(frozen=True, slots=True)
 class Post:
     """A frame for a peer; in order, for each of them. needs: keys of claims and charges, without
-    any of which it must not leave."""
+    any of which it must not leave: of these effects, or of earlier ones that were not refused."""
 
     peer: Peer
     frame: Encodable = field(repr=False)

@@ -97,8 +97,8 @@ def _keep(
     refused: dict[bytes, Refusal] = dict(charged(effects, budget))
     if ledger is None:
         return refused
-    held = [post.needs for post in effects.posts if post.needs & refused.keys()]
     for claim in effects.claims:
+        held = (post.needs for post in effects.posts if post.needs & refused.keys())
         if any(claim.key in needs for needs in held):
             continue  # what it is for does not leave
         try:

@@ -18,6 +18,7 @@ from secagg.effects import (
     Peer,
     Post,
     Refusal,
+    Step,
     Work,
     Write,
 )
@@ -82,7 +83,7 @@ class Rounds(Protocol):
 
     def refused(self, refusal: Refusal, now: float) -> None:
         """The ledger knows another digest by this claim's key, or the budget refuses the charge of
-        this key. Posts that name it were not sent."""
+        this key. Posts that name it were not sent, and those that wait here do not leave either."""
 
     def tick(self, now: float) -> None:
         """The time that `due` named has come; harmless at any other."""
@@ -95,7 +96,13 @@ class Rounds(Protocol):
 
 
 class Outbox:
-    """Effects on their way out, in the order in which they were decided."""
+    """Effects on their way out, in the order in which they were decided.
+
+    A ledger and a budget take their time, and meanwhile links come and frames are heard. What is
+    said then waits here for the answer to what was taken before. So a driver need not remember what
+    was refused: whatever needs it never comes out of here (specs/03-storage.md §3.3,
+    specs/40-privacy.md §9.9).
+    """
 
     def __init__(self) -> None:
         self._writes: list[Write] = []
@@ -104,6 +111,7 @@ class Outbox:
         self._let_go: dict[Peer, None] = {}
         self._work: list[Work] = []
         self._charges: list[Charge] = []
+        self._withheld: set[bytes] = set()
 
     def write(self, namespace: bytes, owner: bytes, writes: Iterable[Write]) -> None:
         """Rows as their owner names them, under the namespace of its round."""
@@ -114,13 +122,39 @@ class Outbox:
         self._writes.append(Write(namespace, None))
 
     def charge(self, charge: Charge) -> None:
+        if charge.step is Step.CHARGE:
+            self._withheld.discard(charge.key)
         self._charges.append(charge)
 
     def claim(self, claim: Claim) -> None:
         self._claims.append(claim)
 
     def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim | Charge] = ()) -> None:
-        self._posts.append(Post(peer, frame, frozenset(one.key for one in needs)))
+        """Unless it needs what is withheld. A charge that it needs goes out with it, once more if
+        need be, as whoever takes the post may be another driver than the one that was answered."""
+        needed = tuple(needs)
+        keys = frozenset(one.key for one in needed)
+        if keys & self._withheld:
+            return
+        asked = {one.key for one in self._charges if one.step is Step.CHARGE}
+        again = [one for one in needed if isinstance(one, Charge) and one.key not in asked]
+        self._charges[:0] = again
+        self._posts.append(Post(peer, frame, keys))
+
+    def withhold(self, key: bytes) -> None:
+        """A charge or claim is refused, or its answer is not known: what waits for it, with the
+        claims of that, is dropped, and so is all that will be posted with this need, until the key
+        is charged again. A claim has one digest for ever, and its key stays withheld."""
+        self._withheld.add(key)
+        kept, held = [], set[bytes]()
+        for post in self._posts:
+            if key in post.needs:
+                held |= post.needs
+            else:
+                kept.append(post)
+        self._posts = kept
+        self._claims = [one for one in self._claims if one.key not in held]
+        self._charges = [one for one in self._charges if one.key != key]
 
     def let_go(self, peer: Peer) -> None:
         self._let_go[peer] = None

@@ -226,6 +226,7 @@ class ClientRounds:
         """A client hands out no work."""
 
     def refused(self, refusal: Refusal, now: float) -> None:
+        self._outbox.withhold(refusal.key)
         if isinstance(refusal, Unpaid):
             self._unpaid(refusal, now)
             return

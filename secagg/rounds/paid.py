@@ -14,7 +14,8 @@ from secagg.types import PartyId
 # a part knows that (`Part.left`). Here it becomes entries: a charge before the first message, a
 # word before the message that carries the input, and one of two endings. Entries are effects like
 # claims. They are carried out before what they pay for leaves, and a charge that is refused holds
-# back every message that needs it, of which each of the round's messages is one.
+# back every message that needs it, of which each of the round's messages is one, whether it was
+# said with the charge or while the budget was asked (`Outbox.withhold`).
 #
 # A charge has a key of its own life. Rows keep that: who goes on from them has paid. Who begins the
 # same round anew, without them, or over a second link, would have the same data in one sum twice,
@@ -37,7 +38,8 @@ class Paid:
     def __init__(self, outbox: Outbox, disclosure: Disclosure | None, corrupt: int) -> None:
         """disclosure: of one round of the plan, at its worst. corrupt: A, without their noise."""
         self._outbox, self._disclosure, self._corrupt = outbox, disclosure, corrupt
-        self._name = self._key = self._session = b""
+        self._name = self._key = b""
+        self._charge = Charge(b"", Step.CHARGE)
         self._opened = 0
         self._said: set[Step] = set()
         self.why = ""
@@ -52,20 +54,27 @@ class Paid:
     def needs(self) -> list[Charge]:
         """What every message of the round needs; nothing once it is refused: then this client only
         says that it leaves."""
-        return [Charge(self._key, Step.CHARGE)] if self._key else []
+        return [self._charge] if self._key else []
 
     def name(self, offer: bytes, nonce: bytes, party: PartyId, life: bytes) -> None:
         """What is charged. offer: of a report, its task's digest."""
-        self._session = labels.digest(labels.CHARGE, offer, nonce)
+        session = labels.digest(labels.CHARGE, offer, nonce)
         self._name = labels.digest(labels.CHARGE, offer, nonce, party, life)
+        self._charge = Charge(self._name, Step.CHARGE, self._disclosure, session=session)
 
     def begin(self) -> None:
         """Before the first message, and again after a restart: the same life is charged once."""
         if self._disclosure is not None:
             self._key, self.why = self._name, ""
             self._said.clear()
-            charge = Charge(self._key, Step.CHARGE, self._disclosure, session=self._session)
-            self._outbox.charge(charge)
+            self._outbox.charge(self._charge)
+
+    def renew(self) -> None:
+        """Another driver goes on, and what the last one was answered may never have been heard
+        here: what waits is dropped, and whoever posts begins anew."""
+        if self._key:
+            self._outbox.withhold(self._key)
+        self._key, self.why = b"", ""
 
     def leaves(self) -> None:
         """The message that carries the input is about to leave."""

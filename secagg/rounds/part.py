@@ -100,7 +100,7 @@ class Part:
         self.why = self.detail = ""
         """Why this client is out of its own accord; the fault, and in words."""
         self._use: Claim | None = None
-        self._claimed: dict[bytes, _Posted] = {}  # by key
+        self._claimed: dict[Claim, _Posted] = {}  # in order
 
     @property
     def owes(self) -> bool:
@@ -182,18 +182,19 @@ class Part:
         goes on from rows."""
         if not self.paid.refused(refusal):
             return False
-        if not self._restored:
-            self.left, self.bytes_up = False, 0
+        self.bytes_up = 0
+        self.left &= self._restored
         return True
 
     def refused(self, claim: Claim) -> bool:
-        """Whether this was a claim of its own; then what was posted under it has not left."""
-        posted = self._claimed.get(claim.key)
-        if posted is None:
+        """Whether this was a claim of its own; then what was posted under it has not left, nor has
+        what was said after it, which needs it too (specs/03-storage.md §3.3)."""
+        if claim not in self._claimed:
             return False
         self.paid.disowns()
-        self.bytes_up -= posted.size
-        posted.size = 0
+        for posted in [*self._claimed.values()][[*self._claimed].index(claim) :]:
+            self.bytes_up -= posted.size
+            posted.size = 0
         return True
 
     def over(self, frame: Over, now: float) -> Outcome:
@@ -267,19 +268,24 @@ class Part:
             claims = self._claims(out) if out.commit else ()
             posted = self._claim(claims)
             if server is not None:
-                needs: list[Claim | Charge] = [*claims, *self.paid.needs]
+                needs = [*self._up_to(claims), *self.paid.needs]
                 self._place.outbox.post(server, Message(self.offer.nonce, out.data), needs)
                 self.bytes_up += len(out.data)
                 posted.size += len(out.data)
 
     def _claim(self, claims: Sequence[Claim]) -> _Posted:
         """Those of one message, which said again has the same ones."""
-        known = (self._claimed[claim.key] for claim in claims if claim.key in self._claimed)
+        known = (self._claimed[claim] for claim in claims if claim in self._claimed)
         posted = next(known, None) or _Posted()
         for claim in claims:
-            self._claimed[claim.key] = posted
+            self._claimed[claim] = posted
             self._place.outbox.claim(claim)
         return posted
+
+    def _up_to(self, claims: Sequence[Claim]) -> list[Claim | Charge]:
+        """Those of a message, behind all that were made before: the last word has none."""
+        made: list[Claim | Charge] = [*self._claimed]
+        return made[: made.index(claims[-1]) + 1] if claims else []
 
     def _claims(self, out: Outgoing) -> tuple[Claim, ...]:
         """What must be claimed before a message leaves: its wording, and of the one that carries

@@ -131,9 +131,9 @@ class ReportRounds:
 
     def attempt(self, seconds: float, now: float) -> None:
         """Another attempt, for so many seconds. What was signed in earlier ones counts, and so does
-        what was charged."""
+        what was charged: the same key once more costs nothing."""
         self._begun, self._until, self._late = now, now + seconds, False
-        self._paid.why = ""
+        self._paid.renew()
 
     def outcome(self) -> ReportOutcome:
         """How it ended. Raises LinkTimeout where only the attempt did: the next may follow; and
@@ -188,6 +188,7 @@ class ReportRounds:
 
     def refused(self, refusal: Refusal, now: float) -> None:
         """No claims are made here."""
+        self._outbox.withhold(refusal.key)
         if isinstance(refusal, Unpaid) and self._paid.refused(refusal):
             self._bytes_up = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from secagg.rounds.greeting import callees
 from secagg.rounds.paid import Paid
 from secagg.rounds.report import ReportRounds
 from secagg.store.memory import MemoryLedger
+from secagg.transport.opening import Backoff
 from secagg.types import PartyId, server_id
 from secagg.wire.frame import HEAD_SIZE, Message
 from tests.budget import budget_plans as plans
@@ -168,6 +170,68 @@ def test_claims_of_what_does_not_leave_are_not_made(tmp_path: Path) -> None:
         refused = asyncio.run(keep_safe(effects, None, ledger, small))
     assert [*refused] == [key] and isinstance(refused[key], Unpaid)
     assert ledger.claimed(unpaid.key) is None and ledger.claimed(other.key) == other.digest
+
+
+def test_claims_behind_a_refused_one_are_not_made() -> None:
+    """03 §3.3: what needs both does not leave, so it spends nothing."""
+    ledger, digest = MemoryLedger(), bytes([9]) * 32
+    first, second, free = (Claim(bytes([n]) * 32, digest) for n in (1, 2, 3))
+    ledger.claim(first.key, bytes(32))
+    frame = Message(bytes(16), b"")
+    posts = tuple(
+        Post(Peer("server"), frame, frozenset(needs))
+        for needs in ({first.key}, {first.key, second.key}, {free.key})
+    )
+    effects = Effects(claims=(first, second, free), posts=posts)
+    assert [*asyncio.run(keep_safe(effects, None, ledger, None))] == [first.key]
+    assert ledger.claimed(second.key) is None and ledger.claimed(free.key) == digest
+
+
+def test_links_that_come_while_the_budget_is_asked_bring_nothing_out(tmp_path: Path) -> None:
+    """40 §9.9, with a real driver and budget: whatever opens and drops its links when it likes."""
+    sent: list[bytes] = []
+    opened: list[float] = []
+
+    class Late:
+        identity = None
+
+        def __init__(self, life: float) -> None:
+            self._life = life
+
+        async def send(self, raw: bytes) -> None:
+            sent.append(raw)
+
+        async def receive(self) -> bytes:
+            await asyncio.sleep(self._life)
+            raise LinkClosed("late")
+
+        async def close(self) -> None: ...
+
+    def opener(delay: float, life: float) -> Callable[[], Any]:
+        async def open_link() -> Any:
+            await asyncio.sleep(delay)
+            opened.append(delay)
+            return Late(life)
+
+        return open_link
+
+    class Busy(Budget):
+        """Another process is at its file."""
+
+        def enter(self, charge: Charge) -> None:
+            time.sleep(0.2)
+            super().enter(charge)
+
+    with Busy(tmp_path / "small.db", epsilon=0.3, delta=plans.DELTA) as small:
+        reporter = Reporter(NOISY, INPUT, budget=small)
+        delays = {server_id(0): (0.0, 0.02), server_id(1): (0.05, 9.0), server_id(2): (0.1, 9.0)}
+        openers = {party: opener(*how) for party, how in delays.items()}
+        backoff = Backoff(0.01, 0.02)
+        with pytest.raises(BudgetSpent):
+            asyncio.run(reporter.deliver(openers, timeout=20.0, backoff=backoff))
+        assert small.spending().rows == 1
+    assert len({*opened}) == 3 and len(opened) > 3
+    assert not [raw for raw in sent if len(raw) > 200], "hellos, and no report"
 
 
 Tell = Callable[[Paid], None]
