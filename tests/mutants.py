@@ -1520,7 +1520,7 @@ BUDGET = (
         _CHARGED,
         (
             "budget: every message needs it",
-            "[Charge(self._key, Step.CHARGE)] if self._key",
+            "[self._charge] if self._key",
             "[] if self._key",
         ),
         ("budget: the word that it leaves", "self._tell(Step.LEAVE)", "pass"),
@@ -1528,7 +1528,7 @@ BUDGET = (
         ("budget: less the corrupt", "self._opened - self._corrupt", "self._opened"),
         ("budget: an answer of its own", "if self._opened and honest > 0", "if True"),
         ("budget: an answer of another", "self._opened = 0\n\n    def r", "pass\n\n    def r"),
-        ("budget: a life of its own", "party, life)\n\n", "party, b'')\n\n"),
+        ("budget: a life of its own", "party, life)\n", "party, b'')\n"),
     ),
     *_of(
         "secagg/drive/outbound.py",
