@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from secagg.frontier.grid import Cell
 from secagg.frontier.training import Row, Told, train
@@ -22,7 +23,7 @@ def rows_of(cells: Sequence[Cell], jobs: int, told: Told) -> Iterator[Row]:
         return
     # not forked: numpy's and numba's threads do not survive that
     pool = ProcessPoolExecutor(
-        min(jobs, len(cells)), mp_context=get_context("spawn"), initializer=_deaf
+        min(jobs, len(cells)), mp_context=get_context("spawn"), initializer=_led
     )
     try:
         for done in as_completed([pool.submit(train, cell) for cell in cells]):
@@ -38,6 +39,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _deaf() -> None:
-    """Ctrl-C is for the parent, which then ends its workers: theirs would be tracebacks."""
+def _led() -> None:
+    """Ctrl-C is for the parent, which then ends its workers: theirs would be tracebacks. Where that
+    is killed they end as well, and not after hours of a training that nobody waits for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)

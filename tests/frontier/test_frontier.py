@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +120,38 @@ def test_what_fails_in_a_process_beside_this_one_is_told_here(tmp_path: Path) ->
     cells = [Cell(Setting("mnist", data_dir=tmp_path), "none", None, 12, s) for s in range(2)]
     with pytest.raises(InputError, match="train-images-idx3-ubyte is not there"):
         list(work.rows_of(cells, 2, lambda done: None))
+
+
+LED = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from secagg.frontier import work
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=work._led)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_does_not_outlive_who_started_it(tmp_path: Path) -> None:
+    (tmp_path / "led.py").write_text(LED)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "led.py"], stdout=subprocess.PIPE, text=True
+    ) as leader:
+        assert leader.stdout is not None
+        worker = int(leader.stdout.readline())
+        os.kill(worker, 0)
+        leader.kill()
+    for _ in range(300):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker is there after half a minute")
 
 
 def test_digits_with_distributed_noise_learn_what_they_should() -> None:
