@@ -24,6 +24,7 @@ from secagg.privacy import Privacy, PrivacyTerms
 from secagg.protocol import OneServer, Params, ProtocolInfo, SeveralServers
 from secagg.schema import Schema
 from secagg.threat import Threat
+from secagg.types import MIN_COHORT
 
 _P = TypeVar("_P", bound=Params)
 
@@ -177,6 +178,9 @@ def _honest(threat: Threat) -> int:
 
 def _more_honest(threat: Threat) -> Iterator[str]:
     """Each a change that leaves an honest share by itself."""
+    if threat.clients < MIN_COHORT:
+        yield f"{MIN_COHORT} clients or more with none corrupt: fewer have no sum"
+        return
     yield f"at most {survivors(threat) - 1} corrupt"
     asked, needed = threat.min_clients, threat.corrupted + 1
     begin = f"a min_clients of at least {needed}" if asked and asked < needed else ""

@@ -36,6 +36,14 @@ def advised(words: str, pattern: str) -> list[str]:
     return re.findall(pattern, words)
 
 
+@pytest.mark.parametrize("clients", [1, 2])
+def test_so_few_clients_that_there_is_no_sum(clients: int) -> None:
+    words = refused(ASKED, clients=clients)
+    assert words.endswith("plan for 3 clients or more with none corrupt: fewer have no sum")
+    few = Privacy(epsilon=50, delta=1e-3)
+    assert made(few, clients=3, corrupt=0, dropout=0).privacy is not None
+
+
 @pytest.mark.parametrize(
     ("asked", "bits", "least"),
     [
