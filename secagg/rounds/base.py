@@ -112,6 +112,8 @@ class Outbox:
         self._work: list[Work] = []
         self._charges: list[Charge] = []
         self._withheld: set[bytes] = set()
+        self._asked: list[frozenset[bytes]] = []
+        """Needs of the posts that were taken last, whose answers are not all known yet."""
 
     def write(self, namespace: bytes, owner: bytes, writes: Iterable[Write]) -> None:
         """Rows as their owner names them, under the namespace of its round."""
@@ -154,7 +156,13 @@ class Outbox:
                 kept.append(post)
         self._posts = kept
         self._claims = [one for one in self._claims if one.key not in held]
-        self._charges = [one for one in self._charges if one.key != key]
+        # a round may have ended since: what it answered has not left, and settles nothing (§9.11)
+        unsaid = {key}.union(*(needs for needs in self._asked if key in needs))
+        self._charges = [
+            one
+            for one in self._charges
+            if one.key != key and not (one.step is Step.SETTLE and one.key in unsaid)
+        ]
 
     def let_go(self, peer: Peer) -> None:
         self._let_go[peer] = None
@@ -163,7 +171,14 @@ class Outbox:
         self._work.append(work)
 
     def take(self, due: float = math.inf) -> Effects:
-        """Everything, and an empty outbox. due: when the rounds want to be asked again."""
+        """Everything, and an empty outbox. due: when the rounds want to be asked again.
+
+        But for what settles a charge, beside claims: only when these are made it is known whether
+        the answer, which it rests on, may leave (specs/40-privacy.md §9.11). Until then the charge
+        counts at its worst.
+        """
+        settles = [one for one in self._charges if one.step is Step.SETTLE and self._claims]
+        self._asked = [post.needs for post in self._posts]
         taken = Effects(
             tuple(self._writes),
             tuple(self._claims),
@@ -171,10 +186,10 @@ class Outbox:
             tuple(self._let_go),
             tuple(self._work),
             due,
-            tuple(self._charges),
+            tuple(one for one in self._charges if one not in settles),
         )
         self._writes, self._claims, self._posts, self._work = [], [], [], []
-        self._let_go, self._charges = {}, []
+        self._let_go, self._charges = {}, settles
         return taken
 
 

@@ -15,7 +15,7 @@ import pytest
 import secagg
 from secagg.budget import Budget, verify
 from secagg.drive.service import Service
-from secagg.effects import Charge, Effects, Step, Unpaid
+from secagg.effects import Charge, Claim, Effects, Step, Unpaid
 from secagg.errors import (
     BelowThreshold,
     BudgetSpent,
@@ -26,6 +26,7 @@ from secagg.errors import (
 )
 from secagg.integrations.given import perform
 from secagg.plans.plan import Plan
+from secagg.rounds.base import Outbox
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.offer import Consent
 from secagg.rounds.paid import Paid
@@ -73,6 +74,54 @@ def played(world: World, plan: Plan, **more: Any) -> None:
 
 def four(world: World, make: Make, **more: Any) -> list[Client]:
     return [world.client(name, budget=make(name), **more) for name in "abcd"]
+
+
+@pytest.mark.parametrize("goes", [False, True])
+def test_an_answer_that_is_refused_settles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes: bool
+) -> None:
+    """40-privacy §9.11: also where the link goes while its claim is made."""
+    world = World()
+    clients = [
+        world.client(name, budget=Budget(tmp_path / name, epsilon=2.0, delta=plans.DELTA))
+        for name in "abcd"
+    ]
+    first, step, seen = clients[0], Client.step, []
+
+    def stepped(self: Client) -> bool:
+        part = next(iter(self.rounds._parts.values()), None)
+        if self is not first or seen or part is None or not part.paid._opened:
+            return step(self)
+        answer = self.rounds.take()
+        assert answer.claims and not [c for c in answer.charges if c.step is Step.SETTLE]
+        for charge in answer.charges:
+            first_budget.enter(charge)
+        if goes:
+            self.rounds.left(SERVER, world.now)
+        for claim in answer.claims:
+            self.rounds.refused(claim, world.now)
+        seen.extend(self.rounds.take().charges)
+        return False
+
+    first_budget = first.budget
+    assert first_budget is not None
+    monkeypatch.setattr(Client, "step", stepped)
+    played(world, noisy())
+    assert not [c for c in seen if c.step is Step.SETTLE]
+    assert states(first_budget) == (1, 0, 0)
+
+
+def test_what_settles_waits_for_the_claims_beside_it() -> None:
+    """One batch is charged before its claims are made."""
+    box, key, claim = Outbox(), b"k" * 32, Claim(b"c" * 32, b"d" * 32)
+    for refused in (False, True):
+        box.claim(claim)
+        box.charge(Charge(key, Step.SETTLE, honest=3))
+        assert Step.SETTLE not in [one.step for one in box.take().charges]
+        if refused:
+            box.withhold(key)
+        later = [one.step for one in box.take().charges]
+        assert later == ([] if refused else [Step.SETTLE])
 
 
 def states(budget: Budget) -> tuple[int, int, int]:
