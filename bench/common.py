@@ -16,6 +16,7 @@ as `drop`, are fractions from 0 to 1, never counts or percents.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -113,6 +114,18 @@ class Timing:
 
     cpu: float
     wall: float
+
+
+@contextmanager
+def quiet(name: str, level: int) -> Iterator[None]:
+    """A framework's logger says less for a while, and afterwards what it said before."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def pick(rows: Iterable[Row], **values: Any) -> Row | None:

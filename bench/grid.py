@@ -42,6 +42,7 @@ from flwr.server.workflow.constant import Key as WorkflowKey
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
+from bench.common import quiet
 from bench.plugin import SEED, TRAINING, Case, Played
 from secagg.integrations.flower import SecAgg, secagg_mod
 
@@ -55,9 +56,8 @@ Model: TypeAlias = npt.NDArray[Any]
 
 def play(side: str, case: Case, silent: Mapping[int, int]) -> Played:
     """One round of a side; silent: by place, the exchange from which a node is silent."""
-    logging.getLogger("flwr").setLevel(logging.CRITICAL)
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN, SUPERLINK_NODE_ID, 1
-    with tempfile.TemporaryDirectory() as folder:
+    with quiet("flwr", logging.CRITICAL), tempfile.TemporaryDirectory() as folder:
         meter = Meter()
         grid = Grid(meter, case, silent, TRAINING[side], Path(folder))
         run = {"secagg": _secagg, "flower": _flower, "plain": _plain}[side]
