@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from secagg.committee import Committee, Keys, ServerSecrets
-from secagg.crypto import labels
+from secagg.crypto import labels, sign
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.promise import Promise
+from secagg.roster import Roster
 from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
 from secagg.shown import short
 from secagg.suite import SUITE_1, Suite
@@ -89,7 +90,10 @@ class Session:
     nothing. plan_digest, payload_digest: 32 bytes, bound by the offer.
     committee: the servers, where there are several. batch: which sum of the committee's epoch; its
     clients neither know nor bind it. corrupted: how many clients may collude, by the plan.
-    suite: what its messages are made of.
+    suite: what its messages are made of. roster: whose clients sign, in a suite where they do, and
+    of none in another. invited: who of it is asked to take part, which is the server's business and
+    bound by nothing. Raises ParameterError for a suite and a roster, or a roster and guests, that
+    do not fit.
     """
 
     nonce: bytes
@@ -101,8 +105,51 @@ class Session:
     batch: int = 0
     corrupted: int = 0
     suite: Suite = SUITE_1
+    roster: Roster | None = None
+    invited: frozenset[PartyId] | None = None
 
     __repr__ = short
+
+    def __post_init__(self) -> None:
+        if self.suite.signed != (self.roster is not None):
+            raise ParameterError(
+                f"a session of suite {self.suite.number} "
+                + ("needs a roster of its clients" if self.suite.signed else "has no roster")
+            )
+        if self.invited is None:
+            return
+        if self.roster is None or not self.invited <= self.roster.members:
+            raise ParameterError("somebody is invited who is no member of the session's roster")
+        least, most = self.params.min_clients, self.params.clients
+        if not least <= len(self.invited) <= most:
+            raise ParameterError(
+                f"the plan is for {least} to {most} clients, and {len(self.invited)} are invited"
+            )
+
+    def check_signing(self, party: PartyId, signing: Seed | None) -> None:
+        """For a machine of `party`, before it is one. signing: the seed of its key in the roster,
+        where clients sign; None elsewhere.
+
+        Raises ParameterError for a seed too few, too many, or of another's key, and for whoever is
+        not in the roster.
+        """
+        if self.roster is None:
+            if signing is not None:
+                raise ParameterError(
+                    f"in suite {self.suite.number} a party of one server signs nothing, and a key "
+                    "to sign with is given: the plan is not what its owner believes"
+                )
+            return
+        expected = self.roster.server if party == SERVER else self.roster.key_of(party)
+        if signing is None:
+            raise ParameterError(
+                f"in suite {self.suite.number} every party signs: give the seed of its identity"
+            )
+        if sign.public_key(signing) != expected:
+            who = "the server" if party == SERVER else f"member {party}"
+            raise ParameterError(
+                f"this is not the identity of {who} in epoch {self.roster.epoch} of the roster"
+            )
 
     def check_smallest_sum(self) -> None:
         """For a machine of a protocol with a threat model, before it is one: no sum of so few
@@ -120,32 +167,43 @@ class Session:
     def offer(self, protocol: str) -> bytes:
         """What a client's first message binds (specs/10-secagg.md §3). 32 bytes.
 
-        Of one server the roster digest is the empty string and the epoch 0.
+        Of one server in suite 1 the roster digest is the empty string and the epoch 0. In suite 2
+        the nonce is bound as well: what was said in another round is of no use in this one.
         """
-        return labels.digest(
-            labels.OFFER,
+        keys = self.roster or self.committee
+        bound: tuple[bytes | int, ...] = (
             protocol.encode("ascii"),
             VERSION,
             self.suite.number,
             self.plan_digest,
             self.payload_digest,
-            self.committee.digest if self.committee else b"",
-            self.committee.epoch if self.committee else 0,
+            keys.digest if keys else b"",
+            keys.epoch if keys else 0,
         )
+        return labels.digest(labels.OFFER, *bound, *([self.nonce] if self.suite.signed else []))
 
 
 class ClientFactory(Protocol):
-    """Makes one client's machine; me: its place in the session."""
+    """Makes one client's machine; me: its place in the session, or in its roster. signing: as
+    Session.check_signing has it."""
 
     def __call__(
-        self, session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+        self,
+        session: Session,
+        me: PartyId,
+        *,
+        randomness: Randomness,
+        expander: Expander,
+        signing: Seed | None = None,
     ) -> ClientMachine: ...
 
 
 class ServerFactory(Protocol):
-    """Makes the one server's machine."""
+    """Makes the one server's machine. signing: as Session.check_signing has it."""
 
-    def __call__(self, session: Session, *, expander: Expander) -> ServerMachine: ...
+    def __call__(
+        self, session: Session, *, expander: Expander, signing: Seed | None = None
+    ) -> ServerMachine: ...
 
 
 class MemberFactory(Protocol):
@@ -171,10 +229,16 @@ class OneServer:
     server: ServerFactory
 
     def machines(
-        self, session: Session, keys: Keys | None = None, *, expander: Expander
+        self,
+        session: Session,
+        keys: Keys | None = None,
+        *,
+        expander: Expander,
+        signing: Seed | None = None,
     ) -> dict[PartyId, ServerMachine]:
-        """Every machine of a session but its clients', by party. keys: it needs none."""
-        return {SERVER: self.server(session, expander=expander)}
+        """Every machine of a session but its clients', by party. keys: it needs none. signing: of
+        the server."""
+        return {SERVER: self.server(session, expander=expander, signing=signing)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +253,19 @@ class SeveralServers:
     collector: CollectorFactory
 
     def machines(
-        self, session: Session, keys: Keys | None, *, expander: Expander
+        self,
+        session: Session,
+        keys: Keys | None,
+        *,
+        expander: Expander,
+        signing: Seed | None = None,
     ) -> dict[PartyId, ServerMachine]:
         """Every machine of a session but its clients', by party, for a process that plays them all.
 
-        Raises ParameterError for keys that are not of the session's committee.
+        Raises ParameterError for keys that are not of the session's committee, and for a seed to
+        sign with: the keys have theirs.
         """
+        session.check_signing(SERVER, signing)
         if keys is None or session.committee != keys.committee:
             raise ParameterError("these are not the keys of the session's committee")
         made: dict[PartyId, ServerMachine] = {

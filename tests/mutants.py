@@ -1543,7 +1543,95 @@ BUDGET = (
     ),
 )
 
+ROSTER = _of(
+    "secagg/roster.py",
+    "tests/test_roster.py tests/test_session.py",
+    ("roster: places", "if not 1 <= self.size <= MAX_MEMBERS:", "if False:"),
+    (
+        "roster: places on the wire",
+        'count(MAX_MEMBERS, "places")',
+        'count((1 << 32) - 1, "places")',
+    ),
+    ("roster: the server's key", '_check_key("the server", self.server)', "pass"),
+    ("roster: members' keys", "_check_key(whose, octets(", "octets(whose, octets("),
+    ("roster: the server is no member", 'seen = {self.server: "the server"}', "seen = {}"),
+    ("roster: a key that occurs twice", ")) != whose:", ")) is None:"),
+    ("roster: the administrator is no server", "if self.admin == self.roster.server or", "if"),
+    ("roster: the administrator is no member", "or self.admin in self.roster.keys:", "or False:"),
+    ("roster: the administrator's key", '_check_key("the administrator", self.admin)', "pass"),
+    (
+        "roster: the signature",
+        "_verify(self.admin, self.roster.digest, self.roster.epoch, self.signature)",
+        "pass",
+    ),
+    (
+        "roster: the signature before the keys",
+        "_verify(admin, labels.digest(labels.ROSTER, _encoded(*fields)), epoch, signature)",
+        "pass",
+    ),
+    (
+        "roster: the administrator before the signature",
+        "self.check_admin(bytes(data",
+        "bytes(bytes(data",
+    ),
+    ("roster: the pinned administrator", "self.check_admin(signed.admin)", "pass"),
+    ("roster: epochs below the pin", "if roster.epoch < self.epoch:", "if False:"),
+    ("roster: one epoch more", "if roster.epoch < self.epoch:", "if roster.epoch <= self.epoch:"),
+    ("roster: its end", "if not now <= roster.not_after:", "if False:"),
+    (
+        "roster: a clock that says nothing",
+        "if not now <= roster.not_after",
+        "if now > roster.not_after",
+    ),
+    (
+        "roster: who asks has the key",
+        "sign.verify(self.key, _enrol",
+        "str.format(str(), self.key, _enrol",
+    ),
+    ("roster: names", "if not _NAME.fullmatch(name):", "if False:"),
+    ("roster: names end", "_NAME.fullmatch(name)", "_NAME.match(name)"),
+    (
+        "roster: a version",
+        'if (version := reader.u8("version")) != VERSION:',
+        'if (version := reader.u8("version")) < 0:',
+    ),
+    ("roster: the plan's size", "if self.size != places:", "if False:"),
+    ("roster: members for a round", "if len(self.members) < least:", "if False:"),
+    (
+        "roster: who is excluded",
+        "        if key is None:\n            raise",
+        "        if False:\n            raise",
+    ),
+    ("roster: who is in it", "if not 0 <= party < self.size:", "if False:"),
+)
+SESSION = _of(
+    "secagg/protocol.py",
+    "tests/test_session.py",
+    (
+        "session: a suite and its roster",
+        "if self.suite.signed != (self.roster is not None):",
+        "if False:",
+    ),
+    (
+        "session: guests are members",
+        "if self.roster is None or not self.invited <= self.roster.members:",
+        "if False:",
+    ),
+    ("session: guests of a round", "if not least <= len(self.invited) <= most:", "if False:"),
+    (
+        "session: a key where nobody signs",
+        "            if signing is not None:",
+        "            if False:",
+    ),
+    ("session: no key", "        if signing is None:", "        if False:"),
+    ("session: another's key", "if sign.public_key(signing) != expected:", "if False:"),
+    ("session: the nonce is bound", "*([self.nonce] if self.suite.signed else [])", ""),
+)
+
+
 MUTANTS = (
+    *ROSTER,
+    *SESSION,
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *JOINT, *ADAPTIVE,

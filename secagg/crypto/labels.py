@@ -49,6 +49,9 @@ NOISE = PREFIX + b"noise"
 CHARGE = PREFIX + b"charge"
 BUDGET = PREFIX + b"budget"
 BUDGET_ROW = PREFIX + b"budget-row"
+ROSTER = PREFIX + b"roster"
+SIGN_ROSTER = PREFIX + b"sign-roster"
+SIGN_ENROL = PREFIX + b"sign-enrol"
 
 _LONG = 1 << 14
 _INTEGER = (4).to_bytes(4)

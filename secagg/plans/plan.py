@@ -23,11 +23,12 @@ from secagg.plans.sections import Sections
 from secagg.privacy import PrivacyTerms
 from secagg.promise import Promise
 from secagg.protocol import Cost, OneServer, Params, Phase, ProtocolInfo, Session, SeveralServers
+from secagg.roster import Roster
 from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
 from secagg.shown import short
 from secagg.suite import SUITE_1, Suite, known
 from secagg.threat import Threat
-from secagg.types import Buffer
+from secagg.types import Buffer, PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE
 
@@ -247,14 +248,21 @@ class Plan:
         payload_digest: bytes,
         committee: Committee | None = None,
         batch: int = 0,
+        *,
+        roster: Roster | None = None,
+        invited: frozenset[PartyId] | None = None,
     ) -> Session:
         """A session of this plan. nonce: 16 bytes. payload_digest: 32 bytes. committee, batch: of a
-        plan with several servers.
+        plan with several servers. roster, invited: of one whose clients sign.
 
-        Raises PolicyRefused for a plan that is for reading only.
+        Raises PolicyRefused for a plan that is for reading only, ParameterError for a roster that
+        is not of the plan's size or has fewer members than a round begins with.
         """
         if committee is not None:
             instance("committee", committee, Committee)
+        if roster is not None:
+            instance("roster", roster, Roster)
+            roster.check_size(self.threat.population, self.params.min_clients)
         if not self.promise.runs:
             raise PolicyRefused(
                 f"{self.protocol} can plan for an {self.threat.adversary} adversary but not yet "
@@ -270,6 +278,8 @@ class Plan:
             batch,
             self.threat.corrupted,
             self.suite,
+            roster,
+            invited,
         )
 
     def explain(self) -> str:

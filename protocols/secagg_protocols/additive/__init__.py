@@ -21,8 +21,14 @@ from secagg_protocols.reports.states import phases
 
 # The machines load numba, so they are imported when the first one is made.
 def _client(
-    session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+    session: Session,
+    me: PartyId,
+    *,
+    randomness: Randomness,
+    expander: Expander,
+    signing: Seed | None = None,
 ) -> ClientMachine:
+    session.check_signing(me, signing)
     from secagg_protocols.additive.sharing import context_of
     from secagg_protocols.reports.client import ReportClient
 

@@ -11,7 +11,7 @@ from secagg.promise import Promise, of_one_server
 from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
 from secagg.threat import Threat
-from secagg.types import PartyId, Randomness
+from secagg.types import SERVER, PartyId, Randomness, Seed
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.plainsum.messages import NAMES, SMALLEST, UPLOAD
@@ -93,14 +93,21 @@ def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
 # Both machines are imported when the first one is made: whoever only plans should not wait for
 # kernels to load.
 def _client(
-    session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+    session: Session,
+    me: PartyId,
+    *,
+    randomness: Randomness,
+    expander: Expander,
+    signing: Seed | None = None,
 ) -> ClientMachine:
+    session.check_signing(me, signing)
     from secagg_protocols.plainsum.client import PlainSumClient  # numba loads on first use
 
     return PlainSumClient(session, me, randomness=randomness, expander=expander)
 
 
-def _server(session: Session, *, expander: Expander) -> ServerMachine:
+def _server(session: Session, *, expander: Expander, signing: Seed | None = None) -> ServerMachine:
+    session.check_signing(SERVER, signing)
     from secagg_protocols.plainsum.server import PlainSumServer
 
     return PlainSumServer(session, expander=expander)

@@ -13,7 +13,7 @@ from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
 from secagg.suite import SUITE_1
 from secagg.threat import Threat
-from secagg.types import PartyId, Randomness
+from secagg.types import SERVER, PartyId, Randomness, Seed
 from secagg_protocols.secagg import guarantee
 from secagg_protocols.secagg import params as parameters
 from secagg_protocols.secagg.check import check_complete, check_regular
@@ -36,15 +36,24 @@ def _info(
 ) -> ProtocolInfo:
     # The machines load numba, so they are imported when the first one is made.
     def client(
-        session: Session, me: PartyId, *, randomness: Randomness, expander: Expander
+        session: Session,
+        me: PartyId,
+        *,
+        randomness: Randomness,
+        expander: Expander,
+        signing: Seed | None = None,
     ) -> ClientMachine:
+        session.check_signing(me, signing)
         from secagg_protocols.secagg.client import SecAggClient
 
         return SecAggClient(
             name, session, _params_of(session), me, randomness=randomness, expander=expander
         )
 
-    def server(session: Session, *, expander: Expander) -> ServerMachine:
+    def server(
+        session: Session, *, expander: Expander, signing: Seed | None = None
+    ) -> ServerMachine:
+        session.check_signing(SERVER, signing)
         from secagg_protocols.secagg.server import SecAggServer
 
         return SecAggServer(name, session, _params_of(session), expander=expander)
