@@ -23,7 +23,7 @@ class Suite:
 SUITE_1 = Suite(1, signed=False)
 """X25519, HKDF-SHA256, AES-256-GCM, AES-256-CTR, SHA-256; no roster (specs/01-wire.md §3)."""
 SUITE_2 = Suite(2, signed=True)
-"""Suite 1, and Ed25519 by keys of a roster (specs/14-roster.md)."""
+"""Suite 1, and Ed25519 by keys of a roster (specs/12-active.md, 14-roster.md)."""
 
 SUITES = {suite.number: suite for suite in (SUITE_1,)}
 

@@ -68,9 +68,11 @@ MACHINES = (
     "reports/states",
     "ring/machine",
     "rows",
+    "secagg/answering",
     "secagg/client",
     "secagg/rebuilding",
     "secagg/server",
+    "secagg/staged",
     "secagg/stages/base",
     "secagg/states",
 )

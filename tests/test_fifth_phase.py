@@ -1,6 +1,6 @@
 """A phase more, in its own files: pump, rounds, deadlines and drops take it from the protocol.
 
-Two toys: one is around SecAgg's machines, and has no rows; in the other it is a stage of them.
+The toy is around SecAgg's machines, and has no rows.
 """
 
 from __future__ import annotations
@@ -17,40 +17,28 @@ from secagg.sim import Drop, simulate
 from secagg.suite import SUITE_1
 from secagg.testing import check_protocol
 from secagg.types import AbortReason, Fault, PartyId
-from tests.fifth import CONFIRM, FIVE, PHASES, fifth
-from tests.fifth import TOY as AROUND
-from tests.fifth_stage import TOY as INSIDE
-from tests.fifth_stage import staged
+from tests.fifth import CONFIRM, FIVE, PHASES, TOY, fifth
 from tests.rounds.kills import Scene, deaths
-from tests.rounds.test_kills import SUM, UNHEARD, end_of
 from tests.rounds.test_restart import known
 from tests.rounds.world import SOON, World, levels, real, total, vector
 
 NAMES = "abcd"
-SUITES = {"fifth": AROUND, "staged": INSIDE}
-__all__ = ["fifth", "staged"]
+__all__ = ["fifth"]
 
 
-def plan_of(protocol: str = "fifth") -> Plan:
-    return replace(real(4), protocol=protocol, suite=SUITES[protocol])
+def plan_of() -> Plan:
+    return replace(real(4), protocol="fifth", suite=TOY)
 
 
-@pytest.fixture(params=SUITES)
-def toy(request: pytest.FixtureRequest) -> ProtocolInfo:
-    """Either of the two, installed."""
-    found: ProtocolInfo = request.getfixturevalue(request.param)
-    return found
-
-
-def test_it_keeps_the_rules_of_protocols_under_both_suites(toy: ProtocolInfo) -> None:
-    plan = plan_of(toy.name)
-    check_protocol(toy, suite=plan.suite)
-    assert toy.phases(plan.params, SUITE_1) == PHASES
+def test_it_keeps_the_rules_of_protocols_under_both_suites(fifth: ProtocolInfo) -> None:
+    plan = plan_of()
+    check_protocol(fifth, suite=plan.suite)
+    assert fifth.phases(plan.params, SUITE_1) == PHASES
     assert [phase.name for phase in plan.phases] == [phase.name for phase in FIVE]
 
 
-def test_a_simulation_drops_clients_in_it(toy: ProtocolInfo) -> None:
-    plan = plan_of(toy.name)
+def test_a_simulation_drops_clients_in_it(fifth: ProtocolInfo) -> None:
+    plan = plan_of()
     inputs = {PartyId(i): {"update": np.array(vector(i))} for i in range(4)}
     whole = simulate(plan, inputs)
     assert levels(whole) == total(range(4))
@@ -62,9 +50,9 @@ def test_a_simulation_drops_clients_in_it(toy: ProtocolInfo) -> None:
         simulate(real(4), inputs, drop=Drop(CONFIRM, 0.25))
 
 
-def test_rounds_have_a_deadline_for_it(toy: ProtocolInfo) -> None:
+def test_rounds_have_a_deadline_for_it(fifth: ProtocolInfo) -> None:
     """And each client hears five, none of which may be missing."""
-    plan = plan_of(toy.name)
+    plan = plan_of()
     world = World()
     for name in NAMES[:3]:
         known(world, name)
@@ -117,13 +105,3 @@ def test_a_client_of_a_suite_that_does_not_resume_is_a_dropout(fifth: ProtocolIn
         assert not town.errors and all(len(words) == 1 for words in town.said.values())
         assert all(outcome.spent or 0 not in members for outcome in town.told["a"])
     assert sums == {"[1, 2, 3]", "[0, 1, 2, 3]"}
-
-
-@pytest.mark.parametrize("victim", ["server", "a"])
-def test_a_stage_more_has_rows_as_the_others_have(staged: ProtocolInfo, victim: str) -> None:
-    """Killed before and after everything, in the fifth phase as in any."""
-    towns = list(deaths(Scene(plan_of("staged"), victim=victim)))
-    kinds = [SUM] * len(towns)
-    if victim == "server":
-        kinds[0] = UNHEARD
-    assert [end_of(town) for town in towns] == kinds

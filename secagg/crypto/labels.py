@@ -52,6 +52,16 @@ BUDGET_ROW = PREFIX + b"budget-row"
 ROSTER = PREFIX + b"roster"
 SIGN_ROSTER = PREFIX + b"sign-roster"
 SIGN_ENROL = PREFIX + b"sign-enrol"
+SIGN = PREFIX + b"sign-"
+SIGNERS = PREFIX + b"signers"
+SHARE_DIGEST = PREFIX + b"share-digest"
+DIGESTS = PREFIX + b"digests"
+BODY = PREFIX + b"body"
+DELIVERY = PREFIX + b"delivery"
+MASKED = PREFIX + b"masked"
+ANSWER = PREFIX + b"answer"
+RESULT = PREFIX + b"result"
+TRANSCRIPT = PREFIX + b"transcript"
 
 _LONG = 1 << 14
 _INTEGER = (4).to_bytes(4)

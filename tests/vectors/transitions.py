@@ -13,7 +13,9 @@ from pathlib import Path
 
 from secagg_protocols.reports import messages as additive_messages
 from secagg_protocols.reports import states as additive
-from secagg_protocols.secagg.messages import NAMES, Tag
+from secagg_protocols.secagg.active import states as active
+from secagg_protocols.secagg.active.messages import NAMES
+from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.states import CLIENT, SERVER, Input
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -23,7 +25,8 @@ Takes = Mapping[tuple[additive.Stage, additive.Role], frozenset[additive_message
 
 def rendered(table: Steps) -> str:
     """One row a state, in the order of the enumeration."""
-    states = list(type(next(iter(table))[0]))
+    ends = {*table.values(), *(before for before, _ in table)}
+    states = [s for s in type(next(iter(table))[0]) if s in ends or s.value[0] == "aborted"]
     lines = ["| state | on | next state |", "|---|---|---|"]
     for state in states:
         for (before, cause), after in table.items():
@@ -68,11 +71,12 @@ def _name(state: enum.Enum) -> str:
 
 
 def _cause(cause: Input | Tag) -> str:
-    return NAMES[cause.value] if isinstance(cause, Tag) else f"*{cause.value}*"
+    return f"*{cause.value}*" if isinstance(cause, Input) else NAMES[int(cause)]
 
 
 DOCUMENTS: Mapping[str, Mapping[str, str]] = {
     "10-secagg.md": {"client": rendered(CLIENT), "server": rendered(SERVER)},
+    "12-active.md": {"client": rendered(active.CLIENT), "server": rendered(active.SERVER)},
     "20-additive.md": {"leader": taken(additive.LEADER), "helper": taken(additive.HELPER)},
 }
 """Document -> whose table -> the table."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from secagg import shamir
 from secagg.crypto.agree import KeyPair, check_public
@@ -15,9 +16,6 @@ from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import (
     AdvertiseKeys,
     KeyList,
-    MaskedInput,
-    ShareKeys,
-    ShareList,
     SharePair,
     UnmaskAnswer,
     UnmaskRequest,
@@ -83,13 +81,29 @@ def check_advertised(advertised: Iterable[AdvertiseKeys]) -> None:
             seen.add(key)
 
 
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """All that a client says and keeps when it deals: its next state; the commitment to b; by
+    holder, its own place included, the pair of shares; by neighbour, ascending, the sealed pairs.
+    """
+
+    after: WantShares
+    commitment: bytes
+    pairs: Mapping[int, SharePair] = field(repr=False)
+    sealed: tuple[bytes, ...]
+
+
 def deal(
-    now: WantKeys, place: Place, listed: KeyList, threshold: int, randomness: Randomness
-) -> tuple[WantShares, ShareKeys]:
-    """Shares b and s_sk among the holders and seals each pair to its holder."""
+    now: WantKeys,
+    place: Place,
+    peers: Mapping[int, AdvertiseKeys],
+    threshold: int,
+    randomness: Randomness,
+) -> Dealt:
+    """Shares b and s_sk among the holders and seals each pair to its holder. peers: the neighbours'
+    keys by ascending index."""
     # A dealer holds a share of its own secrets too: it is one of its t holders like any neighbour,
     # so the threshold counts over the closed neighbourhood, as in check_survivors.
-    peers = dict(listed.keys)
     holders = sorted([*peers, place.index])
     b = Seed(randomness(Seed.SIZE))
     # the point of a share is never sent: it follows from who holds it, so x = 0, which would be the
@@ -107,33 +121,46 @@ def deal(
         keys.seal_pair(sealing[v], place.session, me, Endpoint(v, peer.c_pk), pairs[v].encode())
         for v, peer in peers.items()
     )
-    commitment = keys.commit(b, place.session, place.index)
-    dealt = WantShares(now, place, peers, b, pairs[place.index], sealing)
-    return dealt, ShareKeys(commitment, sealed)
+    after = WantShares(now, place, peers, b, pairs[place.index], sealing)
+    return Dealt(after, keys.commit(b, place.session, place.index), pairs, sealed)
 
 
-def open_shares(now: WantShares, listed: ShareList, params: SecAggParams) -> WantInput:
+def any_pair(pair: SharePair) -> bool:
+    """Where nothing is known of a pair before it is opened."""
+    return True
+
+
+def open_shares(
+    now: WantShares,
+    sharers: frozenset[int],
+    sealed: Sequence[bytes],
+    params: SecAggParams,
+    fits: Callable[[SharePair], bool] = any_pair,
+) -> WantInput:
     """Rules C5 and C6: what does not open is missing, and named to the server, nobody else.
+
+    sharers: U2. sealed: of the neighbours in it, ascending. fits: whether an opened pair is what
+    its dealer is known to have dealt.
 
     Refuses to go on if fewer than t holders, itself included, are in U2, or if fewer than t
     dealers' pairs, its own included, are valid.
     """
     place = now.place
-    if place.index not in listed.sharers:
+    if place.index not in sharers:
         raise RemoteProtocolError("U2 omits this client, whose shares were sent")
-    present = [v for v in now.peers if v in listed.sharers]
+    present = [v for v in now.peers if v in sharers]
     # its own pair was never sealed: nobody else ever had it, so it is always there and always opens
     held = {place.index: now.own}
-    for v, sealed in zip(present, listed.sealed, strict=True):
-        pair = _open(v, sealed, now)
-        if pair is not None:
+    for v, one in zip(present, sealed, strict=True):
+        pair = _open(v, one, now)
+        if pair is not None and fits(pair):
             held[v] = pair
     for number, what in ((len(present) + 1, "holders are in U2"), (len(held), "pairs are valid")):
         if number < params.threshold:
             raise RemoteProtocolError(f"{number} {what}, and the threshold is {params.threshold}")
     holders = frozenset([*present, place.index])
-    sharers = encode_bitmap(listed.sharers, place.size)
-    view = View(place.index, holders, sharers, params.threshold, params.min_survivors)
+    u2 = encode_bitmap(sharers, place.size)
+    view = View(place.index, holders, u2, params.threshold, params.min_survivors)
     s_keys = {v: now.peers[v].s_pk for v in present}
     return WantInput(place, tuple(now.peers), now.keys.s, now.b, s_keys, view, held)
 
@@ -153,9 +180,7 @@ def _open(dealer: int, sealed: bytes, now: WantShares) -> SharePair | None:
     return pair if (pair.dealer, pair.holder) == (dealer, place.index) else None
 
 
-def mask(
-    now: WantInput, vector: RingVector, expander: Expander
-) -> tuple[WantSurvivors, MaskedInput]:
+def mask(now: WantInput, vector: RingVector, expander: Expander) -> WantSurvivors:
     """y = x + self mask ± pairwise masks with every neighbour in U2, in place (rule C7).
 
     Plus for the lower index of a pair, minus for the higher. Also with a dealer whose pair did
@@ -174,7 +199,7 @@ def mask(
     # all keys of a segment at once: the expander goes over the lane only once
     for lane, of_segment in zip(vector, zip(*by_owner, strict=True), strict=True):
         expander(lane, b"".join(of_segment), bytes(sign > 0 for sign in signs))
-    return WantSurvivors(now.place, now.view, now.held), MaskedInput(now.failed, vector)
+    return WantSurvivors(now.place, now.view, now.held)
 
 
 def answer(now: WantSurvivors, request: UnmaskRequest) -> tuple[Answered, UnmaskAnswer]:

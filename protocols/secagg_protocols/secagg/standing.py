@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -212,23 +212,23 @@ class Ended:
 
 Standing: TypeAlias = Idle | WantKeys | WantShares | WantInput | WantSurvivors | Answered | Ended
 
-STORED: tuple[Any, ...] = (WantKeys, WantShares, WantInput, WantSurvivors, Answered, Ended)
-"""In the order of their codes, from 1; those that a suite adds come after these."""
+_STORED: tuple[Any, ...] = (WantKeys, WantShares, WantInput, WantSurvivors, Answered, Ended)
+"""In the order of their codes, from 1."""
 
 
-def write_standing(writer: Writer, now: Standing, stored: Sequence[Any] = STORED) -> Writer:
-    """A client's state as its row: which one, then what it holds. stored: all that have rows."""
-    return writer.u8(1 + [one.state for one in stored].index(now.state)).raw(now.encode())
+def write_standing(writer: Writer, now: Standing) -> Writer:
+    """A client's state as its row: which one, then what it holds."""
+    return writer.u8(1 + [one.state for one in _STORED].index(now.state)).raw(now.encode())
 
 
-def read_standing(reader: Reader, params: SecAggParams, stored: Sequence[Any] = STORED) -> Standing:
+def read_standing(reader: Reader, params: SecAggParams) -> Standing:
     """Raises WireError for what no client of these parameters has written."""
     # 0 is left out so that a row of zeros, as a disk may return, is no state
     code = reader.u8("state")
-    if not 1 <= code <= len(stored):
+    if not 1 <= code <= len(_STORED):
         raise WireError("an unknown state")
     try:
-        now: Standing = stored[code - 1].read(reader, params)
+        now: Standing = _STORED[code - 1].read(reader, params)
         return now
     except (InvalidShare, InvalidKey) as error:
         raise WireError(str(error)) from None

@@ -46,6 +46,7 @@ class ClientState(enum.Enum):
     WANT_SHARES = ("want-shares", "share-keys")
     WANT_INPUT = ("want-input", "masked-input")
     WANT_SURVIVORS = ("want-survivors", "masked-input")
+    WANT_QUORUM = ("want-quorum", "consistency")  # of active mode alone
     ANSWERED = ("answered", "unmask")
     ENDED = ("ended", "ended")
 
@@ -88,6 +89,7 @@ class ServerState(enum.Enum):
     ADVERTISE_KEYS = ("advertise-keys", "advertise-keys")
     SHARE_KEYS = ("share-keys", "share-keys")
     MASKED_INPUT = ("masked-input", "masked-input")
+    CONSISTENCY = ("consistency", "consistency")  # of active mode alone, and so in no row
     UNMASK = ("unmask", "unmask")
     RECOVER = ("recover", "unmask")
     FINISHED = ("finished", "finished")
@@ -99,8 +101,8 @@ class ServerState(enum.Enum):
 
     @property
     def code(self) -> int:
-        """In a row (specs/10-secagg.md §12): the place in this list, from 0."""
-        return list(ServerState).index(self)
+        """In a row (specs/10-secagg.md §12): the place among those that have one, from 0."""
+        return [s for s in ServerState if s is not ServerState.CONSISTENCY].index(self)
 
 
 # An abort of a client leaves the state as it is: it drops its sender, and whether too many are gone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +10,9 @@ from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.wire.codec import Reader
 from secagg_protocols.secagg.messages import SharePair
 
-# Only `check_survivors` makes a SurvivorSet, and only a SurvivorSet opens `reveal_shares`: skipping
-# the check does not type-check, and fails at run time too.
+# Only `check_survivors`, and in active mode `check_agreed`, makes a SurvivorSet, and only a
+# SurvivorSet opens `reveal_shares`: skipping the check does not type-check, and fails at run time
+# too.
 
 # Why a type and not a flag: the worst that a client can do is to give both shares of one dealer,
 # for then the server has both masks and the input. Whoever calls `reveal_shares` must have a set
@@ -48,12 +49,34 @@ class SurvivorSet:
 
     def __init__(self, members: frozenset[int], token: object) -> None:
         if token is not _CHECKED:
-            raise LocalProtocolError("a SurvivorSet is made by check_survivors() alone")
+            raise LocalProtocolError("a SurvivorSet is made by what checks it alone")
         self.members = members
 
 
 def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
-    """Rule C8: U3 as the server states it, or RemoteProtocolError saying what it breaks."""
+    """Rule C8: U3 as the server states it, or RemoteProtocolError saying what it breaks.
+
+    Of suite 1, where the server is believed in what no client can check alone.
+    """
+    check_members(view, members)
+    return SurvivorSet(members, _CHECKED)
+
+
+def check_agreed(
+    view: View, members: frozenset[int], agreed: Callable[[frozenset[int]], None]
+) -> SurvivorSet:
+    """Rules C8 and V8: as above, and a quorum has signed the same set.
+
+    agreed: raises unless the quorum's signatures are of this very set and this client's own U2.
+    """
+    check_members(view, members)
+    agreed(members)
+    return SurvivorSet(members, _CHECKED)
+
+
+def check_members(view: View, members: frozenset[int]) -> None:
+    """Rule C8, and nothing is opened by it: in active mode it comes before the signature, and the
+    quorum after it."""
     # Its vector was sent and may be in the sum. Under a set without it its neighbours reveal their
     # shares of its s_sk, and with that go the pairwise masks of its vector.
     if view.index not in members:
@@ -70,7 +93,6 @@ def check_survivors(view: View, members: frozenset[int]) -> SurvivorSet:
         raise RemoteProtocolError(
             f"{len(members & view.holders)} holders survive, and the threshold is {view.threshold}"
         )
-    return SurvivorSet(members, _CHECKED)
 
 
 def reveal_shares(survivors: SurvivorSet, held: Mapping[int, SharePair]) -> tuple[bytes, ...]:

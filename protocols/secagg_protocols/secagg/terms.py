@@ -8,19 +8,22 @@ from typing import Any
 
 from secagg.layout import Expander, Layout
 from secagg.protocol import Session
+from secagg.types import PartyId
 from secagg_protocols.secagg.params import SecAggParams
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Of the plan, and so the same for all. offer: what the first message binds. expander: how
-    this process makes masks of keys; its result is the same everywhere."""
+    this process makes masks of keys; its result is the same everywhere. parties: who may be in it.
+    """
 
     protocol: str
     session: Session
     params: SecAggParams
     offer: bytes
     expander: Expander
+    parties: frozenset[PartyId]
     after: Mapping[Any, Callable[..., Any]] = field(default_factory=dict, repr=False)
     """At a server: by the state of a stage, what makes the next of what closing it has fixed."""
 
@@ -28,7 +31,9 @@ class Terms:
     def of(cls, protocol: str, session: Session, params: SecAggParams, expander: Expander) -> Terms:
         """Rules C0 and S0: ParameterError for sums of too few inputs."""
         session.check_smallest_sum()
-        return cls(protocol, session, params, session.offer(protocol), expander)
+        offer = session.offer(protocol)
+        parties = frozenset(map(PartyId, range(params.clients)))
+        return cls(protocol, session, params, offer, expander, parties)
 
     @property
     def layout(self) -> Layout:

@@ -65,6 +65,10 @@ class Stage:
         """What its messages are bound to: the session, from the first moment that there is one."""
         return self.terms.offer
 
+    def awaited(self, alive: frozenset[PartyId]) -> frozenset[PartyId]:
+        """Who of these owes it a message: whoever missed an earlier stage is no longer alive."""
+        return frozenset() if self.tag is None else alive
+
     @property
     def quorum(self) -> bool:
         """Whether enough has come for the next stage."""

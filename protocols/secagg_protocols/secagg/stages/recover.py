@@ -70,9 +70,9 @@ class Recover(Joined):
         if not self._recovery.done:
             return None
         # only now modulo each ring: until here lanes wrap at 2^L, of which 2^w is a divisor
-        everyone = frozenset(map(PartyId, range(self.terms.params.clients)))
+        there = self.contributors
         vector = self.terms.layout.reduce(self._masked.total)
-        return Total(self.terms, RingTotal(vector, self.contributors, everyone - self.contributors))
+        return Total(self.terms, RingTotal(vector, there, self.terms.parties - there))
 
 
 class Total(Stage):
@@ -92,8 +92,7 @@ class Total(Stage):
         contributors = frozenset(map(PartyId, reader.bitmap(terms.params.clients, "U3")))
         vector = read_lanes(reader, terms.layout)
         reader.finish()
-        everyone = frozenset(map(PartyId, range(terms.params.clients)))
-        return cls(terms, RingTotal(vector, contributors, everyone - contributors))
+        return cls(terms, RingTotal(vector, contributors, terms.parties - contributors))
 
     @property
     def contributors(self) -> frozenset[PartyId]:

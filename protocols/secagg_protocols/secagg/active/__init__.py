@@ -1,0 +1,1 @@
+"""Active mode: a server that lies, clients that cheat (specs/12-active.md)."""
