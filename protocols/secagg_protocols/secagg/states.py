@@ -102,7 +102,8 @@ class ServerState(enum.Enum):
     @property
     def code(self) -> int:
         """In a row (specs/10-secagg.md §12): the place among those that have one, from 0."""
-        return [s for s in ServerState if s is not ServerState.CONSISTENCY].index(self)
+        with_rows: list[ServerState] = [s for s in ServerState if s is not ServerState.CONSISTENCY]
+        return with_rows.index(self)
 
 
 # An abort of a client leaves the state as it is: it drops its sender, and whether too many are gone
