@@ -134,7 +134,7 @@ class AnyTask(PlainSumClient):
 
 
 def _with_server(kind: type[PlainSumServer]) -> ProtocolInfo:
-    make = lambda session, *, expander: kind(session, expander=expander)  # noqa: E731
+    make = lambda session, *, expander, signing=None: kind(session, expander=expander)  # noqa: E731
     return replace(PROTOCOL, family=replace(PROTOCOL.family, server=make))
 
 
