@@ -45,6 +45,9 @@ from secagg_protocols.secagg.terms import Terms
 # memo knows each server message that was handled, by its digest, and what was said to it: it stands
 # before the table, so that a repeat is answered by the same bytes and anything else meets a state
 # that has moved on. That is how C1 holds without a case of its own.
+#
+# What a suite adds is its table, its messages, and what becomes of those that the table lets
+# through.
 
 FIRST = bytes(DIGEST_SIZE)
 """In the memo, what nobody asked for: the keys. No message has this digest."""
