@@ -1628,10 +1628,40 @@ SESSION = _of(
     ("session: the nonce is bound", "*([self.nonce] if self.suite.signed else [])", ""),
 )
 
+IDENTITY = _of(
+    "secagg/store/identity.py",
+    "tests/store/test_identity.py",
+    ("identity: one at a time", "files.lock(descriptor)", "pass"),
+    (
+        "identity: not in a fork",
+        "if self._process != os.getpid():\n            raise",
+        "if False:\n            raise",
+    ),
+    ("identity: not once it is closed", "if self._descriptor < 0:", "if False:"),
+    ("identity: nobody else reads it", "if files.open_to_others(status):", "if False:"),
+    ("identity: a regular file", "if not stat.S_ISREG(status.st_mode):", "if False:"),
+    (
+        "identity: given back where it is none",
+        "            os.close(descriptor)\n            raise",
+        "            raise",
+    ),
+    ("identity: digits that follow", "os.read(descriptor, SIZE + 1)", "os.read(descriptor, SIZE)"),
+)
+TASK = _of(
+    "secagg/plans/task.py",
+    "tests/plans/test_task.py",
+    ("task: its suite is its plan's", "if plan.suite != suite:", "if False:"),
+    ("task: a roster of those who sign", "if not self.plan.suite.signed:", "if False:"),
+    ("task: a roster of the plan's size", "roster.check_size(", "str.format(str(), "),
+    ("task: no earlier epoch", "if roster.epoch < own.epoch:", "if False:"),
+    ("task: its epoch is pinned", "return Pin(admin, roster.epoch)", "return Pin(admin)"),
+)
 
 MUTANTS = (
     *ROSTER,
     *SESSION,
+    *IDENTITY,
+    *TASK,
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *JOINT, *ADAPTIVE,

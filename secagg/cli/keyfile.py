@@ -27,7 +27,7 @@ _SERVER = b"secagg key, version 1: server\n"
 _COLLECTOR = b"secagg key, version 1: collector\n"
 _DIGITS = frozenset(b"0123456789abcdef")
 _LARGEST = 256
-"""Bytes; above both kinds."""
+"""Bytes; above all kinds."""
 
 
 def write_server(path: Path, secrets: ServerSecrets, *, force: bool) -> None:
@@ -47,7 +47,7 @@ def read_server(path: Path) -> ServerSecrets:
 
     The messages say nothing of what the file holds.
     """
-    key = parse(_read(path))
+    key = parse(read_private(path, "--key"))
     if not isinstance(key, ServerSecrets):
         raise InputError(f"{path} is a collector's key, and a server's is needed")
     return key
@@ -55,7 +55,7 @@ def read_server(path: Path) -> ServerSecrets:
 
 def read_collector(path: Path) -> Seed:
     """As `read_server`."""
-    key = parse(_read(path))
+    key = parse(read_private(path, "--key"))
     if not isinstance(key, Seed):
         raise InputError(f"{path} is a server's key, and the collector's is needed")
     return key
@@ -97,14 +97,16 @@ def parse_public(text: str, size: int, whose: str) -> bytes:
     return key
 
 
-def _read(path: Path) -> bytes:
-    with files.opened(path, "--key") as source, files.reading(path, "--key"):
+def read_private(path: Path, what: str) -> bytes:
+    """At most some lines of a file that nobody else can read; PolicyRefused for another. what: the
+    option that names it."""
+    with files.opened(path, what) as source, files.reading(path, what):
         status = os.fstat(source.fileno())  # of what is read, whatever the name leads to meanwhile
         if open_to_others(status):
             mode = stat.S_IMODE(status.st_mode)
             raise PolicyRefused(
                 f"{path} is open to other users (mode {mode:04o}): chmod it to 600 and, if one of "
-                "them may have read it, make new keys and a new task"
+                "them may have read it, make new keys and a new task or roster"
             )
         if of_another(status):
             raise PolicyRefused(f"{path} belongs to another user, who can read and change it")

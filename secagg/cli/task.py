@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from secagg.cli import keyfile, options, pinned, private
+from secagg.cli.enrolling import read_roster
 from secagg.cli.output import handled, report
 from secagg.cli.plan import summary
 from secagg.cli.targets import check_target, write_whole
@@ -16,7 +17,8 @@ from secagg.crypto import agree, sign
 from secagg.errors import ParameterError
 from secagg.plans import choose
 from secagg.plans.plan import Plan
-from secagg.plans.task import Task
+from secagg.plans.task import Members, Task
+from secagg.roster import SignedRoster
 from secagg.wire.frame import payload_digest
 
 _OF_A_PLAN = (
@@ -29,6 +31,17 @@ _OF_A_PLAN = (
 _OF_SEVERAL = ("collector", "epoch", "direct")
 _HAS_SERVERS = "is of several servers: give each one's --server"
 
+_Collector: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="PUBLIC", help="With --server: the collector's public key.")
+]
+_Members: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The signed roster of the clients, of `secagg roster`: the plan is then against a "
+        "server that deviates.",
+    ),
+]
 _Payload: TypeAlias = Annotated[
     Path | None, typer.Option(help="What clients are to compute: every one needs these bytes.")
 ]
@@ -43,10 +56,7 @@ def task(
             metavar="PUBLIC", help="A public key of each of several servers, the leader first."
         ),
     ] = None,
-    collector: Annotated[
-        str | None,
-        typer.Option(metavar="PUBLIC", help="With --server: the collector's public key."),
-    ] = None,
+    collector: _Collector = None,
     epoch: options.Epoch = None,
     plan: Annotated[
         Path | None, typer.Option(help="The plan, of `secagg plan --out`; or its sizes:")
@@ -64,6 +74,7 @@ def task(
     direct: options.Direct = False,
     clipped: options.Clipped = False,
     roster: options.Roster = None,
+    members: _Members = None,
     epsilon: private.Epsilon = None,
     delta: private.Delta = None,
     norm: private.Norm = None,
@@ -86,9 +97,10 @@ def task(
         check_target(out, "--out", force=force)
         if not server:
             options.refuse_given(ctx, _OF_SEVERAL, _HAS_SERVERS)
+        behind = _members(server, collector, epoch, members)
         made = Task(
-            _given(ctx, plan) or _planned(ctx, len(server or [""])),
-            _committee(server, collector, epoch) if server else None,
+            _given(ctx, plan) or _planned(ctx, len(server or [""]), behind),
+            behind,
             payload_digest(pinned.read_payload(payload)),
         )
         write_whole(out, made.encode(), force=force)
@@ -98,15 +110,24 @@ def task(
 def described(made: Task) -> dict[str, object]:
     """The JSON of `secagg task`, and part of that of `secagg inspect`, where one server has no
     keys."""
-    members = made.members
     return {
         "digest": made.digest().hex(),
-        "epoch": members.epoch if members else None,
-        "server_keys": [(s.sealing + s.signing).hex() for s in members.servers] if members else [],
-        "collector_key": members.collector.hex() if members else None,
+        **_keys(made.members),
         "payload_digest": made.payload_digest.hex(),
         "plan": summary(made.plan),
     }
+
+
+def _keys(members: Members) -> dict[str, object]:
+    none: dict[str, object] = {"epoch": None, "server_keys": [], "collector_key": None}
+    match members:
+        case Committee(servers=servers, collector=collector, epoch=epoch):
+            listed = [(one.sealing + one.signing).hex() for one in servers]
+            return {"epoch": epoch, "server_keys": listed, "collector_key": collector.hex()}
+        case SignedRoster(roster=roster, admin=admin):
+            found = {"admin_key": admin.hex(), "roster_digest": roster.digest.hex()}
+            return none | {"epoch": roster.epoch, "server_keys": [roster.server.hex()]} | found
+    return none
 
 
 def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
@@ -116,13 +137,26 @@ def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
     return pinned.read_plan(path)
 
 
-def _planned(ctx: typer.Context, servers: int) -> Plan:
+def _planned(ctx: typer.Context, servers: int, members: Members) -> Plan:
     given = options.values(ctx)
     if None in (given["clients"], given["length"]):
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
     names = ("clients", "max_weight", "corrupt", "dropout", "min_clients", "direct", "clipped")
     asked = {name: given[name] for name in (*names, "roster")}
+    match members:
+        case SignedRoster(roster=roster):
+            asked |= {"adversary": "active", "roster": asked["roster"] or roster.size}
     return choose.plan(servers=servers, **private.asked(ctx, "rounds"), **asked)
+
+
+def _members(
+    server: list[str] | None, collector: str | None, epoch: int | None, members: Path | None
+) -> Members:
+    if server and members:
+        raise ParameterError("--server is of several servers, and --members of one: give one")
+    if server:
+        return _committee(server, collector, epoch)
+    return read_roster(members, "--members") if members else None
 
 
 def _committee(server: list[str], collector: str | None, epoch: int | None) -> Committee:

@@ -10,18 +10,25 @@ from dataclasses import replace
 
 import pytest
 
+from secagg import suite
+from secagg.crypto import sign
 from secagg.errors import (
     BadTag,
+    InvalidSignature,
     ParameterError,
     PolicyRefused,
     SecAggError,
     TooLarge,
     UnknownVersion,
+    WireError,
 )
 from secagg.fields import Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
 from secagg.plans.task import MAX_TASK, Task
+from secagg.roster import Pin, Roster, SignedRoster
+from secagg.suite import SUITE_2
+from secagg.types import PartyId, Seed
 from secagg.wire.frame import payload_digest
 from tests.ensembles import keys_of
 
@@ -88,7 +95,7 @@ def test_every_byte_counts(task: Task) -> None:
     assert accepted >= 32  # the payload digest, at least
 
 
-@pytest.mark.parametrize("head", [b"\x02\x01", b"\x01\x02", b"\0\0"])
+@pytest.mark.parametrize("head", [b"\x02\x01", b"\x01\x03", b"\0\0"])
 def test_versions(head: bytes) -> None:
     """Rows 7 and 8: the message names what this code speaks."""
     with pytest.raises(UnknownVersion, match="version 1"):
@@ -111,13 +118,13 @@ def test_a_plan_and_a_committee_that_do_not_fit() -> None:
 
 
 def test_members_of_an_unknown_kind_or_of_the_other_family_are_refused() -> None:
-    """Row 6; specs/01-wire.md §4.15, §4.16. Kind 2 is kept: what nobody reads is not skipped."""
+    """Row 6; specs/01-wire.md §4.15, §4.16. What nobody reads is not skipped."""
     several, one = TASK.encode(), ALONE.encode()
     at = len(several) - 32 - len(TASK.committee.encode()) - 1
     assert several[at] == 1 and one[-33] == 0
-    for kind in (2, 3, 255):
+    for kind in (3, 255):
         for data, place in ((several, at), (one, len(one) - 33)):
-            with pytest.raises(BadTag, match=f"kind {kind}; this code knows 0, nobody, and 1"):
+            with pytest.raises(BadTag, match=f"kind {kind}; this code knows 0, nobody, 1"):
                 Task.decode(data[:place] + bytes([kind]) + data[place + 1 :])
     with pytest.raises(ParameterError, match="must be a Committee"):
         Task.decode(several[:at] + b"\0" + several[-32:])
@@ -183,3 +190,81 @@ def test_nonces_and_sessions() -> None:
     for number in (-1, 1 << 32, True):
         with pytest.raises(ParameterError, match="number must be an integer from 0"):
             TASK.batch(number)
+
+
+ADMIN = Seed(b"a" * 32)
+
+
+def signed(size: int, epoch: int = 4, *, admin: Seed = ADMIN, excluded: int = 0) -> SignedRoster:
+    seeds = [Seed(bytes([1 + number]) * 32) for number in range(size)]
+    keys = (*map(sign.public_key, seeds[excluded:]), *[None] * excluded)
+    server = sign.public_key(Seed(b"s" * 32))
+    return SignedRoster.sign(Roster(epoch, 2_000_000_000, server, keys), admin)
+
+
+@pytest.fixture
+def active(monkeypatch: pytest.MonkeyPatch) -> Task:
+    """Whose clients sign; of any protocol, as a task does not run it."""
+    monkeypatch.setitem(suite.SUITES, SUITE_2.number, SUITE_2)
+    return Task(replace(ALONE.plan, suite=SUITE_2), signed(10), payload_digest(b"x"))
+
+
+def test_a_task_with_a_roster(active: Task) -> None:
+    """Rows 2, 3, 23; specs/01-wire.md §4.15: kind 2, the file whole."""
+    data = active.encode()
+    assert data == (
+        b"\x01\x02" + len(active.plan.encode()).to_bytes(4) + active.plan.encode()
+        + b"\x02" + signed(10).encode() + payload_digest(b"x")
+    )  # fmt: skip
+    assert Task.decode(data) == active and len(data) <= MAX_TASK
+    assert active.pin == Pin(signed(10).admin, 4) and ALONE.pin is None and TASK.pin is None
+    for size in range(0, len(data), 7):
+        with pytest.raises(SecAggError):
+            Task.decode(data[:size])
+    with pytest.raises(SecAggError):
+        Task.decode(data + b"\0")
+    others = [signed(10, 5), signed(10, admin=Seed(b"o" * 32)), signed(10, excluded=1), None]
+    tasks = [active, *(replace(active, members=other) for other in others)]
+    assert len({task.digest() for task in tasks}) == 5
+
+
+def test_the_suite_of_a_task_is_its_plans(active: Task) -> None:
+    """Row 8: neither is read as the other."""
+    for task, number in ((active, b"\x01"), (ALONE, b"\x02")):
+        data = task.encode()
+        with pytest.raises(WireError, match="a task of suite . about a plan of suite ."):
+            Task.decode(data[:1] + number + data[2:])
+
+
+def test_rosters_that_do_not_fit(active: Task) -> None:
+    """Row 46: of another plan's size, too few who are left, of clients that do not sign."""
+    with pytest.raises(ParameterError, match="clients of a plan of suite 1 sign nothing"):
+        replace(active, plan=ALONE.plan)
+    for size in (9, 11):
+        with pytest.raises(ParameterError, match=f"roster of 10, .* has {size} places"):
+            replace(active, members=signed(size))
+    with pytest.raises(ParameterError, match="members that are not excluded"):
+        replace(active, members=signed(10, excluded=9))
+    with pytest.raises(ParameterError, match="must be a Committee"):
+        replace(TASK, members=signed(10))
+    with pytest.raises(ParameterError, match="committee is of several"):
+        replace(active, members=keys_of(2).committee)
+    forged = active.encode().replace(signed(10).signature, bytes(64))
+    with pytest.raises(InvalidSignature):
+        Task.decode(forged)
+
+
+def test_the_sessions_of_a_roster(active: Task) -> None:
+    """T6: of the task's epoch or a later one that its pin has let through, never an earlier one."""
+    session = active.session(b"n" * 16)
+    assert session.roster == signed(10).roster and session.suite == SUITE_2
+    later = signed(10, 5, excluded=1).roster
+    guests = frozenset(PartyId(party) for party in range(9))
+    session = active.session(b"n" * 16, roster=later, invited=guests)
+    assert (session.roster, session.invited) == (later, guests)
+    with pytest.raises(ParameterError, match="epoch 4, .*of epoch 3"):
+        active.session(b"n" * 16, roster=signed(10, 3).roster)
+    without = replace(active, members=None)
+    assert without.session(b"n" * 16, roster=later).roster == later
+    with pytest.raises(ParameterError, match="needs a roster"):
+        without.session(b"n" * 16)
