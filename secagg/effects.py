@@ -67,6 +67,20 @@ class Claim:
     __repr__ = short
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a ledger remembers under `key` from now on, whatever it did before. key: 32 bytes.
+
+    It is written durably, outside the rows, before what it speaks of leaves, as a claim is. Whoever
+    writes it is alone with its key, as the owner of an identity is (`secagg.policy.Memory`).
+    """
+
+    key: bytes
+    value: bytes = field(repr=False)
+
+    __repr__ = short
+
+
 class Step(enum.Enum):
     """What becomes of a charge (specs/40-privacy.md §9.9-§9.12)."""
 

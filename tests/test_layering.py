@@ -12,8 +12,8 @@ LAYERS = """errors types shown effects arguments threat remedies repeats suite n
 layout | ring | dp | fields | kinds | schema |
 kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy tensors npy |
 structure | like | records cut | wire | committee roster | sansio delegate promise protocol |
-registry | plans | transport store budget | selftest party adaptive | rounds | drive | sim testing |
-analytics integrations | demo frontier | cli""".split("|")
+registry | plans | transport store budget | selftest party adaptive policy earlier | rounds |
+drive | sim testing | analytics integrations | demo frontier | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}

@@ -8,16 +8,18 @@ whose batch is not acknowledged is never sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from secagg.effects import NAMESPACE_SIZE, Claim, Write
-from secagg.errors import ParameterError, Spent
+from secagg.errors import ParameterError, Spent, StorageError
 from secagg.types import Seed
 
 CLAIM_SIZE = 32
 MAX_SESSION = 64
+MAX_NOTE = 1 << 18
+"""Bytes; above a set of members of the largest roster."""
 
 
 class Store(Protocol):
@@ -98,6 +100,20 @@ class Ledger(Protocol):
         is claimed by it. Raises StorageError where the ledger fails."""
         return None
 
+    def note(self, key: bytes, change: Callable[[bytes | None], bytes]) -> bytes:
+        """What is remembered under a key of 32 bytes, changed in one step for all who share the
+        ledger: `change` gets what is there, or None, and what it returns is there, durably, when
+        this returns it. At most MAX_NOTE bytes. What it raises is raised, and nothing has changed.
+
+        Raises StorageError where the ledger fails: then what is noted may not be relied on, and of
+        a ledger that has no notes.
+        """
+        raise StorageError("this ledger keeps claims and keys, and no notes: use one that does")
+
+    def noted(self, key: bytes) -> bytes | None:
+        """What is remembered under that key, or None. Raises as `note` does."""
+        raise StorageError("this ledger keeps claims and keys, and no notes: use one that does")
+
     def end(self, session: bytes) -> None:
         """Destroys the session's key, durably, and leaves a tombstone: `key` raises Spent from then
         on, also where there was none. Idempotent; claims stay."""
@@ -114,6 +130,15 @@ def check_claim(key: bytes, digest: bytes) -> None:
     if len(key) != CLAIM_SIZE or len(digest) != CLAIM_SIZE:
         raise ParameterError(
             f"a claim is of two digests of {CLAIM_SIZE} bytes, not {len(key)} and {len(digest)}"
+        )
+
+
+def check_note(key: bytes, value: bytes = b"") -> None:
+    """Raises ParameterError for a key of another size than 32 bytes, or too long a value."""
+    if len(key) != CLAIM_SIZE or len(value) > MAX_NOTE:
+        raise ParameterError(
+            f"a note has a key of {CLAIM_SIZE} bytes and at most {MAX_NOTE} bytes, not {len(key)} "
+            f"and {len(value)}"
         )
 
 

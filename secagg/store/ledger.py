@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -24,14 +24,21 @@ from secagg import arguments
 from secagg.effects import Claim
 from secagg.errors import StorageError
 from secagg.store import tables
-from secagg.store.base import Ledger, check_claim, check_session, spent_claim, spent_session
+from secagg.store.base import (
+    Ledger,
+    check_claim,
+    check_note,
+    check_session,
+    spent_claim,
+    spent_session,
+)
 from secagg.store.database import reported
 from secagg.types import Randomness, Seed, system_randomness
 
 PATIENCE = 10.0
 """Seconds that a call waits for those of other processes."""
 
-_CLAIM, _SESSION = tables.CLAIM, tables.SESSION
+_CLAIM, _SESSION, _NOTE = tables.CLAIM, tables.SESSION, tables.NOTE
 
 
 class SqliteLedger(Ledger):
@@ -96,6 +103,22 @@ class SqliteLedger(Ledger):
         """It may still be lost with the power, as a key may, until the next claim."""
         with self._alone("the claim was not read"):
             return self._find(_CLAIM + key)
+
+    def note(self, key: bytes, change: Callable[[bytes | None], bytes]) -> bytes:
+        """As the protocol has it; `change` runs while everybody else waits."""
+        check_note(key)
+        with self._turn("the note was not stored"):
+            before = self._find(_NOTE + key)
+            value = change(before)
+            check_note(key, value)
+            self._put(_NOTE + key, value, before)
+        return value
+
+    def noted(self, key: bytes) -> bytes | None:
+        """It may still be lost with the power until the next call that writes."""
+        check_note(key)
+        with self._alone("the note was not read"):
+            return self._find(_NOTE + key)
 
     def end(self, session: bytes) -> None:
         check_session(session)

@@ -3,7 +3,8 @@ disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from secagg.effects import Write
 from secagg.errors import StorageError
@@ -12,6 +13,7 @@ from secagg.store.base import (
     Store,
     check_claim,
     check_namespace,
+    check_note,
     check_session,
     outcome,
     spent_claim,
@@ -59,6 +61,8 @@ class MemoryLedger(Ledger):
         self._randomness = randomness
         self._claims: dict[bytes, bytes] = {}
         self._keys: dict[bytes, Seed | None] = {}
+        self._notes: dict[bytes, bytes] = {}
+        self._guard = threading.Lock()
 
     def key(self, session: bytes) -> Seed:
         check_session(session)
@@ -76,6 +80,17 @@ class MemoryLedger(Ledger):
 
     def claimed(self, key: bytes) -> bytes | None:
         return self._claims.get(key)
+
+    def note(self, key: bytes, change: Callable[[bytes | None], bytes]) -> bytes:
+        with self._guard:
+            value = change(self._notes.get(key))
+            check_note(key, value)
+            self._notes[key] = value
+        return value
+
+    def noted(self, key: bytes) -> bytes | None:
+        check_note(key)
+        return self._notes.get(key)
 
     def end(self, session: bytes) -> None:
         check_session(session)

@@ -46,7 +46,7 @@ SCHEMA = (
 value: of a claim its digest, of a session its key, which is empty once it is destroyed."""
 
 BUCKETS = 1024
-CLAIM, SESSION = b"c", b"s"
+CLAIM, SESSION, NOTE = b"c", b"s", b"n"
 """How a row's name begins."""
 
 SETTINGS = (

@@ -20,7 +20,7 @@ from secagg.effects import Claim
 from secagg.errors import ParameterError, Spent, StorageError
 from secagg.store import ledger as ledgers
 from secagg.store import tables
-from secagg.store.base import Ledger
+from secagg.store.base import MAX_NOTE, Ledger
 from secagg.store.database import checksum, pragma
 from secagg.store.ledger import SqliteLedger
 from secagg.store.memory import MemoryLedger
@@ -48,6 +48,65 @@ def test_a_claim_has_one_digest(ledger: Ledger) -> None:
         assert ONE.hex() not in str(refused.value) and KEY.hex() not in str(refused.value)
     ledger.claim(OTHER, OTHER)
     ledger.claim(KEY, ONE)
+
+
+def test_a_note_is_the_last_one(ledger: Ledger) -> None:
+    """03 §4.7: what is there is given to who changes it, and stays where that raises."""
+    assert ledger.noted(KEY) is None
+    seen: list[bytes | None] = []
+
+    def change(known: bytes | None) -> bytes:
+        seen.append(known)
+        if known == b"two":
+            raise ParameterError("no")
+        return b"one" if known is None else b"two"
+
+    assert [ledger.note(KEY, change), ledger.note(KEY, change)] == [b"one", b"two"]
+    with pytest.raises(ParameterError, match="no"):
+        ledger.note(KEY, change)
+    assert seen == [None, b"one", b"two"] and ledger.noted(KEY) == b"two"
+    ledger.claim(KEY, ONE)
+    assert ledger.claimed(KEY) == ONE and ledger.noted(OTHER) is None
+    ledger.note(KEY, lambda known: b"")
+    assert ledger.noted(KEY) == b""
+
+
+def test_notes_that_are_none(ledger: Ledger) -> None:
+    for key in (b"", KEY[:31], KEY + b"1"):
+        with pytest.raises(ParameterError, match="a key of 32 bytes"):
+            ledger.note(key, lambda known: b"")
+        with pytest.raises(ParameterError, match="a key of 32 bytes"):
+            ledger.noted(key)
+    ledger.note(KEY, lambda known: bytes(MAX_NOTE))
+    with pytest.raises(ParameterError, match=f"at most {MAX_NOTE} bytes"):
+        ledger.note(KEY, lambda known: bytes(MAX_NOTE + 1))
+    assert ledger.noted(KEY) == bytes(MAX_NOTE)
+
+
+def test_notes_of_several(tmp_path: Path) -> None:
+    """One step for all who share the ledger: nothing that one of them noted is lost."""
+    path = tmp_path / "ledger.db"
+    SqliteLedger.open(path).close()
+
+    def count(known: bytes | None) -> bytes:
+        return (1 + int.from_bytes(known or b"")).to_bytes(4)
+
+    def work() -> None:
+        with SqliteLedger.open(path) as own:
+            for _ in range(10):
+                own.note(KEY, count)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with SqliteLedger.open(path) as own:
+        assert own.noted(KEY) == (40).to_bytes(4)
+        assert own.verify() == 1
+        own.close()
+        with pytest.raises(StorageError, match="closed"):
+            own.note(KEY, count)
 
 
 def test_what_one_message_needs_is_claimed_in_order_up_to_what_is_refused(ledger: Ledger) -> None:

@@ -1,0 +1,256 @@
+"""With whom a client's inputs were summed, and which sums would be too close to those.
+
+Memory, Earlier and Taken are values of one process; what must outlive it are Notes, which are in a
+ledger before what they speak of leaves (specs/14-roster.md §6).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from secagg.crypto import labels
+from secagg.effects import Note
+from secagg.errors import PolicyRefused, StorageError, WireError
+from secagg.policy import MOST, Policy
+from secagg.shown import short
+from secagg.store.base import Ledger
+from secagg.types import PartyId
+from secagg.wire.codec import Reader, Writer, encode_bitmap
+
+VERSION = 1
+_OFFER = 32
+
+# Theory of operation.
+#
+# Two sums whose sets of contributors differ by one member differ by that member's input, if the
+# others give what they gave before, and by about that if they give much the same. No session can
+# see it: each has its own U3, all signatures are right, and names (`secagg.rounds.claims`) protect
+# against the very same input only. So a client remembers the U3 of each round that it has taken
+# part in, and signs no other that is close to one of them.
+#
+# Close is less than `group` honest members. Of those who differ all that are corrupt may be some,
+# and they know their own inputs: so it is less than group + A, and not less than group
+# (specs/decisions/031-change-of-survivors.md).
+#
+# A round has three stages. Its masked input leaves: from then on it may be in a sum of anybody.
+# The client signs a U3: it may still be in another one, as the server may have shown others another
+# U3, and a quorum without this client makes that one final. The client has seen the quorum over its
+# own: now it is known. What is not known counts against `unknown`, of which none is allowed unless
+# the policy says so, and a set that was signed is compared with in any case.
+#
+# Places are never used again (specs/14-roster.md §1), so sets of different epochs compare; whose
+# places they are, the administrator's key says.
+
+
+def change_bound(group: int, corrupted: int) -> int:
+    """By how many members two sets of survivors must differ, if they differ: `group` honest ones
+    more than all that may be corrupt. group: the fewest honest inputs of a sum of the plan."""
+    return group + corrupted
+
+
+class Stage(enum.IntEnum):
+    """How far a round has come, as a client sees it."""
+
+    LEFT = 1
+    """Its masked input may have left: with whom it is summed is not known."""
+    AGREED = 2
+    """The client has signed a U3, and others may have signed another one."""
+    CONFIRMED = 3
+    """A quorum has signed the same U3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One round. order: of them all. offer: 32 bytes. survivors: U3 as a number, bit i for party i;
+    0 where none was signed."""
+
+    order: int
+    offer: bytes
+    stage: Stage
+    survivors: int = 0
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        size = (self.survivors.bit_length() + 7) // 8
+        writer = Writer().u8(VERSION).u64(self.order).raw(self.offer).u8(self.stage)
+        return writer.raw(self.survivors.to_bytes(size, "little")).finish()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Taken:
+        """Raises StorageError."""
+        reader = Reader(value)
+        try:
+            version, order = reader.u8("version"), reader.u64("order")
+            offer, stage = reader.fixed(_OFFER, "offer"), Stage(reader.u8("stage"))
+        except (WireError, ValueError):
+            raise StorageError("a round that the ledger remembers is damaged") from None
+        made = cls(order, offer, stage, int.from_bytes(reader.rest(), "little"))
+        if version != VERSION or made.encode() != value:
+            raise StorageError(
+                "a round that the ledger remembers is damaged, or of a later version"
+            )
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What judges the survivors of one round by all others. sets: their U3s, as numbers. unknown:
+    how many are not known, of which `most` are allowed. least: `change_bound`."""
+
+    sets: tuple[int, ...]
+    unknown: int
+    least: int
+    most: int = 0
+
+    __repr__ = short
+
+    def check_unknown(self) -> None:
+        """Before the masked input leaves, as afterwards this round would be unknown too. Raises
+        PolicyRefused."""
+        if self.unknown > self.most:
+            raise PolicyRefused(
+                f"unknown: of {self.unknown} earlier rounds of this roster it is not known with "
+                f"whom the input was summed, and this client's policy allows {self.most}: such a "
+                "sum and this one may differ by this client alone. If those rounds simply failed, "
+                f"unknown = {self.unknown} in the policy lets this client go on"
+            )
+
+    def judge(self, survivors: frozenset[PartyId]) -> None:
+        """Before the client signs them. Raises PolicyRefused unless they differ from every earlier
+        U3 by nobody or by enough members."""
+        self.check_unknown()
+        now = as_number(survivors)
+        for before in self.sets:
+            apart = (before ^ now).bit_count()
+            if 0 < apart < self.least:
+                raise PolicyRefused(
+                    f"change: the survivors differ from those of an earlier round of this roster "
+                    f"by {apart} members, and this client's policy demands none or {self.least}: "
+                    "the difference of the two sums would be that of a few"
+                )
+
+
+class Memory:
+    """The rounds that one identity has taken part in, under one administrator.
+
+    Each method that changes it returns the Note that must be in the ledger before what it speaks of
+    leaves. Only one process has it at a time, as `secagg.store.identity` sees to.
+    """
+
+    def __init__(self, lineage: bytes, slots: Mapping[int, Taken], policy: Policy) -> None:
+        """lineage: 32 bytes, of `lineage`. slots: what is remembered, by the place of its note."""
+        self._lineage, self._policy = lineage, policy
+        self._slots = dict(slots)
+
+    @classmethod
+    def read(cls, ledger: Ledger, admin: bytes, member: bytes, policy: Policy) -> Memory:
+        """What a ledger remembers. admin, member: Ed25519 keys. Raises StorageError."""
+        whose = labels.digest(labels.TAKEN_PART, admin, member)
+        return cls(whose, dict(_read_slots(ledger, whose)), policy)
+
+    def __len__(self) -> int:
+        """Rounds that it remembers."""
+        return len(self._slots)
+
+    def earlier(self, offer: bytes, least: int) -> Earlier:
+        """What judges the round of that offer. least: `change_bound` of its plan."""
+        policy = self._policy
+        if not policy.change:
+            return Earlier((), 0, 0)
+        others = [one for one in self._slots.values() if one.offer != offer]
+        sets = {one.survivors for one in others if one.stage is not Stage.LEFT}
+        unknown = sum(one.stage is not Stage.CONFIRMED for one in others)
+        return Earlier(tuple(sets), unknown, least, policy.unknown)
+
+    def left(self, offer: bytes) -> Note:
+        """The masked input is about to leave. Raises PolicyRefused where there is no room to
+        remember the round."""
+        found = self._of(offer)
+        if found is not None:
+            return self._note(found)
+        slot = self._free()
+        order = max((one.order for one in self._slots.values()), default=0) + 1
+        self._slots[slot] = Taken(order, offer, Stage.LEFT)
+        return self._note(slot)
+
+    def agreed(self, offer: bytes, survivors: frozenset[PartyId]) -> Note:
+        """The client's signature of this U3 is about to leave. Raises PolicyRefused for a second
+        one."""
+        slot, number = self._known(offer), as_number(survivors)
+        taken = self._slots[slot]
+        if taken.stage is not Stage.LEFT and taken.survivors != number:
+            raise PolicyRefused("change: other survivors of this round were signed before")
+        if taken.stage is Stage.LEFT:
+            self._slots[slot] = replace(taken, stage=Stage.AGREED, survivors=number)
+        return self._note(slot)
+
+    def confirmed(self, offer: bytes) -> Note:
+        """A quorum has signed the same U3, and the answer is about to leave. Raises PolicyRefused
+        where this client has signed none."""
+        slot = self._known(offer)
+        if self._slots[slot].stage is Stage.LEFT:
+            raise PolicyRefused("change: this client has signed no survivors of this round")
+        self._slots[slot] = replace(self._slots[slot], stage=Stage.CONFIRMED)
+        return self._note(slot)
+
+    def _known(self, offer: bytes) -> int:
+        slot = self._of(offer)
+        if slot is None:
+            raise PolicyRefused("change: the masked input of this round has not left")
+        return slot
+
+    def _of(self, offer: bytes) -> int | None:
+        return next((slot for slot, one in self._slots.items() if one.offer == offer), None)
+
+    def _free(self) -> int:
+        """The next place; or one of two rounds of the same survivors, of which one says it all; or,
+        if the policy forgets, the oldest round's."""
+        if len(self._slots) < MOST:
+            return len(self._slots)
+        seen: set[int] = set()
+        for slot, one in self._slots.items():
+            if one.stage is Stage.CONFIRMED and one.survivors in seen:
+                return slot
+            if one.stage is Stage.CONFIRMED:
+                seen.add(one.survivors)
+        if not self._policy.forget:
+            raise PolicyRefused(
+                f"forget: {MOST} rounds with different survivors are remembered, and there is no "
+                "room for another: forget = true in the policy drops the oldest, and what its sum "
+                "tells with a later one is then not looked at"
+            )
+        return min(self._slots, key=self._worth)
+
+    def _worth(self, slot: int) -> tuple[bool, int]:
+        """What is not known goes last: it would be forgotten that there is something to ask."""
+        return self._slots[slot].stage is not Stage.CONFIRMED, self._slots[slot].order
+
+    def _note(self, slot: int) -> Note:
+        return Note(_place(self._lineage, slot), self._slots[slot].encode())
+
+
+def write(ledger: Ledger, note: Note) -> None:
+    """Durably, before what it speaks of leaves. Raises StorageError."""
+    ledger.note(note.key, lambda known: note.value)
+
+
+def as_number(parties: frozenset[PartyId]) -> int:
+    """Bit i for party i."""
+    size = max(parties, default=-1) + 1
+    return int.from_bytes(encode_bitmap(parties, size), "little")
+
+
+def _read_slots(ledger: Ledger, lineage: bytes) -> Iterator[tuple[int, Taken]]:
+    """They are filled in order, and never emptied."""
+    for slot in range(MOST):
+        value = ledger.noted(_place(lineage, slot))
+        if value is None:
+            return
+        yield slot, Taken.decode(value)
+
+
+def _place(lineage: bytes, slot: int) -> bytes:
+    return labels.digest(labels.TAKEN_PART, lineage, slot)
