@@ -92,7 +92,8 @@ class Session:
     clients neither know nor bind it. corrupted: how many clients may collude, by the plan.
     suite: what its messages are made of. roster: whose clients sign, in a suite where they do, and
     of none in another. invited: who of it is asked to take part, which is the server's business and
-    bound by nothing. Raises ParameterError for a suite and a roster, or a roster and guests, that
+    bound by nothing. plan: its bytes, for who writes them down; their digest is plan_digest, if
+    there are any. Raises ParameterError for a suite and a roster, or a roster and guests, that
     do not fit.
     """
 
@@ -107,6 +108,7 @@ class Session:
     suite: Suite = SUITE_1
     roster: Roster | None = None
     invited: frozenset[PartyId] | None = None
+    plan: bytes = b""
 
     __repr__ = short
 

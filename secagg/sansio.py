@@ -66,6 +66,15 @@ class Disputed:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """A client of active mode was shown this survivor set, found nothing against it, and has signed
+    it if it is a signer. Parties are places in the roster. It is to be remembered before what was
+    drained with it is sent: the client is shown others in later sessions."""
+
+    survivors: frozenset[PartyId]
+
+
+@dataclass(frozen=True, slots=True)
 class Revealed:
     """A client has helped to open the sum of so many inputs, its own among them, and will help to
     open no other of the session."""
@@ -108,6 +117,7 @@ Event: TypeAlias = (
     | QuorumReached
     | Dropped
     | Disputed
+    | Agreed
     | Revealed
     | Ignored
     | Unkept

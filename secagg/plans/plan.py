@@ -280,6 +280,7 @@ class Plan:
             self.suite,
             roster,
             invited,
+            self.encode(),
         )
 
     def explain(self) -> str:

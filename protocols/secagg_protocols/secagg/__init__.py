@@ -16,8 +16,10 @@ from secagg.threat import Threat
 from secagg.types import SERVER, PartyId, Randomness, Seed
 from secagg_protocols.secagg import guarantee
 from secagg_protocols.secagg import params as parameters
+from secagg_protocols.secagg.active import messages as active_messages
+from secagg_protocols.secagg.active import states as active
+from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.check import check_complete, check_regular
-from secagg_protocols.secagg.messages import NAMES
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.states import PHASES
 
@@ -25,6 +27,12 @@ from secagg_protocols.secagg.states import PHASES
 def _params_of(session: Session) -> SecAggParams:
     if not isinstance(session.params, SecAggParams):
         raise ParameterError("the session's parameters are not those of SecAgg")
+    return session.params
+
+
+def _active_params_of(session: Session) -> ActiveParams:
+    if not isinstance(session.params, ActiveParams):
+        raise ParameterError("the session's parameters are not those of active mode")
     return session.params
 
 
@@ -44,6 +52,18 @@ def _info(
         signing: Seed | None = None,
     ) -> ClientMachine:
         session.check_signing(me, signing)
+        if signing is not None:
+            from secagg_protocols.secagg.active.client import ActiveClient
+
+            return ActiveClient(
+                name,
+                session,
+                _active_params_of(session),
+                me,
+                signing=signing,
+                randomness=randomness,
+                expander=expander,
+            )
         from secagg_protocols.secagg.client import SecAggClient
 
         return SecAggClient(
@@ -54,6 +74,11 @@ def _info(
         session: Session, *, expander: Expander, signing: Seed | None = None
     ) -> ServerMachine:
         session.check_signing(SERVER, signing)
+        if signing is not None:
+            from secagg_protocols.secagg.active.server import ActiveServer
+
+            params = _active_params_of(session)
+            return ActiveServer(name, session, params, signing=signing, expander=expander)
         from secagg_protocols.secagg.server import SecAggServer
 
         return SecAggServer(name, session, _params_of(session), expander=expander)
@@ -64,14 +89,14 @@ def _info(
         status="semi-honest; active: parameters only",
         threat_models=("semi-honest", "active"),
         family=OneServer(client, server),
-        phases=lambda params, suite: PHASES,
+        phases=lambda params, suite: active.PHASES if suite.signed else PHASES,
         parameters=find,
         check=check,
         decode_params=parameters.decode_params,
         cost=guarantee.cost,
         promise=guarantee.promise,
         preferred=preferred,
-        messages=NAMES,
+        messages=active_messages.NAMES,
         resumes=lambda suite: suite == SUITE_1,
     )
 

@@ -158,7 +158,7 @@ class SecAggServer(StagedServer):
         elif isinstance(self._stage, Total):
             self._events.append(Finished())
         elif self._stage is not None:
-            self._open(self._stage, self._waiting)
+            self._say(self._stage.opening(sorted(self._waiting)))
             self._finish_if_done()
 
 

@@ -155,8 +155,12 @@ class StagedServer(PhasedMailbox):
 
     def reconnected(self, party: PartyId, /) -> None:
         """A new link to a client: what opened the stage is said again to whoever still owes."""
-        if self._stage is not None and party in self._waiting:
-            self._open(self._stage, [party])
+        stage = self._stage
+        if stage is None or party not in self.alive:
+            return
+        # whoever owes nothing here may still have missed what opened it
+        if party in self._waiting or party not in stage.awaited(self.alive):
+            self._say(stage.again(party))
 
     def abort(self, why: AbortReason, /) -> None:
         """Tells the clients, and ends; an ended session stays as it is."""
@@ -271,12 +275,11 @@ class StagedServer(PhasedMailbox):
         self._entered(*stage.fresh)
         if self._state.phase != before.phase:
             self._events.append(PhaseEntered(self._state.phase))
-        self._open(stage, self._waiting)
+        self._say(stage.opening(sorted(self.alive)))
 
-    def _open(self, stage: Stage, parties: Iterable[PartyId]) -> None:
+    def _say(self, said: Iterable[tuple[PartyId, bytes]]) -> None:
         """Rule S8: all that a server says after `start` reveals U1, U2 or U3: durable first."""
-        opening = stage.opening(sorted(parties))
-        self._outgoing += [Outgoing(party, data, commit=True) for party, data in opening]
+        self._outgoing += [Outgoing(party, data, commit=True) for party, data in said]
 
     def _finish_if_done(self) -> None:
         """Once no job is left: the sum, or that a secret of it cannot be had."""

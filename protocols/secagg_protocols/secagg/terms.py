@@ -32,7 +32,9 @@ class Terms:
         """Rules C0 and S0: ParameterError for sums of too few inputs."""
         session.check_smallest_sum()
         offer = session.offer(protocol)
-        parties = frozenset(map(PartyId, range(params.clients)))
+        parties = session.invited or (session.roster.members if session.roster else None)
+        if parties is None:
+            parties = frozenset(map(PartyId, range(params.clients)))
         return cls(protocol, session, params, offer, expander, parties)
 
     @property

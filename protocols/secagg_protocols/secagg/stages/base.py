@@ -93,6 +93,10 @@ class Stage:
         """What these, all of them alive, are told when it opens, and again when they ask."""
         yield from ()
 
+    def again(self, party: PartyId) -> Said:
+        """What one of these, on a new link, is told again."""
+        return self.opening([party])
+
     def take(self, sender: PartyId, reader: Reader) -> tuple[bytes, ...]:
         """One message, whole or not at all; the keys of the rows that it changes.
 

@@ -1,0 +1,45 @@
+"""What a server writes down of a session, as a chain of records (specs/12-active.md §7)."""
+
+from __future__ import annotations
+
+import enum
+
+from secagg.crypto import labels
+from secagg.wire.codec import Writer
+
+# Digests and statements only: no vector, share, seed or salt is in it, so it can be shown to
+# anybody. Each record is written, and safe, before anything is said that shows what is in it: so a
+# server that comes back knows what it has said, and one that was made to sign twice has written
+# twice.
+
+VERSION = 1
+
+
+class Kind(enum.IntEnum):
+    """The records, in their order; each is there once."""
+
+    SESSION = 1
+    COHORT = 2
+    SHARERS = 3
+    SURVIVORS = 4
+    QUORUM = 5
+    ANSWERS = 6
+    RESULT = 7
+
+
+class Chain:
+    """The head of a transcript that is being written."""
+
+    def __init__(self) -> None:
+        self.head = labels.digest(labels.TRANSCRIPT)
+
+    def add(self, kind: int, body: bytes) -> bytes:
+        """The record as it is written: u32 length, kind, body."""
+        record = bytes([kind]) + body
+        self.head = labels.digest(labels.TRANSCRIPT, self.head, record)
+        return Writer().prefixed(record).finish()
+
+
+def beginning() -> bytes:
+    """What stands before the first record."""
+    return bytes([VERSION])
