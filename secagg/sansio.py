@@ -8,6 +8,7 @@ One machine object is one party in one session. It is used once. The driver feed
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -206,6 +207,22 @@ class Mailbox(NonCopyable):
 
 def _abort_among(events: Iterable[Event]) -> Aborted | None:
     return next((event for event in events if isinstance(event, Aborted)), None)
+
+
+class OneProcess:
+    """Where a machine that must not be doubled was made (rule V1): the child of a fork would be a
+    second one of it, and could say a second thing. whose: in the words of the error."""
+
+    def __init__(self, whose: str) -> None:
+        self._whose, self._process = whose, os.getpid()
+
+    def check(self) -> None:
+        """Raises LocalProtocolError in any other process."""
+        if os.getpid() != self._process:
+            raise LocalProtocolError(
+                f"{self._whose} was made in another process: what is one party in one session is "
+                "never forked"
+            )
 
 
 class _Waiting(Protocol):

@@ -36,13 +36,10 @@ def _active_params_of(session: Session) -> ActiveParams:
     return session.params
 
 
-def _info(
-    name: str,
-    find: Callable[[Threat], Params | Infeasible],
-    check: Callable[[Threat, Params], str | None],
-    preferred: Callable[[Threat], str | None],
-) -> ProtocolInfo:
-    # The machines load numba, so they are imported when the first one is made.
+# The machines load numba, so they are imported when the first one is made.
+def _family(name: str) -> OneServer:
+    """Of both modes: a session whose parties sign is one of active mode."""
+
     def client(
         session: Session,
         me: PartyId,
@@ -52,43 +49,52 @@ def _info(
         signing: Seed | None = None,
     ) -> ClientMachine:
         session.check_signing(me, signing)
-        if signing is not None:
-            from secagg_protocols.secagg.active.client import ActiveClient
+        if signing is None:
+            from secagg_protocols.secagg.client import SecAggClient
 
-            return ActiveClient(
-                name,
-                session,
-                _active_params_of(session),
-                me,
-                signing=signing,
-                randomness=randomness,
-                expander=expander,
-            )
-        from secagg_protocols.secagg.client import SecAggClient
+            params = _params_of(session)
+            return SecAggClient(name, session, params, me, randomness=randomness, expander=expander)
+        from secagg_protocols.secagg.active.client import ActiveClient
 
-        return SecAggClient(
-            name, session, _params_of(session), me, randomness=randomness, expander=expander
+        active = _active_params_of(session)
+        return ActiveClient(
+            name,
+            session,
+            active,
+            me,
+            signing=signing,
+            randomness=randomness,
+            expander=expander,
         )
 
     def server(
         session: Session, *, expander: Expander, signing: Seed | None = None
     ) -> ServerMachine:
         session.check_signing(SERVER, signing)
-        if signing is not None:
-            from secagg_protocols.secagg.active.server import ActiveServer
+        if signing is None:
+            from secagg_protocols.secagg.server import SecAggServer
 
-            params = _active_params_of(session)
-            return ActiveServer(name, session, params, signing=signing, expander=expander)
-        from secagg_protocols.secagg.server import SecAggServer
+            return SecAggServer(name, session, _params_of(session), expander=expander)
+        from secagg_protocols.secagg.active.server import ActiveServer
 
-        return SecAggServer(name, session, _params_of(session), expander=expander)
+        params = _active_params_of(session)
+        return ActiveServer(name, session, params, signing=signing, expander=expander)
 
+    return OneServer(client, server)
+
+
+def _info(
+    name: str,
+    find: Callable[[Threat], Params | Infeasible],
+    check: Callable[[Threat, Params], str | None],
+    preferred: Callable[[Threat], str | None],
+) -> ProtocolInfo:
     return ProtocolInfo(
         name=name,
         spec="specs/10-secagg.md",
         status="semi-honest; active: parameters only",
         threat_models=("semi-honest", "active"),
-        family=OneServer(client, server),
+        family=_family(name),
         phases=lambda params, suite: active.PHASES if suite.signed else PHASES,
         parameters=find,
         check=check,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from secagg.crypto.randomness import checked
 from secagg.errors import LocalProtocolError
 from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
-from secagg.sansio import Agreed, Finished, Outgoing, Revealed
+from secagg.sansio import Agreed, Finished, OneProcess, Outgoing, Revealed
 from secagg.suite import SUITE_2
 from secagg.types import Buffer, PartyId, Randomness, Seed
 from secagg.wire.codec import Reader
@@ -85,11 +84,11 @@ class ActiveClient(AnsweringClient):
         session.check_signing(me, signing)
         self._randomness, self._signing, self._judge = checked(randomness), signing, judge
         self._keys: SignedKeys | None = None
-        self._process = os.getpid()
+        self._process = OneProcess("this client")
 
     def start(self) -> None:
         """Says its keys. Raises LocalProtocolError the second time."""
-        self._check_process()
+        self._process.check()
         if (self._state, Input.START) not in self.table:
             raise LocalProtocolError("start() is called once")
         now = semi_honest.begin(self._randomness)
@@ -100,26 +99,21 @@ class ActiveClient(AnsweringClient):
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
         """Raises RemoteProtocolError where the server broke the protocol, PolicyRefused where this
         client's own policy refuses the survivor set; and has then ended."""
-        self._check_process()
+        self._process.check()
         super().receive(sender, message)
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
         """Rule C2, as in suite 1."""
-        self._check_process()
+        self._process.check()
         super().set_input(vector, payload_digest)
 
     def outgoing(self) -> list[Outgoing]:
-        self._check_process()
+        self._process.check()
         return super().outgoing()
 
     @property
     def _masked(self) -> bool:
         return isinstance(self._now, WantSurvivors | WantQuorum)
-
-    def _check_process(self) -> None:
-        """Rule V1: the child of a fork would be a second one of it."""
-        if os.getpid() != self._process:
-            raise LocalProtocolError("this client was made in another process: it is not forked")
 
     # One message
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from secagg.crypto import labels
 from secagg.errors import LocalProtocolError, ParameterError
 from secagg.layout import Expander
 from secagg.protocol import Session
-from secagg.sansio import Outgoing
+from secagg.sansio import OneProcess, Outgoing
 from secagg.suite import SUITE_2
 from secagg.types import SERVER as ME
 from secagg.types import Buffer, Fault, PartyId, Randomness, Seed, system_randomness
@@ -23,7 +22,7 @@ from secagg_protocols.secagg.active import evidence, messages, stages, statement
 from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.active.stages import Recorded, Recover, Unmask, WrongSecret, WrongShare
 from secagg_protocols.secagg.active.states import SERVER
-from secagg_protocols.secagg.active.transcript import Chain, Kind, beginning
+from secagg_protocols.secagg.active.transcript import Chain, Kind
 from secagg_protocols.secagg.staged import StagedServer
 from secagg_protocols.secagg.stages import Stage
 from secagg_protocols.secagg.states import ServerState
@@ -71,16 +70,14 @@ class ActiveServer(StagedServer):
         }
         super().__init__(replace(terms, after=after), randomness)
         self._signing = signing
-        self._chain = Chain()
-        self._records: list[bytes] = [beginning()]
+        self._written = Chain()
         self._evidence: list[bytes] = []
-        self._process = os.getpid()
+        self._process = OneProcess("this server")
 
     def transcript(self) -> list[bytes]:
         """The pieces that are new, in order: to be stored before what was drained with them is
         sent. Joined, they are the transcript (specs/12-active.md §7)."""
-        drained, self._records = self._records, []
-        return drained
+        return self._written.drain()
 
     def evidence(self) -> list[bytes]:
         """What convicts somebody, each whole in itself (specs/12-active.md §8)."""
@@ -88,24 +85,20 @@ class ActiveServer(StagedServer):
         return drained
 
     def start(self) -> None:
-        self._check_process()
+        self._process.check()
         super().start()
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
-        self._check_process()
+        self._process.check()
         super().receive(sender, message)
 
     def close_phase(self) -> None:
-        self._check_process()
+        self._process.check()
         super().close_phase()
 
     def outgoing(self) -> list[Outgoing]:
-        self._check_process()
+        self._process.check()
         return super().outgoing()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise LocalProtocolError("this server was made in another process: it is not forked")
 
     # What this suite adds
 
@@ -118,7 +111,7 @@ class ActiveServer(StagedServer):
         """Rule R2: written before anybody hears of it."""
         if isinstance(following, Recorded | Recover):
             for kind, body in following.records():
-                self._records.append(self._chain.add(kind, body))
+                self._written.add(kind, body)
 
     def _concluded(self, stage: semi_honest.Recover, total: semi_honest.Total) -> None:
         """The last record: with it the server has signed what it publishes."""
@@ -128,8 +121,8 @@ class ActiveServer(StagedServer):
         lanes = write_lanes(Writer(), total.result.vector).finish()
         result = labels.digest(labels.RESULT, lanes)
         sets = fixed.cohort.digest(fixed.survivors), fixed.cohort.digest(stage.answered)
-        said = statements.RESULT(fixed.cohort.session, *sets, result, self._chain.head)
-        self._records.append(self._chain.add(Kind.RESULT, result + said.signed(self._signing)))
+        said = statements.RESULT(fixed.cohort.session, *sets, result, self._written.head)
+        self._written.add(Kind.RESULT, result + said.signed(self._signing))
 
     def _report_complaints(self) -> None:
         """With more complaints than can be lies comes the proof of them."""

@@ -28,18 +28,18 @@ class Kind(enum.IntEnum):
 
 
 class Chain:
-    """The head of a transcript that is being written."""
+    """A transcript that is being written: its head, and the pieces that nobody has taken yet."""
 
     def __init__(self) -> None:
         self.head = labels.digest(labels.TRANSCRIPT)
+        self._new = [bytes([VERSION])]
 
-    def add(self, kind: int, body: bytes) -> bytes:
-        """The record as it is written: u32 length, kind, body."""
+    def add(self, kind: int, body: bytes) -> None:
+        """A record: u32 length, kind, body."""
         record = bytes([kind]) + body
         self.head = labels.digest(labels.TRANSCRIPT, self.head, record)
-        return Writer().prefixed(record).finish()
+        self._new.append(Writer().prefixed(record).finish())
 
-
-def beginning() -> bytes:
-    """What stands before the first record."""
-    return bytes([VERSION])
+    def drain(self) -> list[bytes]:
+        drained, self._new = self._new, []
+        return drained
