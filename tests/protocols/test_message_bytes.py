@@ -1,4 +1,4 @@
-"""What suite 1 says is frozen, byte for byte, whatever a plan's encoding is.
+"""What both suites say is frozen, byte for byte, whatever a plan's encoding is.
 
 messages.json has the digests of everything that is said in sessions whose plan is a constant: so a
 new version of plans moves nothing here, and a changed message does. After an intended change,
@@ -24,13 +24,13 @@ from secagg.errors import RemoteProtocolError
 from secagg.mask import add_streams
 from secagg.testing import counter_randomness, plain_sum
 from secagg.types import COLLECTOR, FIRST_RESERVED, SERVER, PartyId, server_id
-from secagg.wire.codec import Reader
-from secagg.wire.header import read_header
+from secagg.wire.header import TAG_AT
 from secagg_protocols.additive import PROTOCOL as ADDITIVE
 from secagg_protocols.additive.params import AdditiveParams
 from secagg_protocols.plainsum import PROTOCOL as PLAINSUM
 from secagg_protocols.plainsum import PlainSumParams
 from secagg_protocols.secagg import SECAGG, SECAGG_PLUS
+from tests.active import COMMITTEE, Cast
 from tests.networks import COMPLETE, LAYOUT, REGULAR, inputs_of, session_of
 
 FROZEN = Path(__file__).parent / "messages.json"
@@ -64,7 +64,7 @@ def _carry(machines: dict[PartyId, Any], said: Said) -> bool:
     """Everything that waits to be said, once round; whether there was anything."""
     mail = [(who, out) for who, one in machines.items() for out in one.outgoing()]
     for sender, out in mail:
-        tag, _ = read_header(Reader(out.data))
+        tag = out.data[TAG_AT]
         said.setdefault(f"{_name(sender)} to {_name(out.to)}, tag {tag}", []).append(out.data)
         if out.to in machines:
             try:
@@ -94,6 +94,15 @@ def one_server(info: Any, params: Any, gone: dict[str, PartyId]) -> tuple[Said, 
     session = session_of(params)
     machines = {SERVER: info.family.server(session, expander=add_streams)}
     return carried(machines | _clients(info, session), gone)
+
+
+def active(cast: Cast, gone: dict[str, PartyId]) -> tuple[Said, Any]:
+    machines: dict[PartyId, Any] = {SERVER: cast.server()}
+    for party, vector in cast.inputs.items():
+        draw = counter_randomness(b"frozen" + party.to_bytes(4))
+        machines[party] = cast.client(party, randomness=draw)
+        machines[party].set_input(tuple(lane.copy() for lane in vector), cast.payload)
+    return carried(machines, gone)
 
 
 def several(servers: int, direct: bool) -> tuple[Said, Any]:
@@ -156,6 +165,12 @@ SESSIONS: dict[str, Callable[[], tuple[Said, Any]]] = {
     "secagg+, one lost before its input": lambda: one_server(
         SECAGG_PLUS, REGULAR, {"masked-input": PartyId(2)}
     ),
+    "secagg, active, complete graph": lambda: active(
+        Cast(), {"masked-input": PartyId(1), "unmask": PartyId(4)}
+    ),
+    "secagg, active, a committee of a regular graph": lambda: active(
+        Cast(COMMITTEE), {"masked-input": PartyId(2)}
+    ),
     "additive, two servers, relayed": lambda: several(2, False),
     "additive, three servers, relayed": lambda: several(3, False),
     "additive, two servers, direct": lambda: several(2, True),
@@ -167,6 +182,8 @@ CONTRIBUTORS: dict[str, set[PartyId]] = {
         ("secagg, complete graph", 6, ()),
         ("secagg, one lost before each message", 6, (1,)),
         ("secagg+, one lost before its input", 8, (2,)),
+        ("secagg, active, complete graph", 6, (1,)),
+        ("secagg, active, a committee of a regular graph", 10, (2,)),
         ("additive, two servers, relayed", 4, ()),
         ("additive, three servers, relayed", 4, ()),
         ("additive, two servers, direct", 4, ()),
@@ -206,7 +223,7 @@ KEPT: dict[str, dict[str, Any]] = json.loads(FROZEN.read_text())
 def test_messages_are_the_frozen_ones(name: str) -> None:
     said, total = SESSIONS[name]()
     assert digests(said) == KEPT["messages"][name]
-    inputs = inputs_of(REGULAR.clients)  # of each party its own, however many take part
+    inputs = inputs_of(COMMITTEE.clients)  # of each party its own, however many take part
     plain = plain_sum(LAYOUT, inputs, frozenset(CONTRIBUTORS[name]))
     assert [lane.tolist() for lane in total.vector] == plain, "the session is one that works"
 
