@@ -74,6 +74,8 @@ class Agreed:
 
     survivors: frozenset[PartyId]
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, slots=True)
 class Revealed:
