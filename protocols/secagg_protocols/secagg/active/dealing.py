@@ -45,12 +45,14 @@ from secagg_protocols.secagg.terms import Terms
 
 
 def roster_of(terms: Terms) -> Roster:
+    """Whose keys the session's statements are checked against."""
     if terms.session.roster is None:
         raise LocalProtocolError("impossible: a session of active mode has a roster")
     return terms.session.roster
 
 
 def params_of(terms: Terms) -> ActiveParams:
+    """The session's parameters, with signers and quorum."""
     if not isinstance(terms.params, ActiveParams):
         raise LocalProtocolError("impossible: a session of active mode has its parameters")
     return terms.params

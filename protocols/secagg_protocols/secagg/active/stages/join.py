@@ -73,6 +73,7 @@ class Share(Joined):
         return len(self._dealt) >= self.terms.params.min_survivors
 
     def records(self) -> Iterator[Record]:
+        """What the session is of, and U1 with the keys' signatures."""
         session, cohort = self.terms.session, self.cohort
         writer = Writer().prefixed(session.plan).raw(session.payload_digest)
         yield Kind.SESSION, writer.raw(session.nonce).raw(roster_of(self.terms).digest).finish()
@@ -81,6 +82,7 @@ class Share(Joined):
         yield Kind.COHORT, writer.raw(cohort.signature).finish()
 
     def opening(self, parties: Collection[PartyId]) -> Said:
+        """To each U1, the keys of its neighbours, and what leads from its own to the root."""
         for party in sorted(parties):
             yield party, self.cohort.key_list(self.cohort.index[party])
 
