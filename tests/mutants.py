@@ -1740,6 +1740,23 @@ EARLIER = _of(
         "labels.digest(labels.TAKEN_PART, admin)",
     ),
 )
+REGISTER = _of(
+    "secagg/cli/register.py",
+    "tests/cli/test_roster_commands.py",
+    ("register: a key again", "if entry.key == request.key:", "if False:"),
+    ("register: a name again", "if entry.name == request.name:", "if False:"),
+    ("register: the server is no member", "if request.key == self.server:", "if False:"),
+    ("register: excluded once", "if self.entries[place].excluded:", "if False:"),
+    ("register: the excluded have no key", "None if one.excluded else one.key", "one.key"),
+    ("register: one encoding", "if made is None or made.encode() != data:", "if made is None:"),
+    (
+        "register: the epoch is counted first",
+        "    write(folder, register)\n    write_whole(path",
+        "    write_whole(path",
+    ),
+    ("register: epochs go up", "if before.epoch >= after.epoch or", "if"),
+    ("register: members stay", "or not kept:", "or False:"),
+)
 
 MUTANTS = (
     *ROSTER,
@@ -1748,6 +1765,7 @@ MUTANTS = (
     *TASK,
     *POLICY,
     *EARLIER,
+    *REGISTER,
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *JOINT, *ADAPTIVE,

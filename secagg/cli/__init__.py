@@ -17,7 +17,7 @@ from secagg.cli.output import encodable
 
 COMMANDS = (
     *("demo", "plan", "simulate", "serve", "join"),
-    *("keys", "task", "collect"),
+    *("keys", "identity", "roster", "task", "collect"),
     *("bench", "protocols", "inspect", "budget"),
     *("frontier", "audit"),
 )

@@ -90,6 +90,7 @@ class Runs:
         self.run("demo", "--rounds", "1", "--clients", "7", "--corrupt", "0")
         self.run("bench", "pack", "--rows", "width=17,d=10")
         self._budget()
+        self._roster()
         few = ("--trust", "none,local", "--epsilon", "8", "--seeds", "1", "--jobs", "1")
         self.run("frontier", *few, "--out", self.at("frontier"))
         self.run("audit", "--length", "1024")
@@ -106,6 +107,20 @@ class Runs:
         with secagg.Budget(self.at("spent"), epsilon=2.0, delta=1e-3) as budget:
             budget.charge(bytes(32), budget.counting.disclosure(plan))
         self.run("budget", "show", self.at("spent"))
+
+    def _roster(self) -> None:
+        def told(*words: str) -> dict[str, Any]:
+            return self.take(" ".join(words[:2]), self.start(*words))
+
+        admin, signed = self.at("admin"), self.at("admin/roster")
+        keys = {name: told("identity", "new", self.at(name), "--name", name) for name in "sab"}
+        told("identity", "show", self.at("a"))
+        pinned = told("roster", "init", admin, "--server", keys["s"]["public"])["admin"]
+        told("roster", "add", admin, *(keys[name]["request"] for name in "ab"))
+        told("roster", "exclude", admin, "b")
+        told("roster", "sign", admin, "--not-after", "2099-12-31")
+        told("roster", "verify", signed, "--admin", pinned)
+        told("roster", "show", admin)
 
     def _one_server(self) -> None:
         port = self.at("port")

@@ -82,12 +82,19 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
     task, store = str(folder / "task"), str(folder / "store")
     assert call("task", *made, *SIZES, "--out", task).exit_code == 0
     assert call("plan", *SIZES, "--out", str(folder / "plan")).exit_code == 0
+    admin = folder / "admin"
+    key = json.loads(
+        call("identity", "new", str(folder / "server"), "--name", "s", "--json").stdout
+    )["public"]
+    assert call("roster", "init", str(admin), "--server", key).exit_code == 0
     vector = ("--input", str(folder / "v.npy"))
     member = ("--role", "helper", "--task", task, "--key", str(folder / "b"), "--store", store)
     return {
         "plan": ("plan", *SIZES),
         "keys": ("keys", "--out", str(folder / "new"), "--force"),
         "task": ("task", *made, *SIZES, "--out", task, "--force"),
+        "identity": ("identity", "new", str(folder / "member"), "--name", "m"),
+        "roster": ("roster", "show", str(admin)),
         "simulate": ("simulate", *SIZES),
         "serve": ("serve", *SIZES, "--host", "0.0.0.0"),
         "serve of several": ("serve", *member, "--host", "0.0.0.0"),
@@ -105,9 +112,9 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 USES = (
-    *("plan", "keys", "task", "simulate", "serve", "serve of several", "join", "join a task"),
-    *("collect", "inspect", "protocols", "bench", "budget", "audit", "frontier"),
-    "demo",
+    *("plan", "keys", "identity", "roster", "task", "simulate", "serve", "serve of several"),
+    *("join", "join a task", "collect", "inspect", "protocols", "bench", "budget", "audit"),
+    *("frontier", "demo"),
 )
 
 
