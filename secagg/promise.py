@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from secagg.shown import short
 from secagg.threat import Threat
@@ -20,7 +20,8 @@ class Promise:
     take part. drop: who may vanish. lie: who may answer wrongly, empty where the plan counts with
     nobody. collude: who may work together. workers: who does the servers'
     work, and work: what it is. caveats: where the guarantee ends, one sentence each. runs: False
-    where parameters can be had, and no machine runs under this threat.
+    where parameters can be had, and no machine runs under this threat. numbers: what else there is
+    of a plan than every one has, by name, as `secagg plan` prints it.
     """
 
     way: str
@@ -35,6 +36,7 @@ class Promise:
     caveats: Sequence[str]
     runs: bool = True
     lie: str = ""
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
     __repr__ = short
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secagg.errors import UnknownVersion
+from secagg.types import Adversary
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,12 @@ SUITE_1 = Suite(1, signed=False)
 SUITE_2 = Suite(2, signed=True)
 """Suite 1, and Ed25519 by keys of a roster (specs/12-active.md, 14-roster.md)."""
 
-SUITES = {suite.number: suite for suite in (SUITE_1,)}
+SUITES = {suite.number: suite for suite in (SUITE_1, SUITE_2)}
+
+
+def suite_of(adversary: Adversary) -> Suite:
+    """That plans under it have, and no others: where a server may lie, clients sign."""
+    return SUITE_2 if adversary == "active" else SUITE_1
 
 
 def known(number: int, what: str) -> Suite:

@@ -86,13 +86,18 @@ def plan(
 
 
 def summary(made: Plan) -> dict[str, object]:
-    """The plan in numbers: the JSON of `secagg plan`, and part of that of `secagg inspect`."""
+    """The plan in numbers: the JSON of `secagg plan`, and part of that of `secagg inspect`.
+
+    Of an active plan there are more of them, and `liars` is how many it withstands, which may be
+    more than were asked for.
+    """
     return {
         "protocol": made.protocol,
         "clients": made.threat.clients,
         "servers": made.threat.servers,
         "suite": made.suite.number,
         "roster": made.threat.population,
+        "corrupted": made.threat.corrupted,
         "liars": made.threat.liars,
         "structure": len(made.structure),
         "degree": made.degree,
@@ -101,9 +106,11 @@ def summary(made: Plan) -> dict[str, object]:
         "min_survivors": made.params.min_survivors,
         "ring_bits": made.ring_bits,
         "upload_bytes": made.upload_bytes,
+        "download_bytes": made.cost.download_bytes,
         "expansion": made.expansion,
         "max_error": made.max_error,
         "guarantee": made.guarantee,
         "privacy": private.of_plan(made),
         "digest": made.digest().hex(),
+        **made.promise.numbers,
     }

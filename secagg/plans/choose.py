@@ -19,6 +19,7 @@ from secagg.plans.privacy import agreed, with_survivors
 from secagg.privacy import Privacy, PrivacyTerms
 from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo
 from secagg.schema import Schema, named_fields
+from secagg.suite import suite_of
 from secagg.threat import Threat
 from secagg.types import Adversary
 
@@ -100,7 +101,8 @@ def plan(
     terms = _terms(fields, max_weight, privacy, threat)
     schema = Schema.of(fields, threat.clients, max_weight, clipped=clipped, privacy=terms)
     name, params = _planned(threat, schema, protocol, roster is not None)
-    return Plan(threat, schema, name, params, _digests(structure, schema, digests))
+    suite = suite_of(threat.adversary)
+    return Plan(threat, schema, name, params, _digests(structure, schema, digests), suite)
 
 
 def _with_model(

@@ -26,7 +26,7 @@ from secagg.protocol import Cost, OneServer, Params, Phase, ProtocolInfo, Sessio
 from secagg.roster import Roster
 from secagg.schema import MAX_TENSORS, TENSOR_SIZE, Schema
 from secagg.shown import short
-from secagg.suite import SUITE_1, Suite, known
+from secagg.suite import SUITE_1, Suite, known, suite_of
 from secagg.threat import Threat
 from secagg.types import Buffer, PartyId
 from secagg.wire.codec import Reader, Writer
@@ -72,12 +72,19 @@ class Plan:
         instance("schema", self.schema, Schema)
         instance("suite", self.suite, Suite)
         self._check_structure()
+        if self.suite != suite_of(self.threat.adversary):
+            raise ParameterError(
+                f"suite {self.suite.number} in a plan under {self.threat.adversary} adversaries: "
+                f"theirs is {suite_of(self.threat.adversary).number}"
+            )
         clients = getattr(self.params, "clients", "unknown")
         if not self.threat.clients == self.schema.clients == clients:
             raise ParameterError(
                 f"threat, schema and parameters are for {self.threat.clients}, "
                 f"{self.schema.clients} and {clients} clients"
             )
+        if self.suite.signed and self.threat.adversary not in self.info.threat_models:
+            raise ParameterError(f"{self.protocol} has no {self.threat.adversary} mode")
         broken = self.info.check(self.threat, self.params)
         if broken is not None:
             raise ParameterError(f"{self.protocol}: {broken}")

@@ -25,7 +25,6 @@ def accepted(
     params: list[int],
     corrupt: Fraction,
     dropout: Fraction,
-    active: bool,
     asked: int,
     roster: int,
     L: int,
@@ -41,14 +40,51 @@ def accepted(
         return k == n - 1 and 2 * t > n + A and t + 2 * L <= n - D
     if L or k == n - 1 or k % 2 or k >= m or k > MAX_DEGREE or s != n - D or t < 2:
         return False
-    if min(1, corrupt * roster / n) + dropout * (2 if active else 1) > Fraction(9, 10):
+    if min(1, corrupt * roster / n) + dropout > Fraction(9, 10):
         return False
-    tolerated = 2 * t - k - 2 if active else t - 1
     return (
         connected(n, k, A + D)
-        and all(size * more_than(size, A, k, tolerated) <= SECURE for size in sizes(m, n))
+        and all(size * more_than(size, A, k, t - 1) <= SECURE for size in sizes(m, n))
         and n * (1 - more_than(n, n - D, k, t - 1)) <= CORRECT
     )
+
+
+def accepted_active(
+    protocol: str,
+    params: list[int],
+    corrupt: Fraction,
+    dropout: Fraction,
+    asked: int,
+    roster: int,
+    L: int,
+) -> bool:
+    """13-active-parameters.md P2 to P6. params: n, k, t, min_clients, min_survivors, m, q."""
+    n, k, t, least, fewest, m, q = params
+    A, D = min(n, whole(corrupt, roster)), whole(dropout, n)
+    s, complete = n - D, k == n - 1
+    if not (3 <= n <= MOST and 1 <= k < n and 1 <= t <= k + 1 and t <= fewest <= least <= s):
+        return False
+    if not max(3, A + 2) <= fewest or asked not in (0, least) or not A < s or L > s:
+        return False
+    if complete != (protocol == "secagg") or not 1 <= q <= m <= n:
+        return False
+    if n <= 1000 or m == n:
+        if m != n or 2 * q not in (n + A + 1, n + A + 2) or q + L > s:
+            return False
+    else:
+        tries = Fraction(1, 2**105)
+        few = more_than(s, A, m, 2 * q - m - 1) if m <= s else Fraction(1)
+        if m > 2**14 or least != s or few > tries:
+            return False
+        if 1 - more_than(n, s - L, m, q - 1) > Fraction(1, 2**21):
+            return False
+    if complete:
+        return 2 * t > n + A and fewest + L <= s
+    if k % 2 or k >= s or k > MAX_DEGREE or (least, fewest) != (s, s):
+        return False
+    few = more_than(s - 1, A, k, min(2 * t - k - 2, t - 2))
+    reach = 1 - more_than(n - 1, min(n - 1, s - L), k, t - 1)
+    return few <= Fraction(1, s * 2**105) and reach <= Fraction(1, n * 2**21)
 
 
 def sizes(m: int, n: int) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any
 import privacy
 import rotation
 from blocks import Cursor, H, Refused, lane_of, u32
-from planning import accepted, whole
+from planning import accepted, accepted_active, whole
 from privacy import Block
 
 DISTRIBUTED, CENTRAL, LOCAL = 1, 2, 3
@@ -371,7 +371,8 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
     if len(data) > 2**19:
         raise Refused("TooLarge")
     cursor = Cursor(data)
-    if (cursor.int(1), cursor.int(1)) != (2, 1):
+    version, suite = cursor.int(1), cursor.int(1)
+    if version != 2 or suite not in (1, 2):
         raise Refused("UnknownVersion")
     protocol = cursor.prefixed(64).decode("latin-1")
     bodies = parse_sections(cursor)
@@ -397,14 +398,20 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
         if not pinned:
             raise Refused("PolicyRefused")
         safe = params == [clients, asked or max(1, clients - dropped)] and not liars
+        safe = safe and not active
+    elif protocol in ("secagg", "secagg+") and active:
+        params = _integers(encoded, 4, 4, 4, 4, 4, 4, 4)
+        safe = params[0] == clients and accepted_active(
+            protocol, params, corrupt, dropout, asked, roster, liars
+        )
     elif protocol in ("secagg", "secagg+"):
         params = _integers(encoded, 4, 4, 4, 4, 4)
         safe = params[0] == clients and accepted(
-            protocol, params, corrupt, dropout, active, asked, roster, liars
+            protocol, params, corrupt, dropout, asked, roster, liars
         )
     else:
         raise Refused("ParameterError")
-    if not safe:
+    if not safe or (suite == 2) != active:
         raise Refused("ParameterError", "§10")
     _ = schema.segments  # head-room
     plan = Plan(protocol, schema, params, H("plan", data), corrupted, structure)

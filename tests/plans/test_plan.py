@@ -37,6 +37,7 @@ from secagg.promise import of_one_server
 from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo
 from secagg.schema import CLIPPED
 from secagg.structure import Structure
+from secagg.suite import SUITE_2
 from secagg.threat import Threat
 from secagg.types import Adversary
 from secagg.wire.codec import Reader, Writer
@@ -500,7 +501,9 @@ def patched(offset: int, data: bytes) -> bytes:
     ("data", "error", "complaint"),
     [
         (patched(0, b"\x01"), UnknownVersion, "version 1, or no plan; this code speaks version 2"),
-        (patched(1, b"\x02"), UnknownVersion, "suite 2"),
+        (patched(1, b"\x03"), UnknownVersion, "suite 3"),
+        (patched(1, b"\x02"), ParameterError, "suite 2 in a plan under semi-honest"),
+        (patched(29, b"\x01"), ParameterError, "suite 1 in a plan under active"),
         (patched(2, (65).to_bytes(4)), TooLarge, "protocol"),
         (patched(6, b"secagh"), ParameterError, "no protocol 'secagh'"),
         (patched(12, b"\0"), BadTag, "section 0 is unknown"),
@@ -721,6 +724,7 @@ def test_servers_travel_in_the_parameters(direct: bool) -> None:
 def test_an_active_plan_is_for_reading() -> None:
     chosen = plan(clients=100, fields=FIELDS, adversary="active")
     assert chosen.guarantee.startswith("parameters only")
-    assert chosen.degree == 52
+    assert (chosen.protocol, chosen.suite, chosen.degree) == ("secagg", SUITE_2, 99)
+    assert Plan.decode(chosen.encode()) == chosen and chosen.phase_names[3] == "consistency"
     with pytest.raises(PolicyRefused, match="active adversary"):
         chosen.session(bytes(16), bytes(32))

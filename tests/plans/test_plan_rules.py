@@ -332,7 +332,7 @@ def test_a_tail_nearest_to_its_bound_is_judged_exactly() -> None:
     """n = 330, D = 99, k = 126: the chance of fewer than 65 is 2.3e-5 above its bound."""
     tails = Tails(330, 33, 99)
     assert tails.surviving_neighbours(126) == 64
-    law = tails_module._Law(330, 231, 126, 330)
+    law = tails_module.Law(330, 231, 126, 330)
     bound = Fraction(1, 330 * 2**20)
     assert not law.within(64, law.low, bound)
     assert law.within(64, law.low, bound * Fraction(100_003, 100_000))

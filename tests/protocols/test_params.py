@@ -20,7 +20,6 @@ from secagg.plans.choose import plan
 from secagg.protocol import Infeasible
 from secagg.ring import Ring
 from secagg.threat import Threat
-from secagg.types import Adversary
 from secagg_protocols.secagg import tails as tails_module
 from secagg_protocols.secagg.check import check_complete, check_regular
 from secagg_protocols.secagg.guarantee import cost, promise
@@ -48,10 +47,8 @@ EXAMPLES = [
 ]
 
 
-def threat(
-    n: int, corrupt: str, dropout: str, adversary: Adversary = "semi-honest", m: int | None = None
-) -> Threat:
-    return Threat(n, Fraction(corrupt), Fraction(dropout), adversary, m)
+def threat(n: int, corrupt: str, dropout: str, m: int | None = None) -> Threat:
+    return Threat(n, Fraction(corrupt), Fraction(dropout), min_clients=m)
 
 
 def found(t: Threat) -> SecAggParams:
@@ -315,42 +312,6 @@ def test_row_46_complete_graph_thresholds() -> None:
     assert late is not None and "dropouts" in late
 
 
-def test_row_46_regular_active_threshold() -> None:
-    """2t > k + 1 + a, where the published table is one short for odd a."""
-    t = threat(1000, "0.2", "0.2", "active")
-    row = found(t)
-    a = Tails.of(t).corrupt_neighbours(row.degree, 1000)
-    assert 2 * row.threshold > row.degree + 1 + a
-    assert check_params(t, row) is None
-    broken = check_params(t, replace(row, threshold=row.threshold - 1))
-    assert broken is not None and "2t > k + 1 + a" in broken
-    table = SecAggParams(1000, 302, 206, 1000, 800)
-    assert "2t > k + 1 + a" in (check_params(t, table) or "")
-
-
-@settings(max_examples=examples(60), deadline=None)
-@given(
-    st.integers(3, 300),
-    st.sampled_from(["0", "0.05", "0.1", "0.2", "0.3"]),
-    st.sampled_from(["0", "0.05", "0.1", "0.2", "0.3"]),
-)
-def test_active_degrees_are_the_smallest_that_obey_the_rule(
-    n: int, corrupt: str, drop: str
-) -> None:
-    t = threat(n, corrupt, drop, "active")
-    tails, params = Tails.of(t), secagg_plus_parameters(t)
-
-    def threshold(k: int) -> int | None:
-        least = (k + 1 + tails.corrupt_neighbours(k, n)) // 2 + 1
-        return least if tails.connected(k) and least <= tails.surviving_neighbours(k) else None
-
-    expected = next(((k, threshold(k)) for k in range(2, n - 1, 2) if threshold(k)), None)
-    got = None if isinstance(params, Infeasible) else (params.degree, params.threshold)
-    assert got == expected
-    table = find_parameters(n, corrupt, drop, "semi_malicious_server")
-    assert got is None or (table is not None and table <= got)
-
-
 FRACTIONS = st.fractions(0, Fraction(1, 2), max_denominator=40)
 
 
@@ -359,14 +320,13 @@ FRACTIONS = st.fractions(0, Fraction(1, 2), max_denominator=40)
     st.integers(3, 400),
     FRACTIONS,
     FRACTIONS,
-    st.sampled_from(["semi-honest", "active"]),
     st.none() | st.integers(1, 400),
 )
 def test_whatever_is_found_passes_the_check_and_encodes(
-    n: int, corrupt: Fraction, dropout: Fraction, adversary: Adversary, m: int | None
+    n: int, corrupt: Fraction, dropout: Fraction, m: int | None
 ) -> None:
     m = None if m is None else min(m, n)
-    t = Threat(n, corrupt, dropout, adversary, m)
+    t = Threat(n, corrupt, dropout, min_clients=m)
     for params in (secagg_parameters(t), secagg_plus_parameters(t)):
         if isinstance(params, Infeasible):
             continue
@@ -374,7 +334,7 @@ def test_whatever_is_found_passes_the_check_and_encodes(
         assert decode_params(params.encode()) == params
         assert params.min_survivors >= max(3, t.corrupted + 2)
         assert params.min_clients == m or m is None
-        assert promise(t, params, LAYOUT).runs == (adversary != "active")
+        assert promise(t, params, LAYOUT).runs
         assert all(sentence.endswith(".") for sentence in promise(t, params, LAYOUT).caveats)
 
 
@@ -443,7 +403,7 @@ def test_a_graph_that_falls_apart_as_often_as_the_bound_is_refused(
 
 def test_a_tail_as_large_as_its_bound_is_within_it() -> None:
     """Rounded both ways it is on either side, and so are two that are 2^-300 apart."""
-    law = tails_module._Law(20, 8, 6, 20)
+    law = tails_module.Law(20, 8, 6, 20)
     tail = upper_tail(20, 8, 6, 3)
     assert law.within(4, 6, tail)
     assert not law.within(4, 6, tail * Fraction(2**300 - 1, 2**300))
@@ -547,14 +507,6 @@ def test_guarantee_says_from_how_many() -> None:
     regular = promise(t, found(t), LAYOUT).learns
     assert "at least 80 of the 100 inputs, at least 70 of them honest" in regular
     assert "2^-40" in regular
-
-
-def test_active_guarantee_says_what_a_lying_server_could_do() -> None:
-    t = threat(100, "0.1", "0.2", "active")
-    whole = promise(t, complete(t), LAYOUT).learns
-    assert whole.startswith("parameters only") and "at least 46 honest inputs" in whole
-    groups = promise(t, found(t), LAYOUT).learns
-    assert "disjoint groups, of at least 22 honest inputs each" in groups
 
 
 def test_caveat_of_a_split_without_a_consistency_round() -> None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from secagg.errors import ParameterError
-from secagg.layout import Expander
-from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session
+from secagg.layout import Expander, Layout
+from secagg.promise import Promise
+from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, Session
 from secagg.sansio import ClientMachine, ServerMachine
 from secagg.suite import SUITE_1
 from secagg.threat import Threat
 from secagg.types import SERVER, PartyId, Randomness, Seed
-from secagg_protocols.secagg import guarantee
+from secagg_protocols.secagg import check, guarantee
 from secagg_protocols.secagg import params as parameters
+from secagg_protocols.secagg.active import finding, judging
+from secagg_protocols.secagg.active import guarantee as active_guarantee
 from secagg_protocols.secagg.active import messages as active_messages
 from secagg_protocols.secagg.active import states as active
-from secagg_protocols.secagg.active.params import ActiveParams
-from secagg_protocols.secagg.check import check_complete, check_regular
+from secagg_protocols.secagg.active.params import ActiveParams, decode_params
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.states import PHASES
 
@@ -98,25 +100,64 @@ def _info(
         phases=lambda params, suite: active.PHASES if suite.signed else PHASES,
         parameters=find,
         check=check,
-        decode_params=parameters.decode_params,
-        cost=guarantee.cost,
-        promise=guarantee.promise,
+        decode_params=decode_params,
+        cost=_cost,
+        promise=_promise,
         preferred=preferred,
         messages=active_messages.NAMES,
         resumes=lambda suite: suite == SUITE_1,
     )
 
 
+def _is_active(threat: Threat) -> bool:
+    return threat.adversary == "active"
+
+
+def _cost(threat: Threat, params: Params, layout: Layout) -> Cost:
+    if _is_active(threat):
+        return active_guarantee.cost(threat, params, layout)
+    return guarantee.cost(threat, params, layout)
+
+
+def _promise(threat: Threat, params: Params, layout: Layout) -> Promise:
+    if _is_active(threat):
+        return active_guarantee.promise(threat, params, layout)
+    return guarantee.promise(threat, params, layout)
+
+
+def _find_complete(threat: Threat) -> Params | Infeasible:
+    if _is_active(threat):
+        return finding.complete_parameters(threat)
+    return parameters.secagg_parameters(threat)
+
+
+def _find_regular(threat: Threat) -> Params | Infeasible:
+    if _is_active(threat):
+        return finding.regular_parameters(threat)
+    return parameters.secagg_plus_parameters(threat)
+
+
+def _check_complete(threat: Threat, params: Params) -> str | None:
+    if _is_active(threat):
+        return judging.check_complete(threat, params)
+    return check.check_complete(threat, params)
+
+
+def _check_regular(threat: Threat, params: Params) -> str | None:
+    if _is_active(threat):
+        return judging.check_regular(threat, params)
+    return check.check_regular(threat, params)
+
+
 def _preferred(threat: Threat) -> str | None:
-    if threat.adversary == "active" or threat.clients > parameters.SMALL_COHORT:
+    small = finding.SMALL_COHORT if _is_active(threat) else parameters.SMALL_COHORT
+    if threat.clients > small:
         return None
     return (
-        f"up to {parameters.SMALL_COHORT} clients the complete graph is taken wherever it is "
+        f"up to {small} clients the complete graph is taken wherever it is "
         "feasible: no probability is in its guarantee"
     )
 
 
-SECAGG = _info("secagg", parameters.secagg_parameters, check_complete, _preferred)
-SECAGG_PLUS = _info(
-    "secagg+", parameters.secagg_plus_parameters, check_regular, lambda threat: None
-)
+SECAGG = _info("secagg", _find_complete, _check_complete, _preferred)
+SECAGG_PLUS = _info("secagg+", _find_regular, _check_regular, lambda threat: None)

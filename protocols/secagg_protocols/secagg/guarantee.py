@@ -8,7 +8,7 @@ from secagg.promise import Promise, of_one_server
 from secagg.protocol import Cost, Params
 from secagg.threat import Threat
 from secagg_protocols.secagg.messages import download_sizes, upload_sizes
-from secagg_protocols.secagg.params import SecAggParams, is_active, tolerated, without_majority
+from secagg_protocols.secagg.params import SecAggParams, without_majority
 from secagg_protocols.secagg.tails import ETA, SIGMA, Tails
 
 # The sentences are made here, beside the numbers of the plan at hand, because a general page says
@@ -55,14 +55,11 @@ def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
         ),
         learns=_guarantee(threat, ours),
         caveats=_caveats(threat, ours, layout),
-        runs=not is_active(threat),
     )
 
 
 def _guarantee(threat: Threat, ours: SecAggParams) -> str:
     """What the server learns, from how many at least, against whom."""
-    if is_active(threat):
-        return f"parameters only: no machine runs the active mode yet; {_active(threat, ours)}"
     return (
         f"a server that follows the protocol, {_colluders(threat)}, learns only the sum of at "
         f"least {ours.min_survivors} of the {threat.clients} inputs, at least "
@@ -94,19 +91,6 @@ def _caveats(threat: Threat, ours: SecAggParams, layout: Layout) -> list[str]:
     ]
 
 
-def _active(threat: Threat, params: SecAggParams) -> str:
-    if params.complete:
-        return (
-            f"they would let a lying server, {_colluders(threat)}, learn only one sum, of "
-            f"at least {params.threshold - threat.corrupted} honest inputs"
-        )
-    a = Tails.of(threat).corrupt_neighbours(params.degree, params.min_clients)
-    return (
-        f"they would let a lying server, {_colluders(threat)}, learn at worst the sums of "
-        f"disjoint groups, of at least {params.threshold - a} honest inputs each{_chance(params)}"
-    )
-
-
 def _chance(params: SecAggParams) -> str:
     return "" if params.complete else f", except with probability 2^-{SIGMA:g} over the graph"
 
@@ -116,8 +100,6 @@ def _colluders(threat: Threat) -> str:
 
 
 def _complete_caveats(threat: Threat, params: SecAggParams) -> list[str]:
-    if is_active(threat):
-        return []
     floor = _split_floor(threat, params)
     could = f"split the sum until a part holds {floor} honest inputs"
     if floor == threat.clients - threat.corrupted:
@@ -151,7 +133,7 @@ def _regular_caveats(threat: Threat, params: SecAggParams) -> list[str]:
         f"With {threat.dropped} dropped, some client keeps fewer than t = {t} neighbours with "
         f"probability at most 2^-{ETA:g}; such a round may end without a sum.",
     ]
-    safe_from = tails.smallest_cohort(k, tolerated(threat, k, t))
+    safe_from = tails.smallest_cohort(k, t - 1)
     if fewest > safe_from:
         sentences.append(
             f"The same neighbours and threshold would be safe for rounds that start with "
@@ -163,9 +145,9 @@ def _regular_caveats(threat: Threat, params: SecAggParams) -> list[str]:
             f"{params.min_survivors}; it may need more neighbours."
         )
     # such a plan is accepted, as the published table is made of them, and never chosen
-    if 2 * t <= k + 1 and not is_active(threat):
+    if 2 * t <= k + 1:
         sentences.append(_one_lie(k, t, tails.surviving_neighbours(k)))
-    elif not is_active(threat) and 2 * t - (k + 1) <= threat.corrupted:
+    elif 2 * t - (k + 1) <= threat.corrupted:
         sentences.append(_two_survivor_sets(k, 2 * t - (k + 1)))
     return sentences
 
@@ -198,7 +180,7 @@ def _majority(threat: Threat, params: SecAggParams, layout: Layout) -> list[str]
     """What a majority threshold costs, which the published table does without."""
     smallest = params.min_clients
     row = without_majority(threat, smallest)
-    if is_active(threat) or 2 * params.threshold <= params.degree + 1 or row is None:
+    if 2 * params.threshold <= params.degree + 1 or row is None:
         return []
     k, t = row
     if k >= params.degree:

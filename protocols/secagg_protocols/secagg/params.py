@@ -32,6 +32,9 @@ from secagg_protocols.secagg.tails import ETA, MAX_EXPONENT, SIGMA, Tails
 MAX_LOSS = Fraction(9, 10)
 """The finder's domain: beyond it the tails say nothing that the published table confirms."""
 
+SIZE = 20
+"""Bytes of an encoding."""
+
 MAX_DEGREE = 1 << 14
 """Of a k-regular graph in a plan, where the published table goes up to 9388: bounds the sums with
 which a receiver judges it."""
@@ -188,13 +191,9 @@ def secagg_plus_parameters(threat: Threat) -> SecAggParams | Infeasible:
 def _smallest_degree(threat: Threat, survivors: int) -> SecAggParams | Infeasible:
     """survivors: n - D, the parameters' min_survivors. Infeasible where no even k will do."""
     tails, smallest = Tails.of(threat), threat.min_clients or survivors
-    if is_active(threat):
-        # the table's row at n, and the smallest |U1| at which it still keeps its security
-        smallest = threat.min_clients or threat.clients
-    rule = _active_threshold if is_active(threat) else _majority_threshold
     # from the smallest k upwards: upload, agreements and key stream all grow with it
     most = min(smallest - 1, MAX_DEGREE)
-    found = next(_feasible(tails, most, smallest, rule), None)
+    found = next(_feasible(tails, most, smallest, _majority_threshold), None)
     if found is None:
         return Infeasible(
             f"no even degree up to {min(most, threat.clients - 2)} meets the tails of SecAgg+ for "
@@ -202,8 +201,6 @@ def _smallest_degree(threat: Threat, survivors: int) -> SecAggParams | Infeasibl
             f"from {smallest} clients on"
         )
     degree, threshold = found
-    if is_active(threat) and threat.min_clients is None:
-        smallest = tails.smallest_cohort(degree, tolerated(threat, degree, threshold))
     return SecAggParams(threat.clients, degree, threshold, smallest, survivors)
 
 
@@ -312,25 +309,6 @@ def _table_threshold_malicious(tails: Tails, k: int, smallest: int) -> int | Non
     return max(t1 + 1, 2) if tails.surviving_neighbours(k) > t1 else None
 
 
-def _active_threshold(tails: Tails, k: int, smallest: int) -> int | None:
-    """t = floor((k + 1 + a)/2) + 1: two quorums of the k + 1 holders meet in an honest one.
-
-    It is the malicious table's t, or one more where a is odd.
-    """
-    t = (k + 1 + tails.corrupt_neighbours(k, smallest)) // 2 + 1
-    return t if t <= tails.surviving_neighbours(k) else None
-
-
-def is_active(threat: Threat) -> bool:
-    """Whether servers and clients may lie: then the parameters are larger, and for reading only."""
-    return threat.adversary == "active"
-
-
-def tolerated(threat: Threat, k: int, t: int) -> int:
-    """The most corrupt neighbours under which t is safe: t > a, or 2t > k + 1 + a if active."""
-    return 2 * t - k - 2 if is_active(threat) else t - 1
-
-
 def _feasible(
     tails: Tails, most: int, smallest: int, rule: _ThresholdRule
 ) -> Iterator[tuple[int, int]]:
@@ -344,7 +322,7 @@ def _feasible(
 
 def beyond_table(threat: Threat) -> str | None:
     """The rule that a threat breaks for which the tails of SecAgg+ are not used, or None."""
-    return _beyond(threat.corruptible, threat.dropout, 2 if is_active(threat) else 1)
+    return _beyond(threat.corruptible, threat.dropout, 1)
 
 
 def _beyond(corrupt: Fraction, dropout: Fraction, weight: int) -> str | None:

@@ -72,21 +72,14 @@ class Tails:
 
     def corrupt_neighbours(self, k: int, cohort: int) -> int:
         """a = min x with Pr[Hyp(cohort, A, k) > x] <= 2^-(sigma+1) / cohort; A is not scaled."""
-        law = _Law(cohort, self.corrupted, k, self.clients)
-        at_least = np.cumsum(law.chances()[::-1])  # from the far end: Pr[X >= high - i]
-        bound = self._secure / cohort
-        passing = _passing(at_least, bound, lambda i: law.within(law.high - i, law.high, bound))
-        return law.high - passing
+        return Law(cohort, self.corrupted, k, self.clients).seldom_above(self._secure / cohort)
 
     def surviving_neighbours(self, k: int) -> int:
         """t2 = max t with Pr[Hyp(n, n - D, k) <= t - 1] <= 2^-eta / n."""
         # k neighbours and not the k + 1 holders: that a client holds a share of its own secrets is
         # of no help once it is gone
-        law = _Law(self.clients, self.clients - self.dropped, k, self.clients)
-        at_most = np.cumsum(law.chances())
-        bound = self._correct / self.clients
-        passing = _passing(at_most, bound, lambda i: law.within(law.low + i, law.low, bound))
-        return law.low + passing
+        law = Law(self.clients, self.clients - self.dropped, k, self.clients)
+        return law.seldom_below(self._correct / self.clients)
 
     def smallest_cohort(self, k: int, tolerated: int) -> int:
         """m: the smallest |U1| >= n - D from which on at most `tolerated` neighbours are corrupt.
@@ -112,8 +105,10 @@ class Tails:
 
 
 @dataclass(frozen=True, slots=True)
-class _Law:
+class Law:
     """Pr[X = j] = C(marked, j) C(population - marked, draws - j) / C(population, draws).
+
+    Every verdict is exact.
 
     most: no argument of the tables is larger; the same for all laws of a plan, so that they share
     one.
@@ -131,6 +126,24 @@ class _Law:
     @property
     def high(self) -> int:
         return min(self.draws, self.marked)
+
+    def seldom_above(self, bound: Fraction) -> int:
+        """min x with Pr[X > x] <= bound, which is below 1."""
+        at_least = np.cumsum(self.chances()[::-1])  # from the far end: Pr[X >= high - i]
+        return self.high - _passing(
+            at_least, bound, lambda i: self.within(self.high - i, self.high, bound)
+        )
+
+    def seldom_below(self, bound: Fraction) -> int:
+        """max t with Pr[X < t] <= bound, which is below 1."""
+        at_most = np.cumsum(self.chances())
+        return self.low + _passing(
+            at_most, bound, lambda i: self.within(self.low + i, self.low, bound)
+        )
+
+    def chance_below(self, t: int) -> float:
+        """Pr[X < t], to nine digits: for words, and for no verdict."""
+        return float(min(1.0, self.chances()[: max(0, t - self.low)].sum()))
 
     def chances(self) -> npt.NDArray[np.float64]:
         """On the whole support, from `low` to `high`."""
