@@ -100,9 +100,8 @@ def plan(
     fields, digests = _with_model(fields, like, _OfModel(clip, norm, bits, counters, only), privacy)
     terms = _terms(fields, max_weight, privacy, threat)
     schema = Schema.of(fields, threat.clients, max_weight, clipped=clipped, privacy=terms)
-    name, params = _planned(threat, schema, protocol, roster is not None)
-    suite = suite_of(threat.adversary)
-    return Plan(threat, schema, name, params, _digests(structure, schema, digests), suite)
+    made = _planned(threat, schema, protocol, roster is not None)
+    return Plan(threat, schema, *made, _digests(structure, schema, digests), suite_of(adversary))
 
 
 def _with_model(

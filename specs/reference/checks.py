@@ -229,7 +229,7 @@ def do_judge_plan(protocol: str, parameters: list[int], **threat: Any) -> Data:
     same_n = threat["clients"] == parameters[0]
     corrupt, dropout = Fraction(*threat["corrupt"]), Fraction(*threat["dropout"])
     rest = threat["min_clients"], threat.get("roster", threat["clients"]), threat.get("liars", 0)
-    verdict = planning.accepted(protocol, parameters, corrupt, dropout, False, *rest)
+    verdict = planning.accepted(protocol, parameters, corrupt, dropout, *rest)
     return {"accepted": same_n and verdict}
 
 

@@ -399,16 +399,12 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
             raise Refused("PolicyRefused")
         safe = params == [clients, asked or max(1, clients - dropped)] and not liars
         safe = safe and not active
-    elif protocol in ("secagg", "secagg+") and active:
-        params = _integers(encoded, 4, 4, 4, 4, 4, 4, 4)
-        safe = params[0] == clients and accepted_active(
-            protocol, params, corrupt, dropout, asked, roster, liars
-        )
     elif protocol in ("secagg", "secagg+"):
-        params = _integers(encoded, 4, 4, 4, 4, 4)
-        safe = params[0] == clients and accepted(
-            protocol, params, corrupt, dropout, asked, roster, liars
-        )
+        signed = len(encoded) == 28  # 13-active-parameters.md P1
+        params = _integers(encoded, *[4] * (7 if signed else 5))
+        judged = accepted_active if active else accepted
+        safe = params[0] == clients and signed == active
+        safe = safe and judged(protocol, params, corrupt, dropout, asked, roster, liars)
     else:
         raise Refused("ParameterError")
     if not safe or (suite == 2) != active:
