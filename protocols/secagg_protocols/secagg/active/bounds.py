@@ -87,6 +87,7 @@ def holds(threat: Threat, params: ActiveParams, liars: int) -> bool:
 
 def most_liars(threat: Threat, params: ActiveParams) -> int:
     """L, by bisection: with more liars every tail is larger. params: safe for the threat."""
+    # at s + 1 there is nobody left to be one, so the upper end never holds
     low, high = threat.liars, threat.clients - threat.dropped + 1
     while high - low > 1:
         middle = (low + high) // 2
@@ -99,6 +100,8 @@ def most_liars(threat: Threat, params: ActiveParams) -> int:
 
 def most_adaptive(threat: Threat, params: ActiveParams, liars: int) -> int:
     """Of `liars`, L, how many may look at graph and committee before they are chosen (rule P8)."""
+    # with everybody a holder and a signer there is nothing to look at, and L >= A counts all who
+    # could be chosen
     if liars >= threat.corrupted or (params.complete and params.all_sign):
         return liars
     bounds = Bounds(threat)
@@ -121,6 +124,7 @@ def chance_of_stopping(threat: Threat, params: ActiveParams, liars: int) -> floa
         shares = float(params.min_survivors > left)
     else:
         law = bounds.of_neighbours(params.degree, liars)
+        # by the union over clients: one whose secrets nobody can open is enough to end a round
         shares = threat.clients * law.chance_below(params.threshold)
     if params.all_sign:
         signers = float(params.quorum > left)
@@ -131,6 +135,7 @@ def chance_of_stopping(threat: Threat, params: ActiveParams, liars: int) -> floa
 
 def group(threat: Threat, params: ActiveParams) -> int:
     """Of how many honest inputs each sum is that a lying server can have. params: safe."""
+    # of the complete graph one sum opens, and U3 is no smaller than every client has asked for
     if params.complete:
         return params.min_survivors - threat.corrupted
     return params.threshold - Bounds(threat).corrupt_holders(params.degree)

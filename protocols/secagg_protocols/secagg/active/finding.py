@@ -12,6 +12,11 @@ from secagg_protocols.secagg.active.bounds import Bounds
 from secagg_protocols.secagg.active.params import ALL_SIGN, ActiveParams, majority
 from secagg_protocols.secagg.params import MAX_DEGREE, no_cohort, too_small
 
+# From the smallest k and m upwards, and each k and m anew: whether t fits is not monotone in k, as
+# a and the quantile of the truthful move by whole numbers, so no bisection finds the smallest. The
+# quorum is found apart from the graph. Both take the same liars: one client may be a holder of
+# shares and a signer, and to be silent in both is one lie.
+
 SMALL_COHORT = 300
 """Up to here `plan()` takes the complete graph: no probability is in its promise."""
 
@@ -98,6 +103,7 @@ def _degrees(bounds: Bounds) -> Iterator[tuple[int, int]]:
     n, liars = bounds.threat.clients, bounds.threat.liars
     for k in range(2, min(n - 1, bounds.survivors, MAX_DEGREE + 1), 2):
         a = bounds.corrupt_holders(k)
+        # with t >= a + 2 each sum has two honest inputs; where a is near k the majority has not
         t = max(majority(k + 1, a), a + 2)
         if t <= k and t <= bounds.truthful_neighbours(k, liars):
             yield k, t
@@ -132,6 +138,7 @@ def _has_complete(threat: Threat) -> bool:
     if threat.clients > ALL_SIGN or outside(threat) is not None:
         return False
     fewest = Bounds(threat).fewest()
+    # of up to ALL_SIGN clients, which is why this is cheap enough to be asked of many cohorts:
     # q = t here, and so at most `fewest`
     return too_few(threat, fewest, "") is None and not_asked(threat, fewest) is None
 

@@ -22,6 +22,10 @@ from secagg_protocols.secagg.active.bounds import (
 )
 from secagg_protocols.secagg.active.params import ActiveParams
 
+# What is said is said of this plan and of no other, and each sentence names its adversary: privacy
+# is against a server that lies, liveness and exact sums are of one that does not. A reader who takes
+# the one for the other believes that a lying server cannot publish a false sum.
+
 RUNS = False
 """Whether machines of active mode are there: what `Plan.session` refuses by."""
 
@@ -53,6 +57,7 @@ def upload_sizes(params: ActiveParams, layout: Layout) -> dict[str, int]:
 
 def download_sizes(threat: Threat, params: ActiveParams) -> dict[str, int]:
     """Bytes of each message to a client, by name, where nobody drops."""
+    # all keys are listed on the complete graph, and the root is computed from them: no path there
     n, k = params.clients, params.degree
     path = 0 if params.complete else 32 * (n - 1).bit_length()
     return {

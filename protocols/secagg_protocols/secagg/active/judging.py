@@ -14,6 +14,11 @@ from secagg_protocols.secagg.active.finding import MAX_SIGNERS, not_asked, outsi
 from secagg_protocols.secagg.active.params import ActiveParams, majority
 from secagg_protocols.secagg.params import MAX_DEGREE, too_small
 
+# Each rule is one that privacy, or the liveness that the plan says, rests on: a number that is
+# larger than it must be costs its cohort bytes or rounds, which is theirs to decide, and one that
+# is smaller costs somebody an input. Whole numbers come first, since k and m are numbers of whoever
+# has announced the plan, and the tails are sums of as many terms.
+
 
 def check_complete(threat: Threat, params: Params) -> str | None:
     """The rule that parameters of `secagg` break under this threat, or None."""
@@ -102,6 +107,7 @@ def _sizes(threat: Threat, params: ActiveParams) -> str | None:
 
 
 def _neighbours(threat: Threat, params: ActiveParams) -> str | None:
+    # a is not in the plan: whoever judges it counts it, and trusts no other's count
     bounds, k, t = Bounds(threat), params.degree, params.threshold
     a = bounds.corrupt_holders(k)
     broken = _threshold(params, k + 1, a, "2t > k + 1 + a")

@@ -10,6 +10,11 @@ from secagg.wire.codec import Reader, Writer
 from secagg_protocols.secagg import params
 from secagg_protocols.secagg.params import SecAggParams
 
+# The same five numbers as in semi-honest mode come first and mean the same, so that what both modes
+# share, binding, dealing and masking, reads them and knows no mode. A session is checked by the
+# constructor alone, which knows no threat; what is safe for one is judged in `judging`, and chosen
+# in `finding`. The two must not be mixed: what is chosen is less than what is safe.
+
 ALL_SIGN = 1000
 """Up to so many clients everybody signs, and no probability is in the quorum."""
 
