@@ -23,8 +23,8 @@ from secagg_protocols.secagg.active.bounds import (
 from secagg_protocols.secagg.active.params import ActiveParams
 
 # What is said is said of this plan and of no other, and each sentence names its adversary: privacy
-# is against a server that lies, liveness and exact sums are of one that does not. A reader who takes
-# the one for the other believes that a lying server cannot publish a false sum.
+# is against a server that lies, liveness and exact sums are of one that does not. A reader who
+# takes the one for the other believes that a lying server cannot publish a false sum.
 
 RUNS = False
 """Whether machines of active mode are there: what `Plan.session` refuses by."""
@@ -169,6 +169,8 @@ def _all_lie(threat: Threat, params: ActiveParams, most: int) -> str:
     a = threat.corrupted
     if a <= most:
         return f"All {a} that may be corrupt can be among them, however they are chosen." * (a > 0)
+    # a union bound, so 1 says that nothing is known, and not that every round is stopped; with as
+    # many clients as plans have, it is near the truth wherever it is small
     chance = chance_of_stopping(threat, params, a)
     if chance >= 1:
         return f"If all {a} corrupt clients lie, nothing is promised: they may stop every round."
