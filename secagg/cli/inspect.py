@@ -12,15 +12,19 @@ import typer
 
 from secagg import npy, registry
 from secagg.cli import keyfile, options, private
+from secagg.cli.enrolling import Whose, parse_seed
 from secagg.cli.files import read_at_most
 from secagg.cli.npy import mistaken
 from secagg.cli.output import handled, report, rows
 from secagg.cli.plan import summary
+from secagg.cli.roster import of_file
 from secagg.cli.task import described
 from secagg.committee import ServerSecrets
+from secagg.crypto.sign import public_key
 from secagg.errors import InputError, SecAggError, TooLarge, WireError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.roster import Enrolment, SignedRoster
 from secagg.wire.codec import Reader
 from secagg.wire.frame import Announce, DigestOnly, Frame, Over, decode_frame
 from secagg.wire.header import read_header
@@ -42,8 +46,9 @@ def inspect(
 ) -> None:
     """Say what a file holds.
 
-    It reads a plan, a task, a frame, a protocol message, a .npy array or a test vector, and shows
-    sizes, names and digests, never the contents of a message; of a key file the public key.
+    It reads a plan, a task, a roster or a request to be in one, a frame, a protocol message, a
+    .npy array or a test vector, and shows sizes, names and digests, never the contents of a
+    message; of a key file the public key.
     """
     with handled(as_json):
         data = read_at_most(file, MAX_SIZE, "FILE")
@@ -73,6 +78,9 @@ def recognise(data: bytes) -> Found:
         return _vector_file(data)
     if keyfile.recognised(data):
         return _key(data)
+    if data.startswith(tuple(whose.head for whose in Whose)):
+        whose, seed = parse_seed(data, "the file")
+        return {"kind": f"secret key of an {whose.value}", "public": public_key(seed).hex()}
     refusals = []
     for kind, read in _BINARY.items():
         try:
@@ -138,9 +146,17 @@ def _message(data: bytes) -> Found:
     }
 
 
+def _request(data: bytes) -> Found:
+    """Who asks to be enrolled, and has shown that the key is his."""
+    request = Enrolment.decode(data)
+    return {"name": request.name, "public": request.key.hex()}
+
+
 _BINARY: dict[str, Callable[[bytes], Found]] = {
     "plan": _plan,
     "task": _task,
+    "signed roster": lambda data: of_file(SignedRoster.decode(data)),
+    "request to be enrolled": _request,
     "frame": _frame,
     "protocol message": _message,
 }

@@ -145,7 +145,7 @@ def _signed(folder: Path, not_after: str | None) -> dict[str, object]:
         raise ParameterError("--not-after is over already, by the clock of this machine")
     with register.changing(folder) as found:
         made = register.sign_next(folder, found, end)
-    return {"file": str(folder / SIGNED), **_of_file(made)}
+    return {"file": str(folder / SIGNED), **of_file(made)}
 
 
 def _verified(file: Path, admin: str | None, epoch: int | None) -> dict[str, object]:
@@ -154,13 +154,13 @@ def _verified(file: Path, admin: str | None, epoch: int | None) -> dict[str, obj
     pin = Pin(parse_key(admin, "the administrator"), epoch or 0)
     signed = read_roster(file, "FILE")
     pin.verify(signed, time.time())
-    return {"file": str(file), **_of_file(signed)}
+    return {"file": str(file), **of_file(signed)}
 
 
 def _shown(where: Path) -> dict[str, object]:
     """Of a folder also its members' names, which no roster has."""
     if not where.is_dir():
-        return {"file": str(where), **_of_file(read_roster(where, "FILE"))}
+        return {"file": str(where), **of_file(read_roster(where, "FILE"))}
     found = register.read(where)
     seed = read_seed(where / KEY, Whose.ADMINISTRATOR)
     members = [
@@ -180,7 +180,8 @@ def _counts(found: Register) -> dict[str, object]:
     }
 
 
-def _of_file(signed: SignedRoster) -> dict[str, object]:
+def of_file(signed: SignedRoster) -> dict[str, object]:
+    """The JSON of whatever shows a roster, part of that of `secagg inspect`."""
     made: Roster = signed.roster
     return {
         "admin": signed.admin.hex(),

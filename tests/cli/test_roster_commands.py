@@ -147,6 +147,25 @@ def test_from_requests_to_a_roster(admin: Admin) -> None:
     assert "place 0 a excluded" in " ".join(call("roster", "show", admin.folder).stdout.split())
 
 
+def test_inspect(admin: Admin) -> None:
+    """What each file is, and of a secret the public key alone."""
+    admin.add("a")
+    admin.sign()
+    with Identity.open(admin.at / "a") as held:
+        public, seed = held.public.hex(), held.seed.expose().hex()
+    for file, kind, found in (
+        (admin.at / "a", "secret key of an identity", {"public": public}),
+        (admin.folder / "admin.key", "secret key of an administrator", {"public": admin.key}),
+        (admin.at / "a.enrol", "request to be enrolled", {"name": "a", "public": public}),
+        (admin.folder / "roster", "signed roster", {"admin": admin.key, "epoch": 1, "members": 1}),
+    ):
+        result = call("inspect", file, "--json")
+        assert result.exit_code == 0, result.output
+        told_of = json.loads(result.stdout)
+        assert told_of["kind"] == kind and told_of.items() >= found.items()
+        assert seed[:8] not in result.output
+
+
 def test_places_are_never_used_again(admin: Admin) -> None:
     """Row 33: nor names, nor keys, also of who is excluded."""
     admin.add("a", "b")
@@ -245,6 +264,21 @@ def test_a_folder_that_was_set_back(admin: Admin) -> None:
     del one["members"][1]
     members.write_text(json.dumps(one, indent=1) + "\n")
     assert "was set back" in refusal("roster", "sign", admin.folder, "--not-after", LAST)
+
+
+def test_a_place_that_became_anothers(admin: Admin) -> None:
+    """14-roster.md §1.2: also by hand, or who was excluded and is back."""
+    admin.add("a", "b")
+    told("roster", "exclude", admin.folder, "b")
+    admin.sign()
+    members = admin.folder / "members.json"
+    good = json.loads(members.read_text())
+    stranger = told("identity", "new", admin.at / "c", "--name", "c")["public"]
+    for place, change in ((0, {"key": stranger}), (1, {"excluded": False})):
+        edited = json.loads(json.dumps(good))
+        edited["members"][place] |= change
+        members.write_text(json.dumps(edited, indent=1) + "\n")
+        assert "was set back" in refusal("roster", "sign", admin.folder, "--not-after", LAST)
 
 
 @pytest.mark.parametrize(
