@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from secagg.cli import app
 from secagg.errors import InvalidSignature, PolicyRefused
+from secagg.plans.task import Task
 from secagg.roster import Enrolment, Pin, SignedRoster
 from secagg.store.identity import Identity
 from tests.cli import contract
@@ -164,6 +165,27 @@ def test_inspect(admin: Admin) -> None:
         told_of = json.loads(result.stdout)
         assert told_of["kind"] == kind and told_of.items() >= found.items()
         assert seed[:8] not in result.output
+
+
+def test_a_task_of_a_roster(admin: Admin, tmp_path: Path) -> None:
+    """What a client pins: the plan is of the roster's size, and against a server that deviates."""
+    admin.add(*(f"m{number}" for number in range(8)))
+    signed, file = admin.sign(), tmp_path / "task"
+    sizes = ("--clients", 6, "--length", 5, "--bits", 8, "--out", file)
+    members = ("--members", admin.folder / "roster")
+    result = call("task", *sizes, *members, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert (answer["admin_key"], answer["epoch"]) == (admin.key, 1)
+    assert answer["server_keys"] == [admin.server]
+    assert answer["roster_digest"] == signed.roster.digest.hex()
+    task = Task.decode(file.read_bytes())
+    assert task.members == signed and task.pin == Pin(signed.admin, 1)
+    assert task.plan.threat.population == 8 and task.plan.threat.adversary == "active"
+    again = (*sizes, "--force", *members)
+    assert "roster of 9" in refusal("task", *again, "--roster", 9)
+    assert "give one" in refusal("task", *again, "--server", "00" * 64)
+    assert "--members" in refusal("task", *sizes, "--force", "--members", admin.at / "m1")
 
 
 def test_places_are_never_used_again(admin: Admin) -> None:
