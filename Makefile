@@ -10,7 +10,7 @@ WORKERS ?= auto
 # bytecode, as images of containers do, each of them would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test check lint types layers coverage bench soak lowest docs plugins clean
+.PHONY: demo test check lint types layers coverage bench soak models lowest docs plugins clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
@@ -77,6 +77,14 @@ soak: $(TEST)
 	SECAGG_SOAK=1 SECAGG_FUZZ_SECONDS=60 $(BIN)/python -m pytest \
 		--numprocesses $(WORKERS) --dist worksteal --verbose --verbose --durations 30 \
 		--override-ini faulthandler_timeout=3600
+
+# The models of active mode (specs/15-active-proof.md): Spin's, which are skipped aloud where there is
+# no spin (Debian's package), and two searches and the lemmas that run anywhere. Under a minute.
+models: $(TEST)
+	$(BIN)/python -m specs.models.spin
+	$(BIN)/python -m specs.models.explore n3 n3-a1 n4 n4-a1 n5-a2
+	$(BIN)/python -m specs.models.views 6
+	$(BIN)/python -m specs.models.lemmas
 
 # The tests with the oldest releases that pyproject.toml admits, in a .venv of their own.
 lowest:
