@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from secagg.crypto.agree import KeyPair
 from secagg.errors import RemoteProtocolError
 from secagg.mask import add_streams
 from secagg.sansio import Aborted, Dropped
@@ -163,6 +164,7 @@ class Script:
         self,
         members: Collection[int],
         sharers: Collection[int] | None = None,
+        /,
         *,
         seed: Seed = SERVER_SEED,
         **changes: Value,
@@ -199,6 +201,30 @@ class Script:
         may, _ = self.cohort.signers
         request = UnmaskRequest(frozenset(may.index(i) for i in there), signed)
         return request.encode(self.session, len(may))
+
+
+def keys_of(
+    s: Script, party: int, draw: int = 0, *, seed: Seed | None = None, **changes: Value
+) -> SignedKeys:
+    """Fresh keys of a member that a liar has the signing key of, or says so."""
+    pairs = [KeyPair.from_random(bytes([7, draw, party, which]) * 8) for which in range(2)]
+    return signed(s, party, *(pair.public for pair in pairs), seed=seed, **changes)
+
+
+def signed(
+    s: Script,
+    party: int,
+    c_pk: bytes,
+    s_pk: bytes,
+    /,
+    *,
+    seed: Seed | None = None,
+    **changes: Value,
+) -> SignedKeys:
+    """Those keys, said by that member, or by whoever has the seed; changes: of the statement."""
+    values = {"offer": s.terms.offer, "id": party, "c_pk": c_pk, "s_pk": s_pk} | changes
+    said = statements.KEYS(*values.values())
+    return SignedKeys(c_pk, s_pk, said.signed(seed or seed_of(party)))
 
 
 CASTS = {

@@ -24,36 +24,20 @@ from secagg_protocols.secagg.active.messages import KeyList, SignedKeys, digest_
 from secagg_protocols.secagg.active.statements import Value
 from secagg_protocols.secagg.messages import Tag
 from tests.active import ADMIN_SEED, REGULAR, SERVER_SEED, Cast, seed_of
-from tests.adversary.active.liars import OTHER, Script, flipped, refuses, script
+from tests.adversary.active.liars import (
+    OTHER,
+    Script,
+    flipped,
+    keys_of,
+    refuses,
+    script,
+    signed,
+)
 
 ME = 1
 """The index of whoever is lied to."""
 LOW_ORDER = bytes(32)
 NOT_CANONICAL = b"\xff" * 32
-
-
-def keys_of(
-    s: Script, party: int, draw: int = 0, *, seed: Seed | None = None, **changes: Value
-) -> SignedKeys:
-    """Fresh keys of a member that a liar has the signing key of, or says so."""
-    pairs = [KeyPair.from_random(bytes([7, draw, party, which]) * 8) for which in range(2)]
-    return signed(s, party, *(pair.public for pair in pairs), seed=seed, **changes)
-
-
-def signed(
-    s: Script,
-    party: int,
-    c_pk: bytes,
-    s_pk: bytes,
-    /,
-    *,
-    seed: Seed | None = None,
-    **changes: Value,
-) -> SignedKeys:
-    """Those keys, said by that member, or by whoever has the seed; changes: of the statement."""
-    values = {"offer": s.terms.offer, "id": party, "c_pk": c_pk, "s_pk": s_pk} | changes
-    said = statements.KEYS(*values.values())
-    return SignedKeys(c_pk, s_pk, said.signed(seed or seed_of(party)))
 
 
 def world(s: Script, keys: Mapping[int, SignedKeys], without: tuple[int, ...] = ()) -> SignedCohort:
