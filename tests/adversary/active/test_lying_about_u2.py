@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 
 import pytest
 
@@ -22,12 +21,13 @@ from secagg_protocols.secagg.active.messages import (
 )
 from secagg_protocols.secagg.active.statements import Statement, Value
 from secagg_protocols.secagg.messages import Tag
-from tests.active import ADMIN_SEED, SERVER_SEED, Cast, seed_of
+from tests.active import ADMIN_SEED, SERVER_SEED, seed_of
 from tests.adversary.active.liars import (
     OTHER,
     Script,
     after_header,
     altered,
+    before,
     flipped,
     keys_of,
     refuses,
@@ -81,11 +81,6 @@ def dealer_signs(s: Script, said: Statement) -> bytes:
 
 def of_another_session(s: Script) -> ShareList:
     return before().share_list(ME)
-
-
-@cache
-def before() -> Script:
-    return Script(Cast(nonce=b"before".ljust(16)))
 
 
 def swapped(s: Script) -> bytes:

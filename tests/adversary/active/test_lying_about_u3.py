@@ -24,6 +24,7 @@ from tests.adversary.active.liars import (
     OTHER,
     Script,
     altered,
+    before,
     flipped,
     refuses,
     reveals_nothing,
@@ -31,11 +32,6 @@ from tests.adversary.active.liars import (
 )
 
 ME = 1
-
-
-@cache
-def before() -> Script:
-    return Script(Cast(nonce=b"before".ljust(16)))
 
 
 def near(s: Script) -> list[int]:
