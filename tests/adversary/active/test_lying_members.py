@@ -22,14 +22,10 @@ from secagg_protocols.secagg.active.messages import (
     SALT_SIZE,
     Abort,
     Agree,
-    MaskedInput,
-    ShareKeys,
     SignedKeys,
-    answer_digest,
     digest_of,
-    share_digest,
 )
-from secagg_protocols.secagg.active.statements import Statement, Value
+from secagg_protocols.secagg.active.statements import Value
 from secagg_protocols.secagg.active.states import PHASES
 from secagg_protocols.secagg.messages import Tag
 from tests.active import ADMIN_SEED, COMMITTEE, SERVER_SEED, Cast, seed_of
@@ -48,56 +44,11 @@ from tests.adversary.active.liars import (
     script,
     signed,
 )
+from tests.adversary.active.members import answer, resigned_with, shares_of, statement
 from tests.networks import standing
 
 PLACE = 1
 """Of the liar, among those asked."""
-
-
-def statement(m: Member, data: bytes) -> Statement:
-    """What an honest member signs with this message of its."""
-    reader, tag = after_header(data), data[2]
-    if tag == Tag.ADVERTISE_KEYS:
-        said = SignedKeys.read(reader)
-        return statements.KEYS(m.stage.binding, m.party, said.c_pk, said.s_pk)
-    session, index = m.cohort.session, m.index
-    near = len(m.cohort.neighbours(index))
-    if tag == Tag.SHARE_KEYS:
-        body = ShareKeys.read(reader, near).digest
-        return statements.SHARES(session, index, m.cohort.leaves[index], body)
-    if tag == Tag.MASKED_INPUT:
-        given, _ = MaskedInput.read(reader, near, m.cast.layout)
-        delivery, _ = m.stage._deliveries.signed[index]
-        u2 = m.cohort.digest(m.stage._deliveries.dealt)
-        failed = digest_of(given.failed, near)
-        return statements.INPUT(session, index, u2, delivery, failed, given.digest)
-    if tag == AGREE:
-        return m.stage.fixed.agreement(index)  # type: ignore[no-any-return]
-    return answered(m, shares_of(data))
-
-
-def shares_of(data: bytes) -> list[bytes]:
-    body = data[HEADER_SIZE:-64]
-    return [body[at : at + 40] for at in range(0, len(body), 40)]
-
-
-def answered(m: Member, shares: Sequence[bytes], dealers: Sequence[int] | None = None) -> Statement:
-    """What signs these shares as an answer; of these dealers, of all whose it holds otherwise."""
-    fixed = m.stage.fixed
-    there = fixed.masked.dealers(m.index) if dealers is None else dealers
-    digests = [
-        share_digest(m.cohort.session, v, m.index, b"b" if v in fixed.survivors else b"s", share)
-        for v, share in zip(there, shares, strict=False)
-    ]
-    u3 = m.cohort.digest(fixed.survivors)
-    return statements.ANSWER(m.cohort.session, m.index, u3, answer_digest(digests))
-
-
-def answer(m: Member, shares: Sequence[bytes]) -> bytes:
-    """These shares, signed as they should be."""
-    writer = write_header(Tag.UNMASK_ANSWER, m.cohort.session, m.cast.session.suite)
-    writer.raw(b"".join(shares))
-    return writer.raw(answered(m, shares).signed(m.seed)).finish()
 
 
 def changed(**changes: Value) -> Lie:
@@ -115,16 +66,6 @@ def named(name: str) -> Lie:
     def lie(m: Member, data: bytes) -> bytes:
         said = statement(m, data)
         return data[:-64] + replace(said, form=replace(said.form, name=name)).signed(m.seed)
-
-    return lie
-
-
-def resigned(change: Callable[[bytes], bytes]) -> Lie:
-    """Another body, signed as it then is."""
-
-    def lie(m: Member, data: bytes) -> bytes:
-        made = change(data)
-        return made[:-64] + statement(m, made).signed(m.seed)
 
     return lie
 
@@ -262,27 +203,11 @@ OF_KEYS = {
 }
 
 
-def failing(position: int) -> Lie:
-    """Reports a dealer at a place among its neighbours, and signs that."""
-
-    def lie(m: Member, data: bytes) -> bytes:
-        made = bytearray(data)
-        made[HEADER_SIZE] |= 1 << position
-        said = bytes(made)
-        return said[:-64] + statement(m, said).signed(m.seed)
-
-    return lie
-
-
-def reports_the_dropped(m: Member, data: bytes) -> bytes:
-    return failing(m.at(m.cohort.index[m.cast.parties[5]]))(m, data)  # type: ignore[return-value]
-
-
 def resalted(m: Member, data: bytes) -> bytes:
     """Its own vector with another salt, signed: a second wording of its input."""
     at = HEADER_SIZE + 1
     made = data[:at] + bytes(SALT_SIZE) + data[at + SALT_SIZE :]
-    return made[:-64] + statement(m, made).signed(m.seed)
+    return resigned_with(m, made)
 
 
 OF_INPUTS = {
