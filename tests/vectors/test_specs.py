@@ -18,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "specs"
 RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
+    "12-active": {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 8)},
     "20-additive": {f"A{i}" for i in range(1, 16)},
 }
+_RULE = "[ACRSV]\\d+"
 ROWS = {*range(1, 119)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 FOLDERS = {"p": "protocols/secagg_protocols/secagg", "r": "protocols/secagg_protocols/reports"}
@@ -71,13 +73,13 @@ def test_every_section_that_code_cites_is_there(code):
 def test_every_rule_is_stated_once_and_cited_in_code(code):
     for document, rules in RULES.items():
         spec = (SPECS / f"{document}.md").read_text()
-        stated = re.findall(r"^(?:- )?\*\*([ACS]\d+)\.?\*\*", spec, re.M)
+        stated = re.findall(rf"^(?:- )?\*\*({_RULE})\.?\*\*", spec, re.M)
         assert Counter(stated) == dict.fromkeys(rules, 1)
     known = set().union(*RULES.values())
     cited = set()
     for text in code.values():
-        for phrase in re.findall(r"[Rr]ules? ((?:[ACS]\d+(?:, | and |-)?)+)", text):
-            rules = re.findall(r"[ACS]\d+", phrase)
+        for phrase in re.findall(rf"[Rr]ules? ((?:{_RULE}(?:, | and |-)?)+)", text):
+            rules = re.findall(_RULE, phrase)
             assert set(rules) <= known
             cited |= set(rules)
     assert cited == known
@@ -89,8 +91,8 @@ def test_every_rule_is_named_by_a_test():
     for _, source, tree in validation.parsed():
         texts = re.findall(r"#.*", source)
         texts += [ast.get_docstring(node) or "" for node in (tree, *validation.functions(tree))]
-        named |= set(re.findall(r"\b[ACS]\d+\b", " ".join(texts)))
-        for rules in re.findall(r"def test_rules?((?:_[acs]\d+)+)_", source):
+        named |= set(re.findall(rf"\b{_RULE}\b", " ".join(texts)))
+        for rules in re.findall(r"def test_rules?((?:_[acrsv]\d+)+)_", source):
             named |= set(rules.upper().split("_"))
     assert not set().union(*RULES.values()) - named
 

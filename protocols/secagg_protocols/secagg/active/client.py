@@ -42,9 +42,9 @@ from secagg_protocols.secagg.terms import Terms
 # It trusts its roster. Whatever the server passes on of others is signed by them, and whatever it
 # says itself is signed by it, so what it says to two clients that cannot both be true convicts it.
 #
-# It has no rows. A client that comes back from rows may have been put back to them, and then it
-# signs or answers a second time: here a client that died is a dropout, and everything it says has
-# one wording for ever, its keys too, so that one offer is answered once.
+# It has no rows (rule V9). A client that comes back from rows may have been put back to them, and
+# then it signs or answers a second time: here a client that died is a dropout, and everything it
+# says has one wording for ever, its keys too, so that one offer is answered once.
 
 Judge = Callable[[frozenset[PartyId]], None]
 """Asked with U3, by place in the roster, before it is signed; PolicyRefused where it may not be."""
