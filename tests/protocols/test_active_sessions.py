@@ -209,3 +209,16 @@ def test_a_flipped_bit_down_ends_only_who_received_it() -> None:
             total = cast.exact(network)
             assert isinstance(network.refusals[victim], RemoteProtocolError), (phase, bit)
             assert (victim in total.contributors) is (NAMES.index(phase) > 1)
+
+
+def test_digests_that_are_written_out_are_those_of_the_specification() -> None:
+    """specs/12-active.md §3: H with the label first, and every length before its value."""
+    from secagg.crypto import labels
+    from secagg_protocols.secagg.active.messages import Digests, share_digest
+
+    session, share = bytes(range(32)), bytes(range(40))
+    for kind in (b"b", b"s"):
+        plain = labels.digest(labels.SHARE_DIGEST, session, 7, 70_000, kind, share)
+        assert share_digest(session, 7, 70_000, kind, share) == plain
+    both = Digests(bytes(32), bytes(range(32)))
+    assert both.digest == labels.digest(labels.DIGESTS, both.b, both.s)

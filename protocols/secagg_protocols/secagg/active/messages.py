@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -46,10 +47,19 @@ def digest_of(members: Collection[int], size: int) -> bytes:
     return labels.digest(labels.SET, encode_bitmap(members, size))
 
 
+# A server computes two of these for each pair of neighbours, some millions at most: they are H of
+# secagg.crypto.labels, with the encoding written out, as all of its lengths are known.
+_SHARE = labels.encode(labels.SHARE_DIGEST) + DIGEST_SIZE.to_bytes(4)
+_BOTH = labels.encode(labels.DIGESTS) + DIGEST_SIZE.to_bytes(4)
+
+
 def share_digest(session: bytes, dealer: int, holder: int, kind: bytes, share: bytes) -> bytes:
     """H(SHARE_DIGEST, session, dealer, holder, "b" or "s", 40 bytes). No blind: what is hashed has
     251 bits that nobody else knows, and is committed to besides (specs/12-active.md §2)."""
-    return labels.digest(labels.SHARE_DIGEST, session, dealer, holder, kind, share)
+    return hashlib.sha256(
+        b"%b%b\0\0\0\4%b\0\0\0\4%b\0\0\0\1%b\0\0\0\x28%b"
+        % (_SHARE, session, dealer.to_bytes(4), holder.to_bytes(4), kind, share)
+    ).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +81,10 @@ class Digests:
     @property
     def digest(self) -> bytes:
         """H(DIGESTS, b, s): what a holder is told of them before it has opened its pair."""
-        return labels.digest(labels.DIGESTS, self.b, self.s)
+        return hashlib.sha256(b"%b%b\0\0\0\x20%b" % (_BOTH, self.b, self.s)).digest()
 
     def named(self, survived: bool) -> bytes:
         return self.b if survived else self.s
-
-    @classmethod
-    def read(cls, reader: Reader) -> Digests:
-        return cls(
-            reader.fixed(DIGEST_SIZE, "digest of b"), reader.fixed(DIGEST_SIZE, "digest of s")
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +172,13 @@ class ShareKeys:
 
     def to(self, position: int) -> Dealt:
         """What the neighbour at that place among the dealer's is dealt."""
-        reader = Reader(memoryview(self.body)[DIGEST_SIZE + position * Dealt.SIZE :])
-        return Dealt(reader.fixed(SEALED_SIZE, "sealed pair"), Digests.read(reader))
+        first = DIGEST_SIZE + position * Dealt.SIZE
+        b, s, end = first + SEALED_SIZE, first + SEALED_SIZE + DIGEST_SIZE, first + Dealt.SIZE
+        return Dealt(self.body[first:b], Digests(self.body[b:s], self.body[s:end]))
 
     @property
     def own(self) -> Digests:
-        return Digests.read(Reader(self.body[-2 * DIGEST_SIZE :]))
+        return Digests(self.body[-2 * DIGEST_SIZE : -DIGEST_SIZE], self.body[-DIGEST_SIZE:])
 
     @property
     def digest(self) -> bytes:
