@@ -6,7 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from secagg.effects import Write
-from secagg.sansio import Aborted, Event, Job, Machine, Need, Outgoing, PhasedMachine
+from secagg.sansio import (
+    Aborted,
+    Event,
+    Job,
+    Machine,
+    Need,
+    Outgoing,
+    PhasedMachine,
+    RingTotal,
+    ServerMachine,
+)
 from secagg.types import AbortReason, Buffer, NonCopyable, PartyId
 
 
@@ -94,3 +104,18 @@ class PhasedDelegate(Delegate):
 
     def finish(self, job: Job, value: Any, /) -> None:
         self.machine.finish(job, value)
+
+
+class ServerDelegate(PhasedDelegate):
+    """A ServerMachine around `machine`, or around whatever else has the sum."""
+
+    machine: ServerMachine
+
+    def result(self) -> RingTotal:
+        return self.machine.result()
+
+    def transcript(self) -> list[bytes]:
+        return self.machine.transcript()
+
+    def evidence(self) -> list[bytes]:
+        return self.machine.evidence()

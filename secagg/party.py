@@ -18,18 +18,20 @@ from secagg import records, selftest
 from secagg.arguments import instance, integer
 from secagg.committee import Committee
 from secagg.crypto.randomness import checked
-from secagg.delegate import Delegate, PhasedDelegate
-from secagg.errors import BelowThreshold, ParameterError, PolicyRefused
+from secagg.delegate import Delegate, ServerDelegate
+from secagg.errors import BelowThreshold, ParameterError
 from secagg.layout import Expander, Fresh
 from secagg.mask import add_streams
 from secagg.plans.label import PrivacyLabel, intervals, label_of
 from secagg.plans.plan import Plan
-from secagg.protocol import OneServer, SeveralServers
+from secagg.protocol import OneServer, Session, SeveralServers
+from secagg.roster import Roster
 from secagg.sansio import (
     ClientMachine,
     Disputed,
     Dropped,
     Event,
+    Judge,
     RingTotal,
     ServerMachine,
 )
@@ -132,9 +134,11 @@ class Client(Delegate):
     """One client of one round. A ClientMachine but for `set_input`, which takes named fields.
 
     nonce: 16 bytes, from the announcement. payload_digest: of the task payload as announced.
-    committee: the servers of a plan that has several. Raises PolicyRefused for a plan whose threat
-    model is not built yet, and CryptoError where a known answer of the primitives is wrong in this
-    process.
+    committee: the servers of a plan that has several. Of a plan whose clients sign, me is a place
+    in the roster, signing the seed of its key there, and judge what this client says of a survivor
+    set before it signs it; whoever makes the machine has verified the roster (`secagg.roster.Pin`).
+    Raises ParameterError where these do not fit the plan, PolicyRefused for a plan that is for
+    reading only, and CryptoError where a known answer of the primitives is wrong in this process.
     """
 
     machine: ClientMachine
@@ -149,8 +153,11 @@ class Client(Delegate):
         committee: Committee | None = None,
         randomness: Randomness = system_randomness,
         expander: Expander = add_streams,
+        roster: Roster | None = None,
+        signing: Seed | None = None,
+        judge: Judge | None = None,
     ) -> None:
-        _refuse_active(plan)
+        instance("plan", plan, Plan)
         selftest.passed()
         me = PartyId(integer("me", me, 0, FIRST_RESERVED - 1))
         self.plan = plan
@@ -159,10 +166,11 @@ class Client(Delegate):
         sum in a plan with the lane `clipped`."""
         self._randomness = randomness
         self._seed = plan.rotation(nonce, payload_digest)
-        session = plan.session(nonce, payload_digest, committee)
-        super().__init__(
-            plan.info.family.client(session, me, randomness=randomness, expander=expander)
+        session = plan.session(nonce, payload_digest, committee, roster=roster)
+        made = plan.info.family.client(
+            session, me, randomness=randomness, expander=expander, signing=signing, judge=judge
         )
+        super().__init__(made)
 
     @property
     def owes_input(self) -> bool:
@@ -187,10 +195,8 @@ class Client(Delegate):
         )
 
 
-class Summed(PhasedDelegate):
+class Summed(ServerDelegate):
     """What comes out of a machine that has a sum, as named fields: for servers and collectors."""
-
-    machine: ServerMachine
 
     def __init__(
         self, plan: Plan, machine: ServerMachine, seed: bytes, noise: Seed | None = None
@@ -228,8 +234,10 @@ class Server(Summed):
 
     machine: in place of the protocol's own, such as one with meters. noise: of a plan with central
     noise, the key of it, 32 secret bytes of this session alone; a server that may be asked for a
-    sum again after a restart keeps it, as two noises on one sum could be averaged. Raises
-    ParameterError for a plan of several servers, unless a machine is given.
+    sum again after a restart keeps it, as two noises on one sum could be averaged. roster, signing,
+    invited: of a plan whose clients sign, the seed of the server's key in the roster, and whom of
+    it the session asks. Raises ParameterError where these do not fit the plan, and for a plan of
+    several servers; unless a machine is given.
     """
 
     def __init__(
@@ -241,12 +249,17 @@ class Server(Summed):
         expander: Expander = add_streams,
         machine: ServerMachine | None = None,
         noise: Seed | None = None,
+        roster: Roster | None = None,
+        signing: Seed | None = None,
+        invited: frozenset[PartyId] | None = None,
     ) -> None:
-        _refuse_active(plan)
+        instance("plan", plan, Plan)
         selftest.passed()
         if noise is None and plan.schema.central_noise:
             noise = Seed(checked(system_randomness)(Seed.SIZE))
-        machine = machine or _one_server(plan, nonce, payload_digest, expander)
+        if machine is None:
+            session = plan.session(nonce, payload_digest, roster=roster, invited=invited)
+            machine = _one_server(plan, session, expander, signing)
         super().__init__(plan, machine, plan.rotation(nonce, payload_digest), noise)
 
 
@@ -266,7 +279,7 @@ class Collector(Summed):
         secret: Seed,
         batch: int = 0,
     ) -> None:
-        _refuse_active(plan)
+        instance("plan", plan, Plan)
         selftest.passed()
         match plan.info.family:
             case SeveralServers(collector=collector):
@@ -332,22 +345,13 @@ def with_faults(ended: BelowThreshold, events: Iterable[Event]) -> BelowThreshol
 
 
 def _one_server(
-    plan: Plan, nonce: bytes, payload_digest: bytes, expander: Expander
+    plan: Plan, session: Session, expander: Expander, signing: Seed | None
 ) -> ServerMachine:
     match plan.info.family:
         case OneServer(server=server):
-            return server(plan.session(nonce, payload_digest), expander=expander)
+            return server(session, expander=expander, signing=signing)
         case SeveralServers():
             raise ParameterError(
                 f"{plan.protocol} has {plan.params.servers} servers, none of which has the sum: "
                 "each is a member, and a Collector adds their totals"
             )
-
-
-def _refuse_active(plan: Plan) -> None:
-    instance("plan", plan, Plan)
-    if plan.threat.adversary == "active":
-        raise PolicyRefused(
-            "active mode is not built yet: an active plan is for reading; "
-            "make the plan with adversary='semi-honest' to run it"
-        )

@@ -13,7 +13,7 @@ from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.promise import Promise
 from secagg.roster import Roster
-from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine, ServerMachine
+from secagg.sansio import ClientMachine, CollectorMachine, Judge, MemberMachine, ServerMachine
 from secagg.shown import short
 from secagg.suite import SUITE_1, Suite
 from secagg.threat import Threat
@@ -128,14 +128,21 @@ class Session:
                 f"the plan is for {least} to {most} clients, and {len(self.invited)} are invited"
             )
 
-    def check_signing(self, party: PartyId, signing: Seed | None) -> None:
+    def check_signing(
+        self, party: PartyId, signing: Seed | None, judge: Judge | None = None
+    ) -> None:
         """For a machine of `party`, before it is one. signing: the seed of its key in the roster,
-        where clients sign; None elsewhere.
+        where clients sign; None elsewhere. judge: of a client that signs survivors, if it has one.
 
-        Raises ParameterError for a seed too few, too many, or of another's key, and for whoever is
-        not in the roster.
+        Raises ParameterError for a seed too few, too many, or of another's key, for whoever is not
+        in the roster, and for a judge whom nobody would ask.
         """
         if self.roster is None:
+            if judge is not None:
+                raise ParameterError(
+                    f"in suite {self.suite.number} no client is shown the survivors, and there is "
+                    "somebody to judge them: the plan is not what its owner believes"
+                )
             if signing is not None:
                 raise ParameterError(
                     f"in suite {self.suite.number} a party of one server signs nothing, and a key "
@@ -186,8 +193,8 @@ class Session:
 
 
 class ClientFactory(Protocol):
-    """Makes one client's machine; me: its place in the session, or in its roster. signing: as
-    Session.check_signing has it."""
+    """Makes one client's machine; me: its place in the session, or in its roster. signing, judge:
+    as Session.check_signing has them."""
 
     def __call__(
         self,
@@ -197,6 +204,7 @@ class ClientFactory(Protocol):
         randomness: Randomness,
         expander: Expander,
         signing: Seed | None = None,
+        judge: Judge | None = None,
     ) -> ClientMachine: ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -211,6 +211,11 @@ def _abort_among(events: Iterable[Event]) -> Aborted | None:
     return next((event for event in events if isinstance(event, Aborted)), None)
 
 
+Judge: TypeAlias = Callable[[frozenset[PartyId]], None]
+"""A client's own word on a survivor set, by place in the roster, before it signs it: PolicyRefused
+where it may not be."""
+
+
 class OneProcess:
     """Where a machine that must not be doubled was made (rule V1): the child of a fork would be a
     second one of it, and could say a second thing. whose: in the words of the error."""
@@ -251,6 +256,12 @@ class PhasedMailbox(Mailbox):
 
     def finish(self, job: Job, value: Any, /) -> None:
         raise LocalProtocolError(f"a {type(self).__name__} hands out no jobs")
+
+    def transcript(self) -> list[bytes]:
+        return []
+
+    def evidence(self) -> list[bytes]:
+        return []
 
 
 class Machine(Protocol):
@@ -333,6 +344,13 @@ class PhasedMachine(Machine, Protocol):
 
 class HasResult(Protocol):
     """Whatever has the sum in the end: the one server, or the collector of several."""
+
+    def transcript(self) -> list[bytes]:
+        """Of a suite whose server writes down what it fixes: the pieces that are new, in order, to
+        be stored before what was drained with them is sent."""
+
+    def evidence(self) -> list[bytes]:
+        """What convicts somebody before anybody who has the roster, each whole in itself."""
 
     def result(self) -> RingTotal:
         """Once done: the total, or raises the errors.Aborted that ended the session."""

@@ -11,11 +11,11 @@ from secagg.layout import Layout, RingVector
 from secagg.mask import add_streams
 from secagg.protocol import Session
 from secagg.roster import Roster, SignedRoster
-from secagg.sansio import RingTotal
+from secagg.sansio import Judge, RingTotal
 from secagg.suite import SUITE_2
 from secagg.testing import Network, Schedule, Wire, counter_randomness, plain_sum
 from secagg.types import SERVER, PartyId, Randomness, Seed
-from secagg_protocols.secagg.active.client import ActiveClient, Judge, agreeable
+from secagg_protocols.secagg.active.client import ActiveClient, agreeable
 from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.active.server import ActiveServer
 from tests.networks import LAYOUT, PAYLOAD, inputs_of

@@ -13,13 +13,14 @@ from secagg.errors import (
     InputError,
     IntegrityError,
     LocalProtocolError,
-    PolicyRefused,
+    ParameterError,
     RangeError,
 )
 from secagg.fields import FixedPoint, Integer
 from secagg.party import Aggregate, Client, Server
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
+from secagg.players import Players
 from secagg.sansio import Dropped, PhaseEntered
 from secagg.testing import counter_randomness
 from secagg.types import SERVER, AbortReason, Fault, PartyId
@@ -154,12 +155,45 @@ def test_row_36_another_task_ends_the_session() -> None:
     assert client.done
 
 
-def test_active_plans_are_for_reading() -> None:
-    made = plan(clients=200, fields=FIELDS, adversary="active", protocol="secagg")
-    with pytest.raises(PolicyRefused, match="semi-honest"):
-        Server(made, nonce=bytes(16), payload_digest=TASK)
-    with pytest.raises(PolicyRefused, match="semi-honest"):
-        Client(made, PartyId(0), nonce=bytes(16), payload_digest=TASK)
+def test_where_clients_sign_each_party_has_its_key() -> None:
+    """Nothing is made without a roster, its own seed, or for a plan whose clients sign nothing."""
+    made = plan(clients=8, fields=FIELDS, adversary="active", protocol="secagg", corrupt=0)
+    cast = Players.of(8, counter_randomness(b"cast"))
+    rest: dict[str, Any] = {"nonce": bytes(16), "payload_digest": TASK}
+    for bad in ({}, {"roster": cast.roster}, {"roster": cast.roster, "signing": cast.members[1]}):
+        with pytest.raises(ParameterError):
+            Server(made, **rest, **bad)
+        with pytest.raises(ParameterError):
+            Client(made, PartyId(0), **rest, **bad)
+    signed: dict[str, Any] = {"roster": cast.roster, "signing": cast.members[0]}
+    for more in ({"signing": cast.members[0]}, signed, {"judge": lambda survivors: None}):
+        with pytest.raises(ParameterError):
+            Client(make(), PartyId(0), **rest, **more)
+    assert Client(made, PartyId(0), **rest, **signed, judge=lambda survivors: None).phase == ""
+    Server(made, **rest, roster=cast.roster, signing=cast.server)
+
+
+def test_a_client_that_signs_asks_its_judge() -> None:
+    """Rule V7: whom it is shown, by place; what it refuses ends the session without its word."""
+    made = plan(clients=8, fields=FIELDS, adversary="active", protocol="secagg", corrupt=0)
+    cast, shown = Players.of(8, counter_randomness(b"cast")), []
+    rest: dict[str, Any] = {"nonce": bytes(16), "payload_digest": TASK, "roster": cast.roster}
+
+    def judge(survivors: frozenset[PartyId]) -> None:
+        shown.append(survivors)
+
+    clients = {
+        me: Client(made, me, **rest, signing=cast.members[me], judge=judge)
+        for me in map(PartyId, range(8))
+    }
+    for me, client in clients.items():
+        values = {"x": np.full(3, me / 8), "n": np.array([me, 1])}
+        client.set_input(values, payload_digest=TASK)
+    server = Server(made, **rest, signing=cast.server)
+    pump.run({SERVER: server}, clients)
+    assert shown == [frozenset(range(8))] * 8
+    assert server.aggregate().sum["n"].tolist() == [28, 8]
+    assert b"".join(server.transcript())[:1] == b"\1" and server.evidence() == []
 
 
 def test_a_driver_cannot_tell_it_from_the_machine() -> None:

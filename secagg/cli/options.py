@@ -8,13 +8,24 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from secagg import arguments
+from secagg import arguments, types
 from secagg.errors import ParameterError
 from secagg.rounds.clock import MAX_DEADLINE
 
 MAX_ROUNDS = 1_000_000
 MAX_BATCHES = 65_536
 """A server makes room for each when it starts."""
+
+
+class Threats(enum.StrEnum):
+    """The adversaries, spelt as on the command line."""
+
+    SEMI_HONEST = "semi-honest"
+    ACTIVE = "active"
+
+    @property
+    def adversary(self) -> types.Adversary:
+        return "active" if self is Threats.ACTIVE else "semi-honest"
 
 
 class Role(enum.StrEnum):
@@ -24,6 +35,13 @@ class Role(enum.StrEnum):
     HELPER = "helper"
 
 
+Adversary: TypeAlias = Annotated[
+    Threats,
+    typer.Option(
+        help="semi-honest: the server and those who collude follow the protocol. active: they do "
+        "as they like, and clients sign by keys of a roster."
+    ),
+]
 Timeout: TypeAlias = Annotated[
     float,
     typer.Option(

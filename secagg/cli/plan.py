@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,18 +12,6 @@ from secagg.cli.output import handled, report
 from secagg.cli.targets import check_target, write_whole
 from secagg.plans import choose
 from secagg.plans.plan import Plan
-from secagg.types import Adversary
-
-
-class Threats(enum.StrEnum):
-    """The adversaries, spelt as on the command line."""
-
-    SEMI_HONEST = "semi-honest"
-    ACTIVE = "active"
-
-    @property
-    def adversary(self) -> Adversary:
-        return "active" if self is Threats.ACTIVE else "semi-honest"
 
 
 def plan(
@@ -36,9 +23,7 @@ def plan(
     max_weight: options.MaxWeight = 1,
     corrupt: options.Corrupt = "0.1",
     dropout: options.Dropout = "0.2",
-    adversary: Annotated[Threats, typer.Option(help="An active plan is for reading.")] = (
-        Threats.SEMI_HONEST
-    ),
+    adversary: options.Adversary = options.Threats.SEMI_HONEST,
     protocol: options.Protocol = None,
     min_clients: options.MinClients = None,
     servers: options.Servers = 1,

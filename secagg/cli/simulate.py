@@ -26,6 +26,10 @@ WRONG_SUM = 1
 """The exit code of a round whose sum is not the plain one."""
 
 _FEW = 20
+_OF_A_PLAN = (
+    *("clients", "corrupt", "dropout", "protocol", "min_clients", "max_weight"),
+    *("servers", "direct", "clipped", "roster", "liars"),
+)
 
 
 def simulate(
@@ -37,6 +41,7 @@ def simulate(
     max_weight: options.MaxWeight = 1,
     corrupt: options.Corrupt = "0.1",
     dropout: options.Dropout = "0.2",
+    adversary: options.Adversary = options.Threats.SEMI_HONEST,
     protocol: options.Protocol = None,
     min_clients: options.MinClients = None,
     servers: options.Servers = 1,
@@ -69,20 +74,10 @@ def simulate(
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
-        plan = choose.plan(
-            **private.asked(ctx, "rounds"),
-            clients=clients,
-            corrupt=corrupt,
-            dropout=dropout,
-            protocol=protocol,
-            min_clients=min_clients,
-            max_weight=max_weight,
-            servers=servers,
-            direct=direct,
-            clipped=clipped,
-            roster=roster,
-            liars=liars,
-        )
+        given = options.values(ctx)
+        asked = {name: given[name] for name in _OF_A_PLAN}
+        against = adversary.adversary
+        plan = choose.plan(**private.asked(ctx, "rounds"), adversary=against, **asked)
         done = _run(plan, [_drop(text) for text in drop or ()], seed)
         report(_figures(plan, done), as_json, lambda: _render(plan, done))
     if not done.exact:
@@ -137,6 +132,7 @@ def warm_up(plan: Plan) -> None:
         corrupt=0,
         dropout=0,
         protocol=plan.protocol,
+        adversary=plan.threat.adversary,
         max_weight=min(schema.clients * schema.max_weight // clients, MAX_WEIGHT),
         servers=plan.threat.servers,
         direct=plan.threat.direct,

@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from secagg import party, records
 from secagg.committee import Keys
-from secagg.delegate import PhasedDelegate
+from secagg.delegate import ServerDelegate
 from secagg.drive.participant import Contribution
 from secagg.drive.pump import Servers
 from secagg.errors import InputError
 from secagg.layout import Lane, RingVector
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.players import Players
 from secagg.rounds.clock import PhaseClock
 from secagg.sansio import Job, Outgoing, RingTotal, ServerMachine
 from secagg.schema import Schema, Slot
@@ -72,9 +73,15 @@ class Desk:
     """What all parties of one simulation share, and no party of a real round has."""
 
     def __init__(
-        self, plan: Plan, source: Source, progress: Progress, keys: Keys | None = None
+        self,
+        plan: Plan,
+        source: Source,
+        progress: Progress,
+        keys: Keys | None = None,
+        players: Players | None = None,
     ) -> None:
-        self.plan, self.source, self.progress, self.keys = plan, source, progress, keys
+        self.plan, self.source, self.progress = plan, source, progress
+        self.keys, self.players = keys, players
         self.clock = PhaseClock(time.monotonic())
         self.tally = Tally(plan.schema)
 
@@ -113,6 +120,8 @@ class MeteredClient(party.Client):
             payload_digest=task,
             committee=desk.keys.committee if desk.keys else None,
             randomness=randomness,
+            roster=desk.players.roster if desk.players else None,
+            signing=desk.players.members[me] if desk.players else None,
         )
 
     def start(self) -> None:
@@ -205,11 +214,9 @@ class ServersMeter:
             self.state_bytes = max(self.state_bytes, deep_size(machines))
 
 
-class MeteredServer(PhasedDelegate):
+class MeteredServer(ServerDelegate):
     """One server, or the collector, with the meter of all. The CPU of a job is that of the thread
     which ran it."""
-
-    machine: ServerMachine
 
     def __init__(self, meter: ServersMeter, me: PartyId, machine: ServerMachine) -> None:
         super().__init__(machine)

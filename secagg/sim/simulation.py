@@ -23,10 +23,12 @@ from secagg.arguments import fraction, instance, integer, kind_of, octets
 from secagg.committee import Keys
 from secagg.cut import clipping
 from secagg.drive import pump
+from secagg.drive.pump import Servers
 from secagg.errors import BelowThreshold, InputError, IntegrityError, ParameterError
 from secagg.mask import add_streams
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
+from secagg.players import Players
 from secagg.protocol import OneServer, SeveralServers
 from secagg.sansio import Event, RingTotal
 from secagg.shown import short
@@ -117,6 +119,7 @@ def simulate(
     weight. drop: who vanishes when; by default nobody does. seed: decides who drops and every
     random byte of the machines, so that a run can be repeated bit by bit; as nothing in one
     process is hidden from it, that gives nothing away. payload: the task, as `Server` knows it.
+    Where clients sign, all keys are made for this run, and its clients are the first of the roster.
 
     Raises ParameterError for a phase that the protocol does not have and for more drops than
     clients, InputError or RangeError for an input that does not fit the plan, BelowThreshold where
@@ -146,12 +149,10 @@ def run(
     instance("plan", plan, Plan)
     seed = integer("seed", seed, 0, MAX_SEED)
     leaving = _schedule(plan, _drops(drop), seed)
-    keys = _keys(plan, seed)
-    desk = Desk(plan, _source(plan, inputs), _told(progress), keys)
+    desk = Desk(plan, _source(plan, inputs), _told(progress), *_keys(plan, seed))
     task = payload_digest(octets("payload", payload))
     nonce = _randomness(seed, "nonce")(NONCE_SIZE)
-    session = plan.session(nonce, task, keys.committee if keys else None)
-    meter = ServersMeter(desk, plan.info.family.machines(session, keys, expander=add_streams))
+    meter = ServersMeter(desk, _servers(desk, nonce, task))
     clients = {
         me: MeteredClient(desk, me, nonce, task, _randomness(seed, f"client {me}"))
         for me in map(PartyId, range(plan.threat.clients))
@@ -182,12 +183,28 @@ def run(
     )
 
 
-def _keys(plan: Plan, seed: int) -> Keys | None:
+def _keys(plan: Plan, seed: int) -> tuple[Keys | None, Players | None]:
+    """Of servers, where there are several; of everybody, where clients sign."""
     match plan.info.family:
         case OneServer():
-            return None
+            signed = plan.suite.signed
+            draw = _randomness(seed, "roster")
+            return None, Players.of(plan.threat.population, draw) if signed else None
         case SeveralServers():
-            return Keys(plan.params.servers, _randomness(seed, "servers"))
+            return Keys(plan.params.servers, _randomness(seed, "servers")), None
+
+
+def _servers(desk: Desk, nonce: bytes, task: bytes) -> Servers:
+    plan, keys, players = desk.plan, desk.keys, desk.players
+    session = plan.session(
+        nonce,
+        task,
+        keys.committee if keys else None,
+        roster=players.roster if players else None,
+        invited=frozenset(map(PartyId, range(plan.threat.clients))) if players else None,
+    )
+    signing = players.server if players else None
+    return plan.info.family.machines(session, keys, expander=add_streams, signing=signing)
 
 
 def _summed(

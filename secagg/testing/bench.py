@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from secagg import sansio
+from secagg.crypto import labels
 from secagg.errors import Aborted, SecAggError
 from secagg.layout import Layout, RingVector, Segment
+from secagg.mask import add_streams
+from secagg.players import Players
 from secagg.protocol import Infeasible, OneServer, Params, ProtocolInfo, Session, SeveralServers
 from secagg.ring import Ring
-from secagg.sansio import RingTotal
+from secagg.sansio import ClientMachine, RingTotal
 from secagg.shown import short
 from secagg.suite import SUITE_1, Suite
 from secagg.testing.network import (
@@ -25,10 +29,11 @@ from secagg.testing.network import (
     counter_randomness,
     honest,
     plain_sum,
+    players,
     server_keys,
 )
 from secagg.threat import Threat
-from secagg.types import SERVER, PartyId
+from secagg.types import SERVER, PartyId, Randomness
 from secagg.wire.header import DIGEST_SIZE, HEADER_SIZE
 
 THREATS = (
@@ -41,6 +46,8 @@ _LAYOUT = Layout((Segment(Ring(1), 33), Segment(Ring(13), 5), Segment(Ring(64), 
 """Three segments; a ring of one bit, one that is no whole lane, and one that fills its lane."""
 
 SEED = b"conformance"
+_PLAN = b"conformance"
+"""In the place of a plan's bytes, where a server writes them down."""
 
 _STEPS = 64
 """Far more than any protocol's phases and waves of jobs: beyond it, a server never ends."""
@@ -82,27 +89,32 @@ class Bench:
     def of(cls, info: ProtocolInfo, threats: Iterable[Threat], suite: Suite = SUITE_1) -> Bench:
         rules = []
         for threat in threats:
+            if suite.signed:  # of a server that may lie
+                threat = replace(threat, adversary="active")
             params = info.parameters(threat)
             if isinstance(params, Infeasible):
                 rules.append(params.rule)
                 continue
-            session = Session(
-                bytes(16),
-                bytes(32),
-                bytes([7]) * 32,
-                params,
-                _LAYOUT,
-                corrupted=threat.corrupted,
-                suite=suite,
-            )
-            match info.family:
-                case SeveralServers():
-                    session = replace(session, committee=server_keys(params, SEED).committee)
-                case OneServer():
-                    pass
             inputs = {PartyId(i): input_of(i) for i in range(params.clients)}
-            return cls(info, threat, session, inputs)
+            return cls(info, threat, _session(info, threat, params, suite), inputs)
         raise ConformanceError(f"{info.name}: no threat to test with is feasible: {rules}")
+
+    @cached_property
+    def players(self) -> Players | None:
+        """Everybody's keys, where clients sign."""
+        return players(self.params, self.session.suite, SEED)
+
+    def client(
+        self, party: PartyId, draw: Randomness, session: Session | None = None
+    ) -> ClientMachine:
+        """A machine for this client, without an input. session: in place of the bench's."""
+        return self.info.family.client(
+            session or self.session,
+            party,
+            randomness=draw,
+            expander=add_streams,
+            signing=self.players.members[party] if self.players else None,
+        )
 
     @property
     def params(self) -> Params:
@@ -160,6 +172,26 @@ class Bench:
             f"{why}: contributors and dropped do not make up the clients",
         )
         return total
+
+
+def _session(info: ProtocolInfo, threat: Threat, params: Params, suite: Suite) -> Session:
+    cast = players(params, suite, SEED)
+    session = Session(
+        bytes(16),
+        labels.digest(labels.PLAN, _PLAN),
+        bytes([7]) * 32,
+        params,
+        _LAYOUT,
+        corrupted=threat.corrupted,
+        suite=suite,
+        roster=cast.roster if cast else None,
+        plan=_PLAN,
+    )
+    match info.family:
+        case SeveralServers():
+            return replace(session, committee=server_keys(params, SEED).committee)
+        case OneServer():
+            return session
 
 
 def input_of(number: int) -> RingVector:

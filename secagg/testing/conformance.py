@@ -37,7 +37,7 @@ from secagg.testing.bench import (
     garbage,
     same,
 )
-from secagg.testing.network import Act, Carried, Network, Schedule
+from secagg.testing.network import Act, Carried, Network, Schedule, counter_randomness
 from secagg.threat import Threat
 from secagg.types import SERVER, AbortReason, PartyId
 
@@ -159,8 +159,7 @@ def _start_no_more(network: Network, when: str) -> None:
 
 def _other_inputs_are_refused(bench: Bench) -> None:
     session, vector = bench.session, bench.inputs[PartyId(0)]
-    make = bench.info.family.client
-    client = make(session, PartyId(0), randomness=bytes, expander=lambda *a, **k: None)
+    client = bench.client(PartyId(0), counter_randomness(b"other inputs"))
     demand_raises(
         InputError,
         lambda: client.set_input(vector[:1], session.payload_digest),

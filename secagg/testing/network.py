@@ -20,9 +20,11 @@ from secagg.drive.pump import Said, Servers
 from secagg.errors import RemoteProtocolError
 from secagg.layout import Expander, Layout, RingVector
 from secagg.mask import add_streams
+from secagg.players import Players
 from secagg.protocol import OneServer, Params, ProtocolInfo, Session, SeveralServers
 from secagg.sansio import ClientMachine, Event, Outgoing, RingTotal, ServerMachine
 from secagg.shown import short
+from secagg.suite import Suite
 from secagg.types import SERVER, PartyId, Randomness
 
 
@@ -44,6 +46,13 @@ def counter_randomness(seed: bytes) -> Randomness:
 def server_keys(params: Params, seed: bytes) -> Keys:
     """Of all servers and their collector, as public as the seed."""
     return Keys(params.servers, counter_randomness(seed + b"servers"))
+
+
+def players(params: Params, suite: Suite, seed: bytes) -> Players | None:
+    """Everybody's keys where clients sign, as public as the seed, of as many places as clients."""
+    if not suite.signed:
+        return None
+    return Players.of(params.clients, counter_randomness(seed + b"roster"))
 
 
 def plain_sum(
@@ -164,9 +173,12 @@ class Network:
     ) -> Network:
         """Machines of one protocol, each client with its input and randomness of its own.
 
-        Of several servers all keys come from the seed, and the session's committee is replaced.
+        Of several servers, and where clients sign, all keys come from the seed, and the session's
+        committee or roster is replaced.
         """
-        keys = None
+        keys, cast = None, players(session.params, session.suite, seed)
+        if cast is not None:
+            session = replace(session, roster=cast.roster)
         match info.family:
             case SeveralServers():
                 keys = server_keys(session.params, seed)
@@ -179,10 +191,12 @@ class Network:
                 party,
                 randomness=counter_randomness(seed + party.to_bytes(4)),
                 expander=expander,
+                signing=cast.members[party] if cast else None,
             )
             for party in inputs
         }
-        servers = info.family.machines(session, keys, expander=expander)
+        signing = cast.server if cast else None
+        servers = info.family.machines(session, keys, expander=expander, signing=signing)
         network = cls(servers, clients, schedule, wire)
         for party, vector in inputs.items():
             clients[party].set_input(vector, session.payload_digest)

@@ -20,14 +20,14 @@ from typing import Any
 
 from secagg.errors import Aborted, LocalProtocolError, StorageError
 from secagg.mask import add_streams
-from secagg.protocol import OneServer, Session, SeveralServers
+from secagg.protocol import OneServer, SeveralServers
 from secagg.sansio import ClientMachine, Machine, Need, Outgoing, ServerMachine
 from secagg.shown import short
 from secagg.testing.bench import SEED, Bench, demand, demand_raises, same
 from secagg.testing.ends import ends_are_in_rows
 from secagg.testing.network import Act, Carried, Network, Schedule, counter_randomness
 from secagg.testing.store import Rows, Store, refuses_rows
-from secagg.types import SERVER, PartyId, Randomness
+from secagg.types import SERVER, PartyId
 
 When = Callable[[PartyId, int], bool]
 """Whether this party is put down after its call of this number, from 0."""
@@ -129,7 +129,7 @@ class Frail(Network):
         return [m for _, m in self._down] if party == SERVER else self._up[party]
 
     def _client(self, party: PartyId) -> ClientMachine:
-        return new_client(self._bench, party, self._draws[party])
+        return self._bench.client(party, self._draws[party])
 
     def _give(self, client: ClientMachine, party: PartyId) -> None:
         with suppress(LocalProtocolError):  # where it has masked it already, or is over
@@ -168,17 +168,10 @@ def new_server(bench: Bench) -> ServerMachine:
     """Another server of the same session. LocalProtocolError for a protocol of several."""
     match bench.info.family:
         case OneServer(server=server):
-            return server(bench.session, expander=add_streams)
+            signing = bench.players.server if bench.players else None
+            return server(bench.session, expander=add_streams, signing=signing)
         case SeveralServers():
             raise LocalProtocolError("a protocol of several servers has none of its own")
-
-
-def new_client(
-    bench: Bench, party: PartyId, draw: Randomness, session: Session | None = None
-) -> ClientMachine:
-    """Another machine for this client, without an input. session: in place of the bench's."""
-    made = session or bench.session
-    return bench.info.family.client(made, party, randomness=draw, expander=add_streams)
 
 
 # The rules
@@ -274,7 +267,7 @@ def _refused(bench: Bench, party: PartyId, rows: Rows) -> None:
 def _fresh(bench: Bench, party: PartyId) -> Machine:
     if party == SERVER:
         return new_server(bench)
-    return new_client(bench, party, counter_randomness(b"another process"))
+    return bench.client(party, counter_randomness(b"another process"))
 
 
 def _schedules(bench: Bench) -> Iterator[Schedule]:
@@ -340,7 +333,7 @@ def _taken_up(
     bench: Bench, moment: Moment, attempt: int
 ) -> tuple[ClientMachine, set[tuple[PartyId, bytes]]]:
     """From the rows of that moment, in a process of its own; and what it then says by itself."""
-    client = new_client(bench, moment.party, counter_randomness(bytes([attempt])))
+    client = bench.client(moment.party, counter_randomness(bytes([attempt])))
     client.restore(moment.rows.items())
     client.start()
     again = {(message.to, message.data) for message in client.outgoing()}

@@ -179,9 +179,12 @@ def test_fractions_are_taken_as_typed() -> None:
     assert data["min_survivors"] <= 6
 
 
-def test_an_active_plan_can_be_read() -> None:
+def test_an_active_plan_is_explained_and_simulated() -> None:
     data = answer("plan", "--clients", "100", "--length", "50", "--adversary", "active")
-    assert data["guarantee"].startswith("parameters only")
+    assert "a server that lies as it likes" in data["guarantee"]
+    active = ("--adversary", "active", "--drop", "consistency=0.2")
+    done = answer("simulate", "--clients", "10", "--length", "5", "--dropout", "0.2", *active)
+    assert done["exact"] and done["contributors"] == 10 and "consistency" in done["phases"]
 
 
 @pytest.mark.parametrize(

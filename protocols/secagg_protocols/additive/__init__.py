@@ -10,7 +10,7 @@ from __future__ import annotations
 from secagg.committee import ServerSecrets
 from secagg.layout import Expander
 from secagg.protocol import ProtocolInfo, Session, SeveralServers
-from secagg.sansio import ClientMachine, CollectorMachine, MemberMachine
+from secagg.sansio import ClientMachine, CollectorMachine, Judge, MemberMachine
 from secagg.suite import SUITE_1
 from secagg.types import PartyId, Randomness, Seed
 from secagg_protocols.additive import guarantee
@@ -27,8 +27,9 @@ def _client(
     randomness: Randomness,
     expander: Expander,
     signing: Seed | None = None,
+    judge: Judge | None = None,
 ) -> ClientMachine:
-    session.check_signing(me, signing)
+    session.check_signing(me, signing, judge)
     from secagg_protocols.additive.sharing import context_of
     from secagg_protocols.reports.client import ReportClient
 

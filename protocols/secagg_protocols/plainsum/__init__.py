@@ -9,7 +9,7 @@ from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.promise import Promise, of_one_server
 from secagg.protocol import Cost, Infeasible, OneServer, Params, Phase, ProtocolInfo, Session
-from secagg.sansio import ClientMachine, ServerMachine
+from secagg.sansio import ClientMachine, Judge, ServerMachine
 from secagg.threat import Threat
 from secagg.types import SERVER, PartyId, Randomness, Seed
 from secagg.wire.codec import Reader, Writer
@@ -99,8 +99,9 @@ def _client(
     randomness: Randomness,
     expander: Expander,
     signing: Seed | None = None,
+    judge: Judge | None = None,
 ) -> ClientMachine:
-    session.check_signing(me, signing)
+    session.check_signing(me, signing, judge)
     from secagg_protocols.plainsum.client import PlainSumClient  # numba loads on first use
 
     return PlainSumClient(session, me, randomness=randomness, expander=expander)

@@ -1,4 +1,4 @@
-"""SecAgg (Bonawitz et al., CCS 2017) and SecAgg+ (Bell et al., CCS 2020), semi-honest.
+"""SecAgg (Bonawitz et al., CCS 2017) and SecAgg+ (Bell et al., CCS 2020), semi-honest and active.
 
 One protocol, the graph being a parameter: complete, or random k-regular.
 """
@@ -11,7 +11,7 @@ from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.promise import Promise
 from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, Session
-from secagg.sansio import ClientMachine, ServerMachine
+from secagg.sansio import ClientMachine, Judge, ServerMachine
 from secagg.suite import SUITE_1
 from secagg.threat import Threat
 from secagg.types import SERVER, PartyId, Randomness, Seed
@@ -49,14 +49,15 @@ def _family(name: str) -> OneServer:
         randomness: Randomness,
         expander: Expander,
         signing: Seed | None = None,
+        judge: Judge | None = None,
     ) -> ClientMachine:
-        session.check_signing(me, signing)
+        session.check_signing(me, signing, judge)
         if signing is None:
             from secagg_protocols.secagg.client import SecAggClient
 
             params = _params_of(session)
             return SecAggClient(name, session, params, me, randomness=randomness, expander=expander)
-        from secagg_protocols.secagg.active.client import ActiveClient
+        from secagg_protocols.secagg.active.client import ActiveClient, agreeable
 
         active = _active_params_of(session)
         return ActiveClient(
@@ -67,6 +68,7 @@ def _family(name: str) -> OneServer:
             signing=signing,
             randomness=randomness,
             expander=expander,
+            judge=judge or agreeable,
         )
 
     def server(
@@ -94,7 +96,7 @@ def _info(
     return ProtocolInfo(
         name=name,
         spec="specs/10-secagg.md",
-        status="semi-honest; active: parameters only",
+        status="semi-honest and active",
         threat_models=("semi-honest", "active"),
         family=_family(name),
         phases=lambda params, suite: active.PHASES if suite.signed else PHASES,

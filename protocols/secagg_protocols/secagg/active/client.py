@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from secagg.crypto.randomness import checked
 from secagg.errors import LocalProtocolError
 from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
-from secagg.sansio import Agreed, Finished, OneProcess, Outgoing, Revealed
+from secagg.sansio import Agreed, Finished, Judge, OneProcess, Outgoing, Revealed
 from secagg.suite import SUITE_2
 from secagg.types import Buffer, PartyId, Randomness, Seed
 from secagg.wire.codec import Reader
@@ -45,9 +43,6 @@ from secagg_protocols.secagg.terms import Terms
 # It has no rows (rule V9). A client that comes back from rows may have been put back to them, and
 # then it signs or answers a second time: here a client that died is a dropout, and everything it
 # says has one wording for ever, its keys too, so that one offer is answered once.
-
-Judge = Callable[[frozenset[PartyId]], None]
-"""Asked with U3, by place in the roster, before it is signed; PolicyRefused where it may not be."""
 
 
 def agreeable(survivors: frozenset[PartyId]) -> None:

@@ -26,9 +26,6 @@ from secagg_protocols.secagg.active.params import ActiveParams
 # is against a server that lies, liveness and exact sums are of one that does not. A reader who
 # takes the one for the other believes that a lying server cannot publish a false sum.
 
-RUNS = False
-"""Whether machines of active mode are there: what `Plan.session` refuses by."""
-
 
 def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
     """Bytes of a signer in a round without drops, exactly (rule P10); the work as in semi-honest
@@ -85,9 +82,8 @@ def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
             f"any {ours.threshold} of them can open what it shared, once a quorum has signed who "
             "survived"
         ),
-        learns=("" if RUNS else _UNBUILT) + _privacy(threat, ours),
+        learns=_privacy(threat, ours),
         caveats=_caveats(threat, ours),
-        runs=RUNS,
     )
     most = most_liars(threat, ours)
     adaptive = most_adaptive(threat, ours, most)
@@ -106,23 +102,19 @@ def promise(threat: Threat, params: Params, layout: Layout) -> Promise:
     )
 
 
-_UNBUILT = "parameters only: no machine runs the active mode yet; they would let "
-
-
 def _privacy(threat: Threat, params: ActiveParams) -> str:
     whose = (
         f"a server that lies as it likes, together with {threat.corrupted} of the clients,"
         if threat.corrupted
         else "a server that lies as it likes, on its own,"
     )
-    learns = "learns" if RUNS else "learn"
     if params.complete:
         return (
-            f"{whose} {learns} at most one sum of a session, of at least {group(threat, params)} "
+            f"{whose} learns at most one sum of a session, of at least {group(threat, params)} "
             "honest inputs"
         )
     return (
-        f"{whose} {learns} at worst the sums of disjoint groups, of at least "
+        f"{whose} learns at worst the sums of disjoint groups, of at least "
         f"{group(threat, params)} honest inputs each, and no input in two of them, except with "
         f"probability 2^-{SIGMA} for a server that tries 2^{TRIES} session ids"
     )
