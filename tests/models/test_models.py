@@ -74,9 +74,18 @@ def test_where_only_a_part_is_searched_the_rule_mends_it(name: str) -> None:
 
 
 @needs_spin
-@pytest.mark.skipif(not SOAK, reason="a quarter of an hour: make soak")
-def test_spin_on_five_honest_clients() -> None:
-    assert spin.sound("n5", Rules(5, 0, 3), bitstate=True)
+@pytest.mark.skipif(not SOAK, reason="minutes: make soak")
+@pytest.mark.parametrize("name", [*spin.LARGER, *spin.LARGEST])
+def test_spin_searches_larger_games_whole(name: str) -> None:
+    assert spin.sound(name, (spin.LARGER | spin.LARGEST)[name], compress=True)
+
+
+@needs_spin
+@pytest.mark.skipif(not SOAK, reason="ten minutes: make soak")
+def test_spin_searches_as_far_as_it_comes() -> None:
+    assert all(
+        spin.sound(name, rules, bitstate=True, minutes=10) for name, rules in spin.BEYOND.items()
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
