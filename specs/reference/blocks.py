@@ -144,8 +144,10 @@ def offer(protocol: str, plan_digest: bytes, payload_digest: bytes) -> bytes:
     return H("offer", protocol.encode(), 1, 1, plan_digest, payload_digest, b"", 0)
 
 
-def leaf(offered: bytes, index: int, party: int, c_pk: bytes, s_pk: bytes) -> bytes:
-    return T(0, offered, index, party, c_pk, s_pk, b"")
+def leaf(
+    offered: bytes, index: int, party: int, c_pk: bytes, s_pk: bytes, signature: bytes = b""
+) -> bytes:
+    return T(0, offered, index, party, c_pk, s_pk, signature)
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
@@ -161,9 +163,9 @@ def session_id(offered: bytes, clients: int, members: Any, top: bytes) -> bytes:
     return H("session", offered, len(ids), H("set", bitmap(ids, clients)), top)
 
 
-def ring(session: bytes, size: int) -> tuple[list[int], int]:
+def ring(session: bytes, size: int, label: str = "graph") -> tuple[list[int], int]:
     """The permutation, and how many draws were refused."""
-    numbers = iter(stream(H("graph", session), 32, 0, size + 64))
+    numbers = iter(stream(H(label, session), 32, 0, size + 64))
     order, refused = list(range(size)), 0
     for i in range(size - 1, 0, -1):
         while (r := next(numbers)) >= 2**32 - 2**32 % (i + 1):

@@ -36,10 +36,10 @@ class Common:
         return self.message(tag, self.offer, bytes([1 + blocks.REASONS.index(reason)]))
 
 
-def opened(message: bytes, tags: int) -> tuple[int, bytes, Cursor]:
+def opened(message: bytes, tags: int, suite: int = 1) -> tuple[int, bytes, Cursor]:
     """Tag, binding, and a cursor over the body."""
     cursor = Cursor(message)
-    if (cursor.int(1), cursor.int(1)) != (1, 1):
+    if (cursor.int(1), cursor.int(1)) != (1, suite):
         raise Refused("UnknownVersion")
     tag, bound = cursor.int(1), cursor.take(32)
     if not 1 <= tag <= tags:
@@ -196,10 +196,20 @@ class Client:
         return pair if plain[:8] == blocks.u32(dealer) + blocks.u32(self.me) else None
 
     def mask(self) -> list[Data]:
-        """§5.3, once both the share list and the input are there."""
+        """Once both the share list and the input are there."""
         if self.vector is None or self.failed is None:
             return []
-        vector, self.vector, masked = self.vector, None, []
+        failed = blocks.bitmap(self.failed, len(self.near))
+        packed = self.masked(self.vector)
+        self.vector, self.expected = None, REQUEST
+        message = self.common.message(MASKED, self.session, failed, packed)
+        # whichever came last, the input or the share list: this is the reply to the latter
+        self.replies[self.asked] = [send("server", message, commit=True)]
+        return self.replies[self.asked]
+
+    def masked(self, vector: list[list[int]]) -> bytes:
+        """§5.3"""
+        masked = []
         for g, ((width, length), lane) in enumerate(zip(self.common.segments, vector, strict=True)):
             L = blocks.lane_of(width)
             total = list(lane)
@@ -212,13 +222,7 @@ class Client:
             for key, sign in keys:
                 total = blocks.add(total, blocks.stream(key, L, 0, length), sign, 2**width)
             masked.append(total)
-        failed = blocks.bitmap(self.failed, len(self.near))
-        packed = blocks.pack(self.common.segments, masked)
-        self.expected = REQUEST
-        message = self.common.message(MASKED, self.session, failed, packed)
-        # whichever came last, the input or the share list: this is the reply to the latter
-        self.replies[self.asked] = [send("server", message, commit=True)]
-        return self.replies[self.asked]
+        return blocks.pack(self.common.segments, masked)
 
     def request(self, cursor: Cursor, _: bytes) -> list[Data]:
         u3 = cursor.bitmap(self.size)

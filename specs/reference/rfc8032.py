@@ -87,6 +87,7 @@ def _number(*parts: bytes) -> int:
     return int.from_bytes(hashlib.sha512(b"".join(parts)).digest(), "little") % L
 
 
+@lru_cache(1 << 10)
 def public(seed: bytes) -> bytes:
     return encode(multiply(_secret(seed)[0], BASE))
 
@@ -100,6 +101,7 @@ def sign(seed: bytes, message: bytes) -> bytes:
     return commitment + ((r + challenge * scalar) % L).to_bytes(32, "little")
 
 
+@lru_cache(1 << 14)
 def verify(key: bytes, message: bytes, signature: bytes) -> bool:
     """§5.1.7 without the cofactor, and with small orders refused."""
     if len(signature) != 64:

@@ -83,8 +83,18 @@ def observed(action: Callable[[], Data]) -> Data:
 class Stage:
     """The machines of one session, from a file's `setup`."""
 
+    faults: tuple[str, ...] = (
+        "malformed",
+        "wrong-phase",
+        "equivocation",
+        "invalid-key",
+        "invalid-share",
+    )
+    """That a message is dropped for: it is a refusal where a server hears it."""
+
     def __init__(self, setup: Data) -> None:
         self.plan = Plan.decode(to_bytes(setup["plan"]), allow_unprotected=True)
+        self.layout = self.plan.layout
         self._payload = to_bytes(setup["payload"])
         self._session = self.plan.session(bytes(16), frame.payload_digest(self._payload))
         self.tapes = {int(p): Tape(to_bytes(c["randomness"])) for p, c in setup["clients"].items()}
@@ -101,15 +111,19 @@ class Stage:
     def perform(self, operation: Data) -> Data:
         machine = self._machines[operation["party"]]
         outputs = observed(lambda: self._act(machine, operation))
-        events = [e for e in map(event_of, machine.events()) if e]
+        events = [e for e in map(self.seen, machine.events()) if e]
         # a fault of the peer's is not raised by a server: it is an event
         heard = operation["operation"] == "receive"
-        if any(e[0] == "aborted" or heard and e[-1] in _FAULTS for e in events):
+        if any(e[0] == "aborted" or heard and e[-1] in self.faults for e in events):
             outputs["success"] = False
         sends = [_sent(message) for message in machine.outgoing()]
         return (
             outputs | ({"events": events} if events else {}) | ({"sends": sends} if sends else {})
         )
+
+    def seen(self, event: Event) -> list[Any]:
+        """As it is written down; nothing of what is not."""
+        return event_of(event)
 
     def _act(self, machine: Any, operation: Data) -> Data:
         match operation["operation"]:
@@ -117,7 +131,7 @@ class Stage:
                 machine.start()
             case "set_input":
                 payload = to_bytes(operation.get("payload", self._payload.hex()))
-                vector = to_vector(operation["vector"], self.plan.layout)
+                vector = to_vector(operation["vector"], self.layout)
                 machine.set_input(vector, frame.payload_digest(payload))
             case "receive":
                 machine.receive(_party(operation["sender"]), to_bytes(operation["message"]))
@@ -137,9 +151,6 @@ class Stage:
             case unknown:
                 raise ValueError(f"operation {unknown} is unknown")
         return {}
-
-
-_FAULTS = ("malformed", "wrong-phase", "equivocation", "invalid-key", "invalid-share")
 
 
 def _party(name: str | int) -> PartyId:

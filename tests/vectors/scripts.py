@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -87,30 +87,34 @@ class Round:
     def run(self) -> Script:
         n = self.plan.threat.clients
         script = Script(self.plan, self.family, ("server", *range(n)))
-        mail: dict[int, list[str]] = {p: [] for p in range(n)}
-        script.do("start")
-        for party in range(n):
-            self._post(mail, party, script.do("start", party))
-        for phase in self.plan.phase_names:
-            if phase == ("masked-input" if self.input_last else self.plan.phase_names[0]):
-                self._set_inputs(script, mail)
-            self._collect(script, mail, phase)
-            self._deliver(script, mail, script.do("close_phase"))
+        self._play(script, range(n), self.plan.phase_names)
         if self.plan.protocol != "plainsum":
             script.do("run_jobs")
         script.do("result")
         script.do("check_counts")
         return script
 
+    def _play(self, script: Any, parties: Iterable[int], phases: Sequence[str]) -> None:
+        """Until the last phase is closed."""
+        mail: dict[int, list[str]] = {p: [] for p in parties}
+        script.do("start")
+        for party in mail:
+            self._post(mail, party, script.do("start", party))
+        for phase in phases:
+            if phase == ("masked-input" if self.input_last else phases[0]):
+                self._set_inputs(script, mail)
+            self._collect(script, mail, phase)
+            self._deliver(script, mail, script.do("close_phase"))
+
     def _post(self, mail: dict[int, list[str]], party: int, outputs: Data) -> None:
         mail[party] += [sent["message"] for sent in outputs.get("sends", [])]
 
-    def _set_inputs(self, script: Script, mail: dict[int, list[str]]) -> None:
+    def _set_inputs(self, script: Any, mail: dict[int, list[str]]) -> None:
         for party in mail:
             vector = self.inputs(self.plan, party)
             self._post(mail, party, script.do("set_input", party, vector=vector))
 
-    def _collect(self, script: Script, mail: dict[int, list[str]], phase: str) -> None:
+    def _collect(self, script: Any, mail: dict[int, list[str]], phase: str) -> None:
         for party in list(mail):
             if (party, phase) in self.lost:
                 script.do("lost", who=party)
@@ -124,7 +128,7 @@ class Round:
                     script.do("receive", sender=party, message=message)
             messages.clear()
 
-    def _deliver(self, script: Script, mail: dict[int, list[str]], outputs: Data) -> None:
+    def _deliver(self, script: Any, mail: dict[int, list[str]], outputs: Data) -> None:
         for sent in outputs.get("sends", []):
             party = sent["to"]
             if party not in mail:
@@ -207,7 +211,8 @@ def flipped(at: int, bit: int = 1) -> Tamper:
 class Honest:
     """The messages of a round of the square in which all goes well, to be tampered with."""
 
-    script: Script
+    script: Any
+    """A Script, or one of suite 2."""
 
     def sent(self, party: int, tag: int) -> str:
         return next(
