@@ -20,6 +20,7 @@ ZERO = bytes(32)
 @dataclass
 class Roster:
     epoch: int
+    not_after: int
     server: bytes
     keys: list[bytes]
     digest: bytes
@@ -33,17 +34,30 @@ class Roster:
         return {place for place, key in enumerate(self.keys) if key != ZERO}
 
 
-def parse_roster(data: bytes) -> Roster:
-    cursor = Cursor(data)
+def roster_of(cursor: Cursor) -> bytes:
+    """The bytes of a roster, the keys in it not looked at."""
+    start = cursor.at
     if cursor.int(1) != 1:
-        raise Refused("UnknownVersion", "§1")
-    epoch, _, server = cursor.int(4), cursor.int(8), cursor.take(32)
-    keys = [cursor.take(32) for _ in range(cursor.count(2**20))]
-    cursor.end()
+        raise Refused("UnknownVersion", "14 §1")
+    cursor.take(4 + 8 + 32)
+    cursor.take(32 * cursor.count(2**20))
+    return cursor.data[start : cursor.at]
+
+
+def parse_roster(data: bytes) -> Roster:
+    roster_of(whole := Cursor(data))
+    whole.end()
+    cursor = Cursor(data[1:])
+    epoch, not_after, server = cursor.int(4), cursor.int(8), cursor.take(32)
+    keys = [cursor.take(32) for _ in range(cursor.int(4))]
     used = [server, *(key for key in keys if key != ZERO)]
-    if not keys or len(set(used)) != len(used) or not all(map(rfc8032.is_key, used)):
-        raise Refused("InvalidKey", "§1")
-    return Roster(epoch, server, keys, H("roster", data))
+    if not keys:
+        raise Refused("ParameterError", "14 §1")
+    if not all(map(rfc8032.is_key, used)):
+        raise Refused("InvalidKey", "14 §1")
+    if len(set(used)) != len(used):
+        raise Refused("ParameterError", "14 §1")
+    return Roster(epoch, not_after, server, keys, H("roster", data))
 
 
 # 12-active.md §2
@@ -84,10 +98,10 @@ def depth(size: int) -> int:
 
 
 def signers(
-    session: bytes, size: int, n: int, survivors: int, m: int, q: int, corrupted: int
+    session: bytes, size: int, n: int, m: int, q: int, corrupted: int
 ) -> tuple[list[int], int]:
-    """§2.5: indices, and how many of them are a quorum. survivors: n - D."""
-    if m == n or size < survivors:
+    """§2.5: indices, and how many of them are a quorum."""
+    if m == n:
         return list(range(size)), (size + corrupted) // 2 + 1
     order, _ = blocks.ring(session, size, "signers")
     return sorted(order[:m]), q

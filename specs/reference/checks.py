@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import active_checks
 import additive_blocks as add
 import blocks
 import budgets
@@ -411,4 +412,5 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
+ALONE |= active_checks.ALONE
 ALONE |= budgets.ALONE | noise_tables.ALONE | noisy_records.ALONE | privacy.ALONE | rotation.ALONE

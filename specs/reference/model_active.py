@@ -6,6 +6,7 @@ from typing import Any
 
 import active_blocks as active
 import blocks
+import plans
 from active_blocks import check, set_of, signed
 from blocks import H, Cursor, Refused
 from model import (
@@ -35,6 +36,9 @@ class Common:
 
     def __init__(self, setup: Data) -> None:
         self.protocol, self.plan = setup["protocol"], bytes.fromhex(setup["plan"])
+        self.schema = None
+        if setup["judged"]:
+            self.schema = self.judged(setup)
         self.payload = H("payload", bytes.fromhex(setup["payload"]))
         self.nonce = bytes.fromhex(setup["nonce"])
         self.roster = active.parse_roster(bytes.fromhex(setup["roster"]))
@@ -51,6 +55,16 @@ class Common:
             self.nonce,
         )
 
+    def judged(self, setup: Data) -> Any:
+        """That the plan is one, and of these numbers."""
+        parsed = plans.parse_plan(self.plan)
+        said = [parsed.protocol, parsed.params, [list(s) for s in parsed.schema.segments]]
+        if said != [self.protocol, setup["params"], setup["segments"]]:
+            raise Refused("ParameterError", "01 §4")
+        if parsed.corrupted != setup["corrupted"]:
+            raise Refused("ParameterError", "13 P2")
+        return parsed.schema
+
     @property
     def complete(self) -> bool:
         return bool(self.k == self.n - 1)
@@ -62,9 +76,7 @@ class Common:
         return self.message(ABORT, self.offer, bytes([1 + blocks.REASONS.index(reason)]))
 
     def signers(self, session: bytes, size: int) -> tuple[list[int], int]:
-        return active.signers(
-            session, size, self.n, self.min_survivors, self.m, self.q, self.corrupted
-        )
+        return active.signers(session, size, self.n, self.m, self.q, self.corrupted)
 
 
 class ActiveClient(Client):
@@ -72,15 +84,44 @@ class ActiveClient(Client):
 
     common: Any
 
-    def __init__(self, common: Any, party: int, random: bytes, seed: bytes, refuses: bool) -> None:
-        super().__init__(common, party, random)
-        self.seed, self.refuses = seed, refuses
+    def __init__(self, common: Any, party: int, given: Data) -> None:
+        super().__init__(common, party, bytes.fromhex(given["randomness"]))
+        self.seed, self.refuses = bytes.fromhex(given["seed"]), given["refuses"]
 
     def sign(self, name: str, *fields: bytes | int) -> bytes:
         return signed(self.seed, name, *fields)
 
+    def said_by(self, index: int, signature: bytes, rule: str, name: str, *fields: Any) -> None:
+        """Another client's statement, which the server vouches for."""
+        key = self.common.roster.keys[self.ids[index]]
+        check(key, signature, rule, "RemoteProtocolError", name, *fields)
+
     def served(self, signature: bytes, rule: str, name: str, *fields: bytes | int) -> None:
         check(self.common.roster.server, signature, rule, INVALID, name, *fields)
+
+    def refused(self, refusal: Refused) -> Data:
+        if refusal.layer == "LocalProtocolError":  # its driver's error: nothing has happened
+            return {"success": False, "error": refusal.layer, "rule": refusal.rule}
+        outputs = super().refused(refusal)
+        if refusal.layer == "PolicyRefused":
+            del outputs["cause"]
+            outputs |= {"error": refusal.layer, "events": [["aborted", "cancelled"]]}
+            outputs["sends"] = [send("server", self.common.abort("cancelled"))]
+        return outputs
+
+    def perform(self, operation: Data) -> Data:
+        outputs = super().perform(operation)
+        if outputs["success"] and any(e[0] == "aborted" for e in outputs["events"]):
+            outputs |= {"success": False, "rule": "§4"}
+        return outputs
+
+    def on_restore(self, _: Data) -> Any:
+        raise Refused("LocalProtocolError", "V9")
+
+    def on_set_input(self, operation: Data) -> Any:
+        if self.vector is not None or SURVIVORS in (self.expected, *self.handled):
+            raise Refused("LocalProtocolError", "V6")
+        return super().on_set_input(operation)
 
     def on_start(self, _: Data) -> Any:
         self.c, self.s = blocks.clamp(self.draw(32)), blocks.clamp(self.draw(32))
@@ -98,6 +139,11 @@ class ActiveClient(Client):
         if message in self.replies:
             return self.replies[message], [["ignored", "server"]]
         tag, bound, cursor = opened(message, LAST, suite=2)
+        if tag == ABORT and bound == self.common.offer:
+            reason = blocks.REASONS[cursor.int(1) - 1]
+            cursor.end()
+            self.ended = True
+            return [], [["aborted", reason]]
         if tag != self.expected:
             raise Refused("RemoteProtocolError", "C1" if tag in self.handled else "§1")
         if tag != KEY_LIST and bound != self.session:
@@ -126,26 +172,25 @@ class ActiveClient(Client):
             steps = [cursor.take(32) for _ in range(active.depth(len(u1)))]
         cohort = cursor.take(64)
         cursor.end()
-        if not u1 <= common.roster.members or not common.min_clients <= len(u1) <= common.n:
-            raise Refused("RemoteProtocolError", "V2")
         if self.party not in u1:
             raise Refused("RemoteProtocolError", "C3")
+        if not u1 <= common.roster.members or not common.min_clients <= len(u1) <= common.n:
+            raise Refused("RemoteProtocolError", "V2")
         self.ids = sorted(u1)
         self.size, self.me = len(u1), self.ids.index(self.party)
         if any(index >= self.size or index == self.me for index in indices):
             raise Refused("RemoteProtocolError", "C3")
-        self.signed_by(listed)
         top = self.root(listed, steps)
         self.session = blocks.session_id(common.offer, common.roster.size, u1, top)
         if self.session != bound:
             raise Refused("RemoteProtocolError", "C3")
         of_u1 = set_of(u1, common.roster.size)
-        self.served(
-            cohort, "V2", "cohort", common.offer, self.session, self.size, of_u1, top
-        )
+        said = (common.offer, self.session, self.size, of_u1, top)
+        self.served(cohort, "V2", "cohort", *said)
         self.near = blocks.graph(self.session, self.size, common.k)[self.me]
         if indices != self.near:
             raise Refused("RemoteProtocolError", "C3")
+        self.signed_by(listed)
         keys = [key for c_pk, s_pk, _ in listed.values() for key in (c_pk, s_pk)]
         keys += self.own
         if len({blocks.check_public(key, "C4") for key in keys}) != len(keys):
@@ -158,9 +203,8 @@ class ActiveClient(Client):
     def signed_by(self, listed: Data) -> None:
         """V3"""
         for index, (c_pk, s_pk, signature) in listed.items():
-            party = self.ids[index]
-            fields = (self.common.offer, party, c_pk, s_pk)
-            check(self.common.roster.keys[party], signature, "V3", INVALID, "keys", *fields)
+            fields = (self.common.offer, self.ids[index], c_pk, s_pk)
+            self.said_by(index, signature, "V3", "keys", *fields)
 
     def root(self, listed: Data, steps: list[bytes]) -> bytes:
         """§2.4, V3. Fills the leaves that it computes."""
@@ -207,12 +251,11 @@ class ActiveClient(Client):
         self.delivered = H("delivery", self.rest)
         self.served(sharers, "V4", "sharers", self.session, self.of_u2, len(self.u2))
         self.served(delivery, "V4", "delivery", self.session, self.me, self.delivered)
+        for v, (_, _, body, signature) in entries.items():
+            fields = (self.session, v, self.leaves[v], body)
+            self.said_by(v, signature, "V4", "shares", *fields)
         if self.me not in self.u2 or len(dealers) + 1 < self.common.t:
             raise Refused("RemoteProtocolError", "C5")
-        for v, (_, _, body, signature) in entries.items():
-            key = self.common.roster.keys[self.ids[v]]
-            fields = (self.session, v, self.leaves[v], body)
-            check(key, signature, "V4", INVALID, "shares", *fields)
         for v, (sealed, told, _, _) in entries.items():
             pair = self.open(v, sealed)
             if pair and H("digests", *active.digests_of(self.session, v, self.me, pair)) == told:
@@ -263,15 +306,14 @@ class ActiveClient(Client):
     def request(self, cursor: Cursor, _: bytes) -> list[Data]:
         places = sorted(cursor.bitmap(len(self.signers)))
         if len(places) != self.q:
-            raise Refused("RemoteProtocolError", "V8")
+            raise Refused("WireError", "V8")
         signatures = [cursor.take(64) for _ in places]
         cursor.end()
         chosen = [self.signers[place] for place in places]
         if not set(chosen) <= self.u3:
             raise Refused("RemoteProtocolError", "V8")
         for v, signature in zip(chosen, signatures, strict=True):
-            key = self.common.roster.keys[self.ids[v]]
-            check(key, signature, "V8", INVALID, "agree", self.session, v, *self.said)
+            self.said_by(v, signature, "V8", "agree", self.session, v, *self.said)
         shares, digests = b"", b""
         for v in sorted(self.held):
             letter = 0 if v in self.u3 else 1

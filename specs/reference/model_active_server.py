@@ -40,17 +40,13 @@ class ActiveServer(Server):
         self.seen = {p: {} for p in invited}
         self.tags = (ADVERTISE, SHARE_KEYS, MASKED, AGREE, ANSWER)
         self.head = active.FIRST_HEAD
-        self.records: list[str] = []
-        self.liars_told: set[int] = set()
+        self.records = ["01"]  # §7.1
+        self.told: dict[int, Data] = {}
 
     def perform(self, operation: Data) -> Data:
-        self.records = []
         outputs = super().perform(operation)
-        return outputs | ({"records": self.records} if self.records else {})
-
-    def on_start(self, operation: Data) -> Data:
-        self.records.append("01")
-        return super().on_start(operation)
+        written, self.records = self.records, []
+        return outputs | ({"records": written} if written else {})
 
     def keep(self, kind: int, *parts: bytes) -> None:
         """§7"""
@@ -135,7 +131,7 @@ class ActiveServer(Server):
         index, signature = self.ids.index(sender), cursor.take(64)
         cursor.end()
         if index not in self.signers:
-            raise Refused("wrong-phase", "§1")
+            raise Refused("WireError", "R4")
         return self.checked(sender, signature, "R4", "agree", self.session, index, *self.said)
 
     def answer(self, sender: int, cursor: Cursor) -> Any:
@@ -160,8 +156,7 @@ class ActiveServer(Server):
     # the ends of phases
 
     def on_close_phase(self, _: Data) -> Data:
-        # R4: who has not signed may answer
-        late = [] if self.phase == 3 else sorted(p for p in self.alive if p not in self.got)
+        late = sorted(p for p in self.alive & self.awaited if p not in self.got)
         self.alive -= set(late)
         events: list[Any] = [["dropped", p, "late"] for p in late]
         close = (
@@ -176,7 +171,28 @@ class ActiveServer(Server):
         except Refused as refusal:
             return self.aborted(refusal, events)
         self.phase += 1
+        for one in sends:
+            self.told.setdefault(one["to"], {})[self.phase] = one
         return {"success": True, "events": events, "sends": sends}
+
+    @property
+    def awaited(self) -> set[int]:
+        """R4: in `consistency` those who may sign."""
+        if self.phase != 3:
+            return self.alive
+        return {self.ids[i] for i in set(self.signers) & self.u3}
+
+    def on_reconnected(self, operation: Data) -> Data:
+        """R2"""
+        who = operation["who"]
+        owes = self.phase < len(self.tags) and who in self.alive
+        owes = owes and (who not in self.awaited or who not in self.got)
+        again = (3, 4) if self.phase == 4 else (self.phase,)
+        sends = [self.told.get(who, {}).get(phase) for phase in again] if owes else []
+        return {**done(), "sends": [one for one in sends if one]}
+
+    def on_restore(self, _: Data) -> Data:
+        raise Refused("LocalProtocolError", "V9")
 
     def close_keys(self, _: list[Any]) -> list[Data]:
         common, got = self.common, self.got
@@ -278,21 +294,24 @@ class ActiveServer(Server):
                 if dealer in said
             }
             enough(len(given[dealer]), t, "S6")
-        self.waiting = {}
-        for dealer, shares in given.items():
-            try:
-                secret = blocks.combine(shares, t)
-            except Refused:
-                secret = None
-            if secret is None or not self.opens(dealer)(secret):
-                self.undecodable.add(self.ids[dealer])
-                raise Refused("share-error", "R6")
-            self.waiting[dealer] = secret
         m = len(self.ids)
         self.u5 = set(self.answered)
         parts = [self.answered[i] for i in sorted(self.u5)]
         self.keep(6, blocks.bitmap(self.u5, m), *parts)
+        self.waiting = {dealer: self.secret(dealer, given[dealer], events) for dealer in given}
         return []
+
+    def secret(self, dealer: int, shares: dict[int, bytes], events: list[Any]) -> bytes:
+        """R6"""
+        try:
+            secret = blocks.combine(shares, self.common.t)
+        except Refused:
+            secret = b""
+        if not secret or not self.opens(dealer)(secret):
+            self.alive.discard(self.ids[dealer])
+            events.append(["dropped", self.ids[dealer], "invalid-share"])
+            raise Refused("share-error", "R6")
+        return secret
 
     def opens(self, dealer: int) -> Any:
         party = self.ids[dealer]
@@ -302,6 +321,8 @@ class ActiveServer(Server):
         return lambda secret: blocks.public(secret) == self.body[ADVERTISE][party][1]
 
     def on_run_jobs(self, _: Data) -> Data:
+        if self.reason:
+            return done()
         vectors = [said[1] for said in self.body[MASKED].values()]
         self.total = self.unmasked(self.summed(vectors), self.waiting)
         result = H("result", active.lanes(self.common.segments, self.total))
@@ -319,8 +340,8 @@ class ActiveServer(Server):
     def complaints(self) -> list[Any]:
         events: list[Any] = [["disputed", *pair] for pair in sorted(self.pairs)]
         counted = Counter(dealer for dealer, _ in self.pairs)
-        named = self.undecodable | {d for d in counted if counted[d] > self.liars}
-        return events + [["dropped", dealer, "invalid-share"] for dealer in sorted(named)]
+        named = sorted(dealer for dealer in counted if counted[dealer] > self.liars)
+        return events + [["dropped", dealer, "invalid-share"] for dealer in named]
 
     def on_result(self, _: Data) -> Data:
         if self.reason:
@@ -329,3 +350,8 @@ class ActiveServer(Server):
         contributors = sorted(self.ids[i] for i in self.u3)
         dropped = sorted(set(self.invited) - set(contributors))
         return {**done(), "vector": self.total, "contributors": contributors, "dropped": dropped}
+
+    def on_check_counts(self, operation: Data) -> Data:
+        self.on_result(operation)
+        self.common.schema.check_counts(self.total, len(self.u3))
+        return done()

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from active_stage import ActiveStage
 from operations import OUTPUTS, Data
-from scripts import PAYLOAD, Round, Tamper, shake
+from scripts import PAYLOAD, UPDATE, Round, shake
 
 from secagg.crypto import sign
+from secagg.fields import Field
+from secagg.plans.plan import Plan
 from secagg.roster import Roster
+from secagg.schema import Schema
+from secagg.suite import SUITE_2
+from secagg.threat import Threat
 from secagg.types import Seed
+from secagg_protocols.secagg.active.params import ActiveParams
 
 SPEC = "specs/12-active.md"
+NONCE = bytes(range(16))
 PHASES = ("advertise-keys", "share-keys", "masked-input", "consistency", "unmask")
 
 
 @dataclass(frozen=True)
 class Cast:
-    """A session. params: n, k, t, min_clients, min_survivors, m, q. places: N; who is invited are
-    all but those before `first` and those that the roster excludes."""
+    """A session. params: n, k, t, min_clients, min_survivors, m, q; its plan is a plan unless
+    `judged` is False: no committee is safe among so few. dropped: D. places: N. Invited are all
+    members from `first` on."""
 
     family: str
     params: tuple[int, ...]
     corrupted: int = 1
+    dropped: int = 1
     places: int = 0
     first: int = 0
     excluded: tuple[int, ...] = ()
-    segments: tuple[tuple[int, int], ...] = ((12, 8),)
+    judged: bool = True
+    fields: Mapping[str, Field] = field(default_factory=lambda: UPDATE)
 
     def seed(self, who: Any) -> Seed:
         return Seed(shake(f"{self.family}/seed/{who}", 32))
@@ -43,18 +55,59 @@ class Cast:
         return self.places or self.params[0]
 
     @property
+    def protocol(self) -> str:
+        return "secagg" if self.params[1] == self.params[0] - 1 else "secagg+"
+
+    @cached_property
     def roster(self) -> Roster:
         keys = [
             None if p in self.excluded else sign.public_key(self.seed(p)) for p in range(self.size)
         ]
         return Roster(7, 1 << 33, sign.public_key(self.seed("server")), tuple(keys))
 
+    @cached_property
+    def schema(self) -> Schema:
+        return Schema.of(self.fields, self.params[0])
+
+    @property
+    def segments(self) -> list[list[int]]:
+        return [[s.group.width, s.length] for s in self.schema.layout.segments]
+
+    @cached_property
+    def plan(self) -> bytes:
+        if not self.judged:
+            return b"what stands for a plan here"
+        n, corrupt = self.params[0], Fraction(self.corrupted, self.size)
+        dropout = Fraction(self.dropped, n)
+        threat = Threat(n, corrupt, dropout, "active", roster=self.size)
+        params = ActiveParams(*self.params)
+        return Plan(threat, self.schema, self.protocol, params, suite=SUITE_2).encode()
+
+    @property
+    def setup(self) -> Data:
+        """Without those who take part."""
+        return {
+            "suite": 2,
+            "protocol": self.protocol,
+            "judged": self.judged,
+            "plan": self.plan.hex(),
+            "params": list(self.params),
+            "corrupted": self.corrupted,
+            "segments": self.segments,
+            "payload": PAYLOAD.hex(),
+            "roster": self.roster.encode().hex(),
+            "invited": self.invited,
+        }
+
     def input(self, party: int) -> list[list[int]]:
+        """Any ring elements, but a true count lane."""
         lanes = []
         for number, (width, length) in enumerate(self.segments):
             raw = shake(f"input/{party}/{number}", 8 * length)
             each = [raw[8 * i : 8 * i + 8] for i in range(length)]
             lanes.append([int.from_bytes(one) % (1 << width) for one in each])
+        for slot in self.schema.count_slots:
+            lanes[slot.segment][slot.start : slot.start + slot.length] = [1] * slot.length
         return lanes
 
 
@@ -66,23 +119,15 @@ class ActiveScript:
     cast: Cast
     subjects: tuple[Any, ...]
     refusing: tuple[int, ...] = ()
-    nonce: bytes = bytes(range(16))
+    nonce: bytes = NONCE
     steps: list[Data] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         cast = self.cast
         clients = [p for p in self.subjects if p != "server"]
         self.setup: Data = {
-            "suite": 2,
-            "protocol": "secagg" if cast.params[1] == cast.params[0] - 1 else "secagg+",
-            "plan": b"what stands for a plan here".hex(),
-            "params": list(cast.params),
-            "corrupted": cast.corrupted,
-            "segments": [list(segment) for segment in cast.segments],
-            "payload": PAYLOAD.hex(),
+            **cast.setup,
             "nonce": self.nonce.hex(),
-            "roster": cast.roster.encode().hex(),
-            "invited": cast.invited,
             "server": cast.seed("server").expose().hex() if "server" in self.subjects else "",
             "clients": {
                 str(p): {
@@ -121,7 +166,7 @@ class ActiveRound(Round):
     """A Cast."""
     family: str = ""
     refusing: tuple[int, ...] = ()
-    nonce: bytes = bytes(range(16))
+    nonce: bytes = NONCE
     inputs: Callable[[Any, int], list[list[int]]] = lambda cast, party: cast.input(party)
 
     def run(self) -> Any:
@@ -131,8 +176,7 @@ class ActiveRound(Round):
         self._play(script, cast.invited, PHASES)
         script.do("run_jobs")
         script.do("result")
+        if cast.judged:
+            script.do("check_counts")
         return script
 
-
-def changed(sender: Any, receiver: Any, tag: int, tamper: Tamper) -> Mapping[Any, Tamper]:
-    return {(sender, receiver, tag): tamper}

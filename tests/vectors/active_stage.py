@@ -10,6 +10,7 @@ from secagg import mask
 from secagg.crypto import labels
 from secagg.errors import PolicyRefused
 from secagg.layout import Layout, Segment
+from secagg.plans.plan import Plan
 from secagg.protocol import Session
 from secagg.ring import Ring
 from secagg.roster import Roster
@@ -35,6 +36,8 @@ class ActiveStage(Stage):
         self.layout = Layout(tuple(Segment(Ring(w), length) for w, length in setup["segments"]))
         self._payload = to_bytes(setup["payload"])
         plan, params = to_bytes(setup["plan"]), ActiveParams(*setup["params"])
+        if setup["judged"]:
+            self.plan = Plan.decode(plan)
         session = Session(
             to_bytes(setup["nonce"]),
             labels.digest(labels.PLAN, plan),
@@ -77,6 +80,16 @@ class ActiveStage(Stage):
             records = [record.hex() for record in self._machines["server"].transcript()]
             outputs |= {"records": records} if records else {}
         return outputs
+
+    def _act(self, machine: Any, operation: Data) -> Data:
+        match operation["operation"]:
+            case "restore":
+                machine.restore([(b"state", b"")])
+            case "reconnected":
+                machine.reconnected(PartyId(operation["who"]))
+            case _:
+                return super()._act(machine, operation)
+        return {}
 
     def seen(self, event: Event) -> list[Any]:
         if isinstance(event, Agreed):

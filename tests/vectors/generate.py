@@ -15,6 +15,9 @@ from typing import Any
 
 # the second implementation draws what no library can be told to, such as HPKE's ephemeral keys
 sys.path.insert(0, str(Path(__file__).parents[2] / "specs" / "reference"))
+import active_alone
+import active_refusals
+import active_rounds
 import additive_alone
 import additive_refusals
 import alone
@@ -64,6 +67,9 @@ def scenarios() -> Iterator[tuple[str, Data]]:
     yield from batches()
     yield from additive_refusals.scenarios()
     yield from additive_alone.scenarios(shake)
+    yield from active_rounds.scenarios()
+    yield from active_refusals.scenarios()
+    yield from active_alone.scenarios(shake, alone.scenario_of)
 
 
 def rounds() -> Iterator[tuple[str, Data]]:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import accounting
+import active_operations
 import borderline
 import drawing
 import numpy as np
@@ -582,4 +583,5 @@ _ALONE: dict[str, Callable[..., Data]] = {
     **accounting.ALONE,
     **rounding.ALONE,
     **private.OPERATIONS,
+    **active_operations.OPERATIONS,
 }

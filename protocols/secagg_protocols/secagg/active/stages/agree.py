@@ -18,6 +18,7 @@ from secagg_protocols.secagg.cohort import at_least
 from secagg_protocols.secagg.stages.base import Drop, Said, Stage
 from secagg_protocols.secagg.states import ServerState
 from secagg_protocols.secagg.terms import Terms
+from secagg_protocols.secagg.unmasking import check_recoverable
 
 
 class Consistency(After):
@@ -65,9 +66,14 @@ class Consistency(After):
         return ()
 
     def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
-        """Rule R4: the q of lowest index."""
+        """Rules R4 and S6: the q of lowest index, where the answers could still suffice. Whoever
+        asks for shares spends the inputs, so it is looked at again: some may have left since."""
         signers, quorum = self.cohort.signers
         at_least(len(self._agreed), quorum, "signers agreed on the survivors")
+        masked, index = self.fixed.masked, self.cohort.index
+        there = [index[party] for party in sorted(self.contributors.intersection(alive))]
+        held = {holder: masked.dealers(holder) for holder in there}
+        check_recoverable(self.fixed.survival, held, self.terms.params.threshold)
         chosen = sorted(self._agreed)[:quorum]
         places = frozenset(signers.index(index) for index in chosen)
         request = UnmaskRequest(places, tuple(self._agreed[index] for index in chosen))

@@ -1,0 +1,119 @@
+"""What the operations of suite 2 that need no session do to this code: see operations.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from secagg.layout import Layout, Segment
+from secagg.protocol import Session
+from secagg.ring import Ring
+from secagg.roster import Enrolment, Pin, Roster
+from secagg.suite import SUITE_2
+from secagg.types import SERVER, PartyId, Seed, SessionId
+from secagg.wire.codec import Reader
+from secagg_protocols.secagg import binding
+from secagg_protocols.secagg.active.messages import Digests
+from secagg_protocols.secagg.active.params import ActiveParams
+from secagg_protocols.secagg.active.statements import FORMS
+from secagg_protocols.secagg.active.transcript import Chain
+from secagg_protocols.secagg.messages import SharePair
+
+Data = dict[str, Any]
+to_bytes = bytes.fromhex
+
+
+def _raw(fields: list[Any]) -> list[Any]:
+    return [one if isinstance(one, int) else to_bytes(one) for one in fields]
+
+
+def _statement(seed: str, name: str, fields: list[Any]) -> Data:
+    said = FORMS[name](*_raw(fields))
+    return {"message": said.message.hex(), "signature": said.signed(Seed(to_bytes(seed))).hex()}
+
+
+def _share_digests(session: str, dealer: int, holder: int, pair: list[str]) -> Data:
+    made = Digests.of(to_bytes(session), SharePair(dealer, holder, *map(to_bytes, pair)))
+    return {"digests": [made.b.hex(), made.s.hex()], "told": made.digest.hex()}
+
+
+def _tree_path(leaves: list[str], index: int) -> Data:
+    levels = binding.tree_levels(_raw(leaves))
+    path = binding.tree_path(levels, index)
+    return {"root": levels[-1][0].hex(), "path": [step.hex() for step in path]}
+
+
+def _path_root(leaf: str, index: int, size: int, path: list[str]) -> Data:
+    return {"root": binding.path_root(to_bytes(leaf), index, size, _raw(path)).hex()}
+
+
+def _signing(session: str, size: int, params: list[int], corrupted: int) -> Data:
+    number, quorum = ActiveParams(*params).quorum_of(size, corrupted)
+    signers = binding.committee(SessionId(to_bytes(session)), size, number)
+    return {"signers": list(signers), "quorum": quorum}
+
+
+def _session(roster: str, plan_digest: str, payload_digest: str, nonce: str) -> Session:
+    params, layout = ActiveParams(4, 3, 3, 3, 3, 4, 3), Layout((Segment(Ring(8), 1),))
+    return Session(
+        to_bytes(nonce),
+        to_bytes(plan_digest),
+        to_bytes(payload_digest),
+        params,
+        layout,
+        suite=SUITE_2,
+        roster=Roster.decode(to_bytes(roster)),
+    )
+
+
+def _active_offer(protocol: str, **values: str) -> Data:
+    return {"offer": _session(**values).offer(protocol).hex()}
+
+
+def _identity(roster: str, place: Any, seed: str) -> Data:
+    session = _session(roster, "00" * 32, "00" * 32, "00" * 16)
+    party = SERVER if place == "server" else PartyId(place)
+    session.check_signing(party, Seed(to_bytes(seed)))
+    return {}
+
+
+def _roster(roster: str) -> Data:
+    decoded = Roster.decode(to_bytes(roster))
+    return {"digest": decoded.digest.hex(), "members": sorted(decoded.members)}
+
+
+def _open_roster(file: str, admin: str, epoch: int, now: int) -> Data:
+    roster = Pin(to_bytes(admin), epoch).open(to_bytes(file), now)
+    return {"digest": roster.digest.hex(), "epoch": roster.epoch}
+
+
+def _enrolment(request: str) -> Data:
+    decoded = Enrolment.decode(to_bytes(request))
+    return {"name": decoded.name, "key": decoded.key.hex()}
+
+
+def _heads(transcript: str) -> Data:
+    reader, chain, found = Reader(to_bytes(transcript)), Chain(), []
+    reader.u8("version")
+    while reader.remaining:
+        record = reader.prefixed(1 << 20, "record")
+        chain.add(record[0], record[1:])
+        found.append([record[0], chain.head.hex()])
+    if b"".join(chain.drain()).hex() != transcript:
+        raise ValueError("a chain of these records is another")
+    return {"heads": found}
+
+
+OPERATIONS: dict[str, Callable[..., Data]] = {
+    "statement": _statement,
+    "share_digests": _share_digests,
+    "tree_path": _tree_path,
+    "path_root": _path_root,
+    "signers": _signing,
+    "active_offer": _active_offer,
+    "identity": _identity,
+    "roster": _roster,
+    "open_roster": _open_roster,
+    "enrolment": _enrolment,
+    "heads": _heads,
+}
