@@ -18,6 +18,7 @@ import generate
 import operations
 import pytest
 import verify
+from active_stage import ActiveStage
 from additive_stage import AdditiveStage
 
 REFERENCE = Path(verify.__file__).parent
@@ -26,6 +27,7 @@ FILES = {path.stem: json.loads(path.read_text()) for path in PATHS}
 SESSIONS = [name for name, scenario in FILES.items() if "setup" in scenario]
 VERIFIER = sorted(path.name for path in REFERENCE.glob("*.py"))
 BATCHES = ["additive-n4-m3", "additive-direct-mixed"]
+ACTIVE = ["active-complete", "active-regular", "active-committee"]
 SOAK = "SECAGG_SOAK" in os.environ
 ALONE = [] if SOAK else sorted(FILES)[::9]
 """What the verifier is given by itself, where nothing means all."""
@@ -46,10 +48,12 @@ def test_generator_gives_the_frozen_bytes(regenerated):
 def test_vectors_are_small():
     """Plans and their refusals are most of it, each whole: who checks another implementation by
     them needs no code of ours."""
-    assert sum(path.stat().st_size for path in PATHS) < 2_900_000
+    assert sum(path.stat().st_size for path in PATHS) < 4_900_000
 
 
 def stage_of(setup):
+    if setup.get("suite") == 2:
+        return ActiveStage(setup)
     kind = AdditiveStage if setup["protocol"] == "additive" else operations.Stage
     return kind(setup)
 
@@ -128,7 +132,7 @@ def test_verifier_imports_neither_package(name):
     assert "importlib" not in roots and "__import__" not in (REFERENCE / name).read_text()
 
 
-@pytest.mark.parametrize("name", [*(n for n in SESSIONS if n.startswith("round-n5")), *BATCHES])
+@pytest.mark.parametrize("name", [*(n for n in SESSIONS if n.startswith("round-n5")), *BATCHES, *ACTIVE])
 def test_verifier_notices_a_changed_byte(name):
     """Whatever byte of whatever message changes, the verifier does not agree. A soak tries every
     message; else the last of each kind."""
@@ -165,7 +169,32 @@ def test_verifier_notices_a_changed_row(name):
             verify.verify(scenario)
 
 
-@pytest.mark.parametrize("name", ["round-n8-k4-t3", *BATCHES])
+@pytest.mark.parametrize("name", ACTIVE)
+def test_verifier_notices_a_changed_record(name):
+    """Rule R2: what a server writes down is derived too, the version first and each record once."""
+    places = [
+        (at, number)
+        for at, step in enumerate(FILES[name]["operations"])
+        for number, _ in enumerate(step["outputs"].get("records", []))
+    ]
+    assert len(places) == 8
+    for at, number in places:
+        scenario = copy.deepcopy(FILES[name])
+        records = scenario["operations"][at]["outputs"]["records"]
+        records[number] = records[number][:-1] + f"{int(records[number][-1], 16) ^ 1:x}"
+        with pytest.raises(AssertionError):
+            verify.verify(scenario)
+
+
+def test_every_rule_of_active_mode_has_a_scenario():
+    """Rules C1 to C6, C8, V1 to V9; S2, S4 to S6, R1 to R7: a refusal of each, or what it makes of
+    a session."""
+    about = {FILES[name]["spec"].split()[-1] for name in FILES if name.startswith("active-")}
+    assert about >= {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 8)}
+    assert about >= {"C1", "C2", "C3", "C4", "C5", "C6", "C8", "S2", "S4", "S5", "S6"}
+
+
+@pytest.mark.parametrize("name", ["round-n8-k4-t3", *BATCHES, *ACTIVE])
 def test_verifier_notices_a_wrong_sum(name):
     scenario = copy.deepcopy(FILES[name])
     result = next(s for s in scenario["operations"] if s["operation"] == "result")
