@@ -8,7 +8,7 @@ import active_blocks as active
 import blocks
 import plans
 from active_blocks import check, set_of, signed
-from blocks import H, Cursor, Refused
+from blocks import Cursor, H, Refused
 from model import (
     ABORT,
     ADVERTISE,

@@ -8,7 +8,7 @@ from typing import Any
 import active_blocks as active
 import blocks
 from active_blocks import check, set_of, signed
-from blocks import H, Cursor, Refused
+from blocks import Cursor, H, Refused
 from model import (
     ABORT,
     ADVERTISE,
@@ -245,7 +245,9 @@ class ActiveServer(Server):
             signatures[i] = self.sign("delivery", self.session, i, self.delivered[i])
             message = self.common.message(SHARE_LIST, self.session, rest, signatures[i])
             sends.append(send(self.ids[i], message, commit=True))
-        dealt = b"".join(got[self.ids[i]]["body"] + got[self.ids[i]]["signature"] for i in sorted(self.u2))
+        dealt = b"".join(
+            got[self.ids[i]]["body"] + got[self.ids[i]]["signature"] for i in sorted(self.u2)
+        )
         told = b"".join(self.delivered[i] + signatures[i] for i in sorted(self.u2))
         self.keep(3, bits, dealt, sharers, told)
         return sends

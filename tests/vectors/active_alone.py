@@ -113,10 +113,11 @@ def _rosters(shake: Shake) -> Steps:
     forged = bytearray(good)
     forged[4] ^= 1
     opened: list[tuple[bytes, bytes, int, int]] = [
-        (good, key, 0, 0), (good, key, 7, 1 << 33), (good, key, 8, 0), (good, key, 0, 1 + (1 << 33)),
-        (good, sign.public_key(member), 0, 0), (bytes(forged), key, 0, 0), (good + b"\0", key, 0, 0),
-        (file(put(49, weak)), key, 0, 0), (file(put(49, data[81:113])), key, 0, 0),
-        (file(data, member), sign.public_key(member), 0, 0), (good[:20] + good[-96:], key, 0, 0),
+        (good, key, 0, 0), (good, key, 7, 1 << 33), (good, key, 8, 0),
+        (good, key, 0, 1 + (1 << 33)), (good, sign.public_key(member), 0, 0),
+        (bytes(forged), key, 0, 0), (good + b"\0", key, 0, 0), (file(put(49, weak)), key, 0, 0),
+        (file(put(49, data[81:113])), key, 0, 0), (good[:20] + good[-96:], key, 0, 0),
+        (file(data, member), sign.public_key(member), 0, 0),
     ]  # fmt: skip
     steps += [
         ("open_roster", {"file": one.hex(), "admin": pinned.hex(), "epoch": epoch, "now": now})

@@ -5,13 +5,12 @@ A server that lies in signed words is the second implementation's, with no scrup
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import active_blocks as active
 import blocks
 from active_rounds import (
-    ABORT,
     AGREE,
     ANSWER,
     COMMITTEE,
@@ -25,7 +24,6 @@ from active_rounds import (
     SHARES,
     SIX,
     SURVIVORS,
-    garbage,
     leaf,
     resigned,
 )
@@ -75,7 +73,7 @@ def told(
             data = bytes.fromhex(message)
             if heard == KEYS:  # believed before it is looked at
                 liar.got[sender] = [data[35:67], data[67:99], data[99:]]
-                liar.seen[sender][heard] = data
+                liar.seen.setdefault(sender, {})[heard] = data
                 continue
             liar.perform({"operation": "receive", "sender": sender, "message": message})
         outputs = liar.perform({"operation": "close_phase"})
@@ -153,7 +151,9 @@ def of_key_list(honest: Honest) -> Scenarios:
     for name, message, about, spec, expect in cases:
         yield f"active-client-{name}", client(FOUR, 0, [message], about, spec, expect)
     excluded = Honest(ActiveRound(SIX).run())
-    with_three = put(excluded.got(1, KEY_LIST), 35, "fe")
+    heard = {p: excluded.sent(p, KEYS) for p in (1, 4, 5, 6, 7)}
+    heard[3] = flipped(40)(flipped(70)(excluded.sent(2, KEYS)))
+    with_three = told(SIX, KEY_LIST, 1, {KEYS: heard})
     about = "U1 holds the place that the roster excludes"
     yield "active-client-u1-excluded", client(SIX, 1, [with_three], about, "§5 V2", REMOTE)
     about = "another key list, after the first"
@@ -345,8 +345,20 @@ def of_requests(honest: Honest) -> Scenarios:
 
     outsider = bytes.fromhex(request)[:35] + b"\x0b" + agreed(0) + agreed(1) + agreed(3)
     cases = [
-        ("quorum-short", so_far, told(FOUR, REQUEST, 0, said, 2), "two signers of three", "WireError"),
-        ("quorum-long", so_far, told(FOUR, REQUEST, 0, said, 4), "four signers of three", "WireError"),
+        (
+            "quorum-short",
+            so_far,
+            told(FOUR, REQUEST, 0, said, 2),
+            "two signers of three",
+            "WireError",
+        ),
+        (
+            "quorum-long",
+            so_far,
+            told(FOUR, REQUEST, 0, said, 4),
+            "four signers of three",
+            "WireError",
+        ),
         (
             "quorum-outside",
             [*so_far[:2], three],
@@ -608,6 +620,3 @@ def too_few(honest: Honest) -> Scenarios:
     script.do("close_phase")
     about = "server: all have signed, but two are left to answer: nothing is asked for"
     yield "active-server-unanswerable", script.scenario(about, "§6 S6", "below-threshold")
-
-
-_ = (ABORT, Callable, garbage)

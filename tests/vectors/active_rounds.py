@@ -23,6 +23,7 @@ NEARLY = Cast("active-k", (7, 4, 4, 5, 5, 7, 4), judged=False)
 """Where five come the graph is complete, and its plan is not."""
 COMMITTEE = Cast("active-m", (6, 4, 3, 5, 5, 4, 3), judged=False)
 
+
 def scenarios() -> Iterator[tuple[str, Data]]:
     def lost(*pairs: tuple[int, str]) -> frozenset[tuple[int, str]]:
         return frozenset(pairs)

@@ -179,4 +179,3 @@ class ActiveRound(Round):
         if cast.judged:
             script.do("check_counts")
         return script
-

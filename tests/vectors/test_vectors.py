@@ -132,7 +132,9 @@ def test_verifier_imports_neither_package(name):
     assert "importlib" not in roots and "__import__" not in (REFERENCE / name).read_text()
 
 
-@pytest.mark.parametrize("name", [*(n for n in SESSIONS if n.startswith("round-n5")), *BATCHES, *ACTIVE])
+@pytest.mark.parametrize(
+    "name", [*(n for n in SESSIONS if n.startswith("round-n5")), *BATCHES, *ACTIVE]
+)
 def test_verifier_notices_a_changed_byte(name):
     """Whatever byte of whatever message changes, the verifier does not agree. A soak tries every
     message; else the last of each kind."""
