@@ -64,6 +64,7 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
         ("choosing", 4),
         ("embedding", 4),
         ("privacy", 3),
+        ("active", 3),
         ("reference/analytics", 1),
     ],
 )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,11 @@ import typer
 
 from secagg import cli
 from tests import alone
-from tests.processes import fleet
+from tests.processes.shell import follow
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 [COMMANDS] = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-LIMIT = 400
-"""Seconds for all of the commands, on a machine that does much else."""
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -34,72 +29,12 @@ def test_the_blocks_of_the_readme_run_on_an_installation_without_extras() -> Non
     assert len(BLOCKS) == 2 and "of at most 1.52" in done.stdout and "smoker" in done.stdout
 
 
-REPEATER = """
-import json, os, pathlib, socket, sys
-folder = pathlib.Path(sys.argv.pop(1))
-words = sys.argv[1:]
-try:
-    (folder / words[0]).mkdir()
-except FileExistsError:
-    pass
-else:
-    os.execv(INSTALLED, [INSTALLED, *words])
-link = socket.socket(socket.AF_UNIX)
-link.connect(DOOR)
-out, err = (f"/proc/{os.getpid()}/fd/{number}" for number in (1, 2))
-order = {"argv": words, "out": out, "err": err, "faults": [], "cwd": os.getcwd(), "env": {}}
-link.sendall(json.dumps(order).encode() + b"\\n")
-told = link.makefile("rb")
-_, ended = (json.loads(line) for line in [told.readline(), told.readline()])
-sys.exit(ended["status"])
-"""
-"""In the place of `secagg`: what is installed, but the second time that a command is given it is a
-fork of the nursery. Two of three here are `join`, and most of a join is the loading of kernels.
-"""
-
-
-def repeater(folder: Path, installed: Path) -> None:
-    """Makes folder/secagg, unless a soak starts each command as it is."""
-    if "SECAGG_SOAK" in os.environ or not Path("/proc/self/fd").is_dir():
-        return
-    (folder / "seen").mkdir()
-    code = f"INSTALLED, DOOR = {str(installed)!r}, {fleet.door()!r}{REPEATER}"
-    (folder / "repeater.py").write_text(code)
-    words = shlex.join([sys.executable, "-IS", str(folder / "repeater.py"), str(folder / "seen")])
-    (folder / "secagg").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-    (folder / "secagg").chmod(0o700)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are written for a POSIX shell")
 def test_the_commands_of_the_readme_can_be_followed(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """By somebody who has just installed: an empty folder, and nothing but these lines."""
-    bin = Path(sys.executable).parent
-    if not (bin / "secagg").exists():
-        pytest.skip("the package is not installed here")
-    first = tmp_path_factory.mktemp("bin")
-    repeater(first, bin / "secagg")
-    path = os.pathsep.join([str(first), str(bin), os.environ["PATH"]])
-    shell = subprocess.Popen(
-        ["bash", "-e", "-u", "-o", "pipefail", "-c", COMMANDS],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = shell.communicate(timeout=LIMIT)
-    finally:
-        try:
-            os.killpg(shell.pid, signal.SIGKILL)  # whatever it had started
-        except ProcessLookupError:
-            pass
-        shell.communicate()
-    assert shell.returncode == 0, said
-    assert "Traceback" not in said and "warning:" not in said, said
+    said = follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"))
     assert len(re.findall(r"^stored +True$", said, re.MULTILINE)) == 8, said
     joined = r"^round 1 +in the sum of 8 clients, without 0$"
     assert len(re.findall(joined, said, re.MULTILINE)) == 8, said

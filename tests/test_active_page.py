@@ -1,0 +1,78 @@
+"""What docs/active.md says and shows, followed and compared."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secagg.earlier import Earlier, change_bound
+from secagg.errors import PolicyRefused
+from secagg.fields import FixedPoint
+from secagg.plans.choose import plan
+from secagg.policy import Policy
+from secagg.types import PartyId
+from tests.processes.shell import follow
+
+PAGE = (Path(__file__).parent.parent / "docs" / "active.md").read_text()
+[COMMANDS] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are written for a POSIX shell")
+def test_ten_commands_lead_to_an_active_round(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In an empty folder, by nothing but these lines."""
+    follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"))
+    mean = np.load(tmp_path / "mean.npy", allow_pickle=False)
+    assert mean.shape == (8,) and abs(mean - 0.375).max() < 1e-4
+    for secret in ("server.id", "client-0.id", "admin/admin.key", "admin/members.json"):
+        assert (tmp_path / secret).stat().st_mode & 0o077 == 0
+
+
+def test_they_are_ten() -> None:
+    lines = re.findall(r"^\w*=?\$?\(?(?:for .* do )?(secagg \w+|python)", COMMANDS, re.MULTILINE)
+    assert len(lines) == 10, lines
+
+
+def test_the_policy_that_is_shown_has_every_field() -> None:
+    """And those that are said to be there without a file are."""
+    [shown] = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    table = tomllib.loads(shown)
+    assert list(table) == list(Policy.__dataclass_fields__)
+    policy, plain = Policy.of(table), Policy()
+    for name in ("suites", "change", "unknown", "forget"):
+        assert getattr(policy, name) == getattr(plain, name)
+
+
+def test_the_refusals_that_are_quoted_are_those_of_its_four_clients() -> None:
+    four = plan(
+        clients=4,
+        fields={"update": FixedPoint(8, 1.0, 16)},
+        corrupt="0.2",
+        dropout="0.2",
+        adversary="active",
+    )
+    group = four.promise.numbers["group"]
+    assert f"group is {group} and one may be corrupt" in plain(PAGE)
+    least = change_bound(group, four.threat.corrupted)
+    three = frozenset(map(PartyId, range(3)))
+    refusals: list[Callable[[], object]] = [
+        lambda: Policy(roster=1000).check(four),
+        lambda: Earlier((0b1111,), 0, least).judge(three),
+        lambda: Earlier((), 1, least).check_unknown(),
+    ]
+    for refused in refusals:
+        with pytest.raises(PolicyRefused) as found:
+            refused()
+        assert str(found.value) in plain(PAGE)
+
+
+def plain(page: str) -> str:
+    """Without what begins a quoted line, and where lines end."""
+    return " ".join(page.replace("\n> ", "\n").split())
