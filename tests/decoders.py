@@ -8,7 +8,9 @@ from secagg.fields import Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.plans.task import Task
+from secagg.roster import Enrolment, Roster, SignedRoster
 from secagg.schema import Schema
+from secagg.suite import SUITE_2
 from secagg.types import AbortReason, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import decode_frame
@@ -20,8 +22,12 @@ from secagg_protocols.reports import messages as additive
 from secagg_protocols.reports.book import Row
 from secagg_protocols.reports.shape import ID_SIZE
 from secagg_protocols.secagg import messages
+from secagg_protocols.secagg.active import messages as active
+from secagg_protocols.secagg.active import statements
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import decode_params
+from tests.active import COMPLETE as ACTIVE
+from tests.active import Cast, seed_of
 from tests.ensembles import Setting, keys_of, params_of, told
 from tests.networks import COMPLETE, LAYOUT, network_of
 
@@ -183,3 +189,98 @@ def valid_tasks() -> list[bytes]:
         alone.encode(),
         *(Task(one, keys_of(one.params.servers).committee).encode() for one in made),
     ]
+
+
+# Active mode
+
+
+def active_message(data: bytes) -> bytes:
+    """A message of an ACTIVE session, read and written again as party 0 or the server would."""
+    reader = Reader(data)
+    number, bound = read_header(reader, SUITE_2)
+    if number not in active.NAMES:
+        raise BadTag(f"tag {number}")
+    out = _active_body(number, reader, bound)
+    reader.finish()
+    return out
+
+
+def _active_body(tag: int, reader: Reader, bound: bytes) -> bytes:
+    size, degree = ACTIVE.clients, ACTIVE.degree
+    if tag == Tag.ADVERTISE_KEYS:
+        return active.SignedKeys.read(reader).encode(bound)
+    if tag == Tag.KEY_LIST:
+        return active.KeyList.read(reader, size, degree, True).encode(bound, size)
+    if tag == Tag.SHARE_KEYS:
+        return active.ShareKeys.read(reader, degree).encode(bound)
+    if tag == Tag.SHARE_LIST:
+        return active.ShareList.read(reader, size, frozenset(range(1, size))).encode(bound, size)
+    if tag == Tag.MASKED_INPUT:
+        said, _ = active.MaskedInput.read(reader, degree, LAYOUT)
+        return said.encode(bound, degree)
+    if tag == active.SURVIVORS:
+        return active.Survivors.read(reader, size).encode(bound, size)
+    if tag == active.AGREE:
+        return active.Agree.read(reader).encode(bound)
+    if tag == Tag.UNMASK_REQUEST:
+        return active.UnmaskRequest.read(reader, size, ACTIVE.quorum).encode(bound, size)
+    if tag == Tag.UNMASK_ANSWER:
+        return active.UnmaskAnswer.read(reader, size).encode(bound)
+    return active.Abort.read(reader).encode(bound)
+
+
+def valid_active_messages() -> dict[int, bytes]:
+    """One honest message of every kind, to or from party 0."""
+    network = Cast(ACTIVE).network()
+    network.run()
+    found = {m.data[2]: m.data for m in network.sent if 0 in (m.sender, m.to)}
+    found[Tag.ABORT] = active.Abort(AbortReason.CANCELLED).encode(bytes(32))
+    return found
+
+
+def statement(data: bytes) -> bytes:
+    reader = Reader(data)
+    said = statements.Statement.read(reader)
+    reader.finish()
+    return said.write(Writer()).finish()
+
+
+def valid_statements() -> list[bytes]:
+    """One of each form."""
+    return [
+        form(*(bytes([number]) * size if size else number for number, (_, size) in _numbered(form)))
+        .write(Writer())
+        .finish()
+        for form in statements.FORMS.values()
+    ]
+
+
+def _numbered(form: statements.Form) -> list[tuple[int, tuple[str, int]]]:
+    return list(enumerate(form.fields))
+
+
+def roster(data: bytes) -> bytes:
+    return Roster.decode(data).encode()
+
+
+def signed_roster(data: bytes) -> bytes:
+    return SignedRoster.decode(data).encode()
+
+
+def enrolment(data: bytes) -> bytes:
+    return Enrolment.decode(data).encode()
+
+
+def valid_rosters() -> list[bytes]:
+    """One of six, and one in which a member is excluded."""
+    whole = Cast().roster
+    fewer = Roster(4, 1 << 33, whole.server, (*whole.keys[:2], None, *whole.keys[3:]))
+    return [whole.encode(), fewer.encode()]
+
+
+def valid_signed_rosters() -> list[bytes]:
+    return [Cast().signed.encode(), Cast(places=9).signed.encode()]
+
+
+def valid_enrolments() -> list[bytes]:
+    return [Enrolment.make(name, seed_of(3)).encode() for name in ("a", "clinic 3, ward b")]

@@ -71,15 +71,17 @@ class Mutator:
                 data[at:] = other[self._below(len(other)) :]
 
 
-def run(target: Target, corpus: Sequence[bytes], seconds: float, seed: int = 1) -> int:
-    """The corpus, then mutations of it until the time is up, and LEAST; returns how many these
-    were."""
+def run(
+    target: Target, corpus: Sequence[bytes], seconds: float, seed: int = 1, least: int = LEAST
+) -> int:
+    """The corpus, then mutations of it until the time is up, and at least so many; returns how many
+    these were."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for data in corpus:
         target(data)
     mutator, done = Mutator(corpus, seed), 0
     end = time.monotonic() + seconds
-    while time.monotonic() < end or done < LEAST:
+    while time.monotonic() < end or done < least:
         data = mutator.next()
         try:
             target(data)
