@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 from secagg import errors
 from secagg.crypto import labels
@@ -50,6 +51,7 @@ class ActiveServer(StagedServer):
 
     suite, table, names = SUITE_2, SERVER, messages.NAMES
     abort_message = messages.Abort
+    chain: ClassVar[Mapping[ServerState, Callable[..., Stage]]] = stages.AFTER
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class ActiveServer(StagedServer):
         _check(terms)
         after: dict[ServerState, Callable[..., Stage]] = {
             ServerState.IDLE: partial(stages.Advertise, signing=signing),
-            **stages.AFTER,
+            **self.chain,
         }
         super().__init__(replace(terms, after=after), randomness)
         self._signing = signing
