@@ -329,5 +329,7 @@ class ProtocolInfo:
     resumes: Callable[[Suite], bool] = lambda suite: False
     """Whether machines of this suite write rows and go on from them, all of them; where not,
     `writes()` is empty and `restore()` of any row raises."""
+    lies: Callable[[], Mapping[str, ServerFactory]] = dict
+    """Servers that lie, by the name of the lie, for a demonstration of what becomes of it."""
 
     __repr__ = short

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from secagg.arguments import choice
 from secagg.cli import logs, options
 from secagg.cli.output import fail, handled, report
 from secagg.cli.service import STOPPED, run_until_stopped
-from secagg.demo import view
+from secagg.demo import active, view
 from secagg.demo.fleet import ClientFailed
 from secagg.demo.result import Progress, Result
 from secagg.demo.run import Settings, run
+from secagg.errors import ParameterError
+from secagg.types import ADVERSARIES
 
 BROKEN = 1
 """The exit code when a sum was not exact or an error was above its bound."""
@@ -32,6 +35,22 @@ def demo(
     corrupt: options.Corrupt = "0.2",
     dropout: options.Dropout = "0.25",
     deadline: options.Deadline = 60.0,
+    adversary: Annotated[
+        str,
+        typer.Option(
+            metavar="WHOM",
+            help="semi-honest, or active: clients with keys in a roster, all in this process, who "
+            "need not trust their server.",
+        ),
+    ] = "semi-honest",
+    cheat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIE",
+            help="With --adversary active: in the last round the server really lies: split, swap "
+            "or lie. What clients do then is shown.",
+        ),
+    ] = None,
     log_level: logs.LogLevel = logs.Level.WARNING,
     log_json: logs.LogJson = False,
     as_json: options.Json = False,
@@ -45,6 +64,12 @@ def demo(
     comparison fails, 2 for an error, 143 when stopped by a signal.
     """
     logs.configure(log_level, log_json)
+    with handled(as_json):
+        if choice("--adversary", adversary, ADVERSARIES) == "active":
+            _active(clients, rounds, seed, protocol, corrupt, dropout, cheat, as_json)
+            return
+        if cheat is not None:
+            raise ParameterError("--cheat is for --adversary active: only there do clients notice")
     settings = Settings(
         clients=clients,
         rounds=rounds,
@@ -63,6 +88,35 @@ def demo(
             report(stopped, as_json, lambda: None)
             raise typer.Exit(STOPPED)
         report(result.as_json(), as_json, lambda: view.summarize(result, progress, console))
+    if broken := result.broken():
+        fail("Broken", broken, False)
+        raise typer.Exit(BROKEN)
+
+
+def _active(
+    clients: int,
+    rounds: int,
+    seed: int,
+    protocol: str | None,
+    corrupt: str,
+    dropout: str,
+    cheat: str | None,
+    as_json: bool,
+) -> None:
+    settings = active.Settings(
+        clients=clients,
+        rounds=rounds,
+        seed=seed,
+        protocol=protocol,
+        corrupt=corrupt,
+        dropout=dropout,
+        cheat=cheat,
+    )
+    progress, console = Progress(), Console()
+    drawn = contextlib.nullcontext() if as_json else view.live(progress, console)
+    with drawn:
+        result = active.run(settings, progress)
+    report(result.as_json(), as_json, lambda: active.summarize(result, progress, console))
     if broken := result.broken():
         fail("Broken", broken, False)
         raise typer.Exit(BROKEN)

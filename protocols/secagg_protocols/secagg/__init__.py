@@ -5,12 +5,20 @@ One protocol, the graph being a parameter: complete, or random k-regular.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.promise import Promise
-from secagg.protocol import Cost, Infeasible, OneServer, Params, ProtocolInfo, Session
+from secagg.protocol import (
+    Cost,
+    Infeasible,
+    OneServer,
+    Params,
+    ProtocolInfo,
+    ServerFactory,
+    Session,
+)
 from secagg.sansio import ClientMachine, Judge, ServerMachine
 from secagg.suite import SUITE_1
 from secagg.threat import Threat
@@ -87,6 +95,12 @@ def _family(name: str) -> OneServer:
     return OneServer(client, server)
 
 
+def _lies(name: str) -> Mapping[str, ServerFactory]:
+    from secagg_protocols.secagg.active import lying
+
+    return lying.servers(name)
+
+
 def _info(
     name: str,
     find: Callable[[Threat], Params | Infeasible],
@@ -108,6 +122,7 @@ def _info(
         preferred=preferred,
         messages=active_messages.NAMES,
         resumes=lambda suite: suite == SUITE_1,
+        lies=lambda: _lies(name),
     )
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 from secagg.crypto.agree import KeyPair
 from secagg.crypto.randomness import checked
-from secagg.types import PartyId, system_randomness
+from secagg.errors import ParameterError
+from secagg.layout import Expander
+from secagg.protocol import ServerFactory, Session
+from secagg.sansio import ServerMachine
+from secagg.types import PartyId, Seed, system_randomness
 from secagg.wire.codec import Reader
 from secagg_protocols.secagg.active import messages, statements
 from secagg_protocols.secagg.active.cohort import SignedCohort
 from secagg_protocols.secagg.active.messages import Agree, SignedKeys, UnmaskRequest
+from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.active.server import ActiveServer
 from secagg_protocols.secagg.active.stages import AFTER, Fixed
 from secagg_protocols.secagg.active.stages.agree import Consistency
@@ -119,5 +125,22 @@ class SplittingServer(ActiveServer):
     chain = {**AFTER, ServerState.MASKED_INPUT: _Split}
 
 
-KINDS = {"split": SplittingServer, "swap": SwappingServer, "lie": LyingServer}
-"""By the name of the lie."""
+_KINDS = {"split": SplittingServer, "swap": SwappingServer, "lie": LyingServer}
+
+
+def servers(protocol: str) -> dict[str, ServerFactory]:
+    """What makes each of them, by the name of the lie. protocol: as it is registered."""
+    return {lie: partial(_made, kind, protocol) for lie, kind in _KINDS.items()}
+
+
+def _made(
+    kind: type[ActiveServer],
+    protocol: str,
+    session: Session,
+    *,
+    expander: Expander,
+    signing: Seed | None = None,
+) -> ServerMachine:
+    if signing is None or not isinstance(session.params, ActiveParams):
+        raise ParameterError("these servers lie to clients of active mode, who notice")
+    return kind(protocol, session, session.params, signing=signing, expander=expander)
