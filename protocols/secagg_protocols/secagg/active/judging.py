@@ -82,7 +82,7 @@ def _committee(threat: Threat, params: ActiveParams, s: int) -> str | None:
         return f"of {params.clients} clients all sign, and not a committee of {params.signers}"
     if params.signers > MAX_SIGNERS:
         return f"{params.signers} signers are more than the {MAX_SIGNERS} of any committee"
-    # nothing is judged at another |U1| than s (decisions/031-committee-size.md):
+    # nothing is judged at another |U1| than s (decisions/032-committee-size.md):
     # the tail of its corrupt signers is counted at s, and a smaller U1 has a larger one
     if params.min_clients != s:
         return f"min_clients must be n - D = {s} where a committee signs"
