@@ -47,8 +47,8 @@ def demo(
         str | None,
         typer.Option(
             metavar="LIE",
-            help="With --adversary active: in the last round the server really lies: split, swap "
-            "or lie. What clients do then is shown.",
+            help="With --adversary active: one more round, in which the server really lies: split, "
+            "swap or lie. What clients do then is shown.",
         ),
     ] = None,
     log_level: logs.LogLevel = logs.Level.WARNING,

@@ -1,7 +1,8 @@
 """The demo in active mode: the same training, by clients that need not trust their server.
 
 All machines are in this process, each with a key of its own in a roster that an administrator's
-key has signed. In the last round the server may lie, in one of three ways, with its true key.
+key has signed. After the last round comes, if it is asked for, one whose server lies in one of
+three ways, with its true key.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from rich.text import Text
 
 from secagg import records
 from secagg.crypto import sign
-from secagg.demo import data, model, view
-from secagg.demo.check import Contribution, judge, plain_mean
+from secagg.demo import data, model, result, view
+from secagg.demo.check import Contribution, Masked, judge, plain_mean, unmask_nothing
 from secagg.demo.client import FIELD, training_generator
 from secagg.demo.deaths import schedule
 from secagg.demo.model import Flat, Samples
 from secagg.demo.result import Progress, Row
+from secagg.demo.tap import UPLOAD
 from secagg.demo.task import Task
 from secagg.drive import pump
 from secagg.errors import Aborted, ParameterError
@@ -48,7 +50,7 @@ _YEAR = 365 * 24 * 3600
 
 @dataclass(frozen=True)
 class Settings:
-    """As the demo's. cheat: what the server does in the last round; None where it is honest."""
+    """As the demo's. cheat: what the server does in a round after these; None for no such round."""
 
     clients: int = 16
     rounds: int = 8
@@ -73,52 +75,34 @@ class Caught:
 
 @dataclass(frozen=True)
 class Result:
-    """rows: of the rounds whose server was honest. caught: of the last, where it was not."""
+    """honest: the rounds whose server followed the protocol, as the demo shows them. caught: the
+    one after them, whose server did not."""
 
-    plan: Plan
-    rows: tuple[Row, ...]
+    honest: result.Result
     caught: Caught | None
-    seed: int
-    seconds: float
 
     __repr__ = short
 
+    @property
+    def plan(self) -> Plan:
+        return self.honest.plan
+
     def broken(self) -> str | None:
         """The promise that this run did not keep, in words; None is success."""
-        inexact = [row.round for row in self.rows if not row.exact]
-        if inexact:
-            return f"in rounds {inexact} the secure sum is not the plain integer sum"
-        worst = max((row.max_abs_error for row in self.rows), default=0.0)
-        if worst > self.plan.max_error:
-            return f"a mean is off by {worst:.3g}, above the plan's bound"
         caught = self.caught
         if caught is not None and (caught.why is None or caught.answered):
             return f"the server lied ({caught.cheat}), and somebody opened a share for it"
-        return None
+        return self.honest.broken()
 
     def as_json(self) -> dict[str, object]:
-        """The demo's keys; accuracies and errors are of the rounds with a sum."""
-        rows, caught = self.rows, self.caught
-        return {
+        """The demo's keys, of the honest rounds, and what became of the lie."""
+        caught = self.caught
+        return self.honest.as_json() | {
             "adversary": "active",
-            "accuracy": rows[-1].accuracy if rows else None,
-            "plain_accuracy": rows[-1].plain_accuracy if rows else None,
-            "max_abs_error": max((row.max_abs_error for row in rows), default=None),
-            "error_bound": self.plan.max_error,
-            "rounds": len(rows),
-            "dropped": sum(len(row.dropped) for row in rows),
-            "exact": all(row.exact for row in rows),
             "cheat": caught.cheat if caught else None,
             "cheat_refused": {str(c): why for c, why in caught.refused.items()} if caught else {},
             "cheat_answered": len(caught.answered) if caught else 0,
             "cheat_sum": caught is not None and caught.why is None,
-            "protocol": self.plan.protocol,
-            "degree": self.plan.degree,
-            "threshold": self.plan.threshold,
-            "clients": self.plan.threat.clients,
-            "seed": self.seed,
-            "seconds": self.seconds,
-            "plan_digest": self.plan.digest().hex(),
         }
 
 
@@ -135,15 +119,24 @@ def run(settings: Settings, progress: Progress) -> Result:
     deaths = schedule(plan, settings.rounds, generator)
     members = _Members.drawn(settings.clients)
     federation = _Federation(settings, plan, parts, held_out, members, progress)
-    caught = None
     for number in range(1, settings.rounds + 1):
         progress.begin(number)
-        if number == settings.rounds and settings.cheat is not None:
-            caught = federation.cheated(number, settings.cheat)
-            progress.round -= 1  # it is no row: it has no sum
-        else:
-            federation.round(number, deaths[number])
-    return Result(plan, tuple(progress.rows), caught, settings.seed, time.monotonic() - begun)
+        federation.round(number, deaths[number])
+    honest = result.Result(
+        plan,
+        tuple(progress.rows),
+        federation.shown(),
+        len(training),
+        len(held_out),
+        settings.seed,
+        time.monotonic() - begun,
+    )
+    caught = None
+    if settings.cheat is not None:
+        progress.stage = "one more round, whose server lies"
+        caught = federation.cheated(settings.rounds + 1, settings.cheat)
+        progress.stage = ""
+    return Result(honest, caught)
 
 
 def _plan(settings: Settings, parts: list[Samples]) -> Plan:
@@ -183,10 +176,11 @@ class _Members:
 
 
 class _Counted:
-    """A client's machine, with the bytes of it."""
+    """A client's machine, with the bytes of it. upload: its masked input."""
 
     def __init__(self, machine: Any) -> None:
         self._machine, self.up, self.down = machine, 0, 0
+        self.upload = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._machine, name)
@@ -194,6 +188,8 @@ class _Counted:
     def outgoing(self) -> list[Any]:
         messages: list[Any] = self._machine.outgoing()
         self.up += sum(len(message.data) for message in messages)
+        if messages and self._machine.phase == UPLOAD:
+            self.upload = messages[-1].data
         return messages
 
     def receive(self, sender: PartyId, message: bytes, /) -> None:
@@ -232,6 +228,13 @@ class _Federation:
                 self.progress.lose(event.party, deaths.get(event.party, event.fault.value))
         seed = self.plan.rotation(session.nonce, session.payload_digest)
         self._sum(number, aggregated(self.plan, total, (), seed), given, clients, seconds)
+        first = min(total.contributors)
+        self._last = first, given[first], clients[first].upload
+
+    def shown(self) -> Masked:
+        """One upload of the last round beside the truth: its signature ends it."""
+        client, true, message = self._last
+        return unmask_nothing(self.plan, client, true, message[: -sign.SIGNATURE_SIZE])
 
     def cheated(self, number: int, cheat: str) -> Caught:
         session, _, clients = self._begun(number)
@@ -329,21 +332,24 @@ LIES = {
 """In words, by name."""
 
 
-def summarize(result: Result, progress: Progress, console: Console) -> None:
+def summarize(found: Result, progress: Progress, console: Console) -> None:
     """Prints the rounds, what the clients did where the server lied, and what the plan promises."""
     console.print(view.table(progress))
-    for paragraph in _summary(result):
+    console.print()
+    console.print(view.upload(found.honest))
+    for paragraph in _summary(found):
         console.print()
         console.print(paragraph)
 
 
-def _summary(result: Result) -> Iterator[Text | Table]:
-    clients = result.plan.threat.clients
+def _summary(found: Result) -> Iterator[Text | Table]:
+    clients = found.plan.threat.clients
     yield Text(
         f"{clients} clients with keys in a signed roster, all in this process. In every round "
-        "above the server followed the protocol, and its sum is the plain integer sum, bit for bit."
+        "above the server followed the protocol. "
+        + (found.honest.broken() or "Each sum is the plain integer sum, bit for bit.")
     )
-    caught = result.caught
+    caught = found.caught
     if caught is not None:
         yield Text(f"Then it lied. {LIES.get(caught.cheat, caught.cheat)}")
         yield _refusals(caught)
@@ -351,7 +357,7 @@ def _summary(result: Result) -> Iterator[Text | Table]:
         ended = "and it has a sum" if caught.why is None else f"and it has no sum ({caught.why})"
         yield Text(f"{opened}, {ended}.")
     yield Text("The plan, in its own words:")
-    for line in view.told(result.plan):
+    for line in view.told(found.plan):
         yield Text(line)
 
 

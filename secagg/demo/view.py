@@ -51,7 +51,7 @@ def summarize(result: Result, progress: Progress, console: Console) -> None:
     """Prints the whole demo: rounds, one masked upload beside the true one, what it shows."""
     console.print(table(progress))
     console.print()
-    console.print(_upload(result))
+    console.print(upload(result))
     for paragraph in summary(result):
         console.print()
         console.print(Text(paragraph))
@@ -102,7 +102,8 @@ def _judgement(result: Result) -> str:
     )
 
 
-def _upload(result: Result) -> Table:
+def upload(result: Result) -> Table:
+    """One upload of the last round, as it came and as it was."""
     masked = result.masked
     last = masked.first + len(masked.true) - 1
     drawn = Table(

@@ -34,7 +34,7 @@ def test_an_honest_server_has_exact_sums() -> None:
 @pytest.mark.parametrize("cheat", ["split", "swap", "lie"])
 def test_a_lying_server_has_nothing_and_every_client_says_why(cheat: str) -> None:
     """T3, T4, T5: no share is opened, and no client takes part to the end."""
-    code, figures = shown("--rounds", "2", "--cheat", cheat)
+    code, figures = shown("--rounds", "1", "--cheat", cheat)
     contract.check("demo", figures)
     assert code == 0
     assert (figures["rounds"], figures["cheat_answered"], figures["cheat_sum"]) == (1, 0, False)
@@ -91,7 +91,9 @@ def test_what_it_refuses(arguments: list[str], words: str) -> None:
 
 def test_it_says_what_the_server_did_and_what_came_of_it() -> None:
     progress, console = Progress(), Console(width=100, record=True, quiet=True)
-    result = active.run(active.Settings(clients=6, rounds=2, cheat="swap", dropout="0.2"), progress)
+    result = active.run(
+        active.Settings(clients=6, rounds=1, cheat="swap", corrupt="0.1", dropout="0.2"), progress
+    )
     console.quiet = False
     active.summarize(result, progress, console)
     text = " ".join(console.export_text().split())

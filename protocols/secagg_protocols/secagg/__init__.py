@@ -28,7 +28,7 @@ from secagg_protocols.secagg import params as parameters
 from secagg_protocols.secagg.active import finding, judging
 from secagg_protocols.secagg.active import guarantee as active_guarantee
 from secagg_protocols.secagg.active import messages as active_messages
-from secagg_protocols.secagg.active import states as active
+from secagg_protocols.secagg.active import states as active_states
 from secagg_protocols.secagg.active.params import ActiveParams, decode_params
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.states import PHASES
@@ -113,7 +113,7 @@ def _info(
         status="semi-honest and active",
         threat_models=("semi-honest", "active"),
         family=_family(name),
-        phases=lambda params, suite: active.PHASES if suite.signed else PHASES,
+        phases=lambda params, suite: active_states.PHASES if suite.signed else PHASES,
         parameters=find,
         check=check,
         decode_params=decode_params,
