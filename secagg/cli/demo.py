@@ -19,6 +19,23 @@ from secagg.demo.run import Settings, run
 from secagg.errors import ParameterError
 from secagg.types import ADVERSARIES
 
+_Adversary = Annotated[
+    str,
+    typer.Option(
+        metavar="WHOM",
+        help="semi-honest, or active: clients with keys in a roster, all in this process, who need "
+        "not trust their server.",
+    ),
+]
+_Cheat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIE",
+        help="With --adversary active: one more round, in which the server really lies: split, "
+        "swap or lie. What clients do then is shown.",
+    ),
+]
+
 BROKEN = 1
 """The exit code when a sum was not exact or an error was above its bound."""
 
@@ -35,22 +52,8 @@ def demo(
     corrupt: options.Corrupt = "0.2",
     dropout: options.Dropout = "0.25",
     deadline: options.Deadline = 60.0,
-    adversary: Annotated[
-        str,
-        typer.Option(
-            metavar="WHOM",
-            help="semi-honest, or active: clients with keys in a roster, all in this process, who "
-            "need not trust their server.",
-        ),
-    ] = "semi-honest",
-    cheat: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIE",
-            help="With --adversary active: one more round, in which the server really lies: split, "
-            "swap or lie. What clients do then is shown.",
-        ),
-    ] = None,
+    adversary: _Adversary = "semi-honest",
+    cheat: _Cheat = None,
     log_level: logs.LogLevel = logs.Level.WARNING,
     log_json: logs.LogJson = False,
     as_json: options.Json = False,

@@ -36,7 +36,7 @@ from secagg.mask import add_streams
 from secagg.party import Aggregate, aggregated
 from secagg.plans import choose
 from secagg.plans.plan import Plan
-from secagg.protocol import OneServer, Session
+from secagg.protocol import Session
 from secagg.roster import Pin, Roster, SignedRoster
 from secagg.sansio import Dropped
 from secagg.shown import short
@@ -280,11 +280,11 @@ class _Federation:
         )
 
     def _server(self, session: Session, cheat: str | None) -> Any:
+        signing = self.members.seeds[SERVER]
+        if cheat is not None:
+            return self.plan.info.lies()[cheat](session, expander=add_streams, signing=signing)
         family = self.plan.info.family
-        if not isinstance(family, OneServer):
-            raise ParameterError("active mode has one server")
-        make = family.server if cheat is None else self.plan.info.lies()[cheat]
-        return make(session, expander=add_streams, signing=self.members.seeds[SERVER])
+        return family.machines(session, None, expander=add_streams, signing=signing)[SERVER]
 
     def _trained(self, start: Flat, number: int, party: int) -> Contribution:
         generator = training_generator(self.settings.seed, number, party)
