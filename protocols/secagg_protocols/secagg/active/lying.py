@@ -30,8 +30,16 @@ from secagg_protocols.secagg.terms import Terms
 # Each has the server's key of the roster and signs whatever it says, so nothing of it is refused
 # for a signature that is missing. It fails all the same, and these are the shortest ways to see
 # why: what a client of suite 1 believes, a client of this suite compares.
+#
+# They are stages in the place of others, and not machines of their own: up to the lie and after it
+# the server is the one that rounds are run with, so that what is shown is shown of that one. A lie
+# that clients would notice for another reason, such as a set that is too small for the plan, would
+# show less, so each says what an honest server could have said, only not to everybody.
 
 
+# The victim's own signature stays over keys that it has not signed: the server has no other. It
+# could leave the victim's keys to the victim alone and swap them for everybody else, and then the
+# trees differ, and with them the session ids.
 class _Swapped(Share):
     """Keys of its own in the place of one client's: whoever seals a share to them seals it to the
     server."""
@@ -82,6 +90,8 @@ class _TwoSets(Consistency):
         return self.following(self.fixed, request)
 
 
+# The oldest attack on this protocol: of a client whose seed and whose key are both rebuilt there is
+# nothing that hides its vector. It takes t holders that say it is there and t that say it is not.
 class _Lie(_TwoSets):
     """One client is alive, says the server to one half, and to the other that it dropped out: so
     each half would give another of its two secrets."""
@@ -94,6 +104,7 @@ class _Lie(_TwoSets):
         super().__init__(terms, fixed, shown)
 
 
+# No client's two secrets are asked for here, and the difference of two sums is still a sum of fewer.
 class _Split(_TwoSets):
     """To each half, that as many of the other dropped out as the plan allows: two sums would tell
     more than one."""
