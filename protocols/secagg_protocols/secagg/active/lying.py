@@ -104,7 +104,7 @@ class _Lie(_TwoSets):
         super().__init__(terms, fixed, shown)
 
 
-# No client's two secrets are asked for here, and the difference of two sums is still a sum of fewer.
+# No client's two secrets are asked for here: the difference of two sums is a sum of fewer.
 class _Split(_TwoSets):
     """To each half, that as many of the other dropped out as the plan allows: two sums would tell
     more than one."""
