@@ -357,8 +357,8 @@ def test_a_clone_is_one_that_is_corrupt() -> None:
 
 
 def test_more_clones_than_may_be_corrupt_cost_both_secrets() -> None:
-    """What is not promised (specs/00-security.md): clones beyond A. Two, where A is 1, sign two
-    survivor sets, and of whoever is in one of them only both secrets are opened."""
+    """What is not promised: clones beyond A. Two, where A is 1, sign two survivor sets, and of
+    whoever is in one of them only both secrets are opened."""
     assert cloned(1, [0, 1]).both()
 
 
