@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.adversary.active.refusals import HERE, REFUSALS
+
 ROOT = Path(__file__).parent.parent
 PATIENCE = 5
 """Times as long as without the mutant, and half a minute: whoever waits longer waits for ever for
@@ -1758,7 +1760,14 @@ REGISTER = _of(
     ("register: members stay", "or not kept:", "or False:"),
 )
 
+ACTIVE = tuple(
+    mutant
+    for place, tests, rows in REFUSALS
+    for mutant in _of(HERE + place, tests, *((f"active: {name}", *texts) for name, *texts in rows))
+)
+
 MUTANTS = (
+    *ACTIVE,
     *ROSTER,
     *SESSION,
     *IDENTITY,
@@ -1806,6 +1815,10 @@ class Runner:
         if code not in (0, 1):
             raise RuntimeError(f"{mutant.name}: pytest ends with {code} before any test has failed")
         return "" if code else f"{mutant.name}: nothing in {' '.join(mutant.tests)} has seen it"
+
+    def take_for_green(self, tests: tuple[str, ...], seconds: float) -> None:
+        """These tests pass without a mutant, as somebody has seen who need not see it again."""
+        self._seconds[tests] = seconds
 
     def _without(self, mutant: Mutant) -> float:
         if mutant.tests not in self._seconds:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import pytest
 
 from secagg.crypto.agree import KeyPair
+from secagg.roster import Roster
 from secagg.suite import SUITE_1
 from secagg.types import PartyId, Seed
 from secagg.wire.header import write_header
@@ -201,6 +202,12 @@ IN_U1 = {
         lambda s: shown(s, {0: keys_of(s, 0, seed=SERVER_SEED)}, (s.cohort.ids[5],)),
         "keys of client 0 are not signed",
         "roster",
+    ),
+    "the last neighbour is played by the server": Row(
+        lambda s: shown(s, {5: keys_of(s, 5, seed=SERVER_SEED)}), "keys of client 5 are not signed"
+    ),
+    "U1 has a member that was excluded": Row(
+        lambda s: far_and_excluded(s), "somebody who is not in the roster", "excluding"
     ),
     "all others are played by the server": Row(
         lambda s: shown(
@@ -393,9 +400,32 @@ def played(s: Script) -> bytes:
     return said(s, lambda listed: replace(listed, keys={**listed.keys, near: fake}))
 
 
+def far_and_excluded(s: Script) -> bytes:
+    """Whoever was the first of the roster is there again, and is no neighbour of the victim, who
+    therefore is not shown its keys."""
+    me = s.cohort.ids[ME]
+    for left in others(s):
+        cohort = world(s, {0: keys_of(s, 0)}, (left,))
+        if 0 not in cohort.neighbours(cohort.index[me]):
+            return cohort.key_list(cohort.index[me])
+    raise AssertionError("it is a neighbour in every graph")
+
+
+@dataclass(frozen=True)
+class Excluding(Cast):
+    """The first two places of its roster are empty."""
+
+    @cached_property
+    def roster(self) -> Roster:
+        made = super().roster
+        return replace(made, keys=(None, None, *made.keys[2:]))
+
+
 @cache
 def made(name: str) -> Script:
     """wide: in whose roster are two more than the plan is for."""
+    if name == "excluding":
+        return Script(Excluding(REGULAR, places=12))
     return Script(Cast(REGULAR, places=12)) if name == "wide" else script(name)
 
 

@@ -192,6 +192,10 @@ REFUSED = {
         lambda s: entries(s, {0: lambda one: replace(one, signature=flipped(one.signature, 9))}),
         NOT_SIGNED,
     ),
+    "the signature of the last dealer has a bit flipped": Row(
+        lambda s: entries(s, {5: lambda one: replace(one, signature=flipped(one.signature, 9))}),
+        NOT_SIGNED,
+    ),
     "what two dealers dealt is exchanged": Row(swapped, NOT_SIGNED),
     "what a dealer dealt in the session before": Row(
         lambda s: entries(s, {0: lambda _: before().share_list(ME).delivered[0]}), NOT_SIGNED

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from secagg.errors import PolicyRefused
+from secagg.errors import LocalProtocolError, PolicyRefused, RemoteProtocolError
 from secagg.sansio import Aborted, Agreed, Finished, Ignored, Revealed
 from secagg.types import SERVER, PartyId, Seed
 from secagg.wire.codec import Writer
@@ -19,6 +19,7 @@ from secagg_protocols.secagg.active.client import ActiveClient
 from secagg_protocols.secagg.active.messages import SURVIVORS, Survivors, digest_of
 from secagg_protocols.secagg.active.statements import Value
 from secagg_protocols.secagg.messages import Tag
+from secagg_protocols.secagg.survivors import SurvivorSet, check_agreed
 from tests.active import ADMIN_SEED, COMMITTEE, SERVER_SEED, Cast, seed_of
 from tests.adversary.active.liars import (
     OTHER,
@@ -30,6 +31,7 @@ from tests.adversary.active.liars import (
     reveals_nothing,
     script,
 )
+from tests.networks import standing
 
 ME = 1
 
@@ -404,3 +406,14 @@ def test_any_quorum_that_signed_is_answered_once() -> None:
         client.receive(SERVER, s.request({0, 1, 2, 3}))
     assert not client.outgoing()
     assert not [e for e in client.events() if isinstance(e, Aborted) and e.reason is None]
+
+
+def test_a_set_that_c8_refuses_is_none_whoever_has_signed_it() -> None:
+    """C8, C9: at the one door to the shares, whatever was looked at before."""
+    masked = standing(script().client(ME, 3)).masked
+    signed: list[frozenset[int]] = []
+    with pytest.raises(RemoteProtocolError, match="asks for 4"):
+        check_agreed(masked.view, frozenset({0, 1, 2}), signed.append)
+    assert not signed
+    with pytest.raises(LocalProtocolError, match="made by what checks it"):
+        SurvivorSet(frozenset(range(6)), None)

@@ -131,7 +131,7 @@ def of(dealer: int | None, holder: int | None) -> Callable[[Pairs, Member], Pair
 
 ONE = {
     "a pair that does not open": Deal(sealed=torn([0])),
-    "a pair of zeros": Deal(sealed=lambda sealed: sealed | {0: bytes(104)}),
+    "zeros in place of a sealed pair": Deal(sealed=lambda sealed: sealed | {0: bytes(104)}),
     "two holders' pairs exchanged, which then cost both": Deal(
         sealed=lambda sealed: sealed | {0: sealed[2]}
     ),

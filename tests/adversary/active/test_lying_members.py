@@ -340,7 +340,7 @@ OUT_OF_TIME = {
     "the server's request, sent back": Row(
         Tag.UNMASK_ANSWER, lambda m, data: beside(Tag.UNMASK_REQUEST, 65), Fault.WRONG_PHASE
     ),
-    "a message of an unknown kind": Row(
+    "a message of a kind that nobody knows": Row(
         Tag.SHARE_KEYS, lambda m, data: beside(77, 9), Fault.MALFORMED
     ),
     "nothing": Row(Tag.MASKED_INPUT, lambda m, data: b"", Fault.MALFORMED),

@@ -7,6 +7,7 @@ out that stops it: then it gives the input of one client, so it is an attack.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -387,6 +388,43 @@ def test_rule_v9_nothing_of_a_session_is_taken_up_again() -> None:
         assert client.writes() == []
         with pytest.raises(LocalProtocolError):
             client.restore([(b"state", b"want-quorum")])
+
+
+def test_rule_v1_a_machine_starts_once() -> None:
+    """Else it would say two keys for one offer."""
+    s = script()
+    for received in range(5):
+        with pytest.raises(LocalProtocolError, match="called once"):
+            s.client(1, received).start()
+
+
+def test_rule_v1_no_machine_works_in_a_fork() -> None:
+    """Row 63: none of its methods, whichever is called first."""
+    s = script()
+    client, server = s.client(1, 1, with_input=False), s.cast.server()
+    server.start()
+    calls: list[Callable[[], object]] = [
+        s.cast.client(s.cohort.ids[1]).start,
+        lambda: client.set_input(s.cast.inputs[s.cohort.ids[1]], s.cast.payload),
+        lambda: client.receive(SERVER, s.sent(Tag.SHARE_LIST, to=s.cohort.ids[1])),
+        client.outgoing,
+        s.cast.server().start,
+        lambda: server.receive(s.cohort.ids[1], b""),
+        server.close_phase,
+        server.outgoing,
+    ]
+    child = os.fork()
+    if not child:
+        refused = 0
+        for place, call in enumerate(calls):
+            try:
+                call()
+            except LocalProtocolError:
+                refused |= 1 << place
+            except Exception:  # noqa: BLE001 - whatever else it is, it was not refused
+                pass
+        os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0xFF
 
 
 # What a server says of itself
