@@ -367,7 +367,6 @@ MESSAGES: tuple[Row, ...] = (
     ("V8-exactly-q", "        if len(who) != quorum:\n", "        if False:\n"),
     ("V8-no-fewer", "if len(who) != quorum:", "if len(who) > quorum:"),
     ("V8-no-more", "if len(who) != quorum:", "if len(who) < quorum:"),
-    ("B1-20-vector-whole", "        inner.finish()\n", ""),
     (
         "V3-path-length",
         "steps = 0 if complete else max(len(members) - 1, 0).bit_length()",
@@ -375,8 +374,8 @@ MESSAGES: tuple[Row, ...] = (
     ),
     (
         "V5-digest-of-s",
-        "return labels.digest(labels.DIGESTS, self.b, self.s)",
-        "return labels.digest(labels.DIGESTS, self.b)",
+        "% (_BOTH, self.b, self.s)",
+        "% (_BOTH, self.b, self.b)",
     ),
     (
         "V4-body-of-all",
@@ -393,21 +392,13 @@ MESSAGES: tuple[Row, ...] = (
         "return labels.digest(labels.MASKED, self.salt, self.vector)",
         "return labels.digest(labels.MASKED, self.vector)",
     ),
-    (
-        "R5-digest-holder",
-        "return labels.digest(labels.SHARE_DIGEST, session, dealer, holder, kind, share)",
-        "return labels.digest(labels.SHARE_DIGEST, session, dealer, kind, share)",
-    ),
-    (
-        "R5-digest-kind",
-        "return labels.digest(labels.SHARE_DIGEST, session, dealer, holder, kind, share)",
-        "return labels.digest(labels.SHARE_DIGEST, session, dealer, holder, share)",
-    ),
-    (
-        "R5-digest-dealer",
-        "return labels.digest(labels.SHARE_DIGEST, session, dealer, holder, kind, share)",
-        "return labels.digest(labels.SHARE_DIGEST, session, holder, kind, share)",
-    ),
+)
+SHARE = "dealer.to_bytes(4), holder.to_bytes(4), kind, share)"
+MESSAGES += (
+    ("R5-digest-session", f"(_SHARE, session, {SHARE}", f"(_SHARE, bytes(32), {SHARE}"),
+    ("R5-digest-dealer", SHARE, SHARE.replace("dealer", "holder")),
+    ("R5-digest-holder", SHARE, SHARE.replace("holder", "dealer")),
+    ("R5-digest-kind", SHARE, SHARE.replace("kind", "B")),
 )
 STATEMENTS: tuple[Row, ...] = (
     (
@@ -520,6 +511,11 @@ SERVER: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
                 "R4-quorum",
                 '        at_least(len(self._agreed), quorum, "signers agreed on the survivors")\n',
                 "",
+            ),
+            (
+                "S6-recoverable-again",
+                "check_recoverable(self.fixed.survival, held, self.terms.params.threshold)",
+                "pass",
             ),
             (
                 "R4-lowest",

@@ -100,6 +100,15 @@ def test_as_many_losses_as_there_are_to_spare(phase: str, most: int) -> None:
         LIVE.network(Schedule(acts)).run()
 
 
+def test_whoever_signs_and_is_lost_is_asked_for_nothing() -> None:
+    """S6: a quorum has signed, and too few of it are left to answer: no share is asked for."""
+    gone = LIVE.parties[:4]
+    network = LIVE.network(Schedule({("consistency", party): Act.LEAVES for party in gone}))
+    with pytest.raises(BelowThreshold, match="4 holders are left"):
+        network.run()
+    assert not [m for m in network.sent if m.data[2] == Tag.UNMASK_REQUEST]
+
+
 def test_row_41_all_are_lost_after_their_input() -> None:
     network = LIVE.network(Schedule({("consistency", party): Act.GONE for party in LIVE.parties}))
     with pytest.raises(BelowThreshold, match="0 signers agreed"):

@@ -136,6 +136,12 @@ ONE = {
         sealed=lambda sealed: sealed | {0: sealed[2]}
     ),
     "digests that are not of the shares": Deal(said=misnamed([0])),
+    "digests that are of the share of b alone": Deal(
+        said=lambda digests: digests | {0: replace(digests[0], s=digests[5].s)}
+    ),
+    "digests that are of the share of s alone": Deal(
+        said=lambda digests: digests | {0: replace(digests[0], b=digests[5].b)}
+    ),
     "a share that is no element of the field": Deal(beyond([0])),
     "a pair that names another dealer": Deal(of(3, None)),
     "a pair that names another holder": Deal(of(None, 3)),

@@ -33,7 +33,7 @@ from secagg_protocols.secagg.active.transcript import Kind
 from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import Tag
 from tests.active import COMPLETE, SERVER_SEED, Cast
-from tests.adversary.active.liars import Script, after_header, refuses, script
+from tests.adversary.active.liars import DOWN, UP, Script, after_header, refuses, script
 
 Lanes = list[list[int]]
 
@@ -396,6 +396,21 @@ def test_rule_v1_a_machine_starts_once() -> None:
     for received in range(5):
         with pytest.raises(LocalProtocolError, match="called once"):
             s.client(1, received).start()
+
+
+def test_rule_v9_all_that_a_client_says_has_one_wording_for_ever() -> None:
+    """Its keys too: an offer that was answered once is not answered with others, so what is
+    claimed before it leaves is everything."""
+    s = script()
+    client = s.cast.client(s.cohort.ids[1])
+    client.set_input(s.cast.inputs[s.cohort.ids[1]], s.cast.payload)
+    client.start()
+    said = client.outgoing()
+    for tag in DOWN:
+        client.receive(SERVER, s.sent(tag, to=s.cohort.ids[1]))
+        said += client.outgoing()
+    assert [message.data[TAG_AT] for message in said] == [*UP]
+    assert all(message.commit for message in said)
 
 
 def test_rule_v1_no_machine_works_in_a_fork() -> None:

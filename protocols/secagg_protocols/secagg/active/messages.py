@@ -281,9 +281,7 @@ class MaskedInput:
         failed = reader.bitmap(neighbours, "failed dealers")
         salt = reader.fixed(SALT_SIZE, "salt")
         packed = reader.fixed(layout.packed_size, "vector")
-        inner = Reader(packed)
-        vector = read_vector(inner, layout)
-        inner.finish()
+        vector = read_vector(Reader(packed), layout)  # takes all of it
         return cls(failed, salt, packed, _signature(reader)), vector
 
 
