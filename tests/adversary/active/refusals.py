@@ -7,21 +7,23 @@ of tests/adversary/active/test_refusals.py: who adds one adds its id.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from tests.adversary.active.refused_by_servers import SERVERS
+from tests.adversary.active.seen_by import (
+    DEALERS,
+    ENDED,
+    HERE,
+    MEMBERS,
+    SESSIONS,
+    SPLITS,
+    U1,
+    U2,
+    U3,
+    VECTORS,
+    Refused,
+    Row,
+)
 
-Row: TypeAlias = tuple[str, str, str]
-"""Id; the text, once in its file; what stands in its place."""
-
-HERE = "protocols/secagg_protocols/secagg/"
-_U1 = "tests/adversary/active/test_lying_about_u1.py"
-_U2 = "tests/adversary/active/test_lying_about_u2.py"
-_U3 = "tests/adversary/active/test_lying_about_u3.py"
-_SPLITS = "tests/adversary/active/test_splits.py"
-_MEMBERS = "tests/adversary/active/test_lying_members.py"
-_DEALERS = "tests/adversary/active/test_lying_dealers.py"
-_LOSSES = "tests/adversary/active/test_liars_and_losses.py"
-_ENDED = "tests/adversary/active/test_ended.py"
-_SESSIONS = "tests/protocols/test_active_sessions.py"
+__all__ = ["HERE", "REFUSALS"]
 
 JOIN: tuple[Row, ...] = (
     ("C3-omitted", "    if me not in members:\n        raise", "    if False:\n        raise"),
@@ -232,10 +234,10 @@ CLIENT: tuple[Row, ...] = (
     ("V6-forgotten", "vector, self._vector = self._vector, None", "vector = self._vector"),
     ("V9-keys-once", "    commits_keys = True\n", ""),
 )
-SHARED_CLIENT: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
+SHARED: tuple[Refused, ...] = (
     (
         "survivors.py",
-        f"{_U3} {_SPLITS} tests/adversary/test_lying_server.py",
+        f"{U3} {SPLITS} tests/adversary/test_lying_server.py",
         (
             ("C8-omitted", "if view.index not in members:", "if False:"),
             ("C8-outside-U2", "if not members <= view.in_u2():", "if False:"),
@@ -263,7 +265,7 @@ SHARED_CLIENT: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
     ),
     (
         "binding.py",
-        _U1,
+        U1,
         (
             (
                 "V3-path-alone",
@@ -279,7 +281,7 @@ SHARED_CLIENT: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
     ),
     (
         "dealing.py",
-        f"{_U2} {_SPLITS} {_DEALERS}",
+        f"{U2} {SPLITS} {DEALERS}",
         (
             ("C5-omitted", "if place.index not in sharers:", "if False:"),
             (
@@ -313,7 +315,7 @@ SHARED_CLIENT: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
     ),
     (
         "answering.py",
-        f"{_U3} {_U2} {_ENDED}",
+        f"{U3} {U2} {ENDED}",
         (
             (
                 "C1-memo",
@@ -427,298 +429,13 @@ STATEMENTS: tuple[Row, ...] = (
         "        if False:\n            raise",
     ),
 )
-PARAMS: tuple[Row, ...] = ()
-SERVER: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
-    (
-        "active/server.py",
-        f"{_SESSIONS} {_SPLITS} {_ENDED} {_DEALERS}",
-        (
-            ("R2-own-key", "        session.check_signing(ME, signing)\n", ""),
-            ("R1-asked", "    if len(terms.parties) > most:\n", "    if False:\n"),
-            (
-                "R2-plan",
-                "    if labels.digest(labels.PLAN, session.plan) != session.plan_digest:\n",
-                "    if False:\n",
-            ),
-            ("R2-plan-checked", "        _check(terms)\n", ""),
-            (
-                "R2-start-in-a-fork",
-                "        self._process.check()\n        super().start()",
-                "        super().start()",
-            ),
-            (
-                "R2-receive-in-a-fork",
-                "        self._process.check()\n        super().receive(sender, message)",
-                "        super().receive(sender, message)",
-            ),
-            (
-                "R2-close-in-a-fork",
-                "        self._process.check()\n        super().close_phase()",
-                "        super().close_phase()",
-            ),
-            (
-                "R2-outgoing-in-a-fork",
-                "        self._process.check()\n        return super().outgoing()",
-                "        return super().outgoing()",
-            ),
-            (
-                "R2-written-before",
-                "                self._written.add(kind, body)\n",
-                "                pass\n",
-            ),
-            (
-                "R5-evidence",
-                "            self._evidence.append(evidence.of_share(self._stage.fixed, error))\n",
-                "            pass\n",
-            ),
-            (
-                "R7-evidence",
-                "self._evidence.append(evidence.of_complaints(self._stage.fixed, party))",
-                "pass",
-            ),
-            (
-                "R6-evidence",
-                "self._evidence.append(evidence.of_secret(self._stage.fixed, reason))",
-                "pass",
-            ),
-            (
-                "R6-named",
-                "            self._drop(reason.party, Fault.INVALID_SHARE, reason.detail)\n",
-                "            pass\n",
-            ),
-        ),
-    ),
-    (
-        "active/stages/agree.py",
-        f"{_MEMBERS} {_LOSSES}",
-        (
-            (
-                "R4-signers",
-                "        if index not in signers:\n            raise",
-                "        if False:\n            raise",
-            ),
-            (
-                "R4-agree-signature",
-                "        self.check(index, self.fixed.agreement(index), said.signature)\n",
-                "",
-            ),
-            (
-                "R4-agree-whole",
-                "        said = Agree.read(reader)\n        reader.finish()\n",
-                "        said = Agree.read(reader)\n",
-            ),
-            (
-                "R4-quorum",
-                '        at_least(len(self._agreed), quorum, "signers agreed on the survivors")\n',
-                "",
-            ),
-            (
-                "S6-recoverable-again",
-                "check_recoverable(self.fixed.survival, held, self.terms.params.threshold)",
-                "pass",
-            ),
-            (
-                "R4-lowest",
-                "chosen = sorted(self._agreed)[:quorum]",
-                "chosen = sorted(self._agreed)",
-            ),
-            (
-                "R4-awaited",
-                "return alive & self.named(self.fixed.survivors & frozenset(signers))",
-                "return alive",
-            ),
-        ),
-    ),
-    (
-        "active/stages/base.py",
-        _MEMBERS,
-        (
-            (
-                "R3-signatures",
-                "        statement.check(self.cohort.key_of(index), signature)\n",
-                "        pass\n",
-            ),
-        ),
-    ),
-    (
-        "active/stages/join.py",
-        f"{_MEMBERS} {_SESSIONS} {_LOSSES}",
-        (
-            (
-                "R1-keys-whole",
-                "        said = SignedKeys.read(reader)\n        reader.finish()\n",
-                "        said = SignedKeys.read(reader)\n",
-            ),
-            ("S4-keys", "        check_advertised([said])\n", ""),
-            (
-                "S4-another's-key",
-                "        if not self._keys.isdisjoint(said.both):\n",
-                "        if False:\n",
-            ),
-            (
-                "R1-keys-signature",
-                "        statement.check(roster_of(self.terms).key_of(sender), said.signature)\n",
-                "",
-            ),
-            (
-                "R1-keys-place",
-                "statements.KEYS(self.terms.offer, sender, said.c_pk, said.s_pk)",
-                "statements.KEYS(self.terms.offer, 4, said.c_pk, said.s_pk)",
-            ),
-            (
-                "S5-U1",
-                'at_least(len(self._advertised), params.min_clients, "clients advertised keys")',
-                "pass",
-            ),
-            ("R3-shares-whole", "        reader.finish()\n        leaf = ", "        leaf = "),
-            (
-                "R3-shares-signature",
-                "        self.check(\n"
-                "            index, statements.SHARES(cohort.session, index, leaf, said.digest), "
-                "said.signature\n        )\n",
-                "",
-            ),
-            (
-                "S5-U2",
-                '        at_least(len(sharers), params.min_survivors, "clients shared keys")\n',
-                "",
-            ),
-            (
-                "S5-U2-alive",
-                "there = [index for index in self._dealt if ids[index] in alive]",
-                "there = [index for index in self._dealt]",
-            ),
-        ),
-    ),
-    (
-        "active/stages/mask.py",
-        f"{_MEMBERS} {_DEALERS} {_SESSIONS} {_LOSSES}",
-        (
-            ("R3-input-whole", "        reader.finish()\n        failed = ", "        failed = "),
-            (
-                "R7-failed-in-U2",
-                "        if not failed <= self._masked.sharers:\n            raise",
-                "        if False:\n            raise",
-            ),
-            (
-                "R3-input-signature",
-                "self.check(index, statements.INPUT(cohort.session, index, *told), said.signature)",
-                "pass",
-            ),
-            (
-                "R3-own-delivery",
-                "delivery, _ = self._deliveries.signed[index]\n",
-                "delivery, _ = self._deliveries.signed[0]\n",
-            ),
-            (
-                "S5-U3",
-                'at_least(len(survivors), params.min_survivors, "clients sent a masked input")',
-                "pass",
-            ),
-            ("S6-recoverable", "        check_recoverable(survival, held, params.threshold)\n", ""),
-        ),
-    ),
-    (
-        "active/stages/open.py",
-        f"{_MEMBERS} {_DEALERS} {_LOSSES}",
-        (
-            (
-                "R5-answer-whole",
-                "        reader.finish()\n        digests = [",
-                "        digests = [",
-            ),
-            (
-                "R5-answer-signature",
-                "self.check(index, statements.ANSWER(cohort.session, index, *told), "
-                "said.signature)",
-                "pass",
-            ),
-            (
-                "R5-share-digest",
-                "        self._check_digests(index, dealers, digests, said.signature)\n",
-                "",
-            ),
-            (
-                "R5-share-digest-of-all",
-                "                raise WrongShare(dealer, holder, tuple(digests), signature)\n",
-                "                raise WrongShare(dealer, holder, tuple(digests), signature)\n"
-                "            break\n",
-            ),
-            ("R5-share-of-field", '        shamir.check_shares(b"".join(said.shares))\n', ""),
-            (
-                "R5-which-share",
-                "if digest != dealt.named(dealer in self.fixed.survivors):",
-                "if digest not in (dealt.b, dealt.s):",
-            ),
-            (
-                "S6-shares",
-                "            at_least(len(self._answers[dealer]), threshold, what)\n",
-                "            pass\n",
-            ),
-            (
-                "R6-t-of-smallest-x",
-                "dict(sorted(self._answers[d].items())[:threshold])",
-                "dict(sorted(self._answers[d].items())[-threshold:])",
-            ),
-            (
-                "R6-t-and-no-more",
-                "dict(sorted(self._answers[d].items())[:threshold])",
-                "dict(self._answers[d])",
-            ),
-            (
-                "R6-wrong-secret",
-                "        if failed is not None:\n            shares",
-                "        if False:\n            shares",
-            ),
-        ),
-    ),
-    (
-        "staged.py",
-        f"{_MEMBERS} {_SPLITS} {_ENDED}",
-        (
-            (
-                "S1-strangers",
-                "return sender in self._terms.parties and sender not in self._gone",
-                "return sender not in self._gone",
-            ),
-            (
-                "S1-dropped",
-                "return sender in self._terms.parties and sender not in self._gone",
-                "return sender in self._terms.parties",
-            ),
-            (
-                "S2-equivocation",
-                'self._drop(sender, Fault.EQUIVOCATION, "two different messages of one kind")',
-                "pass",
-            ),
-            (
-                "S1-phase",
-                "        elif (self._state, tag) not in self.table:\n",
-                "        elif False:\n",
-            ),
-            (
-                "S1-bound",
-                "elif bound != (self._terms.offer if tag == Tag.ABORT else stage.binding):",
-                "elif False:",
-            ),
-            ("S1-late", "            self._drop(party, Fault.LATE)\n", "            pass\n"),
-            (
-                "S10-stage",
-                "        self._stage, self._state = None, ServerState.ABORTED\n",
-                "        self._state = ServerState.ABORTED\n",
-            ),
-        ),
-    ),
+REFUSALS: tuple[Refused, ...] = (
+    ("active/dealing.py", U1, JOIN),
+    ("active/dealing.py", f"{U2} {SPLITS}", OPEN),
+    ("active/dealing.py", f"{U3} {SPLITS} {MEMBERS} {ENDED}", LOOK),
+    ("active/client.py", f"{U3} {U2} {U1} {SPLITS} {ENDED} {SESSIONS}", CLIENT),
+    ("active/messages.py", f"{U1} {U3} {U2} {MEMBERS} {DEALERS} {VECTORS}", MESSAGES),
+    ("active/statements.py", f"{U1} {U3} {MEMBERS} {VECTORS}", STATEMENTS),
+    *SHARED,
+    *SERVERS,
 )
-
-REFUSALS: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
-    ("active/dealing.py", _U1, JOIN),
-    ("active/dealing.py", f"{_U2} {_SPLITS}", OPEN),
-    ("active/dealing.py", f"{_U3} {_SPLITS} {_MEMBERS} {_ENDED}", LOOK),
-    ("active/client.py", f"{_U3} {_U2} {_U1} {_SPLITS} {_ENDED} {_SESSIONS}", CLIENT),
-    ("active/messages.py", f"{_U1} {_U3} {_U2} {_MEMBERS} {_DEALERS}", MESSAGES),
-    ("active/statements.py", f"{_U1} {_U3} {_MEMBERS}", STATEMENTS),
-    *SHARED_CLIENT,
-    *SERVER,
-)
-"""The file below HERE, the tests that should see it, and the refusals in it."""

@@ -11,9 +11,11 @@ import pytest
 
 from secagg import shamir
 from secagg.crypto.agree import KeyPair
+from secagg.errors import WireError
 from secagg.sansio import Dropped, Ignored, Outgoing
 from secagg.testing import Act, Schedule
 from secagg.types import SERVER, AbortReason, Fault, PartyId, Seed
+from secagg.wire.codec import Reader, Writer
 from secagg.wire.header import HEADER_SIZE, write_header
 from secagg_protocols.secagg import messages as semi_honest
 from secagg_protocols.secagg.active import statements
@@ -25,7 +27,7 @@ from secagg_protocols.secagg.active.messages import (
     SignedKeys,
     digest_of,
 )
-from secagg_protocols.secagg.active.statements import Value
+from secagg_protocols.secagg.active.statements import Statement, Value
 from secagg_protocols.secagg.active.states import PHASES
 from secagg_protocols.secagg.messages import Tag
 from tests.active import ADMIN_SEED, COMMITTEE, SERVER_SEED, Cast, seed_of
@@ -170,6 +172,17 @@ def beside(tag: int, where: int) -> bytes:
     return write_header(tag, OTHER, Cast().session.suite).raw(bytes(where)).finish()
 
 
+def elsewhere(**changes: object) -> Lie:
+    """What it would say in another session than the server's (T7)."""
+
+    def lie(m: Member, data: bytes) -> bytes:
+        client = replace(m.cast, **changes).client(m.party)  # type: ignore[arg-type]
+        client.start()
+        return client.outgoing()[0].data
+
+    return lie
+
+
 OF_KEYS = {
     "keys: a c_pk of small order": Row(Tag.ADVERTISE_KEYS, keys(bytes(32)), Fault.INVALID_KEY),
     "keys: an s_pk of small order": Row(
@@ -194,6 +207,15 @@ OF_KEYS = {
     ),
     "keys: of the session before, bound to this one": Row(
         Tag.ADVERTISE_KEYS, replayed(Tag.ADVERTISE_KEYS), WRONG
+    ),
+    "keys: of a client that was given another payload": Row(
+        Tag.ADVERTISE_KEYS, elsewhere(payload=OTHER), Fault.MALFORMED
+    ),
+    "keys: of a client that has another plan": Row(
+        Tag.ADVERTISE_KEYS, elsewhere(plan=b"another"), Fault.MALFORMED
+    ),
+    "keys: of a client that has an earlier roster": Row(
+        Tag.ADVERTISE_KEYS, elsewhere(epoch=2), Fault.MALFORMED
     ),
     "keys: of suite 1, unsigned": Row(
         Tag.ADVERTISE_KEYS,
@@ -430,3 +452,11 @@ def test_the_lies_here_are_lies() -> None:
         network = lying(Cast(), {(PLACE, tag): changed()})
         assert Cast().exact(network).contributors == frozenset(Cast().parties)
         assert not faults(network)
+
+
+def test_a_statement_of_a_name_that_nobody_knows_is_none() -> None:
+    said = statements.AGREE(OTHER, 1, OTHER, OTHER, 4)
+    data = said.write(Writer()).finish()
+    assert Statement.read(Reader(data)) == said
+    with pytest.raises(WireError, match="unknown name"):
+        Statement.read(Reader(data.replace(b"agree", b"AGREE")))
