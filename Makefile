@@ -74,6 +74,7 @@ bench: $(TEST)
 # gate: run and reported. It names each test as it ends and the slowest at the end; what hangs for
 # an hour shows where.
 soak: $(TEST)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group wycheproof
 	SECAGG_SOAK=1 SECAGG_FUZZ_SECONDS=60 $(BIN)/python -m pytest \
 		--numprocesses $(WORKERS) --dist worksteal --verbose --verbose --durations 30 \
 		--override-ini faulthandler_timeout=3600
