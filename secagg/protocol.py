@@ -3,7 +3,7 @@ which machines those are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -12,7 +12,8 @@ from secagg.crypto import labels, sign
 from secagg.errors import ParameterError
 from secagg.layout import Expander, Layout
 from secagg.promise import Promise
-from secagg.roster import Roster
+from secagg.proved import Verdict, Verified
+from secagg.roster import Roster, SignedRoster
 from secagg.sansio import ClientMachine, CollectorMachine, Judge, MemberMachine, ServerMachine
 from secagg.shown import short
 from secagg.suite import SUITE_1, Suite
@@ -21,6 +22,7 @@ from secagg.types import (
     COLLECTOR,
     SERVER,
     Adversary,
+    Buffer,
     PartyId,
     Randomness,
     Seed,
@@ -289,6 +291,27 @@ Family: TypeAlias = OneServer | SeveralServers
 """What kind of round a protocol has: `match` on it is the one way to ask."""
 
 
+Opener: TypeAlias = Callable[[bytes, bytes, bytes], tuple[str, Session]]
+"""Of a plan's bytes, a payload digest and a nonce: the name of the plan's protocol, and the session
+of the roster at hand. Raises WireError, ParameterError or PolicyRefused. What reads transcripts is
+a protocol's, and what reads plans stands above protocols: so it is given to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What anybody can check who has the signed roster, from bytes alone (specs/12-active.md §7,
+    §8). Each raises WireError, CryptoError, ParameterError, PolicyRefused or RemoteProtocolError
+    for what proves nothing.
+
+    transcript: of a whole session. evidence: of who lied. equivocations: evidence against whoever
+    has made two statements, of transcripts and of what clients were told.
+    """
+
+    transcript: Callable[[Buffer, SignedRoster, Opener], Verified]
+    evidence: Callable[[Buffer, SignedRoster, Opener], Verdict]
+    equivocations: Callable[[Sequence[Buffer], SignedRoster, Opener], tuple[bytes, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A step of a client: the one message of it that a server waits for.
@@ -331,5 +354,7 @@ class ProtocolInfo:
     `writes()` is empty and `restore()` of any row raises."""
     lies: Callable[[], Mapping[str, ServerFactory]] = dict
     """Servers that lie, by the name of the lie, for a demonstration of what becomes of it."""
+    proofs: Proofs | None = None
+    """How its transcripts and evidence are checked, where it has any."""
 
     __repr__ = short

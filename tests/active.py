@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from secagg.crypto import labels, sign
+from secagg.errors import WireError
 from secagg.layout import Layout, RingVector
 from secagg.mask import add_streams
-from secagg.protocol import Session
+from secagg.protocol import Opener, Session
 from secagg.roster import Roster, SignedRoster
 from secagg.sansio import Judge, RingTotal
 from secagg.suite import SUITE_2
@@ -139,3 +140,16 @@ class Cast:
 
 WITHOUT_FAULTS = {"complete": Cast(), "regular": Cast(REGULAR), "committee": Cast(COMMITTEE)}
 """By name: a session of each kind."""
+
+
+def opener_of(*casts: Cast) -> Opener:
+    """Reads what stands for a plan's bytes in sessions of these."""
+    known = {cast.plan: cast for cast in casts}
+
+    def opened(plan: bytes, payload_digest: bytes, nonce: bytes) -> tuple[str, Session]:
+        if plan not in known:
+            raise WireError("this is no plan")
+        session = known[plan].session
+        return "secagg", replace(session, payload_digest=payload_digest, nonce=nonce)
+
+    return opened

@@ -30,6 +30,7 @@ from secagg_protocols.secagg.active import guarantee as active_guarantee
 from secagg_protocols.secagg.active import messages as active_messages
 from secagg_protocols.secagg.active import states as active_states
 from secagg_protocols.secagg.active.params import ActiveParams, decode_params
+from secagg_protocols.secagg.active.proofs import PROOFS
 from secagg_protocols.secagg.params import SecAggParams
 from secagg_protocols.secagg.states import PHASES
 
@@ -123,6 +124,7 @@ def _info(
         messages=active_messages.NAMES,
         resumes=lambda suite: suite == SUITE_1,
         lies=lambda: _lies(name),
+        proofs=PROOFS,
     )
 
 

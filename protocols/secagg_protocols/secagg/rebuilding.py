@@ -44,6 +44,13 @@ def _nearest_work(m: int, t: int) -> int:
     return 80 * (m - t) * (m - t + 100) + 5 * _try_work(m)
 
 
+def opens(secret: Seed, session: SessionId, dealer: int, survived: bool, bound: bytes) -> bool:
+    """Whether it is what its dealer is bound to: b by its commitment, s_sk by the public key."""
+    if survived:
+        return keys.commit(secret, session, dealer) == bound
+    return public_key(secret) == bound
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One dealer's secret: what binds its dealer, and what its holders have answered.
@@ -64,9 +71,7 @@ class Wanted:
 
     def opens(self, secret: Seed) -> bool:
         """Whether it is the one: nothing else in this module decides that."""
-        if self.survived:
-            return keys.commit(secret, self.session, self.dealer) == self.bound
-        return public_key(secret) == self.bound
+        return opens(secret, self.session, self.dealer, self.survived, self.bound)
 
     def subset(self, attempt: int) -> list[int]:
         """t of the points, drawn without replacement; its own key stream for each attempt."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from secagg.crypto.randomness import checked
-from secagg.errors import LocalProtocolError
+from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.layout import Expander, RingVector
 from secagg.protocol import Session
 from secagg.sansio import Agreed, Finished, Judge, OneProcess, Outgoing, Revealed
 from secagg.suite import SUITE_2
-from secagg.types import Buffer, PartyId, Randomness, Seed
+from secagg.types import SERVER, Buffer, PartyId, Randomness, Seed
 from secagg.wire.codec import Reader
 from secagg_protocols.secagg import dealing as semi_honest
 from secagg_protocols.secagg.active import dealing, messages
 from secagg_protocols.secagg.active.dealing import params_of, roster_of, signers_of
+from secagg_protocols.secagg.active.heard import Heard
 from secagg_protocols.secagg.active.messages import SURVIVORS, SignedKeys
 from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.active.standing import (
@@ -24,7 +25,7 @@ from secagg_protocols.secagg.active.standing import (
 from secagg_protocols.secagg.active.states import CLIENT
 from secagg_protocols.secagg.answering import AnsweringClient, check_bound, in_state
 from secagg_protocols.secagg.messages import Tag
-from secagg_protocols.secagg.standing import Idle, WantKeys
+from secagg_protocols.secagg.standing import Ended, Idle, WantKeys
 from secagg_protocols.secagg.states import Input
 from secagg_protocols.secagg.terms import Terms
 
@@ -78,8 +79,8 @@ class ActiveClient(AnsweringClient):
         super().__init__(Terms.of(protocol, session, params, expander), me, Idle())
         session.check_signing(me, signing)
         self._randomness, self._signing, self._judge = checked(randomness), signing, judge
-        self._keys: SignedKeys | None = None
         self._process = OneProcess("this client")
+        self._heard = Heard(self._terms, me)
 
     def start(self) -> None:
         """Says its keys. Raises LocalProtocolError the second time."""
@@ -87,15 +88,33 @@ class ActiveClient(AnsweringClient):
         if (self._state, Input.START) not in self.table:
             raise LocalProtocolError("start() is called once")
         now = semi_honest.begin(self._randomness)
-        self._keys = dealing.advertise(now, self._terms, self._me, self._signing)
+        keys = dealing.advertise(now, self._terms, self._me, self._signing)
         self._move(Input.START, now)
-        self._reply(self._keys.encode(self._terms.offer))
+        self._heard.keys = keys
+        self._reply(keys.encode(self._terms.offer))
 
     def receive(self, sender: PartyId, message: Buffer, /) -> None:
         """Raises RemoteProtocolError where the server broke the protocol, PolicyRefused where this
         client's own policy refuses the survivor set; and has then ended."""
         self._process.check()
-        super().receive(sender, message)
+        try:
+            super().receive(sender, message)
+        except RemoteProtocolError:
+            self._heard.overhear(message)
+            raise
+        if sender == SERVER and isinstance(self._now, Ended):
+            self._heard.overhear(message)
+
+    def statements(self) -> list[bytes]:
+        """All that the server has signed to this client, also what was refused: each statement with
+        its signature, nothing of it secret (specs/12-active.md §8). Compared with what others were
+        told, they show a server that says different things."""
+        return self._heard.statements()
+
+    def evidence(self) -> list[bytes]:
+        """What convicts the server, each whole in itself: that it told this client two things where
+        an honest one says one. Drained."""
+        return self._heard.evidence()
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
         """Rule C2, as in suite 1."""
@@ -126,9 +145,12 @@ class ActiveClient(AnsweringClient):
         params, size = params_of(self._terms), roster_of(self._terms).size
         listed = messages.KeyList.read(reader, size, params.degree, params.complete)
         reader.finish()
-        own = in_state(SignedKeys, self._keys)
-        seat, leaves = dealing.join(now, own, listed, bound, self._terms, self._me)
+        own = in_state(SignedKeys, self._heard.keys)
+        seat, leaves = dealing.join(
+            now, own, listed, bound, self._terms, self._me, self._heard.says
+        )
         peers, draw = dict(listed.keys), self._randomness
+        self._heard.seated(seat.place, frozenset(peers))
         dealt, said = dealing.deal(now, seat, leaves, peers, params.threshold, draw, self._signing)
         self._move(Tag.KEY_LIST, dealt)
         self._reply(said.encode(seat.session))
@@ -137,7 +159,9 @@ class ActiveClient(AnsweringClient):
         check_bound(bound, now.seat.session)
         listed = messages.ShareList.read(reader, now.seat.size, frozenset(now.dealt.peers))
         reader.finish()
-        self._move(Tag.SHARE_LIST, dealing.open_shares(now, listed, self._terms))
+        opened = dealing.open_shares(now, listed, self._terms, self._heard.says)
+        self._heard.sharers = opened.sharers
+        self._move(Tag.SHARE_LIST, opened)
         self._silent()  # until the input is there
         self._mask_when_ready()
 
@@ -156,7 +180,7 @@ class ActiveClient(AnsweringClient):
         check_bound(bound, now.seat.session)
         shown = messages.Survivors.read(reader, now.seat.size)
         reader.finish()
-        looked = dealing.look_at(now, shown, self._terms)
+        looked = dealing.look_at(now, shown, self._heard.says)
         survivors = frozenset(now.seat.ids[index] for index in shown.members)
         self._judge(survivors)
         self._move(SURVIVORS, looked)

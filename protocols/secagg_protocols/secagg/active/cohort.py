@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from secagg.types import PartyId, Seed
+from secagg.wire.codec import Writer
 from secagg_protocols.secagg import binding
 from secagg_protocols.secagg.active import statements
 from secagg_protocols.secagg.active.dealing import params_of, roster_of
@@ -26,22 +27,11 @@ from secagg_protocols.secagg.terms import Terms
 
 
 @dataclass(frozen=True)
-class SignedCohort(ServerCohort):
+class KeyedCohort(ServerCohort):
     """U1 in order of index, with the signatures of its keys. `clients` is N, of how many bits the
-    bitmap of U1 is. signing: the server's key."""
+    bitmap of U1 is."""
 
     keys: tuple[SignedKeys, ...]
-    signing: Seed
-    terms: Terms
-
-    @classmethod
-    def joined(
-        cls, terms: Terms, advertised: Mapping[PartyId, SignedKeys], signing: Seed
-    ) -> SignedCohort:
-        ids = tuple(sorted(advertised))
-        keys = tuple(advertised[party] for party in ids)
-        size, degree = roster_of(terms).size, terms.params.degree
-        return cls(terms.offer, size, degree, ids, keys, signing, terms)
 
     @cached_property
     def leaves(self) -> tuple[bytes, ...]:
@@ -58,6 +48,42 @@ class SignedCohort(ServerCohort):
     def root(self) -> bytes:
         return self._levels[-1][0]
 
+    def digest(self, indices: Collection[int]) -> bytes:
+        return digest_of(indices, self.size)
+
+    def position(self, dealer: int, holder: int) -> int:
+        """The place of a holder among its dealer's neighbours, which are ascending."""
+        return bisect_left(self.neighbours(dealer), holder)
+
+    def cohort_statement(self) -> Statement:
+        """What the server says of U1."""
+        members = digest_of(self.ids, self.clients)
+        return statements.COHORT(self.offer, self.session, self.size, members, self.root)
+
+    def sharers(self, sharers: Collection[int]) -> Statement:
+        return statements.SHARERS(self.session, self.digest(sharers), len(sharers))
+
+    def survivors(self, sharers: Collection[int], survivors: Collection[int]) -> Statement:
+        sets = self.digest(sharers), self.digest(survivors)
+        return statements.SURVIVORS(self.session, *sets, len(survivors))
+
+
+@dataclass(frozen=True)
+class SignedCohort(KeyedCohort):
+    """As the server has it. signing: the server's key."""
+
+    signing: Seed
+    terms: Terms
+
+    @classmethod
+    def joined(
+        cls, terms: Terms, advertised: Mapping[PartyId, SignedKeys], signing: Seed
+    ) -> SignedCohort:
+        ids = tuple(sorted(advertised))
+        keys = tuple(advertised[party] for party in ids)
+        size, degree = roster_of(terms).size, terms.params.degree
+        return cls(terms.offer, size, degree, ids, keys, signing, terms)
+
     @cached_property
     def signers(self) -> tuple[tuple[int, ...], int]:
         """Who may sign, ascending, and how many have to (specs/12-active.md §2.5)."""
@@ -70,19 +96,13 @@ class SignedCohort(ServerCohort):
 
     @cached_property
     def signature(self) -> bytes:
-        members = digest_of(self.ids, self.clients)
-        said = statements.COHORT(self.offer, self.session, self.size, members, self.root)
-        return said.signed(self.signing)
+        return self.cohort_statement().signed(self.signing)
 
-    def digest(self, indices: Collection[int]) -> bytes:
-        return digest_of(indices, self.size)
-
-    def sharers(self, sharers: Collection[int]) -> Statement:
-        return statements.SHARERS(self.session, self.digest(sharers), len(sharers))
-
-    def survivors(self, sharers: Collection[int], survivors: Collection[int]) -> Statement:
-        sets = self.digest(sharers), self.digest(survivors)
-        return statements.SURVIVORS(self.session, *sets, len(survivors))
+    @property
+    def encoded(self) -> bytes:
+        """U1 as it is in transcripts and in evidence: with its keys, and the statement of it."""
+        writer = Writer().bitmap(self.ids, self.clients)
+        return writer.raw(b"".join(k.body for k in self.keys)).raw(self.signature).finish()
 
     def key_list(self, index: int) -> bytes:
         keys = {v: self.keys[v] for v in self.neighbours(index)}
@@ -91,13 +111,16 @@ class SignedCohort(ServerCohort):
         listed = KeyList(frozenset(self.ids), keys, path, self.signature)
         return listed.encode(self.session, self.clients)
 
-    def position(self, dealer: int, holder: int) -> int:
-        """The place of a holder among its dealer's neighbours, which are ascending."""
-        return bisect_left(self.neighbours(dealer), holder)
-
     def key_of(self, index: int) -> bytes:
         """The signing key of a member of U1."""
         return roster_of(self.terms).key_of(self.ids[index])
+
+
+def write_session(terms: Terms) -> bytes:
+    """What a session is of, as it is in transcripts and in evidence."""
+    session = terms.session
+    writer = Writer().prefixed(session.plan).raw(session.payload_digest)
+    return writer.raw(session.nonce).raw(roster_of(terms).digest).finish()
 
 
 @dataclass(frozen=True)

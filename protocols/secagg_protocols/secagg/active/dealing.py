@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from secagg.errors import InvalidSignature, LocalProtocolError, RemoteProtocolError
 from secagg.layout import RingVector
 from secagg.roster import Roster
-from secagg.types import PartyId, Randomness, Seed
+from secagg.types import PartyId, Randomness, Seed, SessionId
 from secagg.wire.codec import Reader
 from secagg_protocols.secagg import binding, dealing
 from secagg_protocols.secagg.active import messages, statements
@@ -36,12 +36,17 @@ from secagg_protocols.secagg.active.standing import (
     WantShares,
     WantSurvivors,
 )
+from secagg_protocols.secagg.active.statements import Statement
 from secagg_protocols.secagg.standing import Answered, Place, WantKeys
 from secagg_protocols.secagg.survivors import check_agreed, check_members, dealers, reveal_shares
 from secagg_protocols.secagg.terms import Terms
 
 # Each is a plain function from a state and a message to the next state and a reply, as in
 # secagg_protocols.secagg.dealing, which does the work: what is here is who has said it.
+
+Says = Callable[[Statement, bytes], None]
+"""Takes what the server says and its signature: InvalidSignature unless the server has signed it.
+It is kept there, as a second word against it would be a proof (specs/12-active.md §8)."""
 
 
 def roster_of(terms: Terms) -> Roster:
@@ -65,7 +70,13 @@ def advertise(now: WantKeys, terms: Terms, me: PartyId, signing: Seed) -> Signed
 
 
 def join(
-    now: WantKeys, own: SignedKeys, listed: KeyList, bound: bytes, terms: Terms, me: PartyId
+    now: WantKeys,
+    own: SignedKeys,
+    listed: KeyList,
+    bound: bytes,
+    terms: Terms,
+    me: PartyId,
+    says: Says,
 ) -> tuple[Seat, dict[int, bytes]]:
     """Rules V2 and V3, and C3, C4: where it is in U1, and the neighbours' leaves by index."""
     roster, params = roster_of(terms), params_of(terms)
@@ -81,21 +92,28 @@ def join(
         )
     ids = tuple(sorted(members))
     index = ids.index(me)
-    leaves = {v: _leaf(terms.offer, v, ids, keys) for v, keys in listed.keys.items()}
     leaf = binding.leaf(terms.offer, index, me, own, own.signature)
-    root = _root(listed, leaves, leaf, index, size)
-    session = binding.session_id(terms.offer, roster.size, ids, root)
-    if session != bound:
+    leaves, said = cohort_statement(listed, leaf, index, ids, bound, terms)
+    *_, root = said.values
+    if binding.session_id(terms.offer, roster.size, ids, bytes(root)) != bound:
         raise RemoteProtocolError("the session id does not follow from U1 and the root")
-    bitmap = digest_of(members, roster.size)
-    statements.COHORT(terms.offer, session, size, bitmap, root).check(
-        roster.server, listed.signature
-    )
-    if tuple(listed.keys) != binding.neighbours(session, size, params.degree, index):
+    says(said, listed.signature)
+    if tuple(listed.keys) != binding.neighbours(SessionId(bound), size, params.degree, index):
         raise RemoteProtocolError("the neighbours are not those of the session's graph")
     _check_keys(terms, roster, ids, listed.keys)
     dealing.check_advertised([own, *listed.keys.values()])
-    return Seat(Place(session, size, index), ids, leaf), leaves
+    return Seat(Place(SessionId(bound), size, index), ids, leaf), leaves
+
+
+def cohort_statement(
+    listed: KeyList, leaf: bytes, index: int, ids: tuple[PartyId, ...], bound: bytes, terms: Terms
+) -> tuple[dict[int, bytes], Statement]:
+    """The neighbours' leaves, and what a server says that shows this list to the client of that
+    leaf in a session of this id. WireError or RemoteProtocolError where no root follows."""
+    leaves = {v: _leaf(terms.offer, v, ids, keys) for v, keys in listed.keys.items()}
+    root = _root(listed, leaves, leaf, index, len(ids))
+    bitmap = digest_of(ids, roster_of(terms).size)
+    return leaves, statements.COHORT(terms.offer, bound, len(ids), bitmap, root)
 
 
 def _leaf(offer: bytes, index: int, ids: tuple[PartyId, ...], keys: SignedKeys) -> bytes:
@@ -145,15 +163,12 @@ def deal(
     return WantShares(seat, dealt.after, leaves), replace(said, signature=statement.signed(signing))
 
 
-def open_shares(now: WantShares, listed: ShareList, terms: Terms) -> WantInput:
+def open_shares(now: WantShares, listed: ShareList, terms: Terms, says: Says) -> WantInput:
     """Rules V4 and V5, and C5, C6."""
     seat, roster = now.seat, roster_of(terms)
-    sharers = digest_of(listed.sharers, seat.size)
-    statements.SHARERS(seat.session, sharers, len(listed.sharers)).check(
-        roster.server, listed.signature
-    )
-    delivery = listed.digest(seat.size)
-    statements.DELIVERY(seat.session, seat.index, delivery).check(roster.server, listed.delivery)
+    (of_sharers, signature), (of_list, delivery) = list_statements(seat.place, listed)
+    says(of_sharers, signature)
+    says(of_list, delivery)
     there = [v for v in now.dealt.peers if v in listed.sharers]
     entries = dict(zip(there, listed.delivered, strict=True))
     _check_dealers(now, entries, roster)
@@ -164,7 +179,19 @@ def open_shares(now: WantShares, listed: ShareList, terms: Terms) -> WantInput:
         terms.params,
         lambda pair: Digests.of(seat.session, pair).digest == entries[pair.dealer].digests,
     )
-    return WantInput(seat, opened, sharers, delivery)
+    _, sharers, _ = of_sharers.values
+    *_, digest = of_list.values
+    return WantInput(seat, opened, bytes(sharers), bytes(digest))
+
+
+def list_statements(place: Place, listed: ShareList) -> tuple[tuple[Statement, bytes], ...]:
+    """What a server says that gives this list to that client: of U2, and of the list."""
+    sharers = digest_of(listed.sharers, place.size)
+    number, digest = len(listed.sharers), listed.digest(place.size)
+    return (
+        (statements.SHARERS(place.session, sharers, number), listed.signature),
+        (statements.DELIVERY(place.session, place.index, digest), listed.delivery),
+    )
 
 
 def _check_dealers(now: WantShares, entries: Mapping[int, Delivered], roster: Roster) -> None:
@@ -196,17 +223,20 @@ def mask(
     return after, replace(said, signature=statement.signed(signing))
 
 
-def look_at(now: WantSurvivors, shown: Survivors, terms: Terms) -> WantQuorum:
+def look_at(now: WantSurvivors, shown: Survivors, says: Says) -> WantQuorum:
     """Rule V7 but for the policy: U3 as the server signed it, over this client's own U2."""
-    seat = now.seat
-    survivors = digest_of(shown.members, seat.size)
-    said = statements.SURVIVORS(seat.session, now.sharers, survivors, len(shown.members))
-    said.check(roster_of(terms).server, shown.signature)
+    says(survivors_statement(now.seat.place, now.sharers, shown), shown.signature)
     check_members(now.masked.view, shown.members)
-    return WantQuorum(seat, now.masked, now.sharers, shown.members)
+    return WantQuorum(now.seat, now.masked, now.sharers, shown.members)
 
 
-def agreement(now: WantQuorum, index: int) -> statements.Statement:
+def survivors_statement(place: Place, sharers: bytes, shown: Survivors) -> Statement:
+    """What a server says that shows this U3 to a client with that U2."""
+    survivors = digest_of(shown.members, place.size)
+    return statements.SURVIVORS(place.session, sharers, survivors, len(shown.members))
+
+
+def agreement(now: WantQuorum, index: int) -> Statement:
     """What this signer of U1 says of this client's own U2 and U3."""
     survivors = digest_of(now.survivors, now.seat.size)
     return statements.AGREE(now.seat.session, index, now.sharers, survivors, len(now.survivors))

@@ -27,17 +27,26 @@ class Kind(enum.IntEnum):
     RESULT = 7
 
 
+START = labels.digest(labels.TRANSCRIPT)
+"""head_0."""
+
+
+def following(head: bytes, record: bytes) -> bytes:
+    """The head after one more record: its kind and body."""
+    return labels.digest(labels.TRANSCRIPT, head, record)
+
+
 class Chain:
     """A transcript that is being written: its head, and the pieces that nobody has taken yet."""
 
     def __init__(self) -> None:
-        self.head = labels.digest(labels.TRANSCRIPT)
+        self.head = START
         self._new = [bytes([VERSION])]
 
     def add(self, kind: int, body: bytes) -> None:
         """A record: u32 length, kind, body."""
         record = bytes([kind]) + body
-        self.head = labels.digest(labels.TRANSCRIPT, self.head, record)
+        self.head = following(self.head, record)
         self._new.append(Writer().prefixed(record).finish())
 
     def drain(self) -> list[bytes]:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 
 from secagg.errors import InvalidKey
 from secagg.types import Fault, PartyId, Seed
-from secagg.wire.codec import Reader, Writer
+from secagg.wire.codec import Reader
 from secagg_protocols.secagg.active import statements
-from secagg_protocols.secagg.active.cohort import Deliveries, SignedCohort
+from secagg_protocols.secagg.active.cohort import Deliveries, SignedCohort, write_session
 from secagg_protocols.secagg.active.dealing import roster_of
 from secagg_protocols.secagg.active.messages import (
     ShareKeys,
@@ -74,12 +74,8 @@ class Share(Joined):
 
     def records(self) -> Iterator[Record]:
         """What the session is of, and U1 with the keys' signatures."""
-        session, cohort = self.terms.session, self.cohort
-        writer = Writer().prefixed(session.plan).raw(session.payload_digest)
-        yield Kind.SESSION, writer.raw(session.nonce).raw(roster_of(self.terms).digest).finish()
-        writer = Writer().bitmap(cohort.ids, cohort.clients)
-        writer.raw(b"".join(keys.body for keys in cohort.keys))
-        yield Kind.COHORT, writer.raw(cohort.signature).finish()
+        yield Kind.SESSION, write_session(self.terms)
+        yield Kind.COHORT, self.cohort.encoded
 
     def opening(self, parties: Collection[PartyId]) -> Said:
         """To each U1, the keys of its neighbours, and what leads from its own to the root."""
