@@ -26,6 +26,8 @@ from secagg_protocols.secagg.cohort import ServerCohort
 from secagg_protocols.secagg.terms import Terms
 
 
+# The server has it as clients said it, and whoever verifies a transcript as the server wrote it
+# down: from here on both compute the same, so there is one text of what follows from U1.
 @dataclass(frozen=True)
 class KeyedCohort(ServerCohort):
     """U1 in order of index, with the signatures of its keys. `clients` is N, of how many bits the

@@ -14,6 +14,10 @@ from secagg_protocols.secagg.active.equivocation import Said
 from secagg_protocols.secagg.active.evidence import VERSION, Kind
 from secagg_protocols.secagg.active.verifying import statements_of
 
+# A server that tells two groups of clients different things tells each of them one thing: nobody
+# alone sees it, and nobody is helped by what it sees, for the quorum has kept their shares closed.
+# Side by side it shows, and it takes two files to convict.
+#
 # A transcript goes on with the length of its first record, of which the first byte is 0 as long as
 # a plan has fewer than 16 million bytes; evidence, and what a client was told, with their kind.
 

@@ -71,6 +71,11 @@ class _Convicted:
     what: str
 
 
+# Its own three signatures convict a holder. With `input` it has said which list it was given, which
+# dealers it could not open, and by that which shares it holds; with `answer` what it gave, and for
+# which U3. What the list says of a share's digests it has compared with the share. A server that
+# makes up the rest can choose the list, the dealer and the body, and what it gets for that is a
+# complaint: the holder compares with what it finds in the pair, whoever sealed it.
 def _wrong_share(frame: Frame, reader: Reader) -> _Convicted:
     """Kind 2. An honest holder opens what it was dealt, compares it with the digests in its list,
     and answers with that, or has complained: nothing here hangs on what its dealer sealed."""
@@ -103,6 +108,11 @@ def _wrong_share(frame: Frame, reader: Reader) -> _Convicted:
     )
 
 
+# A dealer has signed the digests of all of its shares, and of each there is one that is known to
+# have it. It is bound to b by a commitment in the same body, and to s_sk by the key in its leaf,
+# which the session id is of: so whoever brings t such shares brings those that it dealt, and a
+# polynomial of degree t - 1 is settled by them. The shares shown are of this one dealer's secret,
+# which is not what masks anything of it: the one that does, it has announced.
 def _wrong_secret(frame: Frame, reader: Reader) -> _Convicted:
     """Kind 3. What an honest dealer has digests of are the shares of what it is bound to."""
     dealt = _Dealt.read(frame, reader)
@@ -139,6 +149,11 @@ def _opens(frame: Frame, dealt: _Dealt, survived: bool, shares: Mapping[int, byt
     return opens(secret, frame.session, dealt.dealer, survived, bound)
 
 
+# One complaint proves nothing, as a holder may lie. More than there can be corrupt holders prove
+# that one of them is honest, and that one could not use what its dealer had sealed, as it was
+# delivered: as long as it is the holder whose key the dealer sealed to. It is, as a client answers
+# an offer once, by a claim that outlives it: there is no second key of its for this round that a
+# server could have shown the dealer (`commit`, specs/12-active.md §5).
 def _complaints(frame: Frame, reader: Reader) -> _Convicted:
     """Kind 4. Of so many holders one is honest, and reports what it could not open."""
     dealt = _Dealt.read(frame, reader)
@@ -161,6 +176,10 @@ def _complaints(frame: Frame, reader: Reader) -> _Convicted:
     )
 
 
+# The server has signed the list, and in it says of which body each pair is. A dealer that shows it
+# one body and a judge another has two digests, and only one of them is in the list; two bodies of
+# one digest would be a collision of SHA-256. So an honest server, which copies, has nothing to
+# fear from dealers and holders that work together.
 def _delivery(frame: Frame, reader: Reader) -> _Convicted:
     """Kind 5. An honest server hands on what the body says that it has signed the digest of."""
     dealt = _Dealt.read(frame, reader)

@@ -17,7 +17,12 @@ from secagg_protocols.secagg.active.evidence import VERSION, Kind
 from secagg_protocols.secagg.active.statements import OF_CLIENTS, OF_SERVERS, Statement, Value
 
 # It needs no plan, no frame and no session: an honest machine has signed one statement of each name
-# in each context, so a second one is the whole proof, whatever else was said.
+# in each context, so a second one is the whole proof, whatever else was said. That is why machines
+# are never copied, put back or run twice (rules V1, V9): a machine that was would be convicted.
+#
+# The two stand in one order, so that one pair is one evidence. Ed25519 as it is checked here has no
+# second signature of a statement that others could make of a first; and were there one, statements
+# are compared, not signatures.
 
 MAX_SAID = 1 << 16
 """Statements in a file of them: a client was told four in a session."""

@@ -15,6 +15,11 @@ from secagg_protocols.secagg.active.messages import ShareKeys
 if TYPE_CHECKING:
     from secagg_protocols.secagg.active.stages import Fixed, Given, WrongSecret, WrongShare
 
+# Made when the lie is seen, of what the server has at hand then, as with its stage all of it goes.
+# A server makes evidence against members only; against a server somebody else has to. What it makes
+# is no more than a file: who believes it is whoever verifies it (`convicting`), and what follows is
+# the administrator's business, with the roster of the next epoch.
+#
 # Each is whole in itself: whoever has the signed roster can check it, and needs to believe nobody.
 # It shows no share but those of a dealer whose secret is what it is about.
 

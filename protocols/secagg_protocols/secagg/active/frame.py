@@ -20,7 +20,11 @@ from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.active.statements import Statement
 
 # Offer, leaves, root, session id, graph and signers follow from it. Nothing of it is believed: the
-# plan is read as a stranger's, and whoever is accused has signed the session id that follows.
+# plan is read as a stranger's, and whoever is accused has signed the session id that follows. So a
+# frame that was made up is of a session in which nobody honest has said anything.
+#
+# Plans stand above protocols, which may not know them: what reads one is given in as an `Opener`,
+# and gives back a session, as drivers give one to machines.
 
 NONCE_SIZE = 16
 _SIGNATURE = 64
@@ -95,7 +99,7 @@ class Frame(KeyedCohort):
         return frozenset(self.ids[index] for index in indices)
 
     # Of a complete graph nobody's neighbours are written out: together they would be n^2, of a file
-    # that grows with n.
+    # that grows with n, and whoever sends one would choose how long it is looked at.
 
     @property
     def complete(self) -> bool:

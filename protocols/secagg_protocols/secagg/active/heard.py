@@ -21,6 +21,10 @@ from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.standing import Place
 from secagg_protocols.secagg.terms import Terms
 
+# A lie is of use to a server only where its victim does not see it, and then it is in what the
+# victim kept: so a client keeps what was signed to it, four statements of a session, for as long as
+# its process, and hands it to whoever compares.
+#
 # A client that was told two things has refused the second, and ended; what it refuses is the proof.
 # So what it takes goes through `says`, and what it does not is looked at once more by `overhear`,
 # which only wants to know what was signed, and of which session. Nothing here is secret, and none

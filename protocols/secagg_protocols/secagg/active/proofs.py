@@ -9,6 +9,9 @@ from secagg.proved import Verdict, Verified
 from secagg.roster import SignedRoster
 from secagg.types import Buffer
 
+# A plan is made, and a protocol listed, without any of this: what reads transcripts imports what
+# masks, and with it the compiler.
+
 
 def _transcript(data: Buffer, signed: SignedRoster, opened: Opener) -> Verified:
     from secagg_protocols.secagg.active.verifying import verify_transcript

@@ -133,8 +133,7 @@ class ActiveServer(StagedServer):
             # with so many of them, closing U3 mostly is what fails
             known = stage if isinstance(stage, stages.Mask) else stage.fixed
             for party, _ in stage.complaints.at_fault():
-                proof = evidence.of_complaints(known.deliveries, known.given, party)
-                self._evidence.append(proof)
+                self._evidence.append(evidence.of_complaints(*known.said, party))
         super()._report_complaints()
 
     def _abort(self, reason: errors.Aborted) -> None:

@@ -20,9 +20,21 @@ from secagg_protocols.secagg.active.messages import digest_of
 from secagg_protocols.secagg.active.statements import Statement
 from secagg_protocols.secagg.active.transcript import START, VERSION, Kind, following
 
+# Theory of operation.
+#
 # Read once, from the front, and each record is checked before the next is looked at: so work is in
-# proportion to what has been found good. What a record must be long follows from the sets before
-# it, and there is one encoding of each.
+# proportion to what has been found good. How long a record must be follows from the sets before
+# it, so there is one encoding of each, and nothing in it is skipped.
+#
+# Every byte is under a signature, or under the digest of something that is. The plan, the payload
+# digest and the nonce are in the offer, which each client has signed its keys for; U1 and the keys
+# are in the session id, which all else is signed for; and of a finished session all of it is once
+# more in the head that the server has signed with its result. So a server cannot write afterwards
+# another story of a session than the one its clients took part in, short of their keys.
+#
+# What cannot be seen here: whether the sum is that of the inputs, as no vector and no share is in
+# a transcript; and whether the server has told somebody something else, as of that there would be
+# another transcript, or a client that kept what it was told (`comparing`).
 
 
 def verify_transcript(data: Buffer, signed: SignedRoster, opened: Opener) -> Verified:
@@ -90,6 +102,10 @@ class Records:
         self._reader.finish()
 
 
+# Each record rests on the one before, so that what is read of it is compared with what its signers
+# knew then: an input is signed over the share list that its sender was given, and an agreement
+# over both sets. Which checks are repeated of the machines is rule Q1; those that only somebody in
+# the session could make, such as whether a pair opens, have left their result in it.
 class _Found:
     """What the records behind the first two say, as far as there are any. Sets are of indices."""
 

@@ -93,6 +93,11 @@ class Fixed:
         return self.survival.survivors
 
     @property
+    def said(self) -> tuple[Deliveries, Mapping[int, Given]]:
+        """As of the stage before: what evidence is of."""
+        return self.deliveries, self.given
+
+    @property
     def total(self) -> RingVector:
         return self.masked.total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from secagg.errors import WireError
 from secagg.types import PartyId
@@ -34,15 +34,15 @@ class Mask(Joined):
 
     def __init__(self, terms: Terms, deliveries: Deliveries) -> None:
         super().__init__(terms, deliveries.cohort)
-        self.deliveries = deliveries
+        self._deliveries = deliveries
         sharers = frozenset(deliveries.dealt)
         self._masked = Masked(self.cohort, sharers, terms.layout.zeros())
-        self.given: dict[int, Given] = {}
+        self._given: dict[int, Given] = {}
         self._sharers = self.cohort.digest(sharers)
 
     @property
     def quorum(self) -> bool:
-        return len(self.given) >= self.terms.params.min_survivors
+        return len(self._given) >= self.terms.params.min_survivors
 
     @property
     def members(self) -> frozenset[PartyId] | None:
@@ -57,17 +57,22 @@ class Mask(Joined):
     def complaints(self) -> Complaints:
         return self._masked.complain(complaints_of(self.terms))
 
+    @property
+    def said(self) -> tuple[Deliveries, Mapping[int, Given]]:
+        """What was dealt and delivered, and what has come of it until now: what evidence is of."""
+        return self._deliveries, self._given
+
     def records(self) -> Iterator[Record]:
-        dealt, cohort = self.deliveries.dealt, self.cohort
+        dealt, cohort = self._deliveries.dealt, self.cohort
         writer = Writer().bitmap(dealt, cohort.size)
         writer.raw(b"".join(dealt[i].digest + dealt[i].signature for i in sorted(dealt)))
-        writer.raw(self.deliveries.signature)
-        signed = self.deliveries.signed.values()
+        writer.raw(self._deliveries.signature)
+        signed = self._deliveries.signed.values()
         yield Kind.SHARERS, writer.raw(b"".join(a + b for a, b in signed)).finish()
 
     def opening(self, parties: Collection[PartyId]) -> Said:
         holders = [self.cohort.index[party] for party in parties]
-        for holder, listed in self.deliveries.messages(holders):
+        for holder, listed in self._deliveries.messages(holders):
             yield self.cohort.ids[holder], listed
 
     def take(self, sender: PartyId, reader: Reader) -> tuple[bytes, ...]:
@@ -80,23 +85,23 @@ class Mask(Joined):
         if not failed <= self._masked.sharers:
             raise WireError("a failed dealer is not in U2")
         digest = said.digest
-        delivery, _ = self.deliveries.signed[index]
+        delivery, _ = self._deliveries.signed[index]
         told = self._sharers, delivery, messages.digest_of(said.failed, len(neighbours)), digest
         self.check(index, statements.INPUT(cohort.session, index, *told), said.signature)
         # nothing may fail between these lines, as in suite 1
         vector.add_to(self._masked.total)
         self._masked.failed[index] = failed
-        self.given[index] = Given(said.failed, digest, said.signature)
+        self._given[index] = Given(said.failed, digest, said.signature)
         return ()
 
     def close(self, alive: Collection[PartyId], drop: Drop) -> Stage:
         """Rule S5, U3: exactly the vectors that were added, where the answers could suffice."""
         params, survivors = self.terms.params, frozenset(self._masked.failed)
         at_least(len(survivors), params.min_survivors, "clients sent a masked input")
-        commitments = {i: one.commitment for i, one in self.deliveries.dealt.items()}
+        commitments = {i: one.commitment for i, one in self._deliveries.dealt.items()}
         survival = Survival(self.cohort, self._masked.sharers, survivors, commitments)
         answering = [i for i in sorted(survivors) if self.cohort.ids[i] in alive]
         held = {holder: self._masked.dealers(holder) for holder in answering}
         check_recoverable(survival, held, params.threshold)
-        fixed = Fixed(self.cohort, self.deliveries, survival, self._masked, self.given)
+        fixed = Fixed(self.cohort, self._deliveries, survival, self._masked, self._given)
         return self.following(fixed)
