@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from secagg.shown import short
 from secagg.types import SERVER, PartyId
+
+TOLD = bytes([1, 6])
+"""Version, and that it is no evidence yet: how a file begins that says what a client was told."""
+
+
+def told(statements: Iterable[bytes]) -> bytes:
+    """The file of what a server has signed to clients, to be compared with others': each statement
+    with its signature, as a client's machine has them, ascending."""
+    return TOLD + b"".join(sorted(set(statements)))
 
 
 @dataclass(frozen=True)

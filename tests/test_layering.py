@@ -13,7 +13,7 @@ layout | ring | dp | fields | kinds | schema |
 kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy tensors npy |
 structure | like | records cut | wire | committee roster players |
 sansio delegate promise proved protocol |
-registry | plans | transport store budget | selftest party adaptive policy earlier | rounds |
+registry | plans | transport store budget | selftest party adaptive policy earlier verify | rounds |
 drive | sim testing | analytics integrations | demo frontier | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}

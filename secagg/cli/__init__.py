@@ -20,8 +20,9 @@ COMMANDS = (
     *("keys", "identity", "roster", "task", "collect"),
     *("bench", "protocols", "inspect", "budget"),
     *("frontier", "audit"),
+    *("verify-transcript", "verify-evidence"),
 )
-"""In the order of --help. A command is the function named like its module."""
+"""In the order of --help. A command is the function named like its module, - being written as _."""
 
 
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -65,11 +66,17 @@ class _Commands(TyperGroup):
         return _command(cmd_name) if cmd_name in COMMANDS else None
 
 
+def function_of(command: str) -> Any:
+    """What runs it; its module is imported."""
+    name = command.replace("-", "_")
+    return getattr(import_module(f"secagg.cli.{name}"), name)
+
+
 @cache
 def _command(name: str) -> Any:
     """Made once: typer reads every annotation of a command again each time it makes it."""
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name)(getattr(import_module(f"secagg.cli.{name}"), name))
+    single.command(name)(function_of(name))
     return typer.main.get_command(single)
 
 

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -43,7 +42,7 @@ def commands() -> dict[str, dict[str, str]]:
 
 def _parameters(name: str, command: Any) -> Iterator[tuple[str, str]]:
     """Names from typer, which makes them; types and defaults from what is typed here."""
-    function = getattr(import_module(f"secagg.cli.{name}"), name)
+    function = cli.function_of(name)
     hints, given = get_type_hints(function), inspect.signature(function).parameters
     for one in command.params:
         if one.name in given:

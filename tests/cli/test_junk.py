@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Coroutine, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -126,7 +125,7 @@ def parameters(command: str) -> Iterator[Any]:
 
 def junk_for(command: str, name: str) -> tuple[str, ...]:
     """By what the command's function takes there."""
-    kind = str(get_type_hints(getattr(import_module(f"secagg.cli.{command}"), command))[name])
+    kind = str(get_type_hints(cli.function_of(command))[name])
     if "int" in kind or "float" in kind:
         return (*NUMBERS, *WORDS[:5])
     return (*NUMBERS[:2], *WORDS, *PLACES) if "Path" in kind else (*NUMBERS, *WORDS, *URLS)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secagg.errors import UnknownVersion
 from secagg.protocol import Opener
+from secagg.proved import TOLD
 from secagg.roster import SignedRoster
 from secagg.types import Buffer
-from secagg.wire.codec import Reader
 from secagg_protocols.secagg.active import equivocation
 from secagg_protocols.secagg.active.equivocation import Said
-from secagg_protocols.secagg.active.evidence import VERSION, Kind
 from secagg_protocols.secagg.active.verifying import statements_of
 
 # A server that tells two groups of clients different things tells each of them one thing: nobody
@@ -27,21 +25,13 @@ def equivocations(
 ) -> tuple[bytes, ...]:
     """Evidence of kind 1, one for each context in which somebody has made two statements.
 
-    files: transcripts, and what servers have told clients, as `equivocation.join` has it; each is
+    files: transcripts, and what servers have told clients, as `secagg.proved.told` has it; each is
     verified by itself. Raises as `verify_transcript`.
     """
     said: list[Said] = []
     for data in files:
-        if is_told(data):
+        if data[: len(TOLD)] == TOLD:
             said += equivocation.split(data, signed.roster)
         else:
             said += statements_of(data, signed, opened)
     return equivocation.among(said)
-
-
-def is_told(data: Buffer) -> bool:
-    """Whether it is what a client was told, and no transcript."""
-    reader = Reader(data)
-    if (version := reader.u8("version")) != VERSION:
-        raise UnknownVersion(f"a file of version {version}, or none of these at all")
-    return reader.u8("kind") == Kind.TOLD

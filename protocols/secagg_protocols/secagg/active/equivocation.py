@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from secagg.crypto.sign import SIGNATURE_SIZE
-from secagg.errors import RemoteProtocolError, UnknownVersion, WireError
-from secagg.proved import Charge, Verdict
+from secagg.errors import RemoteProtocolError, WireError
+from secagg.proved import TOLD, Charge, Verdict
 from secagg.roster import Roster, SignedRoster
 from secagg.shown import short
 from secagg.types import SERVER, Buffer, PartyId
@@ -117,18 +117,11 @@ def _read_party(reader: Reader, roster: Roster) -> PartyId:
     return PartyId(place)
 
 
-def join(statements: Iterable[bytes]) -> bytes:
-    """The file of what a server has said to one client: each as `Said.encoded`, ascending."""
-    return bytes([VERSION, Kind.TOLD]) + b"".join(sorted(set(statements)))
-
-
 def split(data: Buffer, roster: Roster) -> tuple[Said, ...]:
     """Of such a file; each is what the server has signed."""
     reader = Reader(data)
-    if (version := reader.u8("version")) != VERSION:
-        raise UnknownVersion(f"statements of version {version}, or none at all")
-    if reader.u8("kind") != Kind.TOLD:
-        raise WireError("this is no file of statements")
+    if reader.fixed(len(TOLD), "version and kind") != TOLD:
+        raise WireError("this is no file of what a client was told")
     found: list[Said] = []
     while reader.remaining:
         if len(found) == MAX_SAID:

@@ -34,8 +34,6 @@ class Kind(enum.IntEnum):
     WRONG_SECRET = 3
     COMPLAINTS = 4
     DELIVERY = 5
-    TOLD = 6
-    """Not evidence: what a server has said to one client, which may become some."""
 
 
 def of_share(fixed: Fixed, wrong: WrongShare) -> bytes:
