@@ -20,6 +20,7 @@ import typer
 
 import secagg
 from secagg import cli
+from tests import proven
 
 FILE = Path(__file__).parent / "contract.json"
 KEPT: dict[str, Any] = json.loads(FILE.read_text())
@@ -90,6 +91,7 @@ class Runs:
         self.run("bench", "pack", "--rows", "width=17,d=10")
         self._budget()
         self._roster()
+        self._proofs()
         few = ("--trust", "none,local", "--epsilon", "8", "--seeds", "1", "--jobs", "1")
         self.run("frontier", *few, "--out", self.at("frontier"))
         self.run("audit", "--length", "1024")
@@ -120,6 +122,14 @@ class Runs:
         told("roster", "sign", admin, "--not-after", "2099-12-31")
         told("roster", "verify", signed, "--admin", pinned)
         told("roster", "show", admin)
+
+    def _proofs(self) -> None:
+        made = proven.files(self.folder / "proofs")
+        signed = ("--roster", str(made["roster"]))
+        for what in ("transcript", "evidence"):
+            self.run(f"verify-{what}", str(made[what]), *signed)
+        none = self.start("verify-evidence", str(made["told"]), *signed)
+        self.take("verify-evidence, of nobody", none, code=1)
 
     def _one_server(self) -> None:
         port = self.at("port")

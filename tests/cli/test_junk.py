@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from secagg import cli
 from secagg.errors import LinkClosed, ParameterError
+from tests.proven import files
 from tests.soak import SOAK
 
 NUMBERS = (
@@ -87,6 +88,8 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
     )["public"]
     assert call("roster", "init", str(admin), "--server", key).exit_code == 0
     vector = ("--input", str(folder / "v.npy"))
+    proven = files(folder)
+    signed = ("--roster", str(proven["roster"]))
     member = ("--role", "helper", "--task", task, "--key", str(folder / "b"), "--store", store)
     return {
         "plan": ("plan", *SIZES),
@@ -107,13 +110,15 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
         "audit": ("audit", "--canaries", "50", "--length", "1000"),
         "frontier": ("frontier", "--out", str(folder / "frontier"), *POINT),
         "demo": ("demo",),
+        "verify-transcript": ("verify-transcript", str(proven["transcript"]), *signed),
+        "verify-evidence": ("verify-evidence", str(proven["evidence"]), *signed),
     }
 
 
 USES = (
     *("plan", "keys", "identity", "roster", "task", "simulate", "serve", "serve of several"),
     *("join", "join a task", "collect", "inspect", "protocols", "bench", "budget", "audit"),
-    *("frontier", "demo"),
+    *("frontier", "demo", "verify-transcript", "verify-evidence"),
 )
 
 
