@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from secagg.cli import app
 from secagg.earlier import Earlier, change_bound
 from secagg.errors import PolicyRefused
 from secagg.fields import FixedPoint
@@ -28,7 +30,8 @@ def test_ten_commands_lead_to_an_active_round(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """In an empty folder, by nothing but these lines."""
-    follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"))
+    used = set(re.findall(r"secagg (\w[\w-]*)", COMMANDS))
+    follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"), used)
     mean = np.load(tmp_path / "mean.npy", allow_pickle=False)
     assert mean.shape == (8,) and abs(mean - 0.375).max() < 1e-4
     for secret in ("server.id", "client-0.id", "admin/admin.key", "admin/members.json"):
@@ -76,3 +79,15 @@ def test_the_refusals_that_are_quoted_are_those_of_its_four_clients() -> None:
 def plain(page: str) -> str:
     """Without what begins a quoted line, and where lines end."""
     return " ".join(page.replace("\n> ", "\n").split())
+
+
+SCREENS = re.findall(
+    r"^```text\n\$ (secagg demo [^\n]*)\n\.\.\.\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize(("command", "shown"), SCREENS, ids=["split", "swap"])
+def test_a_server_that_cheats_is_caught_as_it_is_shown(command: str, shown: str) -> None:
+    done = CliRunner().invoke(app, command.split()[1:])
+    assert done.exit_code == 0, done.output
+    assert " ".join(shown.split()) in " ".join(done.output.split())

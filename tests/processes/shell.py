@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,18 @@ _, ended = (json.loads(line) for line in [told.readline(), told.readline()])
 sys.exit(ended["status"])
 """
 """In the place of `secagg`: what is installed, but the second time that a command is given it is a
-fork of the nursery. Two of three here are `join`, and most of a join is the loading of kernels.
+fork of the nursery. Two of three in the README are `join`, and most of a join is the loading of
+kernels.
 """
 
 
-def repeater(folder: Path, installed: Path) -> None:
-    """Makes folder/secagg, unless a soak starts each command as it is."""
+def repeater(folder: Path, installed: Path, known: Iterable[str] = ()) -> None:
+    """Makes folder/secagg, unless a soak starts each command as it is. known: commands of which the
+    first is a fork as well."""
     if "SECAGG_SOAK" in os.environ or not Path("/proc/self/fd").is_dir():
         return
-    (folder / "seen").mkdir()
+    for command in ("", *known):
+        (folder / "seen" / command).mkdir()
     code = f"INSTALLED, DOOR = {str(installed)!r}, {fleet.door()!r}{REPEATER}"
     (folder / "repeater.py").write_text(code)
     words = shlex.join([sys.executable, "-IS", str(folder / "repeater.py"), str(folder / "seen")])
@@ -52,12 +56,13 @@ def repeater(folder: Path, installed: Path) -> None:
     (folder / "secagg").chmod(0o700)
 
 
-def follow(commands: str, folder: Path, bin: Path) -> str:
-    """All that they print, of whom none may fail. bin: a folder for what stands before the PATH."""
+def follow(commands: str, folder: Path, bin: Path, known: Iterable[str] = ()) -> str:
+    """All that they print, of whom none may fail. bin: a folder for what stands before the PATH.
+    known: as of `repeater`."""
     installed = Path(sys.executable).parent
     if not (installed / "secagg").exists():
         pytest.skip("the package is not installed here")
-    repeater(bin, installed / "secagg")
+    repeater(bin, installed / "secagg", known)
     path = os.pathsep.join([str(bin), str(installed), os.environ["PATH"]])
     shell = subprocess.Popen(
         ["bash", "-e", "-u", "-o", "pipefail", "-c", commands],
