@@ -12,8 +12,8 @@ Bytes of a client that signs are compared with the plan's. Seconds with a predic
 calls took without verifying, and 2k + q + 4 verifications a client, 4n + q a server, at what one
 takes here (q of them one agreement each; 4: of U1, U2, its list and U3).
 
-client, server: active CPU / semi-honest. up, down: bytes alike. verifications: measured / predicted
-CPU of the client, at the largest n.
+Of each n: client, server: active CPU / semi-honest. up, down: bytes alike. verifications: measured
+/ predicted CPU of the client.
 """
 
 from __future__ import annotations
@@ -248,16 +248,27 @@ def _believed(public: bytes, message: bytes, signature: bytes) -> None:
 
 
 def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
-    row = pick(rows, n=SIZES[-1]) or (rows[-1] if rows else None)
+    """Of each size its own, as they grow with it."""
+    found: dict[str, Ratio] = {}
+    for n in SIZES:
+        row = pick(rows, n=n)
+        found |= {f"{name}_{n}": _ratio(row, ours, theirs) for name, ours, theirs in _RATIOS}
+    return found
+
+
+_RATIOS = (
+    ("client", "active_client_ms", "semi_honest_client_ms"),
+    ("server", "active_server_ms", "semi_honest_server_ms"),
+    ("up", "active_upload_bytes", "semi_honest_upload_bytes"),
+    ("down", "active_download_bytes", "semi_honest_download_bytes"),
+    ("verifications", "active_client_ms", "predicted_client_ms"),
+)
+
+
+def _ratio(row: Row | None, ours: str, theirs: str) -> Ratio:
     if row is None:
-        absent = Missing("needs a row")
-        return dict.fromkeys(("client", "server", "up", "down", "verifications"), absent)
-    each = {"client": "client_ms", "server": "server_ms"}
-    each |= {"up": "upload_bytes", "down": "download_bytes"}
-    found: dict[str, Ratio] = {
-        name: row[f"active_{key}"] / row[f"semi_honest_{key}"] for name, key in each.items()
-    }
-    return found | {"verifications": row["active_client_ms"] / row["predicted_client_ms"]}
+        return Missing("needs the row of its size")
+    return float(row[ours] / row[theirs])
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bench import calibration, ccs17, common, dropout, glue, rounds, scale
+from bench import active, calibration, ccs17, common, dropout, glue, rounds, scale
 from bench.common import Missing, Row, Selection
-from secagg.errors import ParameterError
+from secagg.errors import IntegrityError, ParameterError
 from secagg.fields import FixedPoint
 from secagg.plans.choose import plan
 from secagg_protocols.secagg.costs import Rates
@@ -182,3 +182,31 @@ def test_only_the_protocols_of_the_model_are_calibrated() -> None:
     made = plan(clients=8, fields={"update": FixedPoint(5, 1.0, 16)}, protocol="plainsum")
     with pytest.raises(ParameterError, match="plainsum"):
         rounds.rates_of(made)
+
+
+def test_active() -> None:
+    """In both modes, all measured and a sample: bytes are the plan's, and the sum is checked."""
+    result = run(active, "n=6,d=20")
+    [row] = result["rows"]
+    assert row["exact"] is True and row["measured_clients"] == 6
+    for mode in ("semi_honest", "active"):
+        assert row[f"{mode}_upload_as_planned"] and row[f"{mode}_download_as_planned"]
+    assert row["active_quorum"] == 4 and row["client_verifications"] == 2 * 5 + 4 + 4
+    assert result["ratios"]["client_100"] is None
+
+
+def test_a_sum_of_active_that_is_not_exact_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(active, "ALL", 3)
+    monkeypatch.setattr(active, "SAMPLE", 2)
+    [row] = run(active, "n=6,d=20")["rows"]
+    assert row["measured_clients"] == 2, "the others believe, and say the same"
+    drawn = active._Run._drawn
+
+    def off(self: Any) -> Any:
+        vector = drawn(self)
+        self.expected[0][0] += 1
+        return vector
+
+    monkeypatch.setattr(active._Run, "_drawn", off)
+    with pytest.raises(IntegrityError):
+        run(active, "n=6,d=20")
