@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import active_checks
+import active_judging
 import additive_blocks as add
 import blocks
 import budgets
@@ -230,7 +231,8 @@ def do_judge_plan(protocol: str, parameters: list[int], **threat: Any) -> Data:
     same_n = threat["clients"] == parameters[0]
     corrupt, dropout = Fraction(*threat["corrupt"]), Fraction(*threat["dropout"])
     rest = threat["min_clients"], threat.get("roster", threat["clients"]), threat.get("liars", 0)
-    verdict = planning.accepted(protocol, parameters, corrupt, dropout, *rest)
+    judged = planning.accepted_active if threat.get("active") else planning.accepted
+    verdict = judged(protocol, parameters, corrupt, dropout, *rest)
     return {"accepted": same_n and verdict}
 
 
@@ -241,6 +243,13 @@ def do_choose_plan(**threat: Any) -> Data:
     if found is None:
         return {"feasible": False}
     return {"feasible": True, "protocol": found[0], "parameters": found[1]}
+
+
+def do_choose_active_plan(protocol: str, **threat: Any) -> Data:
+    corrupt, dropout = Fraction(*threat["corrupt"]), Fraction(*threat["dropout"])
+    rest = threat["min_clients"], threat.get("roster", threat["clients"]), threat.get("liars", 0)
+    found = planning.chosen_active(protocol, threat["clients"], corrupt, dropout, *rest)
+    return {"feasible": found is not None} | ({"parameters": found} if found else {})
 
 
 def do_decode_frame(frame_bytes: str, limit: int) -> Data:
@@ -412,5 +421,5 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
-ALONE |= active_checks.ALONE
+ALONE |= active_checks.ALONE | active_judging.ALONE
 ALONE |= budgets.ALONE | noise_tables.ALONE | noisy_records.ALONE | privacy.ALONE | rotation.ALONE

@@ -7,6 +7,7 @@ as the vectors write them, in JSON numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -85,6 +86,57 @@ def accepted_active(
     few = more_than(s - 1, A, k, min(2 * t - k - 2, t - 2))
     reach = 1 - more_than(n - 1, min(n - 1, s - L), k, t - 1)
     return few <= Fraction(1, s * 2**105) and reach <= Fraction(1, n * 2**21)
+
+
+def chosen_active(
+    protocol: str, n: int, corrupt: Fraction, dropout: Fraction, asked: int, roster: int, L: int
+) -> list[int] | None:
+    """13-active-parameters.md P4 to P6 and P12: of a protocol that is named."""
+    A, s = min(n, whole(corrupt, roster)), n - whole(dropout, n)
+    agreed = signing(n, A, s, L)
+    if agreed is None:
+        return None
+    if protocol == "secagg":
+        t = (n + A) // 2 + 1
+        fewest = max(t, A + 2, 3)
+        least = asked or (fewest if agreed[0] == n else s)
+        found = [n, n - 1, t, least, fewest, *agreed]
+        fits = accepted_active(protocol, found, corrupt, dropout, asked, roster, L)
+        return found if fits else None
+    for k in range(2, min(n - 2, s - 1, MAX_DEGREE) + 1, 2):
+        a = least_x(k, lambda x, k=k: s * more_than(s - 1, A, k, x) <= TRIES)
+        t = max((k + 1 + a) // 2 + 1, a + 2)
+        found = [n, k, t, s, s, *agreed]
+        if accepted_active(protocol, found, corrupt, dropout, asked, roster, L):
+            return found
+    return None
+
+
+def signing(n: int, A: int, s: int, L: int) -> tuple[int, int] | None:
+    """P6: m and q."""
+    q = (n + A) // 2 + 1
+    if n <= 1000:
+        return (n, q) if q + L <= s else None
+    for m in range(1, min(s, 2**14) + 1):
+        if m == n:
+            return (n, q) if q + L <= s else None
+        a = least_x(m, lambda x, m=m: more_than(s, A, m, x) <= TRIES)
+        q = (m + a) // 2 + 1
+        if q <= m and 1 - more_than(n, s - L, m, q - 1) <= Fraction(1, 2**21):
+            return m, q
+    return None
+
+
+TRIES = Fraction(1, 2**105)
+
+
+def least_x(most: int, holds: Callable[[int], bool]) -> int:
+    """The smallest x in 0..most for which it holds, as it does for all above."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
 
 
 def sizes(m: int, n: int) -> list[int]:

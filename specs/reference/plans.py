@@ -279,6 +279,7 @@ class Plan:
     digest: bytes
     corrupted: int
     structure: list[bytes]
+    roster: int
 
 
 SECTIONS = {1: 17, 2: 16, 3: 2**19, 4: 2**10, 5: 9246, 6: 2**17}
@@ -410,7 +411,7 @@ def parse_plan(data: bytes, pinned: bool = False) -> Plan:
     if not safe or (suite == 2) != active:
         raise Refused("ParameterError", "§10")
     _ = schema.segments  # head-room
-    plan = Plan(protocol, schema, params, H("plan", data), corrupted, structure)
+    plan = Plan(protocol, schema, params, H("plan", data), corrupted, structure, roster)
     judge(plan, active)
     return plan
 

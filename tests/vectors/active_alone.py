@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import borderline
 from active_rounds import COMMITTEE, FOUR, SIX
 from active_scripts import ActiveRound
 from operations import Data, perform
@@ -22,6 +23,8 @@ def scenarios(shake: Shake, scenario_of: Callable[..., Data]) -> Iterator[tuple[
     yield "active-statements", scenario_of("what is signed", "12-active.md §3", _says(shake))
     yield "active-paths", scenario_of("paths in the tree", "12-active.md §2", _paths(shake))
     yield "active-signers", scenario_of("who may sign", "12-active.md §2", _signers(shake))
+    steps = borderline.active_steps()
+    yield "active-plans", scenario_of("plans at the edge", "13-active-parameters.md", steps)
     yield "active-identity", scenario_of("whose key", "12-active.md §5 V1", _identities())
     yield "active-roster", scenario_of("rosters, requests", "14-roster.md §1", _rosters(shake))
     yield "active-transcript", scenario_of("transcripts", "12-active.md §7", _transcripts())

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from secagg import verify
 from secagg.layout import Layout, Segment
 from secagg.protocol import Session
+from secagg.proved import Charge
 from secagg.ring import Ring
-from secagg.roster import Enrolment, Pin, Roster
+from secagg.roster import Enrolment, Pin, Roster, SignedRoster
 from secagg.suite import SUITE_2
 from secagg.types import SERVER, PartyId, Seed, SessionId
 from secagg.wire.codec import Reader
@@ -104,6 +106,28 @@ def _heads(transcript: str) -> Data:
     return {"heads": found}
 
 
+def _verify_transcript(roster: str, transcript: str) -> Data:
+    found = verify.verify_transcript(to_bytes(transcript), _by_somebody(roster))
+    sets = (found.members, found.sharers, found.survivors, found.agreed, found.answered)
+    number = 1 + sum(one is not None for one in sets) + found.finished
+    outputs: Data = {"session": found.session.hex(), "records": number}
+    if found.result is not None and found.survivors is not None:
+        outputs["contributors"] = sorted(found.survivors)
+        outputs["result"] = found.result.hex()
+    return outputs
+
+
+def _judge_evidence(roster: str, evidence: str) -> Data:
+    verdict = verify.verify_evidence(to_bytes(evidence), _by_somebody(roster))
+    convicted = "server" if verdict.party == SERVER else verdict.party
+    return {"kind": 1 + list(Charge).index(verdict.charge), "convicted": convicted}
+
+
+def _by_somebody(roster: str) -> SignedRoster:
+    """What an administrator has to do with it, `open_roster` says."""
+    return SignedRoster.sign(Roster.decode(to_bytes(roster)), Seed(b"administrator".ljust(32)))
+
+
 OPERATIONS: dict[str, Callable[..., Data]] = {
     "statement": _statement,
     "share_digests": _share_digests,
@@ -116,4 +140,6 @@ OPERATIONS: dict[str, Callable[..., Data]] = {
     "open_roster": _open_roster,
     "enrolment": _enrolment,
     "heads": _heads,
+    "verify_transcript": _verify_transcript,
+    "judge_evidence": _judge_evidence,
 }

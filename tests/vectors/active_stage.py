@@ -74,6 +74,9 @@ class ActiveStage(Stage):
                 expander=mask.add_streams,
             )
 
+    def machine(self, party: Any) -> Any:
+        return self._machines[party]
+
     def perform(self, operation: Data) -> Data:
         outputs = super().perform(operation)
         if operation["party"] == "server":

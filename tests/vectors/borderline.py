@@ -6,6 +6,7 @@ come within 2^-13 of their bound on either side, found by search.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -15,7 +16,9 @@ from secagg.errors import ParameterError
 from secagg.fields import Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
+from secagg.suite import SUITE_1, SUITE_2
 from secagg.threat import Threat
+from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.params import SecAggParams
 
 Data = dict[str, Any]
@@ -129,7 +132,9 @@ def _near(n: int, k: int, t: int, m: int, s: int) -> Iterator[list[int]]:
         yield [n, k, t + step, m + step, s + step]
 
 
-def _made(n: int, corrupt: str, dropout: str, asked: int, roster: int, liars: int) -> Plan | None:
+def _made(
+    n: int, corrupt: str, dropout: str, asked: int, roster: int, liars: int, **more: Any
+) -> Plan | None:
     fields = {"u": Integer(1, 1)}
     try:
         return plan(
@@ -140,6 +145,7 @@ def _made(n: int, corrupt: str, dropout: str, asked: int, roster: int, liars: in
             min_clients=asked or None,
             roster=roster,
             liars=liars,
+            **more,
         )
     except ParameterError:
         return None
@@ -167,6 +173,7 @@ def _parsed(v: Data) -> Threat:
         v["clients"],
         Fraction(*v["corrupt"]),
         Fraction(*v["dropout"]),
+        "active" if v.get("active") else "semi-honest",
         min_clients=v["min_clients"] or None,
         roster=v.get("roster"),
         liars=v.get("liars", 0),
@@ -182,11 +189,69 @@ def choose(**v: Any) -> Data:
     return {"feasible": True, "protocol": made.protocol, "parameters": _numbers(made)}
 
 
+ACTIVE: list[tuple[int, str, str, int, int, int]] = [
+    (n, corrupt, dropout, 0, n, 0)
+    for corrupt, dropout in (("1/20", "1/10"), ("1/5", "1/5"))
+    for n in (3, 4, 5, 6, 9, 20, 60)
+] + [
+    (10, "0", "1/5", 0, 10, 0),
+    (10, "1/10", "1/5", 7, 10, 0),
+    (10, "1/10", "1/5", 9, 10, 0),
+    (20, "1/40", "1/5", 0, 40, 2),
+    (100, "1/20", "1/10", 0, 100, 5),
+    (100, "1/20", "1/10", 0, 200, 0),
+    (301, "1/10", "1/10", 0, 301, 0),
+    (400, "1/20", "1/10", 0, 400, 3),
+    (1000, "1/20", "1/10", 0, 1000, 0),
+    (1001, "1/20", "1/10", 0, 1001, 0),
+]
+"""As THREATS: of an active server, for both graphs."""
+
+
+def active_steps() -> Steps:
+    """13-active-parameters.md: what is chosen, and what is one number apart."""
+    found: list[tuple[str, Data]] = []
+    verdicts: dict[str, tuple[str, Data]] = {}
+    for threat in ACTIVE:
+        for protocol in ("secagg", "secagg+"):
+            found.append(("choose_active_plan", {**_threat(*threat), "protocol": protocol}))
+            made = _made(*threat, protocol=protocol, adversary="active")
+            if made is None:
+                continue
+            params = list(struct.unpack(">7I", made.params.encode()))
+            for change in (params, *_nearly(params)):
+                case = {**_threat(*threat), "active": True, "protocol": protocol}
+                case["parameters"] = change
+                verdicts.setdefault(repr(case), ("judge_plan", case))
+    return [*found, *verdicts.values()]
+
+
+def _nearly(params: list[int]) -> Iterator[list[int]]:
+    for place in range(1, 7):
+        for step in (-2, 1, 2) if place == 1 else (-1, 1):
+            yield [p + step * (at == place) for at, p in enumerate(params)]
+    for step in (-1, 1):
+        yield [p + step * (at in (3, 4)) for at, p in enumerate(params)]
+        yield [p + step * (1 + (at == 1)) * (at in (1, 2)) for at, p in enumerate(params)]
+        yield [p + step * (at in (2, 6)) for at, p in enumerate(params)]
+
+
+def choose_active(protocol: str, **v: Any) -> Data:
+    corrupt, dropout = Fraction(*v["corrupt"]), Fraction(*v["dropout"])
+    rest = v["min_clients"], v.get("roster", v["clients"]), v.get("liars", 0)
+    threat = (v["clients"], str(corrupt), str(dropout), *rest)
+    made = _made(*threat, protocol=protocol, adversary="active")
+    if made is None:
+        return {"feasible": False}
+    return {"feasible": True, "parameters": list(struct.unpack(">7I", made.params.encode()))}
+
+
 def judge(protocol: str, parameters: list[int], **v: Any) -> Data:
     base = plan(clients=100, fields={"u": Integer(1, 1)})
     try:
         schema = replace(base.schema, clients=v["clients"])
-        Plan(_parsed(v), schema, protocol, SecAggParams(*parameters))
+        kind, suite = (ActiveParams, SUITE_2) if v.get("active") else (SecAggParams, SUITE_1)
+        Plan(_parsed(v), schema, protocol, kind(*parameters), suite=suite)
     except ParameterError:
         return {"accepted": False}
     return {"accepted": True}

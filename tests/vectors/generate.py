@@ -16,6 +16,7 @@ from typing import Any
 # the second implementation draws what no library can be told to, such as HPKE's ephemeral keys
 sys.path.insert(0, str(Path(__file__).parents[2] / "specs" / "reference"))
 import active_alone
+import active_judged
 import active_refusals
 import active_rounds
 import additive_alone
@@ -70,6 +71,7 @@ def scenarios() -> Iterator[tuple[str, Data]]:
     yield from active_rounds.scenarios()
     yield from active_refusals.scenarios()
     yield from active_alone.scenarios(shake, alone.scenario_of)
+    yield from active_judged.scenarios(alone.scenario_of)
 
 
 def rounds() -> Iterator[tuple[str, Data]]:

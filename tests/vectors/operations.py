@@ -574,6 +574,7 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "decode_plan": _decode_plan,
     "tensor": _tensor,
     "choose_plan": borderline.choose,
+    "choose_active_plan": borderline.choose_active,
     "judge_plan": borderline.judge,
     "payload_digest": _payload_digest,
     "decode_frame": _decode_frame,
