@@ -7,18 +7,26 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from secagg.cli import app
+from secagg.drive import pump
 from secagg.earlier import Earlier, change_bound
-from secagg.errors import PolicyRefused
+from secagg.errors import Aborted, PolicyRefused
 from secagg.fields import FixedPoint
+from secagg.mask import add_streams
+from secagg.party import Client
 from secagg.plans.choose import plan
+from secagg.plans.task import Task
 from secagg.policy import Policy
-from secagg.types import PartyId
+from secagg.proved import told
+from secagg.roster import SignedRoster
+from secagg.store.identity import Identity
+from secagg.types import SERVER, PartyId
 from tests.processes.shell import follow
 
 PAGE = (Path(__file__).parent.parent / "docs" / "active.md").read_text()
@@ -27,15 +35,64 @@ PAGE = (Path(__file__).parent.parent / "docs" / "active.md").read_text()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are written for a POSIX shell")
 def test_ten_commands_lead_to_an_active_round(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In an empty folder, by nothing but these lines."""
     used = set(re.findall(r"secagg (\w[\w-]*)", COMMANDS))
-    follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"), used)
+    said = follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"), used)
     mean = np.load(tmp_path / "mean.npy", allow_pickle=False)
     assert mean.shape == (8,) and abs(mean - 0.375).max() < 1e-4
     for secret in ("server.id", "client-0.id", "admin/admin.key", "admin/members.json"):
         assert (tmp_path / secret).stat().st_mode & 0o077 == 0
+    [shown] = re.findall(r"^```text\n(the transcript .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert cut(shown) in cut(said)
+    _check_evidence(tmp_path, monkeypatch)
+
+
+def _check_evidence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same parties, and a server that splits them: what two of its clients were told."""
+    monkeypatch.chdir(folder)
+    [(words, shown)] = re.findall(
+        r"^```text\n\$ secagg (verify-evidence [^\n]*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+    )
+    command = words.split()
+    for place, statements in enumerate(told_by("split")):
+        Path(f"told-{place}").write_bytes(statements)
+    done = CliRunner().invoke(
+        app, [*command[:-1], SignedRoster.decode(Path("admin/roster").read_bytes()).admin.hex()]
+    )
+    assert done.exit_code == 0 and cut(shown) in cut(done.output), done.output
+    for place, statements in enumerate(told_by("swap")):
+        Path(f"told-{place}").write_bytes(statements)
+    done = CliRunner().invoke(
+        app, ["verify-evidence", *(f"told-{i}" for i in range(4)), "--roster", "admin/roster"]
+    )
+    assert done.exit_code == 1 and "convicted nobody" in cut(done.output), done.output
+
+
+def told_by(lie: str) -> list[bytes]:
+    """To each client, by a server that lies so; of the identities in this folder."""
+    task = Task.decode(Path("sum.task").read_bytes())
+    members, plan = task.members, task.plan
+    assert isinstance(members, SignedRoster)
+    about: dict[str, Any] = {"nonce": bytes(16), "payload_digest": task.payload_digest}
+    with Identity.open("server.id") as own:
+        session = task.session(about["nonce"])
+        server = plan.info.lies()[lie](session, expander=add_streams, signing=own.seed)
+    clients: dict[PartyId, Any] = {}
+    for i in range(4):
+        with Identity.open(f"client-{i}.id") as own:
+            me = members.roster.place_of(own.public)
+            clients[me] = Client(plan, me, roster=members.roster, signing=own.seed, **about)
+        clients[me].set_input({"update": np.zeros(8)}, payload_digest=task.payload_digest)
+    with pytest.raises(Aborted):
+        pump.run({SERVER: server}, clients)
+    return [told(client.machine.statements()) for client in clients.values()]
+
+
+def cut(text: str) -> str:
+    """Without digests, and where lines end."""
+    return " ".join(re.sub(r"\b[0-9a-f]{8}(?:[0-9a-f]{56}\b|\.\.)", "..", text).split())
 
 
 def test_they_are_ten() -> None:
