@@ -22,8 +22,11 @@ from active_rounds import (
     resigned,
 )
 from active_scripts import ActiveRound, Cast
-from operations import Data
+from operations import Data, perform
 from scripts import Honest, flipped
+
+FIVE = Cast("active5", (5, 4, 4, 5, 5, 5, 4), dropped=0)
+"""More are asked for than there have to be shares."""
 
 Steps = list[tuple[str, Data]]
 Said = Mapping[int, Mapping[int, str]]
@@ -74,6 +77,13 @@ def _transcripts() -> Iterator[tuple[str, Data]]:
         for bit in (1, 16):
             yield step([*good[:at], flipped(5, bit)(good[at]), *good[at + 1 :]])
     yield from (step(lied) for lied in _lied(Honest(script)))
+    yield from (step(one, SIX) for one in _stretched())
+    four_of_five = ActiveRound(FIVE).run()
+    yield step(pieces(four_of_five), FIVE)
+    for tag, end in ((SHARES, 4), (INPUT, 5)):
+        heard = everything(Honest(four_of_five), range(5))
+        heard[tag] = {p: heard[tag][p] for p in range(4)}
+        yield step(_by_liar(heard, None, FIVE)[:end], FIVE)
 
 
 def _lied(honest: Honest) -> Iterator[list[str]]:
@@ -95,9 +105,44 @@ def _lied(honest: Honest) -> Iterator[list[str]]:
         yield _by_liar(heard, quorum)[:end]
 
 
-def _by_liar(said: Said, quorum: int | None) -> list[str]:
+def _stretched() -> Iterator[list[str]]:
+    """Sets that hold index 5, which is not in the set around them; its signatures are zeros."""
+    last = SIX.invited[-1]
+
+    def put(all_of_it: list[str], kind: int, at: int, new: bytes) -> list[str]:
+        """A bit of the set more, and bytes at this place of the body."""
+        body = bytearray.fromhex(all_of_it[kind])[5:]
+        body[0] |= 32
+        place = at if at >= 0 else len(body) + 1 + at
+        changed = bytes(body[:place]) + new + bytes(body[place:])
+        return [*all_of_it[:kind], active.record(kind, changed).hex()]
+
+    early = pieces(ActiveRound(SIX, lost=frozenset({(last, "share-keys")})).run())
+    yield put(early, 4, -65, bytes(1 + 32 + 64))
+    body = bytearray.fromhex(early[4])[5:]
+    session, told = _session_of(early), bytes.fromhex(early[3])[5:]
+    # a record of U2: bitmap 1, five times 96, a signature; then five times 96
+    of_u2, failed = active.set_of({0, 1, 2, 3, 4}, 6), bytes([1 << 4])
+    fields = (of_u2, told[1 + 5 * 96 + 64 :][:32], active.H("set", failed), bytes(body[2:34]))
+    body[1:2] = failed
+    body[34:98] = active.signed(SIX.seed(SIX.invited[0]).expose(), "input", session, 0, *fields)
+    yield [*early[:4], active.record(4, bytes(body)).hex()]
+    late = pieces(ActiveRound(SIX, lost=frozenset({(last, "masked-input")})).run())
+    yield put(late, 6, -1, bytes(96))
+    quorum = bytearray.fromhex(late[5])[5:]
+    quorum[0] ^= 8 | 32
+    yield [*late[:5], active.record(5, bytes(quorum[:-64]) + bytes(64)).hex()]
+
+
+def _session_of(transcript: list[str]) -> bytes:
+    roster = SIX.roster.encode().hex()
+    given = {"roster": roster, "transcript": "".join(transcript)}
+    return bytes.fromhex(perform({"operation": "verify_transcript", **given})["session"])
+
+
+def _by_liar(said: Said, quorum: int | None, cast: Cast = FOUR) -> list[str]:
     """Until it cannot go on: what its clients say is of other sets then."""
-    liar = Liar(FOUR, quorum)
+    liar = Liar(cast, quorum)
     written = list(liar.perform({"operation": "start"})["records"])
     for tag in SAID:
         for sender, message in said[tag].items():
@@ -244,6 +289,8 @@ def _made(honest: Honest, frame: bytes) -> Iterator[bytes]:
         yield b"\5" + frame + body(0) + delivery(2, respoken(flipped(at)))
     yield b"\5" + frame + body(0) + delivery(2)
     yield b"\5" + frame + body(0) + delivery(2, respoken(flipped(36 + 136)))
+    both = respoken(lambda listed: flipped(36)(flipped(36 + 136)(listed)))
+    yield b"\5" + frame + body(0) + delivery(2, both)
     yield b"\5" + frame + body(2) + delivery(2)
     yield b"\5" + frame + body(1) + delivery(2, respoken(flipped(36)))
     yield b"\5" + frame + active.u32(4) + bodies[0] + delivery(2)
@@ -253,6 +300,41 @@ def _made(honest: Honest, frame: bytes) -> Iterator[bytes]:
     rest = complaints(2) + b"\x0f" + given + answer[-64:]
     for dealer in (0, 2):
         yield b"\2" + frame + body(dealer) + delivery(2) + rest
+
+    def complaining(holder: int, dealer: int | None, listed: bytes | None = None) -> bytes:
+        """What a holder signs that reports this dealer, or nobody."""
+        data, near = inputs[holder], [v for v in range(4) if v != holder]
+        failed = bytes([0 if dealer is None else 1 << near.index(dealer)])
+        told = active.H("delivery", (listed or lists[holder])[35:-64])
+        masked = active.H("masked", data[36:52], data[52:-64])
+        everyone, seed = active.set_of({0, 1, 2, 3}, 4), FOUR.seed(holder).expose()
+        fields = (session, holder, everyone, told, active.H("set", failed), masked)
+        return failed + masked + active.signed(seed, "input", *fields)
+
+    def answering(given: bytes, u3: set[int]) -> bytes:
+        fields = (session, 2, active.set_of(u3, 4), active.H("answer", given))
+        said = active.signed(FOUR.seed(2).expose(), "answer", *fields)
+        return bytes([sum(1 << i for i in u3)]) + given + said
+
+    wrong, everybody = bytes(32) + given[32:], {0, 1, 2, 3}
+    other = respoken(flipped(36))
+    unsigned = bytes.fromhex(flipped(-1)(body(0).hex()))
+    for dealt, listed, told, u3 in (
+        (body(0), None, wrong, everybody),
+        (unsigned, None, wrong, everybody),
+        (body(0), None, wrong, {0, 1, 3}),
+        (body(0), other, wrong, everybody),
+    ):
+        said = delivery(2, listed) + complaining(2, None, listed) + answering(told, u3)
+        yield b"\2" + frame + dealt + said
+    said = delivery(2) + complaining(2, 0) + answering(given[32:], everybody)
+    yield b"\2" + frame + body(0) + said
+    for holders in ((2, 3), (3, 2), (2, 2), (2,), (1, 2)):
+        said = b"".join(delivery(h) + complaining(h, 1 if h != 1 else 0) for h in holders)
+        yield b"\4" + frame + body(1) + said
+    said = b"".join(delivery(h, o) + complaining(h, 0, o) for h, o in ((2, other), (3, None)))
+    yield b"\4" + frame + body(0) + said
+
     shares = {h: answers[h][35 + 40 : 35 + 80] for h in range(4)}
     for letter, holders in (
         (0, (0, 1, 2)),
