@@ -57,7 +57,7 @@ class Script:
                 yield self._share_list(reader, bound)
             elif tag == SURVIVORS:
                 yield self._survivors(reader, bound)
-        except (SecAggError, LookupError):
+        except (SecAggError, LookupError, ValueError):
             return  # there is no such statement to be made
 
     def _key_list(self, reader: Reader) -> bytes:
