@@ -21,8 +21,8 @@ from secagg_protocols.secagg.active.messages import SURVIVORS, KeyList, ShareLis
 from secagg_protocols.secagg.messages import Tag
 from tests import decoders
 from tests.active import COMMITTEE, COMPLETE, SERVER_SEED, Cast
-from tests.fuzz.engine import main
-from tests.fuzz.fuzz_client import fresh
+from tests.fuzz import fuzz_client
+from tests.fuzz.engine import main, twin
 
 
 class Script:
@@ -64,7 +64,7 @@ class Script:
         cast, params, now = self.cast, self.cast.params, self.states[0]
         listed = KeyList.read(reader, cast.roster.size, params.degree, params.complete)
         ids = tuple(sorted(map(PartyId, listed.members)))
-        offer, index, own = now._terms.offer, ids.index(self.party), now._keys
+        offer, index, own = now._terms.offer, ids.index(self.party), now._heard.keys
         leaves = {index: binding.leaf(offer, index, self.party, own, own.signature)}
         for v, keys in listed.keys.items():
             leaves[v] = binding.leaf(offer, v, ids[v], keys, keys.signature)
@@ -102,6 +102,15 @@ CORPUS = [
     *(message for script in SCRIPTS for message in script.inbox),
     *decoders.valid_active_messages().values(),
 ]
+
+
+def fresh(client: Any) -> Any:
+    """With what it has heard as well, which a refused message can change."""
+    one = fuzz_client.fresh(client)
+    heard = one._heard = twin(client._heard)
+    heard._first, heard._second = dict(heard._first), dict(heard._second)
+    heard._evidence = []
+    return one
 
 
 def target(data: bytes) -> None:

@@ -291,6 +291,18 @@ def test_the_count_says_both_ends(act: Act, phase: str) -> None:
     assert isinstance(everybody.outcome, RingTotal) == said
 
 
+@pytest.mark.parametrize("gone", [1, 2])
+def test_a_committee_that_is_one_short_ends_it(gone: int) -> None:
+    """Rule R4, where there are holders enough: four of five have to sign."""
+    cast = Cast(ActiveParams(10, 4, 3, 9, 9, 5, 4))
+    network = cast.network().run_until("consistency")
+    signers = sorted(network.server.waiting_for)[:gone]
+    ran = check(cast, Schedule({("consistency", party): Act.GONE for party in signers}))
+    assert isinstance(ran.outcome, RingTotal) == (gone == 1)
+    if gone == 2:
+        assert "signers agreed" in str(ran.outcome)
+
+
 def test_one_too_few_in_the_count_is_seen() -> None:
     """That these tests can fail: a count that asks for one more than the machine does."""
     cast = Cast()
