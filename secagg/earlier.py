@@ -53,6 +53,8 @@ def change_bound(group: int, corrupted: int) -> int:
 class Stage(enum.IntEnum):
     """How far a round has come, as a client sees it."""
 
+    KEPT = 0
+    """It is over, and its masked input has never left."""
     LEFT = 1
     """Its masked input may have left: with whom it is summed is not known."""
     AGREED = 2
@@ -160,7 +162,7 @@ class Memory:
         policy = self._policy
         if not policy.change:
             return Earlier((), 0, 0)
-        others = [one for one in self._slots.values() if one.offer != offer]
+        others = [o for o in self._slots.values() if o.offer != offer and o.stage is not Stage.KEPT]
         sets = {one.survivors for one in others if one.stage is not Stage.LEFT}
         unknown = sum(one.stage is not Stage.CONFIRMED for one in others)
         return Earlier(tuple(sets), unknown, least, policy.unknown)
@@ -174,6 +176,21 @@ class Memory:
         slot = self._free()
         order = max((one.order for one in self._slots.values()), default=0) + 1
         self._slots[slot] = Taken(order, offer, Stage.LEFT)
+        return self._note(slot)
+
+    def check_room(self) -> None:
+        """Raises PolicyRefused where there is no room to remember another round."""
+        self._free()
+
+    def kept(self, offer: bytes) -> Note:
+        """What `left` announced has not left, and never will. Raises PolicyRefused where more has
+        happened since."""
+        slot = self._known(offer)
+        if self._slots[slot].stage > Stage.LEFT:
+            raise PolicyRefused(
+                "change: survivors of this round were signed, so its input has left"
+            )
+        self._slots[slot] = replace(self._slots[slot], stage=Stage.KEPT)
         return self._note(slot)
 
     def agreed(self, offer: bytes, survivors: frozenset[PartyId]) -> Note:
@@ -206,8 +223,11 @@ class Memory:
         return next((slot for slot, one in self._slots.items() if one.offer == offer), None)
 
     def _free(self) -> int:
-        """The next place; or one of two rounds of the same survivors, of which one says it all; or,
-        if the policy forgets, the oldest round's."""
+        """That of a round that came to nothing; the next place; or one of two rounds of the same
+        survivors, of which one says it all; or, if the policy forgets, the oldest round's."""
+        for slot, one in self._slots.items():
+            if one.stage is Stage.KEPT:
+                return slot
         if len(self._slots) < MOST:
             return len(self._slots)
         seen: set[int] = set()

@@ -1,9 +1,10 @@
 """What rounds want done, as values: `secagg.rounds` decides, a driver does.
 
 A driver commits `writes` as one transaction, then enters `charges` into the client's budget, then
-makes `claims`, then sends `posts`, then drops the links in `let_go`, hands `work` to its executor,
-and calls `tick` at `due`. In that order, dying anywhere between leaves nothing untrue: what was
-said is stored and paid for, and what was stored alone may be said again. It takes again only when
+makes `claims`, then writes `notes` in their order, then sends `posts`, then drops the links in
+`let_go`, hands `work` to its executor, and calls `tick` at `due`. In that order, dying anywhere
+between leaves nothing untrue: what was said is stored and paid for, and what was stored alone may
+be said again. It takes again only when
 all that is done and the rounds have heard what was refused, which may be while they hear of links.
 """
 
@@ -72,7 +73,7 @@ class Note:
     """What a ledger remembers under `key` from now on, whatever it did before. key: 32 bytes.
 
     It is written durably, outside the rows, before what it speaks of leaves, as a claim is. Whoever
-    writes it is alone with its key, as the owner of an identity is (`secagg.policy.Memory`).
+    writes it is alone with its key, as the owner of an identity is (`secagg.earlier.Memory`).
     """
 
     key: bytes
@@ -170,5 +171,6 @@ class Effects:
     work: tuple[Work, ...] = ()
     due: float = math.inf
     charges: tuple[Charge, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     __repr__ = short

@@ -167,7 +167,7 @@ ROUNDS = _of(
     ),
     (
         "rounds: rounds at once of one client",
-        "if any(len(self._links[peer].seats) >= self._limits.rounds for peer in peers):",
+        "if any(len(self._links[peer].seats) >= self._limits.rounds for peer in seats.values()):",
         "if False:",
     ),
     (
@@ -434,11 +434,11 @@ CLIENT = _of(
 OFFER = _of(
     "secagg/rounds/offer.py",
     "tests/rounds/test_offer.py tests/rounds/test_client_rounds.py",
-    ("offer: its own number", "frame.party >= plan.threat.clients or ", ""),
+    ("offer: its own number", "frame.party >= places or ", ""),
     (
         "offer: its own number, one too many",
-        "frame.party >= plan.threat.clients",
-        "frame.party > plan.threat.clients",
+        "frame.party >= places",
+        "frame.party > places",
     ),
     ("offer: a deadline for each phase", " or len(frame.deadlines) != len(phases)", ""),
     ("offer: the fewest clients", "if plan.params.min_survivors < self.min_clients:", "if False:"),
@@ -1701,7 +1701,7 @@ EARLIER = _of(
     ("earlier: the same survivors", "if 0 < apart < self.least:", "if apart < self.least:"),
     ("earlier: the bound itself", "0 < apart < self.least", "0 < apart <= self.least"),
     ("earlier: those who may be corrupt", "return group + corrupted", "return group"),
-    ("earlier: other rounds", "if one.offer != offer]", "]"),
+    ("earlier: other rounds", "if o.offer != offer and o.stage", "if o.stage"),
     (
         "earlier: what was signed",
         "if one.stage is not Stage.LEFT}",
@@ -1742,6 +1742,112 @@ EARLIER = _of(
         "labels.digest(labels.TAKEN_PART, admin)",
     ),
 )
+ENROLLED = (
+    *_of(
+        "secagg/rounds/enrolled.py",
+        "tests/rounds/test_greeting_of_members.py tests/rounds/test_signed.py",
+        (
+            "enrolled: the same roster and epoch",
+            "if (theirs.roster, theirs.epoch) != (roster.digest, roster.epoch):",
+            "if False:",
+        ),
+        (
+            "enrolled: the member's proof",
+            "sign.verify(key, _statement(labels.SIGN_MEMBER_LINK",
+            "labels.encode(key, _statement(labels.SIGN_MEMBER_LINK",
+        ),
+        (
+            "enrolled: the server's proof",
+            "sign.verify(roster.server, _statement(labels.SIGN_SERVER_LINK",
+            "labels.encode(roster.server, _statement(labels.SIGN_SERVER_LINK",
+        ),
+        (
+            "enrolled: the server's own identity",
+            "if sign.public_key(self.signing) != self.roster.server:",
+            "if False:",
+        ),
+    ),
+    *_of(
+        "secagg/rounds/hosting.py",
+        "tests/rounds/test_signed.py",
+        (
+            "hosting: candidates are of the roster",
+            "members = [one for one in here if host.place(one.identity) is not None]",
+            "members = [*here]",
+        ),
+        (
+            "hosting: a round of too few",
+            "if len(places) < plan.params.min_clients:",
+            "if False:",
+        ),
+        (
+            "hosting: no roster",
+            "    if host is None:\n        raise",
+            "    if False:\n        raise",
+        ),
+        (
+            "hosting: the task's administrator",
+            "pin.admin != host.signed.admin or ",
+            "",
+        ),
+        ("hosting: the task's epoch", " or pin.epoch > host.roster.epoch", ""),
+    ),
+    *_of(
+        "secagg/rounds/round.py",
+        "tests/rounds/test_signed.py tests/rounds/test_signed_kills.py",
+        (
+            "round: a member that left",
+            "if self._signed or self._identity(seat) is None:",
+            "if self._identity(seat) is None:",
+        ),
+        (
+            "round: what is written down is committed",
+            "self._outbox.write(written_in(nonce), ROUNDS, fresh)",
+            "pass",
+        ),
+    ),
+    *_of(
+        "secagg/rounds/membership.py",
+        "tests/rounds/test_signed.py",
+        ("membership: floors", "self.policy.check(offer.plan)", "pass"),
+        ("membership: the end of a roster", "if now > self.until:", "if False:"),
+        (
+            "membership: one's own place",
+            "if offer.plan.suite.signed and offer.party != self.place:",
+            "if False:",
+        ),
+    ),
+    *_of(
+        "secagg/rounds/part.py",
+        "tests/rounds/test_signed.py tests/rounds/test_signed_kills.py",
+        ("part: a name where clients sign", "        if name is None:\n", "        if False:\n"),
+        (
+            "part: one attempt",
+            "again &= self.why != SPENT and self._member is None",
+            "again &= self.why != SPENT",
+        ),
+        (
+            "part: unknown rounds before the input",
+            "self._member.earlier(self._offer_digest(), self.offer.plan).check_unknown()",
+            "pass",
+        ),
+        (
+            "part: survivors are judged",
+            "self._member.earlier(offer, self.offer.plan).judge(survivors)",
+            "pass",
+        ),
+        (
+            "part: an input that leaves is noted",
+            "if self._member is not None and self._carries_input(out):",
+            "if False:",
+        ),
+        (
+            "part: an input that was used elsewhere",
+            "if self._member is not None and claim == self._use:",
+            "if False:",
+        ),
+    ),
+)
 REGISTER = _of(
     "secagg/cli/register.py",
     "tests/cli/test_roster_commands.py",
@@ -1774,6 +1880,7 @@ MUTANTS = (
     *TASK,
     *POLICY,
     *EARLIER,
+    *ENROLLED,
     *REGISTER,
     *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,

@@ -217,7 +217,7 @@ def test_the_encoding(order: int, told: bytes, stage: Stage, parties: frozenset[
     data = taken.encode()
     assert Taken.decode(data) == taken
     assert taken.survivors == sum(1 << party for party in parties)
-    for other in (data + b"\0", data[:41], b"\2" + data[1:], data[:41] + b"\0" + data[42:], b""):
+    for other in (data + b"\0", data[:41], b"\2" + data[1:], data[:41] + b"\4" + data[42:], b""):
         with pytest.raises(StorageError, match="damaged"):
             Taken.decode(other)
 

@@ -14,6 +14,7 @@ import typer
 from secagg import arguments
 from secagg.budget import Budget
 from secagg.cli import logs, options, pinned, private
+from secagg.cli.enrolled import NAMES, Enrolled, enrolled, name_of
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
@@ -23,6 +24,7 @@ from secagg.cli.targets import check_target
 from secagg.committee import Committee
 from secagg.drive import warm
 from secagg.drive.aio import Contribution, Offer, Outcome
+from secagg.drive.enrolled import entered
 from secagg.drive.participant import Participant, counting
 from secagg.drive.rejoin import stay, try_input
 from secagg.errors import ParameterError, PolicyRefused, Spent, TransportError
@@ -30,6 +32,7 @@ from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
+from secagg.rounds.membership import Membership
 from secagg.rounds.offer import Consent
 from secagg.rounds.part import SPENT
 from secagg.schema import MAX_WEIGHT
@@ -70,6 +73,10 @@ def join(
     timeout: options.Timeout = 60.0,
     name: options.InputName = None,
     ledger: options.LedgerFile = None,
+    identity: options.IdentityFile = None,
+    members: options.Members = None,
+    admin: options.Admin = None,
+    policy: options.PolicyFile = None,
     log_level: logs.LogLevel = logs.Level.WARNING,
     log_json: logs.LogJson = False,
     as_json: options.Json = False,
@@ -111,7 +118,7 @@ def _running(
     told = {name: given[name] for name in ("max_epsilon", "max_delta", "unit")}
     match agreed:
         case Task(members=Committee()):
-            options.refuse_given(ctx, ("name", "ledger"), _OF_ONE)
+            options.refuse_given(ctx, ("name", "ledger", *NAMES), _OF_ONE)
             Consent(**told).check_privacy(agreed.plan.privacy)
             explained = given["task_digest"] is None
             files = given["payload"], given["budget"]
@@ -121,7 +128,8 @@ def _running(
             consent = _consent(given["plan"], given["plan_digest"], agreed)
             consent, waits = replace(consent, **told), _waits(ctx, timeout)
             kept = given["name"], given["ledger"], given["budget"]
-            return _joining(urls[0], vector, weight, consent, *kept, waits)
+            who = enrolled(given, agreed)
+            return _joining(urls[0], vector, weight, consent, *kept, waits, who)
 
 
 def _agreed(path: Path, digest: str | None, plan: object) -> Task:
@@ -166,10 +174,11 @@ def _joining(
     ledger: Path | None,
     budget: Path | None,
     waits: tuple[float, float],
+    who: Enrolled | None,
 ) -> _Joining:
     """Everything is checked before the server hears anything."""
     check_target(ledger, "--ledger")
-    made = _Joining(url, vector, weight, consent, name, ledger, budget, *waits)
+    made = _Joining(url, vector, weight, consent, name, ledger, budget, *waits, who)
     made.try_input()
     return made
 
@@ -187,6 +196,7 @@ class _Joining:
     budget: Path | None
     timeout: float
     patience: float
+    who: Enrolled | None = None
     participant: Participant | None = None
     shown: set[bytes] = field(default_factory=set)
     warned: bool = False
@@ -212,11 +222,14 @@ class _Joining:
                 ledger = files.enter_context(SqliteLedger.open(self.ledger))
             if self.budget is not None:
                 budget = files.enter_context(Budget(self.budget, anchor=ledger))
-            await self._run(ledger, budget)
+            member = files.enter_context(self.who.open()) if self.who is not None else None
+            await self._run(ledger, budget, entered(member, ledger))
 
-    async def _run(self, ledger: Ledger | None, budget: Budget | None) -> None:
-        counted = counting(budget)
-        rounds = ClientRounds(self.consent, patience=self.patience, counting=counted)
+    async def _run(
+        self, ledger: Ledger | None, budget: Budget | None, member: Membership | None
+    ) -> None:
+        given: dict[str, Any] = {"counting": counting(budget), "member": member}
+        rounds = ClientRounds(self.consent, patience=self.patience, **given)
         self.participant = Participant(rounds, self._contribute, ledger=ledger, budget=budget)
         await stay(self.url, self.participant, timeout=self.timeout, told=notice)
 
@@ -230,6 +243,8 @@ class _Joining:
             raise TransportError(
                 "the server closed the link before it announced a round: it may have all the "
                 "clients it takes, or have ended; if it is one of several, give the --task"
+                + "; or its roster is another than this client's"
+                * (self.who is not None)
             )
         if self.ledger is not None and all(one.why == SPENT for one in self.outcomes):
             raise Spent(
@@ -249,10 +264,13 @@ class _Joining:
     def _contribute(self, offer: Offer) -> Contribution:
         if self.consent.pinned is None:
             self._show(offer.plan)
+        given = self._given(offer.plan)
+        if self.name is None and self.who is not None and self.values is not None:
+            return replace(given, name=name_of(self.values, offer.payload_digest))
         if self.name is None and not offer.names_inputs and not self.warned:
             self.warned = True
             warn(_UNNAMED)
-        return self._given(offer.plan)
+        return given
 
     def _given(self, plan: Plan) -> Contribution:
         """Read once, when the plan is known that says how long it must be."""

@@ -193,14 +193,53 @@ ServerRole: TypeAlias = Annotated[
     Role | None, typer.Option(help="Be one of several servers; with the options below.")
 ]
 KeyFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--key", metavar="FILE", help="This server's key, of `secagg keys`.")
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="This server's key, of `secagg keys`; with --members its identity, of `secagg "
+        "identity`.",
+    ),
+]
+Members: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The signed roster of the clients, of `secagg roster`: they sign what they say, "
+        "against a server that deviates.",
+    ),
+]
+Transcripts: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="With --members: what was signed in each round, for anybody to verify."
+    ),
+]
+IdentityFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        help="Sign with this key, of `secagg identity`; needs --ledger.",
+    ),
+]
+Admin: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="HEX", help="With --identity: the key of whoever signs the roster."),
+]
+PolicyFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", metavar="FILE", help="With --identity: what this client demands, in TOML."
+    ),
 ]
 Store: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="What one of several servers keeps across restarts. A server alone keeps nothing: "
-        "clients that have not proved who they are cannot come back to a round.",
+        help="What one of several servers keeps across restarts; with --members, of a round that a "
+        "restart ends, its transcript. Else a server alone keeps nothing: clients that have not "
+        "proved who they are cannot come back to a round.",
     ),
 ]
 Peers: TypeAlias = Annotated[

@@ -6,7 +6,9 @@ import asyncio
 import math
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -14,6 +16,7 @@ import typer
 
 from secagg import arguments
 from secagg.cli import logs, member, options, pinned, private
+from secagg.cli.hosting import Hosting, hosting
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.service import UNKNOWN, clip_notice, leave, revealed, run_until_stopped
 from secagg.cli.targets import (
@@ -36,6 +39,7 @@ from secagg.errors import Aborted, IntegrityError, LinkTimeout, ParameterError
 from secagg.party import Aggregate
 from secagg.plans import choose
 from secagg.plans.plan import Plan
+from secagg.plans.task import Task
 from secagg.rounds.quota import MAX_LINKS, Limits
 from secagg.sim.footprint import peak_rss
 from secagg.types import AbortReason
@@ -59,10 +63,11 @@ _SIZES = ("clients", "length", "bits", "clip")
 _ALONE = (*_SIZES, "rounds", "wait", "payload", "out", "budget", *_OF_A_PLAN, *private.NAMES)
 _HAS_ROLE = "is of a server alone: one with a --role has its sizes from the --task"
 _OF_A_TASK = (*_SIZES, *_OF_A_PLAN, *private.NAMES)
-_OF_SEVERAL = ("key", "peer", "batches", "patience", "linger", "collect_only")
+_OF_MEMBERS = ("members", "transcripts")
+_OF_SEVERAL = ("peer", "batches", "patience", "linger", "collect_only")
 _NO_STORE = (
-    "comes with a --role: a server alone keeps nothing, as clients that have not proved who they "
-    "are cannot come back to its rounds"
+    "comes with a --role, or with --members: a server alone keeps nothing, as clients that have "
+    "not proved who they are cannot come back to its rounds"
 )
 
 
@@ -98,6 +103,8 @@ def serve(
     role: options.ServerRole = None,
     task: options.TaskFile = None,
     key: options.KeyFile = None,
+    members: options.Members = None,
+    transcripts: options.Transcripts = None,
     store: options.Store = None,
     peer: options.Peers = None,
     batches: options.Batches = 1,
@@ -113,8 +120,8 @@ def serve(
     Alone it needs --clients, --length and --bits, or a --task of one server with its --payload; it
     prints the digest that clients pin on standard error. With --role it is one server of several,
     sums a --task's batches, and goes on from its --store when given again. A mean without room in
-    --out goes to a temporary folder. The exit code is 0, 1 when a round or batch gave no sum or a
-    mean is elsewhere, 2 for an error, 143 after a signal.
+    --out goes to a temporary folder. With --members clients sign. The exit code is 0, 1 when a
+    round or batch gave no sum or a mean is elsewhere, 2 for an error, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -126,7 +133,7 @@ def serve(
 
 
 def _of_several(ctx: typer.Context, role: options.Role) -> member.Serving:
-    options.refuse_given(ctx, _ALONE, _HAS_ROLE)
+    options.refuse_given(ctx, (*_ALONE, *_OF_MEMBERS), _HAS_ROLE)
     given = options.values(ctx)
     names = ("batches", "deadline", "patience", "linger")
     batches, deadline, patience, linger = (given[name] for name in names)
@@ -136,28 +143,39 @@ def _of_several(ctx: typer.Context, role: options.Role) -> member.Serving:
 
 
 def _by_itself(ctx: typer.Context) -> _Serving:
-    options.refuse_given(ctx, ("store",), _NO_STORE)
     options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
     given = options.values(ctx)
     task, payload, rounds, out = (given[name] for name in ("task", "payload", "rounds", "out"))
-    plan = _agreed(ctx, task, payload) if task is not None else _plan(ctx)
+    agreed = pinned.read_any_task(task) if task is not None else None
+    members, key = given["members"], given["key"]
+    host = hosting(members, key, given["transcripts"], given["store"], agreed)
+    if host is None:
+        options.refuse_given(ctx, ("store",), _NO_STORE)
+    plan = _plan(ctx, host) if agreed is None else _agreed(ctx, agreed, payload)
+    if host is not None:
+        host.check(plan)
+    elif plan.suite.signed:
+        raise ParameterError("clients of this plan sign: give --members, and this server's --key")
     _check_out(plan, rounds, out, given["port_file"])
     told = Told.checked(given["budget"], plan)
-    return _alone(plan, payload, rounds, given["deadline"], given["wait"], out, told)
+    return _alone(plan, payload, rounds, given["deadline"], given["wait"], out, told, host)
 
 
-def _plan(ctx: typer.Context) -> Plan:
+def _plan(ctx: typer.Context, host: Hosting | None) -> Plan:
     given = options.values(ctx)
     clients, *sizes = (given[name] for name in ("clients", "length", "bits"))
     if None in (clients, *sizes):
         raise ParameterError("serve needs --clients, --length and --bits, or a --task")
     asked: dict[str, Any] = {name: given[name] for name in _OF_A_PLAN}
+    if host is not None:
+        size = host.signed.roster.size
+        asked |= {"adversary": "active", "roster": asked["roster"] or size}
     return choose.plan(clients=clients, **private.asked(ctx), **asked)
 
 
-def _agreed(ctx: typer.Context, path: Path, payload: Path | None) -> Plan:
+def _agreed(ctx: typer.Context, task: Task, payload: Path | None) -> Plan:
     """Of a task of one server, whose payload must be at hand: every client gets it."""
-    task, digest = pinned.read_any_task(path), payload_digest(pinned.read_payload(payload))
+    digest = payload_digest(pinned.read_payload(payload))
     task.check_rounds("comes with a --role: which one of them is this?")
     options.refuse_given(ctx, _OF_A_TASK, "is already in the --task: leave it out")
     if digest != task.payload_digest:
@@ -180,11 +198,12 @@ def _alone(
     wait: float,
     out: Path | None,
     told: Told,
+    host: Hosting | None,
 ) -> _Serving:
     options.deadline(deadline)
     arguments.seconds("--wait", wait, zero=True)
     _limits(plan)
-    return _Serving(plan, pinned.read_payload(payload), rounds, deadline, wait, out, told)
+    return _Serving(plan, pinned.read_payload(payload), rounds, deadline, wait, out, told, host)
 
 
 def _limits(plan: Plan) -> Limits:
@@ -220,6 +239,7 @@ class _Serving:
     wait: float
     out: Path | None
     told: Told
+    host: Hosting | None = None
     done: list[dict[str, Any]] = field(default_factory=list)
     not_saved: bool = False
     begun: float = math.nan
@@ -228,11 +248,14 @@ class _Serving:
     async def run(self, host: str, port: int, port_file: Path | None) -> None:
         limits = _limits(self.plan)
         warm.up(self.plan)
-        with self.told:
-            await self._open(host, port, port_file, limits)
+        with self.told, ExitStack() as files:
+            who = {} if self.host is None else files.enter_context(self.host.open())
+            await self._open(host, port, port_file, limits, who)
 
-    async def _open(self, host: str, port: int, port_file: Path | None, limits: Limits) -> None:
-        async with open_service(host, port, limits=limits) as service:
+    async def _open(
+        self, host: str, port: int, port_file: Path | None, limits: Limits, who: dict[str, Any]
+    ) -> None:
+        async with open_service(host, port, limits=limits, **who) as service:
             try:
                 await self._serve(service, host, port_file)
             except asyncio.CancelledError:
@@ -257,11 +280,13 @@ class _Serving:
 
     async def _round(self, service: Service) -> None:
         self.begun, self.saved = time.process_time(), {}
+        while self.host is not None and service.interrupted:
+            self.host.keep(service.interrupted.pop())
         total: Aggregate | None = None
         reason: AbortReason | None = None
         try:
             total = await service.run_round(
-                self.plan, self.payload, deadlines=self.deadline, keep=self._save
+                self.plan, self.payload, deadlines=self.deadline, keep=partial(self._save, service)
             )
         except (Aborted, IntegrityError) as ended:
             reason = ended.reason if isinstance(ended, Aborted) else AbortReason.INTEGRITY
@@ -280,6 +305,8 @@ class _Serving:
         self, service: Service, total: Aggregate | None, reason: AbortReason | None
     ) -> None:
         """Of the round that has ended, or that a signal has interrupted."""
+        if self.host is not None and total is None:
+            self.saved |= self.host.keep(service.report)
         self.done.append(
             {
                 "contributors": len(total.contributors) if total else 0,
@@ -294,12 +321,14 @@ class _Serving:
         )
         self.begun = math.nan
 
-    def _save(self, total: Aggregate) -> None:
+    def _save(self, service: Service, total: Aggregate) -> None:
         """The round's own file where there are several, and the one of the last round so far.
 
         Before any client hears that there is a sum; and before that, that it was told.
         """
         self.told.record(total)
+        if self.host is not None:
+            self.saved |= self.host.keep(service.report)
         if self.out is None:
             return
         number, mean = len(self.done) + 1, total.mean[pinned.only_field(self.plan)]
@@ -311,7 +340,7 @@ class _Serving:
         if saved.failed:
             warn(f"round {number}: {saved.failed}")
         self.not_saved |= bool(saved.failed)
-        self.saved = saved.figures("out", mean)
+        self.saved |= saved.figures("out", mean)
 
     @property
     def failed(self) -> bool:

@@ -52,6 +52,8 @@ BUDGET_ROW = PREFIX + b"budget-row"
 ROSTER = PREFIX + b"roster"
 SIGN_ROSTER = PREFIX + b"sign-roster"
 SIGN_ENROL = PREFIX + b"sign-enrol"
+SIGN_MEMBER_LINK = PREFIX + b"sign-member-link"
+SIGN_SERVER_LINK = PREFIX + b"sign-server-link"
 NEWEST = PREFIX + b"newest"
 TAKEN_PART = PREFIX + b"taken-part"
 SIGN = PREFIX + b"sign-"
@@ -64,6 +66,7 @@ MASKED = PREFIX + b"masked"
 ANSWER = PREFIX + b"answer"
 RESULT = PREFIX + b"result"
 TRANSCRIPT = PREFIX + b"transcript"
+WRITTEN = PREFIX + b"written"
 
 _LONG = 1 << 14
 _INTEGER = (4).to_bytes(4)

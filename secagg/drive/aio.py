@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from secagg.arguments import instance
 from secagg.drive import warm
@@ -22,9 +23,12 @@ from secagg.drive.listening import descriptors, listen
 from secagg.drive.participant import Contribution, Inputs, Outcome, participate
 from secagg.drive.service import Deadlines, Observer, Service
 from secagg.plans.plan import Plan
+from secagg.roster import SignedRoster
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Offer
 from secagg.rounds.quota import Limits
+from secagg.store.base import Store
+from secagg.store.identity import Identity
 from secagg.transport import websocket
 from secagg.transport.base import DEFAULT_MAX_SIZE, Link
 from secagg.types import Randomness, system_randomness
@@ -54,12 +58,16 @@ async def serve(
     max_size: int = DEFAULT_MAX_SIZE,
     limits: Limits | None = None,
     randomness: Randomness = system_randomness,
+    roster: SignedRoster | None = None,
+    identity: Identity | None = None,
+    store: Store | None = None,
 ) -> AsyncIterator[Service]:
     """A service on a WebSocket of its own, inside the running loop; `service.port` is bound.
 
     host: loopback only (PolicyRefused): to serve a network, mount `asgi(service.on_link)` in a
     TLS server. port: 0 takes a free one. max_size: `message_limit(plan)`, or a limit for all plans
     to come. limits: all limits at once, fewer links where this process may not open so many files.
+    roster, identity, store: as of `Service`.
     On leaving, every frame already due is sent and every link is closed. Kernels are compiled
     before it listens (`secagg.drive.warm`). Raises CryptoError where they compute wrongly.
     """
@@ -67,7 +75,8 @@ async def serve(
         instance("limits", limits, Limits)
     limits = (limits or Limits(frame=max_size)).within(descriptors())
     await asyncio.to_thread(warm.up)
-    service = Service(limits=limits, randomness=randomness)
+    more: dict[str, Any] = {"roster": roster, "identity": identity, "store": store}
+    service = Service(limits=limits, randomness=randomness, **more)
     async with listen(service.on_link, host, port, limits=limits, max_size=limits.frame) as bound:
         service.port = bound
         try:

@@ -20,6 +20,7 @@ from secagg.arguments import functions, instance, integer, kind_of, seconds
 from secagg.budget import Budget
 from secagg.drive import aio, warm
 from secagg.drive.beside import Beside, Here, beside, first, raises_well
+from secagg.drive.enrolled import Member, entered
 from secagg.drive.participant import Participant, rounds_of
 from secagg.drive.rejoin import stay, try_input
 from secagg.drive.service import Deadlines, Keep, Observer, Service
@@ -27,6 +28,7 @@ from secagg.errors import InputError, LocalProtocolError, ParameterError, Transp
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.privacy import Unit
+from secagg.roster import SignedRoster
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
@@ -34,6 +36,7 @@ from secagg.rounds.quota import Limits
 from secagg.rounds.selection import Candidate, Select
 from secagg.schema import MAX_WEIGHT
 from secagg.store.base import Ledger
+from secagg.store.identity import Identity
 from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.transport.websocket import check_url
 from secagg.types import Randomness, system_randomness
@@ -63,25 +66,27 @@ def join(
     budget: Budget | None = None,
     max_delta: float | None = None,
     unit: Unit | None = None,
+    member: Member | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in the rounds of a service until that ends the link in order; blocks meanwhile.
 
-    url: `wss://`, or `ws://` on loopback. fields: by name, arrays as the plan's fields have them;
-    or a Contribution; or a function of the Offer that returns one of these, or None to be left out
-    of that round. It is called in this thread, for one offer after the other; earlier phases go on
-    meanwhile. weight, name: of fields by name, as of a Contribution: under a name the same fields
-    are in the first of several rounds and spent in the others; a function gives each its own. plan,
-    plan_digest, ledger, max_epsilon, max_delta, unit, budget: as of `participate`. rounds: leaves
-    after so many and declines what comes then; None stays. timeout: seconds that the server may be
-    away; it is tried again with growing pauses. patience: seconds beyond a round's deadlines.
+    url: `wss://`, or `ws://` on loopback. fields: by name, arrays as the plan's fields have
+    them; or a Contribution; or a function of the Offer that returns one of these, or None to be
+    left out of that round. It is called in this thread, for one offer after the other; earlier
+    phases go on meanwhile. weight, name: of fields by name, as of a Contribution: under a name
+    the same fields are in the first of several rounds and spent in the others; a function gives
+    each its own. plan, plan_digest, ledger, max_epsilon, max_delta, unit, budget, member: as of
+    `participate`. rounds: leaves after so many and declines what comes then; None stays.
+    timeout: seconds that the server may be away; it is tried again with growing pauses.
+    patience: seconds beyond a round's deadlines.
 
     Returns an Outcome for each round as they ended, with whether this client is in the sum and how
     much was clipped; also where the server is lost for good, if any round has ended by then.
 
     Ctrl-C, or what `fields` raises, tells the server that this client is out, and is raised here;
     an InputError leaves it out of that round only. Raises what `connect` and `participate` do;
-    TransportError too for a server that closes the link before it announces a round; before any
-    server is asked, InputError for fields that do not fit the plan.
+    TransportError for a server that closes the link before it announces a round; and before any
+    is asked, InputError for fields that do not fit the plan.
     """
     check_url(url)
     weight = integer("weight", weight, 0, MAX_WEIGHT)
@@ -89,22 +94,26 @@ def join(
         try_input(instance("plan", plan, Plan), _contribution(fields, weight, name))
     warm.up(plan)
     consent = Consent(plan, plan_digest, max_epsilon=max_epsilon, max_delta=max_delta, unit=unit)
+    kept: dict[str, Any] = {"ledger": ledger, "budget": budget, "max_size": max_size}
+    waits, who = seconds("patience", patience), entered(member, ledger)
     outcomes = _participate(
         url,
         _giver(fields, weight, name),
         most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
         timeout=seconds("timeout", timeout),
-        decided=rounds_of(consent, max_size, seconds("patience", patience), randomness, budget),
-        ledger=ledger,
-        budget=budget,
-        max_size=max_size,
+        decided=rounds_of(consent, max_size, waits, randomness, budget, who),
+        **kept,
     )
     if not outcomes:
-        raise TransportError(
-            "the server closed the link before it announced a round: it may have all the clients "
-            "it takes, or have ended, or be one of several, to which a client reports"
-        )
+        raise TransportError(_UNASKED + _OTHER_ROSTER * (member is not None))
     return outcomes
+
+
+_UNASKED = (
+    "the server closed the link before it announced a round: it may have all the clients it takes, "
+    "or have ended, or be one of several, to which a client reports"
+)
+_OTHER_ROSTER = "; or its roster is another than this client's"
 
 
 def _participate(
@@ -174,6 +183,8 @@ def serve_in_thread(
     max_size: int | None = None,
     limits: Limits | None = None,
     randomness: Randomness = system_randomness,
+    roster: SignedRoster | None = None,
+    identity: Identity | None = None,
 ) -> Iterator[Serving]:
     """A service on a WebSocket of its own, in a thread of its own, for a `with` block.
 
@@ -181,9 +192,10 @@ def serve_in_thread(
             server.ready(timeout=60)
             total = server.run_round(deadlines=30)
 
-    plan: that of its rounds. host, port, max_size, limits: as of `secagg.serve`; max_size is
-    otherwise that of the plan. On leaving, rounds that run are cancelled, every frame already due
-    is sent, every link is closed, and thread and port are free again.
+    plan: that of its rounds. host, port, max_size, limits, roster, identity: as of
+    `secagg.serve`; max_size is otherwise that of the plan. On leaving, rounds that run are
+    cancelled, every frame already due is sent, every link is closed, and thread and port are
+    free again.
 
     Raises as `secagg.serve` does, before the block is entered; and on leaving, where the block
     itself raised nothing, what has ended the thread meanwhile.
@@ -194,8 +206,9 @@ def serve_in_thread(
     leaving, ending = asyncio.Event(), threading.Event()
 
     async def work() -> None:
-        options = aio.serve(host, port, max_size=limit, limits=limits, randomness=randomness)
-        async with options as service:
+        options = {"limits": limits, "randomness": randomness}
+        who = {"roster": roster, "identity": identity}
+        async with aio.serve(host, port, max_size=limit, **options, **who) as service:  # type: ignore[arg-type]
             opened.set_result(service)
             try:
                 await service.until(leaving.wait())

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, TypeAlias
 
 from secagg.budget import Budget
+from secagg.earlier import write
 from secagg.effects import Effects, Encodable, Peer, Refusal, Unpaid
 from secagg.errors import BudgetSpent, LocalProtocolError, Spent, TransportError
 from secagg.store.base import Ledger, Store
@@ -74,12 +75,14 @@ def how_ended(errors: Iterable[BaseException | None]) -> TransportError | None:
 async def keep_safe(
     effects: Effects, store: Store | None, ledger: Ledger | None, budget: Budget | None
 ) -> dict[bytes, Refusal]:
-    """Commits the rows, then enters the charges, then makes the claims; what was refused, by key.
+    """Commits the rows, then enters the charges, makes the claims, and writes the notes; what was
+    refused, by key.
 
     In a thread, so that links are read meanwhile. Never left half-way: whoever cancels this may
     open the same store next.
     """
-    if not ((effects.writes and store) or effects.charges or (effects.claims and ledger)):
+    asked = effects.charges or effects.notes or (effects.claims and ledger)
+    if not (asked or (effects.writes and store)):
         return {}
     keeping = asyncio.create_task(asyncio.to_thread(_keep, effects, store, ledger, budget))
     try:
@@ -95,8 +98,13 @@ def _keep(
     if effects.writes and store is not None:
         store.commit(effects.writes)
     refused: dict[bytes, Refusal] = dict(charged(effects, budget))
-    if ledger is None:
-        return refused
+    if ledger is not None:
+        _claim(effects, ledger, refused)
+    noted(effects, ledger)
+    return refused
+
+
+def _claim(effects: Effects, ledger: Ledger, refused: dict[bytes, Refusal]) -> None:
     for claim in effects.claims:
         held = (post.needs for post in effects.posts if post.needs & refused.keys())
         if any(claim.key in needs for needs in held):
@@ -105,7 +113,16 @@ def _keep(
             ledger.claim(claim.key, claim.digest)
         except Spent:
             refused[claim.key] = claim
-    return refused
+
+
+def noted(effects: Effects, ledger: Ledger | None) -> None:
+    """Writes the notes, in order. Raises StorageError."""
+    for note in effects.notes:
+        if ledger is None:
+            raise LocalProtocolError(
+                "these rounds have what is to be noted, and there is no ledger"
+            )
+        write(ledger, note)
 
 
 def charged(effects: Effects, budget: Budget | None) -> dict[bytes, Unpaid]:

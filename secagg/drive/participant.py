@@ -18,13 +18,24 @@ from secagg.arguments import function, instance, integer, kind_of, seconds
 from secagg.budget import Budget
 from secagg.cut import clipping
 from secagg.drive.beside import raises_well
+from secagg.drive.enrolled import Member, entered
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
-from secagg.errors import BudgetSpent, InputError, LinkClosed, TransportError
+from secagg.errors import (
+    BudgetSpent,
+    InputError,
+    LinkClosed,
+    ParameterError,
+    SecAggError,
+    TransportError,
+)
 from secagg.plans.disclosure import Counting
 from secagg.plans.plan import Plan
 from secagg.privacy import Unit
+from secagg.rounds.base import Rounds
 from secagg.rounds.client import PATIENCE, ClientRounds
+from secagg.rounds.greeting import Greeted, Script
+from secagg.rounds.membership import Membership
 from secagg.rounds.offer import Consent, Offer
 from secagg.rounds.offer import Contribution as Contribution
 from secagg.rounds.offer import Outcome as Outcome
@@ -58,6 +69,7 @@ async def participate(
     budget: Budget | None = None,
     max_delta: float | None = None,
     unit: Unit | None = None,
+    member: Member | None = None,
 ) -> tuple[Outcome, ...]:
     """Takes part in every round that the server announces, until the link is gone.
 
@@ -72,7 +84,9 @@ async def participate(
     or without noise, is refused before a key leaves, and so is one of a delta above max_delta, by
     default 1e-3, and of single examples, unless unit="example" agrees to these. budget: what this
     client's data may tell over all plans (`secagg.Budget`): each round is charged to it before a
-    key leaves, and one that does not fit is declined; plans without noise are refused.
+    key leaves, and one that does not fit is declined; plans without noise are refused. member: for
+    plans against a server that lies, and for no others unless its policy takes them: the server
+    then proves that it is the roster's, this client its place, and a ledger is needed.
 
     A server that breaks the protocol ends its round (PEER_FAULT), not the link; an input that does
     not fit, or an InputError of `inputs`, leaves this client out of that round, and of no other.
@@ -82,7 +96,9 @@ async def participate(
     Raises PolicyRefused for a plan that is not the pinned one, or tells too much, BudgetSpent when
     the link is gone, if the budget had no room for any round, WireError,
     RemoteProtocolError and, of the plan, ParameterError for announcements that are none, and
-    whatever else `inputs` raises: each time after telling the server that this client is out.
+    whatever else `inputs` raises: each time after telling the server that this client is out. What
+    `Member.enter` raises, and CryptoError or RemoteProtocolError for a server that is not the
+    roster's.
     Raises the InputError when the link is gone, if no round had an input of this client, LinkClosed
     where the server was lost before it announced any, and the StorageError of a ledger or budget,
     without which nothing may leave.
@@ -90,7 +106,8 @@ async def participate(
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)
     consent = Consent(plan, plan_digest, max_epsilon=max_epsilon, max_delta=max_delta, unit=unit)
-    rounds = rounds_of(consent, max_size, timeout, randomness, budget)
+    membership = entered(member, ledger)
+    rounds = rounds_of(consent, max_size, timeout, randomness, budget, membership)
     participant = Participant(rounds, inputs, ledger=ledger, budget=budget)
     return await participant.over(link)
 
@@ -101,6 +118,7 @@ def rounds_of(
     patience: float,
     randomness: Randomness,
     budget: Budget | None,
+    member: Membership | None = None,
 ) -> ClientRounds:
     """Of one client without rows. Raises ParameterError."""
     return ClientRounds(
@@ -109,6 +127,7 @@ def rounds_of(
         patience=patience,
         randomness=randomness,
         counting=counting(budget),
+        member=member,
     )
 
 
@@ -130,7 +149,10 @@ class Participant:
         budget: Budget | None = None,
         most: int | None = None,
     ) -> None:
-        """most: of how many rounds it has enough, whatever comes of them; None takes them all."""
+        """most: of how many rounds it has enough, whatever comes of them; None takes them all.
+        Raises ParameterError for rounds of a member without a ledger."""
+        if rounds.membership is not None and ledger is None:
+            raise ParameterError("rounds whose clients sign need the ledger that they remember in")
         self.outcomes: list[Outcome] = []
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
@@ -141,13 +163,15 @@ class Participant:
         self._contributed = False
         self._most = most
         self._threads = asyncio.Semaphore(AT_ONCE)
+        self._refused: SecAggError | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Of this side: it has failed, or has had enough."""
 
     async def over(self, link: Link) -> tuple[Outcome, ...]:
         """Until the link is gone; raises as `participate` does."""
         server = Peer("server", None, Role.SERVER)
-        self._shell = Shell(self._rounds, ledger=self._ledger, budget=self._budget, news=self._news)
+        kept: dict[str, Any] = {"ledger": self._ledger, "budget": self._budget}
+        self._shell, self._refused = Shell(self._driven(), news=self._news, **kept), None
         self._shell.start()
         serving = asyncio.create_task(self._shell.serve(server, link))
         ends: set[asyncio.Future[Any]] = {serving, self._ended}
@@ -166,9 +190,25 @@ class Participant:
             raise BudgetSpent(self.outcomes[-1].detail)
         if isinstance(gone, LinkClosed) and gone.too_large:
             raise gone
+        if self._refused is not None:
+            raise self._refused
         if gone is not None and self.lost and not self.outcomes:
             raise gone
         return tuple(self.outcomes)
+
+    def _driven(self) -> Rounds:
+        """Where clients sign, both sides of a link first prove who they are."""
+        if (member := self._rounds.membership) is None:
+            return self._rounds
+
+        def greet(peer: Peer) -> Script:
+            try:
+                return (yield from member.greet())
+            except SecAggError as refused:
+                self._refused = refused
+                raise
+
+        return Greeted(self._rounds, greet)
 
     async def _leave(self, serving: asyncio.Task[TransportError | None]) -> None:
         """Whatever the reason: no task is left behind, and the server is not left waiting."""

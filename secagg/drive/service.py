@@ -16,26 +16,33 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from secagg import party
-from secagg.arguments import functions, integer, kind_of, octets, seconds
+from secagg.arguments import functions, instance, integer, kind_of, octets, seconds
 from secagg.drive.executor import check_executor
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
-from secagg.errors import LinkTimeout, LocalProtocolError, ParameterError
+from secagg.errors import BelowThreshold, LinkTimeout, LocalProtocolError, ParameterError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.roster import SignedRoster
 from secagg.rounds.clock import Deadlines as Deadlines
 from secagg.rounds.clock import RoundReport
+from secagg.rounds.enrolled import Host
+from secagg.rounds.greeting import Greeted
 from secagg.rounds.quota import MAX_LINKS, Limits
 from secagg.rounds.round import End
 from secagg.rounds.round import Observer as Observer
 from secagg.rounds.selection import Candidate, Select, arrival, chosen
 from secagg.rounds.server import ServerRounds
 from secagg.store.base import Store
+from secagg.store.identity import Identity
 from secagg.transport.base import Link, address_of, identity_of
 from secagg.types import MAX_CLIENTS, Randomness, system_randomness
 from secagg.wire.frame import DEFAULT_MAX_SIZE, payload_digest
 
 log = logging.getLogger(__name__)
+
+STRANGERS = 16
+"""Links beyond the members' that may be open, of those who have not greeted yet."""
 
 Keep: TypeAlias = Callable[[party.Aggregate], object]
 """Keeps a result: in a file, or wherever it is safe."""
@@ -54,8 +61,8 @@ class Service:
     """Rounds with whoever is connected, over links that any transport brings to `on_link`.
 
     Clients are nobody in particular unless their links prove who they are: their ids are their
-    order of arrival among those picked for a round. Semi-honest only: without a roster, one that
-    holds many links holds many ids.
+    order of arrival among those picked for a round, and one that holds many links holds many ids.
+    With a roster every link proves a place in it, and plans against a server that lies run.
     """
 
     def __init__(
@@ -67,18 +74,29 @@ class Service:
         select: Select = arrival,
         store: Store | None = None,
         randomness: Randomness = system_randomness,
+        roster: SignedRoster | None = None,
+        identity: Identity | None = None,
     ) -> None:
         """max_size, max_links: bytes of a frame, and links; or all limits at once. select: whom a
         round takes, unless it says otherwise. store: rounds that were interrupted go on, with
-        clients whose links prove who they are; another service may not have it open."""
+        clients whose links prove who they are; another service may not have it open. Where clients
+        sign such a round is lost, and what was written down of it is in its report. roster,
+        identity: the signed roster of the clients, and the server's identity in it: then every
+        client greets, and one that is in no roster has no link. Raises ParameterError for another
+        server's identity."""
         self.port: int | None = None
         self.report: RoundReport | None = None
-        """Of the round that ended last, also of one that failed."""
+        """Of the round that ended last, also of one that failed; where clients sign, with its
+        transcript and with what convicts somebody."""
+        self.interrupted: list[RoundReport] = []
+        """Of rounds that a process before this one began, and whose results nobody awaits."""
         limits = limits or Limits(frame=max_size, links=max_links)
-        self._rounds = ServerRounds(
-            limits, select=select, durable=store is not None, randomness=randomness
-        )
-        self._shell = Shell(self._rounds, store=store, news=self._news)
+        self._identity = identity
+        host = _host(roster, identity, randomness)
+        options: dict[str, Any] = {"randomness": randomness, "host": host}
+        self._rounds = ServerRounds(limits, select=select, durable=store is not None, **options)
+        self._greeted = _greeting(self._rounds, host, limits)
+        self._shell = Shell(self._greeted or self._rounds, store=store, news=self._news)
         self._awaited: dict[bytes, _Awaited] = {}
         self._arrived = 0
         self._holds = store is not None
@@ -160,11 +178,10 @@ class Service:
         self._shell.start()
         select = select if clients is None else _exactly(clients)
         self._shell.wake()
-        nonce = self._rounds.open(
-            Task(plan, payload_digest=payload_digest(octets("payload", payload))),
+        nonce = self._opened(
+            plan,
             payload,
             deadlines=deadlines,
-            now=time.monotonic(),
             inline=inline,
             select=select,
             hold=self._holds or keep is not None,
@@ -199,12 +216,22 @@ class Service:
         finally:
             await self._shell.close()
             self._rounds.close()
+            if self._greeted is not None:
+                self._greeted.close()
 
     async def _called(self) -> None:
         """Until every call of `run_round` is over, but for one whose `keep` closes the service."""
         here = asyncio.current_task()
         for call in [one for one in self._awaited.values() if one.caller is not here]:
             await call.over.wait()
+
+    def _opened(self, plan: Plan, payload: bytes, **given: Any) -> bytes:
+        task = Task(plan, payload_digest=payload_digest(octets("payload", payload)))
+        try:
+            return self._rounds.open(task, payload, now=time.monotonic(), **given)
+        except BelowThreshold:  # too few members are here, and nobody was asked
+            self.report = RoundReport({}, 0.0, 0.0)
+            raise
 
     def _require_open(self) -> None:
         if self._closing:
@@ -236,11 +263,30 @@ class Service:
                 continue
             number, phases = end.nonce.hex()[:8], _spent(end.report)
             if end.nonce in self._rounds.running:  # held by a process that is no more
+                self.interrupted.append(end.report)
                 self._rounds.tell(end.nonce, time.monotonic(), kept=False)
                 self._shell.wake()
                 log.warning("nobody is left to keep the result of round %s (%s)", number, phases)
             elif end.error is not None:
                 log.warning("round %s ended without a result (%s): %s", number, phases, end.error)
+
+
+def _host(
+    roster: SignedRoster | None, identity: Identity | None, randomness: Randomness
+) -> Host | None:
+    if roster is None and identity is None:
+        return None
+    if roster is None or identity is None:
+        raise ParameterError("a server of members needs both their roster and its own identity")
+    instance("identity", identity, Identity)
+    return Host(instance("roster", roster, SignedRoster), identity.seed, randomness)
+
+
+def _greeting(rounds: ServerRounds, host: Host | None, limits: Limits) -> Greeted | None:
+    """Links that have not greeted yet are beside those that have."""
+    if host is None:
+        return None
+    return Greeted(rounds, lambda peer: host.greet(), most=limits.links + STRANGERS)
 
 
 def _exactly(clients: Sequence[Candidate | bytes]) -> Select:

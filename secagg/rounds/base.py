@@ -15,6 +15,7 @@ from secagg.effects import (
     Claim,
     Effects,
     Encodable,
+    Note,
     Peer,
     Post,
     Refusal,
@@ -111,6 +112,7 @@ class Outbox:
         self._let_go: dict[Peer, None] = {}
         self._work: list[Work] = []
         self._charges: list[Charge] = []
+        self._notes: list[Note] = []
         self._withheld: set[bytes] = set()
         self._asked: list[frozenset[bytes]] = []
         """Needs of the posts that were taken last, whose answers are not all known yet."""
@@ -130,6 +132,10 @@ class Outbox:
 
     def claim(self, claim: Claim) -> None:
         self._claims.append(claim)
+
+    def note(self, note: Note) -> None:
+        """Also where what it speaks of is withheld: who notes too much refuses too much."""
+        self._notes.append(note)
 
     def post(self, peer: Peer, frame: Encodable, needs: Iterable[Claim | Charge] = ()) -> None:
         """Unless it needs what is withheld. A charge that it needs goes out with it, once more if
@@ -187,9 +193,10 @@ class Outbox:
             tuple(self._work),
             due,
             tuple(one for one in self._charges if one not in settles),
+            tuple(self._notes),
         )
         self._writes, self._claims, self._posts, self._work = [], [], [], []
-        self._let_go, self._charges = {}, settles
+        self._let_go, self._charges, self._notes = {}, settles, []
         return taken
 
 

@@ -10,6 +10,7 @@ from secagg.effects import Effects, Peer, Refusal, Unpaid, Work
 from secagg.errors import (
     InputError,
     LocalProtocolError,
+    ParameterError,
     PolicyRefused,
     RemoteProtocolError,
     Spent,
@@ -29,6 +30,7 @@ from secagg.rounds.base import (
     sorted_out,
 )
 from secagg.rounds.claims import Names
+from secagg.rounds.membership import Membership, check_membership
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.part import BUDGET, BUSY, SPENT, Part, Place
 from secagg.rounds.quota import Limits
@@ -85,15 +87,23 @@ class ClientRounds:
         patience: float = PATIENCE,
         randomness: Randomness = system_randomness,
         counting: Counting | None = None,
+        member: Membership | None = None,
     ) -> None:
         """durable: the driver has a store, and its links prove who it is: rounds outlive both.
         carried: rows leave together with frames, or neither does, so nothing is kept to be said
         again: rows hold what a client knows, and no masked vector as long as the model. counting:
-        the driver has a budget, and what that counts: every round is charged to it."""
+        the driver has a budget, and what that counts: every round is charged to it. member: for
+        rounds whose clients sign; the driver has the ledger that its memory is of, and its links
+        greet (`Membership.greet`). Raises ParameterError for one whose rows are carried."""
+        if carried and member is not None:
+            raise ParameterError(
+                "a client that signs is one process for the round, as it takes nothing up again; "
+                "one whose rows are carried is not"
+            )
         self._consent, self._limits, self._patience = consent, limits or Limits(), patience
         self._outbox = Outbox()
         names = Names(self._outbox if durable else None)
-        self._place = Place(self._outbox, names, durable, carried, randomness, counting)
+        self._place = Place(self._outbox, names, durable, carried, randomness, counting, member)
         self._server: Peer | None = None
         self._parts: dict[bytes, Part] = {}
         self._due: dict[bytes, float] = {}
@@ -102,6 +112,11 @@ class ClientRounds:
         self._given_up: set[bytes] = set()
         self._asked: list[Offer] = []
         self._outcomes: list[Outcome] = []
+
+    @property
+    def membership(self) -> Membership | None:
+        """What it is where clients sign."""
+        return self._place.member
 
     # What the application sees
 
@@ -155,7 +170,7 @@ class ClientRounds:
             raise
         except (Spent, PolicyRefused) as refused:
             part.detail = str(refused)
-            why = SPENT if isinstance(refused, Spent) else BUSY
+            why = SPENT if isinstance(refused, Spent) else part.why or BUSY
             part.leave(AbortReason.CANCELLED, why, self._server, now)
 
     def decline(
@@ -283,6 +298,7 @@ class ClientRounds:
         if len(self._parts) >= self._limits.rounds:
             raise RemoteProtocolError(f"more than {self._limits.rounds} rounds at once")
         offer = self._consent.judge(frame, self._last + 1)
+        check_membership(self._place.member, offer, now)
         self._add(Part(offer, self._place, now), now)
         self._parts[offer.nonce].begin(self._server, now)
         self._asked.append(offer)

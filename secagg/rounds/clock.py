@@ -47,7 +47,9 @@ class RoundReport:
     What is said while there is no link, or held back by its claim, is not sent, and not counted.
     A server's only: faults: why each dropped party was dropped. disputed: (dealer, holder) of every
     share that was unusable, of whom one lied. members: of everybody who was announced to, and whose
-    link proved it, the identity. peers: who that was, as this process has known them.
+    link proved it, the identity. peers: who that was, as this process has known them. Where clients
+    sign: transcript: what the server has written down (specs/12-active.md §7), also of a round
+    without a sum, as far as it came; evidence: what convicts somebody (§8), each whole in itself.
     """
 
     phases: Mapping[str, float]
@@ -57,6 +59,8 @@ class RoundReport:
     disputed: frozenset[tuple[PartyId, PartyId]] = frozenset()
     members: Mapping[PartyId, bytes] = field(default_factory=dict)
     peers: Mapping[PartyId, Peer] = field(default_factory=dict)
+    transcript: bytes = field(default=b"", repr=False)
+    evidence: tuple[bytes, ...] = field(default=(), repr=False)
 
     __repr__ = short
 

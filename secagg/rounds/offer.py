@@ -225,10 +225,14 @@ class Consent:
                 f"{self.task.payload_digest.hex()}: ask its operator which task is meant"
             )
         self._check_floors(plan)
-        phases = plan.phase_names
-        if frame.party >= plan.threat.clients or len(frame.deadlines) != len(phases):
+        phases, places = plan.phase_names, plan.threat.clients
+        if plan.suite.signed:
+            places, whom = plan.threat.population, "places"
+        else:
+            whom = "clients"
+        if frame.party >= places or len(frame.deadlines) != len(phases):
             raise RemoteProtocolError(
-                f"the plan has {plan.threat.clients} clients and {len(phases)} phases; announced "
+                f"the plan has {places} {whom} and {len(phases)} phases; announced "
                 f"were party {frame.party} and {len(frame.deadlines)} deadlines"
             )
         return Offer(

@@ -8,17 +8,18 @@ from functools import cached_property
 
 from secagg import party
 from secagg.crypto.randomness import checked
-from secagg.effects import Charge, Claim, Peer, Unpaid, Write
-from secagg.errors import RemoteProtocolError
+from secagg.effects import Charge, Claim, Note, Peer, Unpaid, Write
+from secagg.errors import InputError, PolicyRefused, RemoteProtocolError
 from secagg.plans.disclosure import Counting
 from secagg.protocol import Session
 from secagg.rounds.base import LEFT, LIFE, MACHINE, ROUND, ROUNDS, Outbox
 from secagg.rounds.claims import Names, message_claim, name_of, use_digest
 from secagg.rounds.clock import PhaseClock, RoundReport
+from secagg.rounds.membership import Membership
 from secagg.rounds.offer import Contribution, Offer, Outcome
 from secagg.rounds.paid import LIFE_SIZE, Paid
-from secagg.sansio import Outgoing, Revealed
-from secagg.types import SERVER, AbortReason, Randomness
+from secagg.sansio import Agreed, Event, Outgoing, Revealed
+from secagg.types import SERVER, AbortReason, PartyId, Randomness
 from secagg.wire.frame import Announce, DigestOnly, Message, Over
 from secagg.wire.header import TAG_AT
 
@@ -48,9 +49,9 @@ from secagg.wire.header import TAG_AT
 # Impossible: an answer that leaves unclaimed, for the machine marks it and every marked message has
 # a claim; a second outcome, as the rounds forget a part with its first.
 
-SPENT, BUSY, BUDGET = "spent", "in-use", "budget"
+SPENT, BUSY, BUDGET, POLICY = "spent", "in-use", "budget", "policy"
 """Why an input was not given: it may never be again, or not while another round has it; or the
-round would tell more than this client's budget allows."""
+round would tell more than this client's budget or policy allows."""
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ class _Posted:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What all of a client's parts share. durable, carried, counting: as of `ClientRounds`."""
+    """What all of a client's parts share. durable, carried, counting, member: as of
+    `ClientRounds`."""
 
     outbox: Outbox
     names: Names
@@ -70,6 +72,7 @@ class Place:
     carried: bool
     randomness: Randomness
     counting: Counting | None = None
+    member: Membership | None = None
 
 
 class Part:
@@ -91,6 +94,9 @@ class Part:
             nonce=offer.nonce,
             payload_digest=offer.payload_digest,
             randomness=place.randomness,
+            roster=self._member.roster if self._member else None,
+            signing=self._member.signing if self._member else None,
+            judge=self._judge if self._member else None,
         )
         self.clock = PhaseClock(now)
         self.bytes_up = self.bytes_down = 0
@@ -101,6 +107,11 @@ class Part:
         """Why this client is out of its own accord; the fault, and in words."""
         self._use: Claim | None = None
         self._claimed: dict[Claim, _Posted] = {}  # in order
+
+    @property
+    def _member(self) -> Membership | None:
+        """What it is, in a round whose clients sign."""
+        return self._place.member if self.offer.plan.suite.signed else None
 
     @property
     def owes(self) -> bool:
@@ -114,7 +125,8 @@ class Part:
 
     @cached_property
     def _session(self) -> Session:
-        return self.offer.plan.session(self.offer.nonce, self.offer.payload_digest)
+        roster = self._member.roster if self._member else None
+        return self.offer.plan.session(self.offer.nonce, self.offer.payload_digest, roster=roster)
 
     def begin(self, server: Peer | None, now: float) -> None:
         """Announced: its row, its charge, and its first message."""
@@ -151,12 +163,18 @@ class Part:
             self.call(lambda: self.machine.receive(SERVER, data), server, now)
         except RemoteProtocolError as fault:
             return str(fault)
+        except PolicyRefused as refused:  # its own judge's: the server may have done nothing wrong
+            self.detail = str(refused)
+            self.leave(AbortReason.CANCELLED, POLICY, server, now)
         return None
 
     def contribute(self, given: Contribution, server: Peer | None, now: float) -> None:
-        """Raises InputError for what does not fit, Spent and PolicyRefused as Names.take does."""
+        """Raises InputError for what does not fit, Spent and PolicyRefused as Names.take does; of a
+        round whose clients sign, InputError for an input without a name, and PolicyRefused where
+        the policy allows no further round."""
         digest = given.digest(self.offer)
         name = self._name(given)
+        self._check_policy(name)
         names, nonce = self._place.names, self.offer.nonce
         if name is not None:
             self._use = names.take(name, nonce, self._use_digest())
@@ -192,6 +210,8 @@ class Part:
         if claim not in self._claimed:
             return False
         self.paid.disowns()
+        if self._member is not None and claim == self._use:  # used elsewhere: it has not left here
+            self._note(self._member.memory.kept(self._offer_digest()))
         for posted in [*self._claimed.values()][[*self._claimed].index(claim) :]:
             self.bytes_up -= posted.size
             posted.size = 0
@@ -201,7 +221,8 @@ class Part:
         """As the server says. What it says of an input that this client has refused to give a
         second time changes nothing. One that goes on from rows may have forgotten its answer."""
         again = not (frame.included or frame.summed or self.answered or self._restored)
-        again &= self.why != SPENT
+        # where clients sign an input leaves once, whatever the server says of it (12-active.md V6)
+        again &= self.why != SPENT and self._member is None
         why = self.why or (frame.standing.value if frame.standing else "")
         detail = self.detail
         if frame.reason is None and not frame.included and not detail:
@@ -256,8 +277,7 @@ class Part:
         """Rows, claims and posts of all that the machine has said. Claims also without a link: from
         its rows the machine will say the same, and nothing else."""
         for event in self.machine.events():
-            if isinstance(event, Revealed):
-                self.paid.opens(event.survivors)
+            self._hear(event)
         self.clock.enter("" if self.machine.done else self.machine.phase, now)
         said = self.machine.outgoing()
         if self._place.carried and server is not None:
@@ -267,6 +287,8 @@ class Part:
         for out in said:
             claims = self._claims(out) if out.commit else ()
             posted = self._claim(claims)
+            if self._member is not None and self._carries_input(out):
+                self._note(self._member.memory.left(self._offer_digest()))
             if server is not None:
                 needs = [*self._up_to(claims), *self.paid.needs]
                 self._place.outbox.post(server, Message(self.offer.nonce, out.data), needs)
@@ -292,13 +314,54 @@ class Part:
         the input the use of that, where it has a name."""
         offer = self.offer
         wording = message_claim(self._offer_digest(), offer.nonce, offer.party, out.data)
-        if not any(p.takes_input and p.tag == out.data[TAG_AT] for p in offer.plan.phases):
+        if not self._carries_input(out):
             return (wording,)
         self.left = True
         self.paid.leaves()
         if self._place.durable:
             self._place.outbox.write(offer.nonce, ROUNDS, [Write(LEFT, b"")])
         return (wording,) if self._use is None else (self._use, wording)
+
+    def _carries_input(self, out: Outgoing) -> bool:
+        phases = self.offer.plan.phases
+        return out.commit and any(p.takes_input and p.tag == out.data[TAG_AT] for p in phases)
+
+    # Where clients sign
+
+    def _judge(self, survivors: frozenset[PartyId]) -> None:
+        """Rule V7. Raises PolicyRefused."""
+        if self._member is not None:
+            offer = self._offer_digest()
+            self._member.earlier(offer, self.offer.plan).judge(survivors)
+
+    def _check_policy(self, name: bytes | None) -> None:
+        """Before its input is given."""
+        if self._member is None:
+            return
+        if name is None:
+            raise InputError(
+                "where clients sign, an input has a name, under which it leaves once: give the "
+                "Contribution one, the same for the same values"
+            )
+        try:
+            self._member.earlier(self._offer_digest(), self.offer.plan).check_unknown()
+            self._member.memory.check_room()
+        except PolicyRefused:
+            self.why = POLICY
+            raise
+
+    def _hear(self, event: Event) -> None:
+        """What is agreed on, and confirmed, is noted before the word of it leaves."""
+        member = self._member
+        if isinstance(event, Revealed):
+            self.paid.opens(event.survivors)
+            if member is not None:
+                self._note(member.memory.confirmed(self._offer_digest()))
+        elif isinstance(event, Agreed) and member is not None:
+            self._note(member.memory.agreed(self._offer_digest(), event.survivors))
+
+    def _note(self, note: Note) -> None:
+        self._place.outbox.note(note)
 
     def _pay(self, life: bytes) -> None:
         """life: what its rows have of it, if they do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from secagg.rounds.base import MACHINE, OPENED, ROUND, ROUNDS, Outbox, Rows
 from secagg.rounds.clock import PhaseClock, RoundReport, why
 from secagg.rounds.cohort import Cohort
 from secagg.rounds.farewell import Farewell
+from secagg.rounds.hosting import Written, written_in
 from secagg.rounds.opening import Opening
 from secagg.rounds.seen import Seen, opened_row, read_opened
 from secagg.sansio import Disputed, Dropped, Event, PhaseEntered
@@ -28,7 +29,8 @@ from secagg.wire.frame import Message, Over
 # without a peer are lost to the machine when the round opens, so nobody waits for those that never
 # came. A peer that leaves is lost too, unless it has proved who it is: then its seat waits for it
 # until the phase closes, which is what the machine's deadline is for, and a new link of the same
-# identity takes the seat again.
+# identity takes the seat again. Where clients sign a seat waits for nobody: a client that has lost
+# its link takes nothing up again (specs/12-active.md V9).
 #
 # After every call the round settles: what the machine wants stored and said goes to the outbox,
 # jobs it has go out as work, and a phase that waits for nobody is closed, until nothing moves. A
@@ -79,6 +81,7 @@ class Round:
     def __init__(
         self,
         opening: Opening,
+        machine: party.Server,
         cohort: Sequence[bytes | None],
         outbox: Outbox,
         now: float,
@@ -88,11 +91,9 @@ class Round:
     ) -> None:
         """cohort: the identities of those who sit on the first seats, None where there is none."""
         self.opening, self._outbox, self._durable = opening, outbox, durable
-        self.cohort = Cohort(cohort)
-        plan, digest = opening.task.plan, opening.task.payload_digest
-        self.machine = party.Server(
-            plan, nonce=opening.nonce, payload_digest=digest, noise=opening.noise
-        )
+        self.cohort, self.machine = Cohort(cohort), machine
+        self._signed = opening.task.plan.suite.signed
+        self._written = Written()
         self.seats: dict[PartyId, Peer] = {}
         self.clock = PhaseClock(now, opening.limits)
         self._observer = observer
@@ -103,19 +104,22 @@ class Round:
 
     # Who is there
 
-    def begin(self, peers: Sequence[Peer], now: float) -> None:
-        """Opened: the seats are taken in this order, and every other one is lost."""
+    def begin(self, seats: Mapping[PartyId, Peer], now: float) -> None:
+        """Opened: these seats are taken, and every other one is lost."""
         if self._durable:
             row = Write(ROUND, self.opening.row(self.cohort))
             self._outbox.write(self.opening.nonce, ROUNDS, [row])
-        self.seats = {PartyId(i): peer for i, peer in enumerate(peers)}
+        self.seats = dict(seats)
         self._seen.peers = dict(self.seats)
         self._start((), now)
 
-    def restore(self, own: Rows, rows: Collection[tuple[bytes, bytes]], now: float) -> None:
-        """own: its rows; rows: the machine's. Its phase has its deadline anew: the time when nobody
-        could come does not count. Who has no identity cannot come back, and is lost; without
-        anybody who can, and without rows, the round is."""
+    def restore(
+        self, own: Rows, rows: Collection[tuple[bytes, bytes]], written: Rows, now: float
+    ) -> None:
+        """own: its rows; rows: the machine's; written: of `written_in`. Its phase has its deadline
+        anew: the time when nobody could come does not count. Who has no identity cannot come back,
+        and is lost; without anybody who can, and without rows, the round is."""
+        self._written.restore(written)
         if OPENED in own:
             self._seen.opening = read_opened(own[OPENED])
         if rows:
@@ -144,7 +148,7 @@ class Round:
 
     def left(self, seat: PartyId, now: float) -> None:
         del self.seats[seat]
-        if self._identity(seat) is None:
+        if self._signed or self._identity(seat) is None:
             self.call(lambda: self.machine.lost(seat), now)
 
     # What happens
@@ -293,10 +297,12 @@ class Round:
         return self.fault(seat) or Fault.LOST if gone else None
 
     def report(self, now: float) -> RoundReport:
-        number, seen = max(1, len(self.cohort)), self._seen
+        seen, written = self._seen, self._written
+        number = max(1, len(seen.peers) or len(self.cohort))
         up, down = seen.up / number, seen.down / number
         whose = dict(seen.faults), frozenset(seen.disputed), self.cohort.members(), dict(seen.peers)
-        return RoundReport(self.clock.stop(now), up, down, *whose)
+        said = written.transcript, written.evidence
+        return RoundReport(self.clock.stop(now), up, down, *whose, *said)
 
     def _last_word(self, end: End) -> Over:
         """Without a standing: that is each client's own."""
@@ -311,8 +317,10 @@ class Round:
 
     def _drain(self, now: float) -> None:
         machine, nonce = self.machine, self.opening.nonce
+        fresh = self._written.take(machine)
         if self._durable:
             self._outbox.write(nonce, MACHINE, machine.writes())
+            self._outbox.write(written_in(nonce), ROUNDS, fresh)
         for out in machine.outgoing():
             if out.to in self.seats:
                 self._seen.down += len(out.data)

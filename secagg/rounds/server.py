@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from secagg.arguments import flag, instance, octets
 from secagg.effects import Effects, Encodable, Peer, Refusal, Work
 from secagg.errors import LocalProtocolError, ParameterError, WireError
+from secagg.party import Server
 from secagg.plans.task import Task
 from secagg.repeats import Repeats
 from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Counted, Rows, sorted_out
 from secagg.rounds.clock import Deadlines, phase_limits
+from secagg.rounds.enrolled import Host
 from secagg.rounds.farewell import Farewells
+from secagg.rounds.hosting import machine_of, seating, taken_up, written_in
 from secagg.rounds.opening import Opening
 from secagg.rounds.present import Present
 from secagg.rounds.quota import Limits, Quota
 from secagg.rounds.round import End, Observer, Round
-from secagg.rounds.selection import Candidate, Select, arrival, seated
+from secagg.rounds.selection import Candidate, Select, arrival
 from secagg.types import Fault, PartyId, Randomness, Seed, system_randomness
 from secagg.wire.frame import (
     HEAD_SIZE,
@@ -69,9 +72,11 @@ class ServerRounds:
         select: Select = arrival,
         durable: bool = False,
         randomness: Randomness = system_randomness,
+        host: Host | None = None,
     ) -> None:
-        """select: whom a round takes, unless it says otherwise. durable: the driver has a store."""
-        self._limits = limits or Limits()
+        """select: whom a round takes, unless it says otherwise. durable: the driver has a store.
+        host: for plans whose clients sign; the driver's links greet them (`Host.greet`)."""
+        self._limits, self._host = limits or Limits(), host
         self._select, self._durable, self._randomness = select, durable, randomness
         self._outbox = Counted(self._count)
         self._links = Present(self._limits)
@@ -123,7 +128,8 @@ class ServerRounds:
         called with every event of the machine; it must not raise. Raises ParameterError for a task
         of several servers, for another payload than the task's, for deadlines that do not fit, and
         for a plan whose messages are larger than what this server reads, and where a client would
-        be in more rounds at once than `Limits.rounds`.
+        be in more rounds at once than `Limits.rounds`; of a plan whose clients sign, what `seating`
+        raises.
         """
         plan, payload = instance("task", task, Task).plan, octets("payload", payload)
         opening = Opening(
@@ -140,19 +146,20 @@ class ServerRounds:
                 f"clients of this plan send frames of {needed} bytes, and this server reads no "
                 f"more than {self._limits.frame}: its max_size must be at least the former"
             )
-        here = self.here
-        peers = seated((select or self._select)(plan, here), plan, here)
-        if any(len(self._links[peer].seats) >= self._limits.rounds for peer in peers):
+        found = seating(task, select or self._select, self.here, self._host)
+        seats = found.seats
+        if any(len(self._links[peer].seats) >= self._limits.rounds for peer in seats.values()):
             raise ParameterError(
                 f"a client was picked that is in {self._limits.rounds} rounds, the most at once: "
                 "wait until one has ended, or pick others"
             )
-        running = self._round(opening, [peer.identity for peer in peers], now, observer)
-        for seat, peer in enumerate(peers):
-            self._links[peer].seats[opening.nonce] = PartyId(seat)
+        machine = machine_of(opening, found, self._host)
+        running = self._round(opening, machine, found.cohort, now, observer)
+        for seat, peer in seats.items():
+            self._links[peer].seats[opening.nonce] = seat
             self._links[peer].rounds += 1
             self._links.judge(peer)
-        self._after(running, lambda: running.begin(peers, now), now)
+        self._after(running, lambda: running.begin(seats, now), now)
         return opening.nonce
 
     def cancel(self, nonce: bytes, now: float) -> None:
@@ -173,6 +180,8 @@ class ServerRounds:
         if not kept:
             running.lose()
         self._farewells.add(running.tell(lambda seat, over: self._told(running, seat, over, now)))
+        if self._durable and running.opening.task.plan.suite.signed:
+            self._outbox.forget(written_in(nonce))  # its end has it
         del self._rounds[nonce]
         self._ended.discard(nonce)
         self._sweep(now)
@@ -187,7 +196,8 @@ class ServerRounds:
         found = sorted_out(rows)
         for (nonce, owner), own in found.items():
             if owner == ROUNDS and ROUND in own:
-                self._take_up(own, found.get((nonce, MACHINE), {}), now)
+                written = found.get((written_in(nonce), ROUNDS), {})
+                self._take_up(own, found.get((nonce, MACHINE), {}), written, now)
             elif owner == ROUNDS and END in own:
                 self._farewells.restore(own[END])
 
@@ -262,18 +272,20 @@ class ServerRounds:
     def _round(
         self,
         opening: Opening,
-        cohort: list[bytes | None],
+        machine: Server,
+        cohort: Sequence[bytes | None],
         now: float,
         observer: Observer | None = None,
     ) -> Round:
-        made = Round(opening, cohort, self._outbox, now, durable=self._durable, observer=observer)
+        more: dict[str, Any] = {"durable": self._durable, "observer": observer}
+        made = Round(opening, machine, cohort, self._outbox, now, **more)
         self._rounds[opening.nonce] = made
         return made
 
-    def _take_up(self, own: Rows, rows: Rows, now: float) -> None:
+    def _take_up(self, own: Rows, rows: Rows, written: Rows, now: float) -> None:
         opening, cohort = Opening.of_row(own[ROUND])
-        running = self._round(opening, cohort, now)
-        self._after(running, lambda: running.restore(own, rows.items(), now), now)
+        running = self._round(opening, taken_up(opening, cohort), cohort, now)
+        self._after(running, lambda: running.restore(own, rows.items(), written, now), now)
 
     def _returned(self, peer: Peer, identity: bytes, now: float) -> None:
         for over in self._farewells.to(identity)[-max(1, self._limits.outbox // 2) :]:

@@ -2,9 +2,10 @@
 
 Clients are nobody in particular: what they say is sealed. Servers prove to each other who they are,
 by the signature keys of the committee, and a collector proves to each that it has the collector's
-key, which opens what the server sealed to it. No proof is bound to the channel: whoever can change
-what a link carries can let two parties greet each other and then speak for either, so links are
-loopback or TLS.
+key, which opens what the server sealed to it. Where clients of one server sign, a client proves its
+place in the roster, and the server that it is the roster's. No proof is bound to the channel:
+whoever can change what a link carries can let two parties greet each other and then speak for
+either, so links are loopback or TLS.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from dataclasses import dataclass
 from secagg.crypto import hpke, sign
 from secagg.errors import BadTag, RemoteProtocolError, TooLarge, UnknownVersion, WireError
 from secagg.shown import short
-from secagg.types import Buffer, Role
+from secagg.types import Buffer, PartyId, Role
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE, VERSION
 
-HELLO, PROOF, CHALLENGE, ANSWER = 4, 5, 6, 7
+HELLO, PROOF, CHALLENGE, ANSWER, MEMBER, GREETING = 4, 5, 6, 7, 8, 9
 CHALLENGE_SIZE = 32
 SEALED_SIZE = CHALLENGE_SIZE + hpke.OVERHEAD
 LARGEST = 2 + NONCE_SIZE + DIGEST_SIZE + 2 + CHALLENGE_SIZE
 """Bytes of a hello; a server reads nothing larger before it is known who speaks."""
+_MEMBER_SIZE = 2 + NONCE_SIZE + DIGEST_SIZE + 4 + 4 + CHALLENGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,47 @@ def decode_hello(data: Buffer, nonce: bytes) -> Hello:
     if index and role != Role.SERVER:
         raise WireError("only servers have an index")
     return Hello(digest, Role(role), index, challenge)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberHello:
+    """A member opens a link to the server of its roster. place: what it goes on to prove."""
+
+    roster: bytes
+    epoch: int
+    place: PartyId
+    challenge: bytes
+
+    __repr__ = short
+
+    def encode(self) -> bytes:
+        writer = Writer().u8(VERSION).u8(MEMBER).raw(roster_nonce(self.roster)).raw(self.roster)
+        return writer.u32(self.epoch).u32(self.place).raw(self.challenge).finish()
+
+    @classmethod
+    def decode(cls, data: Buffer, nonce: bytes) -> MemberHello:
+        """WireError for what is none, RemoteProtocolError for another roster's nonce."""
+        reader = _body(data, MEMBER, nonce, _MEMBER_SIZE)
+        digest, epoch = reader.fixed(DIGEST_SIZE, "roster digest"), reader.u32("epoch")
+        place = PartyId(reader.u32("place"))
+        challenge = reader.fixed(CHALLENGE_SIZE, "challenge")
+        reader.finish()
+        return cls(digest, epoch, place, challenge)
+
+
+def roster_nonce(digest: bytes) -> bytes:
+    """Of the frames of a member's greeting: 16 bytes of the roster's digest."""
+    return digest[:NONCE_SIZE]
+
+
+def encode_greeting(challenge: bytes, nonce: bytes) -> bytes:
+    """What the server of a roster has a member sign: 32 fresh bytes."""
+    return Writer().u8(VERSION).u8(GREETING).raw(nonce).raw(challenge).finish()
+
+
+def decode_greeting(data: Buffer, nonce: bytes) -> bytes:
+    """The challenge. WireError; RemoteProtocolError for another roster's."""
+    return _only(_body(data, GREETING, nonce), CHALLENGE_SIZE)
 
 
 def encode_proof(signature: bytes, nonce: bytes) -> bytes:
@@ -101,5 +144,5 @@ def _body(data: Buffer, kind: int, nonce: bytes, most: int = LARGEST) -> Reader:
     if (found := reader.u8("kind")) != kind:
         raise BadTag(f"frame kind {found} where kind {kind} is due")
     if reader.fixed(NONCE_SIZE, "task nonce") != nonce:
-        raise RemoteProtocolError("the hello is of another task")
+        raise RemoteProtocolError("the hello is of another task or roster")
     return reader

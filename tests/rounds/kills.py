@@ -16,29 +16,40 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from secagg.budget import Budget
+from secagg.crypto import sign
 from secagg.drive.outbound import charged
+from secagg.earlier import Memory, write
 from secagg.effects import Charge, Claim, Effects, Peer, Post, Write
 from secagg.errors import Aborted, SecAggError, Spent
 from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.players import Players
+from secagg.policy import Policy
+from secagg.roster import SignedRoster
 from secagg.rounds.client import ClientRounds
+from secagg.rounds.enrolled import Host
+from secagg.rounds.membership import Membership
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
-from secagg.types import AbortReason
+from secagg.store.memory import MemoryLedger
+from secagg.testing import counter_randomness
+from secagg.types import AbortReason, PartyId, Seed
 from secagg.wire.frame import Message, decode_frame, payload_digest
 from secagg.wire.header import TAG_AT
 from tests.rounds.world import SERVER, SOON, Ledger, Store, claim, commit, counter, vector
 
 PAYLOAD = b"the task"
+ADMIN = Seed(b"admin".ljust(32))
+"""Of the roster of a scene whose clients sign."""
 UNMASK_REQUEST = 6
-WRITE, CHARGE, CLAIM, POST, RESULT = "write", "charge", "claim", "post", "result"
+WRITE, CHARGE, CLAIM, NOTE, POST, RESULT = "write", "charge", "claim", "note", "post", "result"
 """What a driver does, as moments are named."""
 
 
@@ -77,6 +88,7 @@ class Process:
     ledger: Ledger = field(default_factory=dict)
     lives: int = 0
     budget: Budget | None = None
+    notes: MemoryLedger = field(default_factory=MemoryLedger)
 
 
 _News: TypeAlias = Callable[[], None]
@@ -97,6 +109,7 @@ class Town:
         self.told: dict[str, list[Outcome]] = {name: [] for name in scene.names}
         self.errors: list[SecAggError] = []
         self._draw = counter()
+        self.cast = Players.of(len(scene.names), counter_randomness(b"cast"))
         self._under_way: deque[tuple[str, _News]] = deque()
         self._server = Process("server")
         self._clients = {name: Process(name, budget=self._budget(name)) for name in scene.names}
@@ -166,13 +179,14 @@ class Town:
         return bool(offers)
 
     def _do(self, process: Process, effects: Effects, send: Callable[[Peer, bytes], None]) -> None:
-        """As every driver must: writes, charges, claims, posts, in that order."""
+        """As every driver must: writes, charges, claims, notes, posts, in that order."""
         refused: set[bytes] = set()
         steps: list[tuple[str, _News]] = []
         if effects.writes:
             steps.append((WRITE, lambda: self._commit(process, effects.writes)))
         steps += [(CHARGE, partial(self._charge, process, one, refused)) for one in effects.charges]
         steps += [(CLAIM, partial(self._claim, process, one, refused)) for one in effects.claims]
+        steps += [(NOTE, partial(write, process.notes, one)) for one in effects.notes]
         steps += [(POST, partial(self._post, post, refused, send)) for post in effects.posts]
         self._one_by_one(process, steps)
 
@@ -258,7 +272,7 @@ class Town:
     def _join(self, name: str) -> None:
         if name in self._out:
             return
-        identity = name.encode() if self.scene.known else None
+        identity = self._identity(name) if self.scene.known else None
         life = self._clients[name].lives + self._server.lives
         peer = self._links[name] = Peer(f"{name}, link {life}", identity)
         self._news(lambda: self.server.joined(peer, self.now))
@@ -313,12 +327,35 @@ class Town:
         self._join(name)
 
     def _new_server(self) -> ServerRounds:
-        return ServerRounds(durable=True, randomness=self._draw)
+        return ServerRounds(durable=True, randomness=self._draw, host=self._host)
 
     def _new_client(self, name: str) -> ClientRounds:
         budget = self._clients[name].budget
         counting = budget.counting if budget else None
-        return ClientRounds(Consent(unprotected=True), durable=self.scene.known, counting=counting)
+        member = self._membership(name) if self.scene.plan.suite.signed else None
+        more: dict[str, Any] = {"durable": self.scene.known, "counting": counting, "member": member}
+        return ClientRounds(Consent(unprotected=True), **more)
+
+    def _identity(self, name: str) -> bytes:
+        if not self.scene.plan.suite.signed:
+            return name.encode()
+        return self.cast.roster.key_of(PartyId(self.scene.names.index(name)))
+
+    @property
+    def _host(self) -> Host | None:
+        if not self.scene.plan.suite.signed:
+            return None
+        return Host(SignedRoster.sign(self.cast.roster, ADMIN), self.cast.server)
+
+    def memory(self, name: str) -> Memory:
+        """What the notes of a member say, whatever a process of it knows."""
+        admin = sign.public_key(ADMIN)
+        return Memory.read(self._clients[name].notes, admin, self._identity(name), Policy())
+
+    def _membership(self, name: str) -> Membership:
+        seed = self.cast.members[self.scene.names.index(name)]
+        admin, memory = sign.public_key(ADMIN), self.memory(name)
+        return Membership(self.cast.roster, admin, seed, Policy(), memory, math.inf)
 
     def _budget(self, name: str) -> Budget | None:
         return self.scene.budget(name) if self.scene.budget else None

@@ -17,6 +17,7 @@ from secagg.errors import Aborted, BelowThreshold, LocalProtocolError, Parameter
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.rounds.base import Outbox
+from secagg.rounds.hosting import Seating, machine_of
 from secagg.rounds.offer import Contribution, Offer
 from secagg.rounds.opening import Opening
 from secagg.rounds.quota import Limits
@@ -436,7 +437,8 @@ def test_a_held_round_is_told_when_the_application_says_so() -> None:
 
 
 def test_nobody_is_told_of_a_round_that_runs() -> None:
-    running = Round(Opening(nonce(1), Task(toy(1, 0)), b"", {"upload": 1.0}), [], Outbox(), 0.0)
+    opening = Opening(nonce(1), Task(toy(1, 0)), b"", {"upload": 1.0})
+    running = Round(opening, machine_of(opening, Seating({}, ()), None), [], Outbox(), 0.0)
     with pytest.raises(LocalProtocolError, match="still running"):
         running.tell(lambda seat, over: None)
 

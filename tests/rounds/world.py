@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from secagg.budget import Budget
-from secagg.drive.outbound import charged
+from secagg.drive.outbound import charged, noted
 from secagg.effects import Claim, Effects, Peer, Write
 from secagg.errors import InputError, SecAggError, Spent
 from secagg.fields import Integer
@@ -28,6 +28,7 @@ from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.quota import Limits
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
+from secagg.store.memory import MemoryLedger
 from secagg.types import Role
 from secagg.wire.frame import payload_digest
 
@@ -107,6 +108,7 @@ class Client:
     errors: list[Exception] = field(default_factory=list)
     here: bool = False
     budget: Budget | None = None
+    notes: MemoryLedger = field(default_factory=MemoryLedger)
 
     def join(self) -> None:
         self.here = True
@@ -139,6 +141,7 @@ class Client:
             except Spent:
                 refused.add(one.key)
                 self.rounds.refused(one, self.world.now)
+        noted(effects, self.notes)
         for post in effects.posts:
             if self.here and not post.needs & refused:
                 self.world.server.received(self.peer, post.frame.encode(), self.world.now)
@@ -191,11 +194,13 @@ class World:
         identity: bytes | None = None,
         consent: Consent | None = None,
         budget: Budget | None = None,
+        notes: MemoryLedger | None = None,
         **more: Any,
     ) -> Client:
         consent = consent or Consent(unprotected=True)
         rounds = ClientRounds(consent, counting=budget.counting if budget else None, **more)
         made = Client(self, Peer(name, identity), rounds, budget=budget)
+        made.notes = notes or made.notes
         if not silent:
             made.give = give or (lambda offer: plainly(name, offer))
         self.clients[name] = made

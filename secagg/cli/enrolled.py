@@ -1,0 +1,85 @@
+"""`secagg join --identity`: a client that signs, as its files have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from secagg.cli.enrolling import parse_key, read_roster
+from secagg.cli.policies import read_policy
+from secagg.crypto import labels
+from secagg.drive.enrolled import Member
+from secagg.errors import ParameterError
+from secagg.plans.task import Task
+from secagg.policy import Policy
+from secagg.roster import Pin, SignedRoster
+from secagg.shown import short
+from secagg.store.identity import Identity
+
+NAMES = ("identity", "members", "admin", "policy")
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """identity: its file. The others as of a Member."""
+
+    identity: Path
+    signed: SignedRoster
+    pin: Pin
+    policy: Policy
+
+    __repr__ = short
+
+    @contextmanager
+    def open(self) -> Iterator[Member]:
+        """The identity is this process's alone meanwhile."""
+        with Identity.open(self.identity) as identity:
+            yield Member(identity, self.signed, self.pin, self.policy)
+
+
+def enrolled(given: Mapping[str, Any], task: Task | None) -> Enrolled | None:
+    """What `join` was given; roster and administrator are the task's where it has them. None of a
+    client that signs nothing. Raises ParameterError, PolicyRefused, and what reading raises."""
+    signed, pin = None, None if task is None else task.pin
+    match task:
+        case Task(members=SignedRoster() as own):
+            signed = own
+    if given["identity"] is None:
+        for name in NAMES[1:]:
+            if given[name] is not None:
+                raise ParameterError(f"--{name} comes with --identity: of a client that signs")
+        if signed is not None:
+            raise ParameterError(
+                "clients of this task sign: give the --identity whose key is in its roster"
+            )
+        return None
+    if given["ledger"] is None:
+        raise ParameterError(
+            "a client that signs remembers what it has said: give a --ledger, the same each time"
+        )
+    if given["members"] is not None:
+        signed = read_roster(given["members"], "--members")
+    if given["admin"] is not None:
+        admin = parse_key(given["admin"], "the administrator")
+        if pin is not None:
+            pin.check_admin(admin)
+        pin = pin or Pin(admin)
+    if signed is None or pin is None:
+        raise ParameterError(
+            "a client that signs knows the roster and who signs it: give --members FILE and "
+            "--admin HEX, the administrator's key as somebody whom you trust has said it; or a "
+            "--task that has them"
+        )
+    policy = read_policy(given["policy"]) if given["policy"] is not None else Policy()
+    return Enrolled(given["identity"], signed, pin, policy)
+
+
+def name_of(values: npt.NDArray[Any], payload_digest: bytes) -> bytes:
+    """What an input is called that its owner gives no name: the same values, as an answer to the
+    same payload, have the same one."""
+    return labels.digest(labels.INPUT, values.tobytes(), payload_digest)

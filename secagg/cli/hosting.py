@@ -1,0 +1,135 @@
+"""`secagg serve --members`: a server alone whose clients sign, and its transcripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secagg.cli.enrolling import read_roster
+from secagg.cli.output import notice, warn
+from secagg.cli.targets import check_target, write_whole
+from secagg.errors import InputError, ParameterError
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
+from secagg.roster import Pin, SignedRoster
+from secagg.rounds.clock import RoundReport
+from secagg.shown import short
+from secagg.store.identity import Identity
+from secagg.store.sqlite import SqliteStore
+from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE
+
+NEEDED = "with --members, the signed roster of the clients"
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """signed: the roster. key: the file of the server's identity. transcripts: a folder. store: as
+    of a Service."""
+
+    signed: SignedRoster
+    key: Path
+    transcripts: Path | None = None
+    store: Path | None = None
+
+    __repr__ = short
+
+    @contextmanager
+    def open(self) -> Iterator[dict[str, Any]]:
+        """What the service takes; the identity is this process's alone meanwhile."""
+        with ExitStack() as files:
+            identity = files.enter_context(Identity.open(self.key))
+            store, owner = None, b"members of " + self.signed.roster.server
+            if self.store is not None:
+                store = files.enter_context(SqliteStore.open(self.store, owner=owner))
+            yield {"roster": self.signed, "identity": identity, "store": store}
+
+    def check(self, plan: Plan) -> None:
+        """ParameterError for a plan that is not of this roster."""
+        if not plan.suite.signed:
+            raise ParameterError(
+                "clients of this plan sign nothing, and --members is of those who do: plan with "
+                "--adversary active"
+            )
+        self.signed.roster.check_size(plan.threat.population, plan.params.min_clients)
+
+    def keep(self, report: RoundReport | None) -> dict[str, object]:
+        """The files of a round that has ended, for its owner alone, each whole or not at all; their
+        names. A file that is there is never replaced: it is of the same round."""
+        kept: dict[str, object] = {"transcript": None, "evidence": []}
+        folder, nonce = self.transcripts, nonce_of(report.transcript) if report else ""
+        if folder is None or report is None or not nonce:
+            return kept
+        path = folder / f"{nonce}.transcript"
+        kept["transcript"] = _written(path, report.transcript)
+        found = [
+            _written(folder / f"{nonce}-{number}.evidence", one)
+            for number, one in enumerate(report.evidence, start=1)
+        ]
+        if found:
+            warn(f"somebody can be convicted of a lie: {', '.join(filter(None, found))}")
+        return kept | {"evidence": found}
+
+
+def _written(path: Path, data: bytes) -> str | None:
+    try:
+        write_whole(path, data, force=False, mode=0o600)
+    except FileExistsError:
+        warn(f"{path} exists, and is not replaced")
+    except OSError as error:
+        warn(f"{path} cannot be written: {error.strerror}")
+        return None
+    return str(path)
+
+
+def nonce_of(transcript: bytes) -> str:
+    """Of its session, in hexadecimal; empty where it has not begun (specs/12-active.md §7)."""
+    begin = 1 + 4 + 1  # version, and length and kind of the first record
+    size = int.from_bytes(transcript[begin : begin + 4])
+    at = begin + 4 + size + DIGEST_SIZE
+    return transcript[at : at + NONCE_SIZE].hex() if len(transcript) > begin else ""
+
+
+def hosting(
+    members: Path | None,
+    key: Path | None,
+    transcripts: Path | None,
+    store: Path | None,
+    task: Task | None,
+) -> Hosting | None:
+    """What `serve` was given; the roster is the task's where --members names none. None where
+    clients sign nothing. Raises ParameterError, PolicyRefused for a roster that is over, and what
+    reading it raises."""
+    signed = read_roster(members, "--members") if members is not None else None
+    match task:
+        case Task(members=SignedRoster() as own):
+            signed = own if signed is None else signed
+    if signed is None:
+        if key is not None:
+            raise ParameterError(f"--key comes with a --role, or {NEEDED}")
+        if transcripts is not None:
+            raise ParameterError(f"--transcripts comes {NEEDED}")
+        return None
+    if key is None:
+        raise ParameterError(
+            "a server of members signs what it says: give its --key, of `secagg identity`"
+        )
+    roster = Pin(signed.admin).verify(signed, time.time())
+    if transcripts is not None:
+        _check_folder(transcripts)
+    check_target(store, "--store")
+    found = f"roster of epoch {roster.epoch}, {len(roster.members)} members"
+    notice(f"{found}, of the administrator {signed.admin.hex()}", admin=signed.admin.hex())
+    return Hosting(signed, key, transcripts, store)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "a file's name has no NUL character"
+        raise InputError(f"--transcripts {folder}: no folder can be made there: {why}") from None
+    check_target(folder / "x.transcript", "--transcripts")

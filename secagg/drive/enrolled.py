@@ -1,0 +1,59 @@
+"""What a client has where clients sign, as it comes from files: for `participate` and `join`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from secagg.arguments import instance
+from secagg.earlier import Memory
+from secagg.errors import ParameterError
+from secagg.policy import Policy, admit
+from secagg.roster import Pin, SignedRoster
+from secagg.rounds.membership import Membership
+from secagg.shown import short
+from secagg.store.base import Ledger
+from secagg.store.identity import Identity
+
+
+@dataclass(frozen=True)
+class Member:
+    """identity: open, and this process's alone. roster: as its file has it. pin: the administrator
+    whom this client trusts, and the lowest epoch. policy: its own floors."""
+
+    identity: Identity = field(repr=False)
+    roster: SignedRoster
+    pin: Pin
+    policy: Policy = Policy()
+
+    __repr__ = short
+
+    def __post_init__(self) -> None:
+        instance("identity", self.identity, Identity)
+        instance("roster", self.roster, SignedRoster)
+        instance("pin", self.pin, Pin)
+        instance("policy", self.policy, Policy)
+
+    def enter(self, ledger: Ledger | None) -> Membership:
+        """Before the first link: the roster is the newest that the ledger has seen, and what it
+        remembers of earlier sums is read.
+
+        Raises ParameterError without a ledger and for whoever is not in the roster, PolicyRefused
+        for a roster that the pin or the ledger refuses, StorageError where the ledger fails.
+        """
+        if ledger is None:
+            raise ParameterError(
+                "where clients sign, one remembers what it has said: give it a ledger, the same "
+                "in all its lives (secagg.store.ledger.SqliteLedger; --ledger FILE)"
+            )
+        now = time.time()
+        roster = admit(ledger, self.pin, self.roster, now)
+        memory = Memory.read(ledger, self.pin.admin, self.identity.public, self.policy)
+        until = time.monotonic() + (roster.not_after - now)
+        seed = self.identity.seed
+        return Membership(roster, self.pin.admin, seed, self.policy, memory, until)
+
+
+def entered(member: Member | None, ledger: Ledger | None) -> Membership | None:
+    """As `Member.enter`; nothing of a client that signs nothing."""
+    return None if member is None else instance("member", member, Member).enter(ledger)

@@ -1,0 +1,136 @@
+"""From identities to a sum against a server that deviates: the commands of everybody in it."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from secagg.cli import app
+from secagg.cli.hosting import nonce_of
+from tests.cli import contract
+from tests.cli.test_service import url
+from tests.processes.fleet import Commands
+
+LENGTH, PEOPLE = 4, ("anna", "ben", "clara")
+SIZES = ("--clients", "3", "--length", str(LENGTH), "--corrupt", "0", "--dropout", "0")
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def told(*arguments: object) -> dict[str, object]:
+    result = call(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert isinstance(data, dict)
+    return data
+
+
+def refusal(*arguments: object) -> str:
+    result = call(*arguments, "--json")
+    assert result.exit_code == 2, result.output
+    return str(json.loads(result.stdout)["message"])
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Commands]:
+    with closing(Commands(tmp_path)) as commands:
+        yield commands
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> str:
+    """Identities of a server and three people, their vectors, and the signed roster."""
+    server = told("identity", "new", tmp_path / "server", "--name", "server")["public"]
+    folder = tmp_path / "admin"
+    key = told("roster", "init", folder, "--server", server)["admin"]
+    for number, name in enumerate(PEOPLE):
+        told("identity", "new", tmp_path / name, "--name", name)
+        told("roster", "add", folder, tmp_path / f"{name}.enrol")
+        np.save(tmp_path / f"{name}.npy", np.full(LENGTH, number / 4))
+    told("roster", "sign", folder, "--not-after", "2999-01-01")
+    signed = next(path for path in folder.iterdir() if path.name.endswith("roster"))
+    signed.rename(tmp_path / "roster")
+    return str(key)
+
+
+def joining(folder: Path, name: str, *more: object) -> list[object]:
+    files = ("--input", folder / f"{name}.npy", "--ledger", folder / f"{name}.ledger")
+    return [*files, "--identity", folder / name, *more, "--json"]
+
+
+def test_a_round_between_terminals(start: Commands, tmp_path: Path, admin: str) -> None:
+    """A task with the roster, a server that keeps transcripts, three members, and the sum."""
+    task, roster = tmp_path / "task", tmp_path / "roster"
+    told("task", *SIZES, "--members", roster, "--out", task)
+    files = ("--port-file", tmp_path / "port", "--out", tmp_path / "mean.npy", "--task", task)
+    kept = ("--transcripts", tmp_path / "kept", "--store", tmp_path / "store")
+    server = start("serve", *files, "--key", tmp_path / "server", *kept, "--json")
+    where = url(tmp_path / "port")
+    clients = [start("join", where, *joining(tmp_path, name, "--task", task)) for name in PEOPLE]
+    data, err = server.answer()
+    contract.check("serve", data)
+    assert (data["contributors"], data["dropped"]) == (3, 0) and "consistency" in data["phases"]
+    assert np.load(tmp_path / "mean.npy") == pytest.approx([0.25] * LENGTH, abs=1e-3)
+    (transcript,) = (tmp_path / "kept").iterdir()
+    assert data["rounds"][0]["transcript"] == str(transcript)
+    assert transcript.stem == nonce_of(transcript.read_bytes()) and len(transcript.stem) == 32
+    if sys.platform != "win32":
+        assert stat.S_IMODE(transcript.stat().st_mode) == 0o600
+    for client in clients:
+        answer, _ = client.answer()
+        assert answer["included"] and answer["spent"]
+
+
+def test_the_same_input_is_summed_once(start: Commands, tmp_path: Path, admin: str) -> None:
+    """Without a --name a vector is named by its values; the ledger knows it in the next life."""
+    roster = ("--members", tmp_path / "roster")
+    serve = ("serve", *SIZES, "--bits", "16", *roster, "--key", tmp_path / "server", "--json")
+    port = ("--port-file", tmp_path / "port")
+    server = start(*serve, *port)
+    where = url(tmp_path / "port")
+    pins = (*roster, "--admin", admin)
+    clients = [start("join", where, *joining(tmp_path, name, *pins)) for name in PEOPLE]
+    assert server.answer()[0]["contributors"] == 3
+    assert all(client.answer()[0]["included"] for client in clients)
+    (tmp_path / "port").unlink()
+    again = start(*serve, *port)
+    where = url(tmp_path / "port")
+    clients = [start("join", where, *joining(tmp_path, name, *pins)) for name in PEOPLE]
+    assert again.answer(code=1)[0]["error"] == "below-threshold"
+    for client in clients:
+        refused, _ = client.answer(code=2)
+        assert "this input is in a sum already" in refused["message"]
+
+
+def test_what_is_missing_is_said_before_anybody_is_asked(tmp_path: Path, admin: str) -> None:
+    gone, task = "ws://127.0.0.1:1", tmp_path / "task"
+    roster = ("--members", tmp_path / "roster")
+    told("task", *SIZES, *roster, "--out", task)
+    whole = joining(tmp_path, "anna", *roster, "--admin", admin)
+    vector = ("--input", tmp_path / "anna.npy")
+    assert "comes with --identity" in refusal("join", gone, *vector, "--admin", admin)
+    assert "--identity" in refusal("join", gone, *vector, "--task", task)
+    assert "--ledger" in refusal("join", gone, *vector, "--identity", tmp_path / "anna")
+    assert "knows the roster" in refusal("join", gone, *joining(tmp_path, "anna", *roster)[:-1])
+    other = joining(tmp_path, "anna", "--task", task, "--admin", admin[:-2] + "00")[:-1]
+    assert call("join", gone, *other).exit_code == 2
+    policy = tmp_path / "policy"
+    policy.write_text("clients = 'many'\n")
+    assert "--policy" in refusal("join", gone, *whole[:-1], "--policy", policy)
+    serve = ("serve", *SIZES, "--bits", "16")
+    assert "--key" in refusal(*serve, *roster)
+    assert "or with --members" in refusal(*serve, "--key", tmp_path / "server")
+    assert "comes with --members" in refusal(*serve, "--transcripts", tmp_path / "kept")
+    wrong = refusal(*serve, *roster, "--key", tmp_path / "anna")
+    assert "not the identity of the server" in wrong
+    assert "roster of 9" in refusal(*serve, "--roster", "9", *roster, "--key", tmp_path / "server")
