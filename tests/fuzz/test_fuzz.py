@@ -48,6 +48,8 @@ ACTIVE = [
     "enrolment",
     "active_client",
     "active_server",
+    "transcript",
+    "evidence",
 ]
 MANY = 1_000_000
 """Mutations of each of those in a soak, however long they take: some minutes of a machine."""
@@ -61,6 +63,8 @@ TARGETS = [
     "files",
     "active_client",
     "active_server",
+    "transcript",
+    "evidence",
 ]
 
 
