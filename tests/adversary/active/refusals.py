@@ -281,7 +281,7 @@ SHARED: tuple[Refused, ...] = (
     ),
     (
         "dealing.py",
-        f"{U2} {SPLITS} {DEALERS}",
+        f"{U1} {U2} {SPLITS} {DEALERS}",
         (
             ("C5-omitted", "if place.index not in sharers:", "if False:"),
             (
@@ -315,7 +315,7 @@ SHARED: tuple[Refused, ...] = (
     ),
     (
         "answering.py",
-        f"{U3} {U2} {ENDED}",
+        f"{U1} {U3} {U2} {ENDED}",
         (
             (
                 "C1-memo",

@@ -132,6 +132,18 @@ def test_a_client_that_ended_holds_nothing(end: str, received: int) -> None:
     assert client.done and not found(client, seen.all)
 
 
+@pytest.mark.parametrize("end", ["the server aborts", "it refuses junk"])
+def test_a_client_that_ended_after_its_answer_holds_no_share(end: str) -> None:
+    """Until then it keeps what it has said, to say it again."""
+    s, seen = script(), Of()
+    seen.look_at(s.client(1, 3))
+    client = s.client(1, 4)
+    assert found(client, seen.shares)
+    ENDS[end](client)
+    client.outgoing(), client.events()
+    assert not found(client, seen.shares)
+
+
 @pytest.mark.parametrize("received", range(4))
 def test_what_a_client_refuses_with_holds_nothing(received: int) -> None:
     """Neither the error nor what it came from keeps a frame that knew a secret."""

@@ -16,12 +16,12 @@ import pytest
 from secagg.crypto.agree import KeyPair
 from secagg.roster import Roster
 from secagg.suite import SUITE_1
-from secagg.types import PartyId, Seed
+from secagg.types import AbortReason, PartyId, Seed
 from secagg.wire.header import write_header
 from secagg_protocols.secagg import messages as semi_honest
 from secagg_protocols.secagg.active import statements
 from secagg_protocols.secagg.active.cohort import SignedCohort
-from secagg_protocols.secagg.active.messages import KeyList, SignedKeys, digest_of
+from secagg_protocols.secagg.active.messages import Abort, KeyList, SignedKeys, digest_of
 from secagg_protocols.secagg.active.statements import Value
 from secagg_protocols.secagg.messages import Tag
 from tests.active import ADMIN_SEED, REGULAR, SERVER_SEED, Cast, seed_of
@@ -361,6 +361,12 @@ IN_THE_BYTES = {
     "a key list of the semi-honest suite": Row(other_suite, "suite 1"),
     "a key list of another version": Row(lambda s: b"\2" + said(s)[1:], "version 2"),
     "a message of an unknown kind": Row(lambda s: flipped(said(s), 2, 6), "is unknown"),
+    "an abort that is bound to another offer": Row(
+        lambda s: Abort(AbortReason.CANCELLED).encode(OTHER), "bound to another offer"
+    ),
+    "an abort for a reason that nobody knows": Row(
+        lambda s: Abort(AbortReason.CANCELLED).encode(s.terms.offer)[:-1] + b"\xff", "reason"
+    ),
     "a share list before the key list": Row(
         lambda s: s.sent(Tag.SHARE_LIST, to=s.cohort.ids[ME]), "not expected now"
     ),
