@@ -7,15 +7,15 @@ from tests.adversary.active.seen_by import (
     ENDED,
     LOSSES,
     MEMBERS,
+    ONCE,
     SESSIONS,
-    SPLITS,
     Refused,
 )
 
 SERVERS: tuple[Refused, ...] = (
     (
         "active/server.py",
-        f"{SESSIONS} {SPLITS} {ENDED} {DEALERS}",
+        f"{SESSIONS} {ONCE} {ENDED} {DEALERS}",
         (
             ("R2-own-key", "        session.check_signing(ME, signing)\n", ""),
             ("R1-asked", "    if len(terms.parties) > most:\n", "    if False:\n"),
@@ -258,7 +258,7 @@ SERVERS: tuple[Refused, ...] = (
     ),
     (
         "staged.py",
-        f"{MEMBERS} {SPLITS} {ENDED}",
+        f"{MEMBERS} {ONCE} {ENDED}",
         (
             (
                 "S1-strangers",

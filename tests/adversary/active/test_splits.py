@@ -7,153 +7,21 @@ out that stops it: then it gives the input of one client, so it is an attack.
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from secagg import shamir
-from secagg.errors import LocalProtocolError, RemoteProtocolError
-from secagg.mask import add_streams
-from secagg.sansio import RingTotal
-from secagg.suite import SUITE_2
-from secagg.types import SERVER, PartyId, Seed
-from secagg.wire.header import HEADER_SIZE, TAG_AT
-from secagg_protocols.secagg import SECAGG, binding, keys
+from secagg_protocols.secagg import binding
 from secagg_protocols.secagg import dealing as semi_honest
 from secagg_protocols.secagg.active import statements
-from secagg_protocols.secagg.active.client import ActiveClient
-from secagg_protocols.secagg.active.messages import AGREE, MaskedInput, UnmaskRequest
 from secagg_protocols.secagg.active.params import ActiveParams
 from secagg_protocols.secagg.active.statements import Statement
-from secagg_protocols.secagg.active.transcript import Kind
-from secagg_protocols.secagg.keys import Endpoint
 from secagg_protocols.secagg.messages import Tag
-from tests.active import COMPLETE, SERVER_SEED, Cast
-from tests.adversary.active.liars import DOWN, UP, Script, after_header, refuses, script
-
-Lanes = list[list[int]]
-
-
-class Thief:
-    """A server that keeps all that it hears: it lies to whom it wants, and adds up what it gets.
-
-    Its clients are the shipped machines, which have dealt and wait for their share lists.
-    """
-
-    def __init__(self, cast: Cast) -> None:
-        self.script = Script(cast)
-        self.cohort = self.script.cohort
-        self.clients = {i: self.script.client(i, 1) for i in range(self.cohort.size)}
-        self.u2: dict[int, frozenset[int]] = {}
-        self.masked: dict[int, bytes] = {}
-        self.agreed: dict[tuple[int, frozenset[int]], bytes] = {}
-        self.shares: dict[tuple[int, str], dict[int, bytes]] = defaultdict(dict)
-
-    @property
-    def everyone(self) -> frozenset[int]:
-        return self.script.everyone
-
-    def tell(self, client: ActiveClient, data: bytes) -> bytes | None:
-        """What it says to that, or None where it refuses."""
-        try:
-            client.receive(SERVER, data)
-        except RemoteProtocolError:
-            assert [m.data[TAG_AT] for m in client.outgoing()] in ([Tag.ABORT], [])
-            return None
-        return next((m.data for m in client.outgoing()), None)
-
-    def lists(self, index: int, u2: Collection[int]) -> bool:
-        """Shows U2: whether its vector comes."""
-        there = frozenset(u2)
-        said = self.cohort.sharers(there).signed(SERVER_SEED)
-        listed = replace(self.script.share_list(index, there), signature=said)
-        masked = self.tell(self.clients[index], self.script.delivered(index, listed))
-        if masked is not None:
-            self.u2[index], self.masked[index] = there, masked
-        return masked is not None
-
-    def shows(self, index: int, u3: Collection[int], client: ActiveClient | None = None) -> bool:
-        """Shows U3: whether it is signed. client: another machine of the same member."""
-        there = frozenset(u3)
-        said = self.script.shows(there, self.u2.get(index, self.everyone))
-        agreed = self.tell(client or self.clients[index], said)
-        if agreed is not None:
-            self.agreed[index, there] = agreed[HEADER_SIZE:]
-        return agreed is not None
-
-    def signers(self, u3: Collection[int]) -> list[int]:
-        return sorted(i for i, there in self.agreed if there == frozenset(u3))
-
-    def asks(
-        self,
-        index: int,
-        u3: Collection[int],
-        signers: Collection[int] | None = None,
-        client: ActiveClient | None = None,
-    ) -> bool:
-        """Shows it a quorum, of those who have signed this U3 where it is not said of whom: whether
-        it answers. Of signers that have not, it shows what they have signed."""
-        _, quorum = self.cohort.signers
-        there = (self.signers(u3) if signers is None else sorted(signers))[:quorum]
-        own = {i: signature for (i, _), signature in self.agreed.items()}
-        signatures = tuple(self.agreed.get((i, frozenset(u3)), own.get(i, b"")) for i in there)
-        request = UnmaskRequest(frozenset(there), signatures)
-        data = request.encode(self.script.session, self.cohort.size)
-        answer = self.tell(client or self.clients[index], data)
-        if answer is None:
-            return False
-        dealers = sorted(self.cohort.holders(index) & self.u2.get(index, self.everyone))
-        body = answer[HEADER_SIZE:-64]
-        for place, dealer in enumerate(dealers):
-            kind = "b" if dealer in u3 else "s"
-            self.shares[dealer, kind][1 + index] = body[40 * place : 40 * place + 40]
-        return True
-
-    # What it makes of that
-
-    def secret(self, dealer: int, kind: str) -> Seed | None:
-        threshold, shares = self.script.cast.params.threshold, self.shares[dealer, kind]
-        return shamir.combine(shares, threshold) if len(shares) >= threshold else None
-
-    def both(self) -> list[int]:
-        """Of whom it has both secrets."""
-        return [i for i in self.everyone if self.secret(i, "b") and self.secret(i, "s")]
-
-    def input_of(self, victim: int) -> Lanes | None:
-        """With its b and, for each neighbour it has masked with, either's s_sk."""
-        b = self.secret(victim, "b")
-        if b is None or victim not in self.masked:
-            return None
-        near = self.cohort.neighbours(victim)
-        layout = self.script.cast.layout
-        _, packed = MaskedInput.read(after_header(self.masked[victim]), len(near), layout)
-        lanes, session = layout.zeros(), self.script.session
-        packed.add_to(lanes)
-        made = [(keys.self_keys(b, session, victim, len(lanes)), -1)]
-        for v in (v for v in near if v in self.u2[victim]):
-            secret = self.secret(v, "s")
-            if secret is None:
-                return None
-            ends = [Endpoint(i, self.cohort.keys[i].s_pk) for i in (v, victim)]
-            made.append((keys.pair_keys(secret, *ends, session, len(lanes)), -keys.sign(victim, v)))
-        for segment, lane in enumerate(lanes):
-            for each, sign in made:
-                add_streams(lane, each[segment], bytes([sign > 0]))
-        return [lane.tolist() for lane in layout.reduce(lanes)]
-
-    def stolen(self) -> dict[int, Lanes]:
-        """Inputs of single clients that it has, which are the true ones."""
-        found = {i: self.input_of(i) for i in self.everyone}
-        true = {i: self.script.cast.inputs[party] for i, party in enumerate(self.cohort.ids)}
-        got = {i: one for i, one in found.items() if one is not None}
-        for i, one in got.items():
-            assert one == [lane.tolist() for lane in true[i]]
-        return got
-
+from tests.active import COMPLETE, Cast
+from tests.adversary.active.liars import Script, refuses
+from tests.adversary.active.thief import Thief
 
 # The victim has a U2 of its own: what the quorum alone does not stop
 
@@ -363,142 +231,8 @@ def test_more_clones_than_may_be_corrupt_cost_both_secrets() -> None:
     assert cloned(1, [0, 1]).both()
 
 
-def test_a_second_machine_of_a_member_is_not_the_first() -> None:
-    """Row 43: it has drawn other keys, so the server hears two, and what is said to the first is
-    not said to it."""
-    s = script()
-    second = s.cast.client(s.cohort.ids[1], randomness=_other())
-    second.start()
-    second.outgoing(), second.events()
-    refuses(second, s.sent(Tag.KEY_LIST, to=s.cohort.ids[1]), "session id")
-
-
-def _other() -> Callable[[int], bytes]:
-    from secagg.testing import counter_randomness
-
-    return counter_randomness(b"another machine")
-
-
-def test_rule_v9_nothing_of_a_session_is_taken_up_again() -> None:
-    """No rows at any point of it, none that are taken, and no suite that would ask for them."""
-    s = script()
-    assert not SECAGG.resumes(SUITE_2)
-    for received in range(5):
-        client = s.client(1, received)
-        assert client.writes() == []
-        with pytest.raises(LocalProtocolError):
-            client.restore([(b"state", b"want-quorum")])
-
-
-def test_rule_v1_a_machine_starts_once() -> None:
-    """Else it would say two keys for one offer."""
-    s = script()
-    for received in range(5):
-        with pytest.raises(LocalProtocolError, match="called once"):
-            s.client(1, received).start()
-
-
-def test_rule_v9_all_that_a_client_says_has_one_wording_for_ever() -> None:
-    """Its keys too: an offer that was answered once is not answered with others, so what is
-    claimed before it leaves is everything."""
-    s = script()
-    client = s.cast.client(s.cohort.ids[1])
-    client.set_input(s.cast.inputs[s.cohort.ids[1]], s.cast.payload)
-    client.start()
-    said = client.outgoing()
-    for tag in DOWN:
-        client.receive(SERVER, s.sent(tag, to=s.cohort.ids[1]))
-        said += client.outgoing()
-    assert [message.data[TAG_AT] for message in said] == [*UP]
-    assert all(message.commit for message in said)
-
-
-def test_rule_v1_no_machine_works_in_a_fork() -> None:
-    """Row 63: none of its methods, whichever is called first."""
-    s = script()
-    client, server = s.client(1, 1, with_input=False), s.cast.server()
-    server.start()
-    calls: list[Callable[[], object]] = [
-        s.cast.client(s.cohort.ids[1]).start,
-        lambda: client.set_input(s.cast.inputs[s.cohort.ids[1]], s.cast.payload),
-        lambda: client.receive(SERVER, s.sent(Tag.SHARE_LIST, to=s.cohort.ids[1])),
-        client.outgoing,
-        s.cast.server().start,
-        lambda: server.receive(s.cohort.ids[1], b""),
-        server.close_phase,
-        server.outgoing,
-    ]
-    child = os.fork()
-    if not child:
-        refused = 0
-        for place, call in enumerate(calls):
-            try:
-                call()
-            except LocalProtocolError:
-                refused |= 1 << place
-            except Exception:  # noqa: BLE001 - whatever else it is, it was not refused
-                pass
-        os._exit(refused)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0xFF
-
-
-# What a server says of itself
-
-
-def test_rule_r2_it_says_one_thing_of_each_set() -> None:
-    """One statement of each name and context, in whatever it says and says again."""
-    cast = Cast()
-    network = cast.network()
-    said: dict[tuple[int, PartyId], set[bytes]] = defaultdict(set)
-    network.start()
-    while not network.over:
-        network.step()
-        for party in cast.parties:
-            network.server.reconnected(party)
-        for message in network.server.outgoing():
-            said[message.data[TAG_AT], message.to].add(message.data)
-    assert all(len(each) == 1 for each in said.values())
-    assert {tag for tag, _ in said} >= {Tag.KEY_LIST, Tag.SHARE_LIST, 9, Tag.UNMASK_REQUEST}
-    of_u3 = {data for (tag, _), each in said.items() if tag == 9 for data in each}
-    assert len(of_u3) == 1
-    assert isinstance(network.result(), RingTotal)
-    with pytest.raises(LocalProtocolError):
-        network.server.close_phase()
-
-
-def test_rule_r2_what_reveals_a_set_is_written_down_before() -> None:
-    """When a phase has been closed its record is there, before anything that was said is taken."""
-    network = Cast().network()
-    server: Any = network.server
-    network.start()
-    expected = [
-        [Kind.SESSION, Kind.COHORT],
-        [Kind.SHARERS],
-        [Kind.SURVIVORS],
-        [Kind.QUORUM],
-        [Kind.ANSWERS],
-    ]
-    server.transcript()
-    closed = server.close_phase
-
-    def close() -> None:
-        closed()
-        assert [piece[4] for piece in server.transcript()] == expected.pop(0)
-
-    server.close_phase = close
-    while expected:
-        network.step()
-
-
-def test_rule_r2_a_server_that_is_put_back_says_nothing() -> None:
-    server = Cast().server()
-    assert server.writes() == []
-    with pytest.raises(LocalProtocolError):
-        server.restore([(b"state", b"")])
-
-
 def test_an_honest_server_gets_the_sum_in_the_same_way() -> None:
     """That the thief's arithmetic is right, and that it has no input where nobody lies."""
     thief = split(Cast(), dict.fromkeys(range(6), range(6)))
     assert all(thief.secret(i, "b") for i in thief.everyone)
-    assert not thief.stolen() and not thief.both() and AGREE
+    assert not thief.stolen() and not thief.both()
