@@ -1,4 +1,4 @@
-"""Rule S10, V9 (T21, rows 49, 106): what a machine of active mode holds when it has ended, and what
+"""Rule S10, V9 (T21, row 49): what a machine of active mode holds when it has ended, and what
 it shows of secrets while it runs: nothing."""
 
 from __future__ import annotations
