@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "specs"
 RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
-    "12-active": {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 8)},
+    "12-active": {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 8)} | {"Q1"},
     "20-additive": {f"A{i}" for i in range(1, 16)},
 }
-_RULE = "[ACRSV]\\d+"
+_RULE = "[ACQRSV]\\d+"
 ROWS = {*range(1, 119)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 FOLDERS = {"p": "protocols/secagg_protocols/secagg", "r": "protocols/secagg_protocols/reports"}
@@ -73,7 +73,7 @@ def test_every_section_that_code_cites_is_there(code):
 def test_every_rule_is_stated_once_and_cited_in_code(code):
     for document, rules in RULES.items():
         spec = (SPECS / f"{document}.md").read_text()
-        stated = re.findall(rf"^(?:- )?\*\*({_RULE})\.?\*\*", spec, re.M)
+        stated = re.findall(rf"^(?:- |\d\. )?\*\*({_RULE})\.?\*\*", spec, re.M)
         assert Counter(stated) == dict.fromkeys(rules, 1)
     known = set().union(*RULES.values())
     cited = set()
@@ -92,7 +92,7 @@ def test_every_rule_is_named_by_a_test():
         texts = re.findall(r"#.*", source)
         texts += [ast.get_docstring(node) or "" for node in (tree, *validation.functions(tree))]
         named |= set(re.findall(rf"\b{_RULE}\b", " ".join(texts)))
-        for rules in re.findall(r"def test_rules?((?:_[acrsv]\d+)+)_", source):
+        for rules in re.findall(r"def test_rules?((?:_[acqrsv]\d+)+)_", source):
             named |= set(rules.upper().split("_"))
     assert not set().union(*RULES.values()) - named
 

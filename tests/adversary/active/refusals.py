@@ -39,16 +39,16 @@ JOIN: tuple[Row, ...] = (
         "if not params.min_clients <= size <= params.clients:",
         "if not params.min_clients <= size:",
     ),
-    ("C3-session", "if session != bound:", "if False:"),
     (
-        "V2-cohort-signature",
-        "    statements.COHORT(terms.offer, session, size, bitmap, root).check(\n"
-        "        roster.server, listed.signature\n    )\n",
-        "",
+        "C3-session",
+        "if binding.session_id(terms.offer, roster.size, ids, bytes(root)) != bound:",
+        "if False:",
     ),
+    ("V2-cohort-signature", "    says(said, listed.signature)\n", ""),
     (
         "C3-neighbours",
-        "if tuple(listed.keys) != binding.neighbours(session, size, params.degree, index):",
+        "if tuple(listed.keys) != binding.neighbours(SessionId(bound), size, params.degree, "
+        "index):",
         "if False:",
     ),
     ("V3-keys-signature", "    _check_keys(terms, roster, ids, listed.keys)\n", ""),
@@ -78,23 +78,13 @@ JOIN: tuple[Row, ...] = (
     ("V3-path", "        return binding.path_root(own, index, size, listed.path)", "        pass"),
 )
 OPEN: tuple[Row, ...] = (
-    (
-        "V4-sharers-signature",
-        "    statements.SHARERS(seat.session, sharers, len(listed.sharers)).check(\n"
-        "        roster.server, listed.signature\n    )\n",
-        "",
-    ),
+    ("V4-sharers-signature", "    says(of_sharers, signature)\n", ""),
     (
         "V4-sharers-number",
-        "statements.SHARERS(seat.session, sharers, len(listed.sharers))",
-        "statements.SHARERS(seat.session, sharers, seat.size - 1)",
+        "number, digest = len(listed.sharers), listed.digest(place.size)",
+        "number, digest = place.size - 1, listed.digest(place.size)",
     ),
-    (
-        "V4-delivery-signature",
-        "statements.DELIVERY(seat.session, seat.index, delivery).check(roster.server, "
-        "listed.delivery)",
-        "pass",
-    ),
+    ("V4-delivery-signature", "    says(of_list, delivery)\n", ""),
     ("V4-dealers-signature", "    _check_dealers(now, entries, roster)\n", ""),
     (
         "V4-dealers-signature-of-all",
@@ -116,13 +106,13 @@ OPEN: tuple[Row, ...] = (
 LOOK: tuple[Row, ...] = (
     (
         "V7-survivors-signature",
-        "    said.check(roster_of(terms).server, shown.signature)\n",
+        "    says(survivors_statement(now.seat.place, now.sharers, shown), shown.signature)\n",
         "",
     ),
     (
         "V7-own-U2",
-        "said = statements.SURVIVORS(seat.session, now.sharers, survivors, len(shown.members))",
-        "said = statements.SURVIVORS(seat.session, survivors, survivors, len(shown.members))",
+        "statements.SURVIVORS(place.session, sharers, survivors, len(shown.members))",
+        "statements.SURVIVORS(place.session, survivors, survivors, len(shown.members))",
     ),
     ("C8-before-the-signature", "    check_members(now.masked.view, shown.members)\n", ""),
     (
@@ -177,8 +167,8 @@ CLIENT: tuple[Row, ...] = (
     ),
     (
         "V1-receive-in-a-fork",
-        "        self._process.check()\n        super().receive(sender, message)",
-        "        super().receive(sender, message)",
+        "        self._process.check()\n        try:\n",
+        "        try:\n",
     ),
     (
         "V1-input-in-a-fork",
@@ -203,8 +193,8 @@ CLIENT: tuple[Row, ...] = (
     ),
     (
         "V4-share-list-whole",
-        "        reader.finish()\n        self._move(Tag.SHARE_LIST",
-        "        self._move(Tag.SHARE_LIST",
+        "        reader.finish()\n        opened = ",
+        "        opened = ",
     ),
     (
         "V7-survivors-bound",
@@ -219,12 +209,12 @@ CLIENT: tuple[Row, ...] = (
     ("V7-judge", "        self._judge(survivors)\n", ""),
     (
         "V7-judge-after-C8",
-        "        looked = dealing.look_at(now, shown, self._terms)\n"
+        "        looked = dealing.look_at(now, shown, self._heard.says)\n"
         "        survivors = frozenset(now.seat.ids[index] for index in shown.members)\n"
         "        self._judge(survivors)\n",
         "        survivors = frozenset(now.seat.ids[index] for index in shown.members)\n"
         "        self._judge(survivors)\n"
-        "        looked = dealing.look_at(now, shown, self._terms)\n",
+        "        looked = dealing.look_at(now, shown, self._heard.says)\n",
     ),
     ("V7-signers-only", "if now.seat.index not in signers:", "if False:"),
     (
@@ -435,6 +425,17 @@ REFUSALS: tuple[Refused, ...] = (
     ("active/dealing.py", f"{U2} {SPLITS}", OPEN),
     ("active/dealing.py", f"{U3} {SPLITS} {MEMBERS} {ENDED}", LOOK),
     ("active/client.py", f"{U3} {U2} {U1} {ONCE} {ENDED} {SESSIONS}", CLIENT),
+    (
+        "active/heard.py",
+        f"{U1} {U2} {U3}",
+        (
+            (
+                "V2-signed-by-the-server",
+                "statement.check(dealing.roster_of(self._terms).server, signature)",
+                "pass",
+            ),
+        ),
+    ),
     ("active/messages.py", f"{U1} {U3} {U2} {MEMBERS} {DEALERS} {VECTORS}", MESSAGES),
     ("active/statements.py", f"{U1} {U3} {MEMBERS} {VECTORS}", STATEMENTS),
     *SHARED,

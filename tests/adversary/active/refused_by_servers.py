@@ -57,7 +57,7 @@ SERVERS: tuple[Refused, ...] = (
             ),
             (
                 "R7-evidence",
-                "self._evidence.append(evidence.of_complaints(self._stage.fixed, party))",
+                "self._evidence.append(evidence.of_complaints(*known.said, party))",
                 "pass",
             ),
             (

@@ -239,7 +239,7 @@ def _shown(network: Network) -> Iterator[object]:
     yield from network.refusals.values()
     for client in network.clients.values():
         yield client
-        for name in ("_now", "_terms", "_memo", "_keys", "_signing"):
+        for name in ("_now", "_terms", "_memo", "_heard", "_signing"):
             yield getattr(client, name)
     for name in ("cohort", "fixed", "_deliveries", "_masked", "_given", "_request", "_answered"):
         yield getattr(server._stage, name, None)

@@ -25,7 +25,7 @@ from tests.mutants import ACTIVE, ROOT
 WHOLE = ("client", "dealing", "messages", "statements", "server", "stages/agree", "stages/base")
 WHOLE += ("stages/join", "stages/mask", "stages/open")
 FILES = [f"{HERE}active/{name}.py" for name in WHOLE] + [f"{HERE}survivors.py"]
-CALLS = ("finish", "at_least", "agreed", "verify")
+CALLS = ("finish", "at_least", "agreed", "verify", "says")
 TABLES = (
     test_lying_about_u1.ROWS,
     test_lying_about_u2.REFUSED,
