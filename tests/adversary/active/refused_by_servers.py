@@ -232,7 +232,7 @@ SERVERS: tuple[Refused, ...] = (
             (
                 "R5-which-share",
                 "if digest != dealt.named(dealer in self.fixed.survivors):",
-                "if digest not in (dealt.b, dealt.s):",
+                "if digest != dealt.named(True):",
             ),
             (
                 "S6-shares",

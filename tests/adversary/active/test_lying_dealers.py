@@ -16,6 +16,7 @@ from secagg.errors import Aborted, BelowThreshold
 from secagg.sansio import Disputed, Dropped
 from secagg.testing import Act, Network, Schedule, counter_randomness
 from secagg.types import SERVER, Fault, PartyId, Seed
+from secagg.wire.header import HEADER_SIZE
 from secagg_protocols.secagg import keys
 from secagg_protocols.secagg.active.evidence import Kind
 from secagg_protocols.secagg.active.messages import SURVIVORS, Dealt, Digests, ShareKeys
@@ -280,6 +281,23 @@ def test_a_share_of_a_dealer_that_was_complained_of_is_not_taken() -> None:
     network = lying(cast, {(0, Tag.MASKED_INPUT): failing(0)})
     assert cast.exact(network).contributors == frozenset(cast.parties)
     assert faults(network) == {PartyId(0): Fault.MALFORMED}
+
+
+def test_a_share_of_no_field_that_dealer_and_holder_have_agreed_on() -> None:
+    """Rule R5: it has the digest that was signed, and the holder has not complained; it costs its
+    holder, and never the server."""
+    cast, bad = Cast(), b"\xff" * 40
+    quiet: Lie = lambda m, data: resigned_with(m, data[:HEADER_SIZE] + b"\0" + data[36:])  # noqa: E731
+    lies: dict[tuple[int, int], Lie] = {
+        (DEALER, Tag.SHARE_KEYS): Deal(beyond([0])),
+        (0, Tag.MASKED_INPUT): quiet,
+        (0, Tag.UNMASK_ANSWER): lambda m, data: answer(
+            m, [shares_of(data)[0], bad, *shares_of(data)[1:]]
+        ),
+    }
+    network = lying(cast, lies)
+    assert cast.exact(network).contributors == frozenset(cast.parties)
+    assert faults(network) == {PartyId(0): Fault.INVALID_SHARE}
 
 
 def test_a_complaint_of_every_dealer_leaves_its_own_share() -> None:

@@ -322,6 +322,11 @@ OF_ANSWERS = {
     "answer: another share, signed": Row(
         Tag.UNMASK_ANSWER, share(lambda one: flipped(one, 7)), INVALID
     ),
+    "answer: another share of the last dealer alone": Row(
+        Tag.UNMASK_ANSWER,
+        lambda m, data: answer(m, [*shares_of(data)[:-1], flipped(shares_of(data)[-1], 7)]),
+        INVALID,
+    ),
     "answer: a share that is no element of the field": Row(
         Tag.UNMASK_ANSWER, share(lambda one: b"\xff" * 40), INVALID
     ),
