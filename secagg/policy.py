@@ -35,10 +35,12 @@ class Policy:
 
     roster: N, at least. clients: n, at least. threshold: of the holders of a secret's shares the
     fraction that opens it, at least. corrupt: the fraction of the roster that a plan must count as
-    corrupt, at least. suites: numbers of those that are taken. ring_bits: of the widest ring, at
-    most. change: whether survivors must differ by nobody or by enough. unknown: rounds of which it
-    is not known with whom the input was summed, at most. forget: whether the oldest round is
-    forgotten where there is no room, rather than the next one refused.
+    corrupt, at least. group: the fewest honest inputs of a sum that a lying server can have, at
+    least; no plan of a suite without signatures has it. suites: numbers of those that are taken.
+    ring_bits: of the widest ring, at most. change: whether survivors must differ by nobody or by
+    enough. unknown: rounds of which it is not known with whom the input was summed, at most.
+    forget: whether the oldest round is forgotten where there is no room, rather than the next one
+    refused.
     Raises ParameterError.
     """
 
@@ -46,6 +48,7 @@ class Policy:
     clients: int = 0
     threshold: Fraction = Fraction(0)
     corrupt: Fraction = Fraction(0)
+    group: int = 0
     suites: tuple[int, ...] = (SUITE_2.number,)
     ring_bits: int = 64
     change: bool = True
@@ -63,6 +66,7 @@ class Policy:
             clients=integer("clients", self.clients, 0, MAX_CLIENTS),
             threshold=ratio("threshold", self.threshold),
             corrupt=ratio("corrupt", self.corrupt),
+            group=integer("group", self.group, 0, MAX_CLIENTS),
             suites=tuple(integer("suites", each, 1, 255) for each in self.suites),
             ring_bits=integer("ring_bits", self.ring_bits, 1, 64),
             change=flag("change", self.change),
@@ -97,6 +101,10 @@ class Policy:
         _at_least("corrupt", "what the plan counts as corrupt", plan.threat.corrupt, self.corrupt)
         share = Fraction(plan.threshold, holders)
         _at_least("threshold", f"{plan.threshold} of {holders} holders", share, self.threshold)
+        # none of the others bounds it: with all of 1000 there, and a tenth corrupt, 36 of 37
+        # holders may open a secret, and a group is 2
+        group = plan.promise.numbers.get("group", 0)
+        _at_least("group", "the fewest honest inputs of a sum", group, self.group)
         if plan.ring_bits > self.ring_bits:
             raise PolicyRefused(
                 f"ring_bits: the plan's widest ring has {plan.ring_bits} bits, and this client's "

@@ -1667,6 +1667,7 @@ POLICY = _of(
     ("policy: clients", '_at_least("clients"', 'str.format("clients"'),
     ("policy: corrupt", '_at_least("corrupt"', 'str.format("corrupt"'),
     ("policy: threshold", '_at_least("threshold"', 'str.format("threshold"'),
+    ("policy: group", '_at_least("group"', 'str.format("group"'),
     ("policy: holders", "holders = plan.params.degree + 1", "holders = plan.params.degree"),
     ("policy: at least", "if found < floor:", "if found <= floor:"),
     ("policy: ring bits", "if plan.ring_bits > self.ring_bits:", "if False:"),

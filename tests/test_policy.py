@@ -16,6 +16,7 @@ import pytest
 import secagg
 from secagg.crypto import labels, sign
 from secagg.errors import ParameterError, PolicyRefused, StorageError
+from secagg.plans.plan import Plan
 from secagg.policy import Policy, admit
 from secagg.roster import Pin, Roster, SignedRoster
 from secagg.store.base import Ledger
@@ -73,6 +74,28 @@ def test_each_floor_at_its_bound(field: str) -> None:
     Policy(**(given | {field: enough})).check(PLAN)
     with pytest.raises(PolicyRefused, match=f"^{field}: .*policy (demands|takes)"):
         Policy(**(given | {field: more})).check(PLAN)
+
+
+def test_the_group_has_a_floor_of_its_own() -> None:
+    """T8: a plan may keep all other floors of a strict policy, and its sums be of two."""
+    planned = secagg.plan(
+        clients=1000,
+        fields={"x": secagg.FixedPoint(10, 1.0, 16)},
+        corrupt="0.1",
+        dropout="0",
+        adversary="active",
+        protocol="secagg+",
+    )
+    params = replace(planned.params, degree=36, threshold=36)  # type: ignore[type-var]
+    small = Plan.decode(replace(planned, params=params).encode())
+    assert small.promise.numbers["group"] == 2
+    floors = Policy(1000, 1000, Fraction("0.6"), Fraction("0.1"))
+    floors.check(small)
+    replace(floors, group=2).check(small)
+    with pytest.raises(PolicyRefused, match="^group: the fewest .* is 2, .* demands 3 or more"):
+        replace(floors, group=3).check(small)
+    with pytest.raises(PolicyRefused, match="^group: .* is 0, "):
+        Policy(group=1, suites=ANY).check(PLAN)
 
 
 def test_of_its_own_it_takes_signed_plans_only() -> None:
