@@ -32,6 +32,15 @@ from tests.processes.shell import follow
 PAGE = (Path(__file__).parent.parent / "docs" / "active.md").read_text()
 [COMMANDS] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
+CHANGE = (
+    "change: the survivors differ from those of an earlier round of this roster by 1 members, and "
+    "this client's policy demands none or 3: the difference of the two sums would be that of a few"
+)
+THREE = COMMANDS[COMMANDS.index("secagg serve") : COMMANDS.index("wait\n")]
+THREE = THREE.replace("0 1 2 3", "0 1 2").replace("monday", "tuesday").replace("300", "5")
+THREE = f"rm server.port mean.npy\n{THREE}wait\n"
+"""A round of three of the four, after that of all: each of them refuses, and says why."""
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are written for a POSIX shell")
 def test_ten_commands_lead_to_an_active_round(
@@ -47,6 +56,8 @@ def test_ten_commands_lead_to_an_active_round(
     [shown] = re.findall(r"^```text\n(the transcript .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert cut(shown) in cut(said)
     _check_evidence(tmp_path, monkeypatch)
+    refused = follow(THREE, tmp_path, tmp_path_factory.mktemp("bin"), used, warned=True)
+    assert plain(PAGE).count(CHANGE) == 1 and CHANGE in " ".join(refused.split())
 
 
 def _check_evidence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,10 @@ class _Joining:
         return () if self.participant is None else tuple(self.participant.outcomes)
 
     def check(self) -> None:
+        """And say what this client refused: of a server that lies, nobody else would."""
+        for one in self.outcomes:
+            if self.who is not None and one.detail:
+                warn(f"round {one.round}: {one.detail}")
         if not self.outcomes:
             raise TransportError(
                 "the server closed the link before it announced a round: it may have all the "
