@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,12 @@ from secagg_protocols.secagg.active.evidence import Kind
 from secagg_protocols.secagg.active.messages import (
     Dealt,
     Digests,
+    MaskedInput,
     ShareKeys,
     ShareList,
     UnmaskAnswer,
     answer_digest,
+    digest_of,
     share_digest,
 )
 from secagg_protocols.secagg.keys import Endpoint
@@ -179,3 +182,18 @@ def proof_of_complaints(cast: Cast, liar: int = 0) -> bytes:
     with suppress(Aborted):  # fewer than t holders may be left
         network.run()
     return made(network, Kind.COMPLAINTS)
+
+
+def failing(stage: Any, message: Carried, dealer: int) -> bytes:
+    """Reports a dealer whose pair has opened, and signs that."""
+    cohort = stage.cohort
+    index = cohort.index[message.sender]
+    near = cohort.neighbours(index)
+    said, _ = MaskedInput.read(body_of(message), len(near), stage.terms.layout)
+    failed = frozenset([near.index(dealer)])
+    delivery, _ = stage._deliveries.signed[index]
+    told = delivery, digest_of(failed, len(near)), said.digest
+    sharers = cohort.digest(stage._deliveries.dealt)
+    signature = statements.INPUT(cohort.session, index, sharers, *told)
+    lied = replace(said, failed=failed, signature=signature.signed(seed_of(message.sender)))
+    return lied.encode(cohort.session, len(near))

@@ -59,6 +59,61 @@ def _of(path: str, tests: str, *mutants: tuple[str, str, str]) -> tuple[Mutant, 
     )
 
 
+PROOFS = (
+    *_of(
+        "protocols/secagg_protocols/secagg/active/verifying.py",
+        "tests/protocols/test_active_transcript.py",
+        ("transcript: nothing behind the last record", "            records.finish()\n", ""),
+        (
+            "transcript: a member's signature",
+            "self.frame.check(index, statement, signature)",
+            "pass",
+        ),
+        (
+            "transcript: the order of records",
+            'if (number := reader.u8("kind of a record")) != kind:',
+            'if (number := reader.u8("kind of a record")) == 99:',
+        ),
+    ),
+    *_of(
+        "protocols/secagg_protocols/secagg/active/convicting.py",
+        "tests/protocols/test_active_evidence.py",
+        ("evidence: holders ascend", "if given.holder <= last:", "if False:"),
+        (
+            "evidence: a complaint of this dealer",
+            "if dealt.dealer not in complaint.failed:",
+            "if False:",
+        ),
+        (
+            "evidence: the share that was dealt",
+            "if digests[held.index(dealer)] == dealt.digests(holder).named(dealer in survivors):",
+            "if False:",
+        ),
+        ("evidence: of another body", "if entry.body != dealt.said.digest:", "if False:"),
+        (
+            "evidence: what was dealt is delivered",
+            "if dealt.matches(entry, given.holder):",
+            "if False:",
+        ),
+        (
+            "evidence: the announced secret",
+            "if _opens(frame, dealt, survived, shares):",
+            "if False:",
+        ),
+    ),
+    *_of(
+        "protocols/secagg_protocols/secagg/active/equivocation.py",
+        "tests/protocols/test_active_evidence.py",
+        ("evidence: two statements ascend", "if one.encoded >= other.encoded:", "if False:"),
+        (
+            "evidence: a statement of such a party",
+            "if self.statement.form not in forms:",
+            "if False:",
+        ),
+        ("evidence: one context", "if of_two(one, other) is None:", "if False:"),
+    ),
+)
+
 QUOTA = _of(
     "secagg/rounds/quota.py",
     "tests/rounds/test_quota.py tests/rounds/test_server.py",
@@ -1883,7 +1938,7 @@ MUTANTS = (
     *EARLIER,
     *ENROLLED,
     *REGISTER,
-    *QUOTA, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
+    *QUOTA, *PROOFS, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,
     *WIRE, *TRANSPORT, *REPORTS, *FILES, *NOISE, *ACCOUNTING, *RESPONSES, *JOINT, *ADAPTIVE,
     *PRIVACY, *LEDGER, *BUDGET,

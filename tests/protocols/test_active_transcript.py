@@ -115,6 +115,16 @@ def test_any_of_many_flipped_bytes_of_a_larger_one_is_refused(name: str) -> None
     assert [at for at in sorted(places) if not _refused_at(data, at, CASTS[name])] == []
 
 
+@pytest.mark.parametrize("number", range(2, 7))
+def test_any_flipped_byte_of_an_unfinished_one_is_refused(number: int) -> None:
+    """Where no head is signed yet, each statement is by itself."""
+    data = b"\x01" + b"".join(records(transcript("four"))[:number])
+    assert verified(data, CASTS["four"]).result is None
+    start = len(data) - len(records(data)[-1])
+    places = range(start, len(data), 7)
+    assert [at for at in places if not _refused_at(data, at, CASTS["four"])] == []
+
+
 def _refused_at(data: bytes, at: int, cast: Cast) -> bool:
     changed = bytearray(data)
     changed[at] ^= 1 << at % 8
