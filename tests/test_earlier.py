@@ -240,3 +240,19 @@ def test_sets_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     sets = tuple(as_number(everybody - {PartyId(party)}) for party in range(4096))
     with pytest.raises(PolicyRefused, match="by 1 members"):
         Earlier(sets, 0, 50).judge(everybody)
+
+
+def test_a_note_that_was_not_stored_hides_no_other(tmp_path: Path) -> None:
+    """Row 45: of two rounds at once the first one's note failed, and the second one's did not."""
+    with SqliteLedger.open(tmp_path / "ledger") as ledger:
+        held = memory(ledger)
+        held.left(offer(1))
+        for note in done(held, 2, ALL):
+            write(ledger, note)
+        again = memory(ledger)
+        assert len(again) == 1
+        with pytest.raises(PolicyRefused, match="by 1 members"):
+            judge(again, 3, without(0))
+        for note in done(again, 3, ALL):  # in the place that is free
+            write(ledger, note)
+        assert len(memory(ledger)) == 2
