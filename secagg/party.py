@@ -176,6 +176,12 @@ class Client(Delegate):
     def owes_input(self) -> bool:
         return self.machine.owes_input
 
+    def statements(self) -> list[bytes]:
+        return self.machine.statements()
+
+    def evidence(self) -> list[bytes]:
+        return self.machine.evidence()
+
     def set_input(
         self, values: Mapping[str, Any], *, payload_digest: bytes, weight: int = 1
     ) -> None:

@@ -17,13 +17,7 @@ from secagg.effects import Write
 from secagg.errors import LocalProtocolError
 from secagg.layout import RingVector
 from secagg.shown import short
-from secagg.types import (
-    AbortReason,
-    Buffer,
-    Fault,
-    NonCopyable,
-    PartyId,
-)
+from secagg.types import AbortReason, Buffer, Fault, NonCopyable, PartyId
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +191,13 @@ class Mailbox(NonCopyable):
     def reconnected(self, party: PartyId, /) -> None:
         """Nothing is said again, unless a machine says otherwise."""
 
+    def statements(self) -> list[bytes]:
+        """Nobody has signed anything, unless a machine says otherwise."""
+        return []
+
+    def evidence(self) -> list[bytes]:
+        return []
+
     def writes(self) -> list[Write]:
         """Nothing outlives the process, unless a machine says otherwise."""
         return []
@@ -260,9 +261,6 @@ class PhasedMailbox(Mailbox):
     def transcript(self) -> list[bytes]:
         return []
 
-    def evidence(self) -> list[bytes]:
-        return []
-
 
 class Machine(Protocol):
     """One party in one session."""
@@ -310,6 +308,13 @@ class ClientMachine(Machine, Protocol):
     @property
     def owes_input(self) -> bool:
         """Whether it can go no further without its input."""
+
+    def statements(self) -> list[bytes]:
+        """Where parties sign, what the server has signed to this one, none of it secret: of a round
+        that was told in two ways, those of two clients convict it (`secagg.proved.told`)."""
+
+    def evidence(self) -> list[bytes]:
+        """What convicts the server without anybody else's word."""
 
     def set_input(self, vector: RingVector, payload_digest: bytes, /) -> None:
         """Ring elements; once; any time before they are needed. payload_digest: of the task bytes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +12,33 @@ from typing import Any
 import numpy.typing as npt
 
 from secagg.cli.enrolling import parse_key, read_roster
+from secagg.cli.hosting import check_folder
+from secagg.cli.output import warn
 from secagg.cli.policies import read_policy
+from secagg.cli.targets import write_whole
 from secagg.crypto import labels
 from secagg.drive.enrolled import Member
 from secagg.errors import ParameterError
 from secagg.plans.task import Task
 from secagg.policy import Policy
+from secagg.proved import told
 from secagg.roster import Pin, SignedRoster
+from secagg.rounds.offer import Outcome
 from secagg.shown import short
 from secagg.store.identity import Identity
 
-NAMES = ("identity", "members", "admin", "policy")
+NAMES = ("identity", "members", "admin", "policy", "told")
 
 
 @dataclass(frozen=True)
 class Enrolled:
-    """identity: its file. The others as of a Member."""
+    """identity: its file. told: a folder. The others as of a Member."""
 
     identity: Path
     signed: SignedRoster
     pin: Pin
     policy: Policy
+    told: Path | None = None
 
     __repr__ = short
 
@@ -40,6 +47,25 @@ class Enrolled:
         """The identity is this process's alone meanwhile."""
         with Identity.open(self.identity) as identity:
             yield Member(identity, self.signed, self.pin, self.policy)
+
+    def keep(self, outcomes: Iterable[Outcome]) -> None:
+        """What the server has signed to this client, a file for each round, and what convicts it.
+        Files are named by their digests, so none is another's."""
+        for outcome in outcomes:
+            if self.told is not None and outcome.statements:
+                _keep(self.told, told(outcome.statements), "told")
+            for one in outcome.report.evidence:
+                where = "" if self.told is None else f": {_keep(self.told, one, 'evidence')}"
+                warn(f"the server has signed two things that cannot both be true{where}")
+
+
+def _keep(folder: Path, data: bytes, kind: str) -> Path:
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:32]}.{kind}"
+    try:
+        write_whole(path, data, force=True, mode=0o600)
+    except OSError as error:
+        warn(f"{path} cannot be written: {error.strerror}")
+    return path
 
 
 def enrolled(given: Mapping[str, Any], task: Task | None) -> Enrolled | None:
@@ -76,7 +102,9 @@ def enrolled(given: Mapping[str, Any], task: Task | None) -> Enrolled | None:
             "--task that has them"
         )
     policy = read_policy(given["policy"]) if given["policy"] is not None else Policy()
-    return Enrolled(given["identity"], signed, pin, policy)
+    if given["told"] is not None:
+        check_folder(given["told"], "--told")
+    return Enrolled(given["identity"], signed, pin, policy, given["told"])
 
 
 def name_of(values: npt.NDArray[Any], payload_digest: bytes) -> bytes:

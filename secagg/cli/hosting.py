@@ -119,17 +119,19 @@ def hosting(
         )
     roster = Pin(signed.admin).verify(signed, time.time())
     if transcripts is not None:
-        _check_folder(transcripts)
+        check_folder(transcripts, "--transcripts")
     check_target(store, "--store")
     found = f"roster of epoch {roster.epoch}, {len(roster.members)} members"
     notice(f"{found}, of the administrator {signed.admin.hex()}", admin=signed.admin.hex())
     return Hosting(signed, key, transcripts, store)
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path, what: str) -> None:
+    """Made, for its owner alone, if it is not there. InputError or ParameterError for none that
+    can be written to."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "a file's name has no NUL character"
-        raise InputError(f"--transcripts {folder}: no folder can be made there: {why}") from None
-    check_target(folder / "x.transcript", "--transcripts")
+        raise InputError(f"{what} {folder}: no folder can be made there: {why}") from None
+    check_target(folder / "x.transcript", what, force=True)

@@ -77,6 +77,7 @@ def join(
     members: options.Members = None,
     admin: options.Admin = None,
     policy: options.PolicyFile = None,
+    told: options.ToldFolder = None,
     log_level: logs.LogLevel = logs.Level.WARNING,
     log_json: logs.LogJson = False,
     as_json: options.Json = False,
@@ -90,11 +91,10 @@ def join(
     With neither --plan nor --plan-digest the server chooses the plan: its parameters are derived
     again and checked, and what they promise is printed on standard error. A --task of one server
     pins plan and payload. With one of several the vector goes to them as one report, the same bytes
-    until it is stored; the command, run again, makes another, which counts as well. With
-    --max-epsilon a plan that tells more is refused, pinned or not, as is one of a delta above
-    --max-delta, or of single examples without --unit example; with --budget what all plans tell is
-    counted. The exit code is 0, 1 when a round gave no sum, 2 for an error, also where the server
-    had no free place or has ended, 3 for a sum without this client, 143 after a signal.
+    until it is stored; run again, it makes another. With --max-epsilon a plan that tells more is
+    refused, pinned or not, as is one of a delta above --max-delta, or of single examples without
+    --unit example; with --budget all plans are counted. The exit code is 0, 1 when a round gave no
+    sum, 2 for an error, also of a full server, 3 for a sum without this client, 143 after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -223,7 +223,11 @@ class _Joining:
             if self.budget is not None:
                 budget = files.enter_context(Budget(self.budget, anchor=ledger))
             member = files.enter_context(self.who.open()) if self.who is not None else None
-            await self._run(ledger, budget, entered(member, ledger))
+            try:
+                await self._run(ledger, budget, entered(member, ledger))
+            finally:
+                if self.who is not None:
+                    self.who.keep(self.outcomes)
 
     async def _run(
         self, ledger: Ledger | None, budget: Budget | None, member: Membership | None

@@ -215,6 +215,15 @@ Transcripts: TypeAlias = Annotated[
         metavar="DIR", help="With --members: what was signed in each round, for anybody to verify."
     ),
 ]
+ToldFolder: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--told",
+        metavar="DIR",
+        help="With --identity: keep what the server has signed, to compare it with others' by "
+        "`secagg verify-evidence`.",
+    ),
+]
 IdentityFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(

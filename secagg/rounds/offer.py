@@ -131,7 +131,8 @@ class Outcome:
     for its sum in a plan with the lane `clipped`. included: whether this input is in the sum, as
     the server says; None where it said nothing and the input has left. why: the fault for which it
     is not, or "spent"; empty where none is known. spent: no further attempt with this input is
-    allowed: it is in a sum, or may be.
+    allowed: it is in a sum, or may be. statements: where clients sign, what the server has signed
+    to this one (`secagg.proved.told`).
     """
 
     round: int
@@ -145,6 +146,7 @@ class Outcome:
     included: bool | None = False
     why: str = ""
     spent: bool = False
+    statements: tuple[bytes, ...] = field(default=(), repr=False)
 
     __repr__ = short
 

@@ -259,18 +259,20 @@ class Part:
         self._place.names.release(offer.nonce, left=self.left, again=again)
         if self._place.durable:
             self._place.outbox.forget(offer.nonce)
+        moved = self.bytes_up, self.bytes_down
         return Outcome(
             offer.round,
             offer.party,
             reason,
             contributors,
             dropped,
-            RoundReport(self.clock.stop(now), self.bytes_up, self.bytes_down),
+            RoundReport(self.clock.stop(now), *moved, evidence=tuple(self.machine.evidence())),
             detail,
             dict(self.machine.clipped),
             included,
             "" if included else why,
             bool(included) or (self.left and not again) or self.why == SPENT,
+            tuple(self.machine.statements()),
         )
 
     def _drain(self, server: Peer | None, now: float) -> None:

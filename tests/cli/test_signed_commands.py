@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from secagg.cli import app
 from secagg.cli.hosting import nonce_of
+from secagg.proved import TOLD
 from tests.cli import contract
 from tests.cli.test_service import url
 from tests.processes.fleet import Commands
@@ -76,7 +77,8 @@ def test_a_round_between_terminals(start: Commands, tmp_path: Path, admin: str) 
     kept = ("--transcripts", tmp_path / "kept", "--store", tmp_path / "store")
     server = start("serve", *files, "--key", tmp_path / "server", *kept, "--json")
     where = url(tmp_path / "port")
-    clients = [start("join", where, *joining(tmp_path, name, "--task", task)) for name in PEOPLE]
+    more = ("--task", task, "--told", tmp_path / "told")
+    clients = [start("join", where, *joining(tmp_path, name, *more)) for name in PEOPLE]
     data, err = server.answer()
     contract.check("serve", data)
     assert (data["contributors"], data["dropped"]) == (3, 0) and "consistency" in data["phases"]
@@ -89,6 +91,8 @@ def test_a_round_between_terminals(start: Commands, tmp_path: Path, admin: str) 
     for client in clients:
         answer, _ = client.answer()
         assert answer["included"] and answer["spent"]
+    heard = [file.read_bytes() for file in (tmp_path / "told").iterdir()]
+    assert len(heard) == 3 and all(one.startswith(TOLD) for one in heard)
 
 
 def test_the_same_input_is_summed_once(start: Commands, tmp_path: Path, admin: str) -> None:
