@@ -51,6 +51,7 @@ def test_ten_commands_lead_to_an_active_round(
     said = follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"), used)
     mean = np.load(tmp_path / "mean.npy", allow_pickle=False)
     assert mean.shape == (8,) and abs(mean - 0.375).max() < 1e-4
+    assert len(list((tmp_path / "told").iterdir())) == 4
     for secret in ("server.id", "client-0.id", "admin/admin.key", "admin/members.json"):
         assert (tmp_path / secret).stat().st_mode & 0o077 == 0
     [shown] = re.findall(r"^```text\n(the transcript .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
