@@ -8,7 +8,9 @@ from functools import partial
 
 from secagg import registry
 from secagg.arguments import ratio
+from secagg.errors import PolicyRefused
 from secagg.integrations.floors import Floors
+from secagg.plans.plan import Plan
 from secagg.shown import short
 
 FOLDER = "secagg"
@@ -36,6 +38,16 @@ class SitePolicy(Floors):
             max_clip=min(clips, default=None),
             state=self.state,
         )
+
+    def judge(self, plan: Plan) -> None:
+        """Also refuses active mode, in which a site has a key of its own in a roster."""
+        if plan.suite.signed:
+            raise PolicyRefused(
+                "the plan is of active mode, in which a site signs with a key in a roster: this "
+                "adapter has none. Such rounds run beside it, with `secagg serve` and `secagg join "
+                "--identity`"
+            )
+        super().judge(plan)
 
     @property
     def _remedy(self) -> str:

@@ -819,3 +819,11 @@ def test_a_peers_words_are_one_line_of_a_log(
     assert made.last.count == 4
     [*said] = [one for one in caplog.messages if "x\\n2026-01-01" in one]
     assert len(said) == 2 and all(len(one) < 600 and one.isprintable() for one in said)
+
+
+def test_a_site_has_no_key_for_active_mode_and_says_so() -> None:
+    """It would be refused later, by rounds that have no membership: here is what would do."""
+    fields = {"update": FixedPoint(4, 1.0, 8)}
+    made = secagg.plan(clients=6, fields=fields, dropout="0.1", adversary="active")
+    with pytest.raises(PolicyRefused, match="--identity"):
+        SitePolicy().judge(made)
