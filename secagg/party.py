@@ -177,9 +177,12 @@ class Client(Delegate):
         return self.machine.owes_input
 
     def statements(self) -> list[bytes]:
+        """Of active mode: what the server has signed to this client, to be compared with what it
+        signed to others (specs/12-active.md §8). Else there is none."""
         return self.machine.statements()
 
     def evidence(self) -> list[bytes]:
+        """Of active mode: what convicts the server of having signed two things. Drained."""
         return self.machine.evidence()
 
     def set_input(

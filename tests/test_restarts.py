@@ -38,10 +38,10 @@ BENCH = Bench.of(SECAGG, THREATS[1:])
 def planted(*, client: type = SecAggClient, server: type = SecAggServer, **facts: Any) -> Bench:
     """A bench of the same session with these machines."""
 
-    def make_client(session: Any, me: Any, **drivers: Any) -> Any:
+    def make_client(session: Any, me: Any, signing: None = None, **drivers: Any) -> Any:
         return client("secagg", session, session.params, me, **drivers)
 
-    def make_server(session: Any, **drivers: Any) -> Any:
+    def make_server(session: Any, signing: None = None, **drivers: Any) -> Any:
         return server("secagg", session, session.params, **drivers)
 
     info: ProtocolInfo = replace(SECAGG, family=OneServer(make_client, make_server), **facts)

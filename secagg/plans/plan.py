@@ -72,7 +72,7 @@ class Plan:
         instance("schema", self.schema, Schema)
         instance("suite", self.suite, Suite)
         self._check_structure()
-        if self.suite != suite_of(self.threat.adversary):
+        if self.suite.signed != suite_of(self.threat.adversary).signed:
             raise ParameterError(
                 f"suite {self.suite.number} in a plan under {self.threat.adversary} adversaries: "
                 f"theirs is {suite_of(self.threat.adversary).number}"

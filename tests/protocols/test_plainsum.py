@@ -139,7 +139,9 @@ def _with_server(kind: type[PlainSumServer]) -> ProtocolInfo:
 
 
 def _with_client(kind: type[PlainSumClient]) -> ProtocolInfo:
-    def make(session: Any, me: Any, *, randomness: Any, expander: Any) -> PlainSumClient:
+    def make(
+        session: Any, me: Any, *, randomness: Any, expander: Any, signing: None = None
+    ) -> PlainSumClient:
         return kind(session, me, randomness=randomness, expander=expander)
 
     return replace(PROTOCOL, family=replace(PROTOCOL.family, client=make))

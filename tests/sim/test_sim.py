@@ -23,7 +23,6 @@ from secagg.errors import (
     InputError,
     IntegrityError,
     ParameterError,
-    PolicyRefused,
     RangeError,
 )
 from secagg.fields import FixedPoint, Integer
@@ -316,11 +315,6 @@ def test_a_seed_is_a_number_from_0_on(seed: Any) -> None:
         simulate(make(), inputs, seed=seed)
 
 
-def test_an_active_plan_is_for_reading() -> None:
-    with pytest.raises(PolicyRefused):
-        simulate(make(adversary="active", dropout=0.2), inputs)
-
-
 def test_an_input_that_is_never_masked_is_not_tallied() -> None:
     """So it is for a client that the server drops for want of holders after share-keys."""
     desk = metered.Desk(make(), inputs, lambda phase, done, of: None)
@@ -435,8 +429,8 @@ def test_the_server_pays_for_its_phases_and_for_waiting_for_jobs(
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     costs(metered.party.Client, "receive", 1000)
     costs(metered.records, "encode", 1000)
-    costs(metered.PhasedDelegate, "receive", 1)
-    costs(metered.PhasedDelegate, "close_phase", 100)
+    costs(metered.ServerDelegate, "receive", 1)
+    costs(metered.ServerDelegate, "close_phase", 100)
     costs(MaskJob, "__call__", 10_000)
     with ThreadPoolExecutor(1) as executor:
         done = run(make(), inputs, drop=drop_at("masked-input", count=2), executor=executor)

@@ -50,7 +50,7 @@ class WrongSecret(Aborted):
         super().__init__(
             AbortReason.SHARE_ERROR, f"client {party} dealt shares of another secret than its own"
         )
-        self.party, self.dealer, self.shares = party, dealer, dict(shares)
+        self.party, self.dealer, self.shares = party, dealer, shares
 
 
 @dataclass(frozen=True, slots=True)
