@@ -14,7 +14,7 @@ kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy te
 structure | like | records cut | wire | committee roster players |
 sansio delegate promise proved protocol |
 registry | plans | transport store budget | selftest party adaptive policy earlier verify | rounds |
-drive | sim testing | analytics integrations | demo frontier | cli""".split("|")
+drive | service | sim testing | analytics integrations | demo frontier | cli""".split("|")
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 PICKLES = {"pickle", "dill", "marshal", "shelve", "random"}
 IMPURE = {"socket", "asyncio", "threading", "time", "os", "pathlib", "io", "subprocess"}

@@ -111,7 +111,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
 
 SERVICE = """
 import secagg
-from secagg.cli.service import run_until_stopped
+from secagg.cli.running import run_until_stopped
 
 plan = secagg.plan(clients=3, fields={"u": secagg.Integer(2, 9)}, corrupt=0, dropout=0)
 
@@ -137,7 +137,7 @@ def test_a_service_and_its_clients_run() -> None:
 
 
 STOPPED = """
-from secagg.cli.service import run_until_stopped
+from secagg.cli.running import run_until_stopped
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for its background
 

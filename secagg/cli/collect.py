@@ -12,7 +12,7 @@ import typer
 from secagg import arguments
 from secagg.cli import keyfile, logs, options, pinned, private
 from secagg.cli.output import handled, report, rows, warn
-from secagg.cli.service import UNKNOWN, leave, revealed, run_until_stopped
+from secagg.cli.running import UNKNOWN, leave, revealed, run_until_stopped
 from secagg.cli.targets import ARRAY, array_bytes, check_distinct, check_target, save_somewhere
 from secagg.drive.collecting import collect as collect_totals
 from secagg.errors import SecAggError

@@ -11,7 +11,7 @@ from rich.console import Console
 from secagg.arguments import choice
 from secagg.cli import logs, options
 from secagg.cli.output import fail, handled, report
-from secagg.cli.service import STOPPED, run_until_stopped
+from secagg.cli.running import STOPPED, run_until_stopped
 from secagg.demo import active, view
 from secagg.demo.fleet import ClientFailed
 from secagg.demo.result import Progress, Result

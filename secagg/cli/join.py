@@ -19,7 +19,7 @@ from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
 from secagg.cli.reporting import Reporting, prepare
-from secagg.cli.service import UNKNOWN, leave, run_until_stopped
+from secagg.cli.running import UNKNOWN, leave, run_until_stopped
 from secagg.cli.targets import check_target
 from secagg.committee import Committee
 from secagg.drive import warm

@@ -26,8 +26,8 @@ from secagg.types import Seed
 _SERVER = b"secagg key, version 1: server\n"
 _COLLECTOR = b"secagg key, version 1: collector\n"
 _DIGITS = frozenset(b"0123456789abcdef")
-_LARGEST = 256
-"""Bytes; above all kinds."""
+_LARGEST = 1024
+"""Bytes; above all kinds, also of what others keep so."""
 
 
 def write_server(path: Path, secrets: ServerSecrets, *, force: bool) -> None:

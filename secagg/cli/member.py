@@ -13,7 +13,7 @@ from secagg import arguments
 from secagg.cli import pinned
 from secagg.cli.options import Role
 from secagg.cli.output import notice, warn
-from secagg.cli.service import UNKNOWN
+from secagg.cli.running import UNKNOWN
 from secagg.cli.targets import check_target, write_whole
 from secagg.committee import ServerSecrets
 from secagg.drive import warm

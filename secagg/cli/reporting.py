@@ -14,7 +14,7 @@ from secagg.budget import Budget
 from secagg.cli import pinned
 from secagg.cli.npy import Vector
 from secagg.cli.output import warn
-from secagg.cli.service import UNKNOWN
+from secagg.cli.running import UNKNOWN
 from secagg.drive.reporting import ReportOutcome
 from secagg.drive.reporting import report as send_report
 from secagg.plans.task import Task

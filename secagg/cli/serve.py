@@ -18,7 +18,7 @@ from secagg import arguments
 from secagg.cli import logs, member, options, pinned, private
 from secagg.cli.hosting import Hosting, hosting
 from secagg.cli.output import handled, notice, report, rows, warn
-from secagg.cli.service import UNKNOWN, clip_notice, leave, revealed, run_until_stopped
+from secagg.cli.running import UNKNOWN, clip_notice, leave, revealed, run_until_stopped
 from secagg.cli.targets import (
     ARRAY,
     array_bytes,

@@ -1,91 +1,92 @@
-"""What `serve` and `join` share: how they are stopped, and what both report."""
+"""`secagg service`: what an administrator does with a service that is not running in this shell."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
-from collections.abc import Coroutine, Mapping
+import enum
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from secagg.cli.output import notice
-from secagg.fields import Field, FixedPoint, Integer, Vector
-from secagg.party import Aggregate
-from secagg.plans.plan import Plan
-from secagg.schema import CLIPPED
-
-STOPPED = 128 + signal.SIGTERM
-"""The exit code after SIGTERM or SIGINT: everything was closed in order, but not done."""
-FAILED_ROUND = 1
-"""The exit code when a round ended without a sum; errors of usage and of the network have 2."""
-LEFT_OUT = 3
-"""The exit code of a client without which there is a sum."""
-
-UNKNOWN: Mapping[str, object] = {
-    "exact": None,
-    "client_seconds": None,
-    "server_seconds": None,
-    "server_state_bytes": None,
-}
-"""Keys of `simulate` that one side of a real round cannot know stay null: nobody here sees all the
-inputs, each side sees its own processor only, and what a machine holds is not told from the rest
-of a service's memory."""
+from secagg.cli import options
+from secagg.cli.founding import found
+from secagg.cli.output import FAILED, handled, report, rows
+from secagg.errors import ParameterError
+from secagg.service.checking import effective, refusals
+from secagg.service.config import read
 
 
-def clip_notice(plan: Plan) -> str:
-    """What becomes of a value that is too large, for an operator who cannot see one."""
-    which = ", ".join(filter(None, (_bound(name, field) for name, field in plan.schema.fields)))
-    lane = plan.schema.counts_clipped or plan.privacy is not None  # of which that is kept
-    told = "" if lane else "; only with --clipped does the plan tell how many"
-    return f"clients clip what they have for {which}{told}"
+class Errand(enum.StrEnum):
+    """What to do with a service."""
+
+    INIT = "init"
+    CHECK = "check"
 
 
-def _bound(name: str, field: Field) -> str:
-    match field:
-        case FixedPoint():
-            return f"{name!r} beyond ±{field.clip!r}"
-        case Vector():
-            return f"{name!r} longer than {field.norm!r}"
-        case Integer():
-            return ""  # refused, and never clipped
+_OPTIONS = {"name": (Errand.INIT,), "trial_ca": (Errand.INIT,)}
 
 
-def revealed(total: Aggregate | None) -> int | None:
-    """How many elements were clipped, where the plan has a lane that says so."""
-    if total is None or CLIPPED not in total.sum:
-        return None
-    return int(total.sum[CLIPPED][0])
+def service(
+    ctx: typer.Context,
+    errand: Annotated[Errand, typer.Argument(help="What to do.")],
+    what: Annotated[
+        str, typer.Argument(metavar="DIR|FILE", help="To init a folder; to check a file.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="With init: the host's name, as clients will call it.")
+    ] = None,
+    trial_ca: Annotated[
+        bool,
+        typer.Option("--trial-ca", help="With init: certificates of an authority of its own."),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Set up a service, and see what its configuration means.
 
-
-def leave(stopped: bool, failed: bool, left_out: bool = False) -> None:
-    """Ends the command with the exit code of what happened."""
-    if stopped or failed or left_out:
-        raise typer.Exit(STOPPED if stopped else FAILED_ROUND if failed else LEFT_OUT)
-
-
-def run_until_stopped(work: Coroutine[None, None, None]) -> bool:
-    """Runs `work` in a loop of its own; whether SIGTERM or SIGINT ended it early.
-
-    A signal cancels the work, so that links close in order and peers hear of it. On Windows, whose
-    loop takes no handlers, Ctrl-C does the same through asyncio.run, and SIGTERM ends the process.
+    `init` makes a folder with a configuration to edit, the server's identity and, with --trial-ca,
+    certificates; what is there stays as it is. `check` prints every value that is in force,
+    defaults included, and all for which the service would not start: the exit code is 2 then.
     """
-    try:
-        stopped = asyncio.run(_stoppable(work))
-    except KeyboardInterrupt:
-        stopped = True
-    if stopped:
-        notice("stopped by a signal before it was done")
-    return stopped
+    with handled(as_json):
+        for option, errands in _OPTIONS.items():
+            if errand not in errands:
+                options.refuse_given(ctx, (option,), f"is for {errands[0].value}")
+        if errand is Errand.INIT:
+            if name is None:
+                raise ParameterError("a service has a --name: the host's, as clients will call it")
+            made = found(Path(what), name, trial_ca, datetime.now(UTC))
+            report(made, as_json, lambda: rows(made))
+            return
+        _check(Path(what), as_json)
 
 
-async def _stoppable(work: Coroutine[None, None, None]) -> bool:
-    task = asyncio.create_task(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # not every platform's loop can
-            loop.add_signal_handler(number, task.cancel)
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
-    return task.cancelled()
+def _check(file: Path, as_json: bool) -> None:
+    reading = read(file)
+    refused, values = list(reading.refused), dict[str, object]()
+    if reading.config is not None:
+        values = effective(reading.config)
+        refused += refusals(reading.config)
+    answer: dict[str, object] = {"refused": refused, "config": values or None}
+    report(answer, as_json, lambda: _show(values, refused))
+    if refused:
+        raise typer.Exit(FAILED)
+
+
+def _show(values: Mapping[str, object], refused: list[str]) -> None:
+    flat: dict[str, object] = {}
+    _flatten("", values, flat)
+    if flat:
+        rows(flat)
+    for one in refused:
+        typer.echo(f"refused: {one}", err=True)
+
+
+def _flatten(place: str, values: Mapping[str, object], into: dict[str, object]) -> None:
+    for key, value in values.items():
+        name = f"{place}.{key}" if place else key
+        if isinstance(value, Mapping):
+            _flatten(name, value, into)
+        else:
+            into[name] = "none" if value is None else value

@@ -29,6 +29,7 @@ LENGTH = 4
 SIZES = ("--clients", "4", "--length", str(LENGTH))
 SMALL = (*SIZES, "--bits", "8")
 PRIVATE = (*SIZES, "--epsilon", "2", "--delta", "0.01", "--norm", "1")
+_NAMED = ("--name", "sum.example")
 OWN = frozenset(
     {"phases", "faults", "error_bounds", "mechanism", "sigma_total", "name", "machine", "ratios"}
 )
@@ -92,6 +93,7 @@ class Runs:
         self._budget()
         self._roster()
         self._proofs()
+        self._service()
         few = ("--trust", "none,local", "--epsilon", "8", "--seeds", "1", "--jobs", "1")
         self.run("frontier", *few, "--out", self.at("frontier"))
         self.run("audit", "--length", "1024")
@@ -130,6 +132,12 @@ class Runs:
             self.run(f"verify-{what}", str(made[what]), *signed)
         none = self.start("verify-evidence", str(made["told"]), *signed)
         self.take("verify-evidence, of nobody", none, code=1)
+
+    def _service(self) -> None:
+        folder = self.at("service")
+        self.take("service init", self.start("service", "init", folder, *_NAMED, "--trial-ca"))
+        check = self.start("service", "check", f"{folder}/service.toml")
+        self.take("service check", check, code=2)  # it has no task yet
 
     def _one_server(self) -> None:
         port = self.at("port")

@@ -112,13 +112,14 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
         "demo": ("demo",),
         "verify-transcript": ("verify-transcript", str(proven["transcript"]), *signed),
         "verify-evidence": ("verify-evidence", str(proven["evidence"]), *signed),
+        "service": ("service", "init", str(folder / "service"), "--name", "sum.example"),
     }
 
 
 USES = (
     *("plan", "keys", "identity", "roster", "task", "simulate", "serve", "serve of several"),
     *("join", "join a task", "collect", "inspect", "protocols", "bench", "budget", "audit"),
-    *("frontier", "demo", "verify-transcript", "verify-evidence"),
+    *("frontier", "demo", "verify-transcript", "verify-evidence", "service"),
 )
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from secagg.cli import keyfile
-from secagg.cli.service import STOPPED
+from secagg.cli.running import STOPPED
 from secagg.committee import Committee, ServerSecrets, opening_secret
 from secagg.drive import collecting, reporting
 from secagg.drive.reporting import ReportOutcome
