@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "specs"
 RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
-    "12-active": {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 8)} | {"Q1"},
+    "12-active": {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 9)} | {"Q1"},
     "20-additive": {f"A{i}" for i in range(1, 16)},
 }
 _RULE = "[ACQRSV]\\d+"

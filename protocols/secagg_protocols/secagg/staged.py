@@ -211,6 +211,9 @@ class StagedServer(PhasedMailbox):
     def _closed(self, stage: Stage, following: Stage) -> None:
         """After its set is fixed, and before anybody hears of it."""
 
+    def _differs(self, stage: Stage, sender: PartyId, tag: int, reader: Reader) -> None:
+        """A second message of a kind, unlike the first. reader: behind its header."""
+
     def _wrong(self, sender: PartyId, error: InvalidShare) -> None:
         """A share that is none of its dealer's, or none at all."""
         self._drop(sender, Fault.INVALID_SHARE, str(error))
@@ -236,7 +239,10 @@ class StagedServer(PhasedMailbox):
         # before the table: a repeat of an earlier phase is not a message in the wrong phase, it is
         # what a link does that was cut after sending
         if self._repeats.said(sender, tag):
-            self._again(sender, self._repeats.same(sender, tag, message))
+            same = self._repeats.same(sender, tag, message)
+            if not same:
+                self._differs(stage, sender, tag, reader)
+            self._again(sender, same)
         elif (self._state, tag) not in self.table:
             self._drop(sender, Fault.WRONG_PHASE, f"{self.names[tag]} in {self.phase}")
         elif bound != (self._terms.offer if tag == Tag.ABORT else stage.binding):

@@ -9,13 +9,14 @@ from tests.adversary.active.seen_by import (
     MEMBERS,
     ONCE,
     SESSIONS,
+    TWICE,
     Refused,
 )
 
 SERVERS: tuple[Refused, ...] = (
     (
         "active/server.py",
-        f"{SESSIONS} {ONCE} {ENDED} {DEALERS}",
+        f"{SESSIONS} {ONCE} {ENDED} {DEALERS} {TWICE}",
         (
             ("R2-own-key", "        session.check_signing(ME, signing)\n", ""),
             ("R1-asked", "    if len(terms.parties) > most:\n", "    if False:\n"),
@@ -51,6 +52,11 @@ SERVERS: tuple[Refused, ...] = (
                 "                pass\n",
             ),
             (
+                "R8-evidence",
+                "            self._evidence += [proof] if proof is not None else []\n",
+                "            pass\n",
+            ),
+            (
                 "R5-evidence",
                 "            self._evidence.append(evidence.of_share(self._stage.fixed, error))\n",
                 "            pass\n",
@@ -69,6 +75,27 @@ SERVERS: tuple[Refused, ...] = (
                 "R6-named",
                 "            self._drop(reason.party, Fault.INVALID_SHARE, reason.detail)\n",
                 "            pass\n",
+            ),
+        ),
+    ),
+    (
+        "active/contradiction.py",
+        TWICE,
+        (
+            ("R8-second-signed", "        stage.check(index, statement, signature)\n", ""),
+            ("R8-shares", "    Tag.SHARE_KEYS: _shares,\n", ""),
+            ("R8-input", "    Tag.MASKED_INPUT: _input,\n", ""),
+            ("R8-answer", "    Tag.UNMASK_ANSWER: _answer,\n", ""),
+        ),
+    ),
+    (
+        "active/cohort.py",
+        f"{MEMBERS} {SESSIONS} {TWICE}",
+        (
+            (
+                "R3-own-delivery",
+                "told = self._sharers, self.signed[index][0]\n",
+                "told = self._sharers, self.signed[0][0]\n",
             ),
         ),
     ),
@@ -154,12 +181,14 @@ SERVERS: tuple[Refused, ...] = (
                 'at_least(len(self._advertised), params.min_clients, "clients advertised keys")',
                 "pass",
             ),
-            ("R3-shares-whole", "        reader.finish()\n        leaf = ", "        leaf = "),
+            (
+                "R3-shares-whole",
+                "        reader.finish()\n        self.check(",
+                "        self.check(",
+            ),
             (
                 "R3-shares-signature",
-                "        self.check(\n"
-                "            index, statements.SHARES(cohort.session, index, leaf, said.digest), "
-                "said.signature\n        )\n",
+                "        self.check(index, cohort.shares(index, said), said.signature)\n",
                 "",
             ),
             (
@@ -186,13 +215,9 @@ SERVERS: tuple[Refused, ...] = (
             ),
             (
                 "R3-input-signature",
-                "self.check(index, statements.INPUT(cohort.session, index, *told), said.signature)",
+                "self.check(index, self._deliveries.input(index, said.failed, digest), "
+                "said.signature)",
                 "pass",
-            ),
-            (
-                "R3-own-delivery",
-                "delivery, _ = self._deliveries.signed[index]\n",
-                "delivery, _ = self._deliveries.signed[0]\n",
             ),
             (
                 "S5-U3",
@@ -208,13 +233,12 @@ SERVERS: tuple[Refused, ...] = (
         (
             (
                 "R5-answer-whole",
-                "        reader.finish()\n        digests = [",
-                "        digests = [",
+                "        reader.finish()\n        digests = ",
+                "        digests = ",
             ),
             (
                 "R5-answer-signature",
-                "self.check(index, statements.ANSWER(cohort.session, index, *told), "
-                "said.signature)",
+                "self.check(index, fixed.answer(index, digests), said.signature)",
                 "pass",
             ),
             (

@@ -18,12 +18,13 @@ from tests.adversary.active import (
     test_lying_dealers,
     test_lying_members,
     test_splits,
+    test_two_of_one_kind,
 )
 from tests.adversary.active.refusals import HERE, REFUSALS
 from tests.mutants import ACTIVE, ROOT
 
 WHOLE = ("client", "dealing", "messages", "statements", "server", "stages/agree", "stages/base")
-WHOLE += ("stages/join", "stages/mask", "stages/open")
+WHOLE += ("contradiction", "stages/join", "stages/mask", "stages/open")
 FILES = [f"{HERE}active/{name}.py" for name in WHOLE] + [f"{HERE}survivors.py"]
 CALLS = ("finish", "at_least", "agreed", "verify", "says")
 TABLES = (
@@ -39,6 +40,8 @@ TABLES = (
     test_splits.HALVES,
     test_liars_and_losses.LIES,
     test_ended.ENDS,
+    test_two_of_one_kind.TWO,
+    test_two_of_one_kind.UNSEEN,
 )
 
 

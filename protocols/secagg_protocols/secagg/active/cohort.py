@@ -62,6 +62,10 @@ class KeyedCohort(ServerCohort):
         members = digest_of(self.ids, self.clients)
         return statements.COHORT(self.offer, self.session, self.size, members, self.root)
 
+    def shares(self, index: int, said: ShareKeys) -> Statement:
+        """What the dealer at this index says of what it deals."""
+        return statements.SHARES(self.session, index, self.leaves[index], said.digest)
+
     def sharers(self, sharers: Collection[int]) -> Statement:
         return statements.SHARERS(self.session, self.digest(sharers), len(sharers))
 
@@ -137,6 +141,18 @@ class Deliveries:
     def signature(self) -> bytes:
         """Of U2."""
         return self.cohort.sharers(self.dealt).signed(self.cohort.signing)
+
+    def input(self, index: int, failed: Collection[int], vector: bytes) -> Statement:
+        """What the holder at this index says with its vector. failed: dealers, as positions among
+        its neighbours. vector: the digest of it, salted."""
+        told = self._sharers, self.signed[index][0]
+        digest = digest_of(failed, len(self.cohort.neighbours(index)))
+        return statements.INPUT(self.cohort.session, index, *told, digest, vector)
+
+    @cached_property
+    def _sharers(self) -> bytes:
+        """The digest of U2."""
+        return self.cohort.digest(self.dealt)
 
     @cached_property
     def _bodies(self) -> dict[int, bytes]:

@@ -16,12 +16,20 @@ from secagg.sansio import OneProcess, Outgoing
 from secagg.suite import SUITE_2
 from secagg.types import SERVER as ME
 from secagg.types import Buffer, Fault, PartyId, Randomness, Seed, system_randomness
-from secagg.wire.codec import Writer
+from secagg.wire.codec import Reader, Writer
 from secagg_protocols.rows import write_lanes
 from secagg_protocols.secagg import stages as semi_honest
 from secagg_protocols.secagg.active import evidence, messages, stages, statements
+from secagg_protocols.secagg.active.contradiction import contradicted
 from secagg_protocols.secagg.active.params import ActiveParams
-from secagg_protocols.secagg.active.stages import Recorded, Recover, Unmask, WrongSecret, WrongShare
+from secagg_protocols.secagg.active.stages import (
+    Joined,
+    Recorded,
+    Recover,
+    Unmask,
+    WrongSecret,
+    WrongShare,
+)
 from secagg_protocols.secagg.active.states import SERVER
 from secagg_protocols.secagg.active.transcript import Chain, Kind
 from secagg_protocols.secagg.staged import StagedServer
@@ -103,6 +111,12 @@ class ActiveServer(StagedServer):
         return super().outgoing()
 
     # What this suite adds
+
+    def _differs(self, stage: Stage, sender: PartyId, tag: int, reader: Reader) -> None:
+        """Rule R8: where it has signed both, it can be shown to have."""
+        if isinstance(stage, Joined):
+            proof = contradicted(stage, sender, tag, reader)
+            self._evidence += [proof] if proof is not None else []
 
     def _wrong(self, sender: PartyId, error: errors.InvalidShare) -> None:
         if isinstance(error, WrongShare) and isinstance(self._stage, Unmask):

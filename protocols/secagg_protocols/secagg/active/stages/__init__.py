@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from secagg_protocols.secagg.active.stages.agree import Consistency
-from secagg_protocols.secagg.active.stages.base import After, Fixed, Given, Recorded
+from secagg_protocols.secagg.active.stages.base import After, Fixed, Given, Joined, Recorded
 from secagg_protocols.secagg.active.stages.join import Advertise, Share
 from secagg_protocols.secagg.active.stages.mask import Mask
 from secagg_protocols.secagg.active.stages.open import Recover, Unmask, WrongSecret, WrongShare
@@ -28,6 +28,7 @@ __all__ = [
     "After",
     "Fixed",
     "Given",
+    "Joined",
     "Mask",
     "Recorded",
     "Recover",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -12,6 +12,7 @@ from secagg.types import PartyId
 from secagg_protocols.secagg.active import messages, statements
 from secagg_protocols.secagg.active.cohort import Deliveries, SignedCohort
 from secagg_protocols.secagg.active.dealing import params_of
+from secagg_protocols.secagg.active.messages import B, S, ShareKeys, answer_digest, share_digest
 from secagg_protocols.secagg.active.transcript import Kind
 from secagg_protocols.secagg.complaints import Complaints
 from secagg_protocols.secagg.stages.base import Stage
@@ -50,6 +51,11 @@ class Joined(Recorded):
     @property
     def binding(self) -> bytes:
         return self.cohort.session
+
+    @property
+    def dealt(self) -> Mapping[int, ShareKeys]:
+        """What each has dealt: so far, or of U2 once it is fixed."""
+        return {}
 
     @property
     def members(self) -> frozenset[PartyId] | None:
@@ -116,6 +122,19 @@ class Fixed:
         shown = messages.Survivors(self.survivors, self.signature)
         return shown.encode(self.cohort.session, self.cohort.size)
 
+    def digests(self, holder: int, shares: Sequence[bytes]) -> list[bytes]:
+        """Of the shares that a holder answers with, one of each dealer that it holds one of."""
+        session, dealers = self.cohort.session, self.masked.dealers(holder)
+        return [
+            share_digest(session, v, holder, B if v in self.survivors else S, share)
+            for v, share in zip(dealers, shares, strict=True)
+        ]
+
+    def answer(self, index: int, digests: Sequence[bytes]) -> statements.Statement:
+        """What the holder at this index says with its shares. digests: of these."""
+        survivors = self.cohort.digest(self.survivors)
+        return statements.ANSWER(self.cohort.session, index, survivors, answer_digest(digests))
+
     def agreement(self, index: int) -> statements.Statement:
         """What the signer at this index says of both sets."""
         session, *rest = self._statement.values
@@ -128,6 +147,11 @@ class After(Joined):
     def __init__(self, terms: Terms, fixed: Fixed) -> None:
         super().__init__(terms, fixed.cohort)
         self.fixed = fixed
+
+    @property
+    def dealt(self) -> Mapping[int, ShareKeys]:
+        """Of each member of U2."""
+        return self.fixed.deliveries.dealt
 
     @property
     def members(self) -> frozenset[PartyId] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from secagg.errors import InvalidKey
 from secagg.types import Fault, PartyId, Seed
@@ -69,6 +69,11 @@ class Share(Joined):
         self._dealt: dict[int, ShareKeys] = {}
 
     @property
+    def dealt(self) -> Mapping[int, ShareKeys]:
+        """By index, so far."""
+        return self._dealt
+
+    @property
     def quorum(self) -> bool:
         return len(self._dealt) >= self.terms.params.min_survivors
 
@@ -87,10 +92,7 @@ class Share(Joined):
         index, cohort = self.cohort.index[sender], self.cohort
         said = ShareKeys.read(reader, len(cohort.neighbours(index)))
         reader.finish()
-        leaf = cohort.leaves[index]
-        self.check(
-            index, statements.SHARES(cohort.session, index, leaf, said.digest), said.signature
-        )
+        self.check(index, cohort.shares(index, said), said.signature)
         self._dealt[index] = said
         return ()
 

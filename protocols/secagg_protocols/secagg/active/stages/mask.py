@@ -7,11 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from secagg.errors import WireError
 from secagg.types import PartyId
 from secagg.wire.codec import Reader, Writer
-from secagg_protocols.secagg.active import messages, statements
 from secagg_protocols.secagg.active.cohort import Deliveries
-from secagg_protocols.secagg.active.messages import (
-    MaskedInput,
-)
+from secagg_protocols.secagg.active.messages import MaskedInput, ShareKeys
 from secagg_protocols.secagg.active.stages.base import Fixed, Given, Joined, Record, complaints_of
 from secagg_protocols.secagg.active.transcript import Kind
 from secagg_protocols.secagg.cohort import at_least
@@ -38,7 +35,6 @@ class Mask(Joined):
         sharers = frozenset(deliveries.dealt)
         self._masked = Masked(self.cohort, sharers, terms.layout.zeros())
         self._given: dict[int, Given] = {}
-        self._sharers = self.cohort.digest(sharers)
 
     @property
     def quorum(self) -> bool:
@@ -56,6 +52,11 @@ class Mask(Joined):
     @property
     def complaints(self) -> Complaints:
         return self._masked.complain(complaints_of(self.terms))
+
+    @property
+    def dealt(self) -> Mapping[int, ShareKeys]:
+        """Of each member of U2."""
+        return self._deliveries.dealt
 
     @property
     def said(self) -> tuple[Deliveries, Mapping[int, Given]]:
@@ -85,9 +86,7 @@ class Mask(Joined):
         if not failed <= self._masked.sharers:
             raise WireError("a failed dealer is not in U2")
         digest = said.digest
-        delivery, _ = self._deliveries.signed[index]
-        told = self._sharers, delivery, messages.digest_of(said.failed, len(neighbours)), digest
-        self.check(index, statements.INPUT(cohort.session, index, *told), said.signature)
+        self.check(index, self._deliveries.input(index, said.failed, digest), said.signature)
         # nothing may fail between these lines, as in suite 1
         vector.add_to(self._masked.total)
         self._masked.failed[index] = failed

@@ -11,13 +11,7 @@ from secagg.errors import Aborted, InvalidShare
 from secagg.types import AbortReason, PartyId
 from secagg.wire.codec import Reader, Writer
 from secagg_protocols.secagg import stages as semi_honest
-from secagg_protocols.secagg.active import messages, statements
-from secagg_protocols.secagg.active.messages import (
-    UnmaskAnswer,
-    UnmaskRequest,
-    answer_digest,
-    share_digest,
-)
+from secagg_protocols.secagg.active.messages import UnmaskAnswer, UnmaskRequest, answer_digest
 from secagg_protocols.secagg.active.stages.base import After, Fixed, Record, complaints_of
 from secagg_protocols.secagg.active.transcript import Kind
 from secagg_protocols.secagg.cohort import at_least
@@ -73,6 +67,11 @@ class Unmask(After):
         self._answered: dict[int, Answered] = {}
 
     @property
+    def answered(self) -> Mapping[int, Answered]:
+        """What each has signed, so far, by index."""
+        return self._answered
+
+    @property
     def quorum(self) -> bool:
         """Enough shares of every secret that is needed."""
         threshold = self.terms.params.threshold
@@ -95,26 +94,18 @@ class Unmask(After):
 
     def take(self, sender: PartyId, reader: Reader) -> tuple[bytes, ...]:
         """Rule R5: whole, signed, and each share what its dealer has signed that it dealt."""
-        index, cohort, fixed = self.cohort.index[sender], self.cohort, self.fixed
+        index, fixed = self.cohort.index[sender], self.fixed
         dealers = fixed.masked.dealers(index)
         said = UnmaskAnswer.read(reader, len(dealers))
         reader.finish()
-        digests = [
-            share_digest(cohort.session, dealer, index, self._kind(dealer), share)
-            for dealer, share in zip(dealers, said.shares, strict=True)
-        ]
-        survivors = cohort.digest(fixed.survivors)
-        told = survivors, answer_digest(digests)
-        self.check(index, statements.ANSWER(cohort.session, index, *told), said.signature)
+        digests = fixed.digests(index, said.shares)
+        self.check(index, fixed.answer(index, digests), said.signature)
         self._check_digests(index, dealers, digests, said.signature)
         shamir.check_shares(b"".join(said.shares))
         for dealer, share in zip(dealers, said.shares, strict=True):
             self._answers[dealer][1 + index] = share
         self._answered[index] = Answered(tuple(digests), said.signature)
         return ()
-
-    def _kind(self, dealer: int) -> bytes:
-        return messages.B if dealer in self.fixed.survivors else messages.S
 
     def _check_digests(
         self, holder: int, dealers: list[int], digests: list[bytes], signature: bytes
