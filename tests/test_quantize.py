@@ -198,7 +198,7 @@ def test_tensors_are_detached() -> None:
 
 
 def test_what_lies_beyond_clip_is_counted() -> None:
-    """Row 82: policy `clip`; the comparison is exact."""
+    """Row 82, T12: policy `clip`; the comparison is exact."""
     values = [1.0, np.nextafter(1.0, 2), -1.0, -2.0, 0.5]
     levels, clipped = quantize(values, FixedPoint(5, 1.0, 3), os.urandom)
     assert levels.tolist() == [3, 3, -3, -3, 2]

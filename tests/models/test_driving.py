@@ -1,5 +1,5 @@
-"""The counterexamples of the models, in bytes against the shipped clients (T3, T4; rules C5, V6,
-V8, V9): each is stopped by the rule that its file names, and succeeds where that one is out.
+"""The counterexamples of the models, in bytes against the shipped clients (T3, T4, T19; rules C5,
+V6, V8, V9): each is stopped by the rule that its file names, and succeeds where that one is out.
 
 Sound games too: clients follow what the game follows, and refuse what it refuses.
 """

@@ -1,6 +1,6 @@
 """The abstract proofs of active mode hold, and fail with any rule left out (15-active-proof.md §6).
 
-T3, T4: never both secrets of a client, never a sum of fewer than t - A honest inputs.
+T2-T4: never both secrets of a client, never a sum of fewer than t - A honest inputs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Evidence of active mode: it convicts who lied, and nobody else (specs/12-active.md §8)."""
+"""Evidence of active mode: it convicts who lied, and nobody else (specs/12-active.md §8;
+T11, T23)."""
 
 from __future__ import annotations
 

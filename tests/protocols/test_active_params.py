@@ -1,4 +1,4 @@
-"""Parameters of active mode: specs/13-active-parameters.md, threats row 46."""
+"""Parameters of active mode: specs/13-active-parameters.md, row 46; T9, T20."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Transcripts of active mode, verified by who was not there (specs/12-active.md §7, rule Q1)."""
+"""Transcripts of active mode, verified by who was not there (specs/12-active.md §7, rule Q1;
+T23)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A member's link: who may speak, and what is refused (specs/01-wire.md §7.9)."""
+"""A member's link: who may speak, and what is refused (specs/01-wire.md §7.9; T5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Rounds whose clients sign: who is asked, what is written down, and what a client remembers."""
+"""Rounds whose clients sign: who is asked, what is written down, and what a client remembers
+(T8, T19)."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ RULES = {
 _RULE = "[ACQRSV]\\d+"
 ROWS = {*range(1, 119)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
+THREATS = {*range(1, 13), *range(19, 25)}
+"""That active mode answers for (specs/15-active-proof.md §7)."""
 FOLDERS = {"p": "protocols/secagg_protocols/secagg", "r": "protocols/secagg_protocols/reports"}
 
 
@@ -150,6 +152,53 @@ def test_validation_names_places_that_exist():
             source = (ROOT / FOLDERS.get(prefix, "secagg") / path).read_text()
             for name in {*re.findall(r"\w+", names)} - {"and"}:
                 assert re.search(rf"\b{name}\b", source), f"row {row}: {path} has no {name}"
+
+
+def threats(table: str) -> dict[int, list[tuple[str, str]]]:
+    """By number, path and name of each test in the last column of §7's table."""
+    found = {}
+    for number, tests in re.findall(r"^\| T(\d+) \|.*\| ([^|]*) \|$", table, re.M):
+        found[int(number)] = []
+        for entry in tests.split("; "):
+            path, names = re.fullmatch(r"`([\w/]+\.py)` (test_\w+(?:, test_\w+)*)", entry).groups()
+            found[int(number)] += [(path, name) for name in names.split(", ")]
+    return found
+
+
+def of_threats(text: str) -> set[int]:
+    """What a docstring says that it is about: T3, T10-T12."""
+    found = set()
+    for first, last in re.findall(r"\bT(\d+)(?:-T(\d+))?\b", text):
+        found |= {*range(int(first), int(last or first) + 1)}
+    return found
+
+
+def test_promises_of_active_mode_have_their_tests():
+    """Each is there, and is of its threat by its own docstring or that of its file."""
+    listed = threats((SPECS / "15-active-proof.md").read_text())
+    assert listed.keys() == THREATS
+    for number, tests in listed.items():
+        assert tests and len(set(tests)) == len(tests)
+        for path, name in tests:
+            assert exists(path, name), f"T{number}: {path} has no {name}"
+            tree = ast.parse((ROOT / "tests" / path).read_text())
+            texts = [ast.get_docstring(tree) or ""]
+            texts += [
+                ast.get_docstring(f) or "" for f in validation.functions(tree) if f.name == name
+            ]
+            assert number in of_threats(" ".join(texts)), (
+                f"T{number}: {path} {name} is not about it"
+            )
+
+
+def test_a_promise_without_a_test_would_be_noticed():
+    row = "| T1 | links | by construction: rules V2-V8 |"
+    with pytest.raises(AttributeError):
+        threats(row)
+    assert threats("| T1 | a | `a/b.py` test_c, test_d |") == {
+        1: [("a/b.py", n) for n in ("test_c", "test_d")]
+    }
+    assert of_threats("rows 3 (T1, T4-T6; T12)") == {1, 4, 5, 6, 12}
 
 
 def test_rows_are_read_from_names_docstrings_and_comments():

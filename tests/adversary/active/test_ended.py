@@ -77,6 +77,7 @@ def run_to(network: Network, phase: str) -> Of:
 
 
 def test_a_client_holds_in_each_state_what_it_still_needs() -> None:
+    """T24: the keys of the session are gone with the state that needs them."""
     s, seen = script(), Of()
     for received, (keeps, gone) in enumerate(
         [

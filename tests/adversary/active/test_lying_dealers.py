@@ -1,5 +1,5 @@
-"""Rules R5-R7, S6, S7, S9, C6 (rows 53-58; T11): shares that are not what they should be, and who
-is named for it.
+"""Rules R5-R7, S6, S7, S9, C6 (rows 53-58; T10, T11): shares that are not what they should be, and
+who is named for it.
 
 Every message here is signed as it should be: what is wrong is what is in it.
 """

@@ -39,7 +39,7 @@ def _other() -> Callable[[int], bytes]:
 
 
 def test_rule_v9_nothing_of_a_session_is_taken_up_again() -> None:
-    """No rows at any point of it, none that are taken, and no suite that would ask for them."""
+    """T21: no rows at any point of it, none are taken, and no suite would ask for them."""
     s = script()
     assert not SECAGG.resumes(SUITE_2)
     for received in range(5):

@@ -232,7 +232,7 @@ def test_more_clones_than_may_be_corrupt_cost_both_secrets() -> None:
 
 
 def test_an_honest_server_gets_the_sum_in_the_same_way() -> None:
-    """That the thief's arithmetic is right, and that it has no input where nobody lies."""
+    """T2: that the thief's arithmetic is right, and that it has no input where nobody lies."""
     thief = split(Cast(), dict.fromkeys(range(6), range(6)))
     assert all(thief.secret(i, "b") for i in thief.everyone)
     assert not thief.stolen() and not thief.both()
