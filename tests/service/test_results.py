@@ -47,7 +47,9 @@ class Kept:
 
 
 def total() -> Aggregate:
-    return totals.aggregate({"age": secagg.Integer(2, max=9), "dose": secagg.FixedPoint(2, clip=1.0, bits=8)})
+    return totals.aggregate(
+        {"age": secagg.Integer(2, max=9), "dose": secagg.FixedPoint(2, clip=1.0, bits=8)}
+    )
 
 
 def test_a_result_is_there_after_a_restart() -> None:
