@@ -873,6 +873,24 @@ TRANSPORT = (
         ("service: a result is kept first", "hold=self._holds or keep is not None,", "hold=False,"),
     ),
     *_of(
+        "secagg/drive/service.py",
+        "tests/cli/test_signed_commands.py",
+        (
+            "service: what cannot be filed stays",
+            "if self._files is not None and self._files(report):",
+            "if self._files is not None and [self._files(report)]:",
+        ),
+    ),
+    *_of(
+        "secagg/cli/hosting.py",
+        "tests/cli/test_signed_commands.py",
+        (
+            "serve: another file of a transcript's name",
+            "        if not _same(path, data):\n",
+            "        if False:\n",
+        ),
+    ),
+    *_of(
         "secagg/transport/websocket.py",
         "tests/transport/test_websocket.py",
         (
@@ -1821,6 +1839,30 @@ ENROLLED = (
             "enrolled: the server's own identity",
             "if sign.public_key(self.signing) != self.roster.server:",
             "if False:",
+        ),
+    ),
+    *_of(
+        "secagg/rounds/filing.py",
+        "tests/rounds/test_signed_kills.py",
+        (
+            "filing: rows wait for the file",
+            "self._first = {_TOLD, _FILED} if files else {_TOLD}",
+            "self._first = {_TOLD}",
+        ),
+        (
+            "filing: the file waits for its round's rows",
+            "self._first = {_TOLD, _FILED} if files else {_TOLD}",
+            "self._first = {_FILED} if files else {_TOLD}",
+        ),
+        (
+            "filing: what was left",
+            "            if written.restore(rows[place]):\n",
+            "            if 0:\n",
+        ),
+        (
+            "filing: rows that wait for nobody go",
+            "                self._forget(place)\n",
+            "                pass\n",
         ),
     ),
     *_of(

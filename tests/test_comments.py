@@ -90,6 +90,7 @@ ROUNDS = (
     "doors",
     "enrolled",
     "farewell",
+    "filing",
     "greeting",
     "hosting",
     "lingering",

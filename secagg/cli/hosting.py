@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from secagg.plans.task import Task
 from secagg.roster import Pin, SignedRoster
 from secagg.rounds.clock import RoundReport
 from secagg.shown import short
+from secagg.store.files import sync_folder
 from secagg.store.identity import Identity
 from secagg.store.sqlite import SqliteStore
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE
@@ -40,12 +41,14 @@ class Hosting:
     @contextmanager
     def open(self) -> Iterator[dict[str, Any]]:
         """What the service takes; the identity is this process's alone meanwhile."""
-        with ExitStack() as files:
-            identity = files.enter_context(Identity.open(self.key))
+        with ExitStack() as stack:
+            identity = stack.enter_context(Identity.open(self.key))
             store, owner = None, b"members of " + self.signed.roster.server
             if self.store is not None:
-                store = files.enter_context(SqliteStore.open(self.store, owner=owner))
-            yield {"roster": self.signed, "identity": identity, "store": store}
+                store = stack.enter_context(SqliteStore.open(self.store, owner=owner))
+            files = self.file if self.transcripts is not None else None
+            who = {"roster": self.signed, "identity": identity, "files": files}
+            yield {**who, "store": store}
 
     def check(self, plan: Plan) -> None:
         """ParameterError for a plan that is not of this roster."""
@@ -56,33 +59,50 @@ class Hosting:
             )
         self.signed.roster.check_size(plan.threat.population, plan.params.min_clients)
 
-    def keep(self, report: RoundReport | None) -> dict[str, object]:
-        """The files of a round that has ended, for its owner alone, each whole or not at all; their
-        names. A file that is there is never replaced: it is of the same round."""
-        kept: dict[str, object] = {"transcript": None, "evidence": []}
+    def file(self, report: RoundReport) -> bool:
+        """The files of a round that has ended, for its owner alone, each whole or not at all;
+        whether all of them are there. A file that is there is never replaced: it is of the same
+        round."""
+        transcript, evidence = self._files(report)
+        found = [_written(path, one) for path, one in evidence.items()]
+        if evidence:
+            warn(f"somebody can be convicted of a lie: {', '.join(map(str, evidence))}")
+        return all([_written(path, one) for path, one in transcript.items()]) and all(found)
+
+    def kept(self, report: RoundReport | None) -> dict[str, object]:
+        """The names of these files, as far as they are there."""
+        transcript, evidence = self._files(report)
+        there = [str(path) for path in transcript if path.exists()]
+        named = [str(path) if path.exists() else None for path in evidence]
+        return {"transcript": there[0] if there else None, "evidence": named}
+
+    def _files(self, report: RoundReport | None) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
+        """The transcript by its name, and the evidence; nothing of a round that had no session."""
         folder, nonce = self.transcripts, nonce_of(report.transcript) if report else ""
         if folder is None or report is None or not nonce:
-            return kept
-        path = folder / f"{nonce}.transcript"
-        kept["transcript"] = _written(path, report.transcript)
-        found = [
-            _written(folder / f"{nonce}-{number}.evidence", one)
-            for number, one in enumerate(report.evidence, start=1)
-        ]
-        if found:
-            warn(f"somebody can be convicted of a lie: {', '.join(filter(None, found))}")
-        return kept | {"evidence": found}
+            return {}, {}
+        numbered = enumerate(report.evidence, start=1)
+        evidence = {folder / f"{nonce}-{number}.evidence": one for number, one in numbered}
+        return {folder / f"{nonce}.transcript": report.transcript}, evidence
 
 
-def _written(path: Path, data: bytes) -> str | None:
+def _written(path: Path, data: bytes) -> bool:
     try:
-        write_whole(path, data, force=False, mode=0o600)
-    except FileExistsError:
-        warn(f"{path} exists, and is not replaced")
+        with suppress(FileExistsError):
+            write_whole(path, data, force=False, mode=0o600)
+        if not _same(path, data):
+            warn(f"{path} exists, is another, and is not replaced")
+            return False
+        sync_folder(path.parent)
     except OSError as error:
-        warn(f"{path} cannot be written: {error.strerror}")
-        return None
-    return str(path)
+        warn(f"{path} cannot be written: {error.strerror}; the --store keeps it, if there is one")
+        return False
+    return True
+
+
+def _same(path: Path, data: bytes) -> bool:
+    """What a process has written that died before it could say so, the next one writes again."""
+    return path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def nonce_of(transcript: bytes) -> str:

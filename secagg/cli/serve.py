@@ -280,8 +280,6 @@ class _Serving:
 
     async def _round(self, service: Service) -> None:
         self.begun, self.saved = time.process_time(), {}
-        while self.host is not None and service.interrupted:
-            self.host.keep(service.interrupted.pop())
         total: Aggregate | None = None
         reason: AbortReason | None = None
         try:
@@ -306,7 +304,7 @@ class _Serving:
     ) -> None:
         """Of the round that has ended, or that a signal has interrupted."""
         if self.host is not None and total is None:
-            self.saved |= self.host.keep(service.report)
+            self.saved |= self.host.kept(service.report)
         self.done.append(
             {
                 "contributors": len(total.contributors) if total else 0,
@@ -328,7 +326,7 @@ class _Serving:
         """
         self.told.record(total)
         if self.host is not None:
-            self.saved |= self.host.keep(service.report)
+            self.saved |= self.host.kept(service.report)
         if self.out is None:
             return
         number, mean = len(self.done) + 1, total.mean[pinned.only_field(self.plan)]

@@ -21,7 +21,7 @@ from secagg.arguments import instance
 from secagg.drive import warm
 from secagg.drive.listening import descriptors, listen
 from secagg.drive.participant import Contribution, Inputs, Outcome, participate
-from secagg.drive.service import Deadlines, Observer, Service
+from secagg.drive.service import Deadlines, Files, Observer, Service
 from secagg.plans.plan import Plan
 from secagg.roster import SignedRoster
 from secagg.rounds.clock import RoundReport
@@ -61,13 +61,14 @@ async def serve(
     roster: SignedRoster | None = None,
     identity: Identity | None = None,
     store: Store | None = None,
+    files: Files | None = None,
 ) -> AsyncIterator[Service]:
     """A service on a WebSocket of its own, inside the running loop; `service.port` is bound.
 
     host: loopback only (PolicyRefused): to serve a network, mount `asgi(service.on_link)` in a
     TLS server. port: 0 takes a free one. max_size: `message_limit(plan)`, or a limit for all plans
     to come. limits: all limits at once, fewer links where this process may not open so many files.
-    roster, identity, store: as of `Service`.
+    roster, identity, store, files: as of `Service`.
     On leaving, every frame already due is sent and every link is closed. Kernels are compiled
     before it listens (`secagg.drive.warm`). Raises CryptoError where they compute wrongly.
     """
@@ -76,6 +77,7 @@ async def serve(
     limits = (limits or Limits(frame=max_size)).within(descriptors())
     await asyncio.to_thread(warm.up)
     more: dict[str, Any] = {"roster": roster, "identity": identity, "store": store}
+    more["files"] = files
     service = Service(limits=limits, randomness=randomness, **more)
     async with listen(service.on_link, host, port, limits=limits, max_size=limits.frame) as bound:
         service.port = bound

@@ -28,6 +28,7 @@ from secagg.rounds.clock import Deadlines as Deadlines
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.enrolled import Host
 from secagg.rounds.greeting import Greeted
+from secagg.rounds.hosting import written_in
 from secagg.rounds.quota import MAX_LINKS, Limits
 from secagg.rounds.round import End
 from secagg.rounds.round import Observer as Observer
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 STRANGERS = 16
 """Links beyond the members' that may be open, of those who have not greeted yet."""
 
+Files: TypeAlias = Callable[[RoundReport], bool]
+"""Puts what was written down of a round in a safe place; whether it is there."""
 Keep: TypeAlias = Callable[[party.Aggregate], object]
 """Keeps a result: in a file, or wherever it is safe."""
 
@@ -76,13 +79,17 @@ class Service:
         randomness: Randomness = system_randomness,
         roster: SignedRoster | None = None,
         identity: Identity | None = None,
+        files: Files | None = None,
     ) -> None:
         """max_size, max_links: bytes of a frame, and links; or all limits at once. select: whom a
         round takes, unless it says otherwise. store: rounds that were interrupted go on, with
         clients whose links prove who they are; another service may not have it open. Where clients
         sign such a round is lost, and what was written down of it is in its report. roster,
         identity: the signed roster of the clients, and the server's identity in it: then every
-        client greets, and one that is in no roster has no link. Raises ParameterError for another
+        client greets, and one that is in no roster has no link. files: where clients sign, is
+        called with the report of each round that has ended, however it did and in whichever
+        process, while the store has its transcript and evidence, which go when it returns True; it
+        may be called with a report again, and must not raise. Raises ParameterError for another
         server's identity."""
         self.port: int | None = None
         self.report: RoundReport | None = None
@@ -93,7 +100,10 @@ class Service:
         limits = limits or Limits(frame=max_size, links=max_links)
         self._identity = identity
         host = _host(roster, identity, randomness)
-        options: dict[str, Any] = {"randomness": randomness, "host": host}
+        functions(files=files)
+        self._files = files
+        more: dict[str, Any] = {"host": host, "files": files is not None}
+        options = {"randomness": randomness, **more}
         self._rounds = ServerRounds(limits, select=select, durable=store is not None, **options)
         self._greeted = _greeting(self._rounds, host, limits)
         self._shell = Shell(self._greeted or self._rounds, store=store, news=self._news)
@@ -255,9 +265,17 @@ class Service:
         self._shell.wake()
         del self._shell.workshop.executors[nonce]
 
+    def _file(self, place: bytes, report: RoundReport) -> None:
+        if self._files is not None and self._files(report):
+            self._rounds.filing.filed(place)
+
     def _news(self) -> None:
+        for place, report in self._rounds.filing.left().items():
+            self._file(place, report)
         for end in self._rounds.ends():
             self.report = end.report
+            if end.report.transcript:
+                self._file(written_in(end.nonce), end.report)
             if (call := self._awaited.get(end.nonce)) is not None:
                 call.ended.set_result(end)
                 continue

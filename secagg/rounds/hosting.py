@@ -28,7 +28,7 @@ from secagg.types import AbortReason, Buffer, PartyId
 # A server that writes down what it fixes has pieces of a transcript to store (specs/12-active.md
 # §7). They are rows of the rounds' own, in a namespace of their own, which does not end with the
 # session's: they are written with the rows that are committed before what they speak of leaves,
-# and go when the application has what they add up to.
+# and go when the application has what they add up to (`secagg.rounds.filing`).
 #
 # Such a session does not go on from rows, and a machine of it cannot be made again, for it would
 # be the second one of its identity. What stands in its place after a restart has ended already, and
@@ -171,10 +171,11 @@ class Written:
         self._pieces: list[bytes] = []
         self._evidence: list[bytes] = []
 
-    def restore(self, own: Mapping[bytes, bytes]) -> None:
-        """own: the rows of its namespace."""
+    def restore(self, own: Mapping[bytes, bytes]) -> bool:
+        """own: the rows of its namespace. False where it is another's, or there are none."""
         self._pieces = [own[key] for key in sorted(own) if key[:1] == _PIECE]
         self._evidence = [own[key] for key in sorted(own) if key[:1] == _EVIDENCE]
+        return 0 < len(own) == len(self._pieces) + len(self._evidence)
 
     @property
     def transcript(self) -> bytes:

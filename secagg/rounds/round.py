@@ -351,3 +351,10 @@ def _reason(error: Exception | None) -> AbortReason:
     if isinstance(error, errors.Aborted):
         return error.reason
     return AbortReason.INTEGRITY if isinstance(error, IntegrityError) else AbortReason.CANCELLED
+
+
+def ticket_of(work: Work) -> tuple[bytes, int]:
+    """The nonce of the round that has handed it out, and its number there."""
+    if not isinstance(work.ticket, tuple):
+        raise LocalProtocolError("this work was not handed out here")
+    return work.ticket[0], work.ticket[1]

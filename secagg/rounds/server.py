@@ -9,7 +9,7 @@ from typing import Any
 
 from secagg.arguments import flag, instance, octets
 from secagg.effects import Effects, Encodable, Peer, Refusal, Work
-from secagg.errors import LocalProtocolError, ParameterError, WireError
+from secagg.errors import ParameterError, WireError
 from secagg.party import Server
 from secagg.plans.task import Task
 from secagg.repeats import Repeats
@@ -17,11 +17,12 @@ from secagg.rounds.base import END, MACHINE, ROUND, ROUNDS, Counted, Rows, sorte
 from secagg.rounds.clock import Deadlines, phase_limits
 from secagg.rounds.enrolled import Host
 from secagg.rounds.farewell import Farewells
+from secagg.rounds.filing import Filing
 from secagg.rounds.hosting import machine_of, seating, taken_up, written_in
 from secagg.rounds.opening import Opening
 from secagg.rounds.present import Present
 from secagg.rounds.quota import Limits, Quota
-from secagg.rounds.round import End, Observer, Round
+from secagg.rounds.round import End, Observer, Round, ticket_of
 from secagg.rounds.selection import Candidate, Select, arrival
 from secagg.types import Fault, PartyId, Randomness, Seed, system_randomness
 from secagg.wire.frame import (
@@ -73,9 +74,11 @@ class ServerRounds:
         durable: bool = False,
         randomness: Randomness = system_randomness,
         host: Host | None = None,
+        files: bool = False,
     ) -> None:
         """select: whom a round takes, unless it says otherwise. durable: the driver has a store.
-        host: for plans whose clients sign; the driver's links greet them (`Host.greet`)."""
+        host: for plans whose clients sign; the driver's links greet them (`Host.greet`). files: the
+        application files what was written down, and says so to `filing`."""
         self._limits, self._host = limits or Limits(), host
         self._select, self._durable, self._randomness = select, durable, randomness
         self._outbox = Counted(self._count)
@@ -85,6 +88,7 @@ class ServerRounds:
         self._ended: set[bytes] = set()  # of the rounds here, those whose end was given out
         self._slow: dict[Peer, str] = {}
         self._farewells = Farewells(self._outbox, durable)
+        self.filing = Filing(self._outbox, durable, files)
         self._repeats = Repeats()
 
     # What the application sees
@@ -180,8 +184,7 @@ class ServerRounds:
         if not kept:
             running.lose()
         self._farewells.add(running.tell(lambda seat, over: self._told(running, seat, over, now)))
-        if self._durable and running.opening.task.plan.suite.signed:
-            self._outbox.forget(written_in(nonce))  # its end has it
+        self.filing.told(nonce)
         del self._rounds[nonce]
         self._ended.discard(nonce)
         self._sweep(now)
@@ -193,7 +196,7 @@ class ServerRounds:
     # What the driver says
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
-        found = sorted_out(rows)
+        self.filing.restore(found := sorted_out(rows))
         for (nonce, owner), own in found.items():
             if owner == ROUNDS and ROUND in own:
                 written = found.get((written_in(nonce), ROUNDS), {})
@@ -243,12 +246,12 @@ class ServerRounds:
             linked.quota.flushed(size)
 
     def finished(self, work: Work, value: Any, now: float) -> None:
-        nonce, number = _ticket(work)
+        nonce, number = ticket_of(work)
         if (running := self._rounds.get(nonce)) is not None:
             self._after(running, lambda: running.finished(number, value, now), now)
 
     def failed(self, work: Work, error: Exception, now: float) -> None:
-        nonce, _ = _ticket(work)
+        nonce, _ = ticket_of(work)
         if (running := self._rounds.get(nonce)) is not None:
             self._after(running, lambda: running.failed(error, now), now)
 
@@ -280,6 +283,7 @@ class ServerRounds:
         more: dict[str, Any] = {"durable": self._durable, "observer": observer}
         made = Round(opening, machine, cohort, self._outbox, now, **more)
         self._rounds[opening.nonce] = made
+        self.filing.opened(opening)
         return made
 
     def _take_up(self, own: Rows, rows: Rows, written: Rows, now: float) -> None:
@@ -392,9 +396,3 @@ class ServerRounds:
 
 def _of(peer: Peer) -> str:
     return "" if peer.address is None else f" at {peer.address}"
-
-
-def _ticket(work: Work) -> tuple[bytes, int]:
-    if not isinstance(work.ticket, tuple):
-        raise LocalProtocolError("this work was not handed out here")
-    return work.ticket[0], work.ticket[1]

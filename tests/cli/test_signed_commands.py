@@ -15,7 +15,13 @@ from typer.testing import CliRunner, Result
 
 from secagg.cli import app
 from secagg.cli.hosting import nonce_of
+from secagg.effects import Write
 from secagg.proved import TOLD
+from secagg.rounds.base import ROUNDS
+from secagg.rounds.hosting import written_in
+from secagg.store.sqlite import SqliteStore
+from secagg.wire.codec import Writer
+from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE
 from tests.cli import contract
 from tests.cli.test_service import url
 from tests.processes.fleet import Commands
@@ -93,6 +99,62 @@ def test_a_round_between_terminals(start: Commands, tmp_path: Path, admin: str) 
         assert answer["included"] and answer["spent"]
     heard = [file.read_bytes() for file in (tmp_path / "told").iterdir()]
     assert len(heard) == 3 and all(one.startswith(TOLD) for one in heard)
+
+
+SESSION = Writer().u8(1).prefixed(b"a plan").raw(b"digest of a task".ljust(DIGEST_SIZE))
+PIECES = (b"\1", Writer().prefixed(SESSION.raw(b"nonce".ljust(NONCE_SIZE)).finish()).finish())
+NAME = b"nonce".ljust(NONCE_SIZE).hex()
+
+
+def left_behind(tmp_path: Path) -> None:
+    """A store of this server's with what a round that is over and told had written down."""
+    owner = b"members of " + bytes.fromhex(told("identity", "show", tmp_path / "server")["public"])
+    pieces = [*zip(b"ttv", (0, 1, 0), (*PIECES, b"some evidence"), strict=True)]
+    with SqliteStore.open(tmp_path / "store", owner=owner) as store:
+        place = written_in(b"nonce".ljust(NONCE_SIZE)) + ROUNDS
+        store.commit([Write(place + bytes([k]) + n.to_bytes(4), v) for k, n, v in pieces])
+
+
+def rows(tmp_path: Path) -> int:
+    owner = b"members of " + bytes.fromhex(told("identity", "show", tmp_path / "server")["public"])
+    with SqliteStore.open(tmp_path / "store", owner=owner) as store:
+        return len([*store.rows(written_in(b"nonce".ljust(NONCE_SIZE)))])
+
+
+def serving(tmp_path: Path, *more: object) -> Result:
+    """A server to which nobody comes."""
+    key = ("--key", tmp_path / "server", "--store", tmp_path / "store")
+    ended = call("serve", "--task", tmp_path / "task", *key, *more, "--wait", "0", "--json")
+    assert ended.exit_code == 1, ended.output
+    return ended
+
+
+@pytest.mark.parametrize("written", [None, b"".join(PIECES), b"another"])
+def test_a_transcript_that_was_not_written_is_by_the_next_process(
+    tmp_path: Path, admin: str, written: bytes | None
+) -> None:
+    """The one before it died when the round was over, and before it had its file, or before it
+    could say that it had. Rows stay where it cannot be written, also as another file is there."""
+    told("task", *SIZES, "--members", tmp_path / "roster", "--out", tmp_path / "task")
+    left_behind(tmp_path)
+    kept, path = tmp_path / "kept", tmp_path / "kept" / f"{NAME}.transcript"
+    if written is not None:
+        kept.mkdir()
+        path.write_bytes(written)
+    ended = serving(tmp_path, "--transcripts", kept)
+    assert (kept / f"{NAME}-1.evidence").read_bytes() == b"some evidence"
+    assert "can be convicted" in ended.stderr
+    assert path.read_bytes() == (written or b"".join(PIECES))
+    assert ("is another" in ended.stderr) is (written == b"another")
+    assert bool(rows(tmp_path)) is (written == b"another")
+
+
+def test_who_keeps_no_transcripts_keeps_no_rows_of_them(tmp_path: Path, admin: str) -> None:
+    told("task", *SIZES, "--members", tmp_path / "roster", "--out", tmp_path / "task")
+    left_behind(tmp_path)
+    assert rows(tmp_path) == 3
+    serving(tmp_path)
+    assert not rows(tmp_path)
 
 
 def test_the_same_input_is_summed_once(start: Commands, tmp_path: Path, admin: str) -> None:

@@ -32,8 +32,11 @@ from secagg.plans.task import Task
 from secagg.players import Players
 from secagg.policy import Policy
 from secagg.roster import SignedRoster
+from secagg.rounds.base import sorted_out
 from secagg.rounds.client import ClientRounds
+from secagg.rounds.clock import RoundReport
 from secagg.rounds.enrolled import Host
+from secagg.rounds.hosting import Written, written_in
 from secagg.rounds.membership import Membership
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.round import End
@@ -50,6 +53,7 @@ ADMIN = Seed(b"admin".ljust(32))
 """Of the roster of a scene whose clients sign."""
 UNMASK_REQUEST = 6
 WRITE, CHARGE, CLAIM, NOTE, POST, RESULT = "write", "charge", "claim", "note", "post", "result"
+FILE = "file"
 """What a driver does, as moments are named."""
 
 
@@ -63,7 +67,8 @@ class Scene:
     links prove who is at their far end. victim: who dies, None for nobody; at: at which of its
     moments, from 0. back: how many of its last transactions its rows forget, as if they had been
     put back; its ledger forgets nothing. budget: makes
-    one for a client, which is its own for good."""
+    one for a client, which is its own for good. late: transcripts are filed after clients were told
+    of the end, as those of rounds are that the application has cancelled."""
 
     plan: Plan
     gone: tuple[str, str] | None = None
@@ -72,6 +77,7 @@ class Scene:
     at: int = -1
     back: int = 0
     budget: Callable[[str], Budget | None] | None = None
+    late: bool = False
 
     @property
     def names(self) -> str:
@@ -106,6 +112,8 @@ class Town:
         """Every message that left, by sender, receiver and tag."""
         self.results: list[Aggregate] = []
         self.ends: list[End] = []
+        self.files: dict[bytes, RoundReport] = {}
+        """Transcripts and evidence, on a disk of the server's application, by place."""
         self.told: dict[str, list[Outcome]] = {name: [] for name in scene.names}
         self.errors: list[SecAggError] = []
         self._draw = counter()
@@ -150,11 +158,31 @@ class Town:
             self._do(self._server, effects, self._to_client)
             for work in effects.work:
                 self.server.finished(work, work.job(), self.now)
+        for place, report in self.server.filing.left().items():
+            self._file(place, report)
         for end in self.server.ends():
+            place = written_in(end.nonce)
+            if not self.scene.late:
+                self._file(place, end.report)
             self._one_by_one(self._server, [(RESULT, partial(self._stored, end))])
             if end.nonce in self.server.running:
                 self.server.tell(end.nonce, self.now)
             self._serve()
+            if self.scene.late:
+                self._file(place, end.report)
+
+    def _file(self, place: bytes, report: RoundReport) -> None:
+        """One that is there is never replaced, as a process that died before it could say so has
+        written it; nothing is filed of a round that has nothing written down."""
+        if report.transcript:
+            self._one_by_one(self._server, [(FILE, lambda: self._written(place, report))])
+            assert self.files[place].transcript == report.transcript
+            assert self.files[place].evidence == report.evidence
+            self.server.filing.filed(place)
+            self._serve()
+
+    def _written(self, place: bytes, report: RoundReport) -> None:
+        self.files.setdefault(place, report)
 
     def _stored(self, end: End) -> None:
         self.ends.append(end)
@@ -327,7 +355,9 @@ class Town:
         self._join(name)
 
     def _new_server(self) -> ServerRounds:
-        return ServerRounds(durable=True, randomness=self._draw, host=self._host)
+        files = self.scene.plan.suite.signed
+        given = {"randomness": self._draw, "host": self._host, "files": files}
+        return ServerRounds(durable=True, **given)
 
     def _new_client(self, name: str) -> ClientRounds:
         budget = self._clients[name].budget
@@ -346,6 +376,14 @@ class Town:
         if not self.scene.plan.suite.signed:
             return None
         return Host(SignedRoster.sign(self.cast.roster, ADMIN), self.cast.server)
+
+    def unfiled(self) -> list[bytes]:
+        """Places in the server's store where something is written down."""
+        return [
+            place
+            for (place, _), own in sorted_out(self._server.store.items()).items()
+            if Written().restore(own)
+        ]
 
     def memory(self, name: str) -> Memory:
         """What the notes of a member say, whatever a process of it knows."""

@@ -11,10 +11,13 @@ from collections import Counter
 import pytest
 
 from secagg.earlier import Stage
+from secagg.effects import Write
 from secagg.errors import Aborted
 from secagg.fields import Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import Plan
+from secagg.rounds.base import ROUNDS
+from secagg.rounds.server import ServerRounds
 from secagg.types import AbortReason
 from tests.rounds.kills import Scene, Town, deaths
 from tests.rounds.world import LENGTH, levels, total
@@ -85,6 +88,38 @@ def test_a_server_that_dies_has_lost_its_session(gone: tuple[str, str] | None) -
             assert again.report.transcript == first.report.transcript
         assert not town.server.running
     assert found["unheard"] == 1 and found["lost"] > 10 and found["sum"] >= 2
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_a_server_has_written_down_outlives_it(late: bool) -> None:
+    """Wherever it dies, also between the end of the round that it takes up and the file of what
+    was written: its application has a transcript that reaches as far as anything that was said, and
+    has all evidence; and then no row of it is left."""
+    whole = 0
+    for town in deaths(Scene(made(), victim="server", late=late)):
+        at = f"killed {town.killed} ({town.scene.at})"
+        heard = [NEEDS[tag] for sender, _, tag in town.said if sender == "server" and tag in NEEDS]
+        filed = [records(report.transcript) for report in town.files.values()]
+        assert max(filed, default=0) >= max(heard, default=0), at
+        assert len(filed) == 1 or not heard, at
+        assert not town.unfiled(), at
+        whole += filed == [7]
+    assert whole > 2
+
+
+def test_a_server_whose_application_files_nothing_keeps_nothing() -> None:
+    """What was there when it began to be so goes too."""
+    town = Town(Scene(made(), victim="server")).play()
+    (moment,) = [i for i, name in enumerate(town.moments) if name == "before file"][:1]
+    dying = Town(Scene(made(), victim="server", at=moment)).play()
+    assert dying.killed == "before file" and dying.files
+
+    rounds = ServerRounds(durable=True)
+    place, transcript = next(iter(dying.files.items()))
+    piece = Write(place + ROUNDS + b"t" + bytes(4), transcript.transcript)
+    rounds.restore([(piece.key, piece.value or b"")], 0.0)
+    assert rounds.take().writes == (Write(place, None),)
+    assert not rounds.filing.left()
 
 
 @pytest.mark.parametrize("victim", ["a", "d"])
