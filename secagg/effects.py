@@ -33,12 +33,14 @@ class Peer:
     each client 16 random bytes and calls that a link. identity: what the link has proved, such as a
     certificate or a key, or None for whoever can only say so. Only an identity comes back. address:
     where its packets come from, where a driver knows; it proves nothing, and tells many apart.
+    task: the service's, by name, for which the link was greeted; None where it is for all.
     """
 
     name: bytes | str
     identity: bytes | None = None
     role: Role = Role.CLIENT
     address: str | None = None
+    task: str | None = None
 
     __repr__ = short
 

@@ -8,6 +8,7 @@ from secagg.fields import Integer
 from secagg.plans.choose import plan
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.plans.task import Task
+from secagg.rights import ServiceRole
 from secagg.roster import Enrolment, Roster, SignedRoster
 from secagg.schema import Schema
 from secagg.suite import SUITE_2
@@ -15,6 +16,7 @@ from secagg.types import AbortReason, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import decode_frame
 from secagg.wire.header import read_header
+from secagg.wire.hello import CallerHello, Service
 from secagg.wire.schema import read_fields, write_schema
 from secagg_protocols.additive.params import decode_params as decode_additive_params
 from secagg_protocols.plainsum import decode_params as decode_plainsum_params
@@ -284,3 +286,18 @@ def valid_signed_rosters() -> list[bytes]:
 
 def valid_enrolments() -> list[bytes]:
     return [Enrolment.make(name, seed_of(3)).encode() for name in ("a", "clinic 3, ward b")]
+
+
+# A service
+
+SERVICE = Service("sum.hospital.example", Cast().roster.server)
+
+
+def caller(data: bytes) -> bytes:
+    return CallerHello.decode(data, SERVICE.nonce).encode()
+
+
+def valid_callers() -> list[bytes]:
+    said = ((ServiceRole.CLIENT, "mortality"), (ServiceRole.VIEWER, "-" * 64))
+    key, challenge = Cast().roster.keys[0] or b"", bytes(range(32))
+    return [CallerHello(SERVICE.digest, key, role, task, challenge).encode() for role, task in said]

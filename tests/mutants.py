@@ -694,6 +694,9 @@ HELLO = _of(
         "len(self._links) >= self._most and",
         "len(self._links) > self._most and",
     ),
+) + _of(
+    "secagg/rounds/hellos.py",
+    "tests/rounds",
     (
         "hello: the key of a collector",
         "if not hmac.compare_digest(opened, challenge):",
@@ -1816,6 +1819,103 @@ EARLIER = _of(
         "labels.digest(labels.TAKEN_PART, admin)",
     ),
 )
+SERVICE = (
+    *_of(
+        "secagg/rounds/reception.py",
+        "tests/rounds/test_reception.py",
+        (
+            "reception: the whole digest",
+            "if theirs.service != self.service.digest:",
+            "if False:",
+        ),
+        (
+            "reception: the caller's proof",
+            "sign.verify(theirs.key, _statement(labels.SERVICE_LINK_CLIENT",
+            "labels.encode(theirs.key, _statement(labels.SERVICE_LINK_CLIENT",
+        ),
+        (
+            "reception: who may not come",
+            "if (why := self.judge(theirs.key, theirs.role, theirs.task)) is not None:",
+            "if (why := self.judge(theirs.key, theirs.role, theirs.task)) == 1:",
+        ),
+        (
+            "reception: the role that is looked up",
+            "self.judge(theirs.key, theirs.role,",
+            "self.judge(theirs.key, ServiceRole.CLIENT,",
+        ),
+        (
+            "reception: links are of clients",
+            "if (role := _LINKED.get(theirs.role)) is None:",
+            "if (role := _LINKED.get(theirs.role, Role.CLIENT)) is None:",
+        ),
+        (
+            "reception: the service's own identity",
+            "if sign.public_key(self.signing) != self.service.key:",
+            "if False:",
+        ),
+        (
+            "reception: the service's proof",
+            "sign.verify(service.key, said, answer)",
+            "labels.encode(service.key, said, answer)",
+        ),
+        (
+            "reception: what the service signs is no client's",
+            "own = _statement(labels.SERVICE_LINK_SERVER",
+            "own = _statement(labels.SERVICE_LINK_CLIENT",
+        ),
+        (
+            "reception: signed for a service",
+            "said = hello.service, hello.key,",
+            "said = hello.key,",
+        ),
+        (
+            "reception: signed for a key",
+            "said = hello.service, hello.key,",
+            "said = hello.service,",
+        ),
+        ("reception: signed in a role", "int(hello.role), hello.task", "hello.task"),
+        (
+            "reception: signed for a task",
+            'int(hello.role), hello.task.encode("ascii")',
+            "int(hello.role)",
+        ),
+        (
+            "reception: the caller's challenge",
+            "*said, hello.challenge, reply)",
+            "*said, reply)",
+        ),
+        (
+            "reception: the service's challenge",
+            "*said, hello.challenge, reply)",
+            "*said, hello.challenge)",
+        ),
+    ),
+    *_of(
+        "secagg/wire/hello.py",
+        "tests/rounds/test_reception.py",
+        ("caller: roles", "if role not in set(ServiceRole):", "if False:"),
+        ("caller: names of tasks", "if not _TASK.fullmatch(task):", "if False:"),
+        (
+            "caller: nothing larger",
+            "_body(data, CALLER, nonce, LARGEST_CALLER)",
+            "_body(data, CALLER, nonce, 1 << 31)",
+        ),
+        ("service: the length of its name", "len(self.name) > MAX_HOST or ", ""),
+        ("service: weak keys", "        sign.check_public(self.key)\n", ""),
+        ("service: names end", "_HOST.fullmatch(self.name)", "_HOST.match(self.name)"),
+    ),
+    *_of(
+        "secagg/rights.py",
+        "tests/test_rights.py",
+        ("rights: what is not there", "RIGHTS.get(role, frozenset())", "RIGHTS.get(role, Action)"),
+        ("rights: refused", "if not allowed(role, action):", "if False:"),
+        (
+            "rights: links are of clients",
+            "frozenset({_A.RESULTS,",
+            "frozenset({_A.LINK, _A.RESULTS,",
+        ),
+    ),
+)
 ENROLLED = (
     *_of(
         "secagg/rounds/enrolled.py",
@@ -1979,6 +2079,7 @@ MUTANTS = (
     *POLICY,
     *EARLIER,
     *ENROLLED,
+    *SERVICE,
     *REGISTER,
     *QUOTA, *PROOFS, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,

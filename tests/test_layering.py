@@ -8,8 +8,8 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types shown effects arguments threat remedies repeats suite noise privacy |
-layout | ring | dp | fields | kinds | schema |
+LAYERS = """errors types shown effects arguments threat rights remedies repeats suite noise
+privacy | layout | ring | dp | fields | kinds | schema |
 kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy tensors npy |
 structure | like | records cut | wire | committee roster players |
 sansio delegate promise proved protocol |

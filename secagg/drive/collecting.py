@@ -16,7 +16,8 @@ from secagg.drive.shell import Shell
 from secagg.party import Aggregate
 from secagg.plans.task import Task
 from secagg.rounds.collect import CollectRounds
-from secagg.rounds.greeting import Greeted, as_collector, callees
+from secagg.rounds.greeting import Greeted, callees
+from secagg.rounds.hellos import as_collector
 from secagg.transport.opening import Backoff, Opener
 from secagg.types import PartyId, Role, Seed
 

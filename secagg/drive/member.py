@@ -25,7 +25,8 @@ from secagg.effects import Peer
 from secagg.errors import LocalProtocolError, ParameterError, PolicyRefused, StorageError
 from secagg.plans.task import Task
 from secagg.rounds.batches import BatchReport, Epoch
-from secagg.rounds.greeting import Greeted, Greeter, Script, callees, message_limit
+from secagg.rounds.greeting import Greeted, Script, callees, message_limit
+from secagg.rounds.hellos import Greeter
 from secagg.rounds.lingering import DEADLINE, PATIENCE, Terms
 from secagg.rounds.member import MemberRounds
 from secagg.rounds.quota import MAX_LINKS

@@ -22,7 +22,8 @@ from secagg.drive.shell import Shell
 from secagg.effects import Peer
 from secagg.errors import ParameterError
 from secagg.plans.task import Task
-from secagg.rounds.greeting import Greeted, as_client, callees, message_limit
+from secagg.rounds.greeting import Greeted, callees, message_limit
+from secagg.rounds.hellos import as_client
 from secagg.rounds.report import ReportOutcome, ReportRounds
 from secagg.transport import websocket
 from secagg.transport.base import Link

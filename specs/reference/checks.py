@@ -23,6 +23,7 @@ import privacy
 import rfc8032
 import rfc9180
 import rotation
+import service_checks
 import storage
 from blocks import FAULTS, REASONS, Cursor, Refused
 
@@ -421,5 +422,5 @@ ALONE: dict[str, Callable[..., Data]] = {
     for name, function in list(globals().items())
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
-ALONE |= active_checks.ALONE | active_judging.ALONE
+ALONE |= active_checks.ALONE | active_judging.ALONE | service_checks.ALONE
 ALONE |= budgets.ALONE | noise_tables.ALONE | noisy_records.ALONE | privacy.ALONE | rotation.ALONE

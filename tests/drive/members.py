@@ -14,7 +14,8 @@ from secagg.drive.reporting import Reporter, ReportOutcome
 from secagg.errors import LinkClosed
 from secagg.party import Aggregate
 from secagg.plans.task import Task
-from secagg.rounds.greeting import Met, Script, as_client
+from secagg.rounds.greeting import Met, Script
+from secagg.rounds.hellos import as_client
 from secagg.store.base import Store
 from secagg.store.memory import MemoryStore
 from secagg.testing.network import counter_randomness

@@ -30,7 +30,7 @@ from secagg.errors import (
 )
 from secagg.rounds.base import Outbox
 from secagg.rounds.batches import Batches, Epoch
-from secagg.rounds.greeting import Greeter
+from secagg.rounds.hellos import Greeter
 from secagg.rounds.member import CLOSED
 from secagg.sansio import Dropped, Event, PhaseEntered
 from secagg.store.base import Store

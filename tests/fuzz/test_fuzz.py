@@ -39,6 +39,7 @@ DECODERS = [
     "roster",
     "signed_roster",
     "enrolment",
+    "caller",
 ]
 ACTIVE = [
     "active_message",

@@ -25,18 +25,8 @@ from secagg.errors import (
     WireError,
 )
 from secagg.plans.task import Task
-from secagg.rounds.greeting import (
-    TIMEOUT,
-    Greeted,
-    Greeter,
-    Met,
-    Script,
-    as_client,
-    as_collector,
-    callees,
-    message_limit,
-    server_of,
-)
+from secagg.rounds.greeting import TIMEOUT, Greeted, Met, Script, callees, message_limit, server_of
+from secagg.rounds.hellos import Greeter, as_client, as_collector
 from secagg.types import SERVER, Role, Seed, server_id
 from secagg.wire.frame import HEAD_SIZE, Message
 from secagg.wire.hello import (

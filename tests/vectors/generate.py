@@ -23,6 +23,7 @@ import additive_alone
 import additive_refusals
 import alone
 import refusals
+import service_alone
 import spending
 import stored
 from additive_scripts import LEADER, REPORT, Batch, make_task
@@ -71,6 +72,7 @@ def scenarios() -> Iterator[tuple[str, Data]]:
     yield from active_rounds.scenarios()
     yield from active_refusals.scenarios()
     yield from active_alone.scenarios(shake, alone.scenario_of)
+    yield from service_alone.scenarios(shake, alone.scenario_of)
     yield from active_judged.scenarios(alone.scenario_of)
 
 

@@ -17,6 +17,7 @@ import drawing
 import numpy as np
 import private
 import rounding
+import service_operations
 import spending
 import stored
 
@@ -585,4 +586,5 @@ _ALONE: dict[str, Callable[..., Data]] = {
     **rounding.ALONE,
     **private.OPERATIONS,
     **active_operations.OPERATIONS,
+    **service_operations.OPERATIONS,
 }

@@ -20,8 +20,9 @@ RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
     "12-active": {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 9)} | {"Q1"},
     "20-additive": {f"A{i}" for i in range(1, 16)},
+    "50-service": {f"G{i}" for i in range(1, 5)} | {"M1", "M2"},
 }
-_RULE = "[ACQRSV]\\d+"
+_RULE = "[ACEGMQRSV]\\d+"
 ROWS = {*range(1, 119)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 THREATS = {*range(1, 13), *range(19, 25)}
