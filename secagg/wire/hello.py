@@ -220,6 +220,8 @@ class CallerHello:
             raise WireError(f"role {role} is unknown")
         if not _TASK.fullmatch(task):
             raise WireError("the name of a task has another character than it may")
+        if digest[:NONCE_SIZE] != nonce:  # or there were two encodings of what differs nowhere else
+            raise RemoteProtocolError("the hello is of another service")
         return cls(digest, key, ServiceRole(role), task, challenge)
 
 

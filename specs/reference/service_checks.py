@@ -53,6 +53,8 @@ def caller_of(data: bytes, nonce: bytes) -> tuple[bytes, bytes, int, bytes, byte
     cursor.end()
     if role not in ROLES or not re.fullmatch(b"[a-z0-9-]+", task):
         raise Refused("WireError", "01 §7")
+    if service[:16] != nonce:
+        raise Refused("RemoteProtocolError", "01 §7")
     return service, key, role, task, challenge
 
 

@@ -54,7 +54,7 @@ class Greetings:
             good[:82] + b"\0" + good[83:], good[:82] + b"\7" + good[83:],
             good[:87] + b"M" + good[88:], good[:83] + bytes(4) + good[87:],
             good[:83] + (65).to_bytes(4) + good[87:], good[:83] + b"\xff" * 4 + good[87:],
-            good + bytes(100),
+            good + bytes(100), good[:18] + bytes(16) + good[34:],
         ]  # fmt: skip
         at = {"name": NAME, "key": key.hex()}
         return steps + [("caller", {**at, "frame": one.hex()}) for one in frames]
