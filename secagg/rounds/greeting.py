@@ -135,6 +135,13 @@ class Greeted:
             del self._outer[link.met]
             self._rounds.left(link.met, now)
 
+    def dismiss(self, whom: Callable[[Peer], bool], now: float) -> None:
+        """Ends the links of those whom the rounds inside have met and who may not stay, as whoever
+        is revoked (specs/50-service.md, rule G5). whom: is asked of each, as it was met."""
+        for link in [link for met, link in self._outer.items() if whom(met)]:
+            self.left(link, now)
+            self._let_go.append(link)
+
     def received(self, peer: Peer, frame: bytes, now: float) -> None:
         if (link := self._links.get(peer)) is None:
             return  # let go, and still talking

@@ -228,6 +228,44 @@ def test_rule_g3_the_log_says_why_and_the_link_nothing(caplog: pytest.LogCapture
     assert "it is not enrolled" in caplog.text and "signature" in caplog.text
 
 
+class Inner:
+    """Rounds that note who is there."""
+
+    def __init__(self) -> None:
+        self.here: list[Peer] = []
+
+    def joined(self, peer: Peer, now: float) -> None:
+        self.here.append(peer)
+
+    def left(self, peer: Peer, now: float) -> None:
+        self.here.remove(peer)
+
+
+def test_rule_g5_links_end_when_nobody_would_be_met_on_them_any_more() -> None:
+    """In the same turn: the driver that drains it drops the link, and the rounds have lost it."""
+    known = {(key, CLIENT, task) for key in (ME, OTHER) for task in (TASK, "other")}
+    inner = Inner()
+    greeted = Greeted(inner, lambda _: reception(Register(*known)).greet())  # type: ignore[arg-type]
+    for seed, task in ((MINE, TASK), (MINE, "other"), (OTHERS, TASK)):
+        peer, mine = Peer(f"{seed == MINE} {task}"), caller(seed, task=task)
+        greeted.joined(peer, 0.0)
+        greeted.received(peer, next(mine), 0.0)
+        greeted.received(peer, mine.send(_drained(greeted)[0][0]), 0.0)
+        _drained(greeted)
+    stranger = Peer("stranger")
+    greeted.joined(stranger, 0.0)
+    assert [(peer.identity, peer.task) for peer in inner.here] == [
+        (ME, TASK), (ME, "other"), (OTHER, TASK)
+    ]  # fmt: skip
+    greeted.dismiss(lambda peer: (peer.identity, peer.task) == (ME, TASK), 1.0)
+    assert _drained(greeted) == ([], [Peer(f"True {TASK}")]) and len(inner.here) == 2
+    greeted.dismiss(lambda peer: peer.identity == ME, 1.0)
+    assert _drained(greeted) == ([], [Peer("True other")])
+    greeted.dismiss(lambda peer: peer.identity == ME, 1.0)
+    assert _drained(greeted) == ([], []) and [peer.identity for peer in inner.here] == [OTHER]
+    assert greeted.ready(stranger)
+
+
 def _drained(greeted: Greeted) -> tuple[list[bytes], list[Peer]]:
     posts, gone = greeted._posts, greeted._let_go
     greeted._posts, greeted._let_go = [], []
