@@ -37,7 +37,7 @@ from secagg.wire.hello import (
 # its own key that it may not come, which its owner knows, and of others' nothing. Why somebody was
 # refused stands in the error, which goes to the service's log and no further (rule G3).
 #
-# The service signs nothing for strangers: it would otherwise say of itself to whoever asks which
+# The service signs nothing for strangers (rule G4): it would otherwise tell whoever asks which
 # machine behind a name has the key, and spend a signature for each who asks. What each signs has
 # both challenges, the service with its key, and the caller's key, role and task. So nothing that
 # was signed is of use on another link, to another service, in another role, for another task, or
