@@ -1,4 +1,4 @@
-"""Who may do what at a service: the roles of specs/50-service.md §3, as a table that denies.
+"""Who may do what at a service: the roles of specs/51-admission.md §3, as a table that denies.
 
 What is not in the table is refused, and a role or an action that is added begins with nothing. The
 table speaks of roles alone: whose task something is, `secagg.rounds.admissions` says.

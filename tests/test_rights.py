@@ -1,4 +1,4 @@
-"""Who may do what at a service: the table of specs/50-service.md §3 (rules M1 and M2)."""
+"""Who may do what at a service: the table of specs/51-admission.md §3 (rules M1 and M2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS: dict[Action, str] = {
 
 
 def rows() -> dict[str, str]:
-    text = (Path(__file__).parent.parent / "specs" / "50-service.md").read_text()
+    text = (Path(__file__).parent.parent / "specs" / "51-admission.md").read_text()
     found = re.findall(r"^\| ([a-z]+) \| (.+) \|$", text.split("## §3 Roles")[1], re.M)
     return {role: may for role, may in found if role != "role"}
 

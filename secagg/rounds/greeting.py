@@ -137,7 +137,7 @@ class Greeted:
 
     def dismiss(self, whom: Callable[[Peer], bool], now: float) -> None:
         """Ends the links of those whom the rounds inside have met and who may not stay, as whoever
-        is revoked (specs/50-service.md, rule G5). whom: is asked of each, as it was met."""
+        is revoked (specs/51-admission.md, rule G5). whom: is asked of each, as it was met."""
         for link in [link for met, link in self._outer.items() if whom(met)]:
             self.left(link, now)
             self._let_go.append(link)

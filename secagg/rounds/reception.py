@@ -1,5 +1,5 @@
 """Links of a service: whoever comes proves a key, in a role and for a task, and the service its own
-(specs/01-wire.md §7, specs/50-service.md §1)."""
+(specs/01-wire.md §7, specs/51-admission.md §1)."""
 
 from __future__ import annotations
 

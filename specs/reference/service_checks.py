@@ -1,4 +1,4 @@
-"""What the operations about a service must give, of 01-wire.md §7.10 and 50-service.md."""
+"""What the operations about a service must give, of 01-wire.md §7.10 and 51-admission.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenarios about a service (50-service.md): its greeting."""
+"""Scenarios about a service (51-admission.md): its greeting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME, TASK = "sum.hospital.example", "mortality"
 def scenarios(shake: Shake, scenario_of: Callable[..., Data]) -> Iterator[tuple[str, Data]]:
     made = Greetings(shake)
     yield "service-names", scenario_of("digests, callers", "01-wire.md §7", made.names())
-    yield "service-greeting", scenario_of("who is let in", "50-service.md §1", made.greetings())
+    yield "service-greeting", scenario_of("who is let in", "51-admission.md §1", made.greetings())
 
 
 class Greetings:
