@@ -42,6 +42,10 @@ from secagg.store.ledger import SqliteLedger
 
 _OF_A_TASK = ("task_digest", "payload")
 _OF_ONE = "is of one server: a report is one by itself"
+_FORGETS = (
+    "is new: it knows of no input that this identity has given before, and of nobody with whom one "
+    "was summed. If there was another ledger, stop, and give that one"
+)
 _UNNAMED = (
     "the vector has no --name, and the task no payload to name it by: rounds are not compared, and "
     "two sums may differ by this vector alone"
@@ -219,12 +223,15 @@ class _Joining:
         with ExitStack() as files:
             ledger = budget = None
             if self.ledger is not None:
+                if self.who is not None and not self.ledger.exists():
+                    notice(f"--ledger {self.ledger} {_FORGETS}")
                 ledger = files.enter_context(SqliteLedger.open(self.ledger))
             if self.budget is not None:
                 budget = files.enter_context(Budget(self.budget, anchor=ledger))
             member = files.enter_context(self.who.open()) if self.who is not None else None
+            membership = files.enter_context(entered(member, ledger))
             try:
-                await self._run(ledger, budget, entered(member, ledger))
+                await self._run(ledger, budget, membership)
             finally:
                 if self.who is not None:
                     self.who.keep(self.outcomes)

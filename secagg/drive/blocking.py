@@ -95,15 +95,16 @@ def join(
     warm.up(plan)
     consent = Consent(plan, plan_digest, max_epsilon=max_epsilon, max_delta=max_delta, unit=unit)
     kept: dict[str, Any] = {"ledger": ledger, "budget": budget, "max_size": max_size}
-    waits, who = seconds("patience", patience), entered(member, ledger)
-    outcomes = _participate(
-        url,
-        _giver(fields, weight, name),
-        most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
-        timeout=seconds("timeout", timeout),
-        decided=rounds_of(consent, max_size, waits, randomness, budget, who),
-        **kept,
-    )
+    waits = seconds("patience", patience)
+    with entered(member, ledger) as who:
+        outcomes = _participate(
+            url,
+            _giver(fields, weight, name),
+            most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
+            timeout=seconds("timeout", timeout),
+            decided=rounds_of(consent, max_size, waits, randomness, budget, who),
+            **kept,
+        )
     if not outcomes:
         raise TransportError(_UNASKED + _OTHER_ROSTER * (member is not None))
     return outcomes

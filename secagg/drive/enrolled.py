@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from secagg.arguments import instance
@@ -34,26 +36,35 @@ class Member:
         instance("pin", self.pin, Pin)
         instance("policy", self.policy, Policy)
 
-    def enter(self, ledger: Ledger | None) -> Membership:
-        """Before the first link: the roster is the newest that the ledger has seen, and what it
-        remembers of earlier sums is read.
+    @contextmanager
+    def enter(self, ledger: Ledger | None) -> Iterator[Membership]:
+        """Before the first link, and until the last one is gone: the roster is the newest that the
+        ledger has seen, and what it remembers of earlier sums is read. Meanwhile nobody else takes
+        part with this identity.
 
         Raises ParameterError without a ledger and for whoever is not in the roster, PolicyRefused
-        for a roster that the pin or the ledger refuses, StorageError where the ledger fails.
+        for a roster that the pin or the ledger refuses, StorageError where the ledger fails and for
+        an identity that takes part already.
         """
         if ledger is None:
             raise ParameterError(
                 "where clients sign, one remembers what it has said: give it a ledger, the same "
                 "in all its lives (secagg.store.ledger.SqliteLedger; --ledger FILE)"
             )
-        now = time.time()
-        roster = admit(ledger, self.pin, self.roster, now)
-        memory = Memory.read(ledger, self.pin.admin, self.identity.public, self.policy)
-        until = time.monotonic() + (roster.not_after - now)
-        seed = self.identity.seed
-        return Membership(roster, self.pin.admin, seed, self.policy, memory, until)
+        with self.identity.alone():
+            now = time.time()
+            roster = admit(ledger, self.pin, self.roster, now)
+            memory = Memory.read(ledger, self.pin.admin, self.identity.public, self.policy)
+            until = time.monotonic() + (roster.not_after - now)
+            seed = self.identity.seed
+            yield Membership(roster, self.pin.admin, seed, self.policy, memory, until)
 
 
-def entered(member: Member | None, ledger: Ledger | None) -> Membership | None:
+@contextmanager
+def entered(member: Member | None, ledger: Ledger | None) -> Iterator[Membership | None]:
     """As `Member.enter`; nothing of a client that signs nothing."""
-    return None if member is None else instance("member", member, Member).enter(ledger)
+    if member is None:
+        yield None
+        return
+    with instance("member", member, Member).enter(ledger) as membership:
+        yield membership

@@ -106,10 +106,10 @@ async def participate(
     function("inputs", inputs)
     timeout = seconds("timeout", timeout)
     consent = Consent(plan, plan_digest, max_epsilon=max_epsilon, max_delta=max_delta, unit=unit)
-    membership = entered(member, ledger)
-    rounds = rounds_of(consent, max_size, timeout, randomness, budget, membership)
-    participant = Participant(rounds, inputs, ledger=ledger, budget=budget)
-    return await participant.over(link)
+    with entered(member, ledger) as membership:
+        rounds = rounds_of(consent, max_size, timeout, randomness, budget, membership)
+        participant = Participant(rounds, inputs, ledger=ledger, budget=budget)
+        return await participant.over(link)
 
 
 def rounds_of(

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,7 +38,7 @@ class Identity(NonCopyable):
 
     def __init__(self, path: Path, descriptor: int, seed: Seed) -> None:
         self._path, self._descriptor, self._seed = path, descriptor, seed
-        self._process = os.getpid()
+        self._process, self._turn = os.getpid(), threading.Lock()
         self.public = sign.public_key(seed)
         """The Ed25519 key, 32 bytes: who it is in a roster (`Roster.place_of`)."""
 
@@ -70,6 +73,20 @@ class Identity(NonCopyable):
         if self._descriptor < 0:
             raise StorageError(f"the identity {self._path} is closed")
         return self._seed
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For whoever takes part with it, within this process: two at once would each remember its
+        own rounds alone (specs/14-roster.md §4.1). Raises StorageError while somebody does."""
+        if not self._turn.acquire(blocking=False):
+            raise StorageError(
+                f"the identity {self._path} is in use in this process: it takes part once at a "
+                "time; wait until that is over"
+            )
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         """Idempotent. Another process may take it from then on."""

@@ -212,3 +212,30 @@ def test_a_server_of_members_has_both_roster_and_identity(tmp_path: Path) -> Non
     with secagg.serve_in_thread(plan()) as without:
         with pytest.raises(ParameterError, match="has no roster"):
             without.run_round(deadlines=SOON)
+
+
+def test_an_identity_takes_part_once_at_a_time(tmp_path: Path) -> None:
+    """Row 45, T17: of two participations in one process each would know of its own rounds alone,
+    and sign survivors that differ by one (specs/14-roster.md §4.1)."""
+    with (
+        identity(tmp_path, SEEDS[0]) as own,
+        SqliteLedger.open(tmp_path / "0.ledger") as ledger,
+        serving(tmp_path) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        member = Member(own, signed(), PIN)
+        with member.enter(ledger):
+            more: dict[str, Any] = {"name": "mine", "ledger": ledger, "member": member}
+            for where in (server.url, "ws://127.0.0.1:1"):
+                with pytest.raises(StorageError, match="once at a time"):
+                    secagg.join(where, {"x": [0] * LENGTH}, timeout=5, **more)
+        first = pool.submit(secagg.join, server.url, {"x": [1] * LENGTH}, rounds=1, **more)
+        server.ready(1, timeout=SOON)
+        with pytest.raises(StorageError, match="once at a time"):
+            secagg.join(server.url, {"x": [0] * LENGTH}, timeout=5, **more)
+        joined = all_join(pool, tmp_path, server.url, (2, 3, 4))
+        server.ready(timeout=SOON)
+        assert server.run_round(deadlines=SOON).sum["x"].tolist() == [10, 91, -8]
+        assert all(one.result()[0].included for one in (first, *joined))
+        with member.enter(ledger) as again:
+            assert len(again.memory) == 1

@@ -145,3 +145,15 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(StorageError, match="not a regular file"):
             Identity.open(tmp_path / "pipe")
+
+
+def test_one_participation_at_a_time(path: Path) -> None:
+    """Within a process too: two would each remember its own rounds alone."""
+    with Identity.open(path) as identity:
+        with identity.alone():
+            with pytest.raises(StorageError, match="in use in this process"), identity.alone():
+                pass
+        with pytest.raises(ZeroDivisionError), identity.alone():
+            _ = 1 // 0
+        with identity.alone():
+            pass
