@@ -40,6 +40,10 @@ _OFFER = 32
 # own: now it is known. What is not known counts against `unknown`, of which none is allowed unless
 # the policy says so, and a set that was signed is compared with in any case.
 #
+# Two rounds may be of two plans. The difference of their sums tells of the inputs of both, so each
+# plan's bound holds of it: a round of a plan that counts nobody as corrupt must not tell of one
+# that promised a group in spite of a hundred.
+#
 # Places are never used again (specs/14-roster.md §1), so sets of different epochs compare; whose
 # places they are, the administrator's key says.
 
@@ -65,19 +69,20 @@ class Stage(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One round. order: of them all. offer: 32 bytes. survivors: U3 as a number, bit i for party i;
-    0 where none was signed."""
+    """One round. order: of them all. offer: 32 bytes. least: `change_bound` of its plan. survivors:
+    U3 as a number, bit i for party i; 0 where none was signed."""
 
     order: int
     offer: bytes
     stage: Stage
+    least: int
     survivors: int = 0
 
     __repr__ = short
 
     def encode(self) -> bytes:
         size = (self.survivors.bit_length() + 7) // 8
-        writer = Writer().u8(VERSION).u64(self.order).raw(self.offer).u8(self.stage)
+        writer = Writer().u8(VERSION).u64(self.order).raw(self.offer).u8(self.stage).u32(self.least)
         return writer.raw(self.survivors.to_bytes(size, "little")).finish()
 
     @classmethod
@@ -87,9 +92,10 @@ class Taken:
         try:
             version, order = reader.u8("version"), reader.u64("order")
             offer, stage = reader.fixed(_OFFER, "offer"), Stage(reader.u8("stage"))
+            least = reader.u32("least")
         except (WireError, ValueError):
             raise StorageError("a round that the ledger remembers is damaged") from None
-        made = cls(order, offer, stage, int.from_bytes(reader.rest(), "little"))
+        made = cls(order, offer, stage, least, int.from_bytes(reader.rest(), "little"))
         if version != VERSION or made.encode() != value:
             raise StorageError(
                 "a round that the ledger remembers is damaged, or of a later version"
@@ -99,10 +105,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What judges the survivors of one round by all others. sets: their U3s, as numbers. unknown:
-    how many are not known, of which `most` are allowed. least: `change_bound`."""
+    """What judges the survivors of one round by all others. sets: their U3s, as numbers, each with
+    the `change_bound` of its round's plan. unknown: how many are not known, of which `most` are
+    allowed. least: `change_bound` of this round's."""
 
-    sets: tuple[int, ...]
+    sets: tuple[tuple[int, int], ...]
     unknown: int
     least: int
     most: int = 0
@@ -125,12 +132,12 @@ class Earlier:
         U3 by nobody or by enough members."""
         self.check_unknown()
         now = as_number(survivors)
-        for before in self.sets:
+        for before, bound in self.sets:
             apart = (before ^ now).bit_count()
-            if 0 < apart < self.least:
+            if 0 < apart < (least := max(bound, self.least)):
                 raise PolicyRefused(
                     f"change: the survivors differ from those of an earlier round of this roster "
-                    f"by {apart} members, and this client's policy demands none or {self.least}: "
+                    f"by {apart} members, and this client's policy demands none or {least}: "
                     "the difference of the two sums would be that of a few"
                 )
 
@@ -163,19 +170,19 @@ class Memory:
         if not policy.change:
             return Earlier((), 0, 0)
         others = [o for o in self._slots.values() if o.offer != offer and o.stage is not Stage.KEPT]
-        sets = {one.survivors for one in others if one.stage is not Stage.LEFT}
+        sets = {(one.survivors, one.least) for one in others if one.stage is not Stage.LEFT}
         unknown = sum(one.stage is not Stage.CONFIRMED for one in others)
         return Earlier(tuple(sets), unknown, least, policy.unknown)
 
-    def left(self, offer: bytes) -> Note:
-        """The masked input is about to leave. Raises PolicyRefused where there is no room to
-        remember the round."""
+    def left(self, offer: bytes, least: int) -> Note:
+        """The masked input is about to leave. least: `change_bound` of the round's plan. Raises
+        PolicyRefused where there is no room to remember the round."""
         found = self._of(offer)
         if found is not None:
             return self._note(found)
         slot = self._free()
         order = max((one.order for one in self._slots.values()), default=0) + 1
-        self._slots[slot] = Taken(order, offer, Stage.LEFT)
+        self._slots[slot] = Taken(order, offer, Stage.LEFT, least)
         return self._note(slot)
 
     def check_room(self) -> None:
@@ -230,12 +237,12 @@ class Memory:
                 return slot
         if len(self._slots) < MOST:
             return next(slot for slot in range(MOST) if slot not in self._slots)
-        seen: set[int] = set()
+        seen: set[tuple[int, int]] = set()
         for slot, one in self._slots.items():
-            if one.stage is Stage.CONFIRMED and one.survivors in seen:
+            if one.stage is Stage.CONFIRMED and (one.survivors, one.least) in seen:
                 return slot
             if one.stage is Stage.CONFIRMED:
-                seen.add(one.survivors)
+                seen.add((one.survivors, one.least))
         if not self._policy.forget:
             raise PolicyRefused(
                 f"forget: {MOST} rounds with different survivors are remembered, and there is no "

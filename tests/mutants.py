@@ -1774,9 +1774,11 @@ EARLIER = _of(
         "        self.check_unknown()\n        now =",
         "        now =",
     ),
-    ("earlier: survivors apart", "if 0 < apart < self.least:", "if False:"),
-    ("earlier: the same survivors", "if 0 < apart < self.least:", "if apart < self.least:"),
-    ("earlier: the bound itself", "0 < apart < self.least", "0 < apart <= self.least"),
+    ("earlier: survivors apart", "if 0 < apart < (least :=", "if 0 > apart > (least :="),
+    ("earlier: the same survivors", "if 0 < apart < (least :=", "if apart < (least :="),
+    ("earlier: the bound itself", "0 < apart < (least :=", "0 < apart <= (least :="),
+    ("earlier: the bound of either round", "max(bound, self.least)", "self.least"),
+    ("earlier: the bound of this round", "max(bound, self.least)", "bound"),
     ("earlier: those who may be corrupt", "return group + corrupted", "return group"),
     ("earlier: other rounds", "if o.offer != offer and o.stage", "if o.stage"),
     (
@@ -1804,7 +1806,7 @@ EARLIER = _of(
     ("earlier: forgets if it may", "if not self._policy.forget:", "if False:"),
     (
         "earlier: only what is said twice",
-        "if one.stage is Stage.CONFIRMED and one.survivors in seen:",
+        "if one.stage is Stage.CONFIRMED and (one.survivors, one.least) in seen:",
         "if True:",
     ),
     (

@@ -136,7 +136,7 @@ def test_the_refusals_that_are_quoted_are_those_of_its_four_clients() -> None:
     three = frozenset(map(PartyId, range(3)))
     refusals: list[Callable[[], object]] = [
         lambda: Policy(roster=1000).check(four),
-        lambda: Earlier((0b1111,), 0, least).judge(three),
+        lambda: Earlier(((0b1111, least),), 0, least).judge(three),
         lambda: Earlier((), 1, least).check_unknown(),
     ]
     for refused in refusals:

@@ -36,10 +36,12 @@ def memory(ledger: Ledger | None = None, **policy: Any) -> Memory:
     return Memory.read(ledger or MemoryLedger(), ADMIN, MEMBER, Policy(**policy))
 
 
-def done(held: Memory, number: int, survivors: frozenset[PartyId]) -> list[Note]:
+def done(
+    held: Memory, number: int, survivors: frozenset[PartyId], least: int = LEAST
+) -> list[Note]:
     """A whole round."""
     return [
-        held.left(offer(number)),
+        held.left(offer(number), least),
         held.agreed(offer(number), survivors),
         held.confirmed(offer(number)),
     ]
@@ -92,10 +94,33 @@ def test_the_bound_counts_those_who_may_be_corrupt() -> None:
         held.earlier(offer(2), change_bound(group, len(corrupt))).judge(one)
 
 
+@pytest.mark.parametrize("first, second", [(15, 2), (2, 15)])
+def test_of_two_plans_the_bounds_of_both_hold(first: int, second: int) -> None:
+    """Row 45, decisions/031: the difference of two sums tells of the inputs of both, so a round of
+    a plan that counts nobody as corrupt does not undo what an earlier one has promised."""
+    held = memory()
+    done(held, 1, ALL, first)
+    for apart in (2, 14):
+        with pytest.raises(PolicyRefused, match=f"by {apart} members, .* none or 15"):
+            held.earlier(offer(2), second).judge(without(*range(apart)))
+    held.earlier(offer(2), second).judge(without(*range(15)))
+
+
+def test_of_rounds_with_the_same_survivors_both_bounds_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(earlier, "MOST", 2)
+    held = memory()
+    done(held, 1, ALL, 15)
+    done(held, 2, ALL, 2)
+    with pytest.raises(PolicyRefused, match="no room"):
+        held.left(offer(3), 2)
+
+
 def test_a_round_whose_sum_is_unknown() -> None:
     """Its masked input may be in a sum of anybody."""
     held = memory()
-    held.left(offer(1))
+    held.left(offer(1), LEAST)
     for survivors in (ALL, without(*range(20))):
         with pytest.raises(PolicyRefused, match="unknown: of 1 earlier rounds"):
             judge(held, 2, survivors)
@@ -108,7 +133,7 @@ def test_a_round_whose_sum_is_unknown() -> None:
 def test_a_signature_is_not_yet_a_sum() -> None:
     """The server shows a victim one U3 and a quorum without it another."""
     held = memory()
-    held.left(offer(1))
+    held.left(offer(1), LEAST)
     held.agreed(offer(1), ALL)
     with pytest.raises(PolicyRefused, match="unknown"):
         judge(held, 2, ALL)
@@ -118,17 +143,17 @@ def test_a_signature_is_not_yet_a_sum() -> None:
 
 def test_what_the_policy_allows() -> None:
     held = memory(unknown=1)
-    held.left(offer(1))
+    held.left(offer(1), LEAST)
     held.agreed(offer(1), ALL)
     judge(held, 2, without(*range(20)))
     with pytest.raises(PolicyRefused, match="change"):
         judge(held, 2, without(0))  # what was signed is compared with all the same
-    held.left(offer(2))
+    held.left(offer(2), LEAST)
     with pytest.raises(PolicyRefused, match="unknown: of 2"):
         judge(held, 3, without(*range(20)))
     careless = memory(change=False)
     done(careless, 1, ALL)
-    careless.left(offer(2))
+    careless.left(offer(2), LEAST)
     judge(careless, 3, without(0))
 
 
@@ -137,7 +162,7 @@ def test_what_is_said_once() -> None:
     for call in (lambda: held.agreed(offer(1), ALL), lambda: held.confirmed(offer(1))):
         with pytest.raises(PolicyRefused, match="has not left"):
             call()
-    held.left(offer(1))
+    held.left(offer(1), LEAST)
     with pytest.raises(PolicyRefused, match="has signed no survivors"):
         held.confirmed(offer(1))
     note = held.agreed(offer(1), ALL)
@@ -145,7 +170,7 @@ def test_what_is_said_once() -> None:
     with pytest.raises(PolicyRefused, match="other survivors of this round"):
         held.agreed(offer(1), without(0))
     confirmed = held.confirmed(offer(1))
-    assert held.confirmed(offer(1)) == held.left(offer(1)) == confirmed
+    assert held.confirmed(offer(1)) == held.left(offer(1), LEAST) == confirmed
     assert held.agreed(offer(1), ALL) == confirmed
     assert len(held) == 1
 
@@ -171,9 +196,9 @@ def test_it_outlives_the_process(kind: str, steps: int, tmp_path: Path) -> None:
 
 
 def held_after(steps: int) -> dict[int, Taken]:
-    first = Taken(1, offer(1), Stage.CONFIRMED, as_number(without(*range(20))))
+    first = Taken(1, offer(1), Stage.CONFIRMED, LEAST, as_number(without(*range(20))))
     number = as_number(ALL) if steps > 1 else 0
-    return {0: first, 1: Taken(2, offer(2), Stage(steps), number)}
+    return {0: first, 1: Taken(2, offer(2), Stage(steps), LEAST, number)}
 
 
 def test_there_is_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,19 +214,19 @@ def test_there_is_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {one.survivors for one in held._slots.values()} == {*map(as_number, sets)}
     assert memory(ledger)._slots == held._slots
     with pytest.raises(PolicyRefused, match="forget: 3 rounds"):
-        held.left(offer(9))
-    held.left(offer(4))  # of one that it knows nothing is added
+        held.left(offer(9), LEAST)
+    held.left(offer(4), LEAST)  # of one that it knows nothing is added
     forgetful = memory(ledger, forget=True)
-    forgetful.left(offer(9))
+    forgetful.left(offer(9), LEAST)
     assert offer(0) not in {one.offer for one in forgetful._slots.values()}
 
 
 def test_what_is_unknown_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earlier, "MOST", 2)
     held = memory(forget=True, unknown=5)
-    held.left(offer(1))
+    held.left(offer(1), LEAST)
     done(held, 2, ALL)
-    held.left(offer(3))
+    held.left(offer(3), LEAST)
     assert {one.offer for one in held._slots.values()} == {offer(1), offer(3)}
 
 
@@ -209,11 +234,14 @@ def test_what_is_unknown_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> N
     st.integers(0, (1 << 64) - 1),
     st.binary(min_size=32, max_size=32),
     st.sampled_from(Stage),
+    st.integers(0, (1 << 32) - 1),
     st.frozensets(st.integers(0, 300)),
 )
-def test_the_encoding(order: int, told: bytes, stage: Stage, parties: frozenset[int]) -> None:
+def test_the_encoding(
+    order: int, told: bytes, stage: Stage, least: int, parties: frozenset[int]
+) -> None:
     """Row 23."""
-    taken = Taken(order, told, stage, as_number(frozenset(map(PartyId, parties))))
+    taken = Taken(order, told, stage, least, as_number(frozenset(map(PartyId, parties))))
     data = taken.encode()
     assert Taken.decode(data) == taken
     assert taken.survivors == sum(1 << party for party in parties)
@@ -225,7 +253,7 @@ def test_the_encoding(order: int, told: bytes, stage: Stage, parties: frozenset[
 def test_damage_is_not_nothing() -> None:
     """Fail closed: a round that cannot be read is not one that never was."""
     ledger = MemoryLedger()
-    note = memory(ledger).left(offer(1))
+    note = memory(ledger).left(offer(1), LEAST)
     ledger.note(note.key, lambda known: b"junk")
     with pytest.raises(StorageError, match="damaged"):
         memory(ledger)
@@ -237,7 +265,7 @@ def test_damage_is_not_nothing() -> None:
 def test_sets_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them in the time of one round: as numbers, not as sets."""
     everybody = frozenset(map(PartyId, range(10_000)))
-    sets = tuple(as_number(everybody - {PartyId(party)}) for party in range(4096))
+    sets = tuple((as_number(everybody - {PartyId(party)}), 50) for party in range(4096))
     with pytest.raises(PolicyRefused, match="by 1 members"):
         Earlier(sets, 0, 50).judge(everybody)
 
@@ -246,7 +274,7 @@ def test_a_note_that_was_not_stored_hides_no_other(tmp_path: Path) -> None:
     """Row 45: of two rounds at once the first one's note failed, and the second one's did not."""
     with SqliteLedger.open(tmp_path / "ledger") as ledger:
         held = memory(ledger)
-        held.left(offer(1))
+        held.left(offer(1), LEAST)
         for note in done(held, 2, ALL):
             write(ledger, note)
         again = memory(ledger)

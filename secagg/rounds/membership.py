@@ -7,6 +7,7 @@ from functools import cached_property
 
 from secagg.crypto import sign
 from secagg.earlier import Earlier, Memory, change_bound
+from secagg.effects import Note
 from secagg.errors import PolicyRefused, RemoteProtocolError
 from secagg.plans.plan import Plan
 from secagg.policy import Policy
@@ -81,8 +82,15 @@ class Membership:
 
     def earlier(self, offer: bytes, plan: Plan) -> Earlier:
         """What judges the survivors of the round of that offer."""
-        least = change_bound(plan.promise.numbers["group"], plan.threat.corrupted)
-        return self.memory.earlier(offer, least)
+        return self.memory.earlier(offer, _bound(plan))
+
+    def left(self, offer: bytes, plan: Plan) -> Note:
+        """The masked input of that round is about to leave. Raises as `Memory.left`."""
+        return self.memory.left(offer, _bound(plan))
+
+
+def _bound(plan: Plan) -> int:
+    return change_bound(plan.promise.numbers["group"], plan.threat.corrupted)
 
 
 def check_membership(member: Membership | None, offer: Offer, now: float) -> None:

@@ -220,6 +220,9 @@ class Part:
     def over(self, frame: Over, now: float) -> Outcome:
         """As the server says. What it says of an input that this client has refused to give a
         second time changes nothing. One that goes on from rows may have forgotten its answer."""
+        if self._member is not None and frame.included and not self.left:
+            said = "the server says that this input is in a sum, and it has never left"
+            return self.lost(AbortReason.PEER_FAULT, said, now)
         again = not (frame.included or frame.summed or self.answered or self._restored)
         # where clients sign an input leaves once, whatever the server says of it (12-active.md V6)
         again &= self.why != SPENT and self._member is None
@@ -290,7 +293,7 @@ class Part:
             claims = self._claims(out) if out.commit else ()
             posted = self._claim(claims)
             if self._member is not None and self._carries_input(out):
-                self._note(self._member.memory.left(self._offer_digest()))
+                self._note(self._member.left(self._offer_digest(), self.offer.plan))
             if server is not None:
                 needs = [*self._up_to(claims), *self.paid.needs]
                 self._place.outbox.post(server, Message(self.offer.nonce, out.data), needs)

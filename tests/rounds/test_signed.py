@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from secagg.earlier import Memory, Stage
+from secagg.effects import Peer
 from secagg.errors import (
     Aborted,
     BelowThreshold,
@@ -25,8 +26,8 @@ from secagg.rounds.enrolled import Host
 from secagg.rounds.hosting import written_in
 from secagg.rounds.offer import Consent, Contribution
 from secagg.store.memory import MemoryLedger
-from secagg.types import AbortReason, Fault, Seed
-from secagg.wire.frame import Announce, decode_frame
+from secagg.types import AbortReason, Fault, PartyId, Role, Seed
+from secagg.wire.frame import Announce, Over, decode_frame
 from tests.rounds.enrolled import (
     ADMIN,
     CAST,
@@ -38,6 +39,7 @@ from tests.rounds.enrolled import (
     key_of,
     member,
     membership,
+    named,
     world_of,
 )
 from tests.rounds.world import LENGTH, World, levels, real, total, vector
@@ -238,6 +240,23 @@ def test_after_a_round_that_is_unknown_no_input_leaves() -> None:
     world.wait(100)
     told = world.clients["8"].told[1]
     assert told.why == "policy" and not told.spent and "unknown" in told.detail
+
+
+def test_a_sum_is_of_what_has_left() -> None:
+    """Row 49: a server that says of an input which it has never had that it is in a sum lies, and
+    the input stays free."""
+    rounds = ClientRounds(Consent(), member=membership(8, MemoryLedger()))
+    server, made = Peer("server", None, Role.SERVER), active()
+    rounds.joined(server, 0.0)
+    deadlines = (1000,) * len(made.phase_names)
+    announced = Announce(bytes(16), PartyId(8), deadlines, made.encode(), b"")
+    rounds.received(server, announced.encode(), 0.0)
+    (offer,) = rounds.asked()
+    rounds.contribute(offer, named(8, offer), 0.0)
+    rounds.received(server, Over(offer.nonce, None, 6, 0).encode(), 0.0)
+    (outcome,) = rounds.outcomes()
+    assert (outcome.included, outcome.spent) == (False, False)
+    assert outcome.reason is AbortReason.PEER_FAULT and "has never left" in outcome.detail
 
 
 def test_a_used_name_is_no_round_that_counts() -> None:
