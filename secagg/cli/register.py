@@ -60,6 +60,11 @@ class Register:
                     f"{request.name} has place {place} already, with another key: exclude it, and "
                     "enrol under another name"
                 )
+        if _is_place(request.name):
+            raise ParameterError(
+                f"{request.name} is how a place is called, and whoever excludes that place would "
+                "exclude this member: enrol it under another name"
+            )
         if request.key == self.server:
             raise ParameterError("this key is the server's: a member has an identity of its own")
         return replace(self, entries=(*self.entries, Entry(request.name, request.key)))
@@ -77,7 +82,7 @@ class Register:
         names = [entry.name for entry in self.entries]
         if who in names:
             return names.index(who)
-        if who.isascii() and who.isdigit() and len(who) < 8 and int(who) < len(names):
+        if _is_place(who) and len(who) < 8 and int(who) < len(names):
             return int(who)
         raise ParameterError(f"nobody here has the name or place {who[:64]}")
 
@@ -123,6 +128,11 @@ class Register:
             for one in told["members"]
         ]
         return replace(empty, entries=tuple(entries))
+
+
+def _is_place(name: str) -> bool:
+    """Whether it says one, as `exclude` takes it."""
+    return name.isascii() and name.isdigit()
 
 
 def read(folder: Path) -> Register:

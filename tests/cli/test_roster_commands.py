@@ -201,6 +201,19 @@ def test_places_are_never_used_again(admin: Admin) -> None:
     assert admin.sign().roster.members == {1, 2}
 
 
+def test_a_name_is_no_place(admin: Admin) -> None:
+    """Row 9: who is convicted is named by its place, and whoever had that for a name would be
+    excluded in its stead."""
+    admin.add("a", "b")
+    for name in ("0", "1", "007", "12345678"):
+        told("identity", "new", admin.at / f"n{name}", "--name", name)
+        refused = refusal("roster", "add", admin.folder, admin.at / f"n{name}.enrol")
+        assert "is how a place is called" in refused
+    admin.add("0b", "-1")
+    told("roster", "exclude", admin.folder, "1")
+    assert admin.sign().roster.members == {0, 2, 3}
+
+
 def test_whom_nobody_enrols(admin: Admin) -> None:
     """Rows 9 and 51, T5."""
     a, b = admin.enrol("a", "b")
