@@ -12,10 +12,11 @@ from secagg.cli.files import read_at_most
 from secagg.cli.output import handled, report, rows
 from secagg.cli.proving import NOT_VERIFIED, judging
 from secagg.cli.targets import check_target, write_whole
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, SecAggError
 
 if TYPE_CHECKING:
     from secagg.proved import Verdict
+    from secagg.roster import SignedRoster
 
 MAX_FILES = 1 << 10
 NOBODY = "nobody: nothing in these files is a proof, and it proves nobody honest either"
@@ -47,7 +48,7 @@ def verify_evidence(
         signed = proving.read(roster, admin)
         given = [read_at_most(file, verify.MAX_TRANSCRIPT, "FILE") for file in files]
         with judging(as_json):
-            found = verify.judged(given, signed)
+            found = _judged(dict(zip(files, given, strict=True)), signed)
         made = [proof for _, proof in found if proof not in given]
         if out is not None and made:
             write_whole(out, made[0], force=False)
@@ -55,6 +56,22 @@ def verify_evidence(
         report(_answer(files, verdicts), as_json, lambda: _render(verdicts))
     if not found:
         raise typer.Exit(NOT_VERIFIED)
+
+
+def _judged(given: dict[Path, bytes], signed: SignedRoster) -> tuple[tuple[Verdict, bytes], ...]:
+    """As `verify.judged`. What is wrong is said of the file, as whoever compares what others have
+    sent leaves out the one that is damaged."""
+    from secagg import verify
+
+    try:
+        return verify.judged([*given.values()], signed)
+    except SecAggError:
+        for file, data in given.items():
+            try:
+                verify.judged([data], signed)
+            except SecAggError as error:
+                raise type(error)(f"{file}: {error}") from None
+        raise
 
 
 def _answer(files: list[Path], verdicts: list[Verdict]) -> dict[str, object]:

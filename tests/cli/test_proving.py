@@ -93,3 +93,14 @@ def test_two_files_of_what_clients_were_told_convict_the_server(
     assert written.exit_code == 0
     again = call("verify-evidence", out, *roster)
     assert again.exit_code == 0 and "the server" in again.stdout
+
+
+def test_the_file_that_is_damaged_is_named(made: dict[str, Path], tmp_path: Path) -> None:
+    """Threat 46: one who sends a damaged file hides no lie that the others show."""
+    roster, bad = ("--roster", made["roster"]), tmp_path / "bad.told"
+    whole = made["told"].read_bytes()
+    for data in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:100], b"", b"\x01\x07"):
+        bad.write_bytes(data)
+        words = "verify-evidence", made["told"], bad, made["lied"], *roster, "--json"
+        refused = json.loads(call(*words).stdout)
+        assert refused["message"].startswith(f"not verified: {bad}: ")
