@@ -109,5 +109,18 @@ def enrolled(given: Mapping[str, Any], task: Task | None) -> Enrolled | None:
 
 def name_of(values: npt.NDArray[Any], payload_digest: bytes) -> bytes:
     """What an input is called that its owner gives no name: the same values, as an answer to the
-    same payload, have the same one."""
-    return labels.digest(labels.INPUT, values.tobytes(), payload_digest)
+    same payload, have the same one, of whatever type and shape they are."""
+    return labels.digest(labels.INPUT, _told(values), payload_digest)
+
+
+def _told(values: npt.NDArray[Any]) -> bytes:
+    """One way to write values: as float64 where that has all of them, -0.0 as 0.0, else as integers
+    of 64 bits."""
+    flat = values.reshape(-1)
+    if flat.dtype.kind == "f" or -_EXACT <= int(flat.min()) <= int(flat.max()) <= _EXACT:
+        return (flat.astype("<f8") + 0.0).tobytes()
+    return flat.astype(f"<{flat.dtype.kind}8").tobytes()
+
+
+_EXACT = 1 << 53
+"""Up to here a float64 has all integers."""

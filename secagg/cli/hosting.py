@@ -76,6 +76,10 @@ class Hosting:
         named = [str(path) if path.exists() else None for path in evidence]
         return {"transcript": there[0] if there else None, "evidence": named}
 
+    def missing(self, report: RoundReport | None) -> bool:
+        """Whether one of them is not."""
+        return not all(path.exists() for files in self._files(report) for path in files)
+
     def _files(self, report: RoundReport | None) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
         """The transcript by its name, and the evidence; nothing of a round that had no session."""
         folder, nonce = self.transcripts, nonce_of(report.transcript) if report else ""
@@ -121,8 +125,8 @@ def hosting(
     task: Task | None,
 ) -> Hosting | None:
     """What `serve` was given; the roster is the task's where --members names none. None where
-    clients sign nothing. Raises ParameterError, PolicyRefused for a roster that is over, and what
-    reading it raises."""
+    clients sign nothing. Raises ParameterError, PolicyRefused for a roster that is over, or that
+    clients who pin the task would not take, and what reading it raises."""
     signed = read_roster(members, "--members") if members is not None else None
     match task:
         case Task(members=SignedRoster() as own):
@@ -137,7 +141,8 @@ def hosting(
         raise ParameterError(
             "a server of members signs what it says: give its --key, of `secagg identity`"
         )
-    roster = Pin(signed.admin).verify(signed, time.time())
+    pin = None if task is None else task.pin
+    roster = (pin or Pin(signed.admin)).verify(signed, time.time())
     if transcripts is not None:
         check_folder(transcripts, "--transcripts")
     check_target(store, "--store")

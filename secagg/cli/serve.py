@@ -40,6 +40,7 @@ from secagg.party import Aggregate
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.rounds.clock import RoundReport
 from secagg.rounds.quota import MAX_LINKS, Limits
 from secagg.sim.footprint import peak_rss
 from secagg.types import AbortReason
@@ -121,7 +122,8 @@ def serve(
     prints the digest that clients pin on standard error. With --role it is one server of several,
     sums a --task's batches, and goes on from its --store when given again. A mean without room in
     --out goes to a temporary folder. With --members clients sign. The exit code is 0, 1 when a
-    round or batch gave no sum or a mean is elsewhere, 2 for an error, 143 after a signal.
+    round or batch gave no sum, or a mean or transcript is not in its place, 2 for an error, 143
+    after a signal.
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
@@ -303,8 +305,8 @@ class _Serving:
         self, service: Service, total: Aggregate | None, reason: AbortReason | None
     ) -> None:
         """Of the round that has ended, or that a signal has interrupted."""
-        if self.host is not None and total is None:
-            self.saved |= self.host.kept(service.report)
+        if total is None:
+            self._name_files(service.report)
         self.done.append(
             {
                 "contributors": len(total.contributors) if total else 0,
@@ -325,8 +327,7 @@ class _Serving:
         Before any client hears that there is a sum; and before that, that it was told.
         """
         self.told.record(total)
-        if self.host is not None:
-            self.saved |= self.host.kept(service.report)
+        self._name_files(service.report)
         if self.out is None:
             return
         number, mean = len(self.done) + 1, total.mean[pinned.only_field(self.plan)]
@@ -339,6 +340,12 @@ class _Serving:
             warn(f"round {number}: {saved.failed}")
         self.not_saved |= bool(saved.failed)
         self.saved |= saved.figures("out", mean)
+
+    def _name_files(self, report: RoundReport | None) -> None:
+        """Of what was written down of a round whose clients sign."""
+        if self.host is not None:
+            self.saved |= self.host.kept(report)
+            self.not_saved |= self.host.missing(report)
 
     @property
     def failed(self) -> bool:

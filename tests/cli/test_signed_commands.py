@@ -14,10 +14,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from secagg.cli import app
-from secagg.cli.hosting import nonce_of
+from secagg.cli.enrolled import name_of
+from secagg.cli.hosting import Hosting, nonce_of
 from secagg.effects import Write
 from secagg.proved import TOLD
 from secagg.rounds.base import ROUNDS
+from secagg.rounds.clock import RoundReport
 from secagg.rounds.hosting import written_in
 from secagg.store.sqlite import SqliteStore
 from secagg.wire.codec import Writer
@@ -25,6 +27,7 @@ from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE
 from tests.cli import contract
 from tests.cli.test_service import url
 from tests.processes.fleet import Commands
+from tests.proven import planned
 
 LENGTH, PEOPLE = 4, ("anna", "ben", "clara")
 SIZES = ("--clients", "3", "--length", str(LENGTH), "--corrupt", "0", "--dropout", "0")
@@ -200,3 +203,81 @@ def test_what_is_missing_is_said_before_anybody_is_asked(tmp_path: Path, admin: 
     wrong = refusal(*serve, *roster, "--key", tmp_path / "anna")
     assert "not the identity of the server" in wrong
     assert "roster of 9" in refusal(*serve, "--roster", "9", *roster, "--key", tmp_path / "server")
+
+
+def test_a_task_is_served_with_a_roster_that_its_clients_take(tmp_path: Path, admin: str) -> None:
+    """Row 34: not an older one than the task's, nor another administrator's."""
+    task, old = tmp_path / "task", tmp_path / "roster"
+    folder = tmp_path / "admin"
+    told("roster", "sign", folder, "--not-after", "2999-01-01")
+    newer = folder / "roster"
+    told("task", *SIZES, "--members", newer, "--out", task)
+    serve = ("serve", "--task", task, "--key", tmp_path / "server", "--members")
+    assert "pinned is epoch 2" in refusal(*serve, old)
+    server = told("identity", "show", tmp_path / "server")["public"]
+    other = tmp_path / "other"
+    told("roster", "init", other, "--server", server)
+    told("roster", "add", other, *(tmp_path / f"{name}.enrol" for name in PEOPLE))
+    told("roster", "sign", other, "--not-after", "2999-01-01")
+    assert "signed by the administrator" in refusal(*serve, other / "roster")
+
+
+def test_a_ledger_that_is_not_there_is_said_to_be_new(tmp_path: Path, admin: str) -> None:
+    """A name that is misspelt forgets all that was said; it is said while one can still stop."""
+    pins = ("--members", tmp_path / "roster", "--admin", admin, "--timeout", "0.1")
+    words = ("join", "ws://127.0.0.1:1", *joining(tmp_path, "anna", *pins))
+    first, second = call(*words), call(*words)
+    assert "anna.ledger is new" in first.stderr and "is new" not in second.stderr
+
+
+def test_the_same_values_have_the_same_name() -> None:
+    """Row 42: whatever type a file has them in, one sum; others, another."""
+    for whole, others in (
+        (np.array([0, 1, -3, 100]), ("i1", "i2", "<i4", ">i8", "f4", ">f8")),
+        (np.array([0.0, 0.25, -3.0, 1000.0]), ("f4", "f2", ">f8")),
+        (np.array([1 << 62, 3]), ("u8", ">i8")),
+    ):
+        name = name_of(whole, b"task")
+        for kind in others:
+            other = whole.astype(kind)
+            assert name_of(other, b"task") == name_of(other.reshape(2, -1), b"task") == name
+        assert name_of(whole, b"another") != name != name_of(whole + 1, b"task")
+    assert name_of(np.array([-0.0, 1.0]), b"") == name_of(np.array([0.0, 1.0]), b"")
+    big = 1 << 53
+    assert name_of(np.array([big, 1]), b"") != name_of(np.array([big + 1, 1]), b"")
+
+
+def test_a_transcript_without_a_file_is_missing(tmp_path: Path) -> None:
+    """Row 105: with a store the next process writes it, and without one nobody: the exit code says
+    so in any case."""
+    cast = planned()
+    network = cast.network()
+    network.run()
+    transcript = b"".join(network.server.transcript())  # type: ignore[attr-defined]
+    report = RoundReport({}, 0.0, 0.0, transcript=transcript, evidence=(b"proof",))
+    kept = tmp_path / "kept"
+    host = Hosting(cast.signed, tmp_path / "key", kept)
+    assert not host.file(report) and host.missing(report)
+    kept.mkdir()
+    assert host.file(report) and not host.missing(report)
+    (kept / f"{nonce_of(transcript)}-1.evidence").unlink()
+    assert host.missing(report)
+    assert not host.missing(None) and not Hosting(cast.signed, tmp_path / "key").missing(report)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_the_exit_code_says_that_a_transcript_is_missing(
+    lost: bool, start: Commands, tmp_path: Path, admin: str
+) -> None:
+    task, kept = tmp_path / "task", tmp_path / "kept"
+    told("task", *SIZES, "--members", tmp_path / "roster", "--out", task)
+    files = ("--port-file", tmp_path / "port", "--task", task, "--transcripts", kept)
+    server = start("serve", *files, "--key", tmp_path / "server", "--json")
+    where = url(tmp_path / "port")
+    if lost:
+        kept.rmdir()
+    clients = [start("join", where, *joining(tmp_path, name, "--task", task)) for name in PEOPLE]
+    data, err = server.answer(code=1 if lost else 0)
+    assert data["contributors"] == 3 and (data["rounds"][0]["transcript"] is None) is lost
+    for client in clients:
+        assert client.answer()[0]["included"]
