@@ -179,11 +179,10 @@ class Memory:
         PolicyRefused where there is no room to remember the round."""
         found = self._of(offer)
         if found is not None:
-            return self._note(found)
+            return self._note(found, self._slots[found])
         slot = self._free()
         order = max((one.order for one in self._slots.values()), default=0) + 1
-        self._slots[slot] = Taken(order, offer, Stage.LEFT, least)
-        return self._note(slot)
+        return self._note(slot, Taken(order, offer, Stage.LEFT, least))
 
     def check_room(self) -> None:
         """Raises PolicyRefused where there is no room to remember another round."""
@@ -197,8 +196,7 @@ class Memory:
             raise PolicyRefused(
                 "change: survivors of this round were signed, so its input has left"
             )
-        self._slots[slot] = replace(self._slots[slot], stage=Stage.KEPT)
-        return self._note(slot)
+        return self._note(slot, replace(self._slots[slot], stage=Stage.KEPT))
 
     def agreed(self, offer: bytes, survivors: frozenset[PartyId]) -> Note:
         """The client's signature of this U3 is about to leave. Raises PolicyRefused for a second
@@ -208,8 +206,8 @@ class Memory:
         if taken.stage is not Stage.LEFT and taken.survivors != number:
             raise PolicyRefused("change: other survivors of this round were signed before")
         if taken.stage is Stage.LEFT:
-            self._slots[slot] = replace(taken, stage=Stage.AGREED, survivors=number)
-        return self._note(slot)
+            taken = replace(taken, stage=Stage.AGREED, survivors=number)
+        return self._note(slot, taken)
 
     def confirmed(self, offer: bytes) -> Note:
         """A quorum has signed the same U3, and the answer is about to leave. Raises PolicyRefused
@@ -217,8 +215,7 @@ class Memory:
         slot = self._known(offer)
         if self._slots[slot].stage is Stage.LEFT:
             raise PolicyRefused("change: this client has signed no survivors of this round")
-        self._slots[slot] = replace(self._slots[slot], stage=Stage.CONFIRMED)
-        return self._note(slot)
+        return self._note(slot, replace(self._slots[slot], stage=Stage.CONFIRMED))
 
     def _known(self, offer: bytes) -> int:
         slot = self._of(offer)
@@ -255,13 +252,26 @@ class Memory:
         """What is not known goes last: it would be forgotten that there is something to ask."""
         return self._slots[slot].stage is not Stage.CONFIRMED, self._slots[slot].order
 
-    def _note(self, slot: int) -> Note:
-        return Note(_place(self._lineage, slot), self._slots[slot].encode())
+    def _note(self, slot: int, taken: Taken) -> Note:
+        before, self._slots[slot] = self._slots.get(slot), taken
+        known = None if before is None else before.encode()
+        return Note(_place(self._lineage, slot), taken.encode(), known)
 
 
 def write(ledger: Ledger, note: Note) -> None:
-    """Durably, before what it speaks of leaves. Raises StorageError."""
-    ledger.note(note.key, lambda known: note.value)
+    """Durably, before what it speaks of leaves. Raises StorageError, also where somebody else has
+    written there: a copy of the identity, whose rounds this one does not know."""
+
+    def change(known: bytes | None) -> bytes:
+        if known not in (note.before, note.value):
+            raise StorageError(
+                "the ledger has a round there that this client does not know: another process "
+                "takes part with a copy of its identity, or its file was replaced meanwhile; stop "
+                "all of them, and start one"
+            )
+        return note.value
+
+    ledger.note(note.key, change)
 
 
 def as_number(parties: frozenset[PartyId]) -> int:

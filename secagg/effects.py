@@ -72,14 +72,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a ledger remembers under `key` from now on, whatever it did before. key: 32 bytes.
+    """What a ledger remembers under `key` from now on, in the place of `before`; None where there
+    was nothing. key: 32 bytes.
 
     It is written durably, outside the rows, before what it speaks of leaves, as a claim is. Whoever
-    writes it is alone with its key, as the owner of an identity is (`secagg.earlier.Memory`).
+    writes it is alone with its key, as the owner of an identity is (`secagg.earlier.Memory`): where
+    something else is there, somebody has that identity too.
     """
 
     key: bytes
     value: bytes = field(repr=False)
+    before: bytes | None = field(default=None, repr=False, compare=False)
 
     __repr__ = short
 

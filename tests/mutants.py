@@ -1716,6 +1716,11 @@ IDENTITY = _of(
         "if False:\n            raise",
     ),
     ("identity: not once it is closed", "if self._descriptor < 0:", "if False:"),
+    (
+        "identity: takes part once at a time",
+        "if not self._turn.acquire(blocking=False):",
+        "if self._turn.acquire(blocking=False) is None:",
+    ),
     ("identity: nobody else reads it", "if files.open_to_others(status):", "if False:"),
     ("identity: a regular file", "if not stat.S_ISREG(status.st_mode):", "if False:"),
     (
@@ -1813,6 +1818,11 @@ EARLIER = _of(
         "earlier: what is unknown goes last",
         "return self._slots[slot].stage is not Stage.CONFIRMED, ",
         "return False, ",
+    ),
+    (
+        "earlier: what is known to be there",
+        "if known not in (note.before, note.value):",
+        "if False:",
     ),
     ("earlier: one encoding", "if version != VERSION or made.encode() != value:", "if False:"),
     (

@@ -284,3 +284,19 @@ def test_a_note_that_was_not_stored_hides_no_other(tmp_path: Path) -> None:
         for note in done(again, 3, ALL):  # in the place that is free
             write(ledger, note)
         assert len(memory(ledger)) == 2
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_copy_of_the_identity_hides_no_round(kind: str, tmp_path: Path) -> None:
+    """Row 43: two that share a ledger, as when the identity's file is replaced while it is in use.
+    What the one has written the other does not overwrite, and its input does not leave."""
+    ledger = MemoryLedger() if kind == "memory" else SqliteLedger.open(tmp_path / "ledger")
+    one, two = memory(ledger), memory(ledger)
+    first = one.left(offer(1), LEAST)
+    write(ledger, first)
+    write(ledger, first)
+    with pytest.raises(StorageError, match="a copy of its identity"):
+        write(ledger, two.left(offer(2), LEAST))
+    assert ledger.noted(first.key) == first.value if kind == "memory" else ledger.failed  # type: ignore[attr-defined]
+    if isinstance(ledger, SqliteLedger):
+        ledger.close()

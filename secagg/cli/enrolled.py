@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,15 +48,14 @@ class Enrolled:
         with Identity.open(self.identity) as identity:
             yield Member(identity, self.signed, self.pin, self.policy)
 
-    def keep(self, outcomes: Iterable[Outcome]) -> None:
-        """What the server has signed to this client, a file for each round, and what convicts it.
-        Files are named by their digests, so none is another's."""
-        for outcome in outcomes:
-            if self.told is not None and outcome.statements:
-                _keep(self.told, told(outcome.statements), "told")
-            for one in outcome.report.evidence:
-                where = "" if self.told is None else f": {_keep(self.told, one, 'evidence')}"
-                warn(f"the server has signed two things that cannot both be true{where}")
+    def keep(self, outcome: Outcome) -> None:
+        """What the server has signed to this client in a round, and what convicts it. Files are
+        named by their digests, so none is another's."""
+        if self.told is not None and outcome.statements:
+            _keep(self.told, told(outcome.statements), "told")
+        for one in outcome.report.evidence:
+            where = "" if self.told is None else f": {_keep(self.told, one, 'evidence')}"
+            warn(f"the server has signed two things that cannot both be true{where}")
 
 
 def _keep(folder: Path, data: bytes, kind: str) -> Path:

@@ -229,20 +229,21 @@ class _Joining:
             if self.budget is not None:
                 budget = files.enter_context(Budget(self.budget, anchor=ledger))
             member = files.enter_context(self.who.open()) if self.who is not None else None
-            membership = files.enter_context(entered(member, ledger))
-            try:
-                await self._run(ledger, budget, membership)
-            finally:
-                if self.who is not None:
-                    self.who.keep(self.outcomes)
+            await self._run(ledger, budget, files.enter_context(entered(member, ledger)))
 
     async def _run(
         self, ledger: Ledger | None, budget: Budget | None, member: Membership | None
     ) -> None:
         given: dict[str, Any] = {"counting": counting(budget), "member": member}
         rounds = ClientRounds(self.consent, patience=self.patience, **given)
-        self.participant = Participant(rounds, self._contribute, ledger=ledger, budget=budget)
+        kept: dict[str, Any] = {"ledger": ledger, "budget": budget, "heard": self._heard}
+        self.participant = Participant(rounds, self._contribute, **kept)
         await stay(self.url, self.participant, timeout=self.timeout, told=notice)
+
+    def _heard(self, outcome: Outcome) -> None:
+        """At once: who waits for the last round may be killed before it."""
+        if self.who is not None:
+            self.who.keep(outcome)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:

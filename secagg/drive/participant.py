@@ -148,15 +148,17 @@ class Participant:
         ledger: Ledger | None = None,
         budget: Budget | None = None,
         most: int | None = None,
+        heard: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         """most: of how many rounds it has enough, whatever comes of them; None takes them all.
+        heard: of each outcome, when it is there; it must not raise.
         Raises ParameterError for rounds of a member without a ledger."""
         if rounds.membership is not None and ledger is None:
             raise ParameterError("rounds whose clients sign need the ledger that they remember in")
         self.outcomes: list[Outcome] = []
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
-        self._rounds, self._inputs = rounds, inputs
+        self._rounds, self._inputs, self._heard = rounds, inputs, heard
         self._ledger, self._budget = ledger, budget
         self._computing: dict[bytes, asyncio.Task[None]] = {}
         self._bad: InputError | None = None
@@ -232,6 +234,7 @@ class Participant:
             self._computing[offer.nonce] = computing
         for outcome in self._rounds.outcomes():
             self.outcomes.append(outcome)
+            self._heard(outcome)
             if outcome.why == BUDGET:
                 log.warning("round %d goes on without this client: %s", *_why(outcome))
             elif outcome.reason is None and not outcome.included:

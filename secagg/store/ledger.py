@@ -48,6 +48,7 @@ class SqliteLedger(Ledger):
         self._path, self._database, self._randomness = path, database, randomness
         self._guard, self._process = threading.Lock(), os.getpid()
         self._ended: str | None = None
+        self._number = self._found_number()
 
     @classmethod
     def open(
@@ -166,6 +167,13 @@ class SqliteLedger(Ledger):
     def _put(self, name: bytes, value: bytes, before: bytes | None = None) -> None:
         tables.put(self._database, name, value, before)
 
+    def _found_number(self) -> int | None:
+        """In its file system, of what has its name now."""
+        try:
+            return self._path.stat().st_ino
+        except FileNotFoundError:
+            return None
+
     @contextmanager
     def _turn(self, what: str) -> Iterator[None]:
         """A transaction that writes and syncs.
@@ -174,6 +182,12 @@ class SqliteLedger(Ledger):
         """
         with self._alone(what), self._database:
             self._database.execute("BEGIN IMMEDIATE")
+            if self._found_number() != self._number:
+                raise StorageError(
+                    f"{self._path} was removed, or replaced by another file, while it was open: "
+                    "what is claimed in it would be found by nobody; put it back, or if it is "
+                    "gone, stop giving what this client may have given already"
+                )
             yield
             self._database.execute("UPDATE head SET calls = calls + 1")
 

@@ -15,6 +15,7 @@ import secagg
 from secagg.crypto import sign
 from secagg.drive.blocking import Serving
 from secagg.drive.enrolled import Member
+from secagg.drive.participant import Participant
 from secagg.errors import (
     BelowThreshold,
     InputError,
@@ -27,10 +28,12 @@ from secagg.fields import Integer
 from secagg.plans.plan import Plan
 from secagg.policy import Policy
 from secagg.roster import Pin, Roster, SignedRoster
-from secagg.rounds.offer import Outcome
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.clock import RoundReport
+from secagg.rounds.offer import Consent, Outcome
 from secagg.store.identity import HEAD, Identity
 from secagg.store.ledger import SqliteLedger
-from secagg.types import Seed
+from secagg.types import PartyId, Seed
 
 LENGTH, SOON = 3, 30.0
 ADMIN = Seed(b"admin".ljust(32))
@@ -239,3 +242,17 @@ def test_an_identity_takes_part_once_at_a_time(tmp_path: Path) -> None:
         assert all(one.result()[0].included for one in (first, *joined))
         with member.enter(ledger) as again:
             assert len(again.memory) == 1
+
+
+async def test_an_outcome_is_told_when_it_is_there() -> None:
+    """What a server has signed is kept before the next round begins, not when the last is over."""
+    heard: list[Outcome] = []
+    rounds = ClientRounds(Consent())
+    participant = Participant(rounds, lambda offer: None, heard=heard.append)
+    report = RoundReport({}, 0.0, 0.0)
+    one = Outcome(1, PartyId(0), None, 4, 0, report, statements=(b"signed",))
+    rounds._outcomes.append(one)
+    participant._news()
+    assert heard == [one]
+    participant._news()
+    assert heard == participant.outcomes == [one]

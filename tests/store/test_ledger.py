@@ -778,3 +778,22 @@ def test_the_settings_that_durability_rests_on(tmp_path: Path) -> None:
         }
     assert found == {"journal_mode": "truncate", "synchronous": 2, "secure_delete": 1}
     assert ledgers.PATIENCE > 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no file that is open")
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_ledger_that_is_gone_claims_nothing(replaced: bool, tmp_path: Path) -> None:
+    """Row 97: what is written in a file without a name is found by no other life."""
+    path, other = tmp_path / "ledger", tmp_path / "other"
+    SqliteLedger.open(other).close()
+    with SqliteLedger.open(path) as held:
+        held.claim(KEY, ONE)
+        if replaced:
+            os.replace(other, path)
+        else:
+            path.unlink()
+        with pytest.raises(StorageError, match="was removed, or replaced"):
+            held.claim(OTHER, ONE)
+        with pytest.raises(StorageError):
+            held.note(OTHER, lambda known: b"x")
+        assert held.failed
