@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secagg.errors import ParameterError
+from secagg.store.files import sync_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,7 +84,8 @@ def every_round(path: Path | None, rounds: int) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes, *, force: bool, mode: int = 0o666) -> None:
-    """The whole file or none of it; FileExistsError for one that is there, unless forced.
+    """The whole file or none of it; FileExistsError for one that is there, unless forced. It
+    outlives a loss of power from then on, where its folder can be synced.
 
     mode: of the file from its first byte on, less what the umask takes.
     """
@@ -104,6 +106,8 @@ def write_whole(path: Path, data: bytes, *, force: bool, mode: int = 0o666) -> N
         raise FileExistsError(f"{path} exists; --force replaces it") from None
     finally:
         draft.unlink(missing_ok=True)
+    with suppress(OSError):  # of one that cannot even be read, or a file system without
+        sync_folder(path.parent)
 
 
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:

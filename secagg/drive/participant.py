@@ -159,7 +159,7 @@ class Participant:
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
         self._rounds, self._inputs, self._heard = rounds, inputs, heard
-        self._ledger, self._budget = ledger, budget
+        self._kept: dict[str, Any] = {"ledger": ledger, "budget": budget}
         self._computing: dict[bytes, asyncio.Task[None]] = {}
         self._bad: InputError | None = None
         self._contributed = False
@@ -172,8 +172,7 @@ class Participant:
     async def over(self, link: Link) -> tuple[Outcome, ...]:
         """Until the link is gone; raises as `participate` does."""
         server = Peer("server", None, Role.SERVER)
-        kept: dict[str, Any] = {"ledger": self._ledger, "budget": self._budget}
-        self._shell, self._refused = Shell(self._driven(), news=self._news, **kept), None
+        self._shell, self._refused = Shell(self._driven(), news=self._news, **self._kept), None
         self._shell.start()
         serving = asyncio.create_task(self._shell.serve(server, link))
         ends: set[asyncio.Future[Any]] = {serving, self._ended}

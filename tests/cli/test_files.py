@@ -29,6 +29,23 @@ def sparse(folder: Path) -> Path:
     return folder / "large"
 
 
+@pytest.mark.parametrize("force", [True, False])
+def test_a_name_outlives_a_loss_of_power(
+    force: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 97: an epoch that is counted, and a transcript that nothing else has any more. A folder
+    that cannot be synced keeps the file all the same."""
+    synced: list[tuple[Path, list[str]]] = []
+
+    def sync(folder: Path) -> None:
+        synced.append((folder, os.listdir(folder)))
+        raise OSError(errno.EINVAL, "no such thing here")
+
+    monkeypatch.setattr(targets, "sync_folder", sync)
+    targets.write_whole(tmp_path / "file", b"1", force=force)
+    assert synced == [(tmp_path, ["file"])] and (tmp_path / "file").read_bytes() == b"1"
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
