@@ -1954,6 +1954,112 @@ ENROLLED = (
         ),
     ),
     *_of(
+        "protocols/secagg_protocols/secagg/active/judging.py",
+        "tests/plans/test_active_edges.py",
+        (
+            "active plans: P2, min_clients is n - D at most",
+            "    if params.min_clients > s:\n",
+            "    if params.min_clients > s + 1:\n",
+        ),
+        (
+            "active plans: P2, A + 2",
+            "    if params.min_survivors < smallest_sum(threat.corrupted):\n",
+            "    if params.min_survivors < smallest_sum(threat.corrupted) - 1:\n",
+        ),
+        (
+            "active plans: P2, min_clients as asked for",
+            "    if threat.min_clients not in (None, params.min_clients):\n",
+            "    if False:\n",
+        ),
+        (
+            "active plans: P4, 2t > n + A",
+            '_threshold(params, threat.clients, threat.corrupted, "2t > n + A")',
+            '_threshold(params, threat.clients - 1, threat.corrupted, "2t > n + A")',
+        ),
+        (
+            "active plans: P4, min_survivors and liars",
+            '        or too_few(threat, params.min_survivors, "min_survivors")\n',
+            "",
+        ),
+        (
+            "active plans: P5, min_clients and min_survivors",
+            "if params.min_survivors != s or params.min_clients != s:",
+            "if params.min_survivors != params.min_clients:",
+        ),
+        (
+            "active plans: P5, neighbours",
+            "if params.degree > MAX_DEGREE:",
+            "if params.degree > MAX_DEGREE + 2:",
+        ),
+        (
+            "active plans: P5, neighbours, one fewer",
+            "if params.degree > MAX_DEGREE:",
+            "if params.degree >= MAX_DEGREE:",
+        ),
+        (
+            "active plans: P5, 2t > k + 1 + a",
+            '_threshold(params, k + 1, a, "2t > k + 1 + a")',
+            '_threshold(params, k - 1, a, "2t > k + 1 + a")',
+        ),
+        ("active plans: P5, t >= a + 2", "    if t < a + 2:\n", "    if t < a + 1:\n"),
+        (
+            "active plans: P5, t that everybody's neighbours reach",
+            "    if t > most:\n",
+            "    if t > most + 1:\n",
+        ),
+        (
+            "active plans: P6, the quorum of all",
+            "        if params.quorum != quorum:\n",
+            "        if params.quorum < quorum:\n",
+        ),
+        (
+            "active plans: P6, up to 1000 all sign",
+            "    if Bounds(threat).everybody_signs():\n",
+            "    if False:\n",
+        ),
+        (
+            "active plans: P6, signers",
+            "    if params.signers > MAX_SIGNERS:\n",
+            "    if params.signers > MAX_SIGNERS + 1:\n",
+        ),
+        (
+            "active plans: P6, signers, one fewer",
+            "    if params.signers > MAX_SIGNERS:\n",
+            "    if params.signers >= MAX_SIGNERS:\n",
+        ),
+        (
+            "active plans: P6, a committee begins with n - D",
+            "    if params.min_clients != s:\n",
+            "    if False:\n",
+        ),
+        (
+            "active plans: P6, 2q > m + a'",
+            "    if q < majority(m, corrupt):\n",
+            "    if q < majority(m, corrupt) - 1:\n",
+        ),
+        (
+            "active plans: P6, q that a committee reaches",
+            "    if q > most:\n",
+            "    if q > most + 1:\n",
+        ),
+    ),
+    *_of(
+        "protocols/secagg_protocols/secagg/active/finding.py",
+        "tests/plans/test_active_edges.py",
+        ("active plans: MAX_SIGNERS", "MAX_SIGNERS = 1 << 14\n", "MAX_SIGNERS = 1 << 15\n"),
+        (
+            "active plans: P4, P6, as many as are left",
+            "    if needed + threat.liars <= s:\n",
+            "    if needed + threat.liars <= s + 1:\n",
+        ),
+    ),
+    *_of(
+        "protocols/secagg_protocols/secagg/active/params.py",
+        "tests/plans/test_active_edges.py",
+        ("active plans: ALL_SIGN", "ALL_SIGN = 1000\n", "ALL_SIGN = 999\n"),
+        ("active plans: ALL_SIGN, one more", "ALL_SIGN = 1000\n", "ALL_SIGN = 1001\n"),
+    ),
+    *_of(
         "secagg/rounds/filing.py",
         "tests/rounds/test_signed_kills.py",
         (

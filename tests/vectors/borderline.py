@@ -208,6 +208,54 @@ ACTIVE: list[tuple[int, str, str, int, int, int]] = [
 """As THREATS: of an active server, for both graphs."""
 
 
+NOBODY = "0", "0", 0
+"""Corrupt, dropping; and as many as asked for."""
+EDGES: list[tuple[tuple[int, str, str, int, int, int], str, list[int]]] = [
+    # P2: three, and A + 2
+    ((3, *NOBODY, 3, 0), "secagg", [3, 2, 2, 3, 3, 3, 2]),
+    ((3, *NOBODY, 3, 0), "secagg", [3, 2, 2, 3, 2, 3, 2]),
+    ((5, "3/5", "0", 0, 5, 0), "secagg", [5, 4, 5, 5, 5, 5, 5]),
+    ((5, "4/5", "0", 0, 5, 0), "secagg", [5, 4, 5, 5, 5, 5, 5]),
+    ((2, *NOBODY, 2, 0), "secagg", [2, 1, 2, 2, 2, 2, 2]),
+    # P2: min_clients is n - D at most, min_survivors at most that, and what is asked for
+    ((10, "0", "1/5", 0, 10, 0), "secagg", [10, 9, 6, 8, 8, 10, 6]),
+    ((10, "0", "1/5", 0, 10, 0), "secagg", [10, 9, 6, 9, 8, 10, 6]),
+    ((10, "0", "1/5", 8, 10, 0), "secagg", [10, 9, 6, 8, 6, 10, 6]),
+    ((10, "0", "1/5", 8, 10, 0), "secagg", [10, 9, 6, 7, 6, 10, 6]),
+    # P4: 2t > n + A, and liars
+    ((10, "1/10", "0", 0, 10, 0), "secagg", [10, 9, 6, 6, 6, 10, 6]),
+    ((10, "1/5", "0", 0, 10, 0), "secagg", [10, 9, 6, 6, 6, 10, 7]),
+    ((10, "1/5", "0", 0, 10, 0), "secagg", [10, 9, 7, 7, 7, 10, 7]),
+    ((10, *NOBODY, 10, 4), "secagg", [10, 9, 6, 6, 6, 10, 6]),
+    ((10, *NOBODY, 10, 5), "secagg", [10, 9, 6, 6, 6, 10, 6]),
+    ((10, *NOBODY, 10, 4), "secagg", [10, 9, 6, 7, 7, 10, 6]),
+    # P5: how many neighbours anybody has, and t of them
+    ((17_000, *NOBODY, 17_000, 0), "secagg+", [17_000, 2**14, 2**13 + 1, 17_000, 17_000, 1, 1]),
+    ((17_000, *NOBODY, 17_000, 0), "secagg+", [17_000, 2**14 + 2, 2**13 + 2, 17_000, 17_000, 1, 1]),
+    ((20, *NOBODY, 20, 0), "secagg+", [20, 18, 10, 20, 20, 20, 11]),
+    ((20, *NOBODY, 20, 0), "secagg+", [20, 18, 9, 20, 20, 20, 11]),
+    ((20, "0", "1/20", 0, 20, 0), "secagg+", [20, 16, 9, 19, 19, 20, 11]),
+    ((20, "0", "1/20", 0, 20, 0), "secagg+", [20, 16, 9, 18, 18, 20, 11]),
+    ((20, *NOBODY, 20, 0), "secagg+", [20, 2, 2, 20, 20, 20, 11]),
+    ((20, "1/20", "0", 0, 20, 0), "secagg+", [20, 2, 3, 20, 20, 20, 11]),
+    ((20, "1/20", "0", 0, 20, 0), "secagg+", [20, 4, 4, 20, 20, 20, 11]),
+    ((20, "1/20", "0", 0, 20, 0), "secagg+", [20, 4, 3, 20, 20, 20, 11]),
+    # P6: up to 1000 all sign, and above that as many as a committee may have
+    ((1000, *NOBODY, 1000, 0), "secagg+", [1000, 2, 2, 1000, 1000, 1000, 501]),
+    ((1000, *NOBODY, 1000, 0), "secagg+", [1000, 2, 2, 1000, 1000, 999, 500]),
+    ((1001, *NOBODY, 1001, 0), "secagg+", [1001, 2, 2, 1001, 1001, 1000, 501]),
+    ((1001, *NOBODY, 1001, 0), "secagg+", [1001, 2, 2, 1001, 1001, 1000, 500]),
+    ((1001, *NOBODY, 1001, 0), "secagg+", [1001, 2, 2, 1001, 1001, 1001, 501]),
+    ((1001, *NOBODY, 1001, 0), "secagg+", [1001, 2, 2, 1001, 1001, 1001, 502]),
+    ((1001, *NOBODY, 1001, 0), "secagg", [1001, 1000, 501, 1001, 501, 1, 1]),
+    ((1001, *NOBODY, 1001, 0), "secagg", [1001, 1000, 501, 1000, 501, 1, 1]),
+    ((17_000, *NOBODY, 17_000, 0), "secagg+", [17_000, 2, 2, 17_000, 17_000, 2**14, 2**13 + 1]),
+    ((17_000, *NOBODY, 17_000, 0), "secagg+", [17_000, 2, 2, 17_000, 17_000, 2**14 + 1, 2**13 + 1]),
+]
+"""Threat, protocol, parameters: at each limit of 13-active-parameters.md P2 to P6, and one beyond
+it in one number."""
+
+
 def active_steps() -> Steps:
     """13-active-parameters.md: what is chosen, and what is one number apart."""
     found: list[tuple[str, Data]] = []
@@ -223,6 +271,9 @@ def active_steps() -> Steps:
                 case = {**_threat(*threat), "active": True, "protocol": protocol}
                 case["parameters"] = change
                 verdicts.setdefault(repr(case), ("judge_plan", case))
+    for threat, protocol, params in EDGES:
+        case = {**_threat(*threat), "active": True, "protocol": protocol, "parameters": params}
+        verdicts.setdefault(repr(case), ("judge_plan", case))
     return [*found, *verdicts.values()]
 
 
