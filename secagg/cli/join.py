@@ -251,9 +251,10 @@ class _Joining:
         return () if self.participant is None else tuple(self.participant.outcomes)
 
     def check(self) -> None:
-        """And say what this client refused: of a server that lies, nobody else would."""
+        """And say why this client left a round or was left out: of a server that lies, nobody else
+        would."""
         for one in self.outcomes:
-            if self.who is not None and one.detail:
+            if one.detail:
                 warn(f"round {one.round}: {one.detail}")
         if not self.outcomes:
             raise TransportError(
@@ -309,6 +310,7 @@ class _Joining:
         every = [_figures(outcome) for outcome in self.outcomes]
         nothing = {"contributors": 0, "dropped": 0, "clipped": 0, "phases": {}}
         nothing |= {"bytes_up": 0, "bytes_down": 0, "included": False, "why": "", "spent": False}
+        nothing["detail"] = ""
         used = {"client_seconds": time.process_time(), "peak_rss": peak_rss()}
         return {**UNKNOWN, **(every[-1] if every else nothing), **used, "rounds": every}
 
@@ -321,6 +323,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "clipped": sum(outcome.clipped.values()),
         "included": outcome.included,
         "why": outcome.why,
+        "detail": outcome.detail,
         "spent": outcome.spent,
         "phases": dict(outcome.report.phases),
         "bytes_up": outcome.report.bytes_up,

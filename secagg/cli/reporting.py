@@ -77,6 +77,7 @@ class Reporting:
             "task_digest": self.task.digest().hex(),
             "stored": outcome is not None and outcome.stored,
             "error": outcome.reason.value if outcome and outcome.reason else None,
+            "detail": outcome.detail if outcome else "",
             **UNKNOWN,
             "contributors": None,
             "dropped": None,

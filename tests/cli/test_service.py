@@ -326,7 +326,7 @@ def test_one_vector_is_in_one_sum_by_its_name(start: Commands, tmp_path: Path) -
     agreed = ["--clients", "4", "--length", str(LENGTH), "--bits", "16", "--corrupt", "0"]
     files = ["--port-file", str(tmp_path / "port"), "--dropout", "0.25", "--rounds", "2", "--json"]
     server = start("serve", *agreed, *files)
-    np.save(tmp_path / "v.npy", np.zeros(LENGTH))
+    np.save(tmp_path / "v.npy", np.full(LENGTH, 0.731058))
     words = (url(tmp_path / "port"), "--input", str(tmp_path / "v.npy"), "--json")
     once = start("join", *words, "--name", "visit 7")
     others = [start("join", *words) for _ in range(3)]
@@ -344,6 +344,37 @@ def test_one_vector_is_in_one_sum_by_its_name(start: Commands, tmp_path: Path) -
     ]
     assert (data["included"], data["spent"], data["contributors"]) == (False, True, 3)
     assert "a sum without this client" in err
+    assert [bool(one["detail"]) for one in data["rounds"]] == [False, True]
+    assert f"round 2: {data['detail']}" in err, "in words, and why"
+    assert "731" not in err + data["detail"], "and no value of the vector"
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_why_a_client_is_in_no_sum_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Also where nobody signs: on standard error either way, and in the JSON of its round."""
+    figures = RoundReport({}, 7, 8)
+    outcomes = [
+        Outcome(1, PartyId(0), None, 3, 1, figures, "left out of the sum: late", why="late"),
+        Outcome(2, PartyId(0), None, 3, 1, figures, included=True),
+        Outcome(3, PartyId(0), AbortReason.CANCELLED, 0, 0, figures, "min_clients is 3, not 9"),
+    ]
+
+    async def stay(url: str, participant: Participant, **more: object) -> None:
+        participant.outcomes += outcomes
+
+    monkeypatch.setattr("secagg.cli.join.stay", stay)
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    result = invoke(join, "ws://127.0.0.1:9", "--input", str(tmp_path / "v.npy"), *words)
+    assert "round 1: left out of the sum: late" in result.stderr
+    assert "round 2" not in result.stderr
+    assert "round 3: min_clients is 3, not 9" in result.stderr
+    if words:
+        data = json.loads(result.stdout)
+        told = ["left out of the sum: late", "", "min_clients is 3, not 9"]
+        assert [one["detail"] for one in data["rounds"]] == told
+        assert data["detail"] == told[-1]
 
 
 def test_the_text_has_a_line_for_each_round(
