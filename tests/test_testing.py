@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from secagg.errors import BelowThreshold
+from secagg.errors import BelowThreshold, LocalProtocolError
 from secagg.sansio import Dropped, Ignored, PhaseEntered
 from secagg.testing import Act, Carried, Network, Schedule, counter_randomness, plain_sum
 from secagg.types import SERVER, Fault, PartyId
@@ -94,3 +94,11 @@ def test_plain_sum_wraps_like_the_ring() -> None:
     sums = plain_sum(LAYOUT, inputs, [PartyId(1), PartyId(3)])
     assert sums[0][2] == (int(inputs[PartyId(1)][0][2]) + int(inputs[PartyId(3)][0][2])) % 32
     assert plain_sum(LAYOUT, inputs, []) == [[0] * 7, [0] * 3]
+
+
+@pytest.mark.parametrize("act", [Act.DUPLICATE, Act.GONE])
+def test_a_phase_that_never_comes_is_not_waited_for(act: Act) -> None:
+    """The session has ended, with a sum or without."""
+    everyone = Schedule({("upload", PartyId(i)): act for i in range(5)})
+    with pytest.raises(LocalProtocolError, match="'unmask'"):
+        network(everyone).run_until("unmask")

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from secagg.committee import Keys
 from secagg.drive import pump
 from secagg.drive.pump import Said, Servers
-from secagg.errors import RemoteProtocolError
+from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.layout import Expander, Layout, RingVector
 from secagg.mask import add_streams
 from secagg.players import Players
@@ -219,9 +219,14 @@ class Network:
         return pump.total(self.servers, self.clients)
 
     def run_until(self, phase: str) -> Network:
-        """Up to the moment when the server is in `phase` and the clients' messages are queued."""
+        """Up to the moment when the server is in `phase` and the clients' messages are queued.
+
+        Raises LocalProtocolError where the session has ended before, or has no such phase.
+        """
         self.start()
         while self.server.phase != phase:
+            if self.over:
+                raise LocalProtocolError(f"the session has ended, and was not in {phase!r}")
             self.step()
         return self
 
