@@ -208,7 +208,8 @@ def _refuse_active(threat: Threat) -> None:
     if threat.adversary == "active":
         raise ParameterError(
             "privacy= is for semi-honest plans: a server that lies could have sums of fewer shares "
-            "of noise"
+            "of noise than are counted on; adversary='semi-honest' would do, against a server that "
+            "does as it should, and adversary='active' without privacy= against one that lies"
         )
 
 

@@ -244,6 +244,18 @@ def test_what_has_no_plan_with_privacy(fields: Any, threat: dict[str, Any], word
         made(fields, **threat)
 
 
+@pytest.mark.parametrize("trust", ["distributed", "local", "central"])
+@pytest.mark.parametrize("protocol", ["secagg", "secagg+", None])
+def test_an_active_plan_has_no_noise_and_what_would_do_does(
+    trust: Any, protocol: str | None
+) -> None:
+    """Row 110: whoever adds it, in whichever graph; and a plan that says both is no plan."""
+    asked = Privacy(1, 1e-5, trust=trust)
+    with pytest.raises(ParameterError, match="adversary='semi-honest' would do"):
+        made(UPDATE, asked=asked, adversary="active", protocol=protocol)
+    assert made(UPDATE, asked=asked, adversary="semi-honest").privacy is not None
+
+
 def test_central_noise_needs_one_that_has_the_sum() -> None:
     with pytest.raises(ParameterError, match="trust='distributed' would do"):
         made(asked=Privacy(1, 1e-5, trust="central"), servers=2)
