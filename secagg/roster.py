@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TypeAlias
 
@@ -235,7 +236,7 @@ class Pin:
             )
         if not now <= roster.not_after:  # so that no time at all, NaN, is refused as well
             raise PolicyRefused(
-                f"the roster of epoch {roster.epoch} ended {roster.not_after} seconds after 1970, "
+                f"the roster of epoch {roster.epoch} ended {moment(roster.not_after)}, "
                 "by the clock of this machine: get the next one from the administrator, or set "
                 "the clock right"
             )
@@ -307,6 +308,14 @@ class Enrolment:
         made = cls(name, reader.fixed(_KEY, "key"), reader.fixed(_SIGNATURE, "signature"))
         reader.finish()
         return made
+
+
+def moment(end: int) -> str:
+    """Seconds of Unix time as people read them, in UTC."""
+    try:
+        return datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):  # of years that no calendar has
+        return f"{end} seconds after 1970"
 
 
 def check_name(name: str) -> str:

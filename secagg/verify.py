@@ -25,6 +25,9 @@ from secagg.types import Buffer
 MAX_TRANSCRIPT = 1 << 28
 """Bytes that a command reads: of 10,000 clients in a complete graph a transcript has 17 million."""
 
+_LENGTH = b"\0"
+"""A transcript's second byte: the first of a length, and that is 0; no other file's."""
+
 _T = TypeVar("_T")
 
 
@@ -36,6 +39,11 @@ def verify_transcript(data: Buffer, signed: SignedRoster) -> Verified:
     is not what it says, or is of another roster than this one.
     """
     data = octets("a transcript", data)
+    if data[:1] == TOLD[:1] and data[1:2] != _LENGTH:
+        raise WireError(
+            "this is evidence, or what a client was told, and no transcript: `secagg "
+            "verify-evidence` reads it"
+        )
     return _first(lambda proofs, opened: proofs.transcript(data, signed, opened), signed)
 
 
@@ -64,8 +72,8 @@ def judged(files: Sequence[Buffer], signed: SignedRoster) -> tuple[tuple[Verdict
 
 
 def _is_evidence(data: bytes) -> bool:
-    """A transcript has the first byte of a length there, and that is 0; TOLD its own."""
-    return data[1:2] not in (b"\0", TOLD[1:])
+    """TOLD has its own second byte."""
+    return data[1:2] not in (_LENGTH, TOLD[1:])
 
 
 def _first(ask: Callable[[Proofs, Opener], _T], signed: SignedRoster) -> _T:

@@ -215,7 +215,7 @@ def test_epochs_below_the_pin() -> None:
 @pytest.mark.parametrize("now", [END + 0.001, END + 1, 1e300, float("inf"), float("nan")])
 def test_a_roster_that_is_over(now: float) -> None:
     """Also by a clock that says nothing."""
-    with pytest.raises(PolicyRefused, match="epoch 3 ended 2000000000 seconds after 1970"):
+    with pytest.raises(PolicyRefused, match="epoch 3 ended 2033-05-18 03:33:20 UTC"):
         PIN.verify(SIGNED, now)
 
 

@@ -90,7 +90,7 @@ def enrolled(given: Mapping[str, Any], task: Task | None) -> Enrolled | None:
     if given["members"] is not None:
         signed = read_roster(given["members"], "--members")
     if given["admin"] is not None:
-        admin = parse_key(given["admin"], "the administrator")
+        admin = parse_key(given["admin"], "the administrator", "secagg roster init")
         if pin is not None:
             pin.check_admin(admin)
         pin = pin or Pin(admin)

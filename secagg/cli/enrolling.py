@@ -13,12 +13,14 @@ from secagg.cli.files import read_at_most
 from secagg.cli.targets import write_whole
 from secagg.crypto import sign
 from secagg.crypto.randomness import checked
-from secagg.errors import CryptoError, InputError, ParameterError, WireError
+from secagg.errors import CryptoError, InputError, InvalidKey, ParameterError, WireError
 from secagg.roster import MAX_ENROLMENT, MAX_ROSTER_FILE, Enrolment, SignedRoster
 from secagg.store import identity
 from secagg.types import Randomness, Seed, system_randomness
 
 _T = TypeVar("_T")
+_REQUEST = "a request is FILE.enrol, beside the FILE of `secagg identity new`"
+_ROSTER = "a signed roster is DIR/roster, of `secagg roster sign`"
 
 
 class Whose(enum.Enum):
@@ -80,23 +82,45 @@ def parse_seed(data: bytes, where: str) -> tuple[Whose, Seed]:
 
 def read_enrolment(path: Path) -> Enrolment:
     """The request in a file; what is wrong with it is said of the file."""
-    return _of_file(path, "request", MAX_ENROLMENT, Enrolment.decode)
+    return _of_file(path, "request", MAX_ENROLMENT, Enrolment.decode, _REQUEST)
+
+
+def places_for(signed: SignedRoster, clients: int) -> int:
+    """Of how many a plan for so many clients of this roster is; ParameterError for more than it
+    has, before a plan says so in words of its own."""
+    if clients > (size := signed.roster.size):
+        raise ParameterError(
+            f"--clients {clients} is more than the roster's {size} places: give {size} or fewer, "
+            "or have more members added and the next roster signed"
+        )
+    return size
 
 
 def read_roster(path: Path, what: str) -> SignedRoster:
     """The signed roster in a file, whoever signed it; what is wrong is said of the file."""
-    return _of_file(path, what, MAX_ROSTER_FILE, SignedRoster.decode)
+    return _of_file(path, what, MAX_ROSTER_FILE, SignedRoster.decode, _ROSTER)
 
 
-def parse_key(text: str, whose: str) -> bytes:
-    """32 bytes from the digits that `secagg identity` or `secagg roster` printed; ParameterError
-    or InvalidKey."""
-    return sign.check_public(keyfile.parse_public(text, sign.KEY_SIZE, whose))
+def parse_key(text: str, whose: str, printed_by: str) -> bytes:
+    """32 bytes from the digits that a command printed; ParameterError or InvalidKey."""
+    key = keyfile.parse_public(text, sign.KEY_SIZE, whose, printed_by)
+    try:
+        return sign.check_public(key)
+    except InvalidKey:
+        raise InvalidKey(
+            f"no key has these digits that are given for the public key of {whose}: copy again "
+            f"what `{printed_by}` printed"
+        ) from None
 
 
-def _of_file(path: Path, what: str, limit: int, decode: Callable[[bytes], _T]) -> _T:
+def _of_file(path: Path, what: str, limit: int, decode: Callable[[bytes], _T], wanted: str) -> _T:
+    """wanted: which file would do, for who gave one of another kind."""
     data = read_at_most(path, limit, what)
+    if data.startswith(tuple(whose.head for whose in Whose)):
+        raise InputError(f"{what} {path} is a secret key, which is for nobody to see: {wanted}")
     try:
         return decode(data)
-    except (WireError, CryptoError, ParameterError) as error:
-        raise type(error)(f"{what} {path}: {error}") from None
+    except (WireError, CryptoError) as error:
+        raise type(error)(f"{what} {path}: {error}; {wanted}") from None
+    except ParameterError as error:
+        raise ParameterError(f"{what} {path}: {error}") from None

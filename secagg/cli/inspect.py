@@ -24,7 +24,7 @@ from secagg.crypto.sign import public_key
 from secagg.errors import InputError, SecAggError, TooLarge, WireError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
-from secagg.roster import Enrolment, SignedRoster
+from secagg.roster import Enrolment, SignedRoster, moment
 from secagg.wire.codec import Reader
 from secagg.wire.frame import Announce, DigestOnly, Frame, Over, decode_frame
 from secagg.wire.header import read_header
@@ -214,6 +214,8 @@ def _flat(found: Mapping[str, object], prefix: str = "") -> dict[str, object]:
             lines |= {f"{prefix}{told}": text for told, text in private.lines(value).items()}
         elif isinstance(value, Mapping):
             lines |= _flat(value, f"{prefix}{name}.")
+        elif name == "not_after" and isinstance(value, int):
+            lines[prefix + name] = moment(value)
         else:
             lines[prefix + name] = value
     return lines

@@ -83,15 +83,15 @@ def public(key: ServerSecrets | Seed) -> bytes:
     return key.public.sealing + key.public.signing
 
 
-def parse_public(text: str, size: int, whose: str) -> bytes:
-    """`size` bytes from the digits that `secagg keys` printed; ParameterError."""
+def parse_public(text: str, size: int, whose: str, printed_by: str = "secagg keys") -> bytes:
+    """`size` bytes from the digits that a command printed; ParameterError."""
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
     if len(key) != size:
         raise ParameterError(
-            f"the public key of {whose} is {2 * size} hexadecimal digits, as `secagg keys` "
+            f"the public key of {whose} is {2 * size} hexadecimal digits, as `{printed_by}` "
             f"prints them; given are {len(text)} characters"
         )
     return key

@@ -144,7 +144,8 @@ Roster: TypeAlias = Annotated[
 Liars: TypeAlias = Annotated[
     int,
     typer.Option(
-        help="Clients that may answer wrongly, besides those that drop; the complete graph only."
+        help="Clients that may answer wrongly, besides those that drop; unless the plan is active, "
+        "of the complete graph only."
     ),
 ]
 Direct: TypeAlias = Annotated[

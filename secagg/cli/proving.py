@@ -41,7 +41,7 @@ def read(roster: Path, admin: str | None) -> SignedRoster:
             "--admin PUBLIC would check"
         )
     else:
-        Pin(parse_key(admin, "the administrator")).check_admin(signed.admin)
+        Pin(parse_key(admin, "the administrator", "secagg roster init")).check_admin(signed.admin)
     return signed
 
 

@@ -25,7 +25,7 @@ from secagg.cli.register import KEY, MEMBERS, SIGNED, Register
 from secagg.cli.targets import check_target
 from secagg.crypto import sign
 from secagg.errors import ParameterError
-from secagg.roster import Pin, Roster, SignedRoster
+from secagg.roster import Pin, Roster, SignedRoster, moment
 
 
 class Deed(enum.StrEnum):
@@ -111,7 +111,7 @@ def _check_given(action: Deed, given: list[str] | None) -> None:
 def _init(folder: Path, server: str | None) -> dict[str, object]:
     if server is None:
         raise ParameterError("init needs --server PUBLIC, as `secagg identity new` printed it")
-    key = parse_key(server, "the server")
+    key = parse_key(server, "the server", "secagg identity new")
     if (folder / KEY).exists() or (folder / MEMBERS).exists():
         raise ParameterError(f"{folder} is an administrator's already: its key is never replaced")
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -139,7 +139,10 @@ def _changed(folder: Path, action: Deed, given: list[str]) -> dict[str, object]:
 
 def _signed(folder: Path, not_after: str | None) -> dict[str, object]:
     if not_after is None:
-        raise ParameterError("sign needs --not-after DATE: a roster that never ends is never lost")
+        raise ParameterError(
+            "sign needs --not-after DATE, its last day: without an end, who has not seen the next "
+            "roster could be shown this one for ever"
+        )
     end = _last_second(not_after)
     if end <= time.time():
         raise ParameterError("--not-after is over already, by the clock of this machine")
@@ -150,8 +153,11 @@ def _signed(folder: Path, not_after: str | None) -> dict[str, object]:
 
 def _verified(file: Path, admin: str | None, epoch: int | None) -> dict[str, object]:
     if admin is None:
-        raise ParameterError("verify needs --admin PUBLIC: a roster is signed well by anybody")
-    pin = Pin(parse_key(admin, "the administrator"), epoch or 0)
+        raise ParameterError(
+            "verify needs --admin PUBLIC, as `secagg roster init` printed it: anybody can sign a "
+            "roster with a key of their own"
+        )
+    pin = Pin(parse_key(admin, "the administrator", "secagg roster init"), epoch or 0)
     signed = read_roster(file, "FILE")
     pin.verify(signed, time.time())
     return {"file": str(file), **of_file(signed)}
@@ -209,16 +215,9 @@ def _lines(found: dict[str, object]) -> dict[str, object]:
     lines = dict(found)
     members = lines.pop("list", [])
     if isinstance(end := lines.get("not_after"), int):
-        lines["not_after"] = _day(end)
+        lines["not_after"] = moment(end)
     if isinstance(members, list):
         for one in members:
             state = "excluded" if one["excluded"] else one["key"]
             lines[f"place {one['place']}"] = f"{one['name']}  {state}"
     return lines
-
-
-def _day(end: int) -> str:
-    try:
-        return datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):  # of years that no calendar has
-        return f"{end} seconds after 1970"

@@ -16,6 +16,7 @@ import typer
 
 from secagg import arguments
 from secagg.cli import logs, member, options, pinned, private
+from secagg.cli.enrolling import places_for
 from secagg.cli.hosting import Hosting, hosting
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.running import UNKNOWN, clip_notice, leave, revealed, run_until_stopped
@@ -170,7 +171,7 @@ def _plan(ctx: typer.Context, host: Hosting | None) -> Plan:
         raise ParameterError("serve needs --clients, --length and --bits, or a --task")
     asked: dict[str, Any] = {name: given[name] for name in _OF_A_PLAN}
     if host is not None:
-        size = host.signed.roster.size
+        size = places_for(host.signed, clients)
         asked |= {"adversary": "active", "roster": asked["roster"] or size}
     return choose.plan(clients=clients, **private.asked(ctx), **asked)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from secagg.cli import keyfile, options, pinned, private
-from secagg.cli.enrolling import read_roster
+from secagg.cli.enrolling import places_for, read_roster
 from secagg.cli.output import handled, report
 from secagg.cli.plan import summary
 from secagg.cli.targets import check_target, write_whole
@@ -18,7 +19,7 @@ from secagg.errors import ParameterError
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.plans.task import Members, Task
-from secagg.roster import SignedRoster
+from secagg.roster import Pin, SignedRoster
 from secagg.wire.frame import payload_digest
 
 _OF_A_PLAN = (
@@ -144,8 +145,9 @@ def _planned(ctx: typer.Context, servers: int, members: Members) -> Plan:
     names = ("clients", "max_weight", "corrupt", "dropout", "min_clients", "direct", "clipped")
     asked = {name: given[name] for name in (*names, "roster")}
     match members:
-        case SignedRoster(roster=roster):
-            asked |= {"adversary": "active", "roster": asked["roster"] or roster.size}
+        case SignedRoster():
+            size = places_for(members, asked["clients"])
+            asked |= {"adversary": "active", "roster": asked["roster"] or size}
     return choose.plan(servers=servers, **private.asked(ctx, "rounds"), **asked)
 
 
@@ -156,7 +158,11 @@ def _members(
         raise ParameterError("--server is of several servers, and --members of one: give one")
     if server:
         return _committee(server, collector, epoch)
-    return read_roster(members, "--members") if members else None
+    if members is None:
+        return None
+    signed = read_roster(members, "--members")
+    Pin(signed.admin).verify(signed, time.time())  # a task of one that is over is of no use
+    return signed
 
 
 def _committee(server: list[str], collector: str | None, epoch: int | None) -> Committee:

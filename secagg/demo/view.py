@@ -112,7 +112,7 @@ def upload(result: Result) -> Table:
         caption=f"{masked.unchanged} of {masked.length} elements arrived unchanged",
     )
     drawn.add_column("its rounded update * its weight", justify="right")
-    drawn.add_column("what came over the socket", justify="right")
+    drawn.add_column("what the server got of it", justify="right")
     for true, received in zip(masked.true, masked.received, strict=True):
         drawn.add_row(f"{true:,}", f"{received:,}")
     return drawn

@@ -117,6 +117,12 @@ def _taken(path: Path, descriptor: int) -> Seed:
     status = os.fstat(descriptor)  # of what is read, whatever the name leads to meanwhile
     if not stat.S_ISREG(status.st_mode):
         raise StorageError(f"the identity {path} is not a regular file")
+    try:
+        data = os.read(descriptor, SIZE + 1)  # before it is locked, as on Windows a lock hides it
+    except OSError as error:
+        raise StorageError(f"the identity {path} cannot be read: {error.strerror}") from None
+    if not data.startswith(HEAD):  # of whatever mode: a request, say, which everybody may read
+        raise StorageError(f"{path} is no identity of version 1, which `secagg identity new` makes")
     if files.open_to_others(status):
         raise StorageError(
             f"the identity {path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}):"
@@ -128,7 +134,6 @@ def _taken(path: Path, descriptor: int) -> Seed:
             f"the identity {path} belongs to another user, who can read and change it"
         )
     try:
-        data = os.read(descriptor, SIZE + 1)  # before it is locked, as on Windows a lock hides it
         files.lock(descriptor)
     except BlockingIOError:
         raise StorageError(
@@ -136,12 +141,10 @@ def _taken(path: Path, descriptor: int) -> Seed:
             "that has it, or stop that one"
         ) from None
     except OSError as error:
-        raise StorageError(
-            f"the identity {path} cannot be read and locked: {error.strerror}"
-        ) from None
-    seed = digits(data.removeprefix(HEAD)) if data.startswith(HEAD) else None
+        raise StorageError(f"the identity {path} cannot be locked: {error.strerror}") from None
+    seed = digits(data.removeprefix(HEAD))
     if seed is None:
         raise StorageError(
-            f"{path} is no identity of version 1, which `secagg identity new` makes, or is damaged"
+            f"the identity {path} is damaged: its second line has {2 * Seed.SIZE} digits"
         )
     return seed

@@ -197,7 +197,8 @@ def _check(path: Path, database: sqlite3.Connection, moved: bool) -> None:
         if not moved:
             raise StorageError(
                 f"{path} is a copy, or was moved: claims that were made since in the other may be "
-                "missing here. Where it was moved and no other is left, open it with moved=True"
+                "missing here. Where it was moved and no other is left, "
+                "open it once in Python with moved=True (SqliteLedger.open)"
             )
         database.execute("UPDATE head SET inode = ?", (here,))
 

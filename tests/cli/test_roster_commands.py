@@ -356,3 +356,17 @@ def test_a_key_signs_as_one_thing(admin: Admin) -> None:
     (admin.folder / "admin.key").write_bytes((admin.at / "a").read_bytes())
     said = refusal("roster", "sign", admin.folder, "--not-after", LAST)
     assert "is the key of an identity" in said
+
+
+def test_a_file_of_another_kind_is_said_to_be_one(admin: Admin) -> None:
+    """And which would do: who gave it cannot guess from a version or an epoch."""
+    admin.add("a")
+    admin.sign()
+    assert "secret key" in (said := refusal("roster", "add", admin.folder, admin.at / "a"))
+    assert "a request is FILE.enrol" in said
+    request = refusal("roster", "verify", admin.at / "a.enrol", "--admin", admin.key)
+    assert "a signed roster is DIR/roster" in request
+    mistyped = refusal("roster", "verify", admin.folder / "roster", "--admin", "f" * 64)
+    assert "no key has these digits" in mistyped and "`secagg roster init` printed" in mistyped
+    short = refusal("roster", "init", admin.at / "other", "--server", "abc")
+    assert "as `secagg identity new` prints them" in short
