@@ -1,0 +1,114 @@
+"""What anybody may ask of a service by plain HTTP: whether it turns, and a task's payload.
+
+Links are beside it, on a path of their own (`secagg.transport.door`). A payload is asked for by its
+digest, which a round's announcement has: whoever knows the 32 bytes was told them. It is served
+from a copy that is named after its digest and never changes, so that a download that broke off goes
+on with the same bytes (RFC 9110 §14), whatever the operator does to the file meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from secagg.errors import InputError, StorageError
+from secagg.store.files import sync_folder
+from secagg.wire.frame import DIGEST_SIZE, payload_digest
+
+PAYLOAD, HEALTH = "/v1/payload/{digest}", "/healthz"
+_HEADERS: Mapping[str, str] = {
+    "cache-control": "public, max-age=31536000, immutable",  # its name is its digest
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'",
+}
+_BINARY = "application/octet-stream"
+
+
+class Payloads:
+    """Copies of payloads in a folder of their own, by digest."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: made if it is not there; StorageError where it cannot be."""
+        self._folder = folder
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be made: {error.strerror}") from None
+
+    def keep(self, source: Path) -> tuple[bytes, bytes]:
+        """The payload in the file, and its digest; a copy is durable when this returns. InputError
+        for a file that cannot be read."""
+        try:
+            data = source.read_bytes()
+        except OSError as error:
+            raise InputError(f"the payload {source} cannot be read: {error.strerror}") from None
+        digest = payload_digest(data)
+        if self._whole(digest, data) is None:
+            self._write(self._path(digest), data)
+        return data, digest
+
+    def find(self, digest: str) -> Path | None:
+        """The file of that digest, in lower-case hexadecimal digits; None for every other word, so
+        that no word leads out of the folder."""
+        if len(digest) != 2 * DIGEST_SIZE or not set(digest) <= set("0123456789abcdef"):
+            return None
+        path = self._folder / digest
+        try:
+            return path if stat.S_ISREG(path.lstat().st_mode) else None
+        except OSError:
+            return None
+
+    def drop(self, kept: frozenset[bytes]) -> None:
+        """All but these: of tasks that are pursued no more."""
+        names = {digest.hex() for digest in kept}
+        for path in self._folder.iterdir():
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+
+    def _path(self, digest: bytes) -> Path:
+        return self._folder / digest.hex()
+
+    def _whole(self, digest: bytes, data: bytes) -> Path | None:
+        """The copy, unless it is damaged or missing."""
+        path = self.find(digest.hex())
+        if path is None:
+            return None
+        with path.open("rb") as copy:
+            found = sha256()
+            while piece := copy.read(1 << 20):
+                found.update(piece)
+        return path if found.digest() == sha256(data).digest() else None
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Under another name first: half of it is nobody's payload."""
+        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as draft:
+            draft.write(data)
+            draft.flush()
+            os.fsync(draft.fileno())
+        os.replace(draft.name, path)
+        sync_folder(self._folder)
+
+
+def application(payloads: Payloads) -> Starlette:
+    """The routes. Everything else is 404, and every other method 405."""
+
+    async def health(request: Request) -> Response:
+        return PlainTextResponse("the loop turns\n", headers={"cache-control": "no-store"})
+
+    async def payload(request: Request) -> Response:
+        path = payloads.find(request.path_params["digest"])
+        if path is None:
+            return PlainTextResponse("there is no such payload\n", status_code=404)
+        return FileResponse(path, media_type=_BINARY, headers=dict(_HEADERS))
+
+    routes = [Route(HEALTH, health), Route(PAYLOAD, payload)]
+    return Starlette(routes=routes)
