@@ -1,0 +1,150 @@
+"""What a client of a service has: one TOML file beside its secrets, made when it is enrolled.
+
+Nothing in it is secret, and whoever changes it chooses whom the client trusts: it is kept as its
+identity is. Paths are of the folder in which it is.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from secagg.crypto import sign
+from secagg.errors import CryptoError, InputError, ParameterError
+from secagg.service import tables
+from secagg.service.tables import Table
+from secagg.shown import short
+
+LARGEST = 64 << 10
+"""Bytes of a file."""
+DIGEST_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """url: of the service, https. service, key: its name and Ed25519 key, which it proves on every
+    link. authority: a PEM file of who must have issued its certificate; None is whom the machine
+    trusts. name, task: as the client was invited. identity, ledger: files of its own. terms: the
+    digest of the task's terms, which its rounds must have."""
+
+    url: str
+    service: str
+    key: bytes
+    authority: Path | None
+    name: str
+    task: str
+    identity: Path
+    ledger: Path
+    terms: bytes
+
+    __repr__ = short
+
+    @classmethod
+    def read(cls, path: Path) -> Site:
+        """Raises InputError for a file that cannot be read, ParameterError with all that it is
+        refused for."""
+        try:
+            with path.open("rb") as source:
+                data = source.read(LARGEST + 1)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "a file's name has no NUL character"
+            raise InputError(f"the site's file {path} cannot be read: {why}") from None
+        if len(data) > LARGEST:
+            raise InputError(f"the site's file {path} has more than {LARGEST} bytes")
+        return parse(data, path.resolve().parent)
+
+    def text(self, folder: Path) -> str:
+        """As `read` reads it from a file in that folder."""
+        files = self.authority, self.identity, self.ledger
+        authority, identity, ledger = (_within(folder, one) for one in files)
+        lines = [
+            "# A client of a service of secagg: `secagg join --service` takes part with it.",
+            "[service]",
+            _line("url", self.url),
+            _line("name", self.service),
+            _line("key", self.key.hex()),
+            *([] if authority is None else [_line("authority", authority)]),
+            "",
+            "[client]",
+            _line("name", self.name),
+            _line("task", self.task),
+            _line("terms", self.terms.hex()),
+            _line("identity", identity),
+            _line("ledger", ledger),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _within(folder: Path, path: Path | None) -> str | None:
+    return None if path is None else str(path.relative_to(folder))
+
+
+def _line(key: str, value: str | None) -> str:
+    """JSON's strings are strings of TOML."""
+    return f"{key} = {json.dumps(value)}"
+
+
+def parse(data: bytes, folder: Path) -> Site:
+    """folder: of which paths are. Raises ParameterError as `Site.read`."""
+    try:
+        values = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        raise ParameterError("the site's file is no TOML") from None
+    refused: list[str] = []
+    file = Table("", values, refused)
+    made = _site(file, tables.within(folder))
+    if made is None or refused:
+        raise ParameterError("; ".join(refused))
+    return made
+
+
+def _site(file: Table, path: tables.Read[Path]) -> Site | None:
+    service, client = file.inner("service"), file.inner("client")
+    url, host = service.need("url", _url), service.need("name", tables.host_name)
+    key, authority = service.need("key", _key), service.may("authority", path)
+    name, task = client.need("name", tables.line), client.need("task", tables.task_name)
+    identity, ledger = client.need("identity", path), client.need("ledger", path)
+    terms = client.need("terms", _digest)
+    for table in (service, client, file):
+        table.over()
+    if url is None or host is None or key is None or name is None or task is None:
+        return None
+    if identity is None or ledger is None or terms is None:
+        return None
+    return Site(url, host, key, authority, name, task, identity, ledger, terms)
+
+
+def _url(place: str, value: object) -> str:
+    """Where the service is; its paths are known."""
+    words = tables.line(place, value)
+    try:
+        parts = urlsplit(words)
+        known = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise ParameterError(f"{place} must be https://HOST or https://HOST:PORT, and no more")
+    if any(letter in words for letter in '"\\'):
+        raise ParameterError(f"{place} has a letter that no URL has")
+    return words.rstrip("/")
+
+
+def _key(place: str, value: object) -> bytes:
+    try:
+        return sign.check_public(_digest(place, value))
+    except CryptoError:
+        raise ParameterError(f"{place} is no key that anybody signs with") from None
+
+
+def _digest(place: str, value: object) -> bytes:
+    words = tables.line(place, value)
+    try:
+        found = bytes.fromhex(words)
+    except ValueError:
+        found = b""
+    if len(found) != DIGEST_SIZE or words != found.hex():
+        raise ParameterError(f"{place} must be {2 * DIGEST_SIZE} hexadecimal digits")
+    return found
