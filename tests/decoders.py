@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from secagg import proved
 from secagg.committee import Committee
 from secagg.errors import BadTag
 from secagg.fields import Integer
@@ -12,11 +15,18 @@ from secagg.rights import ServiceRole
 from secagg.roster import Enrolment, Roster, SignedRoster
 from secagg.schema import Schema
 from secagg.suite import SUITE_2
-from secagg.types import AbortReason, server_id
+from secagg.types import AbortReason, PartyId, server_id
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import decode_frame
 from secagg.wire.header import read_header
-from secagg.wire.hello import CallerHello, Service
+from secagg.wire.hello import (
+    CallerHello,
+    MemberHello,
+    Service,
+    decode_greeting,
+    encode_greeting,
+    roster_nonce,
+)
 from secagg.wire.schema import read_fields, write_schema
 from secagg_protocols.additive.params import decode_params as decode_additive_params
 from secagg_protocols.plainsum import decode_params as decode_plainsum_params
@@ -24,12 +34,12 @@ from secagg_protocols.reports import messages as additive
 from secagg_protocols.reports.book import Row
 from secagg_protocols.reports.shape import ID_SIZE
 from secagg_protocols.secagg import messages
+from secagg_protocols.secagg.active import equivocation, statements
 from secagg_protocols.secagg.active import messages as active
-from secagg_protocols.secagg.active import statements
 from secagg_protocols.secagg.messages import Tag
 from secagg_protocols.secagg.params import decode_params
 from tests.active import COMPLETE as ACTIVE
-from tests.active import Cast, seed_of
+from tests.active import SERVER_SEED, Cast, seed_of
 from tests.ensembles import Setting, keys_of, params_of, told
 from tests.networks import COMPLETE, LAYOUT, network_of
 
@@ -271,6 +281,49 @@ def signed_roster(data: bytes) -> bytes:
 
 def enrolment(data: bytes) -> bytes:
     return Enrolment.decode(data).encode()
+
+
+def member_hello(data: bytes) -> bytes:
+    """A frame of kind 8."""
+    return MemberHello.decode(data, _NONCE).encode()
+
+
+def greeting(data: bytes) -> bytes:
+    """A frame of kind 9."""
+    return encode_greeting(decode_greeting(data, _NONCE), _NONCE)
+
+
+def told_file(data: bytes) -> bytes:
+    """What a client was told."""
+    return proved.told(said.encoded for said in equivocation.split(data, _CAST.roster))
+
+
+_CAST = Cast()
+_NONCE = roster_nonce(_CAST.roster.digest)
+
+
+def valid_member_hellos() -> list[bytes]:
+    digest = _CAST.roster.digest
+    ends = ((3, 0, bytes(32)), (0, 7, digest))
+    return [MemberHello(digest, epoch, PartyId(p), said).encode() for epoch, p, said in ends]
+
+
+def valid_greetings() -> list[bytes]:
+    return [encode_greeting(bytes([number]) * 32, _NONCE) for number in (0, 255)]
+
+
+def valid_told() -> list[bytes]:
+    """Of a client in an honest session, of all that a server says, and of nobody."""
+    network = _CAST.network()
+    network.run()
+    client: Any = network.clients[_CAST.parties[1]]
+    result = statements.RESULT(*(bytes([number]) * 32 for number in range(5)))
+    said = result.write(Writer()).raw(result.signed(SERVER_SEED)).finish()
+    return [
+        proved.told(client.statements()),
+        proved.told([*client.statements(), said]),
+        proved.TOLD,
+    ]
 
 
 def valid_rosters() -> list[bytes]:

@@ -99,6 +99,8 @@ class MemberHello:
         place = PartyId(reader.u32("place"))
         challenge = reader.fixed(CHALLENGE_SIZE, "challenge")
         reader.finish()
+        if roster_nonce(digest) != nonce:  # else one hello would have many heads
+            raise RemoteProtocolError("the hello is of another task or roster")
         return cls(digest, epoch, place, challenge)
 
 

@@ -150,10 +150,9 @@ class Transcript(Frame):
 NAMES = ("session", "cohort", "sharers", "survivors", "quorum", "answers", "result")
 
 
-def do_verify_transcript(roster: str, transcript: str) -> Data:
-    """roster: not the file, which `open_roster` is about."""
-    reading = Transcript(active.parse_roster(bytes.fromhex(roster)))
-    cursor, head, number = Cursor(bytes.fromhex(transcript)), active.FIRST_HEAD, 0
+def read_transcript(reading: Transcript, data: bytes) -> int:
+    """How many records there are."""
+    cursor, head, number = Cursor(data), active.FIRST_HEAD, 0
     if cursor.int(1) != 1:
         raise Refused("UnknownVersion", "Q1")
     while cursor.left or number < 2:
@@ -165,6 +164,13 @@ def do_verify_transcript(roster: str, transcript: str) -> Data:
         read(inside, head) if number == 6 else read(inside)
         inside.end()
         head, number = active.chained(head, blocks.u32(len(said)) + said), number + 1
+    return number
+
+
+def do_verify_transcript(roster: str, transcript: str) -> Data:
+    """roster: not the file, which `open_roster` is about."""
+    reading = Transcript(active.parse_roster(bytes.fromhex(roster)))
+    number = read_transcript(reading, bytes.fromhex(transcript))
     outputs: Data = {"session": reading.session.hex(), "records": number}
     if number == 7:
         contributors = sorted(reading.ids[i] for i in reading.u3)

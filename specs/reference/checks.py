@@ -10,10 +10,12 @@ from fractions import Fraction
 from typing import Any
 
 import active_checks
+import active_comparing
 import active_judging
 import additive_blocks as add
 import blocks
 import budgets
+import greeting
 import model_rebuilding
 import noise_tables
 import noisy_records
@@ -423,4 +425,5 @@ ALONE: dict[str, Callable[..., Data]] = {
     if name.startswith("do_")
 } | {"decode": model_rebuilding.do_decode, "subset": model_rebuilding.do_subset, **storage.ALONE}
 ALONE |= active_checks.ALONE | active_judging.ALONE | service_checks.ALONE
+ALONE |= active_comparing.ALONE | greeting.ALONE
 ALONE |= budgets.ALONE | noise_tables.ALONE | noisy_records.ALONE | privacy.ALONE | rotation.ALONE

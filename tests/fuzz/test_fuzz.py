@@ -40,6 +40,9 @@ DECODERS = [
     "signed_roster",
     "enrolment",
     "caller",
+    "member_hello",
+    "greeting",
+    "told",
 ]
 ACTIVE = [
     "active_message",
@@ -51,6 +54,10 @@ ACTIVE = [
     "active_server",
     "transcript",
     "evidence",
+    "member_hello",
+    "greeting",
+    "enrolled",
+    "told",
 ]
 MANY = 1_000_000
 """Mutations of each of those in a soak, however long they take: some minutes of a machine."""
@@ -66,6 +73,7 @@ TARGETS = [
     "active_server",
     "transcript",
     "evidence",
+    "enrolled",
 ]
 
 
@@ -81,7 +89,7 @@ def test_nothing_but_documented_errors_leaves(name: str) -> None:
 def test_corpora_are_accepted(name: str) -> None:
     """Else the mutations would all start from garbage."""
     module = importlib.import_module(f"tests.fuzz.fuzz_{name}")
-    decoder = {"plan": "a_plan", "messages": "message"}.get(name, name)
+    decoder = {"plan": "a_plan", "messages": "message", "told": "told_file"}.get(name, name)
     for data in module.CORPUS:
         assert getattr(module.decoders, decoder)(data) == data
 

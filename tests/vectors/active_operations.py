@@ -11,8 +11,10 @@ from secagg.protocol import Session
 from secagg.proved import Charge
 from secagg.ring import Ring
 from secagg.roster import Enrolment, Pin, Roster, SignedRoster
+from secagg.rounds.enrolled import Host, as_member
+from secagg.rounds.greeting import Script
 from secagg.suite import SUITE_2
-from secagg.types import SERVER, PartyId, Seed, SessionId
+from secagg.types import SERVER, PartyId, Randomness, Seed, SessionId
 from secagg.wire.codec import Reader
 from secagg_protocols.secagg import binding
 from secagg_protocols.secagg.active.messages import Digests
@@ -128,6 +130,50 @@ def _by_somebody(roster: str) -> SignedRoster:
     return SignedRoster.sign(Roster.decode(to_bytes(roster)), Seed(b"administrator".ljust(32)))
 
 
+def _equivocations(roster: str, files: list[str]) -> Data:
+    found = verify.equivocations([to_bytes(one) for one in files], _by_somebody(roster))
+    return {"evidence": [one.hex() for one in found]}
+
+
+def _member_greets(roster: str, place: int, seed: str, randomness: str, heard: list[str]) -> Data:
+    members = Roster.decode(to_bytes(roster))
+    drawn = _drawn(randomness)
+    return _greets(as_member(members, PartyId(place), Seed(to_bytes(seed)), drawn), heard)
+
+
+def _server_greets(roster: str, seed: str, randomness: str, heard: list[str]) -> Data:
+    host = Host(_by_somebody(roster), Seed(to_bytes(seed)), _drawn(randomness))
+    return _greets(host.greet(), heard)
+
+
+def _drawn(randomness: str) -> Randomness:
+    """All that a side of a greeting draws: its challenge."""
+
+    def draw(size: int) -> bytes:
+        if 2 * size != len(randomness):
+            raise ValueError(f"{size} bytes were drawn")
+        return to_bytes(randomness)
+
+    return draw
+
+
+def _greets(script: Script, heard: list[str]) -> Data:
+    """What it says to that, as far as it came, and the key that it has met in the end."""
+    said = [next(script)]
+    for number, frame in enumerate(heard, 1):
+        try:
+            said.append(script.send(to_bytes(frame)))
+        except StopIteration as over:
+            if number < len(heard):
+                raise ValueError("a greeting that was over before") from None
+            return _said([*said, over.value.say]) | {"met": over.value.identity.hex()}
+    return _said(said)
+
+
+def _said(frames: list[bytes]) -> Data:
+    return {"said": [one.hex() for one in frames if one]}
+
+
 OPERATIONS: dict[str, Callable[..., Data]] = {
     "statement": _statement,
     "share_digests": _share_digests,
@@ -142,4 +188,7 @@ OPERATIONS: dict[str, Callable[..., Data]] = {
     "heads": _heads,
     "verify_transcript": _verify_transcript,
     "judge_evidence": _judge_evidence,
+    "equivocations": _equivocations,
+    "member_greets": _member_greets,
+    "server_greets": _server_greets,
 }

@@ -16,9 +16,11 @@ from typing import Any
 # the second implementation draws what no library can be told to, such as HPKE's ephemeral keys
 sys.path.insert(0, str(Path(__file__).parents[2] / "specs" / "reference"))
 import active_alone
+import active_greeting
 import active_judged
 import active_refusals
 import active_rounds
+import active_told
 import additive_alone
 import additive_refusals
 import alone
@@ -74,6 +76,8 @@ def scenarios() -> Iterator[tuple[str, Data]]:
     yield from active_alone.scenarios(shake, alone.scenario_of)
     yield from service_alone.scenarios(shake, alone.scenario_of)
     yield from active_judged.scenarios(alone.scenario_of)
+    yield from active_greeting.scenarios(shake, alone.scenario_of)
+    yield from active_told.scenarios(alone.scenario_of)
 
 
 def rounds() -> Iterator[tuple[str, Data]]:
