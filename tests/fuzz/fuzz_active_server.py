@@ -22,7 +22,6 @@ from secagg_protocols.secagg.active.messages import (
     SignedKeys,
     UnmaskAnswer,
     answer_digest,
-    digest_of,
     share_digest,
 )
 from secagg_protocols.secagg.active.stages.mask import Mask
@@ -81,9 +80,7 @@ def _input(reader: Reader, session: bytes) -> bytes:
     stage = SERVERS[2]._stage
     index, near = stage.cohort.index[PARTY], stage.cohort.size - 1
     said, _ = MaskedInput.read(reader, near, CAST.layout)
-    delivery, _ = stage._deliveries.signed[index]
-    told = stage._sharers, delivery, digest_of(said.failed, near), said.digest
-    statement = statements.INPUT(session, index, *told)
+    statement = stage._deliveries.input(index, said.failed, said.digest)
     return replace(said, signature=statement.signed(SEED)).encode(session, near)
 
 
