@@ -144,6 +144,9 @@ def test_a_hello_is_what_it_encodes() -> None:
     hello = MemberHello(ROSTER.digest, 7, ME, CHALLENGE)
     assert MemberHello.decode(hello.encode(), NONCE) == hello
     assert decode_greeting(encode_greeting(CHALLENGE, NONCE), NONCE) == CHALLENGE
+    other = replace(hello, roster=bytes(32)).encode()
+    with pytest.raises(RemoteProtocolError):  # its head is of this roster, and its body is not
+        MemberHello.decode(other[:2] + NONCE + other[18:], NONCE)
 
 
 def test_of_two_links_of_a_member_the_newer_one_stays() -> None:

@@ -99,7 +99,9 @@ def _spoilt(whole: bytes, most: int, own: int) -> Iterator[bytes]:
     yield from (whole[:size] for size in (0, 1, 2, 17, 18, len(whole) - 1))
     yield b"\2" + whole[1:]
     yield b"\0" + whole[1:]
-    yield from (whole[:1] + bytes([kind]) + whole[2:] for kind in range(3, 11) if kind != whole[1])
+    yield from (
+        whole[:1] + bytes([kind]) + whole[2:] for kind in (1, 4, 5, 8, 9, 10) if kind != whole[1]
+    )
     yield whole[:2] + bytes(16) + whole[18:]
     yield whole[:17] + bytes([whole[17] ^ 1]) + whole[18:]
     # what is wrong first decides: a version in what is too large, a nonce in what is too short

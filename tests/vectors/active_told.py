@@ -8,7 +8,7 @@ from typing import Any
 import active_blocks as active
 import rfc8032
 from active_judged import FIVE, pieces
-from active_rounds import FOUR, REGULAR, SHARES, SIX, resigned
+from active_rounds import FOUR, SIX
 from active_scripts import ActiveRound, Cast
 from operations import Data
 from scripts import flipped
@@ -140,12 +140,8 @@ def _transcripts() -> Iterator[tuple[str, Data]]:
         return bytes.fromhex("".join(records))
 
     one, late = whole(FOUR), whole(FOUR, lost=frozenset({(3, "masked-input")}))
-    for files in ((one,), (one, one), (one, late), (late, one), (one[:3], late), (one, late[:5])):
+    for files in ((one,), (one, one), (one, late), (one[:3], late), (one, late[:5])):
         yield step(FOUR, *map(joined, files))
-    early = whole(FOUR, lost=frozenset({(0, "share-keys")}))
-    yield step(FOUR, joined(one), joined(late), joined(early))
-    other = whole(FOUR, tampered={(1, "server", SHARES): resigned(FOUR, 1, flipped(35))})
-    yield step(FOUR, joined(one), joined(other))
     yield step(FOUR, joined(one), joined(whole(FOUR, nonce=bytes(16))))
     session, told = _session_of(one)
     for name, fields in (
@@ -158,8 +154,6 @@ def _transcripts() -> Iterator[tuple[str, Data]]:
         mine = file(said("server", name, *fields))
         yield step(FOUR, joined(one), mine)
         yield step(FOUR, mine, joined(one))
-    few = whole(REGULAR), whole(REGULAR, lost=frozenset({(6, "masked-input"), (2, "unmask")}))
-    yield step(REGULAR, *map(joined, few))
     yield step(FIVE, joined(whole(FIVE)), joined(one))
 
 
