@@ -361,8 +361,73 @@ DOORS = (
         "tests/rounds/test_doors.py",
         (
             "doors: seconds to open",
-            "self._passes(link, self._limits.opening, now)",
-            "self._passes(link, math.inf, now)",
+            "self._limits.handshake if tls else self._limits.opening, now)",
+            "self._limits.handshake if tls else math.inf, now)",
+        ),
+        (
+            "doors: seconds of a handshake",
+            "self._limits.handshake if tls else self._limits.opening, now)",
+            "math.inf if tls else self._limits.opening, now)",
+        ),
+        (
+            "doors: seconds of a header behind a handshake",
+            'its request to come."""\n        self._waits(link, self._limits.opening, now)',
+            'its request to come."""\n        self._waits(link, math.inf, now)',
+        ),
+        (
+            "doors: seconds of a request",
+            "self._waits(link, self._limits.request, now)",
+            "self._waits(link, math.inf, now)",
+        ),
+        (
+            "doors: seconds of the next header",
+            'may make another request."""\n        self._waits(link, self._limits.opening, now)',
+            'may make another request."""\n        self._waits(link, math.inf, now)',
+        ),
+        (
+            "doors: places of those who are asked who they are",
+            "            self._passes(link, math.inf, now)\n",
+            "            pass\n",
+        ),
+        (
+            "doors: whoever is known leaves its place",
+            "            self._known += 1\n            del self._passing[link]",
+            "            self._known += 1",
+        ),
+        (
+            "doors: bytes of a stranger",
+            "if door.known is False and pending > self._limits.stranger:",
+            "if False:",
+        ),
+        (
+            "doors: bytes of a stranger, one fewer",
+            "pending > self._limits.stranger",
+            "pending >= self._limits.stranger",
+        ),
+        (
+            "doors: bytes of everybody",
+            "if door.known is False and pending > self._limits.stranger:",
+            "if pending > self._limits.stranger:",
+        ),
+        (
+            "doors: links that are all known",
+            "return self._known >= self._limits.links",
+            "return False",
+        ),
+        (
+            "doors: one of them fewer",
+            "return self._known >= self._limits.links",
+            "return self._known + 1 >= self._limits.links",
+        ),
+        (
+            "doors: whoever is known and goes",
+            "self._known -= door.known is True",
+            "self._known -= 0",
+        ),
+        (
+            "doors: a stranger that is let go",
+            "and (link not in self._passing or door.known is False):",
+            "and link not in self._passing:",
         ),
         (
             "doors: seconds to leave",
@@ -382,15 +447,15 @@ DOORS = (
         ),
         (
             "doors: crumbs",
-            "if pieces > PIECES + size // PIECE",
-            "if False and pieces > size // PIECE",
+            "elif pieces > self._limits.fragments + size // PIECE",
+            "elif False and pieces > size // PIECE",
         ),
         (
             "doors: crumbs, one fewer",
-            "if pieces > PIECES + size // PIECE",
-            "if pieces >= PIECES + size // PIECE",
+            "elif pieces > self._limits.fragments + size // PIECE",
+            "elif pieces >= self._limits.fragments + size // PIECE",
         ),
-        ("doors: a piece for each kilobyte", "PIECES + size // PIECE", "PIECES + 0 // PIECE"),
+        ("doors: a piece for each kilobyte", "fragments + size // PIECE", "fragments + 0 // PIECE"),
         ("doors: a piece for each second", " + int(now - door.since):", ":"),
         (
             "doors: bytes that are not whole",
@@ -813,7 +878,13 @@ TRANSPORT = (
     ),
     *_of(
         "secagg/transport/protocols.py",
-        "tests/transport/test_strangers.py",
+        "tests/transport/test_strangers.py tests/transport/test_door.py",
+        ("protocols: full", "        if self._door.full:\n", "        if False:\n"),
+        (
+            "protocols: what follows a greeting",
+            "            if not self._door.stranger:\n                self._look()\n",
+            "            self._look()\n",
+        ),
         ("protocols: bytes read at once", "RECEIVED = 32 << 10", "RECEIVED = 1 << 18"),
         ("protocols: bytes parsed at once", "CRUMB = 256", "CRUMB = 1 << 18"),
         ("protocols: one pong waits", "        if self.writable.is_set():\n", "        if True:\n"),
@@ -826,6 +897,11 @@ TRANSPORT = (
             "protocols: a sender waits",
             "set_write_buffer_limits(high=0)",
             "set_write_buffer_limits(high=1 << 40)",
+        ),
+        (
+            "protocols: bytes of a stranger that are parsed at once",
+            "1 if self._door.stranger else CRUMB",
+            "CRUMB",
         ),
         (
             "protocols: whole messages nobody takes",
@@ -852,15 +928,94 @@ TRANSPORT = (
             "                entrance.leaving()\n",
             "                pass\n",
         ),
+    ),
+    *_of(
+        "secagg/transport/door.py",
+        "tests/transport/test_strangers.py tests/transport/test_websocket.py",
         (
-            "websocket: the other goodbye",
+            "door: the other goodbye",
             "        await keeper.parted(CLOSE_TIMEOUT)\n",
             "",
         ),
         (
-            "websocket: repeats of what strangers send",
+            "door: repeats of what strangers send",
             "        return left_out is not None\n",
             "        return True\n",
+        ),
+        ("door: size at the server", "ws_max_size=max_size,", "ws_max_size=1 << 30,"),
+        (
+            "door: who does not read when all ends",
+            "call_later(CLOSE_TIMEOUT, _abort_connections, server)",
+            "call_later(1e6, _abort_connections, server)",
+        ),
+        ("door: seconds between pings", "ws_ping_interval=ping,", "ws_ping_interval=None,"),
+        ("door: seconds for an answer", "ws_ping_timeout=pong,", "ws_ping_timeout=None,"),
+        (
+            "door: no compression",
+            "ws_per_message_deflate=False",
+            "ws_per_message_deflate=True",
+        ),
+    ),
+    *_of(
+        "secagg/transport/door.py",
+        "tests/transport/test_door.py",
+        ("door: a request has its seconds", "        entrance.asked()\n", "        pass\n"),
+        (
+            "door: and the next one those of a header",
+            "            entrance.answered()\n",
+            "            pass\n",
+        ),
+        (
+            "door: a request of two lengths",
+            'if scope["type"] == "http" and lengths <=',
+            "if False and lengths <=",
+        ),
+        ("door: plain text", "if not (tls or insecure):", "if False:"),
+        ("door: a word about plain text", "if not (tls or address.is_loopback):", "if False:"),
+    ),
+    *_of(
+        "secagg/transport/tls.py",
+        "tests/transport/test_tls_files.py tests/transport/test_door.py",
+        (
+            "tls: the version",
+            "context.minimum_version = ssl.TLSVersion.TLSv1_3",
+            "context.minimum_version = ssl.TLSVersion.TLSv1_2",
+        ),
+        ("tls: no tickets", "    context.num_tickets = 0\n", ""),
+        ("tls: clients are asked", "    context.verify_mode = ssl.CERT_REQUIRED\n", ""),
+        ("tls: a key that others read", "if private and open_to_others(status):", "if False:"),
+        ("tls: a key of another", "    if not fits:\n", "    if False:\n"),
+        ("tls: bytes of a file", "if len(data) > _LARGEST:", "if False:"),
+        ("tls: an expired certificate", "    if today > ends:\n", "    if False:\n"),
+        ("tls: one of tomorrow", "    if today < begins:\n", "    if False:\n"),
+    ),
+    *_of(
+        "secagg/transport/tunnel.py",
+        "tests/transport/test_door.py",
+        (
+            "tunnel: bytes encrypted at once",
+            "            self._tls.write(whole[at : at + SENT])\n            pieces",
+            "            if not at:\n                self._tls.write(whole)\n            pieces",
+        ),
+        (
+            "tunnel: it is not read while nobody reads from it",
+            "            self._below.pause_reading()\n",
+            "            pass\n",
+        ),
+        (
+            "tunnel: a sender waits",
+            "            self._above.pause_writing()\n",
+            "            pass\n",
+        ),
+        (
+            "tunnel: it ends on demand",
+            "self._entrance.has(lambda why: transport.abort())",
+            "pass",
+        ),
+        (
+            "tunnel: the seconds of a header",
+            "self._entrance.secured(self._tls.getpeercert(binary_form=True))",
+            "pass",
         ),
     ),
     *_of(
@@ -869,6 +1024,16 @@ TRANSPORT = (
         ("serve: descriptors", "if limit is not None and needed > limit:", "if False:"),
         ("serve: descriptors, one fewer", "needed > limit:", "needed >= limit:"),
         ("serve: an interrupted round", "if not math.isnan(self.begun):", "if False:"),
+    ),
+    *_of(
+        "secagg/drive/service.py",
+        "tests/drive/test_arrival.py",
+        ("service: seconds to say who it is", "most=most, timeout=timeout)", "most=most)"),
+        (
+            "service: a stranger's limits",
+            "            link = Arriving(link, partial(self._greeted.known, peer))\n",
+            "            pass\n",
+        ),
     ),
     *_of(
         "secagg/drive/service.py",
@@ -901,7 +1066,6 @@ TRANSPORT = (
             "            max_size=max_size,\n            max_queue",
             "            max_size=None,\n            max_queue",
         ),
-        ("websocket: size at the server", "ws_max_size=max_size,", "ws_max_size=1 << 30,"),
         ("websocket: size under another server", "if len(data) > self._max_size:", "if False:"),
         (
             "websocket: size, one byte fewer",
@@ -920,17 +1084,7 @@ TRANSPORT = (
             "async with asyncio.timeout(CLOSE_TIMEOUT):",
             "async with asyncio.timeout(None):",
         ),
-        (
-            "websocket: who does not read when all ends",
-            "call_later(CLOSE_TIMEOUT, _abort_connections, server)",
-            "call_later(1e6, _abort_connections, server)",
-        ),
         ("websocket: no compression, client", "compression=None,", 'compression="deflate",'),
-        (
-            "websocket: no compression, server",
-            "ws_per_message_deflate=False",
-            "ws_per_message_deflate=True",
-        ),
     ),
 )
 REPORTS = (

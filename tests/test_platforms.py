@@ -23,7 +23,7 @@ from secagg.effects import Write
 from secagg.errors import StorageError
 from secagg.store import files
 from secagg.store.sqlite import SqliteStore
-from secagg.transport import websocket
+from secagg.transport import door
 from secagg.types import Seed
 from tests import modules
 
@@ -236,7 +236,7 @@ def test_a_port_in_use_is_not_taken_on_windows(monkeypatch: pytest.MonkeyPatch) 
             pass
 
     monkeypatch.setattr(socket, "socket", lambda *args: Listener())
-    websocket._bind("127.0.0.1", 0)
+    door._bind("127.0.0.1", 0)
     monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
-    websocket._bind("127.0.0.1", 0)
+    door._bind("127.0.0.1", 0)
     assert options == [socket.SO_REUSEADDR, -5]

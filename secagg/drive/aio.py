@@ -31,6 +31,7 @@ from secagg.store.base import Store
 from secagg.store.identity import Identity
 from secagg.transport import websocket
 from secagg.transport.base import DEFAULT_MAX_SIZE, Link
+from secagg.transport.tls import Credentials
 from secagg.types import Randomness, system_randomness
 from secagg.wire.frame import HEAD_SIZE
 
@@ -62,13 +63,15 @@ async def serve(
     identity: Identity | None = None,
     store: Store | None = None,
     files: Files | None = None,
+    tls: Credentials | None = None,
 ) -> AsyncIterator[Service]:
     """A service on a WebSocket of its own, inside the running loop; `service.port` is bound.
 
-    host: loopback only (PolicyRefused): to serve a network, mount `asgi(service.on_link)` in a
-    TLS server. port: 0 takes a free one. max_size: `message_limit(plan)`, or a limit for all plans
-    to come. limits: all limits at once, fewer links where this process may not open so many files.
-    roster, identity, store, files: as of `Service`.
+    host: loopback (PolicyRefused), or with tls any numeric address: `TLS(certificate, key).load()`
+    of `secagg.transport.door`; or mount `asgi(service.on_link)` in another TLS server. port: 0
+    takes a free one. max_size: `message_limit(plan)`, or a limit for all plans to come. limits: all
+    limits at once, fewer links where this process may not open so many files. roster, identity,
+    store, files: as of `Service`.
     On leaving, every frame already due is sent and every link is closed. Kernels are compiled
     before it listens (`secagg.drive.warm`). Raises CryptoError where they compute wrongly.
     """
@@ -79,7 +82,8 @@ async def serve(
     more: dict[str, Any] = {"roster": roster, "identity": identity, "store": store}
     more["files"] = files
     service = Service(limits=limits, randomness=randomness, **more)
-    async with listen(service.on_link, host, port, limits=limits, max_size=limits.frame) as bound:
+    given: dict[str, Any] = {"limits": limits, "max_size": limits.frame, "tls": tls}
+    async with listen(service.on_link, host, port, **given) as bound:
         service.port = bound
         try:
             yield service

@@ -6,12 +6,14 @@ from contextlib import AbstractAsyncContextManager
 
 from secagg.rounds.doors import Doors
 from secagg.rounds.quota import Limits
-from secagg.transport import websocket
+from secagg.transport import door
 from secagg.transport.base import DEFAULT_MAX_SIZE, OnLink
+from secagg.transport.tls import Credentials
+from secagg.transport.websocket import AsgiApp
 
 
 def descriptors() -> int | None:
-    """How many this process may have open; None where no number says so."""
+    """How many this process may open; None where no number says so."""
     try:
         import resource
     except ImportError:  # Windows, whose sockets are no files
@@ -27,7 +29,22 @@ def listen(
     *,
     limits: Limits | None = None,
     max_size: int = DEFAULT_MAX_SIZE,
+    tls: Credentials | None = None,
+    app: AsgiApp | None = None,
+    insecure_plaintext: bool = False,
 ) -> AbstractAsyncContextManager[int]:
-    """`websocket.listen` behind doors of these limits, fewer where the process has no room."""
-    doors = Doors((limits or Limits()).within(descriptors()))
-    return websocket.listen(on_link, host, port, doors=doors, max_size=max_size)
+    """`secagg.transport.door.listen` behind doors of these limits, fewer where the process has no
+    room."""
+    within = (limits or Limits()).within(descriptors())
+    return door.listen(
+        on_link,
+        host,
+        port,
+        doors=Doors(within),
+        max_size=max_size,
+        tls=tls,
+        app=app,
+        insecure_plaintext=insecure_plaintext,
+        ping=within.ping,
+        pong=within.pong,
+    )

@@ -14,10 +14,12 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from secagg.arguments import integer, seconds
 from secagg.committee import ServerSecrets
+from secagg.drive.arrival import Arriving
 from secagg.drive.outbound import FLUSH_TIMEOUT
 from secagg.drive.reporting import called
 from secagg.drive.shell import Shell
@@ -132,7 +134,9 @@ class MemberService:
         """Whoever comes, until the link is gone or the service ends."""
         try:
             if not self._ended.is_set():
-                await self._shell.serve(Peer(next(self._names), address=address_of(link)), link)
+                peer = Peer(next(self._names), address=address_of(link))
+                known = partial(self._greeted.known, peer)
+                await self._shell.serve(peer, Arriving(link, known))
         except (PolicyRefused, StorageError):
             return  # what ends the service is for whoever runs it
         finally:

@@ -12,11 +12,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from secagg import party
 from secagg.arguments import functions, instance, integer, kind_of, octets, seconds
+from secagg.drive.arrival import Arriving
 from secagg.drive.executor import check_executor
 from secagg.drive.shell import Shell
 from secagg.effects import Peer
@@ -129,7 +131,10 @@ class Service:
             return
         self._arrived += 1
         name = f"client {self._arrived}"
-        await self._shell.serve(Peer(name, identity_of(link), address=address_of(link)), link)
+        peer = Peer(name, identity_of(link), address=address_of(link))
+        if self._greeted is not None:
+            link = Arriving(link, partial(self._greeted.known, peer))
+        await self._shell.serve(peer, link)
 
     async def ready(self, clients: int, timeout: float | None = None) -> None:
         """Waits until that many clients are connected; LinkTimeout after `timeout` seconds, which
@@ -304,7 +309,8 @@ def _greeting(rounds: ServerRounds, host: Host | None, limits: Limits) -> Greete
     """Links that have not greeted yet are beside those that have."""
     if host is None:
         return None
-    return Greeted(rounds, lambda peer: host.greet(), most=limits.links + STRANGERS)
+    most, timeout = limits.links + STRANGERS, limits.hello
+    return Greeted(rounds, lambda peer: host.greet(), most=most, timeout=timeout)
 
 
 def _exactly(clients: Sequence[Candidate | bytes]) -> Select:

@@ -18,10 +18,17 @@ from secagg.rounds.quota import Limits, most_crowding
 # and nobody has said yet who it is. What can be done is to bound both, and to choose who goes when
 # the bound is reached, so that whoever does what a client does is served.
 #
-# A link that is passing, on its way in or out, has a few seconds for it and one of a few places.
-# When they are full, the oldest link of the address that holds most of them goes. An honest one has
-# passed by in the time of a few round trips, so a flood of links that say nothing pushes out
-# itself.
+# A link that is passing, on its way in or out, has a few seconds for each step and one of a few
+# places. When they are full, the oldest link of the address that holds most of them goes. An honest
+# one has passed by in the time of a few round trips, so a flood of links that say nothing pushes
+# out itself. On its way in are a handshake of TLS, a request's header, and, where whoever has the
+# link wants to know who it is, what is said about that: until then its messages are small, and a
+# larger one ends it by its announced length. How long that may take is for those to say who ask
+# (`secagg.rounds.greeting`), whatever the link runs over; its place is of the same few. A request
+# that becomes no link has its place too, and more time, as somebody waits for the answer.
+#
+# Where all links are taken by those who have said who they are, nobody is to be pushed out, and a
+# newcomer may be told so before anything that it says is read (`full`).
 #
 # Messages that have begun and are not whole share so many bytes, a quarter of which is for the
 # small ones, so that nobody's keys wait for somebody's model. A link says how long its message will
@@ -34,7 +41,8 @@ from secagg.rounds.quota import Limits, most_crowding
 # row (`silence`).
 #
 # And a link may not make work by cutting its messages into crumbs, or by pings: each piece that is
-# no whole message must bring a kilobyte with it, or a second, beyond the first few.
+# no whole message must bring a kilobyte with it, or a second, beyond the first few. A number for
+# each message would end links behind proxies that cut frames anew, to the size of their buffers.
 #
 # Nothing here reads a clock or a socket: `take` says which links are to be cut, which may be read
 # on, and when to ask again.
@@ -49,8 +57,8 @@ SLOWEST = 16 << 10
 """Bytes a second that are fast enough: a telephone at the edge of its network."""
 SMALL = 64 << 10
 """Bytes of a message that needs none of the room of large ones."""
-PIECES, PIECE = 64, 1 << 10
-"""Pieces of messages that a link may send at once, and bytes that allow for one more."""
+PIECE = 1 << 10
+"""Bytes that allow for one more piece of a message."""
 
 
 class Verdicts(NamedTuple):
@@ -64,12 +72,13 @@ class Verdicts(NamedTuple):
 
 @dataclass(slots=True)
 class _Door:
-    """until: when it must have passed. room: bytes reserved, large or not, since begun; credit:
-    until when."""
+    """until: when it must have passed. known: it has said who it is; None where nobody asks. room:
+    bytes reserved, large or not, since begun; credit: until when."""
 
     address: str
     since: float
     until: float = math.inf
+    known: bool | None = None
     room: int = 0
     large: bool = False
     got: int = 0
@@ -89,6 +98,7 @@ class Doors:
         self._limits = limits or Limits()
         self._doors: dict[Hashable, _Door] = {}
         self._passing: dict[Hashable, str | None] = {}  # the address of each, the oldest first
+        self._known = 0  # those that have said who they are
         self._holding: dict[Hashable, _Door] = {}  # those with room
         self._waiting: dict[Hashable, int] = {}  # bytes of the whole message, the first come first
         self._reserved = {True: 0, False: 0}  # bytes of large messages, and of small ones
@@ -98,10 +108,23 @@ class Doors:
         self._read_on: list[Hashable] = []
         self._repeats = Repeats()
 
-    def opened(self, link: Hashable, address: str, now: float) -> None:
-        """A connection has been accepted; nothing is known of it but its address."""
+    def opened(self, link: Hashable, address: str, now: float, *, tls: bool = False) -> None:
+        """A connection has been accepted; nothing is known of it but its address. tls: it begins
+        with a handshake."""
         self._doors[link] = _Door(address, now)
-        self._passes(link, self._limits.opening, now)
+        self._passes(link, self._limits.handshake if tls else self._limits.opening, now)
+
+    def secured(self, link: Hashable, now: float) -> None:
+        """Its handshake is over, and its request to come."""
+        self._waits(link, self._limits.opening, now)
+
+    def asked(self, link: Hashable, now: float) -> None:
+        """It has made a request that is none for a link."""
+        self._waits(link, self._limits.request, now)
+
+    def answered(self, link: Hashable, now: float) -> None:
+        """It has its answer, and may make another request."""
+        self._waits(link, self._limits.opening, now)
 
     def greeted(self, link: Hashable, now: float) -> None:
         """It is a link now: whoever has it counts it from here on."""
@@ -109,9 +132,25 @@ class Doors:
             door.until = math.inf
             del self._passing[link]
 
+    def unknown(self, link: Hashable, now: float) -> None:
+        """Whoever has it waits for it to say who it is, and knows for how long."""
+        door = self._doors.get(link)
+        if door is not None and door.known is None and link not in self._passing:
+            door.known = False
+            self._passes(link, math.inf, now)
+
+    def known(self, link: Hashable, now: float) -> None:
+        """It has said who it is."""
+        if (door := self._doors.get(link)) is not None and door.known is False:
+            door.known = True
+            self._known += 1
+            del self._passing[link]
+
     def leaving(self, link: Hashable, now: float) -> None:
         """Whoever had it is done with it; what was said last may still be on its way."""
-        if link in self._doors and link not in self._passing:
+        door = self._doors.get(link)
+        if door is not None and (link not in self._passing or door.known is False):
+            self._unknow(door)
             self._passes(link, self._limits.leaving, now)
 
     def closed(self, link: Hashable, now: float) -> None:
@@ -130,7 +169,10 @@ class Doors:
         """
         if (door := self._doors.get(link)) is None:
             return False
-        if pieces > PIECES + size // PIECE + int(now - door.since):
+        if door.known is False and pending > self._limits.stranger:
+            why = f"a message of {pending} bytes, and it has not said who it is"
+            self._ends(link, why, "too much of a stranger", now)
+        elif pieces > self._limits.fragments + size // PIECE + int(now - door.since):
             why = f"it sends crumbs: {pieces} pieces in {size} bytes"
             self._ends(link, why, "too many pieces", now)
         elif not pending:
@@ -140,6 +182,11 @@ class Doors:
             if pending > door.room and not self._reserve(link, pending, now):
                 self._waiting[link] = pending
         return link in self._doors and link not in self._waiting
+
+    @property
+    def full(self) -> bool:
+        """Whether as many as may have links have said who they are, so that none makes room."""
+        return self._known >= self._limits.links
 
     @property
     def quiet(self) -> bool:
@@ -178,15 +225,18 @@ class Doors:
 
     # Inside
 
+    def _waits(self, link: Hashable, seconds: float, now: float) -> None:
+        """Its next step; its place stays as old as it is."""
+        if link in self._passing:
+            self._doors[link].until = now + seconds
+
     def _passes(self, link: Hashable, seconds: float, now: float) -> None:
         """So many seconds from now, in or out; over the limit of such links, one of them goes."""
         door = self._doors[link]
         door.until = now + seconds
         self._passing[link] = door.address
         if len(self._passing) > self._limits.passing:
-            why = (
-                f"{self._limits.passing} connections are being opened, most of them of its address"
-            )
+            why = f"{self._limits.passing} have not said who they are, most of them of its address"
             self._ends(most_crowding(self._passing), why, "all places taken", now)
 
     def _earn(self, door: _Door, got: int, now: float) -> None:
@@ -241,4 +291,9 @@ class Doors:
         if link in self._read_on:
             self._read_on.remove(link)
         self._returns(link, now)
-        del self._doors[link]
+        self._unknow(self._doors.pop(link))
+
+    def _unknow(self, door: _Door) -> None:
+        """It is no link any more."""
+        self._known -= door.known is True
+        door.known = None

@@ -130,8 +130,7 @@ class Greeted:
         self._go_on(peer, None, now)
 
     def left(self, peer: Peer, now: float) -> None:
-        link = self._forget(peer)
-        if link is not None and link.met is not None:
+        if (link := self._forget(peer)) is not None and link.met is not None:
             del self._outer[link.met]
             self._rounds.left(link.met, now)
 
@@ -175,9 +174,11 @@ class Greeted:
 
     def ready(self, peer: Peer) -> bool:
         link = self._links.get(peer)
-        if link is None or link.met is None:
-            return link is not None
-        return self._rounds.ready(link.met)
+        return link is not None and (link.met is None or self._rounds.ready(link.met))
+
+    def known(self, peer: Peer) -> bool:
+        """Whether it is here and has greeted."""
+        return (link := self._links.get(peer)) is not None and link.met is not None
 
     def close(self) -> None:
         """What was only counted is written to the log."""

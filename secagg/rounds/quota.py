@@ -41,15 +41,23 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """frame: bytes of one. links: in all; links_each: of one identity, of which the newest counts;
+    """Of each the last that is allowed, with the usual numbers of a server.
+
+    frame: bytes of one. links: in all; links_each: of one identity, of which the newest counts;
     links_address: of one address, which says nothing behind a proxy or on loopback, so that only
-    who sees real addresses sets it. passing: links on their way in or out; opening, leaving: the
-    seconds that they have for it. unfinished: bytes of messages that have begun, over all links.
-    frames, volume: of one peer between two announcements, for each round that it is in; volume in
-    bytes, None for four frames of the largest size. outbox, backlog: frames and bytes that may wait
-    for one peer, for each round that it is in, backlog beside its announcement. rounds: that one
-    client is asked to be in at once. silence: rounds missed in a row after which a peer is let go,
-    of those at once one.
+    who sees real addresses sets it. passing: strangers, which are links on their way in or out, and
+    requests that are none for a link; handshake, opening, hello, leaving: the seconds that they
+    have for TLS, for the header of a request up to its answer, for saying who they are where they
+    are asked, and for leaving; request: for all of a request that is none for a link. stranger:
+    bytes of a message of whoever has yet to say who it is. fragments: pieces of messages, and
+    pings, that a link may send at once. unfinished: bytes of messages that have begun, over all
+    links. frames, volume: of one peer between two announcements, for each round that it is in;
+    volume in bytes, None for four frames of the largest size. outbox, backlog: frames and bytes
+    that may wait for one peer, for each round that it is in, backlog beside its announcement.
+    rounds: that one client is asked to be in at once. silence: rounds missed in a row after which a
+    peer is let go, of those at once one. ping: seconds between two pings to a link; pong: those for
+    its answer, more than a library's 20, as a client that trains in the loop that has its link
+    answers late and is not gone.
 
     Raises ParameterError.
     """
@@ -60,25 +68,33 @@ class Limits:
     frames: int = 64
     volume: int | None = None
     outbox: int = 64
-    backlog: int = 64 << 20
+    backlog: int = 1 << 20
     rounds: int = 64
     silence: int = 3
     links_address: int = MAX_CLIENTS
-    passing: int = 256
-    opening: float = 10.0
+    passing: int = 512
+    opening: float = 5.0
     leaving: float = 5.0
     unfinished: int = 256 << 20
+    handshake: float = 5.0
+    hello: float = 5.0
+    request: float = 30.0
+    stranger: int = 4 << 10
+    fragments: int = 64
+    ping: float = 20.0
+    pong: float = 60.0
 
     def __post_init__(self) -> None:
         integer("max_size", self.frame, 1, MAX_SIZE)
         integer("max_links", self.links, 1, MAX_CLIENTS)
         integer("links_address", self.links_address, 1, MAX_CLIENTS)
-        for name in ("links_each", "frames", "outbox", "backlog", "rounds", "silence"):
+        counts = ("links_each", "frames", "outbox", "backlog", "rounds", "silence")
+        for name in (*counts, "stranger", "fragments"):
             integer(name, getattr(self, name), 1, MAX_SIZE)
         integer("passing", self.passing, 1, MAX_CLIENTS)
         integer("unfinished", self.unfinished, 1, 1 << 60)
-        seconds("opening", self.opening)
-        seconds("leaving", self.leaving)
+        for name in ("handshake", "opening", "hello", "request", "leaving", "ping", "pong"):
+            seconds(name, getattr(self, name))
         if self.volume is not None:
             integer("volume", self.volume, 1, MAX_SIZE)
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import time
 from collections.abc import Callable
 from typing import TypeAlias
 
+from secagg.repeats import Repeats
 from secagg.transport.base import Doors
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 """Connections that the system completes and keeps for us; it may have a lower limit of its own."""
@@ -27,11 +31,15 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Entrance:
     """One connection, from its accept to its end, as its protocol and its application tell of it.
 
-    ended: why it was cut, if it was. cut, read_on: of whichever protocol has the connection.
+    ended: why it was cut, if it was. certificate: what it has proved under TLS, in DER. stranger:
+    its application waits for it to say who it is. cut, read_on: of whichever protocol has the
+    connection.
     """
 
     def __init__(self, keeper: Doorkeeper, address: str) -> None:
         self.address, self.ended, self._keeper = address, "", keeper
+        self.certificate: bytes | None = None
+        self.stranger = False
         self._cut: Callable[[str], None] | None = None
         self._inside = True
         self.read_on: Callable[[], None] = lambda: None
@@ -47,25 +55,57 @@ class Entrance:
         if self._cut is not None:
             self._cut(why)
 
+    def secured(self, certificate: bytes | None) -> None:
+        """Its handshake of TLS is over."""
+        self.certificate = certificate
+        self._told(self._keeper.doors.secured)
+
+    def unsecured(self, why: str) -> None:
+        """Its handshake has failed, and its socket is about to be gone."""
+        said = "a TLS handshake with %s failed: %s", self.address, why
+        self._keeper.repeats.warn(log, "TLS handshakes failed", time.monotonic(), *said)
+
+    @property
+    def full(self) -> bool:
+        """Whether every link is taken by somebody who is known: there is none to hope for."""
+        return self._keeper.doors.full
+
+    def asked(self) -> None:
+        """It has sent the header of a request that is none for a WebSocket."""
+        self._told(self._keeper.doors.asked)
+
+    def answered(self) -> None:
+        """That request is done with; there may be another."""
+        self._told(self._keeper.doors.answered)
+
     def greeted(self) -> None:
         """The application has accepted its WebSocket."""
-        self._keeper.doors.greeted(self, time.monotonic())
-        self._keeper.act()
+        self._told(self._keeper.doors.greeted)
+
+    def unknown(self) -> None:
+        """The application has it, and waits for it to say who it is."""
+        if self._inside:
+            self.stranger = True
+            self._told(self._keeper.doors.unknown)
+
+    def known(self) -> None:
+        """It has said so."""
+        if self.stranger:
+            self.stranger = False
+            self._told(self._keeper.doors.known)
 
     def leaving(self) -> None:
         """The application is done with it."""
         if self._inside:  # else its socket has gone first
             self._keeper.parting.add(self)
-        self._keeper.doors.leaving(self, time.monotonic())
-        self._keeper.act()
+        self._told(self._keeper.doors.leaving)
 
     def closed(self) -> None:
         """Its socket is gone."""
         self._inside = False
         self._keeper.parting.discard(self)
         self._keeper.gone.set()
-        self._keeper.doors.closed(self, time.monotonic())
-        self._keeper.act()
+        self._told(self._keeper.doors.closed)
 
     def reads(self, pieces: int, size: int, pending: int, got: int) -> bool:
         """Whether it may be read on now; else it is cut, or `read_on` is called later."""
@@ -75,16 +115,24 @@ class Entrance:
             self._keeper.act()
         return may
 
+    def _told(self, call: Callable[[Entrance, float], None]) -> None:
+        call(self, time.monotonic())
+        self._keeper.act()
 
-Made: TypeAlias = Callable[[Entrance], asyncio.Protocol]
+
+Made: TypeAlias = Callable[[Entrance], asyncio.BaseProtocol]
 """The protocol of a new connection."""
 
 
 class Doorkeeper:
     """Accepts, and carries out what the doors decide."""
 
-    def __init__(self, doors: Doors, listener: socket.socket, made: Made) -> None:
-        self.doors, self._listener, self._made = doors, listener, made
+    def __init__(
+        self, doors: Doors, listener: socket.socket, made: Made, *, tls: bool = False
+    ) -> None:
+        """tls: what `made` makes begins with a handshake, and says when it is over."""
+        self.doors, self._listener, self._made, self._tls = doors, listener, made, tls
+        self.repeats = Repeats()
         self._timer: asyncio.TimerHandle | None = None
         self.parting: set[Entrance] = set()
         """Those whose application is done with them, and whose peer has not said so yet."""
@@ -136,13 +184,14 @@ class Doorkeeper:
         """No timer of its own is left."""
         if self._timer is not None:
             self._timer.cancel()
+        self.repeats.close(log)
         self.doors.close()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         connection, address = await loop.sock_accept(self._listener)
         entrance = Entrance(self, str(address[0]))
-        self.doors.opened(entrance, entrance.address, time.monotonic())
+        self.doors.opened(entrance, entrance.address, time.monotonic(), tls=self._tls)
         self.act()
         try:
             await loop.connect_accepted_socket(lambda: self._made(entrance), connection)

@@ -42,12 +42,18 @@ RECEIVED = 32 << 10
 """Bytes that are read at once from one connection."""
 CRUMB = 256
 """Bytes that are parsed at once where frames may be small: what a link has in objects is bounded by
-their number."""
+their number. Of a stranger it is a byte, so that nothing behind a message is looked at with it."""
 DOOR = "secagg.door"
 """Under which an application finds the entrance of its connection, in the state of its scope."""
 LARGE = 64 << 10
 """Bytes of a payload from which on it is collected in pages of its own."""
+RETRY = 5
+"""Seconds after which whoever found all links taken may ask again."""
 _POLICY = 1008  # RFC 6455 §7.4.1
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nConnection: close\r\n"
+    b"Content-Length: 0\r\n\r\n" % RETRY
+)
 
 
 class _Sips(asyncio.BufferedProtocol):
@@ -74,6 +80,15 @@ class _Timed(_Sips, _Http):  # type: ignore[misc]  # eof_received, which returns
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._door.closed()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Where there is no link to hope for, that is all that is said, and nothing more is read:
+        also the requests of those who watch this server are answered meanwhile."""
+        if self._door.full:
+            self.transport.write(_FULL)
+            self.transport.close()
+        else:
+            super().handle_websocket_upgrade(event)
 
 
 class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
@@ -104,12 +119,21 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
         self._parse()
 
     async def receive(self) -> Any:
+        if self.queue.empty():
+            self._look()
         message = await super().receive()
         if self.queue.empty():
             self._meter.taken()
-            self._reads()
-            self._parse()
+            # behind what a stranger says of itself may come what only those may say who are known:
+            # that is looked at when the application has judged the first, and asks for more
+            if not self._door.stranger:
+                self._look()
         return message
+
+    def _look(self) -> None:
+        """What has come behind the messages that were taken."""
+        self._reads()
+        self._parse()
 
     def handle_ping(self) -> None:
         if self.writable.is_set():
@@ -138,7 +162,7 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
     def _parse(self) -> None:
         """Up to the next whole message, and no further than may be read."""
         while self._rest and not (self.read_paused or self._waits or self._over()):
-            size = max(CRUMB, self._meter.left)
+            size = max(1 if self._door.stranger else CRUMB, self._meter.left)
             piece, self._rest = self._rest[:size], self._rest[size:]
             self._meter.every = self.close_sent  # nobody takes what comes now
             self._meter.feed(piece)

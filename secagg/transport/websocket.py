@@ -1,5 +1,7 @@
 """Links over WebSockets: a client on `websockets`, a server as a bare ASGI callable.
 
+What listens is `secagg.transport.door`.
+
 Binary messages only, no compression at either end (a limit must hold before anything is inflated),
 and the same hard limit at both ends. Without TLS nothing but loopback is spoken to: a plan's
 promises start from links that nobody else reads.
@@ -9,12 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
-import math
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -27,13 +24,11 @@ from secagg.errors import (
     PolicyRefused,
     TransportError,
 )
-from secagg.repeats import Repeats
-from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Doors, Link, OnLink
-from secagg.transport.doorkeeper import Doorkeeper, Entrance
-from secagg.transport.protocols import DOOR, protocols
+from secagg.transport.base import DEFAULT_MAX_SIZE, MAX_SIZE, Link, OnLink
+from secagg.transport.doorkeeper import Entrance
+from secagg.transport.protocols import DOOR
 
 if TYPE_CHECKING:
-    import uvicorn
     from websockets.asyncio.client import ClientConnection
     from websockets.exceptions import ConnectionClosed
 
@@ -73,8 +68,8 @@ async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float 
     try:
         from websockets.asyncio.client import connect as open_websocket
         from websockets.exceptions import WebSocketException
-    except ImportError as missing:
-        raise MissingExtra(_missing("websockets")) from missing
+    except ImportError as error:
+        raise MissingExtra(missing("websockets")) from error
     host, port = _parse(url)
     try:
         # An explicit host and port also make a redirect to another origin an error.
@@ -124,8 +119,8 @@ def asgi(on_link: OnLink, *, max_size: int = DEFAULT_MAX_SIZE) -> AsgiApp:
             await send({"type": "websocket.accept"})
         except OSError:
             return  # gone before the accept
-        link = _ServerLink(receive, send, max_size, _address(scope))
-        entrance: Entrance | None = scope.get("state", {}).get(DOOR)  # None under other servers
+        entrance = entrance_of(scope)
+        link = _ServerLink(receive, send, max_size, _address(scope), entrance)
         if entrance is not None:
             entrance.greeted()
         try:
@@ -138,110 +133,6 @@ def asgi(on_link: OnLink, *, max_size: int = DEFAULT_MAX_SIZE) -> AsgiApp:
             await link.close()
 
     return application
-
-
-@asynccontextmanager
-async def listen(
-    on_link: OnLink,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    doors: Doors,
-    max_size: int = DEFAULT_MAX_SIZE,
-) -> AsyncIterator[int]:
-    """Serves `asgi(on_link)` with uvicorn inside the running loop; yields the bound port.
-
-    No signal handlers are installed and no logging is configured: both belong to the caller.
-    host: a loopback address or "localhost", else PolicyRefused. port: 0 takes a free one. doors:
-    judges connections that are no links yet, and what comes over links: `secagg.rounds.doors.Doors`
-    of the caller's limits. Raises TransportError when the address is taken, MissingExtra without
-    the package uvicorn.
-    """
-    port, max_size = integer("port", port, 0, 65535), integer("max_size", max_size, 1, MAX_SIZE)
-    try:
-        import uvicorn
-    except ImportError as missing:
-        raise MissingExtra(_missing("uvicorn")) from missing
-    address = _loopback(host)
-    listener = _bind(address, port)
-    server = uvicorn.Server(_uvicorn_config(asgi(on_link, max_size=max_size), max_size))
-    server.config.load()
-    # the steps of Server.serve without its signal handlers, its polling main loop and its accepts
-    server.lifespan = server.config.lifespan_class(server.config)
-    server.servers = []
-    keeper = Doorkeeper(doors, listener, partial(_protocol_of, server))
-    accepting = asyncio.create_task(keeper.run())
-    words, quiet = logging.getLogger("uvicorn.error"), _Quiet()
-    words.addFilter(quiet)
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        accepting.cancel()
-        await asyncio.wait({accepting})
-        await keeper.parted(CLOSE_TIMEOUT)
-        words.removeFilter(quiet)
-        # a closed transport still waits for a peer that does not read: such a peer is cut off
-        cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort_connections, server)
-        await server.shutdown(sockets=[listener])
-        cut.cancel()
-        keeper.close()
-        if not accepting.cancelled():
-            accepting.result()
-
-
-class _Quiet(logging.Filter):
-    """What strangers bring about is a line in the log, now and then, and no error of ours: a peer
-    that sends what is no text, or no HTTP, does not get a page of it each time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._repeats = Repeats()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], UnicodeError):
-            record.exc_info = record.exc_text = None
-            record.levelno, record.levelname = logging.WARNING, "WARNING"
-        if record.exc_info:
-            return True
-        left_out = self._repeats.count(record.msg, record.created)
-        if left_out:
-            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like it)", None
-        return left_out is not None
-
-
-def _protocol_of(server: uvicorn.Server, entrance: Entrance) -> asyncio.Protocol:
-    """As uvicorn makes one for a connection, which finds its entrance in its state."""
-    made: asyncio.Protocol = server.config.http_protocol_class(  # type: ignore[call-arg]
-        config=server.config, server_state=server.server_state, app_state={DOOR: entrance}
-    )
-    return made
-
-
-def _abort_connections(server: uvicorn.Server) -> None:
-    for connection in list(server.server_state.connections):
-        connection.transport.abort()
-
-
-def _uvicorn_config(application: AsgiApp, max_size: int) -> uvicorn.Config:
-    import uvicorn
-
-    http, websocket = protocols()
-    return uvicorn.Config(
-        application,
-        ws=websocket,
-        ws_max_size=max_size,
-        ws_per_message_deflate=False,
-        ws_ping_interval=PING_INTERVAL,
-        ws_ping_timeout=PING_TIMEOUT,
-        http=http,
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(2 * CLOSE_TIMEOUT),
-    )
 
 
 class _ClientLink:
@@ -287,9 +178,15 @@ class _ServerLink:
     """The server's end, on the two callables of an accepted ASGI WebSocket."""
 
     def __init__(
-        self, receive: Receive, send: Send, max_size: int, address: str | None = None
+        self,
+        receive: Receive,
+        send: Send,
+        max_size: int,
+        address: str | None = None,
+        entrance: Entrance | None = None,
     ) -> None:
-        self.address = address
+        self.address, self._entrance = address, entrance
+        self.certificate = None if entrance is None else entrance.certificate
         self._receive = receive
         self._send = send
         self._max_size = max_size
@@ -322,6 +219,14 @@ class _ServerLink:
             raise LinkClosed(f"the peer sent {len(data)} bytes; the limit is {self._max_size}")
         return data
 
+    def stranger(self, unknown: bool) -> None:
+        """`secagg.transport.base.stranger`; another server has no such places."""
+        if self._entrance is not None:
+            if unknown:
+                self._entrance.unknown()
+            else:
+                self._entrance.known()
+
     async def close(self) -> None:
         await self._close(1000, "")
 
@@ -334,6 +239,12 @@ class _ServerLink:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (OSError, RuntimeError):
             return  # TimeoutError, or closed already: either way nobody listens
+
+
+def entrance_of(scope: Scope) -> Entrance | None:
+    """Of the connection, as the door that accepted it knows it; None under another server."""
+    entrance: Entrance | None = scope.get("state", {}).get(DOOR)
+    return entrance
 
 
 def _address(scope: Scope) -> str | None:
@@ -361,11 +272,11 @@ def _parse(url: str) -> tuple[str, int]:
     if port == 0:
         raise ParameterError("a server's URL has the port that it listens on, and 0 is none")
     if parts.scheme == "ws":
-        return _loopback(host), port or 80
+        return loopback(host), port or 80
     return host, port or 443
 
 
-def _loopback(host: str) -> str:
+def loopback(host: str) -> str:
     """A numeric loopback address, or PolicyRefused: no name is resolved to find out."""
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
@@ -374,25 +285,12 @@ def _loopback(host: str) -> str:
     if address is None or not address.is_loopback:
         raise PolicyRefused(
             f"without TLS only loopback is spoken to, and {host} is not. Put the service behind "
-            "TLS (mount secagg.transport.websocket.asgi in a TLS server) and use wss://"
+            "TLS (secagg.transport.door.TLS, or secagg.transport.websocket.asgi mounted in a TLS "
+            "server) and use wss://"
         )
     return str(address)
 
 
-def _bind(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # On Windows SO_REUSEADDR lets another process take a port that is in use.
-        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
-        option = socket.SO_REUSEADDR if exclusive is None else exclusive
-        listener.setsockopt(socket.SOL_SOCKET, option, 1)
-        listener.bind((address, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise TransportError(f"cannot listen on {address} port {port}: {error}") from error
-    return listener
-
-
-def _missing(package: str) -> str:
+def missing(package: str) -> str:
+    """What to say where it is not installed."""
     return f"the package {package} is not installed: pip install 'secagg[server]'"

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from secagg.errors import ParameterError
-from secagg.rounds.doors import CREDIT, LONGEST, PIECE, PIECES, SLOWEST, SMALL, Doors
+from secagg.rounds.doors import CREDIT, LONGEST, PIECE, SLOWEST, SMALL, Doors
 from secagg.rounds.quota import SPARE, Limits, most_crowding
 
 MIB = 1 << 20
+PIECES = Limits().fragments
 
 
 def opened(doors: Doors, *links: str, address: str = "here", now: float = 0.0) -> None:
@@ -71,6 +72,101 @@ def test_a_link_that_is_let_go_and_does_not_go_is_cut() -> None:
     assert due(doors) == 7.0
     doors.tick(7.0)
     assert list(doors.take().cut) == ["a"]
+
+
+def test_each_step_on_the_way_in_has_its_seconds() -> None:
+    """Row 68: a handshake, where there is one, a header, and what is asked that is no link."""
+    doors = Doors(Limits(handshake=1.0, opening=10.0, request=100.0))
+    doors.opened("a", "here", 5.0, tls=True)
+    assert due(doors) == 6.0
+    doors.secured("a", 6.0)
+    assert due(doors) == 16.0
+    doors.asked("a", 7.0)
+    assert due(doors) == 107.0
+    doors.answered("a", 50.0)
+    assert due(doors) == 60.0
+    doors.tick(60.0)
+    assert list(doors.take().cut) == ["a"]
+    for late in (doors.secured, doors.asked, doors.answered):
+        late("a", 61.0)
+    assert due(doors) == math.inf
+
+
+def test_a_step_makes_nobody_younger() -> None:
+    """Row 69: else whoever takes one more goes before those that came after it."""
+    doors = Doors(Limits(passing=2))
+    opened(doors, "a", "b")
+    doors.secured("a", 1.0)
+    opened(doors, "c", now=2.0)
+    assert list(doors.take().cut) == ["a"]
+
+
+def test_a_link_that_is_asked_who_it_is_is_a_stranger_until_it_has_said_so() -> None:
+    """Row 69: one count from the accept to the end of the greeting, whose time is of those who
+    ask."""
+    doors = Doors(Limits(passing=2))
+    for link in ("a", "b"):
+        opened(doors, link)
+        doors.greeted(link, 0.0)
+        doors.unknown(link, 0.0)
+    assert due(doors) == math.inf
+    doors.known("a", 1.0)
+    opened(doors, "c", "d", now=2.0)
+    assert list(doors.take().cut) == ["b"]
+
+
+def test_a_stranger_s_message_is_small_and_the_others_are_not() -> None:
+    doors = Doors(Limits(stranger=1000))
+    opened(doors, "a", "b", "c")
+    for link in ("a", "b", "c"):
+        doors.greeted(link, 0.0)
+        assert reads(doors, link, pending=1001), "nobody asks"
+        assert reads(doors, link)
+    doors.unknown("a", 0.0)
+    doors.unknown("b", 0.0)
+    doors.known("b", 1.0)
+    assert reads(doors, "a", pending=1000) and not reads(doors, "a", pending=1001)
+    assert reads(doors, "b", pending=1001)
+    assert "1001 bytes, and it has not said who it is" in doors.take().cut["a"]
+
+
+def test_a_stranger_that_is_let_go_has_the_seconds_of_those_who_leave() -> None:
+    doors = Doors(Limits(leaving=5.0))
+    opened(doors, "a")
+    doors.greeted("a", 0.0)
+    doors.unknown("a", 0.0)
+    doors.leaving("a", 1.0)
+    assert due(doors) == 6.0
+    doors.unknown("a", 2.0)
+    doors.leaving("a", 3.0)
+    doors.tick(6.0)
+    assert list(doors.take().cut) == ["a"]
+
+
+def test_it_is_full_while_all_links_are_of_those_who_are_known() -> None:
+    """Row 69: of a link that nobody asks who it is, its rounds say whether it makes room."""
+    doors = Doors(Limits(links=2))
+    for link in ("nobody asks", "a", "b", "c"):
+        opened(doors, link)
+        doors.greeted(link, 0.0)
+    for link in ("a", "b", "c"):
+        assert not doors.full
+        doors.unknown(link, 0.0)
+    doors.known("a", 0.0)
+    doors.known("a", 0.0)
+    assert not doors.full
+    doors.known("b", 0.0)
+    assert doors.full
+    doors.closed("a", 0.0)
+    assert not doors.full
+    doors.known("c", 0.0)
+    assert doors.full
+    doors.leaving("b", 0.0)
+    doors.closed("b", 0.0)
+    assert not doors.full, "and it is counted off once"
+    for late in (doors.unknown, doors.known, doors.leaving):
+        late("b", 1.0)
+    assert not doors.full
 
 
 def test_in_a_full_door_the_oldest_of_the_address_that_holds_most_goes() -> None:
@@ -267,7 +363,7 @@ def test_who_goes_is_of_the_address_that_holds_most() -> None:
 
 @pytest.mark.parametrize(
     ("descriptors", "links", "passing"),
-    [(None, 10_000, 256), (1 << 20, 10_000, 256), (1024, 832, 128), (256, 160, 32), (80, 6, 10)],
+    [(None, 10_000, 512), (1 << 20, 10_000, 512), (1024, 832, 128), (256, 160, 32), (80, 6, 10)],
 )
 def test_limits_fit_what_the_process_may_open(
     descriptors: int | None, links: int, passing: int
@@ -290,7 +386,11 @@ def test_the_descriptors_that_so_many_links_need_are_the_fewest(links: int) -> N
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"passing": 0}, {"opening": 0.0}, {"leaving": -1.0}, {"unfinished": 0}, {"links_address": 0}],
+    [
+        *({"passing": 0}, {"unfinished": 0}, {"links_address": 0}),
+        *({"stranger": 0}, {"fragments": 0}, {"opening": 0.0}, {"leaving": -1.0}),
+        *({"handshake": 0.0}, {"hello": 0.0}, {"request": 0.0}, {"ping": 0.0}, {"pong": 0.0}),
+    ],
 )
 def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
@@ -305,17 +405,22 @@ def test_the_specification_has_these_numbers() -> None:
     usual = Limits()
     assert numbers == [
         [usual.passing],
+        [usual.handshake],
         [usual.opening],
+        [usual.request],
+        [usual.hello],
         [usual.leaving],
+        [usual.stranger],
         [usual.links, SPARE],
         [usual.links_each],
         [],
-        [PIECES, PIECE],
+        [usual.fragments, PIECE],
         [usual.unfinished, SMALL],
         [CREDIT, SLOWEST, LONGEST],
         [usual.frames],
         [usual.outbox, usual.backlog],
         [usual.silence],
         [usual.rounds],
+        [usual.ping, usual.pong],
     ]
     assert usual.links_address >= usual.links and usual.bytes_between == 4 * usual.frame

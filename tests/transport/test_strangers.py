@@ -9,119 +9,39 @@ import gc
 import re
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from secagg.drive.listening import descriptors, listen
 from secagg.errors import LinkClosed
-from secagg.rounds.doors import PIECES, Doors
+from secagg.rounds.doors import Doors
 from secagg.rounds.quota import Limits
-from secagg.transport import doorkeeper, websocket
+from secagg.transport import door, doorkeeper, websocket
 from secagg.transport.base import Link
 from secagg.transport.protocols import RECEIVED
 from secagg.transport.websocket import connect
 from tests.soak import SOAK
-
-SOON = 30.0
-"""Seconds until a test has failed. None of them waits for a time of its own."""
-HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+from tests.transport.strangers import (
+    BINARY,
+    CROOKED,
+    FIN,
+    PING,
+    PONG,
+    SOON,
+    STALLED,
+    Watched,
+    echo,
+    ended,
+    masked,
+    raw,
+    served,
+    until,
 )
-STALLED = {
-    "nothing": b"",
-    "half a line": b"GET / HT",
-    "no end of the header": HANDSHAKE[:-2],
-    "a body that does not come": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
-    "no TLS here": b"\x16\x03\x01\x02",
-}
-CROOKED = {
-    "a header of a megabyte": HANDSHAKE[:-2] + b"X: " + bytes([65]) * (1 << 20) + b"\r\n\r\n",
-    "ten thousand headers": HANDSHAKE[:-2] + b"X: 1\r\n" * 10_000 + b"\r\n",
-    "a body of two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /inside HTTP/1.1\r\nHost: x\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 9\r\n\r\n",
-}
-"""Whole requests, as somebody sends them who wants two servers to read them differently."""
-BINARY, PING, PONG, FIN = 0x02, 0x89, 0x8A, 0x80
+
 OWN = 64 << 10
 """Bytes of a link beyond its message."""
-
-
-def masked(head: int, data: bytes = b"") -> bytes:
-    """A short frame of a client, under a mask of zeros."""
-    assert len(data) < 126
-    return bytes([head, 0x80 | len(data)]) + bytes(4) + data
-
-
-async def echo(link: Link) -> None:
-    while True:
-        await link.send(await link.receive())
-
-
-class Watched(Doors):
-    """Says whose frames have come."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        super().__init__(limits)
-        self.heard: set[Hashable] = set()
-        self.got: dict[Hashable, int] = {}
-        self.gone = 0
-
-    def reads(self, link: Hashable, now: float, **said: int) -> bool:
-        if said["size"]:
-            self.heard.add(link)
-            self.got[link] = said["got"]
-        return super().reads(link, now, **said)
-
-    def closed(self, link: Hashable, now: float) -> None:
-        self.gone += 1
-        super().closed(link, now)
-
-
-@asynccontextmanager
-async def raw(port: int, *, upgraded: bool = True) -> AsyncIterator[socket.socket]:
-    """A socket that does only what the test does with it."""
-    loop = asyncio.get_running_loop()
-    with socket.socket() as one:
-        one.setblocking(False)
-        await loop.sock_connect(one, ("127.0.0.1", port))
-        if upgraded:
-            await loop.sock_sendall(one, HANDSHAKE)
-            answer = b""
-            while not answer.endswith(b"\r\n\r\n"):
-                answer += await loop.sock_recv(one, 1)
-        yield one
-
-
-async def ended(one: socket.socket) -> bytes:
-    """All that comes until the other side has ended it, in order or not."""
-    loop, got = asyncio.get_running_loop(), b""
-    async with asyncio.timeout(SOON):
-        try:
-            while data := await loop.sock_recv(one, 1 << 16):
-                got += data
-        except ConnectionResetError:
-            pass
-    return got
-
-
-async def served(port: int) -> None:
-    """An honest client gets what it came for."""
-    async with asyncio.timeout(SOON):
-        link = await connect(f"ws://127.0.0.1:{port}")
-        await link.send(b"hello")
-        assert await link.receive() == b"hello"
-        await link.close()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(SOON):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 # Links that are not open yet
@@ -182,13 +102,14 @@ async def test_a_link_that_is_let_go_and_reads_nothing_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else its socket would stay for ever: a close waits for what was written before it."""
-    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.05)
+    for module in (door, websocket):
+        monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
 
     async def flood(link: Link) -> None:
         await link.send(bytes(32 << 20))
 
     doors = Watched(Limits(leaving=0.1))
-    async with websocket.listen(flood, doors=doors) as port, raw(port):
+    async with door.listen(flood, doors=doors) as port, raw(port):
         await until(lambda: doors.gone)
 
 
@@ -267,7 +188,7 @@ async def test_answers_to_pings_do_not_pile_up_before_whoever_reads_nothing() ->
 BURSTS = {
     "messages of a byte": 20_000 * masked(FIN | BINARY, b"x"),
     "empty messages": 20_000 * masked(FIN | BINARY),
-    "fragments": masked(BINARY) + (PIECES // 2) * masked(0x00, b"x"),
+    "fragments": masked(BINARY) + (Limits().fragments // 2) * masked(0x00, b"x"),
     "a header alone": bytes([FIN | BINARY, 0xFF]) + (1 << 25).to_bytes(8),
 }
 
@@ -281,7 +202,7 @@ async def test_a_link_costs_64_kib_beyond_its_message(burst: bytes) -> None:
     async def deaf(link: Link) -> None:
         await over.wait()
 
-    async with websocket.listen(deaf, doors=doors) as port:
+    async with door.listen(deaf, doors=doors) as port:
         peers = [raw(port) for _ in range(links)]
         sockets = [await peer.__aenter__() for peer in peers]
         gc.collect()
@@ -330,7 +251,7 @@ async def test_a_link_that_waits_for_room_is_not_read() -> None:
     head = bytes([FIN | BINARY, 0xFF]) + size.to_bytes(8) + bytes(4)
     doors = Watched(Limits(unfinished=4 * size))
     async with (
-        websocket.listen(echo, doors=doors, max_size=size) as port,
+        door.listen(echo, doors=doors, max_size=size) as port,
         AsyncExitStack() as stack,
     ):
         holding = [await stack.enter_async_context(raw(port)) for _ in range(4)]

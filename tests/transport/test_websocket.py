@@ -26,7 +26,8 @@ from secagg.errors import (
     PolicyRefused,
     TransportError,
 )
-from secagg.transport import websocket
+from secagg.rounds.quota import Limits
+from secagg.transport import door, websocket
 from secagg.transport.base import Link
 from secagg.transport.websocket import asgi, connect
 
@@ -261,7 +262,8 @@ async def test_a_peer_that_does_not_read_holds_neither_others_nor_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Row 68: one link's sends wait for its own peer only, and closing the server cuts it off."""
-    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.2)
+    for module in (door, websocket):
+        monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.2)
     stuck = asyncio.Event()
 
     async def flood_or_echo(link: Link) -> None:
@@ -451,8 +453,9 @@ async def test_both_libraries_have_the_limits(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(uvicorn, "Config", configured)
     monkeypatch.setattr(library, "connect", opened)
-    async with listen(echo, max_size=LIMIT) as port:
+    async with listen(echo, max_size=LIMIT, limits=Limits(ping=3.0, pong=4.0)) as port:
         await (await connect(f"ws://127.0.0.1:{port}", max_size=LIMIT + 1)).close()
+    assert (asked["ws_ping_interval"], asked["ws_ping_timeout"]) == (3.0, 4.0)
     assert (asked["ws_max_size"], asked["max_size"]) == (LIMIT, LIMIT + 1)
     assert asked["max_queue"] == websocket.QUEUE
     assert asked["close_timeout"] == websocket.CLOSE_TIMEOUT
