@@ -870,6 +870,7 @@ TRANSPORT = (
             "",
         ),
         ("doorkeeper: how long", "REST = 0.5", "REST = 0.0"),
+        ("doorkeeper: bytes read at once", "RECEIVED = 32 << 10", "RECEIVED = 1 << 18"),
         (
             "doorkeeper: it asks in time",
             "call_later(seconds, self._tick)",
@@ -885,7 +886,6 @@ TRANSPORT = (
             "            if not self._door.stranger:\n                self._look()\n",
             "            self._look()\n",
         ),
-        ("protocols: bytes read at once", "RECEIVED = 32 << 10", "RECEIVED = 1 << 18"),
         ("protocols: bytes parsed at once", "CRUMB = 256", "CRUMB = 1 << 18"),
         ("protocols: one pong waits", "        if self.writable.is_set():\n", "        if True:\n"),
         (

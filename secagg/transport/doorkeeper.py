@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 """Connections that the system completes and keeps for us; it may have a lower limit of its own."""
+RECEIVED = 32 << 10
+"""Bytes that are read at once from one connection."""
 REST = 0.5
 """Seconds without accepting, after there was no descriptor for it."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -59,6 +61,13 @@ class Entrance:
         """Its handshake of TLS is over."""
         self.certificate = certificate
         self._told(self._keeper.doors.secured)
+
+    @property
+    def room(self) -> memoryview:
+        """To read into, RECEIVED bytes, which all connections of one listener share: what came is
+        handed over before their loop reads from anybody else. Another listener may be another
+        thread's."""
+        return self._keeper.room
 
     def unsecured(self, why: str) -> None:
         """Its handshake has failed, and its socket is about to be gone."""
@@ -132,7 +141,7 @@ class Doorkeeper:
     ) -> None:
         """tls: what `made` makes begins with a handshake, and says when it is over."""
         self.doors, self._listener, self._made, self._tls = doors, listener, made, tls
-        self.repeats = Repeats()
+        self.repeats, self.room = Repeats(), memoryview(bytearray(RECEIVED))
         self._timer: asyncio.TimerHandle | None = None
         self.parting: set[Entrance] = set()
         """Those whose application is done with them, and whose peer has not said so yet."""

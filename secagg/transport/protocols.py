@@ -27,6 +27,7 @@ import asyncio
 import mmap
 from typing import TYPE_CHECKING, Any
 
+from secagg.transport.doorkeeper import RECEIVED as RECEIVED
 from secagg.transport.doorkeeper import Entrance
 from secagg.transport.meter import Meter
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:  # what the mixins are mixed into, which is loaded only by who
 else:
     _Http = _WebSocket = object
 
-RECEIVED = 32 << 10
-"""Bytes that are read at once from one connection."""
 CRUMB = 256
 """Bytes that are parsed at once where frames may be small: what a link has in objects is bounded by
 their number. Of a stranger it is a byte, so that nothing behind a message is looked at with it."""
@@ -57,16 +56,15 @@ _FULL = (
 
 
 class _Sips(asyncio.BufferedProtocol):
-    """Reads a little at a time, into memory that all connections of this process share: what came
-    is handed over before the loop reads from anybody else."""
+    """Reads a little at a time."""
 
-    _shared = memoryview(bytearray(RECEIVED))
+    _door: Entrance
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._shared
+        return self._door.room
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self._shared[:nbytes]))  # type: ignore[attr-defined]
+        self.data_received(bytes(self._door.room[:nbytes]))  # type: ignore[attr-defined]
 
 
 class _Timed(_Sips, _Http):  # type: ignore[misc]  # eof_received, which returns None in all
@@ -74,7 +72,7 @@ class _Timed(_Sips, _Http):  # type: ignore[misc]  # eof_received, which returns
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._door: Entrance = self.app_state[DOOR]
+        self._door = self.app_state[DOOR]
         self._door.has(lambda why: transport.abort())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,7 +99,7 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
         self._pages: mmap.mmap | None = None
         # `writable` says that nothing waits: a frame at a time, and no answer behind it
         transport.set_write_buffer_limits(high=0)
-        self._door: Entrance = self.app_state[DOOR]
+        self._door = self.app_state[DOOR]
         self._door.has(self._cut)
         self._door.read_on = self._read_on
 

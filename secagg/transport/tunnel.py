@@ -15,8 +15,6 @@ from typing import Any
 
 from secagg.transport.doorkeeper import Entrance
 
-RECEIVED = 32 << 10
-"""Bytes that are read at once from one connection, and so all that is kept here unread."""
 SENT = 16 << 10
 """Bytes that are encrypted at once, those of a record: what OpenSSL collects them in keeps the
 length of the longest."""
@@ -41,8 +39,6 @@ length of the longest."""
 
 class Tunnel(asyncio.BufferedProtocol, asyncio.Transport):
     """The server's end of TLS on one connection."""
-
-    _shared = memoryview(bytearray(RECEIVED))
 
     def __init__(
         self, context: ssl.SSLContext, entrance: Entrance, made: Callable[[], Any]
@@ -70,10 +66,10 @@ class Tunnel(asyncio.BufferedProtocol, asyncio.Transport):
             self._above.connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._shared
+        return self._entrance.room
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._in.write(self._shared[:nbytes])
+        self._in.write(self._entrance.room[:nbytes])  # from here on there is room again
         self._go_on()
 
     def eof_received(self) -> None:

@@ -21,11 +21,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from secagg.drive.listening import listen
 from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportError
-from secagg.rounds.doors import Doors
 from secagg.rounds.quota import Limits
 from secagg.transport import door, tunnel
 from secagg.transport.base import Link, certificate_of
 from secagg.transport.door import LINK, TLS
+from secagg.transport.doorkeeper import RECEIVED
 from secagg.transport.websocket import connect
 from tests.authority import DAY, Authority
 from tests.transport.strangers import CROOKED, SOON, STALLED, Watched, echo, ended, raw, until
@@ -417,7 +417,7 @@ async def test_a_link_that_waits_for_room_is_not_read_under_tls(authority: Autho
             peer.transport.write(head + bytes(size - 1))
         await until(lambda: doors.gone or max(doors.got.values(), default=0) == size - 1)
         kept = [one._in.pending for one in tunnels() if one._paused]
-        assert doors.gone or (kept and max(kept) <= tunnel.RECEIVED)
+        assert doors.gone or (kept and max(kept) <= RECEIVED)
         for peer in peers:
             peer.transport.abort()
 
@@ -773,7 +773,19 @@ async def test_when_all_links_are_known_a_newcomer_is_told_to_come_again(asking:
     assert len(asking.links) == 2
 
 
-def test_doors_of_another_make_need_all_of_it() -> None:
-    """What a door asks of its judge is what there is."""
-    asked: door.Doors = Doors()
-    assert not asked.full
+async def test_two_listeners_share_no_memory(authority: Authority) -> None:
+    """Each may be another thread's, and a thread that reads from a socket lets the others run."""
+    rooms: list[memoryview] = []
+
+    async def look(link: Any) -> None:
+        rooms.append(link._entrance.room)
+
+    async with AsyncExitStack() as stack:
+        for tls in (None, authority.issued(HERE).load()):
+            port = await stack.enter_async_context(listen(look, tls=tls))
+            for _ in range(2):
+                link = await connect(f"{'wss' if tls else 'ws'}://{HERE}:{port}")
+                with pytest.raises(LinkClosed):
+                    await link.receive()
+    assert [len(one) for one in rooms] == [RECEIVED] * 4
+    assert len({id(one) for one in rooms}) == 2
