@@ -863,13 +863,23 @@ TRANSPORT = (
     ),
     *_of(
         "secagg/transport/doorkeeper.py",
-        "tests/transport/test_strangers.py",
+        "tests/transport/test_strangers.py tests/transport/test_door.py",
         (
             "doorkeeper: a rest without descriptors",
             "                    await asyncio.sleep(REST)\n",
             "",
         ),
         ("doorkeeper: how long", "REST = 0.5", "REST = 0.0"),
+        (
+            "doorkeeper: addresses of one network",
+            "return str(ipaddress.IPv6Network((found, 64), strict=False))",
+            "return str(found)",
+        ),
+        (
+            "doorkeeper: who is left when it closes",
+            'entrance.cut("nobody listens any more")',
+            "pass",
+        ),
         ("doorkeeper: bytes read at once", "RECEIVED = 32 << 10", "RECEIVED = 1 << 18"),
         (
             "doorkeeper: it asks in time",

@@ -35,7 +35,7 @@ def identity_of(link: Link) -> bytes | None:
 
 def address_of(link: Link) -> str | None:
     """Where the far end's packets come from, where the link's transport knows: the network's word,
-    which is that of a proxy for everybody behind it."""
+    which is that of a proxy for everybody behind it; of IPv6 perhaps its network alone."""
     address: str | None = getattr(link, "address", None)
     return address
 

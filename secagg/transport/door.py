@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LONG = 1 << 20
+"""Seconds: who waits for another request is timed by the doors."""
 LINK = "/v1/link"
 """The path of the WebSocket where there are others."""
 
@@ -237,6 +239,7 @@ def _uvicorn_config(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=_LONG,
         timeout_graceful_shutdown=math.ceil(2 * CLOSE_TIMEOUT),
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import socket
 import time
@@ -112,8 +113,7 @@ class Entrance:
     def closed(self) -> None:
         """Its socket is gone."""
         self._inside = False
-        self._keeper.parting.discard(self)
-        self._keeper.gone.set()
+        self._keeper.forget(self)
         self._told(self._keeper.doors.closed)
 
     def reads(self, pieces: int, size: int, pending: int, got: int) -> bool:
@@ -141,6 +141,7 @@ class Doorkeeper:
     ) -> None:
         """tls: what `made` makes begins with a handshake, and says when it is over."""
         self.doors, self._listener, self._made, self._tls = doors, listener, made, tls
+        self._here: set[Entrance] = set()
         self.repeats, self.room = Repeats(), memoryview(bytearray(RECEIVED))
         self._timer: asyncio.TimerHandle | None = None
         self.parting: set[Entrance] = set()
@@ -189,8 +190,17 @@ class Doorkeeper:
         except TimeoutError:
             pass
 
+    def forget(self, entrance: Entrance) -> None:
+        """Its socket is gone."""
+        self._here.discard(entrance)
+        self.parting.discard(entrance)
+        self.gone.set()
+
     def close(self) -> None:
-        """No timer of its own is left."""
+        """No timer of its own is left, and no socket: also of whoever has not come so far that
+        anybody else knows of it."""
+        for entrance in tuple(self._here):
+            entrance.cut("nobody listens any more")
         if self._timer is not None:
             self._timer.cancel()
         self.repeats.close(log)
@@ -199,7 +209,8 @@ class Doorkeeper:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         connection, address = await loop.sock_accept(self._listener)
-        entrance = Entrance(self, str(address[0]))
+        entrance = Entrance(self, neighbourhood(str(address[0])))
+        self._here.add(entrance)
         self.doors.opened(entrance, entrance.address, time.monotonic(), tls=self._tls)
         self.act()
         try:
@@ -221,3 +232,17 @@ class Doorkeeper:
         self._timer = None
         self.doors.tick(time.monotonic())
         self.act()
+
+
+def neighbourhood(address: str) -> str:
+    """Of whom limits count together what comes from there: of IPv6 a network of 64 bits, which is
+    the least that anybody is given, and has as many addresses as it likes."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address  # of a socket that has other ones
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, 64), strict=False))

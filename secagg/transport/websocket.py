@@ -120,7 +120,8 @@ def asgi(on_link: OnLink, *, max_size: int = DEFAULT_MAX_SIZE) -> AsgiApp:
         except OSError:
             return  # gone before the accept
         entrance = entrance_of(scope)
-        link = _ServerLink(receive, send, max_size, _address(scope), entrance)
+        address = _address(scope) if entrance is None else entrance.address
+        link = _ServerLink(receive, send, max_size, address, entrance)
         if entrance is not None:
             entrance.greeted()
         try:

@@ -23,9 +23,9 @@ from secagg.drive.listening import listen
 from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportError
 from secagg.rounds.quota import Limits
 from secagg.transport import door, tunnel
-from secagg.transport.base import Link, certificate_of
+from secagg.transport.base import Link, address_of, certificate_of
 from secagg.transport.door import LINK, TLS
-from secagg.transport.doorkeeper import RECEIVED
+from secagg.transport.doorkeeper import RECEIVED, neighbourhood
 from secagg.transport.websocket import connect
 from tests.authority import DAY, Authority
 from tests.transport.strangers import CROOKED, SOON, STALLED, Watched, echo, ended, raw, until
@@ -496,6 +496,46 @@ async def test_row_100_without_descriptors_it_rests_and_recovers(authority: Auth
         if child.returncode is None:
             child.kill()
         await child.wait()
+
+
+async def test_when_it_closes_nobody_is_left_in_a_handshake(authority: Authority) -> None:
+    """No application has heard of it, and no timer of the doors is left to end it."""
+    doors = Watched(Limits(handshake=1e6))
+    async with AsyncExitStack() as one:
+        async with door.listen(echo, doors=doors, tls=authority.issued(HERE).load()) as port:
+            silent = await one.enter_async_context(raw(port, upgraded=False))
+            await asyncio.get_running_loop().sock_sendall(silent, hello(authority))
+            assert await asyncio.get_running_loop().sock_recv(silent, 1)
+        await ended(silent)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_row_69_whoever_has_a_network_has_one_address(address: str, counted: str) -> None:
+    """Of IPv6 there are enough for each connection to have its own."""
+    assert neighbourhood(address) == counted
+
+
+async def test_row_69_links_know_the_address_that_is_counted(authority: Authority) -> None:
+    seen: list[str | None] = []
+
+    async def look(link: Link) -> None:
+        seen.append(address_of(link))
+
+    tls = authority.issued("::1").load()
+    async with listen(look, "::1", tls=tls) as port:
+        link = await connect(f"wss://[::1]:{port}")
+        with pytest.raises(LinkClosed):
+            await link.receive()
+    assert seen == ["::/64"]
 
 
 # Where it listens
