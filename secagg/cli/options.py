@@ -125,7 +125,10 @@ Dropout: TypeAlias = Annotated[
 ]
 Protocol: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Default: secagg up to 50 clients, else the cheapest."),
+    typer.Option(
+        metavar="NAME",
+        help="Default: secagg up to 50 clients, or 300 of an active plan, else the cheapest.",
+    ),
 ]
 MinClients: TypeAlias = Annotated[
     int | None,

@@ -91,9 +91,9 @@ def plan(
     integers are left out, or, with counters, how large one may be, are the field `counters`. only:
     which entries are summed, by name, pattern or function of a name. See `Plan.input_of`.
 
-    With one server it is SecAgg for up to 50 clients where that is feasible, and else the cheapest
-    for a client (docs/choosing.md). Raises ParameterError with the rule that cannot be met and what
-    would do, HeadroomError with its proof, InputError naming an entry of `like`.
+    With one server it is SecAgg for up to 50 clients (active: 300) where that is feasible, and else
+    the cheapest for a client (docs/choosing.md). Raises ParameterError with the rule not met and
+    what would do, HeadroomError with its proof, InputError naming an entry of `like`.
     """
     lost = ratio("corrupt", corrupt), ratio("dropout", dropout)
     threat = Threat(clients, *lost, adversary, min_clients, servers, direct, liars, roster)
@@ -232,11 +232,11 @@ def _refusal(info: ProtocolInfo, why: Infeasible) -> str:
 
 
 def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
-    """With one server, up to 50 clients it is SecAgg wherever its complete graph is feasible. Else,
-    and with several servers, the cheapest: the smallest upload of a client, then its compute. Every
-    message that depends on the graph grows with the degree, so SecAgg+ wins wherever it is
-    feasible, and SecAgg stands in where it is not. A protocol without a threat model is used only
-    when named."""
+    """With one server, up to 50 clients, or 300 of an active plan, it is SecAgg wherever its
+    complete graph is feasible. Else, and with several servers, the cheapest: the smallest upload of
+    a client, then its compute. Every message that depends on the graph grows with the degree, so
+    SecAgg+ wins wherever it is feasible, and SecAgg stands in where it is not. A protocol without a
+    threat model is used only when named."""
     offers: list[tuple[tuple[bool, bool, int, float, str], Params]] = []
     refusals: list[tuple[bool, str]] = []
     for info in map(registry.load, registry.available()):
