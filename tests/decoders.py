@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from secagg import proved
 from secagg.committee import Committee
-from secagg.errors import BadTag
+from secagg.errors import BadTag, SecAggError
 from secagg.fields import Integer
+from secagg.invitation import PUBLIC_PKI, Acceptance, Invitation, Renewal, Token
 from secagg.plans.choose import plan
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.plans.task import Task
 from secagg.rights import ServiceRole
 from secagg.roster import Enrolment, Roster, SignedRoster
+from secagg.rounds.admission import Admission, State
 from secagg.schema import Schema
 from secagg.suite import SUITE_2
 from secagg.types import AbortReason, PartyId, server_id
@@ -354,3 +357,46 @@ def valid_callers() -> list[bytes]:
     said = ((ServiceRole.CLIENT, "mortality"), (ServiceRole.VIEWER, "-" * 64))
     key, challenge = Cast().roster.keys[0] or b"", bytes(range(32))
     return [CallerHello(SERVICE.digest, key, role, task, challenge).encode() for role, task in said]
+
+
+INVITED = Invitation(
+    "https://sum.hospital.example:8443", SERVICE.key, PUBLIC_PKI, "site-1", Token(bytes(16))
+)
+
+
+def invitation(data: bytes) -> bytes:
+    """Whatever of a code, its acceptance, a renewal or a row of the register the bytes are."""
+    for reader in (_code, _acceptance, _renewal):
+        try:
+            return reader(data)
+        except SecAggError:
+            continue
+    return Admission.decode(data).encode()
+
+
+def _code(data: bytes) -> bytes:
+    return Invitation.decode(data.decode("latin-1")).encode().encode("latin-1")
+
+
+def _acceptance(data: bytes) -> bytes:
+    return Acceptance.decode(data).encode()
+
+
+def _renewal(data: bytes) -> bytes:
+    return Renewal.decode(data).encode()
+
+
+def valid_invitations() -> list[bytes]:
+    accepted = INVITED.accept(seed_of(3))
+    entry = Admission("site-1", ServiceRole.CLIENT, ("a", "b"), State.INVITED, SERVICE.key, 9)
+    request = accepted.request
+    waiting = replace(
+        entry, state=State.WAITING, expires=0, key=request.key, signature=request.signature
+    )
+    entries = entry, waiting, replace(waiting, state=State.REVOKED, earlier=(SERVICE.key,))
+    return [
+        INVITED.encode().encode(),
+        accepted.encode(),
+        Renewal.make(SERVICE, seed_of(4), request).encode(),
+        *(one.encode() for one in entries),
+    ]

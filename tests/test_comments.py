@@ -77,6 +77,9 @@ MACHINES = (
     "secagg/states",
 )
 ROUNDS = (
+    "admission",
+    "admissions",
+    "attempts",
     "base",
     "batches",
     "claims",

@@ -11,7 +11,7 @@ from pathlib import Path
 LAYERS = """errors types shown effects arguments threat rights remedies repeats suite noise
 privacy | layout | ring | dp | fields | kinds | schema |
 kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy tensors npy |
-structure | like | records cut | wire | committee roster players |
+structure | like | records cut | wire | committee roster players invitation |
 sansio delegate promise proved protocol |
 registry | plans | transport store budget | selftest party adaptive policy earlier verify | rounds |
 drive | service | sim testing | analytics integrations | demo frontier | cli""".split("|")

@@ -72,6 +72,11 @@ WRITTEN = PREFIX + b"written"
 SERVICE = PREFIX + b"service"
 SERVICE_LINK_CLIENT = PREFIX + b"service-link-client"
 SERVICE_LINK_SERVER = PREFIX + b"service-link-server"
+CODE = PREFIX + b"code"
+TICKET = PREFIX + b"ticket"
+SIGN_ACCEPTANCE = PREFIX + b"sign-acceptance"
+SIGN_RENEWAL = PREFIX + b"sign-renewal"
+ADMISSIONS = PREFIX + b"admissions"
 
 _LONG = 1 << 14
 _INTEGER = (4).to_bytes(4)

@@ -43,6 +43,7 @@ DECODERS = [
     "member_hello",
     "greeting",
     "told",
+    "invitation",
 ]
 ACTIVE = [
     "active_message",

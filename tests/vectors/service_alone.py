@@ -1,14 +1,19 @@
-"""Scenarios about a service (51-admission.md): its greeting."""
+"""Scenarios about a service (51-admission.md): its greeting, codes, requests and register."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from operations import Data, perform
 
 from secagg.crypto import labels, sign
+from secagg.invitation import PUBLIC_PKI, Invitation, Renewal, Token
 from secagg.rights import ServiceRole
+from secagg.roster import Enrolment
+from secagg.rounds.admission import Admission, State
 from secagg.types import Seed
 from secagg.wire.hello import CallerHello, Service
 
@@ -21,6 +26,12 @@ def scenarios(shake: Shake, scenario_of: Callable[..., Data]) -> Iterator[tuple[
     made = Greetings(shake)
     yield "service-names", scenario_of("digests, callers", "01-wire.md §7", made.names())
     yield "service-greeting", scenario_of("who is let in", "51-admission.md §1", made.greetings())
+    enrolling = Enrolling(shake, made)
+    yield "service-codes", scenario_of("codes", "51-admission.md §2", enrolling.codes())
+    steps = enrolling.requests()
+    yield "service-enrolment", scenario_of("acceptances, renewals", "51-admission.md §2", steps)
+    steps = enrolling.entries()
+    yield "service-entries", scenario_of("rows of the register", "51-admission.md §2", steps)
 
 
 class Greetings:
@@ -111,3 +122,83 @@ class Greetings:
         short = {**call, "reply": answer["reply"][:-2], "proof": answer["proof"]}
         strange = {**call, "reply": "0109" + answer["reply"][4:], "proof": answer["proof"]}
         return [*steps, ("call", short), ("call", strange)]
+
+
+class Enrolling:
+    """The same service invites the same client."""
+
+    def __init__(self, shake: Shake, made: Greetings) -> None:
+        self.made, token = made, Token(shake("service/token", 16))
+        ca, url = shake("service/ca", 32), f"https://{NAME}:8443/sums"
+        self.invited = Invitation(url, made.service.key, ca, "site-1", token)
+
+    def codes(self) -> Steps:
+        local = replace(self.invited, url="http://127.0.0.1", ca=PUBLIC_PKI, name="~" * 64)
+        code = self.invited.encode()
+        steps: Steps = [("code", {"code": one}) for one in (code, local.encode())]
+        body = base64.b32decode(code[8:].upper() + "=" * (-len(code[8:]) % 8))[:-4]
+        weak = body.replace(self.made.service.key, b"\1" + bytes(31))
+        bad = [
+            "", code.upper(), "secagg2-" + code[8:], code[:20] + "1" + code[21:], code[:-1],
+            code[:-8], code[:70], code + "a" * 8, code + "=", code[:60] + "a" + code[61:],
+            code[:60] + "b" + code[61:], "secagg1-", self.again(body + b"\0"),
+            self.again(body.replace(b"https", b"httpx")),
+            self.again(body.replace(b"8443", b"0443")),
+            self.again(body.replace(b"https://s", b"http://su")), self.again(weak),
+            self.again(body.replace(b"site-1", b" ite-1")), self.again(b"\xff" * 4 + body[4:]),
+        ]  # fmt: skip
+        steps += [("code", {"code": one}) for one in bad]
+        seeds = (self.made.mine, self.made.other)
+        return steps + [("accept", {"code": code, "seed": one.expose().hex()}) for one in seeds]
+
+    def again(self, body: bytes) -> str:
+        whole = body + labels.digest(b"secagg/v1/code", body)[:4]
+        return "secagg1-" + base64.b32encode(whole).decode().rstrip("=").lower()
+
+    def requests(self) -> Steps:
+        made, at = self.made, {"name": NAME, "key": self.made.service.key.hex()}
+        accepted = self.invited.accept(made.mine)
+        elsewhere = Service("sum.elsewhere.example", made.service.key)
+        stolen = replace(accepted, request=Enrolment.make("site-1", made.other))
+        request = Enrolment.make("site-1", made.other)
+        renewed = Renewal.make(made.service, made.mine, request)
+        other = Renewal.make(elsewhere, made.mine, request)
+        crossed = Renewal(accepted.ticket, accepted.request, accepted.signature)
+        steps: Steps = []
+        for kind, good, key, bad in (
+            ("acceptance", accepted.encode(), made.key, (stolen.encode(), renewed.encode())),
+            ("renewal", renewed.encode(), request.key, (other.encode(), crossed.encode())),
+        ):
+            own = good.rindex(key)
+            all_bad = [
+                *bad, good[:-1], good + b"\0", b"\2" + good[1:], b"", good[:97] + b"\xff" * 4,
+                good[:own] + b"\1" + bytes(31) + good[own + 32 :],
+                good.replace(b"site-1", b"site-2"), good[:1] + bytes(32) + good[33:],
+            ]  # fmt: skip
+            steps += [(kind, {**at, kind: one.hex()}) for one in (good, *all_bad)]
+        return steps
+
+    def entries(self) -> Steps:
+        accepted, role = self.invited.accept(self.made.mine), ServiceRole.CLIENT
+        invited = Admission("site-1", role, ("a", "b"), State.INVITED, accepted.ticket, 1 << 40)
+        given = {"key": accepted.request.key, "signature": accepted.request.signature}
+        waiting = replace(invited, state=State.WAITING, expires=0, **given)
+        earlier = accepted.ticket, self.made.key[::-1]
+        renewed = replace(waiting, state=State.APPROVED, earlier=earlier)
+        viewer = replace(waiting, role=ServiceRole.VIEWER, tasks=())
+        good = [invited, waiting, renewed, replace(renewed, state=State.REVOKED), viewer]
+        good += [replace(invited, state=State.REVOKED), replace(renewed, expires=7)]
+        bad = [
+            replace(invited, state=State.WAITING), replace(waiting, state=State.INVITED),
+            replace(viewer, tasks=("a",)), replace(waiting, tasks=()),
+            replace(waiting, tasks=("b", "a")), replace(waiting, tasks=("a", "a")),
+            replace(waiting, earlier=(waiting.key,)), replace(waiting, earlier=(bytes(32),) * 65),
+            replace(waiting, tasks=tuple(f"t{i:02}" for i in range(65))),
+        ]  # fmt: skip
+        whole = waiting.encode()
+        raw = [
+            whole[:-1], whole + b"\0", b"\2" + whole[1:], whole[:11] + b"\3" + whole[12:],
+            whole[:12] + b"\4" + whole[13:], whole[:5] + b" " + whole[6:], b"",
+        ]  # fmt: skip
+        every = [*(one.encode() for one in (*good, *bad)), *raw]
+        return [("entry", {"entry": one.hex()}) for one in every]

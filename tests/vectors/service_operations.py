@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from secagg.crypto import sign
+from secagg.invitation import Acceptance, Invitation, Renewal
 from secagg.rights import ServiceRole
+from secagg.rounds.admission import Admission
 from secagg.rounds.greeting import Script
 from secagg.rounds.reception import Reception, as_caller
 from secagg.types import Seed
@@ -61,9 +63,44 @@ def _heard(script: Script, *frames: str) -> tuple[list[bytes], bytes]:
     raise ValueError("the greeting is not over")
 
 
+def _code(code: str) -> Data:
+    read = Invitation.decode(code)
+    said = {"url": read.url, "name": read.name, "key": read.key.hex(), "ca": read.ca.hex()}
+    ticket = sign.public_key(read.token.ticket(read.service)).hex()
+    return said | {"service": read.service.digest.hex(), "ticket": ticket}
+
+
+def _accept(code: str, seed: str) -> Data:
+    return {"acceptance": Invitation.decode(code).accept(Seed(to_bytes(seed))).encode().hex()}
+
+
+def _acceptance(name: str, key: str, acceptance: str) -> Data:
+    read = Acceptance.decode(to_bytes(acceptance))
+    read.check(Service(name, to_bytes(key)))
+    return {"ticket": read.ticket.hex(), "name": read.request.name, "key": read.request.key.hex()}
+
+
+def _renewal(name: str, key: str, renewal: str) -> Data:
+    read = Renewal.decode(to_bytes(renewal))
+    read.check(Service(name, to_bytes(key)))
+    return {"old": read.old.hex(), "name": read.request.name, "key": read.request.key.hex()}
+
+
+def _entry(entry: str) -> Data:
+    read = Admission.decode(to_bytes(entry))
+    said: Data = {"name": read.name, "role": int(read.role), "tasks": list(read.tasks)}
+    said |= {"state": read.state.value, "ticket": read.ticket.hex(), "expires": read.expires}
+    return said | {"key": read.key.hex(), "earlier": [key.hex() for key in read.earlier]}
+
+
 OPERATIONS: dict[str, Callable[..., Data]] = {
     "service": _service,
     "caller": _caller,
     "greet": _greet,
     "call": _call,
+    "code": _code,
+    "accept": _accept,
+    "acceptance": _acceptance,
+    "renewal": _renewal,
+    "entry": _entry,
 }
