@@ -8,11 +8,12 @@ from typing import Any
 from secagg import proved
 from secagg.committee import Committee
 from secagg.errors import BadTag, SecAggError
-from secagg.fields import Integer
+from secagg.fields import FixedPoint, Integer
 from secagg.invitation import PUBLIC_PKI, Acceptance, Invitation, Renewal, Token
 from secagg.plans.choose import plan
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.plans.task import Task
+from secagg.plans.terms import Terms
 from secagg.rights import ServiceRole
 from secagg.roster import Enrolment, Roster, SignedRoster
 from secagg.rounds.admission import Admission, State
@@ -117,8 +118,6 @@ def valid_messages() -> dict[Tag, bytes]:
 
 
 def valid_plans() -> list[bytes]:
-    from secagg.fields import FixedPoint
-
     fields = {"update": FixedPoint(5, clip=1.0, bits=8), "votes": Integer(3, max=7)}
     return [
         plan(clients=n, fields=fields, max_weight=w, protocol=name, corrupt=0).encode()
@@ -176,6 +175,10 @@ def task(data: bytes) -> bytes:
     return Task.decode(data).encode()
 
 
+def terms(data: bytes) -> bytes:
+    return Terms.decode(data).encode()
+
+
 def stored_report(data: bytes) -> bytes:
     """The value of a row of a server's store."""
     return Row.decode(b"r" + bytes(ID_SIZE), data).encode()[1]
@@ -203,6 +206,16 @@ def valid_tasks() -> list[bytes]:
     return [
         alone.encode(),
         *(Task(one, keys_of(one.params.servers).committee).encode() for one in made),
+    ]
+
+
+def valid_terms() -> list[bytes]:
+    votes = {"votes": Integer(3, max=7)}
+    real = {"update": FixedPoint(5, clip=1.0, bits=8), **votes}
+    return [
+        Terms.of(votes, (7, 12), population=14, corrupt="1/20").encode(),
+        Terms.of(real, (5, 5), max_weight=3, clipped=True, protocol="secagg").encode(),
+        Terms.of(votes, (8, 9), adversary="active", dropout="1/10", min_clients=7).encode(),
     ]
 
 

@@ -114,6 +114,74 @@ PROOFS = (
     ),
 )
 
+TERMS = (
+    *_of(
+        "secagg/plans/terms.py",
+        "tests/plans/test_terms.py",
+        ("terms: bytes", "if len(data) > MAX_TERMS:", "if False:"),
+        ("terms: the planner", "if self.planner != PLANNER:", "if False:"),
+        (
+            "terms: the planner of bytes",
+            'if (planner := reader.u8("planner")) != PLANNER:',
+            'if (planner := reader.u8("planner")) == 99:',
+        ),
+        (
+            "terms: clients of a range",
+            'integer("the most clients", self.most, 1, MAX_CLIENTS)',
+            'integer("the most clients", self.most, 1, 1 << 20)',
+        ),
+        (
+            "terms: the smallest population",
+            'population=integer("population", self.population, most, MAX_ROSTER),',
+            'population=integer("population", self.population, 1, MAX_ROSTER),',
+        ),
+        (
+            "terms: the population of a plan",
+            'integer("population", population, clients, self.population)',
+            'integer("population", population, clients, MAX_ROSTER)',
+        ),
+        (
+            "terms: clients of a plan",
+            'clients = integer("clients", clients, self.least, self.most)',
+            'clients = integer("clients", clients, 1, MAX_ROSTER)',
+        ),
+        ("terms: sizes", "if clients != self.size(clients):", "if False:"),
+        ("terms: elements", "if elements > MAX_ELEMENTS:", "if False:"),
+        ("terms: the name of the lane", "if CLIPPED in dict(whole.fields):", "if False:"),
+        ("terms: every size is tried", "for n in self.sizes}", "for n in self.sizes[::5]}"),
+        ("terms: whom a protocol protects from", "not in info.threat_models:", "is None:"),
+        (
+            "terms: min_clients",
+            "asked is None or made.params.min_clients >= asked",
+            "True",
+        ),
+        (
+            "terms: min_clients at every size",
+            "return refusal(replace(threat, min_clients=asked), self.protocol)",
+            'return ""',
+        ),
+    ),
+    *_of(
+        "secagg/rounds/offer.py",
+        "tests/rounds/test_consent_terms.py",
+        ("terms: every byte of a plan", "if plan.encode() != derived.encode():", "if False:"),
+        (
+            "terms: nothing else is pinned",
+            "if (self.plan, self.plan_digest, self.task) != (None, None, None):",
+            "if False:",
+        ),
+    ),
+    *_of(
+        "secagg/plans/choose.py",
+        "tests/plans/test_terms.py tests/plans/test_planner.py",
+        (
+            "terms: what is installed besides",
+            "_chosen(threat, schema.layout, PLANNED)",
+            "_chosen(threat, schema.layout, registry.available())",
+        ),
+    ),
+)
+
 QUOTA = _of(
     "secagg/rounds/quota.py",
     "tests/rounds/test_quota.py tests/rounds/test_server.py",
@@ -2444,6 +2512,7 @@ MUTANTS = (
     *SESSION,
     *IDENTITY,
     *TASK,
+    *TERMS,
     *POLICY,
     *EARLIER,
     *ENROLLED,

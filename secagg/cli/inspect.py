@@ -17,6 +17,7 @@ from secagg.cli.files import read_at_most
 from secagg.cli.npy import mistaken
 from secagg.cli.output import handled, report, rows
 from secagg.cli.plan import summary
+from secagg.cli.range import agreed
 from secagg.cli.roster import of_file
 from secagg.cli.task import described
 from secagg.committee import ServerSecrets
@@ -24,6 +25,7 @@ from secagg.crypto.sign import public_key
 from secagg.errors import InputError, SecAggError, TooLarge, WireError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.plans.terms import Terms
 from secagg.roster import Enrolment, SignedRoster, moment
 from secagg.wire.codec import Reader
 from secagg.wire.frame import Announce, DigestOnly, Frame, Over, decode_frame
@@ -46,9 +48,9 @@ def inspect(
 ) -> None:
     """Say what a file holds.
 
-    It reads a plan, a task, a roster or a request to be in one, a frame, a protocol message, a
-    .npy array or a test vector, and shows sizes, names and digests, never the contents of a
-    message; of a key file the public key.
+    It reads a plan, a task or its terms, a roster or a request to be in one, a frame, a protocol
+    message, a .npy array or a test vector, and shows sizes, names and digests, never the contents
+    of a message; of a key file the public key.
     """
     with handled(as_json):
         data = read_at_most(file, MAX_SIZE, "FILE")
@@ -99,6 +101,10 @@ def _key(data: bytes) -> Found:
 
 def _task(data: bytes) -> Found:
     return described(Task.decode(data, allow_unprotected=True))
+
+
+def _terms(data: bytes) -> Found:
+    return agreed(Terms.decode(data))
 
 
 def _plan(data: bytes) -> Found:
@@ -155,6 +161,7 @@ def _request(data: bytes) -> Found:
 _BINARY: dict[str, Callable[[bytes], Found]] = {
     "plan": _plan,
     "task": _task,
+    "terms of a task": _terms,
     "signed roster": lambda data: of_file(SignedRoster.decode(data)),
     "request to be enrolled": _request,
     "frame": _frame,

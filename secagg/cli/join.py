@@ -30,6 +30,7 @@ from secagg.drive.rejoin import stay, try_input
 from secagg.errors import ParameterError, PolicyRefused, Spent, TransportError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.plans.terms import Terms
 from secagg.protocol import OneServer, SeveralServers
 from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.membership import Membership
@@ -115,10 +116,11 @@ def join(
 
 
 def _running(
-    ctx: typer.Context, urls: list[str], vector: Vector, weight: int, agreed: Task | None
+    ctx: typer.Context, urls: list[str], vector: Vector, weight: int, agreed: Task | Terms | None
 ) -> _Joining | Reporting:
     given = options.values(ctx)
     timeout = given["timeout"]
+    of_one = None if isinstance(agreed, Terms) else agreed
     told = {name: given[name] for name in ("max_epsilon", "max_delta", "unit")}
     match agreed:
         case Task(members=Committee()):
@@ -132,17 +134,17 @@ def _running(
             consent = _consent(given["plan"], given["plan_digest"], agreed)
             consent, waits = replace(consent, **told), _waits(ctx, timeout)
             kept = given["name"], given["ledger"], given["budget"]
-            who = enrolled(given, agreed)
+            who = enrolled(given, of_one)
             return _joining(urls[0], vector, weight, consent, *kept, waits, who)
 
 
-def _agreed(path: Path, digest: str | None, plan: object) -> Task:
+def _agreed(path: Path, digest: str | None, plan: object) -> Task | Terms:
     if plan is not None:
         raise ParameterError("a task contains its plan: leave out --plan and --plan-digest")
     return pinned.read_any_task(path, None if digest is None else parse_digest(digest, "task"))
 
 
-def _check_one(ctx: typer.Context, urls: list[str], task: Task | None) -> None:
+def _check_one(ctx: typer.Context, urls: list[str], task: Task | Terms | None) -> None:
     """Without the digest that the user expects, what a task promises is printed."""
     if task is None:
         if len(urls) > 1:
@@ -155,8 +157,10 @@ def _check_one(ctx: typer.Context, urls: list[str], task: Task | None) -> None:
         pinned.explain_task(task)
 
 
-def _consent(plan: Path | None, plan_digest: str | None, task: Task | None) -> Consent:
-    """What the server has to announce: this task or plan, or any."""
+def _consent(plan: Path | None, plan_digest: str | None, task: Task | Terms | None) -> Consent:
+    """What the server has to announce: this task or plan, one of these terms, or any."""
+    if isinstance(task, Terms):
+        return Consent(terms=task)
     if task is not None:
         return Consent(task=task)
     chosen = _read_plan(plan) if plan is not None else None
@@ -214,7 +218,10 @@ class _Joining:
 
     @property
     def _known(self) -> Plan | None:
-        task = self.consent.task
+        """Of terms one of them, which is as wide as any in what an input must fit."""
+        task, terms = self.consent.task, self.consent.terms
+        if terms is not None:
+            return terms.plan(terms.most, terms.population)
         return self.consent.plan if task is None else task.plan
 
     async def run(self) -> None:

@@ -24,6 +24,7 @@ from secagg.errors import (
 )
 from secagg.plans.plan import MAX_ENCODED, Plan
 from secagg.plans.task import MAX_TASK, Task
+from secagg.plans.terms import Terms, looks_like_terms
 from secagg.transport import websocket
 from secagg.transport.base import DEFAULT_MAX_SIZE
 from secagg.wire.frame import DIGEST_SIZE
@@ -37,18 +38,29 @@ NO_TASK = (
 
 def read_task(path: Path, digest: bytes | None = None) -> Task:
     """The task of several servers in a file, as read_any_task; ParameterError for one of one
-    server."""
-    task = read_any_task(path, digest)
+    server, and for terms."""
+    task = counted(path, read_any_task(path, digest))
     _ = task.committee  # which only a task of several has
     return task
 
 
-def read_any_task(path: Path, digest: bytes | None = None) -> Task:
-    """The task in a file, of one server or several. digest: what the user says it is; PolicyRefused
-    for another."""
+def counted(path: Path, task: Task | Terms) -> Task:
+    """That of a number of clients; ParameterError for terms, which are of a range."""
+    if isinstance(task, Terms):
+        raise ParameterError(
+            f"--task {path} is for {task.least} to {task.most} clients, which only a service "
+            "counts before each round; `secagg task` with one number of --clients is for this"
+        )
+    return task
+
+
+def read_any_task(path: Path, digest: bytes | None = None) -> Task | Terms:
+    """The task in a file, of one server or several, or the terms of one for a range of clients,
+    which no bytes are both. digest: what the user says it is; PolicyRefused for another."""
     data = read_at_most(path, MAX_TASK, "--task")
+    task: Task | Terms
     with _read_as("--task", path, data, Plan.decode, "a plan, of which `secagg task` makes one"):
-        task = Task.decode(data)
+        task = _task_or_terms(data)
     if digest is not None and task.digest() != digest:
         raise PolicyRefused(
             f"{path} is the task {task.digest().hex()}, and pinned is {digest.hex()}: get the "
@@ -57,13 +69,17 @@ def read_any_task(path: Path, digest: bytes | None = None) -> Task:
     return task
 
 
+def _task_or_terms(data: bytes) -> Task | Terms:
+    return Terms.decode(data) if looks_like_terms(data) else Task.decode(data)
+
+
 def read_plan(path: Path, *, allow_unprotected: bool = False) -> Plan:
     """The plan in a file. allow_unprotected: also one that protects nobody, if that is the choice.
 
     Raises WireError for bytes that are no plan, InputError, ParameterError, PolicyRefused.
     """
     data = read_at_most(path, MAX_TASK, "--plan")
-    with _read_as("--plan", path, data, Task.decode, "a task, which --task takes"):
+    with _read_as("--plan", path, data, _task_or_terms, "a task, which --task takes"):
         return Plan.decode(data, allow_unprotected=allow_unprotected)
 
 
@@ -106,10 +122,10 @@ def parse_digest(text: str, whose: str) -> bytes:
     return digest
 
 
-def explain_task(task: Task) -> None:
+def explain_task(task: Task | Terms) -> None:
     """What it promises and its digest, for whoever has not said which one it must be."""
     found = task.digest().hex()
-    notice(task.plan.explain())
+    notice(task.explain() if isinstance(task, Terms) else task.plan.explain())
     notice(f"Digest of this task: {found}", task_digest=found)
 
 

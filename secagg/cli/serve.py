@@ -149,7 +149,7 @@ def _by_itself(ctx: typer.Context) -> _Serving:
     options.refuse_given(ctx, _OF_SEVERAL, "comes with a --role: of several servers")
     given = options.values(ctx)
     task, payload, rounds, out = (given[name] for name in ("task", "payload", "rounds", "out"))
-    agreed = pinned.read_any_task(task) if task is not None else None
+    agreed = pinned.counted(task, pinned.read_any_task(task)) if task is not None else None
     members, key = given["members"], given["key"]
     host = hosting(members, key, given["transcripts"], given["store"], agreed)
     if host is None:

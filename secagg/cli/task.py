@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -12,6 +13,7 @@ from secagg.cli import keyfile, options, pinned, private
 from secagg.cli.enrolling import places_for, read_roster
 from secagg.cli.output import handled, report
 from secagg.cli.plan import summary
+from secagg.cli.range import agreed, parse, terms
 from secagg.cli.targets import check_target, write_whole
 from secagg.committee import Committee, ServerKeys
 from secagg.crypto import agree, sign
@@ -19,12 +21,13 @@ from secagg.errors import ParameterError
 from secagg.plans import choose
 from secagg.plans.plan import Plan
 from secagg.plans.task import Members, Task
+from secagg.plans.terms import Terms
 from secagg.roster import Pin, SignedRoster
 from secagg.wire.frame import payload_digest
 
 _OF_A_PLAN = (
     *("clients", "length", "bits", "clip", "max_weight"),
-    *("corrupt", "dropout", "min_clients", "clipped", "direct", "roster"),
+    *("corrupt", "dropout", "adversary", "min_clients", "clipped", "direct", "roster"),
     *(*private.NAMES, "rounds"),
 )
 
@@ -34,6 +37,14 @@ _HAS_SERVERS = "is of several servers: give each one's --server"
 
 _Collector: TypeAlias = Annotated[
     str | None, typer.Option(metavar="PUBLIC", help="With --server: the collector's public key.")
+]
+_Clients: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="The most clients of a round, or reports of a batch; or a range, as in 5..12, of "
+        "which a service plans each round for those that come.",
+    ),
 ]
 _Members: TypeAlias = Annotated[
     Path | None,
@@ -62,15 +73,14 @@ def task(
     plan: Annotated[
         Path | None, typer.Option(help="The plan, of `secagg plan --out`; or its sizes:")
     ] = None,
-    clients: Annotated[
-        int | None, typer.Option(help="The most clients of a round, or reports of a batch.")
-    ] = None,
+    clients: _Clients = None,
     length: Annotated[int | None, typer.Option(help="Elements of a client's vector.")] = None,
     bits: options.Bits = 16,
     clip: options.Clip = 1.0,
     max_weight: options.MaxWeight = 1,
     corrupt: options.Corrupt = "0.1",
     dropout: options.Dropout = "0.2",
+    adversary: options.Adversary = options.Threats.SEMI_HONEST,
     min_clients: options.MinClients = None,
     direct: options.Direct = False,
     clipped: options.Clipped = False,
@@ -92,20 +102,32 @@ def task(
     The file is public, and everything hangs on it: clients, servers and the collector take it, or
     its digest, from somebody who is none of the servers, or compare digests with each other.
     Without --server it is of one server: `serve --task` announces it, and `join --task` takes part
-    in nothing else.
+    in nothing else. With a range of --clients it is the terms of a service's task: of --roster at
+    most are a round's clients chosen, and `join --task` takes part in the plans that follow.
     """
     with handled(as_json):
         check_target(out, "--out", force=force)
-        if not server:
-            options.refuse_given(ctx, _OF_SEVERAL, _HAS_SERVERS)
-        behind = _members(server, collector, epoch, members)
-        made = Task(
-            _given(ctx, plan) or _planned(ctx, len(server or [""]), behind),
-            behind,
-            payload_digest(pinned.read_payload(payload)),
-        )
+        made = _made(ctx)
         write_whole(out, made.encode(), force=force)
-        report(described(made), as_json, lambda: _render(made))
+        if isinstance(made, Terms):
+            report(agreed(made), as_json, lambda: typer.echo(made.explain()))
+        else:
+            report(described(made), as_json, lambda: _render(made))
+
+
+def _made(ctx: typer.Context) -> Task | Terms:
+    given = options.values(ctx)
+    server, clients = given["server"] or (), parse(given["clients"])
+    if isinstance(clients, tuple):
+        return terms(ctx, clients)
+    if not server:
+        options.refuse_given(ctx, _OF_SEVERAL, _HAS_SERVERS)
+    behind = _members(server, given["collector"], given["epoch"], given["members"])
+    return Task(
+        _given(ctx, given["plan"]) or _planned(ctx, clients, max(1, len(server)), behind),
+        behind,
+        payload_digest(pinned.read_payload(given["payload"])),
+    )
 
 
 def described(made: Task) -> dict[str, object]:
@@ -138,21 +160,22 @@ def _given(ctx: typer.Context, path: Path | None) -> Plan | None:
     return pinned.read_plan(path)
 
 
-def _planned(ctx: typer.Context, servers: int, members: Members) -> Plan:
+def _planned(ctx: typer.Context, clients: int | None, servers: int, members: Members) -> Plan:
     given = options.values(ctx)
-    if None in (given["clients"], given["length"]):
+    if clients is None or given["length"] is None:
         raise ParameterError("a task needs --plan FILE, or --clients and --length")
-    names = ("clients", "max_weight", "corrupt", "dropout", "min_clients", "direct", "clipped")
+    names = ("max_weight", "corrupt", "dropout", "min_clients", "direct", "clipped")
     asked = {name: given[name] for name in (*names, "roster")}
+    asked["adversary"] = options.Threats(given["adversary"]).adversary
     match members:
         case SignedRoster():
-            size = places_for(members, asked["clients"])
+            size = places_for(members, clients)
             asked |= {"adversary": "active", "roster": asked["roster"] or size}
-    return choose.plan(servers=servers, **private.asked(ctx, "rounds"), **asked)
+    return choose.plan(clients=clients, servers=servers, **private.asked(ctx, "rounds"), **asked)
 
 
 def _members(
-    server: list[str] | None, collector: str | None, epoch: int | None, members: Path | None
+    server: Sequence[str], collector: str | None, epoch: int | None, members: Path | None
 ) -> Members:
     if server and members:
         raise ParameterError("--server is of several servers, and --members of one: give one")
@@ -165,7 +188,7 @@ def _members(
     return signed
 
 
-def _committee(server: list[str], collector: str | None, epoch: int | None) -> Committee:
+def _committee(server: Sequence[str], collector: str | None, epoch: int | None) -> Committee:
     if collector is None or epoch is None:
         raise ParameterError("a task of several servers needs --collector PUBLIC and --epoch")
     return Committee(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -32,6 +32,13 @@ Exact: TypeAlias = int | float | str | Fraction | Decimal
 
 DEFAULT_BITS = 16
 """Of a model's floats."""
+
+PLANNER = 1
+"""Raised whenever other plans are made of the same terms (`secagg.plans.terms`): whoever derives
+one, and has another release, must know that it could not. A test holds the digests of many."""
+
+PLANNED = ("secagg", "secagg+")
+"""What this planner chooses between for terms: what else is installed here, others do not have."""
 
 NONE = "no protocol withstands this: "
 """What a refusal begins with that says of each protocol why."""
@@ -102,6 +109,30 @@ def plan(
     schema = Schema.of(fields, threat.clients, max_weight, clipped=clipped, privacy=terms)
     made = _planned(threat, schema, protocol, roster is not None)
     return Plan(threat, schema, *made, _digests(structure, schema, digests), suite_of(adversary))
+
+
+def derived(threat: Threat, schema: Schema, protocol: str | None) -> Plan:
+    """The one plan of PLANNER, of one server and without entries or noise: from the same arguments
+    the same bytes, whatever is installed. protocol: None for the cheapest of PLANNED.
+
+    Raises ParameterError where there is none.
+    """
+    if protocol is None:
+        name, params = _chosen(threat, schema.layout, PLANNED)
+    else:
+        name, params = protocol, _feasible(registry.load(protocol), threat)
+    return Plan(threat, schema, name, params, (), suite_of(threat.adversary))
+
+
+def refusal(threat: Threat, protocol: str | None) -> str:
+    """Why `derived` has no parameters, whatever the fields; empty where it has."""
+    reasons = []
+    for info in map(registry.load, PLANNED if protocol is None else (protocol,)):
+        params = info.parameters(threat)
+        if not isinstance(params, Infeasible):
+            return ""
+        reasons.append(_refusal(info, params))
+    return "; ".join(reasons)
 
 
 def _with_model(
@@ -211,7 +242,7 @@ def _protocol(
 ) -> tuple[str, Params]:
     try:
         if protocol is None:
-            return _chosen(threat, layout)
+            return _chosen(threat, layout, registry.available())
         name = text("protocol", protocol)
         return name, _feasible(registry.load(name), threat)
     except ParameterError as refused:
@@ -231,7 +262,7 @@ def _refusal(info: ProtocolInfo, why: Infeasible) -> str:
     return f"{info.name}: {why.rule}" + (f" ({why.instead})" if why.instead else "")
 
 
-def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
+def _chosen(threat: Threat, layout: Layout, names: Sequence[str]) -> tuple[str, Params]:
     """With one server, up to 50 clients, or 300 of an active plan, it is SecAgg wherever its
     complete graph is feasible. Else, and with several servers, the cheapest: the smallest upload of
     a client, then its compute. Every message that depends on the graph grows with the degree, so
@@ -239,7 +270,7 @@ def _chosen(threat: Threat, layout: Layout) -> tuple[str, Params]:
     threat model is used only when named."""
     offers: list[tuple[tuple[bool, bool, int, float, str], Params]] = []
     refusals: list[tuple[bool, str]] = []
-    for info in map(registry.load, registry.available()):
+    for info in map(registry.load, names):
         if not info.threat_models:
             continue
         params = info.parameters(threat)

@@ -86,15 +86,15 @@ class Sections:
 
 
 def _threat(threat: Threat) -> bytes:
-    writer = _fraction(Writer().u32(threat.clients), threat.corrupt)
+    writer = write_fraction(Writer().u32(threat.clients), threat.corrupt)
     return writer.u8(ADVERSARIES.index(threat.adversary)).u32(threat.population).finish()
 
 
 def _liveness(threat: Threat) -> bytes:
-    return _fraction(Writer(), threat.dropout).u32(threat.liars).u32(threat.asked).finish()
+    return write_fraction(Writer(), threat.dropout).u32(threat.liars).u32(threat.asked).finish()
 
 
-def _fraction(writer: Writer, fraction: Fraction) -> Writer:
+def write_fraction(writer: Writer, fraction: Fraction) -> Writer:
     return writer.u32(fraction.numerator).u32(fraction.denominator)
 
 
@@ -126,12 +126,12 @@ def _appended(size: int) -> str:
 
 
 def _read_threat(threat: Reader, liveness: Reader) -> Threat:
-    clients, corrupt = threat.u32("clients"), _read_fraction(threat, "corrupt")
+    clients, corrupt = threat.u32("clients"), read_fraction(threat, "corrupt")
     adversary, roster = threat.u8("adversary"), threat.u32("roster")
     threat.finish()
     if adversary >= len(ADVERSARIES):
         raise WireError(f"adversary {adversary} is unknown")
-    dropout = _read_fraction(liveness, "dropout")
+    dropout = read_fraction(liveness, "dropout")
     liars, asked = liveness.u32("liars"), liveness.u32("min_clients")
     liveness.finish()
     return Threat(
@@ -145,7 +145,7 @@ def _read_threat(threat: Reader, liveness: Reader) -> Threat:
     )
 
 
-def _read_fraction(reader: Reader, what: str) -> Fraction:
+def read_fraction(reader: Reader, what: str) -> Fraction:
     numerator, denominator = reader.u32(what), reader.u32(what)
     if denominator == 0:
         raise WireError(f"{what} has the denominator 0")

@@ -12,6 +12,7 @@ from secagg.errors import InputError, ParameterError, PolicyRefused, RemoteProto
 from secagg.plans.differences import differences
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.plans.terms import Terms
 from secagg.privacy import UNITS, PrivacyTerms, Unit
 from secagg.rounds.clock import RoundReport
 from secagg.shown import short
@@ -26,7 +27,9 @@ from secagg.wire.frame import DIGEST_SIZE, Announce, DigestOnly, payload_digest
 # before it heard of anything. Only then there is an `Offer`, and machines are made of offers alone.
 #
 # Consent is a pin or floors. A pin is a digest, and two plans that differ in one number have two;
-# a pinned task has that of what it is about too, which a plan has not.
+# a pinned task has that of what it is about too, which a plan has not. Where nobody knew how many
+# would come, what is pinned is the rule: the plan that was announced says of how many it is, and
+# this client makes it again of its own terms, and takes it if every byte is the same.
 # It admits protocols without protection too, for whoever pins such a plan has read it. Floors are
 # for clients that know no plan beforehand: they add to the rules of a plan, and loosen none but
 # that one.
@@ -155,15 +158,16 @@ class Outcome:
 class Consent:
     """What a client agrees to take part in, before it has heard of it.
 
-    plan, plan_digest: exactly this plan. task: exactly its plan, about its payload; with neither
-    of the former. Without any of them: floors that any announced plan must keep,
-    besides its own rules. min_clients: the fewest clients whose sum may be revealed. protocols:
-    by name, None for all. unprotected: also a protocol without a threat model. max_epsilon: the
-    sums have noise, and what they tell the server of any one's data over all of the plan's rounds
-    is no more than that, whatever plan is pinned. max_delta: the largest delta with it, by default
-    MAX_DELTA; randomised response needs none for its epsilon, and is not asked. unit: of what the
-    epsilon is: all that a client holds, which is the default, or `example`, also of each example
-    by itself (decisions/030-consent.md).
+    plan, plan_digest: exactly this plan. task: exactly its plan, about its payload. terms: exactly
+    the plan that follows from them for the announced number of clients, and of those they were
+    chosen from. Of plan, task and terms one is given. Without any of them: floors that any
+    announced plan must keep, besides its own rules. min_clients: the fewest clients whose sum may
+    be revealed. protocols: by name, None for all. unprotected: also a protocol without a threat
+    model. max_epsilon: the sums have noise, and what they tell the server of any one's data over
+    all of the plan's rounds is no more than that, whatever plan is pinned. max_delta: the largest
+    delta with it, by default MAX_DELTA; randomised response needs none for its epsilon, and is not
+    asked. unit: of what the epsilon is: all that a client holds, which is the default, or
+    `example`, also of each example by itself (decisions/030-consent.md).
     Raises ParameterError for a plan and a digest of another, for a task of several servers, for
     protocols that are one text, and for max_delta or unit without max_epsilon; PolicyRefused for a
     pinned plan that tells more: before anybody is asked.
@@ -178,6 +182,7 @@ class Consent:
     max_epsilon: float | None = None
     max_delta: float | None = None
     unit: Unit | None = None
+    terms: Terms | None = None
 
     __repr__ = short
 
@@ -194,6 +199,8 @@ class Consent:
             raise ParameterError("plan and plan_digest are not of the same plan: give one of them")
         if self.task is not None:
             self._check_task(self.task)
+        if self.terms is not None:
+            self._check_terms(self.terms)
         if (own := self._own) is not None:
             self.check_privacy(own.privacy)
 
@@ -204,7 +211,9 @@ class Consent:
 
     @property
     def pinned(self) -> bytes | None:
-        """The digest of the one plan that will do, or None."""
+        """The digest of the one plan, or of the terms of those, that will do, or None."""
+        if self.terms is not None:
+            return self.terms.digest()
         plan = self._own
         return self.plan_digest if plan is None else plan.digest()
 
@@ -216,7 +225,9 @@ class Consent:
         """
         pinned = self.pinned
         plan = _decoded(frame.plan, pinned is not None or self.unprotected)
-        if pinned is not None and plan.digest() != pinned:
+        if self.terms is not None:
+            self._check_derived(plan, self.terms)
+        elif pinned is not None and plan.digest() != pinned:
             raise PolicyRefused(
                 f"the server announced the plan {plan.digest().hex()}, and pinned is "
                 f"{pinned.hex()}: {self._differences(plan)}; ask its operator which plan is meant"
@@ -252,6 +263,33 @@ class Consent:
         if pinned is None:
             return "in what they differ, only the plan itself could tell, which is not pinned here"
         return f"they differ in {differences(plan, pinned)}"
+
+    def _check_derived(self, plan: Plan, terms: Terms) -> None:
+        """specs/50-service.md §1.7. PolicyRefused, where no such plan follows or another one."""
+        clients, population = plan.threat.clients, plan.threat.population
+        try:
+            derived = terms.plan(clients, population)
+        except ParameterError as error:
+            raise PolicyRefused(
+                f"the server announced a plan of {clients} clients, chosen from {population}, and "
+                f"by the pinned terms there is none: {error}"
+            ) from None
+        if plan.encode() != derived.encode():
+            raise PolicyRefused(
+                f"the server announced the plan {plan.digest().hex()}, and by the pinned terms the "
+                f"one of {clients} clients, chosen from {population}, is {derived.digest().hex()}: "
+                f"they differ in {differences(plan, derived)}; ask its operator which terms are "
+                "meant"
+            )
+
+    def _check_terms(self, terms: Terms) -> None:
+        instance("terms", terms, Terms)
+        if (self.plan, self.plan_digest, self.task) != (None, None, None):
+            raise ParameterError(
+                "every plan of a round follows from its terms: give the terms, or a plan, its "
+                "digest or a task"
+            )
+        self.check_privacy(None)
 
     def _check_task(self, task: Task) -> None:
         instance("task", task, Task)

@@ -25,6 +25,7 @@ import privacy
 import rfc8032
 import rfc9180
 import rotation
+import service
 import service_checks
 import storage
 from blocks import FAULTS, REASONS, Cursor, Refused
@@ -224,6 +225,16 @@ def do_decode_plan(plan: str, pinned: bool = False) -> Data:
         "structure": [digest.hex() for digest in parsed.structure],
         "encoded": plan,
     }
+
+
+def do_decode_terms(terms: str) -> Data:
+    parsed = service.parse_terms(bytes.fromhex(terms))
+    return {"encoded": terms, "digest": parsed.digest.hex(), "sizes": parsed.sizes}
+
+
+def do_plan_of_terms(terms: str, clients: int, population: int) -> Data:
+    made = service.parse_terms(bytes.fromhex(terms)).plan(clients, population)
+    return {"plan": made.hex()}
 
 
 def do_tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:

@@ -33,6 +33,7 @@ DECODERS = [
     "additive_params",
     "committee",
     "task",
+    "terms",
     "stored_report",
     "active_message",
     "statement",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import accounting
+import agreed
 import borderline
 import drawing
 import numpy as np
@@ -60,6 +61,8 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "rounding", scenario_of("vectors to integers and back", "40-privacy.md §2", steps)
     yield "records", scenario_of("records and sums", "02-quantization.md §5", _records())
     yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
+    yield "terms", scenario_of("terms, and plans that follow", "50-service.md §1", agreed.good())
+    yield "terms-refused", scenario_of("that nobody takes", "50-service.md §1", agreed.bad())
     yield "structure", scenario_of("digests of entries", "01-wire.md §4", _tensors())
     steps = list(private.inputs(shake))
     yield "records-noisy", scenario_of("inputs and sums with noise", "40-privacy.md §2", steps)

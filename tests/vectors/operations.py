@@ -31,6 +31,7 @@ from secagg.layout import Layout, Segment
 from secagg.mask import add_streams
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
+from secagg.plans.terms import Terms
 from secagg.protocol import Session
 from secagg.ring import Ring
 from secagg.sansio import Aborted, Disputed, Dropped, Event, Finished, Ignored, RingTotal
@@ -378,6 +379,19 @@ def _decode_plan(plan: str, pinned: bool = False) -> Data:
     }
 
 
+def _decode_terms(terms: str) -> Data:
+    read = Terms.decode(to_bytes(terms))
+    return {
+        "encoded": read.encode().hex(),
+        "digest": read.digest().hex(),
+        "sizes": list(read.sizes),
+    }
+
+
+def _plan_of_terms(terms: str, clients: int, population: int) -> Data:
+    return {"plan": Terms.decode(to_bytes(terms)).plan(clients, population).encode().hex()}
+
+
 def _tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:
     return {"digest": structure.digest(place, field, name, shape, dtype).hex()}
 
@@ -573,6 +587,8 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "encode_record": _encode_record,
     "decode_sum": _decode_sum,
     "decode_plan": _decode_plan,
+    "decode_terms": _decode_terms,
+    "plan_of_terms": _plan_of_terms,
     "tensor": _tensor,
     "choose_plan": borderline.choose,
     "choose_active_plan": borderline.choose_active,
