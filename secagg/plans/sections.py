@@ -95,6 +95,7 @@ def _liveness(threat: Threat) -> bytes:
 
 
 def write_fraction(writer: Writer, fraction: Fraction) -> Writer:
+    """Two u32, as corrupt and dropout are; a Fraction is in lowest terms."""
     return writer.u32(fraction.numerator).u32(fraction.denominator)
 
 
@@ -146,6 +147,7 @@ def _read_threat(threat: Reader, liveness: Reader) -> Threat:
 
 
 def read_fraction(reader: Reader, what: str) -> Fraction:
+    """WireError for the denominator 0, and for one that is not in lowest terms."""
     numerator, denominator = reader.u32(what), reader.u32(what)
     if denominator == 0:
         raise WireError(f"{what} has the denominator 0")
