@@ -49,15 +49,19 @@ async def test_a_link_hears_that_its_far_end_is_known_before_it_is_read_again() 
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("limits", "said", "why"),
     [
-        (Limits(hello=0.05), b""),
-        (Limits(hello=1e6, stranger=200), b"\x82\xfe" + (201).to_bytes(2) + bytes(4)),
+        (Limits(hello=0.05), b"", "the handshake took more than 0.05 seconds"),
+        (
+            Limits(hello=1e6, stranger=200),
+            b"\x82\xfe" + (201).to_bytes(2) + bytes(4),
+            "a message of 201 bytes, and it has not said who it is",
+        ),
     ],
     ids=["nothing", "too much"],
 )
 async def test_row_68_whoever_does_not_say_who_it_is_has_no_link_for_long(
-    tmp_path: Path, limits: Limits, said: bytes
+    tmp_path: Path, limits: Limits, said: bytes, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with identity(tmp_path, SERVER) as own:
         service = Service(roster=signed(), identity=own, limits=limits)
@@ -69,6 +73,7 @@ async def test_row_68_whoever_does_not_say_who_it_is_has_no_link_for_long(
             await asyncio.get_running_loop().sock_sendall(one, said)
             await ended(one)
             await service.close()
+    assert why in caplog.text
 
 
 async def test_row_69_it_has_a_stranger_s_place_meanwhile(tmp_path: Path) -> None:
