@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,21 @@ def test_rule_e2_a_slip_is_seen(at: int, letter: str) -> None:
     }:
         with pytest.raises(InputError):
             Invitation.decode(bad)
+
+
+def test_rule_e2_a_code_is_written_in_one_way() -> None:
+    """Row 23: bits behind the last byte are zero, or a code would have many forms."""
+    letters, spare = "abcdefghijklmnopqrstuvwxyz234567", 0
+    for size in range(1, 6):
+        code = replace(INVITED, name="x" * size).encode()
+        whole = code[len(PREFIX) :].upper()
+        data = base64.b32decode(whole + "=" * (-len(whole) % 8))
+        for letter in set(letters) - {code[-1]}:
+            other = whole[:-1] + letter.upper()
+            spare += base64.b32decode(other + "=" * (-len(other) % 8)) == data
+            with pytest.raises(InputError):
+                Invitation.decode(code[:-1] + letter)
+    assert spare > 10
 
 
 def test_rule_e2_urls() -> None:
