@@ -31,6 +31,7 @@ from secagg.wire.hello import (
     encode_greeting,
     roster_nonce,
 )
+from secagg.wire.pace import decode_pace
 from secagg.wire.schema import read_fields, write_schema
 from secagg_protocols.additive.params import decode_params as decode_additive_params
 from secagg_protocols.plainsum import decode_params as decode_plainsum_params
@@ -106,6 +107,10 @@ def a_plan(data: bytes) -> bytes:
 
 def frame(data: bytes) -> bytes:
     return decode_frame(data, limit=FRAME_LIMIT).encode()
+
+
+def pace(data: bytes) -> bytes:
+    return decode_pace(data).encode()
 
 
 def valid_messages() -> dict[Tag, bytes]:

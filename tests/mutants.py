@@ -182,6 +182,60 @@ TERMS = (
     ),
 )
 
+PACE = (
+    *_of(
+        "secagg/rounds/course.py",
+        "tests/rounds/test_pace.py tests/rounds/test_pace_schedules.py",
+        (
+            "pace: who is silent loses the place",
+            "self.pace.target or now >= asking.until:",
+            "self.pace.target:",
+        ),
+        ("pace: the least of a cohort", "if size < self.pace.least or", "if not size or"),
+        (
+            "pace: more enrolled than the terms count",
+            "or self._do.enrolled() > self.terms.population:",
+            "or False:",
+        ),
+        ("pace: failures in a row", "if self.failures >= MOST_FAILURES:", "if False:"),
+        ("pace: after a failure", "now + min(LONGEST_WAIT, 2.0**times)", "now"),
+        ("pace: spare", "[: self.pace.asked]", ""),
+        (
+            "pace: sent away is not asked",
+            "if self._here[peer] <= now and",
+            "if",
+        ),
+        ("pace: what terms have", "        pace.check(terms)\n", ""),
+    ),
+    *_of(
+        "secagg/rounds/line.py",
+        "tests/rounds/test_line.py",
+        ("pace: three misses", "if one.misses >= STRIKES:", "if False:"),
+        ("pace: the longest pause", "min(LONGEST_PAUSE, pause)", "pause"),
+        ("pace: a miss is forgiven", "if one.passed >= FORGIVEN:", "if False:"),
+        ("pace: misses of a row", "made.misses > MOST_MISSES or", ""),
+    ),
+    *_of(
+        "secagg/rounds/pace.py",
+        "tests/rounds/test_pace.py",
+        ("pace: ready unasked", "if self._unasked[peer] > MOST_UNASKED:", "if False:"),
+        ("pace: links prove who they are", "if peer.identity is None or", "if"),
+    ),
+    *_of(
+        "secagg/rounds/asked.py",
+        "tests/rounds/test_pace.py",
+        ("pace: asked for ever", "if self._asked > MOST_ASKED:", "if False:"),
+    ),
+    *_of(
+        "secagg/wire/pace.py",
+        "tests/wire/test_pace_frames.py",
+        ("pace: bytes of a frame", "if len(data) > MAX_FRAME:", "if False:"),
+        ("pace: seconds to answer", "    if not seconds:", "    if False:"),
+        ("pace: later is later", "    if not milliseconds:", "    if False:"),
+        ("pace: reasons", "if not 1 <= code <= len(Why):", "if not code <= len(Why):"),
+    ),
+)
+
 QUOTA = _of(
     "secagg/rounds/quota.py",
     "tests/rounds/test_quota.py tests/rounds/test_server.py",
@@ -2513,6 +2567,7 @@ MUTANTS = (
     *IDENTITY,
     *TASK,
     *TERMS,
+    *PACE,
     *POLICY,
     *EARLIER,
     *ENROLLED,

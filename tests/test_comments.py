@@ -77,6 +77,7 @@ MACHINES = (
     "secagg/states",
 )
 ROUNDS = (
+    *("pace", "course", "line", "asked"),
     "admission",
     "admissions",
     "attempts",

@@ -52,6 +52,8 @@ ROUND, LEFT, OPENED, END, NAME, LIFE = b"r", b"l", b"o", b"e", b"n", b"c"
 """What a row of the rounds themselves is about: how its own key begins."""
 NAMES = b"\xff" * NAMESPACE_SIZE
 """The namespace of a client's named inputs, which ends with no round: no nonce may be it."""
+PACE = b"\xfe" * NAMESPACE_SIZE
+"""That of who is asked when, of all tasks, which ends with no round either."""
 CLOSED = b"closed"
 """The row that ends an epoch of several servers."""
 

@@ -44,21 +44,15 @@ from secagg.wire.frame import (
 # (`secagg.rounds.round`). Between them is a seat: which party of which round the peer is. A frame
 # finds its round by its nonce and its party by its link, and by nothing that it says.
 #
-# Nobody has a place for ever who has not earned it: when all are taken, the oldest stranger of the
-# address that holds most of them makes room. A stranger has neither proved who it is nor been in a
-# sum, and nothing is asked of it now. Only where there is none is a newcomer turned away.
+# When all places are taken, a stranger makes room, or nobody (`secagg.rounds.present`).
 #
-# Whatever a peer does wrong ends its link: a frame that is none, too many or too much of them, what
-# waits for it unread, one round after another missed in silence. Its rounds hear that it is lost,
-# and no other peer notices. A link of a known identity takes that peer's seats again, wherever they
-# are still kept, and pushes out the link that had them, which may be half open.
+# Whatever a peer does wrong ends its link; its rounds hear of it, and no other. A link of a known
+# identity takes that peer's seats again, and pushes out the link that had them.
 #
-# With a store, a round that was interrupted is taken up by the next process, which goes on from its
-# rows. Where nobody can come back to it and it cannot end without, it ends as lost, so that the
-# application hears of every round that it ever opened. Each round is told to its clients when it
-# ends, or where the application holds it, when that says so: after it has the result in a safe
-# place. Dying in between gives the same end again; dying after it, clients hear it when they come
-# back.
+# With a store, an interrupted round is taken up by the next process from its rows. Where nobody can
+# come back and it cannot end without, it ends as lost: the application hears of every round that it
+# opened. Its clients are told when it ends, or where it is held, when the application says that the
+# result is safe. Dying before gives the same end again.
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +183,12 @@ class ServerRounds:
         self._ended.discard(nonce)
         self._sweep(now)
 
+    def say(self, peer: Peer, frame: Encodable, now: float) -> None:
+        """Beside any round; like all else it counts as what waits for the peer."""
+        if peer in self._links:
+            self._outbox.post(peer, frame)
+        self._sweep(now)
+
     def close(self) -> None:
         """What was only counted is written to the log."""
         self._repeats.close(log)
@@ -206,7 +206,7 @@ class ServerRounds:
 
     def joined(self, peer: Peer, now: float) -> None:
         for old in self._links.older(peer):
-            self._drop(old, "a newer link has proved the same identity", now)
+            self.drop(old, "a newer link has proved the same identity", now)
         if (full := self._full(peer, now)) is not None:
             kind, turned = "clients turned away", "a client%s was turned away: %s"
             self._repeats.warn(log, kind, now, turned, _of(peer), full)
@@ -228,14 +228,14 @@ class ServerRounds:
         linked.heard = now
         broken = linked.quota.received(len(frame))
         if broken is not None:
-            self._drop(peer, broken, now)
+            self.drop(peer, broken, now)
             return
         try:
             decoded = decode_frame(frame, limit=self._limits.frame)
             if not isinstance(decoded, Message):
                 raise WireError("a client sends messages; it neither announces nor ends a round")
         except WireError as error:
-            self._drop(peer, str(error), now)
+            self.drop(peer, str(error), now)
             return
         running, seat = self._rounds.get(decoded.nonce), linked.seats.get(decoded.nonce)
         if running is not None and seat is not None:  # else of another round: late, or for nobody
@@ -361,7 +361,7 @@ class ServerRounds:
         while self._slow:
             peer, why = self._slow.popitem()
             if peer in self._links:
-                self._drop(peer, why, now)
+                self.drop(peer, why, now)
 
     def _full(self, peer: Peer, now: float) -> str | None:
         """Why there is no place for it; None where there is one, or a stranger has made room."""
@@ -370,7 +370,7 @@ class ServerRounds:
         if self._links.full:
             if (stranger := self._links.stranger) is None:
                 return f"{len(self._links)} links are open"
-            self._drop(stranger, "a newer link has its place: all are taken", now)
+            self.drop(stranger, "a newer link has its place: all are taken", now)
         return None
 
     def _gone(self, peer: Peer, now: float) -> None:
@@ -386,7 +386,8 @@ class ServerRounds:
             if nonce in self._rounds
         )
 
-    def _drop(self, peer: Peer, why: str, now: float) -> None:
+    def drop(self, peer: Peer, why: str, now: float) -> None:
+        """Lets it go. why: for the log."""
         where, dropped = self._where(peer), "a client%s was dropped (%s): %s"
         kind = f"clients dropped in {'a' if where else 'no'} round"
         self._repeats.warn(log, kind, now, dropped, _of(peer), where or "in no round", why)

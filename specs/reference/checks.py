@@ -237,6 +237,10 @@ def do_plan_of_terms(terms: str, clients: int, population: int) -> Data:
     return {"plan": made.hex()}
 
 
+def do_decode_pace(pace: str) -> Data:
+    return service.parse_pace(bytes.fromhex(pace))
+
+
 def do_tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:
     return {"digest": plans.tensor(place, field, name, shape, dtype).hex()}
 

@@ -110,6 +110,30 @@ def parse_terms(data: bytes) -> Terms:
     return terms
 
 
+def parse_pace(data: bytes) -> dict[str, object]:
+    """§2"""
+    if len(data) > 23:
+        raise Refused("TooLarge")
+    cursor = Cursor(data)
+    if cursor.int(1) != 1:
+        raise Refused("UnknownVersion")
+    kind = cursor.int(1)
+    if kind not in (12, 13, 14):
+        raise Refused("BadTag")
+    found: dict[str, object] = {"nonce": cursor.take(16).hex(), "kind": kind}
+    if kind == 12:
+        found["seconds"] = cursor.int(2)
+    if kind == 14:
+        found |= {"milliseconds": cursor.int(4), "why": cursor.int(1)}
+    if 0 in (found.get("seconds"), found.get("milliseconds")) or found.get("why") in (
+        0,
+        *range(6, 256),
+    ):
+        raise Refused("WireError")
+    cursor.end()
+    return found
+
+
 def fraction(value: Fraction) -> bytes:
     return u32(value.numerator) + u32(value.denominator)
 

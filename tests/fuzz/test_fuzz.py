@@ -29,6 +29,7 @@ DECODERS = [
     "schema",
     "plan",
     "frame",
+    "pace",
     "additive_message",
     "additive_params",
     "committee",

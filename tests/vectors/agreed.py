@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from secagg.fields import FixedPoint, Integer
 from secagg.plans.terms import Terms
+from secagg.wire.pace import Asked, Later, Ready, Why
 
 Steps = list[tuple[str, dict[str, Any]]]
 
@@ -68,3 +70,16 @@ def bad() -> Steps:
         data.replace(b"\0\0\0\5votes", b"\0\0\0\7clipped"),
     ]  # fmt: skip
     return [("decode_terms", {"terms": one.hex()}) for one in changed]
+
+
+def pace(shake: Callable[[str, int], bytes]) -> Steps:
+    nonce = shake("nonce", 16)
+    asked, later = Asked(nonce, 5).encode(), Later(nonce, 10_000, Why.FULL).encode()
+    good = [asked, Asked(nonce, 65_535).encode(), Ready(nonce).encode()]
+    good += [Later(bytes(16), 2**32 - 1, why).encode() for why in Why]
+    bad = [
+        b"", asked[:-1], asked + b"\0", asked[:-2] + bytes(2), b"\2" + asked[1:],
+        b"\1\x0f" + asked[2:], b"\1\3" + asked[2:], later[:-5] + bytes(4) + b"\1",
+        later[:-1] + b"\0", later[:-1] + b"\6", later + b"\0",
+    ]  # fmt: skip
+    return [("decode_pace", {"pace": one.hex()}) for one in good + bad]

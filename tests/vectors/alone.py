@@ -63,6 +63,7 @@ def scenarios(shake: Shake) -> Iterator[tuple[str, Data]]:
     yield "plan", scenario_of("plans, their digests", "01-wire.md §4", _plans())
     yield "terms", scenario_of("terms, and plans that follow", "50-service.md §1", agreed.good())
     yield "terms-refused", scenario_of("that nobody takes", "50-service.md §1", agreed.bad())
+    yield "pace", scenario_of("asked, ready, later", "50-service.md §2", agreed.pace(shake))
     yield "structure", scenario_of("digests of entries", "01-wire.md §4", _tensors())
     steps = list(private.inputs(shake))
     yield "records-noisy", scenario_of("inputs and sums with noise", "40-privacy.md §2", steps)

@@ -39,6 +39,7 @@ from secagg.schema import Schema
 from secagg.types import SERVER, PartyId, Seed, SessionId, server_id
 from secagg.wire import frame
 from secagg.wire.codec import Reader, Writer
+from secagg.wire.pace import Asked, Later, Ready, decode_pace
 from secagg.wire.schema import read_fields
 from secagg.wire.vector import read_vector, write_vector
 from secagg_protocols.additive.params import AdditiveParams
@@ -392,6 +393,17 @@ def _plan_of_terms(terms: str, clients: int, population: int) -> Data:
     return {"plan": Terms.decode(to_bytes(terms)).plan(clients, population).encode().hex()}
 
 
+def _decode_pace(pace: str) -> Data:
+    match decode_pace(to_bytes(pace)):
+        case Asked(nonce, seconds):
+            return {"nonce": nonce.hex(), "kind": 12, "seconds": seconds}
+        case Ready(nonce):
+            return {"nonce": nonce.hex(), "kind": 13}
+        case Later(nonce, milliseconds, why):
+            found = {"milliseconds": milliseconds, "why": why.code}
+            return {"nonce": nonce.hex(), "kind": 14, **found}
+
+
 def _tensor(place: int, field: str, name: str, shape: list[int], dtype: str) -> Data:
     return {"digest": structure.digest(place, field, name, shape, dtype).hex()}
 
@@ -589,6 +601,7 @@ _ALONE: dict[str, Callable[..., Data]] = {
     "decode_plan": _decode_plan,
     "decode_terms": _decode_terms,
     "plan_of_terms": _plan_of_terms,
+    "decode_pace": _decode_pace,
     "tensor": _tensor,
     "choose_plan": borderline.choose,
     "choose_active_plan": borderline.choose_active,

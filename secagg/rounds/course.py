@@ -1,0 +1,334 @@
+"""One task of a service: when its next round is, who is asked, and of whom it is
+(specs/50-service.md §2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from secagg.arguments import fraction, instance, integer, seconds, settle
+from secagg.effects import Peer
+from secagg.errors import Aborted, ParameterError, PolicyRefused
+from secagg.plans.plan import Plan
+from secagg.plans.terms import Terms
+from secagg.rounds.clock import Deadlines
+from secagg.rounds.line import Line
+from secagg.rounds.round import End
+from secagg.shown import short
+from secagg.types import AbortReason, Fault, Randomness
+from secagg.wire.frame import NONCE_SIZE
+from secagg.wire.pace import MAX_MILLISECONDS, Asked, Later, PaceFrame, Why
+
+# Theory of operation.
+#
+# A round of clients that only seemed to be there loses its first deadline to them, and may lose
+# itself. So before anybody is counted, more than are wanted are asked, and only who answers within
+# seconds has a place: silence frees it for one that has answered. Who has is the cohort, which is
+# frozen then, planned for its number and opened; everybody else hears when to come back.
+#
+# A task is at one of four things: it waits, for time or for people; it asks; a round of it runs; or
+# it is held, by its operator, by five failures in a row, or because more are enrolled than its
+# terms count the corrupt among. Every call ends in `_go`, which takes the next step if there is
+# one; so two rounds at once cannot come about, whatever the order of news.
+#
+# An asking that brings too few is no failed round: nothing was opened, nobody is to blame but the
+# silent. It waits as long as one, and never pauses the task by itself.
+#
+# Impossible: a cohort that no plan is for, as terms have one for every size, and the cohort is cut
+# to one; a peer without identity, which the rounds around let go.
+
+ANSWER = 5
+"""Seconds to say that one is ready."""
+SOON = 30.0
+"""Who would wait no longer than this keeps its link."""
+RETRY = 10.0
+"""Seconds after which one without a place comes back, where the next round has no time."""
+AWAY = 300.0
+"""And where nobody knows whether there will be one."""
+LONGEST_WAIT = 60.0
+MOST_FAILURES = 5
+"""Rounds that failed one after the other: the task is paused then."""
+NOBODY = bytes(NONCE_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a task's rounds come. least, target: of how many at least, and how many it would have.
+    spare: the fraction beyond the target that is asked. every: seconds from one to the next; 0 for
+    as soon as there are enough. deadlines: as of `ServerRounds.open`. Raises ParameterError."""
+
+    least: int
+    target: int
+    spare: Fraction = Fraction(1, 4)
+    every: float = 0.0
+    deadlines: Deadlines = 60.0
+
+    __repr__ = short
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            spare=fraction("spare", self.spare),
+            every=seconds("every", self.every, zero=True),
+        )
+
+    def check(self, terms: Terms) -> None:
+        """ParameterError for numbers that the terms do not have."""
+        least = integer("least", self.least, terms.least, terms.most)
+        integer("target", self.target, least, terms.most)
+        if terms.size(least) != least:
+            raise ParameterError(
+                f"a round of {least} clients is cut to {terms.size(least)}, which is below it: "
+                f"give {terms.size(least)}"
+            )
+
+    @property
+    def asked(self) -> int:
+        """How many are asked for the target."""
+        return math.ceil(self.target * (1 + self.spare))
+
+
+@dataclass
+class _Asking:
+    """nonce: its own. order: by peer the identity, who is first first."""
+
+    nonce: bytes
+    until: float
+    order: dict[Peer, bytes]
+    ready: set[Peer] = field(default_factory=set)
+
+    __repr__ = short
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What a course has from the rounds around it."""
+
+    say: Callable[[Peer, PaceFrame], None]
+    open: Callable[[Plan, Sequence[Peer], float], bytes]
+    enrolled: Callable[[], int]
+    randomness: Randomness
+
+    __repr__ = short
+
+
+class Course:
+    """say: posts a frame. open: a round of that plan, of these peers; gives its nonce, or raises
+    ParameterError or PolicyRefused. enrolled: how many may be picked."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        pace: Pace,
+        *,
+        say: Callable[[Peer, PaceFrame], None],
+        open: Callable[[Plan, Sequence[Peer], float], bytes],
+        enrolled: Callable[[], int],
+        randomness: Randomness,
+    ) -> None:
+        self.terms, self.pace = instance("terms", terms, Terms), instance("pace", pace, Pace)
+        pace.check(terms)
+        self.line = Line()
+        self.failures = self._tries = 0
+        self.held: Why | None = None
+        self.running: bytes | None = None
+        self.next = -math.inf
+        self._do = _Around(say, open, enrolled, randomness)
+        self._here: dict[Peer, float] = {}  # until when it is not asked: it was told to go
+        self._seated: frozenset[Peer] = frozenset()
+        self._asking: _Asking | None = None
+        self._wake = -math.inf  # before it, who is here are too few
+
+    @property
+    def candidates(self) -> int:
+        """How many identities there are links of."""
+        return len({peer.identity for peer in self._here})
+
+    @property
+    def asking(self) -> bool:
+        return self._asking is not None
+
+    @property
+    def due(self) -> float:
+        """When `tick` has something to do."""
+        if self._asking is not None:
+            return self._asking.until
+        if self.running is not None or self.held is not None:
+            return math.inf
+        return max(self.next, self._wake)
+
+    # News
+
+    def joined(self, peer: Peer, now: float) -> None:
+        """Who would wait for long hears so at once."""
+        self._here[peer] = -math.inf
+        self.line.of(_identity(peer))
+        self._wake = now
+        if self.held is not None or self.next - now > SOON:
+            self._send_away([peer], now, self.held or Why.NOT_DUE)
+        self._go(now)
+
+    def left(self, peer: Peer, now: float) -> None:
+        """Of one that was asked the place is free, and it is as if it had been silent."""
+        self._here.pop(peer, None)
+        asking = self._asking
+        if asking is not None and peer in asking.order:
+            self.line.missed(asking.order.pop(peer), now)
+            asking.ready.discard(peer)
+        self._go(now)
+
+    def ready(self, peer: Peer, nonce: bytes, now: float) -> bool:
+        """Whether it was asked that; too late is as good as never."""
+        asking = self._asking
+        if asking is None or asking.nonce != nonce or peer not in asking.order:
+            return False
+        if now < asking.until:
+            asking.ready.add(peer)
+        self._go(now)
+        return True
+
+    def tick(self, now: float) -> None:
+        self._go(now)
+
+    def ended(self, end: End, now: float) -> None:
+        """Of its round. Who was dropped from it by its own doing has missed it."""
+        for party, identity in end.report.members.items():
+            fault = end.report.faults.get(party)
+            if fault is None and end.result is not None:
+                self.line.done(identity)
+            elif fault is not None and fault is not Fault.TOO_FEW_HOLDERS:
+                self.line.missed(identity, now)
+        if end.result is not None:
+            self.failures = 0
+        elif not _cancelled(end):
+            self._fail(now)
+
+    def over(self, now: float) -> None:
+        """Its round is told to everybody: the next may come."""
+        self.running, self._seated, self._wake = None, frozenset(), now
+        self._send_home(now)
+        self._go(now)
+
+    # The operator
+
+    def hold(self, why: Why, now: float) -> None:
+        """No round begins until `resume`; one that runs goes on. Everybody else is sent away."""
+        self.held, self._asking = why, None
+        self._send_home(now)
+
+    def resume(self, now: float) -> None:
+        self.held, self.failures, self._tries = None, 0, 0
+        self.next, self._wake = min(self.next, now), now
+        self._go(now)
+
+    def abandon(self, now: float) -> None:
+        """An asking ends without a round; the next is when it would have been."""
+        if self._asking is not None:
+            self._asking = None
+            self.next = now + max(RETRY, self.pace.every)
+
+    # Steps
+
+    def _go(self, now: float) -> None:
+        if self._asking is not None:
+            asking = self._asking
+            all_said = len(asking.ready) == len(asking.order)
+            if all_said or len(asking.ready) >= self.pace.target or now >= asking.until:
+                self._freeze(asking, now)
+        elif self.running is None and self.held is None and now >= self.due:
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        self._wake = math.inf
+        if len(self._here) < self.pace.least:
+            return
+        peers = {i: peer for peer in self._here if self._here[peer] <= now and (i := peer.identity)}
+        able = self.line.next(peers, now, lambda: self._do.randomness(8))
+        if len(able) < self.pace.least or self._do.enrolled() > self.terms.population:
+            times = (max(t, self.line.until(i)) for i, t in self._people())
+            self._wake = min((t for t in times if t > now), default=math.inf)
+            return
+        self._wake = now
+        chosen = {peers[one]: one for one in able[: self.pace.asked]}
+        self._asking = _Asking(self._do.randomness(NONCE_SIZE), now + ANSWER, chosen)
+        for peer in chosen:
+            self._do.say(peer, Asked(self._asking.nonce, ANSWER))
+
+    def _freeze(self, asking: _Asking, now: float) -> None:
+        """Its places are for those that were ready, in the order in which they were asked."""
+        self._asking = None
+        silent = [one for peer, one in asking.order.items() if peer not in asking.ready]
+        if now >= asking.until:
+            for identity in silent:
+                self.line.missed(identity, now)
+        else:
+            silent = []  # there were enough before their time was up
+        ready = [peer for peer in asking.order if peer in asking.ready]
+        size = self.terms.size(min(len(ready), self.pace.target))
+        population = max(size, self._do.enrolled())
+        if size < self.pace.least or population > self.terms.population:
+            self._tries += 1
+            self._wait(self._tries, now)
+            return
+        self._begin(ready[:size], population, silent, now)
+
+    def _begin(
+        self, cohort: Sequence[Peer], population: int, silent: Iterable[bytes], now: float
+    ) -> None:
+        self._tries = 0
+        self.next = now + self.pace.every
+        try:
+            plan = self.terms.plan(len(cohort), population)
+            self.running = self._do.open(plan, cohort, now)
+        except (ParameterError, PolicyRefused):
+            self._fail(now)
+            return
+        self._seated = frozenset(cohort)
+        taken = {_identity(peer) for peer in cohort}
+        self.line.took(taken, self._identities() - taken - {*silent})
+        self._send_away(self._idle(now), now, Why.FULL)
+
+    def _fail(self, now: float) -> None:
+        self.failures += 1
+        if self.failures >= MOST_FAILURES:
+            self.hold(Why.FAILED, now)
+        else:
+            self._wait(self.failures, now)
+
+    def _wait(self, times: int, now: float) -> None:
+        self.next = now + min(LONGEST_WAIT, 2.0**times)
+        self._send_home(now, Why.FAILED)
+
+    def _send_home(self, now: float, why: Why = Why.NOT_DUE) -> None:
+        """Whom nothing keeps here, where there is long to wait; once each."""
+        if self.held is not None or self.next - now > SOON:
+            self._send_away(self._idle(now), now, self.held or why)
+
+    def _idle(self, now: float) -> list[Peer]:
+        """Who is neither in the round that runs nor on its way."""
+        return [p for p, until in self._here.items() if until <= now and p not in self._seated]
+
+    def _send_away(self, peers: Iterable[Peer], now: float, why: Why) -> None:
+        """They close their links and come back after it; none is asked before."""
+        wait = AWAY if self.held is not None else max(RETRY, self.next - now)
+        milliseconds = min(MAX_MILLISECONDS, math.ceil(wait * 1000))
+        for peer in tuple(peers):
+            self._here[peer] = now + wait
+            self._do.say(peer, Later(NOBODY, milliseconds, why))
+
+    def _people(self) -> Iterable[tuple[bytes, float]]:
+        return ((i, until) for peer, until in self._here.items() if (i := peer.identity))
+
+    def _identities(self) -> set[bytes]:
+        return {identity for identity, _ in self._people()}
+
+
+def _identity(peer: Peer) -> bytes:
+    return peer.identity or b""
+
+
+def _cancelled(end: End) -> bool:
+    error = end.error
+    return isinstance(error, Aborted) and error.reason is AbortReason.CANCELLED

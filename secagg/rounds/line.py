@@ -1,0 +1,142 @@
+"""Who is next: the standing of each identity of one task, and the order that follows from it
+(specs/50-service.md §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from secagg.errors import WireError
+from secagg.shown import short
+from secagg.wire.codec import Reader, Writer
+
+# Theory of operation.
+#
+# Fewest misses first, so that one silent phone costs a round once; then who has waited longest, and
+# between those the lot. Alone the first rule would starve somebody who has missed one round, where
+# there are always enough who have missed none. So a miss is forgiven for every few rounds that took
+# others while its owner was there, and then waiting decides again: whoever stays is asked after a
+# number of rounds that follows from its misses and from how many there are.
+#
+# Waiting is counted in rounds of the task, and not in seconds: a restart does not make it shorter
+# or longer, and a clock that is set changes nobody's place. A newcomer begins with the round that
+# was last, or a stream of them would pass by all others.
+#
+# A pause is in seconds, and of this process: after a restart the misses are still there.
+#
+# Impossible: a standing of nobody that was ever here; one that is served after the last round.
+
+STRIKES = 3
+"""Missed rounds after which one is not asked for a while."""
+PAUSE = 60.0
+LONGEST_PAUSE = 3600.0
+"""Seconds of the first such pause, which doubles, and of the last."""
+FORGIVEN = 4
+"""Rounds passed over for which one miss is forgiven."""
+MOST_MISSES = 64
+
+
+@dataclass(slots=True)
+class Standing:
+    """misses: rounds missed and not forgiven. passed: rounds that took others since it was asked,
+    or since a miss was last forgiven. served: the number of the round that it was last in, or that
+    was the last when it came. until: not asked before, in monotonic seconds."""
+
+    misses: int = 0
+    passed: int = 0
+    served: int = 0
+    until: float = 0.0
+
+    __repr__ = short
+
+    def row(self) -> bytes:
+        return Writer().u8(self.misses).u8(self.passed).u64(self.served).finish()
+
+    @classmethod
+    def of_row(cls, data: bytes) -> Standing:
+        """Raises WireError."""
+        reader = Reader(data)
+        made = cls(reader.u8("misses"), reader.u8("passed"), reader.u64("served"))
+        reader.finish()
+        if made.misses > MOST_MISSES or made.passed >= FORGIVEN:
+            raise WireError("a standing of more misses, or more rounds passed over, than there are")
+        return made
+
+
+class Line:
+    """The standings of one task. rounds: how many it has opened."""
+
+    def __init__(self, rounds: int = 0) -> None:
+        self.rounds = rounds
+        self._standings: dict[bytes, Standing] = {}
+        self._changed: set[bytes] = set()
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._standings
+
+    def restore(self, identity: bytes, row: bytes) -> None:
+        self._standings[identity] = Standing.of_row(row)
+
+    def of(self, identity: bytes) -> Standing:
+        """That of a newcomer where there is none yet."""
+        if identity not in self._standings:
+            self._standings[identity] = Standing(served=self.rounds)
+            self._changed.add(identity)
+        return self._standings[identity]
+
+    def forget(self, identity: bytes) -> None:
+        """As of one that is enrolled no more."""
+        if self._standings.pop(identity, None) is not None:
+            self._changed.add(identity)
+
+    def next(self, here: Collection[bytes], now: float, lot: Callable[[], bytes]) -> list[bytes]:
+        """Of those that are here the ones that may be asked, the first first."""
+        able = [one for one in here if self.of(one).until <= now]
+        return sorted(able, key=lambda one: (*self._place(one), lot()))
+
+    def until(self, identity: bytes) -> float:
+        """When it may be asked again."""
+        return self.of(identity).until
+
+    def missed(self, identity: bytes, now: float) -> None:
+        """It was asked, or in a round, and silent."""
+        one = self.of(identity)
+        one.misses, one.passed = min(MOST_MISSES, one.misses + 1), 0
+        if one.misses >= STRIKES:
+            pause = PAUSE * 2.0 ** min(one.misses - STRIKES, 16)
+            one.until = now + min(LONGEST_PAUSE, pause)
+        self._changed.add(identity)
+
+    def took(self, cohort: Collection[bytes], passed_over: Collection[bytes]) -> None:
+        """A round was opened. passed_over: who was there, and neither in it nor silent."""
+        self.rounds += 1
+        for identity in cohort:
+            one = self.of(identity)
+            one.served, one.passed = self.rounds, 0
+            self._changed.add(identity)
+        for identity in passed_over:
+            one = self.of(identity)
+            if not one.misses:
+                continue
+            one.passed += 1
+            if one.passed >= FORGIVEN:
+                one.misses, one.passed = one.misses - 1, 0
+            self._changed.add(identity)
+
+    def done(self, identity: bytes) -> None:
+        """It was in a round to the end."""
+        one = self.of(identity)
+        if one.misses:
+            one.misses = one.passed = 0
+            self._changed.add(identity)
+
+    def changed(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Rows to write since the last call; None to delete."""
+        changed, self._changed = self._changed, set()
+        for identity in sorted(changed):
+            one = self._standings.get(identity)
+            yield identity, None if one is None else one.row()
+
+    def _place(self, identity: bytes) -> tuple[int, int]:
+        one = self._standings[identity]
+        return one.misses, one.served

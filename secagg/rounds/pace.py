@@ -1,0 +1,349 @@
+"""Rounds of several tasks over one server's links: who is asked when (specs/50-service.md §2)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Protocol
+
+from secagg.effects import Effects, Encodable, Peer, Refusal, Work, Write
+from secagg.errors import WireError
+from secagg.plans.plan import Plan
+from secagg.plans.task import Task
+from secagg.plans.terms import Terms
+from secagg.rounds.base import PACE, ROUNDS, Outbox
+from secagg.rounds.clock import Deadlines
+from secagg.rounds.course import Course, Pace
+from secagg.rounds.round import End
+from secagg.rounds.selection import Select, chosen
+from secagg.shown import short
+from secagg.types import Randomness, system_randomness
+from secagg.wire.codec import Reader, Writer
+from secagg.wire.frame import NONCE_SIZE, payload_digest
+from secagg.wire.pace import Ready, Why, decode_pace, is_pace
+
+# Theory of operation.
+#
+# These are rounds around rounds. A server's own know links, seats and sessions, and open a round
+# whenever they are told to; who tells them is here. Every call goes through to them, but for the
+# three frames of asking, which they never see; and after every call it is looked whether a round of
+# a task has ended. What is said beside rounds goes out by them as well, so that it counts as what
+# waits for a peer.
+#
+# A link is of one task, by what it has greeted for, and of an identity: who has proved none is let
+# go, because a place in a queue that anybody may leave and enter anew is none.
+#
+# What survives a restart is who has missed what, when somebody was last in a round, how many rounds
+# failed, whether a task is paused, when its next round is, and which one runs. The latter is a date
+# of the wall clock, as no other outlives a process: `epoch` is what to add to the time of calls.
+#
+# Impossible: a round that ends and is of no task, as all are opened here; a READY of a link without
+# a task, as that was let go.
+
+log = logging.getLogger(__name__)
+
+_TASK, _STANDING = b"t", b"s"
+MOST_UNASKED = 8
+"""Times that one says it is ready and was not asked, or no longer, before it is let go."""
+
+
+class Inner(Protocol):
+    """What `ServerRounds` can do, as far as it is needed here."""
+
+    @property
+    def running(self) -> frozenset[bytes]: ...
+    def open(
+        self,
+        task: Task,
+        payload: bytes = b"",
+        *,
+        deadlines: Deadlines,
+        now: float,
+        inline: bool = True,
+        select: Select | None = None,
+        hold: bool = False,
+    ) -> bytes: ...
+    def cancel(self, nonce: bytes, now: float) -> None: ...
+    def ends(self) -> list[End]: ...
+    def tell(self, nonce: bytes, now: float, *, kept: bool = True) -> None: ...
+    def say(self, peer: Peer, frame: Encodable, now: float) -> None: ...
+    def drop(self, peer: Peer, why: str, now: float) -> None: ...
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None: ...
+    def joined(self, peer: Peer, now: float) -> None: ...
+    def left(self, peer: Peer, now: float) -> None: ...
+    def received(self, peer: Peer, frame: bytes, now: float) -> None: ...
+    def flushed(self, peer: Peer, size: int, now: float) -> None: ...
+    def finished(self, work: Work, value: Any, now: float) -> None: ...
+    def failed(self, work: Work, error: Exception, now: float) -> None: ...
+    def refused(self, refusal: Refusal, now: float) -> None: ...
+    def tick(self, now: float) -> None: ...
+    def ready(self, peer: Peer) -> bool: ...
+    def take(self) -> Effects: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A task of a service. payload: what every round of it is about. hold: nobody hears how a round
+    ended before `tell`. enrolled: how many identities may be picked, at any moment."""
+
+    terms: Terms
+    pace: Pace
+    enrolled: Callable[[], int]
+    payload: bytes = b""
+    hold: bool = False
+
+    __repr__ = short
+
+
+class Paced:
+    """The rounds of several tasks (`secagg.rounds.base.Rounds`)."""
+
+    def __init__(
+        self,
+        inner: Inner,
+        tasks: Mapping[str, Scheduled],
+        *,
+        of: Callable[[Peer], str | None],
+        epoch: float = 0.0,
+        randomness: Randomness = system_randomness,
+    ) -> None:
+        """tasks: by name. of: the task that a peer has greeted for. epoch: seconds of the wall
+        clock when the time of calls is 0. Raises ParameterError for a pace that its terms do not
+        have."""
+        self._inner, self._of, self._epoch = inner, of, epoch
+        self._outbox = Outbox()
+        self._now = 0.0
+        self._tasks, self._peers = dict(tasks), dict[Peer, Course]()
+        self._unasked: dict[Peer, int] = {}
+        self._written: dict[str, tuple[Any, ...]] = {}
+        self._ends: list[tuple[str, End]] = []
+        self._courses = {
+            name: Course(
+                one.terms,
+                one.pace,
+                say=self._say,
+                open=partial(self._open, one),
+                enrolled=one.enrolled,
+                randomness=randomness,
+            )
+            for name, one in self._tasks.items()
+        }
+
+    # What the application sees
+
+    @property
+    def tasks(self) -> Mapping[str, Course]:
+        """To look at: candidates, when the next round is, why a task is held."""
+        return dict(self._courses)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no round runs, nor is one about to: what a drain waits for."""
+        return all(one.running is None and not one.asking for one in self._courses.values())
+
+    def pause(self, task: str, now: float) -> None:
+        """No further round of it until `resume`; one that runs goes on."""
+        self._after(lambda: self._courses[task].hold(Why.PAUSED, now), now)
+
+    def resume(self, task: str, now: float) -> None:
+        """Also of a task that five failures have paused; it is due at once."""
+        self._after(lambda: self._courses[task].resume(now), now)
+
+    def drain(self, now: float) -> None:
+        """No further round of any, as before the process ends; `idle` says when none is left. Not
+        remembered: a process that starts again is not draining."""
+        for one in self._courses.values():
+            self._after(partial(one.hold, Why.DRAINING, now), now)
+
+    def cancel(self, task: str, now: float) -> None:
+        """The round of it that runs, or is about to; the next is when it would have been."""
+        one = self._courses[task]
+        if one.running is not None:
+            self._inner.cancel(one.running, now)
+        self._after(lambda: one.abandon(now), now)
+
+    def ends(self) -> list[tuple[str, End]]:
+        """As `ServerRounds.ends`, each with its task."""
+        ends, self._ends = self._ends, []
+        return ends
+
+    def tell(self, nonce: bytes, now: float, *, kept: bool = True) -> None:
+        """As `ServerRounds.tell`; until then no round of that task begins."""
+        self._inner.tell(nonce, now, kept=kept)
+        self._after(lambda: self._over(nonce, now), now)
+
+    # What the driver says
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """Raises WireError for rows of these that are none."""
+        own, others = dict[bytes, bytes](), list[tuple[bytes, bytes]]()
+        for key, value in rows:
+            if key.startswith(PACE):
+                own[key[len(PACE) + len(ROUNDS) :]] = value
+            else:
+                others.append((key, value))
+        self._inner.restore(others, now)
+        for key, value in own.items():
+            self._take_up(key, value)
+        for one in self._courses.values():
+            if one.running not in self._inner.running:
+                one.running = None
+        self._after(lambda: None, now)
+
+    def joined(self, peer: Peer, now: float) -> None:
+        self._inner.joined(peer, now)
+        course = self._courses.get(self._of(peer) or "")
+        if peer.identity is None or course is None:
+            self._inner.drop(peer, "it has greeted for no task here", now)
+        elif self._inner.ready(peer):  # else it was turned away
+            self._peers[peer] = course
+            self._after(lambda: course.joined(peer, now), now)
+        self._settle(now)
+
+    def left(self, peer: Peer, now: float) -> None:
+        self._inner.left(peer, now)
+        self._after(lambda: self._forget(peer, now), now)
+
+    def received(self, peer: Peer, frame: bytes, now: float) -> None:
+        if (course := self._peers.get(peer)) is None or not is_pace(frame):
+            self._inner.received(peer, frame, now)
+        else:
+            self._heard(peer, course, frame, now)
+        self._settle(now)
+
+    def flushed(self, peer: Peer, size: int, now: float) -> None:
+        self._inner.flushed(peer, size, now)
+
+    def finished(self, work: Work, value: Any, now: float) -> None:
+        self._after(lambda: self._inner.finished(work, value, now), now)
+
+    def failed(self, work: Work, error: Exception, now: float) -> None:
+        self._after(lambda: self._inner.failed(work, error, now), now)
+
+    def refused(self, refusal: Refusal, now: float) -> None:
+        self._inner.refused(refusal, now)
+
+    def tick(self, now: float) -> None:
+        self._inner.tick(now)
+        self._settle(now)
+        for one in self._courses.values():
+            self._after(partial(one.tick, now), now)
+
+    def ready(self, peer: Peer) -> bool:
+        return self._inner.ready(peer)
+
+    def take(self) -> Effects:
+        """Rows of these before all: they say which round runs."""
+        taken = self._inner.take()
+        while gone := [peer for peer in taken.let_go if peer in self._peers]:
+            for peer in gone:
+                self._forget(peer, self._now)
+            taken = _both(taken, self._inner.take())
+        for name, one in self._courses.items():
+            self._write(name, one)
+        due = min([taken.due, *(one.due for one in self._courses.values())])
+        return replace(taken, writes=self._outbox.take().writes + taken.writes, due=due)
+
+    # Inside
+
+    def _after(self, call: Callable[[], None], now: float) -> None:
+        self._now = now
+        call()
+        self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        """Rounds that ended are over."""
+        self._now = now
+        for end in self._inner.ends():
+            for name, one in self._courses.items():
+                if one.running == end.nonce:
+                    self._ends.append((name, end))
+                    one.ended(end, now)
+                    if not self._tasks[name].hold:
+                        one.over(now)
+
+    def _forget(self, peer: Peer, now: float) -> None:
+        """It is gone, or let go: no candidate, and its place in an asking is free."""
+        self._unasked.pop(peer, None)
+        if (course := self._peers.pop(peer, None)) is not None:
+            course.left(peer, now)
+
+    def _over(self, nonce: bytes, now: float) -> None:
+        for one in self._courses.values():
+            if one.running == nonce:
+                one.over(now)
+
+    def _heard(self, peer: Peer, course: Course, frame: bytes, now: float) -> None:
+        try:
+            said = decode_pace(frame)
+            if not isinstance(said, Ready):
+                raise WireError("a client says that it is ready; it neither asks nor sends away")
+        except WireError as error:
+            self._inner.drop(peer, str(error), now)
+            return
+        if course.ready(peer, said.nonce, now):
+            self._unasked.pop(peer, None)
+            return
+        self._unasked[peer] = self._unasked.get(peer, 0) + 1
+        if self._unasked[peer] > MOST_UNASKED:
+            self._inner.drop(peer, f"it was ready {MOST_UNASKED} times unasked, and more", now)
+
+    def _say(self, peer: Peer, frame: Encodable) -> None:
+        self._inner.say(peer, frame, self._now)
+
+    def _open(self, task: Scheduled, plan: Plan, cohort: Sequence[Peer], now: float) -> bytes:
+        about = Task(plan, payload_digest=payload_digest(task.payload))
+        more: dict[str, Any] = {"select": chosen(cohort), "hold": task.hold}
+        deadlines = task.pace.deadlines
+        return self._inner.open(about, task.payload, deadlines=deadlines, now=now, **more)
+
+    def _write(self, name: str, one: Course) -> None:
+        """What has changed. A drain is this process's own."""
+        held = None if one.held is Why.DRAINING else one.held
+        state = one.line.rounds, one.failures, held, one.next, one.running
+        writes = []
+        if self._written.get(name) != state:
+            self._written[name] = state
+            writes.append(Write(_TASK + name.encode(), _row(*state, self._epoch)))
+        key = _STANDING + name.encode() + b"\0"
+        writes += [Write(key + identity, value) for identity, value in one.line.changed()]
+        self._outbox.write(PACE, ROUNDS, writes)
+
+    def _take_up(self, key: bytes, value: bytes) -> None:
+        """Rows of a task that there is no more are left alone."""
+        name, _, identity = key[1:].partition(b"\0")
+        one = self._courses.get(name.decode("latin-1"))
+        if one is None:
+            return
+        if key[:1] == _STANDING:
+            one.line.restore(identity, value)
+            return
+        reader = Reader(value)
+        one.line.rounds, one.failures = reader.u64("rounds"), reader.u8("failures")
+        held, wall = reader.u8("held"), reader.f64("the next round")
+        running = reader.fixed(NONCE_SIZE, "the round that runs")
+        reader.finish()
+        if held not in (0, Why.PAUSED.code, Why.FAILED.code):
+            raise WireError(f"a task is held for the reason {held}, which is unknown")
+        one.held = list(Why)[held - 1] if held else None
+        one.next, one.running = wall - self._epoch, running if any(running) else None
+
+
+def _row(
+    rounds: int, failures: int, held: Why | None, due: float, running: bytes | None, epoch: float
+) -> bytes:
+    writer = Writer().u64(rounds).u8(failures).u8(held.code if held else 0)
+    writer.f64(max(0.0, due + epoch))  # of a task without a round it is long ago
+    return writer.raw(running or bytes(NONCE_SIZE)).finish()
+
+
+def _both(one: Effects, other: Effects) -> Effects:
+    """One after the other."""
+    together = {
+        part.name: getattr(one, part.name) + getattr(other, part.name)
+        for part in fields(Effects)
+        if part.name != "due"
+    }
+    return Effects(**together, due=other.due)

@@ -1,0 +1,205 @@
+"""The pace around a server's real rounds, and around a client's (specs/50-service.md §2)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secagg.effects import Peer
+from secagg.errors import ParameterError, RemoteProtocolError, WireError
+from secagg.fields import Integer
+from secagg.plans.terms import Terms
+from secagg.rounds.asked import MOST_ASKED, AskedRounds
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.course import ANSWER, RETRY, Pace
+from secagg.rounds.offer import Consent, Contribution
+from secagg.rounds.pace import MOST_UNASKED, Paced, Scheduled
+from secagg.rounds.quota import Limits
+from secagg.rounds.server import ServerRounds
+from secagg.wire.pace import Asked, Later, Ready, Why, decode_pace
+from tests.rounds.world import SERVER, nonce
+
+TERMS = Terms.of({"votes": Integer(2, 9)}, (3, 8), population=20, corrupt=0, dropout=0)
+
+
+def paced(pace: Pace, enrolled: int = 8, **more: Any) -> Paced:
+    tasks = {"votes": Scheduled(TERMS, pace, lambda: enrolled, **more)}
+    return Paced(ServerRounds(Limits(links_each=2)), tasks, of=lambda peer: peer.address)
+
+
+def peer(number: int, task: str | None = "votes") -> Peer:
+    return Peer(f"link {number}", b"id %d" % number, address=task)
+
+
+def said(server: Paced) -> dict[Peer, Any]:
+    return {post.peer: decode_pace(post.frame.encode()) for post in server.take().posts}
+
+
+class Site:
+    """A client of that service."""
+
+    def __init__(self, number: int) -> None:
+        self.peer = peer(number)
+        self.rounds = AskedRounds(ClientRounds(Consent(terms=TERMS)))
+        self.gone = False
+
+    def step(self, server: Paced, now: float) -> bool:
+        effects = self.rounds.take()
+        for post in effects.posts:
+            server.received(self.peer, post.frame.encode(), now)
+        for offer in self.rounds.rounds.asked():
+            given = Contribution({"votes": np.array([1, 2])})
+            self.rounds.rounds.contribute(offer, given, now)
+        if effects.let_go and not self.gone:
+            self.gone = True
+            server.left(self.peer, now)
+        return bool(effects.posts or effects.let_go)
+
+
+def test_from_asking_to_a_sum() -> None:
+    server, now = paced(Pace(3, 4)), 10.0
+    sites = [Site(number) for number in range(6)]
+    for site in sites[:3]:
+        server.joined(site.peer, now)
+        site.rounds.joined(SERVER, now)
+    moved = True
+    while moved:
+        effects = server.take()
+        moved = bool(effects.posts)
+        for post in effects.posts:
+            site = next(one for one in sites if one.peer == post.peer)
+            site.rounds.received(SERVER, post.frame.encode(), now)
+        for work in effects.work:
+            server.finished(work, work.job(), now)
+            moved = True
+        moved = any([site.step(server, now) for site in sites[:3]]) or moved
+        ends = server.ends()
+        if ends:
+            break
+    ((name, end),) = ends
+    assert name == "votes" and end.get().sum["votes"].tolist() == [3, 6]
+    assert server.tasks["votes"].line.rounds == 1
+
+
+def test_silence_frees_the_place_and_others_hear_when_to_come_back() -> None:
+    server = paced(Pace(3, 4))
+    peers = [peer(number) for number in range(3)]
+    for one in peers[:2]:
+        server.joined(one, 0.0)
+        assert said(server) == {}
+    server.joined(peers[2], 0.0)
+    asked = said(server)
+    assert asked.keys() == {*peers} and all(isinstance(one, Asked) for one in asked.values())
+    late = [peer(number) for number in (3, 4)]
+    for one in late:
+        server.joined(one, 1.0)
+    ready = Ready(asked[peers[0]].nonce).encode()
+    server.received(peers[0], ready, 2.0)
+    server.received(peers[0], ready, 2.0)
+    assert said(server) == {} and server.take().due == ANSWER
+    server.tick(ANSWER)
+    line = server.tasks["votes"].line
+    assert [line.of(one.identity or b"").misses for one in peers] == [0, 1, 1]
+    assert not said(server), "too few: it waits, and asks those that missed none first"
+    server.tick(ANSWER + 2.0)
+    again = said(server)
+    assert {*peers[:1], *late} <= again.keys()
+    for one in (peers[0], *late):
+        server.received(one, Ready(again[one].nonce).encode(), ANSWER + 3.0)
+    server.tick(2 * ANSWER + 2.0)
+    taken = server.take()
+    kinds = {post.peer: post.frame.encode()[1] for post in taken.posts}
+    assert {one for one, kind in kinds.items() if kind == 1} == {peers[0], *late}
+    laters = [decode_pace(p.frame.encode()) for p in taken.posts if p.frame.encode()[1] == 14]
+    assert [(one.seconds, one.why) for one in laters if isinstance(one, Later)] == [
+        (RETRY, Why.FULL),
+        (RETRY, Why.FULL),
+    ]
+
+
+def test_more_enrolled_than_the_terms_count_is_no_round() -> None:
+    server = paced(Pace(3, 4), enrolled=21)
+    for number in range(4):
+        server.joined(peer(number), 0.0)
+    assert said(server) == {} and math.isinf(server.take().due)
+
+
+def test_operator() -> None:
+    server = paced(Pace(3, 4))
+    server.pause("votes", 0.0)
+    peers = [peer(number) for number in range(3)]
+    for one in peers:
+        server.joined(one, 0.0)
+    assert {frame.why for frame in said(server).values()} == {Why.PAUSED} and server.idle
+    for one in peers:
+        server.left(one, 1.0)
+    server.resume("votes", 2.0)
+    for one in peers:
+        server.joined(one, 2.0)
+    assert all(isinstance(frame, Asked) for frame in said(server).values()) and not server.idle
+    server.cancel("votes", 3.0)
+    assert server.idle and server.take().due == 3.0 + RETRY
+    server.drain(4.0)
+    assert {frame.why for frame in said(server).values()} == {Why.DRAINING}
+
+
+def test_who_has_no_task_or_says_what_no_client_says_is_let_go() -> None:
+    server = paced(Pace(3, 4))
+    for one in (peer(0, None), peer(1, "other"), Peer("nobody", None, address="votes")):
+        server.joined(one, 0.0)
+        assert server.take().let_go == (one,)
+    for frame in (Later(bytes(16), 1, Why.FULL).encode(), Ready(bytes(16)).encode() + b"\0"):
+        server.joined(peer(2), 0.0)
+        server.received(peer(2), frame, 0.0)
+        assert server.take().let_go == (peer(2),) and server.tasks["votes"].candidates == 0
+    server.joined(peer(3), 0.0)
+    for _ in range(MOST_UNASKED):
+        server.received(peer(3), Ready(bytes(16)).encode(), 0.0)
+        assert not server.take().let_go
+    server.received(peer(3), Ready(bytes(16)).encode(), 0.0)
+    assert server.take().let_go == (peer(3),)
+
+
+def test_paces_that_terms_do_not_have() -> None:
+    for least, target in ((2, 4), (3, 9), (5, 4)):
+        with pytest.raises(ParameterError, match="must be an integer"):
+            paced(Pace(least, target))
+    wide = Terms.of({"votes": Integer(2, 9)}, (3, 80), corrupt=0, dropout=0)
+    with pytest.raises(ParameterError, match="cut to 64, which is below it"):
+        Pace(65, 70).check(wide)
+    for more in ({"spare": 1.5}, {"every": -1.0}):
+        with pytest.raises(ParameterError):
+            Pace(3, 4, **more)  # type: ignore[arg-type]
+
+
+def test_a_client_answers_and_goes_when_it_is_told_to() -> None:
+    client = AskedRounds(ClientRounds(Consent(terms=TERMS)))
+    client.joined(SERVER, 0.0)
+    client.received(SERVER, Asked(nonce(1), 5).encode(), 0.0)
+    (post,) = client.take().posts
+    assert decode_pace(post.frame.encode()) == Ready(nonce(1))
+    client.willing = False
+    client.received(SERVER, Asked(nonce(2), 5).encode(), 0.0)
+    assert client.take().posts == () and client.later() is None
+    client.received(SERVER, Later(bytes(16), 2500, Why.NOT_DUE).encode(), 0.0)
+    assert client.take().let_go == (SERVER,)
+    client.left(SERVER, 0.0)
+    away = client.later()
+    assert away is not None and (away.seconds, away.why) == (2.5, Why.NOT_DUE)
+    assert client.later() is None
+
+
+def test_a_server_that_asks_for_ever_or_is_ready_is_at_fault() -> None:
+    client = AskedRounds(ClientRounds(Consent(terms=TERMS)))
+    client.joined(SERVER, 0.0)
+    with pytest.raises(RemoteProtocolError, match="asks who is ready"):
+        client.received(SERVER, Ready(nonce(1)).encode(), 0.0)
+    with pytest.raises(WireError):
+        client.received(SERVER, Ready(nonce(1)).encode() + b"\0", 0.0)
+    for number in range(MOST_ASKED):
+        client.received(SERVER, Asked(nonce(number + 1), 5).encode(), 0.0)
+    with pytest.raises(RemoteProtocolError, match="opened no round"):
+        client.received(SERVER, Asked(nonce(99), 5).encode(), 0.0)
