@@ -27,6 +27,8 @@ from secagg.wire.pace import Asked, Later, Ready, Why, decode_pace, is_pace
 # own, or all that were sent away at once come back at once.
 #
 # Nothing of this is stored: who was asked and died is asked again, if the server likes.
+#
+# Impossible: a READY on another link than it was asked on, as it is dropped with the link.
 
 MOST_ASKED = 64
 
