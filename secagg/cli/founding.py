@@ -21,7 +21,7 @@ from secagg.service.trial import Authority
 from secagg.types import Seed
 
 FILE, IDENTITY, STATE = "service.toml", "server.key", "state"
-CHAIN, KEY, AUTHORITY, AUTHORITY_KEY = "chain.pem", "key.pem", "trial-ca.pem", "trial-ca.key"
+CHAIN, KEY, AUTHORITY_KEY = "chain.pem", "key.pem", "trial-ca.key"
 _TLS = "tls"
 _RENEWED = timedelta(days=30)
 """Before a certificate's end, from when on another is made."""
@@ -39,7 +39,8 @@ state = "{state}"
 address = "{address}"
 {certificates}
 [admin]
-address = "127.0.0.1:8443"
+# 0 takes a free port, which commands on this machine find; give one to a Prometheus
+address = "127.0.0.1:0"
 
 # One table for each task; its plan is made by `secagg task`.
 # [tasks.mortality]
@@ -56,34 +57,39 @@ _CERTIFIED = 'certificate = "tls/chain.pem"\nkey = "tls/key.pem"\n'
 _UNCERTIFIED = "# certificate and key, PEM files, before it can listen beyond loopback\n"
 
 
-def found(folder: Path, name: str, trial_ca: bool, now: datetime) -> dict[str, object]:
-    """What there is afterwards: the configuration, the server's public key, the authority's
-    fingerprint where there is one, until when the certificate is valid.
+def found(
+    folder: Path, name: str, trial_ca: bool, now: datetime, address: str | None = None
+) -> dict[str, object]:
+    """address: to listen on; by default port 443 of all addresses, or loopback where there is no
+    certificate. Returns what there is afterwards: the configuration, the server's public key, the
+    authority's fingerprint where there is one, until when the certificate is valid.
 
     Raises ParameterError for a name that is none of a host and for what cannot be written.
     """
     tables.host_name("--name", name)
+    if address is not None:
+        tables.address("--address", address)
     for each in (folder, folder / STATE):
-        _make(each)
+        make_folder(each)
     seed = _identity(folder / STATE / IDENTITY)
     made: dict[str, object] = {"folder": str(folder), "public": sign.public_key(seed).hex()}
     if trial_ca:
         made |= _certificates(folder / _TLS, name, now)
     config = folder / FILE
     if not config.exists():
-        write_whole(config, _text(name, trial_ca).encode(), force=False)
+        write_whole(config, _text(name, trial_ca, address).encode(), force=False)
     return made | {"config": str(config)}
 
 
-def _text(name: str, trial_ca: bool) -> str:
-    address = "0.0.0.0:443" if trial_ca else "127.0.0.1:8000"
+def _text(name: str, trial_ca: bool, address: str | None) -> str:
+    address = address or ("0.0.0.0:443" if trial_ca else "127.0.0.1:8000")
     certificates = _CERTIFIED if trial_ca else _UNCERTIFIED
     return _CONFIG.format(
         file=FILE, name=name, state=STATE, address=address, certificates=certificates
     )
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """For its owner alone; also one that is there, if it is a folder."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -101,7 +107,7 @@ def _identity(path: Path) -> Seed:
 
 
 def _certificates(folder: Path, name: str, now: datetime) -> dict[str, object]:
-    _make(folder)
+    make_folder(folder)
     authority = _authority(folder, name, now)
     chain = folder / CHAIN
     if not chain.exists() or trial.expires(_read(chain)) < now + _RENEWED:
@@ -118,7 +124,7 @@ def _certificates(folder: Path, name: str, now: datetime) -> dict[str, object]:
 def _authority(folder: Path, name: str, now: datetime) -> Authority:
     """The one that is there, or the first. Half of one is what somebody has lost, and no reason to
     make another that nobody trusts."""
-    certificate, key = folder / AUTHORITY, folder / AUTHORITY_KEY
+    certificate, key = folder / trial.TRIAL, folder / AUTHORITY_KEY
     if certificate.exists() != key.exists():
         missing = key if certificate.exists() else certificate
         raise InputError(

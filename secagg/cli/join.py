@@ -14,6 +14,7 @@ import typer
 from secagg import arguments
 from secagg.budget import Budget
 from secagg.cli import logs, options, pinned, private
+from secagg.cli.called import Called, called
 from secagg.cli.enrolled import NAMES, Enrolled, enrolled, name_of
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
@@ -42,6 +43,7 @@ from secagg.store.base import Ledger
 from secagg.store.ledger import SqliteLedger
 
 _OF_A_TASK = ("task_digest", "payload")
+_TOLD = ("max_epsilon", "max_delta", "unit")
 _OF_ONE = "is of one server: a report is one by itself"
 _FORGETS = (
     "is new: it knows of no input that this identity has given before, and of nobody with whom one "
@@ -55,8 +57,9 @@ _UNNAMED = (
 
 def join(
     ctx: typer.Context,
-    urls: options.Urls,
     input: options.Input,
+    urls: options.SomeUrls = None,
+    service: options.SiteFile = None,
     weight: Annotated[int, typer.Option(help="This client's weight in the mean.")] = 1,
     plan: Annotated[
         Path | None, typer.Option(help="Take part in this plan only: `secagg plan --out`.")
@@ -105,8 +108,7 @@ def join(
     with handled(as_json):
         vector = Vector.open(input)
         arguments.integer("--weight", weight, 0, MAX_WEIGHT)
-        agreed = _agreed(task, task_digest, plan or plan_digest) if task is not None else None
-        running = _running(ctx, urls, vector, weight, agreed)
+        running = _running(ctx, urls or [], vector, weight)
         stopped = run_until_stopped(running.run())
         if not stopped:
             running.check()
@@ -116,12 +118,23 @@ def join(
 
 
 def _running(
-    ctx: typer.Context, urls: list[str], vector: Vector, weight: int, agreed: Task | Terms | None
+    ctx: typer.Context, urls: list[str], vector: Vector, weight: int
 ) -> _Joining | Reporting:
     given = options.values(ctx)
     timeout = given["timeout"]
+    if given["service"] is not None:
+        site = called(ctx, given["service"])
+        kept = given["name"], site.site.ledger, given["budget"]
+        waits = _waits(ctx, timeout)
+        consent = Consent(terms=site.terms, **{n: given[n] for n in _TOLD})
+        return _joining("", vector, weight, consent, *kept, waits, None, site)
+    if not urls:
+        raise ParameterError("join needs the URL of a server, or the --service that it is of")
+    pinned_by = given["plan"] or given["plan_digest"]
+    task = given["task"]
+    agreed = None if task is None else _agreed(task, given["task_digest"], pinned_by)
     of_one = None if isinstance(agreed, Terms) else agreed
-    told = {name: given[name] for name in ("max_epsilon", "max_delta", "unit")}
+    told = {name: given[name] for name in _TOLD}
     match agreed:
         case Task(members=Committee()):
             options.refuse_given(ctx, ("name", "ledger", *NAMES), _OF_ONE)
@@ -183,10 +196,11 @@ def _joining(
     budget: Path | None,
     waits: tuple[float, float],
     who: Enrolled | None,
+    site: Called | None = None,
 ) -> _Joining:
     """Everything is checked before the server hears anything."""
     check_target(ledger, "--ledger")
-    made = _Joining(url, vector, weight, consent, name, ledger, budget, *waits, who)
+    made = _Joining(url, vector, weight, consent, name, ledger, budget, *waits, who, site)
     made.try_input()
     return made
 
@@ -205,6 +219,7 @@ class _Joining:
     timeout: float
     patience: float
     who: Enrolled | None = None
+    site: Called | None = None
     participant: Participant | None = None
     shown: set[bytes] = field(default_factory=set)
     warned: bool = False
@@ -235,6 +250,8 @@ class _Joining:
                 ledger = files.enter_context(SqliteLedger.open(self.ledger))
             if self.budget is not None:
                 budget = files.enter_context(Budget(self.budget, anchor=ledger))
+            if self.site is not None:
+                files.enter_context(self.site.open())
             member = files.enter_context(self.who.open()) if self.who is not None else None
             await self._run(ledger, budget, files.enter_context(entered(member, ledger)))
 
@@ -244,8 +261,13 @@ class _Joining:
         given: dict[str, Any] = {"counting": counting(budget), "member": member}
         rounds = ClientRounds(self.consent, patience=self.patience, **given)
         kept: dict[str, Any] = {"ledger": ledger, "budget": budget, "heard": self._heard}
+        if self.site is not None and self.site.caller is not None:
+            kept |= {"most": 1, "around": self.site.caller.around}
         self.participant = Participant(rounds, self._contribute, **kept)
-        await stay(self.url, self.participant, timeout=self.timeout, told=notice)
+        if self.site is not None:
+            await self.site.stay(self.participant, self.timeout)
+        else:
+            await stay(self.url, self.participant, timeout=self.timeout, told=notice)
 
     def _heard(self, outcome: Outcome) -> None:
         """At once: who waits for the last round may be killed before it."""

@@ -170,6 +170,22 @@ Urls: TypeAlias = Annotated[
         metavar="URL...", help="wss://HOST:PORT, or ws:// on loopback; several for some tasks."
     ),
 ]
+SomeUrls: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="URL...", help="wss://HOST:PORT, or ws:// on loopback; several for some tasks."
+    ),
+]
+SiteFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--service", metavar="FILE", help="In the place of a URL: as `secagg enrol` wrote it."
+    ),
+]
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Of a service; everything else is in there."),
+]
 Input: TypeAlias = Annotated[
     Path, typer.Option("--input", metavar="FILE.npy", help="The vector; the same in every round.")
 ]

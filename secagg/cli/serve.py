@@ -113,6 +113,7 @@ def serve(
     patience: options.Patience = 60.0,
     linger: options.Linger = math.inf,
     collect_only: options.CollectOnly = False,
+    config: options.ConfigFile = None,
     log_level: logs.LogLevel = logs.Level.WARNING,
     log_json: logs.LogJson = False,
     as_json: options.Json = False,
@@ -128,11 +129,24 @@ def serve(
     """
     logs.configure(log_level, log_json)
     with handled(as_json):
-        check_target(port_file, "--port-file")
-        running: _Running = _by_itself(ctx) if role is None else _of_several(ctx, role)
-        stopped = run_until_stopped(running.run(host, port, port_file))
-        report(running.answer(), as_json, lambda: rows(_readable(running.answer())))
-    leave(stopped, running.failed)
+        stopped, failed = _served(ctx)
+    leave(stopped, failed)
+
+
+def _served(ctx: typer.Context) -> tuple[bool, bool]:
+    """Whether a signal ended it, and whether a round failed."""
+    given = options.values(ctx)
+    as_json, port_file, role = (given[name] for name in ("as_json", "port_file", "role"))
+    if given["config"] is not None:
+        from secagg.cli.configured import configured  # with what only a service needs
+
+        configured(ctx, given["config"], as_json)
+        return False, False
+    check_target(port_file, "--port-file")
+    running: _Running = _by_itself(ctx) if role is None else _of_several(ctx, role)
+    stopped = run_until_stopped(running.run(given["host"], given["port"], port_file))
+    report(running.answer(), as_json, lambda: rows(_readable(running.answer())))
+    return stopped, running.failed
 
 
 def _of_several(ctx: typer.Context, role: options.Role) -> member.Serving:

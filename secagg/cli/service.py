@@ -1,4 +1,4 @@
-"""`secagg service`: what an administrator does with a service that is not running in this shell."""
+"""`secagg service`: what an administrator does with a service, on the machine where it runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import enum
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from secagg.cli import options
-from secagg.cli.founding import found
+from secagg.cli.console import ask
+from secagg.cli.founding import FILE, found
 from secagg.cli.output import FAILED, handled, report, rows
 from secagg.errors import ParameterError
 from secagg.service.checking import effective, refusals
@@ -23,43 +24,125 @@ class Errand(enum.StrEnum):
 
     INIT = "init"
     CHECK = "check"
+    INVITE = "invite"
+    APPROVE = "approve"
+    REVOKE = "revoke"
+    LIST = "list"
+    STATUS = "status"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
 
 
-_OPTIONS = {"name": (Errand.INIT,), "trial_ca": (Errand.INIT,)}
+_ASKED = frozenset(Errand) - {Errand.INIT, Errand.CHECK}
+"""Of a service that runs."""
+_OPTIONS = {
+    "name": (Errand.INIT,),
+    "address": (Errand.INIT,),
+    "trial_ca": (Errand.INIT,),
+    "role": (Errand.INVITE,),
+    "task": (Errand.INVITE,),
+    "config": (*sorted(_ASKED),),
+}
+_ALONE = (Errand.LIST, Errand.STATUS)
+"""Which are about nothing in particular."""
 
 
 def service(
     ctx: typer.Context,
     errand: Annotated[Errand, typer.Argument(help="What to do.")],
     what: Annotated[
-        str, typer.Argument(metavar="DIR|FILE", help="To init a folder; to check a file.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="DIR|FILE|NAME|TASK",
+            help="To init a folder; to check a file; to invite, approve or revoke a name; to "
+            "pause, resume or cancel a task.",
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="With init: the host's name, as clients will call it.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="With init: where it will listen.")
     ] = None,
     trial_ca: Annotated[
         bool,
         typer.Option("--trial-ca", help="With init: certificates of an authority of its own."),
     ] = False,
+    role: Annotated[str, typer.Option(help="With invite: what somebody will be.")] = "client",
+    task: Annotated[
+        list[str] | None, typer.Option(help="With invite: of which task; several for some roles.")
+    ] = None,
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", help="Of the service that runs, to ask it something.")
+    ] = Path(FILE),
     as_json: options.Json = False,
 ) -> None:
-    """Set up a service, and see what its configuration means.
+    """Set up a service, see what its configuration means, and say who may come.
 
     `init` makes a folder with a configuration to edit, the server's identity and, with --trial-ca,
     certificates; what is there stays as it is. `check` prints every value that is in force,
     defaults included, and all for which the service would not start: the exit code is 2 then.
+    `invite` prints a code for `secagg enrol`, good once and for 7 days; who has enrolled waits
+    until `approve`. `revoke` is for good, and ends its links at once. `pause` lets no further round
+    of a task begin until `resume`, also where failures have paused it; `cancel` ends the one that
+    runs.
     """
     with handled(as_json):
         for option, errands in _OPTIONS.items():
             if errand not in errands:
-                options.refuse_given(ctx, (option,), f"is for {errands[0].value}")
-        if errand is Errand.INIT:
-            if name is None:
-                raise ParameterError("a service has a --name: the host's, as clients will call it")
-            made = found(Path(what), name, trial_ca, datetime.now(UTC))
-            report(made, as_json, lambda: rows(made))
+                options.refuse_given(ctx, (option,), f"is for {', '.join(errands)}")
+        if (what is None) != (errand in _ALONE):
+            raise ParameterError(
+                f"{errand} takes nothing after it" if what else f"{errand} of what?"
+            )
+        if errand is Errand.CHECK:
+            _check(Path(what or ""), as_json)
             return
-        _check(Path(what), as_json)
+        if errand is Errand.INIT:
+            answer = _made(Path(what or ""), name, trial_ca, address)
+        else:
+            answer = _said(errand, what or "", role, task or [], config)
+        report(answer, as_json, lambda: _print(answer))
+
+
+def _made(folder: Path, name: str | None, trial_ca: bool, address: str | None) -> dict[str, object]:
+    if name is None:
+        raise ParameterError("a service has a --name: the host's, as clients will call it")
+    return found(folder, name, trial_ca, datetime.now(UTC), address)
+
+
+def _said(
+    errand: Errand, what: str, role: str, tasks: list[str], config: Path
+) -> dict[str, object]:
+    if errand is Errand.STATUS:
+        return ask(config, None)
+    asked: dict[str, Any] = {"do": errand.value, "name": what}
+    if errand is Errand.INVITE:
+        asked |= {"role": role, "tasks": tasks}
+    return ask(config, asked)
+
+
+def _print(answer: Mapping[str, object]) -> None:
+    """Of an invitation the code alone, which goes into another command."""
+    if "code" in answer:
+        typer.echo(str(answer["code"]))
+    else:
+        rows(_lines(answer))
+
+
+def _lines(answer: Mapping[str, object]) -> dict[str, object]:
+    """A line for each thing, and of entries and tasks one each."""
+    entries = answer.get("entries")
+    if isinstance(entries, list):
+        return {
+            str(one["name"]): f"{one['state']}  {one['role']} of {', '.join(one['tasks'])}  "
+            f"{one['key'] or 'no key yet'}"
+            for one in entries
+        }
+    flat: dict[str, object] = {}
+    _flatten("", answer, flat)
+    return flat
 
 
 def _check(file: Path, as_json: bool) -> None:

@@ -149,9 +149,11 @@ class Participant:
         budget: Budget | None = None,
         most: int | None = None,
         heard: Callable[[Outcome], None] = lambda outcome: None,
+        around: Callable[[ClientRounds], Rounds] = lambda rounds: rounds,
     ) -> None:
         """most: of how many rounds it has enough, whatever comes of them; None takes them all.
-        heard: of each outcome, when it is there; it must not raise.
+        heard: of each outcome, when it is there; it must not raise. around: what else a link to
+        this server has beside rounds, such as a greeting; made anew for each link.
         Raises ParameterError for rounds of a member without a ledger."""
         if rounds.membership is not None and ledger is None:
             raise ParameterError("rounds whose clients sign need the ledger that they remember in")
@@ -159,10 +161,11 @@ class Participant:
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
         self._rounds, self._inputs, self._heard = rounds, inputs, heard
+        self._around = around
         self._kept: dict[str, Any] = {"ledger": ledger, "budget": budget}
         self._computing: dict[bytes, asyncio.Task[None]] = {}
-        self._bad: InputError | None = None
-        self._contributed = False
+        self._unfit: list[InputError] | None = []
+        """Of this client's inputs; None once one has fitted."""
         self._most = most
         self._threads = asyncio.Semaphore(AT_ONCE)
         self._refused: SecAggError | None = None
@@ -185,8 +188,8 @@ class Participant:
             self._ended.result()
             gone = None
         self.lost = gone is not None and not (isinstance(gone, LinkClosed) and gone.orderly)
-        if self._bad is not None and not self._contributed:
-            raise self._bad
+        if self._unfit:
+            raise self._unfit[0]
         if self.outcomes and all(one.why == BUDGET for one in self.outcomes):
             raise BudgetSpent(self.outcomes[-1].detail)
         if isinstance(gone, LinkClosed) and gone.too_large:
@@ -200,7 +203,7 @@ class Participant:
     def _driven(self) -> Rounds:
         """Where clients sign, both sides of a link first prove who they are."""
         if (member := self._rounds.membership) is None:
-            return self._rounds
+            return self._around(self._rounds)
 
         def greet(peer: Peer) -> Script:
             try:
@@ -256,11 +259,12 @@ class Participant:
                 self._rounds.decline(offer, now)
                 return
             self._rounds.contribute(offer, given, now)
-            self._contributed = True
+            self._unfit = None
             if note := clipping(offer.plan.schema, self._rounds.clipped(offer)):
                 log.warning("in round %d, %s", offer.round, note)
         except InputError as bad:
-            self._bad = self._bad or bad
+            if self._unfit is not None:
+                self._unfit.append(bad)
             log.warning("round %d goes on without this client: %s", offer.round, bad)
             self._rounds.decline(offer, time.monotonic(), AbortReason.BAD_INPUT, str(bad))
         finally:

@@ -93,11 +93,11 @@ class Shell:
         self._closing = True
         try:
             if timeout:
-                await self._settle()
+                await self.settle()
                 await cancelled([way.finish() for way in self._links.values()], timeout)
                 while self._links and self._tasks:
-                    await self._settle()
-                await self._settle()
+                    await self.settle()
+                await self.settle()
         finally:
             self.workshop.close()
             for way in self._links.values():
@@ -105,7 +105,7 @@ class Shell:
             await cancelled(self._tasks)
             self._tasks.clear()
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Two turns, for one may be under way."""
         for _ in range(2 if self._tasks else 0):
             self.wake()

@@ -1,9 +1,9 @@
 """What a service did and who had it done, as a chain of lines that nobody can edit unnoticed.
 
-A line is JSON with sorted keys and has the digest of the line before it, so whoever knows the last
-digest knows them all. It is a row of the store, in the transaction of what it tells of; a copy of
-the lines goes to a file for whoever watches it. No line has a key, a token, a result or a word of
-a client's own: names, numbers, and what was done.
+A line is JSON with sorted keys (specs/52-books.md, rules B4, B5, B6 and B7) and has the digest of
+the line before it, so whoever knows the last digest knows them all. It is a row of the store, in
+the transaction of what it tells of; a copy of the lines goes to a file for whoever watches it. No
+line has a key, a token, a result or a word of a client's own: names, numbers, and what was done.
 
 What a chain does not show is that its end is missing, or that all of it was made anew by who has
 the file: for that somebody else keeps a digest now and then (`service audit verify --head`).
@@ -156,20 +156,20 @@ class Audit:
         self._kept.append((at, line.digest))
         return line, Write(_key(line.number), line.text.encode())
 
-    def forget(self, before: int, now: int) -> list[Write]:
+    def forget(self, before: int, now: int) -> tuple[list[Write], Line | None]:
         """At most STEP lines that are older than `before`, unix seconds, as deletions, and a line
         that says with which digest they ended; nothing where there are none. The last line stays.
         """
         few = self._kept[: min(STEP, len(self._kept) - 1)]
         count = next((i for i, (at, _) in enumerate(few) if at >= before), len(few))
         if not count:
-            return []
+            return [], None
         first = self._number - len(self._kept) + 1
         upto, digest = first + count - 1, self._kept[count - 1][1]
         del self._kept[:count]
         gone = [Write(_key(number), None) for number in range(first, upto + 1)]
-        _, row = self.add(Deed.FORGOTTEN, "service", now, upto=upto, digest=digest.hex())
-        return [*gone, row]
+        line, row = self.add(Deed.FORGOTTEN, "service", now, upto=upto, digest=digest.hex())
+        return [*gone, row], line
 
 
 def check(lines: Sequence[Line]) -> None:

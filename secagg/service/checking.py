@@ -14,9 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from secagg.drive.listening import descriptors
-from secagg.errors import InputError, SecAggError, StorageError
+from secagg.errors import InputError, SecAggError
 from secagg.rounds.quota import SPARE
-from secagg.service.config import Config, Listen, Pursued
+from secagg.service import trial
+from secagg.service.config import Config, Pursued
+from secagg.service.settings import credentials_of, pace_of, read_terms
 from secagg.store import files
 
 LARGEST_PAYLOAD = 1 << 32
@@ -25,7 +27,7 @@ LARGEST_PAYLOAD = 1 << 32
 
 def refusals(config: Config) -> list[str]:
     """Everything for which `secagg serve` would not start; a line each, empty where it would."""
-    found = [*_state(config), *_listening(config.listen), *_admin(config), *_room(config)]
+    found = [*_state(config), *_listening(config), *_admin(config), *_room(config)]
     if not config.tasks:
         found.append("[tasks] is empty: a service without a task has nothing to do")
     for task in config.tasks:
@@ -86,22 +88,37 @@ def _state(config: Config) -> Iterator[str]:
         yield f"{where}: its disk has {free} bytes free, fewer than {wanted}"
 
 
-def _listening(listen: Listen) -> Iterator[str]:
-    if listen.certificate is None and not _loopback(listen.host) and not listen.insecure_plaintext:
+def _listening(config: Config) -> Iterator[str]:
+    listen = config.listen
+    if (
+        listen.certificate is None
+        and not is_loopback(listen.host)
+        and not listen.insecure_plaintext
+    ):
         yield (
             f"[listen] {_address(listen.host, listen.port)} is reached by others, and there is no "
             "certificate: name one with its key, or say insecure_plaintext = true behind a proxy "
             "that has TLS"
         )
-    for key in ("certificate", "key", "client_ca"):
-        if (path := getattr(listen, key)) is not None:
-            yield from _readable(f"[listen] {key}", path, secret=key == "key")
+    try:
+        if credentials_of(config) is not None and listen.certificate is not None:
+            yield from _named(config.name, listen.certificate)
+    except InputError as error:
+        yield f"[listen] {error}"
+
+
+def _named(name: str, chain: Path) -> Iterator[str]:
+    """Clients compare the name that they call with those of the certificate."""
+    known = trial.names(chain.read_bytes())
+    if name not in known and f"*.{name.partition('.')[2]}" not in known:
+        whose = ", ".join(known) or "nobody"
+        yield f"[listen] certificate {chain} is not of {name}, but of {whose}"
 
 
 def _admin(config: Config) -> Iterator[str]:
     """It says names and takes orders, and a page without TLS is read by whoever is on the way."""
     host, port = config.admin
-    if not _loopback(host) and config.listen.certificate is None:
+    if not is_loopback(host) and config.listen.certificate is None:
         yield (
             f"[admin] {_address(host, port)} is reached by others, and there is no certificate in "
             "[listen]: listen on loopback, and reach it through ssh"
@@ -124,31 +141,29 @@ def _room(config: Config) -> Iterator[str]:
 
 def _task(task: Pursued) -> Iterator[str]:
     place = f"[tasks.{task.name}]"
-    yield from _readable(f"{place} plan", task.plan)
+    try:
+        pace_of(task, read_terms(task.plan))
+    except SecAggError as error:
+        yield f"{place} plan: {error}" if place not in str(error) else str(error)
     if task.payload is not None:
         yield from _readable(f"{place} payload", task.payload)
     if task.out is not None and not task.out.is_dir():
         yield f"{place} out {task.out} is no folder"
 
 
-def _readable(what: str, path: Path, *, secret: bool = False) -> Iterator[str]:
-    """A regular file that this process can read, and where it is a secret nobody else."""
+def _readable(what: str, path: Path) -> Iterator[str]:
+    """A regular file that this process can read."""
     try:
         with path.open("rb") as source:
-            if not path.is_file():
-                raise InputError(f"{what} {path} is no regular file")
             source.read(1)
-        if secret:
-            files.demand_private(path)
-    except StorageError as error:
-        yield f"{what} {error}"
-    except SecAggError as error:
-        yield str(error)
+        if not path.is_file():
+            yield f"{what} {path} is no regular file"
     except OSError as error:
         yield f"{what} {path} cannot be read: {error.strerror}"
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether nobody else can reach what listens there."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -8,9 +8,7 @@ on with the same bytes (RFC 9110 §14), whatever the operator does to the file m
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +19,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from secagg.errors import InputError, StorageError
-from secagg.store.files import sync_folder
+from secagg.service.whole import write_whole
 from secagg.wire.frame import DIGEST_SIZE, payload_digest
 
 PAYLOAD, HEALTH = "/v1/payload/{digest}", "/healthz"
@@ -53,7 +51,7 @@ class Payloads:
             raise InputError(f"the payload {source} cannot be read: {error.strerror}") from None
         digest = payload_digest(data)
         if self._whole(digest, data) is None:
-            self._write(self._path(digest), data)
+            write_whole(self._path(digest), data)
         return data, digest
 
     def find(self, digest: str) -> Path | None:
@@ -88,18 +86,9 @@ class Payloads:
                 found.update(piece)
         return path if found.digest() == sha256(data).digest() else None
 
-    def _write(self, path: Path, data: bytes) -> None:
-        """Under another name first: half of it is nobody's payload."""
-        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as draft:
-            draft.write(data)
-            draft.flush()
-            os.fsync(draft.fileno())
-        os.replace(draft.name, path)
-        sync_folder(self._folder)
 
-
-def application(payloads: Payloads) -> Starlette:
-    """The routes. Everything else is 404, and every other method 405."""
+def application(payloads: Payloads, *more: Route) -> Starlette:
+    """These routes and others. Everything else is 404, and every other method 405."""
 
     async def health(request: Request) -> Response:
         return PlainTextResponse("the loop turns\n", headers={"cache-control": "no-store"})
@@ -110,5 +99,5 @@ def application(payloads: Payloads) -> Starlette:
             return PlainTextResponse("there is no such payload\n", status_code=404)
         return FileResponse(path, media_type=_BINARY, headers=dict(_HEADERS))
 
-    routes = [Route(HEALTH, health), Route(PAYLOAD, payload)]
+    routes = [Route(HEALTH, health), Route(PAYLOAD, payload), *more]
     return Starlette(routes=routes)

@@ -1,7 +1,8 @@
 """Results of a service: each kept in the transaction that ends its round, for a time.
 
-Two rows a result: what it is of, which is read at every start, and its arrays, which nobody reads
-until somebody asks for them. A collector sees those of its tasks; an operator sees none.
+Two rows a result (specs/52-books.md, rules B8, B9 and B10): what it is of, beside those of all
+others, and its arrays, in a namespace of their own. A collector sees those of its tasks; an
+operator sees none.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from secagg.shown import short
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import NONCE_SIZE
 
-NAMESPACE = labels.digest(labels.RESULT)[:NAMESPACE_SIZE]
+NAMESPACE = labels.digest(labels.KEPT)[:NAMESPACE_SIZE]
 STEP = 500
 """Results that one transaction takes away at most."""
 _VERSION = 1
@@ -52,7 +53,7 @@ class Result:
     __repr__ = short
 
     def encode(self) -> bytes:
-        """Its first row (specs/50-service.md, Results)."""
+        """Its first row (rule B8)."""
         writer = Writer().u8(_VERSION).u64(self.at).prefixed(self.task.encode()).raw(self.nonce)
         writer.u32(self.contributors).u32(self.dropped).u32(len(self.errors))
         for name, error in self.errors.items():
@@ -111,7 +112,7 @@ class Results:
             len(data),
         )
         self._kept[nonce] = made
-        return [Write(_key(_ABOUT, nonce), made.encode()), Write(_key(_ARRAYS, nonce), data)]
+        return [Write(_key(_ABOUT, nonce), made.encode()), Write(arrays_key(nonce), data)]
 
     def all(self, tasks: Callable[[str], bool] = lambda task: True) -> list[Result]:
         """Those of the tasks that `tasks` says yes to, the oldest first."""
@@ -132,7 +133,7 @@ class Results:
         """Nothing where there is none."""
         if self._kept.pop(nonce, None) is None:
             return []
-        return [Write(_key(_ABOUT, nonce), None), Write(_key(_ARRAYS, nonce), None)]
+        return [Write(_key(_ABOUT, nonce), None), Write(arrays_key(nonce), None)]
 
     def expire(self, before: int) -> list[Write]:
         """At most STEP of those that ended before, unix seconds, taken or not."""
@@ -144,9 +145,15 @@ class Results:
         return sum(one.task == task and not one.taken for one in self._kept.values())
 
 
+def arrays_in(nonce: bytes) -> bytes:
+    """The namespace of the one row that has a result's arrays: so that they are found without
+    those of others."""
+    return labels.digest(labels.KEPT, nonce)[:NAMESPACE_SIZE]
+
+
 def arrays_key(nonce: bytes) -> bytes:
-    """Of the row that has a result's arrays."""
-    return _key(_ARRAYS, nonce)
+    """Of that row."""
+    return arrays_in(nonce) + ROUNDS + _ARRAYS
 
 
 def packed(total: Aggregate) -> bytes:

@@ -21,6 +21,8 @@ from secagg.shown import short
 
 _Key: TypeAlias = ec.EllipticCurvePrivateKey
 
+TRIAL = "trial-ca.pem"
+"""Name of the authority's certificate, beside the server's chain."""
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 397
 """How long each is valid; the second is the longest that browsers take of a public authority."""
 _EARLIER = timedelta(hours=1)
@@ -73,6 +75,18 @@ def expires(chain: bytes) -> datetime:
     """Of the first certificate of a PEM file, in UTC. InputError for what is none."""
     try:
         return x509.load_pem_x509_certificate(chain).not_valid_after_utc
+    except ValueError:
+        raise InputError("there is no certificate of PEM in it") from None
+
+
+def names(chain: bytes) -> list[str]:
+    """Of hosts, in the first certificate of a PEM file. InputError for what is none."""
+    try:
+        found = x509.load_pem_x509_certificate(chain).extensions
+        hosts = found.get_extension_for_class(x509.SubjectAlternativeName).value
+        return hosts.get_values_for_type(x509.DNSName)
+    except x509.ExtensionNotFound:
+        return []
     except ValueError:
         raise InputError("there is no certificate of PEM in it") from None
 

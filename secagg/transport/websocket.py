@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -55,11 +56,18 @@ def check_url(url: str) -> None:
     _parse(url)
 
 
-async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float = 10.0) -> Link:
+async def connect(
+    url: str,
+    *,
+    max_size: int = DEFAULT_MAX_SIZE,
+    timeout: float = 10.0,
+    tls: ssl.SSLContext | None = None,
+) -> Link:
     """A link to the server at `url`, `wss://...`, or `ws://...` on loopback.
 
-    max_size: bytes of the largest message accepted. timeout: seconds for the whole opening. No
-    proxy is used, whatever the environment names: it would see who takes part, and when.
+    max_size: bytes of the largest message accepted. timeout: seconds for the whole opening. tls:
+    whom to trust under `wss://`; None is whom the machine trusts. No proxy is used, whatever the
+    environment names: it would see who takes part, and when.
     Raises ParameterError for what is no such URL, PolicyRefused for `ws://` to another machine,
     MissingExtra without the package websockets, LinkTimeout, and TransportError when nobody answers
     or what answers is no such service.
@@ -71,6 +79,7 @@ async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float 
     except ImportError as error:
         raise MissingExtra(missing("websockets")) from error
     host, port = _parse(url)
+    trusted: dict[str, Any] = {} if tls is None else {"ssl": tls}
     try:
         # An explicit host and port also make a redirect to another origin an error.
         connection = await open_websocket(
@@ -85,6 +94,7 @@ async def connect(url: str, *, max_size: int = DEFAULT_MAX_SIZE, timeout: float 
             close_timeout=CLOSE_TIMEOUT,
             ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
+            **trusted,
         )
     except TimeoutError as error:
         raise LinkTimeout(f"{host}:{port} did not answer within {timeout} seconds") from error

@@ -29,7 +29,8 @@ LENGTH = 4
 SIZES = ("--clients", "4", "--length", str(LENGTH))
 SMALL = (*SIZES, "--bits", "8")
 PRIVATE = (*SIZES, "--epsilon", "2", "--delta", "0.01", "--norm", "1")
-_NAMED = ("--name", "sum.example")
+_NAMED = ("--name", "localhost", "--address", "127.0.0.1:0")
+_TASK = '[tasks.sum]\nplan = "sum.task"\nclients = { min = 4 }\n'
 OWN = frozenset(
     {"phases", "faults", "error_bounds", "mechanism", "sigma_total", "name", "machine", "ratios"}
 )
@@ -141,6 +142,42 @@ class Runs:
         self.take("service init", self.start("service", "init", folder, *_NAMED, "--trial-ca"))
         check = self.start("service", "check", f"{folder}/service.toml")
         self.take("service check", check, code=2)  # it has no task yet
+        self._served(Path(folder))
+
+    def _served(self, folder: Path) -> None:
+        """A service of one task, and a round of it."""
+        few = ("--clients", "4..5", "--length", str(LENGTH), "--bits", "8", "--corrupt", "0")
+        made = self.start("task", *few, "--out", str(folder / "sum.task"))
+        self.take("task, of a range", made)
+        config = folder / "service.toml"
+        config.write_text(config.read_text() + _TASK)
+        of = ("--config", str(config))
+        server = self.start("serve", "--config", str(config))
+        while (asking := self.start("service", "status", *of)).wait() and server.poll() is None:
+            asking.communicate()
+        self.take("service status", asking)
+        joined = [self._site(number, *of) for number in range(4)]
+        for one in joined:
+            self.take("join --service", one)
+        self.take("service list", self.start("service", "list", *of))
+        for errand in ("pause", "resume", "cancel"):
+            self.take(f"service {errand}", self.start("service", errand, "sum", *of))
+        self.take("service revoke", self.start("service", "revoke", "site-0", *of))
+        self.take("results list", self.start("results", "list", *of))
+        got = self.start("results", "get", "last", "--out", self.at("sum.npz"), *of)
+        self.take("results get", got)
+        self.take("results rm", self.start("results", "rm", "last", *of))
+        server.terminate()
+        self.take("serve --config", server)
+
+    def _site(self, number: int, *of: str) -> subprocess.Popen[str]:
+        name, folder = f"site-{number}", self.at(f"site-{number}")
+        made = self.start("service", "invite", name, "--task", "sum", *of)
+        code = self.take("service invite", made)
+        self.take("enrol", self.start("enrol", str(code["code"]), "--out", folder))
+        self.take("service approve", self.start("service", "approve", name, *of))
+        file = f"{folder}/{name}.toml"
+        return self.start("join", "--service", file, "--input", self.at("vector.npy"))
 
     def _one_server(self) -> None:
         port = self.at("port")

@@ -113,13 +113,15 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
         "verify-transcript": ("verify-transcript", str(proven["transcript"]), *signed),
         "verify-evidence": ("verify-evidence", str(proven["evidence"]), *signed),
         "service": ("service", "init", str(folder / "service"), "--name", "sum.example"),
+        "enrol": ("enrol", "secagg1-aaaa", "--out", str(folder)),
+        "results": ("results", "list", "--config", str(folder / "none.toml")),
     }
 
 
 USES = (
     *("plan", "keys", "identity", "roster", "task", "simulate", "serve", "serve of several"),
     *("join", "join a task", "collect", "inspect", "protocols", "bench", "budget", "audit"),
-    *("frontier", "demo", "verify-transcript", "verify-evidence", "service"),
+    *("frontier", "demo", "verify-transcript", "verify-evidence", "service", "enrol", "results"),
 )
 
 
@@ -194,6 +196,8 @@ def test_the_words_to_which_junk_is_added_are_right(tmp_path: Path) -> None:
         **dict.fromkeys(("join", "join a task", "collect", "demo"), network),
         "bench": "here the benchmark would begin",
         "frontier": "here the trainings would begin",
+        "enrol": "the code is missing or wrong",
+        "results": "cannot be read",
     }
     for use, words in made(tmp_path).items():
         result = call(*words)

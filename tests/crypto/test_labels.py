@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,13 @@ NAMES = [
     and name not in ("PREFIX", "LEAF", "NODE")
     and name[0] != "_"
 ]
+
+
+def test_no_label_is_defined_twice() -> None:
+    """Of two lines with one name the later holds, and two things share a label unseen."""
+    source = Path(labels.__file__).read_text()
+    names = re.findall(r"^([A-Z_]+) = ", source, re.M)
+    assert len(names) == len(set(names)) > 50
 
 
 def test_labels_are_distinct_and_carry_the_version() -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import secagg
+from secagg.plans.terms import Terms
 from secagg.service import checking
 from secagg.service.checking import effective, refusals
 from secagg.service.config import Asked, Bounds, Config, Listen, Pursued
+from secagg.service.trial import Authority
+
+NOW = datetime.now(UTC)
+TERMS = Terms.of({"update": secagg.Integer(4, max=9)}, (4, 5), corrupt=0, dropout=0.2)
 
 
 @pytest.fixture
@@ -19,12 +27,14 @@ def good(tmp_path: Path) -> Config:
     """That nothing is refused of."""
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
-    for name in ("chain.pem", "key.pem", "a.task", "payload"):
-        (tmp_path / name).write_bytes(b"x")
+    chain, key = Authority.new("localhost", NOW).issue("localhost", NOW)
+    files = {"chain.pem": chain, "key.pem": key, "a.task": TERMS.encode(), "payload": b"x"}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
     (tmp_path / "key.pem").chmod(0o600)
     (tmp_path / "out").mkdir()
     tls = tmp_path / "chain.pem", tmp_path / "key.pem"
-    task = Pursued("a", tmp_path / "a.task", Asked(3, 4), out=tmp_path / "out")
+    task = Pursued("a", tmp_path / "a.task", Asked(4, 4), out=tmp_path / "out")
     task = replace(task, payload=tmp_path / "payload")
     limits = Bounds(disk_reserve=1, strangers=1)
     where = Listen("0.0.0.0", 0, *tls)
@@ -43,11 +53,11 @@ def _state(change: Callable[[Path], object]) -> Callable[[Config], Config]:
     return changed
 
 
-def _task(**changes: object) -> Callable[[Config], Config]:
+def _task(**changes: Any) -> Callable[[Config], Config]:
     return lambda config: replace(config, tasks=(replace(config.tasks[0], **changes),))
 
 
-def _listen(**changes: object) -> Callable[[Config], Config]:
+def _listen(**changes: Any) -> Callable[[Config], Config]:
     return lambda config: replace(config, listen=replace(config.listen, **changes))
 
 
@@ -57,15 +67,20 @@ def _open_key(config: Config) -> Config:
     return config
 
 
+def _become_a_file(path: Path) -> None:
+    path.rmdir()
+    path.touch(0o600)
+
+
 NONE = Path("/nowhere")
 REFUSED: dict[str, tuple[Callable[[Config], Config], str]] = {
     "no state": (_state(Path.rmdir), "No such file or directory; `secagg service init` makes it"),
     "open state": (_state(lambda path: path.chmod(0o755)), "is open to other users (mode 0755)"),
-    "state is a file": (_state(lambda path: (path.rmdir(), path.touch(0o600))), "is no folder"),
+    "state is a file": (_state(_become_a_file), "is no folder"),
     "disk": (lambda one: replace(one, limits=Bounds(disk_reserve=1 << 60)), "bytes free, fewer"),
     "plaintext": (_listen(certificate=None, key=None), "there is no certificate: name one"),
-    "certificate": (_listen(certificate=NONE), "[listen] certificate /nowhere cannot be read"),
-    "client_ca": (_listen(client_ca=NONE), "[listen] client_ca /nowhere cannot be read"),
+    "certificate": (_listen(certificate=NONE), "[listen] /nowhere cannot be read"),
+    "client_ca": (_listen(client_ca=NONE), "[listen] /nowhere cannot be read"),
     "key of others": (_open_key, "chmod it to 600"),
     "admin": (
         lambda one: replace(
@@ -78,8 +93,11 @@ REFUSED: dict[str, tuple[Callable[[Config], Config], str]] = {
         "[admin] address is that of [listen]",
     ),
     "no task": (lambda one: replace(one, tasks=()), "[tasks] is empty"),
-    "plan": (_task(plan=NONE), "[tasks.a] plan /nowhere cannot be read"),
-    "plan is a folder": (_task(plan=Path("/")), "[tasks.a] plan / cannot be read: Is a directory"),
+    "name": (lambda one: replace(one, name="sum.example"), "is not of sum.example, but of localh"),
+    "plan": (_task(plan=NONE), "[tasks.a] plan: the terms /nowhere cannot be read"),
+    "plan is a folder": (_task(plan=Path("/")), "[tasks.a] plan: the terms / cannot be read: Is a"),
+    "min": (_task(clients=Asked(3, 4)), "[tasks.a] plan: least must be an integer from 4"),
+    "phase": (_task(deadlines={"default": 1.0, "mask": 1.0}), "[tasks.a.deadlines] mask is no ph"),
     "payload": (_task(payload=NONE), "[tasks.a] payload /nowhere cannot be read"),
     "out": (_task(out=NONE), "[tasks.a] out /nowhere is no folder"),
 }
@@ -130,4 +148,4 @@ def test_effective_values_are_all_there(good: Config) -> None:
     assert listen["address"] == "0.0.0.0:0"
     tasks = found["tasks"]
     assert isinstance(tasks, dict)
-    assert tasks["a"]["clients"] == {"min": 3, "target": 4, "spare": 0.25}
+    assert tasks["a"]["clients"] == {"min": 4, "target": 4, "spare": 0.25}

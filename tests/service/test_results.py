@@ -1,4 +1,7 @@
-"""Results of a service: kept with the end of their round, listed, taken, expired."""
+"""Results of a service: kept with the end of their round, listed, taken, expired.
+
+Rules B8, B9 and B10 of specs/52-books.md.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,163 @@
+"""`secagg enrol`: a site accepts an invitation to a service, with a key that is made here."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from secagg.cli import options
+from secagg.cli.called import terms_file
+from secagg.cli.enrolling import Whose, new_seed, read_seed, write_seed
+from secagg.cli.founding import make_folder
+from secagg.cli.output import handled, notice, report, rows
+from secagg.cli.targets import check_target, write_whole
+from secagg.crypto import sign
+from secagg.errors import InputError, ParameterError, PolicyRefused, TransportError
+from secagg.invitation import PUBLIC_PKI, Invitation
+from secagg.plans.terms import Terms
+from secagg.service.desk import AUTHORITY, ENROL
+from secagg.service.site import Site
+from secagg.service.trial import fingerprint
+from secagg.types import Seed
+
+_LARGEST = 1 << 20
+"""Bytes of an answer."""
+
+
+def enrol(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="As the service's owner gave it.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the site's files go; made if need be.")
+    ] = Path(),
+    timeout: Annotated[float, typer.Option(help="Seconds until the service answers.")] = 30.0,
+    as_json: options.Json = False,
+) -> None:
+    """Accept an invitation: make a key here, and have the service enrol its public half.
+
+    DIR/NAME.toml is for `secagg join --service`; DIR/NAME.key never leaves this machine. The code
+    is good once; the same command again does no harm. Until the service's owner approves, the site
+    is in no round: compare the public key by telephone first.
+    """
+    with handled(as_json):
+        made = _enrolled(Invitation.decode(code), out, timeout)
+        report(made, as_json, lambda: rows(made))
+
+
+def _enrolled(invited: Invitation, folder: Path, timeout: float) -> dict[str, object]:
+    name = invited.name
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise ParameterError("the name in this code is none of a file: ask for another code")
+    identity, file = folder / f"{name}.key", folder / f"{name}.toml"
+    make_folder(folder)
+    check_target(file, "--out", force=True)
+    seed = _seed(identity)
+    authority = _authority(invited, folder / f"{name}.ca.pem", timeout)
+    answer = _asked(invited, authority, seed, timeout)
+    (task, terms), *more = _tasks(answer)
+    if more:
+        notice(f"this site is of {1 + len(more)} tasks, and {file} is of {task}")
+    site = Site(
+        _base(invited.url),
+        invited.service.name,
+        invited.key,
+        authority,
+        name,
+        task,
+        identity,
+        folder / f"{name}.ledger",
+        terms.digest(),
+    )
+    write_whole(terms_file(site), terms.encode(), force=True)
+    write_whole(file, site.text(folder).encode(), force=True)
+    notice(terms.explain())
+    return {
+        "file": str(file),
+        "public": sign.public_key(seed).hex(),
+        "state": str(answer["state"]),
+        "task": task,
+        "terms": terms.digest().hex(),
+    }
+
+
+def _seed(path: Path) -> Seed:
+    """One that is there already, as after an answer that was lost: the service takes it twice."""
+    if path.exists():
+        return read_seed(path, Whose.IDENTITY)
+    seed = new_seed()
+    write_seed(path, Whose.IDENTITY, seed)
+    return seed
+
+
+def _tasks(answer: dict[str, Any]) -> list[tuple[str, Terms]]:
+    try:
+        return [(str(n), Terms.decode(bytes.fromhex(one))) for n, one in answer["tasks"].items()]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise InputError("the service's answer has no terms of a task in it") from None
+
+
+def _authority(invited: Invitation, path: Path, timeout: float) -> Path | None:
+    """The certificate whose fingerprint is in the code, from whoever answers: it is compared before
+    anything is said."""
+    if invited.ca == PUBLIC_PKI:
+        return None
+    unknown = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unknown.check_hostname, unknown.verify_mode = False, ssl.CERT_NONE
+    status, data = _request(invited.url, "GET", AUTHORITY, None, unknown, timeout)
+    if status != 200 or fingerprint(data) != invited.ca:
+        raise PolicyRefused(
+            "whoever answers there shows another certificate authority than the code is of: it is "
+            "not the service, or somebody is between"
+        )
+    write_whole(path, data, force=True)
+    return path
+
+
+def _asked(
+    invited: Invitation, authority: Path | None, seed: Seed, timeout: float
+) -> dict[str, Any]:
+    context = ssl.create_default_context(cafile=authority)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    body = invited.accept(seed).encode()
+    status, data = _request(invited.url, "POST", ENROL, body, context, timeout)
+    try:
+        answer = json.loads(data)
+        if not isinstance(answer, dict):
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise TransportError(f"what answers there is no service: HTTP {status}") from None
+    if status != 200:
+        raise PolicyRefused(f"the service refuses: {answer.get('error', status)}")
+    return answer
+
+
+def _base(url: str) -> str:
+    """Without a path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _request(
+    url: str, method: str, path: str, body: bytes | None, context: ssl.SSLContext, timeout: float
+) -> tuple[int, bytes]:
+    """The status and the body of an answer. TransportError."""
+    parts = urlsplit(url)
+    made = http.client.HTTPSConnection(
+        parts.hostname or "", parts.port or 443, timeout=timeout, context=context
+    )
+    try:
+        made.request(method, path, body)
+        answer = made.getresponse()
+        data = answer.read(_LARGEST + 1)
+    except (OSError, http.client.HTTPException) as error:
+        raise TransportError(f"no answer of {parts.netloc}: {error}") from None
+    finally:
+        made.close()
+    if len(data) > _LARGEST:
+        raise TransportError(f"{parts.netloc} answers with more than {_LARGEST} bytes")
+    return answer.status, data

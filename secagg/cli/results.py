@@ -1,0 +1,77 @@
+"""`secagg results`: what the rounds of a service gave."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secagg.cli import options
+from secagg.cli.console import arrays, ask
+from secagg.cli.founding import FILE
+from secagg.cli.output import handled, report, rows
+from secagg.cli.targets import check_target, write_whole
+from secagg.errors import ParameterError
+
+
+class Wish(enum.StrEnum):
+    """What to do with results."""
+
+    LIST = "list"
+    GET = "get"
+    RM = "rm"
+
+
+def results(
+    ctx: typer.Context,
+    wish: Annotated[Wish, typer.Argument(help="What to do.")],
+    number: Annotated[
+        str | None,
+        typer.Argument(metavar="NUMBER", help="Of a result, or its first digits; or last."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="With get: where its arrays go.")
+    ] = None,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="Of the service that runs.")] = Path(
+        FILE
+    ),
+    as_json: options.Json = False,
+) -> None:
+    """List what a service's rounds gave, take a result, or remove one.
+
+    FILE.npz has `sum.FIELD` and `mean.FIELD` of each field, for `numpy.load`. A result is kept
+    until it is removed, or until [retention] says so.
+    """
+    with handled(as_json):
+        if wish is not Wish.GET:
+            options.refuse_given(ctx, ("out",), "is for get")
+        if (number is None) != (wish is Wish.LIST):
+            raise ParameterError("get and rm take the number of a result, and list takes none")
+        answer = _done(wish, number or "", out, config)
+        report(answer, as_json, lambda: rows(_lines(answer)))
+
+
+def _done(wish: Wish, number: str, out: Path | None, config: Path) -> dict[str, object]:
+    if wish is Wish.LIST:
+        return ask(config, {"do": "results"})
+    if wish is Wish.RM:
+        return ask(config, {"do": "remove", "name": number})
+    if out is None:
+        raise ParameterError("get needs --out FILE.npz")
+    check_target(out, "--out", suffix=".npz")
+    data = arrays(config, number)
+    write_whole(out, data, force=True)
+    return {"out": str(out), "bytes": len(data)}
+
+
+def _lines(answer: dict[str, object]) -> dict[str, object]:
+    found = answer.get("results")
+    if not isinstance(found, list):
+        return answer
+    return {
+        one["number"][:8]: f"{one['at']}  {one['task']}  {one['contributors']} clients, "
+        f"{one['dropped']} dropped"
+        for one in found
+    }

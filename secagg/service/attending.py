@@ -1,0 +1,148 @@
+"""A client of a service: it comes, is asked, takes part, and comes back when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secagg.drive.participant import Participant
+from secagg.effects import Peer
+from secagg.errors import InputError, LinkClosed, TransportError
+from secagg.rights import ServiceRole
+from secagg.rounds.asked import AskedRounds, Away
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.greeting import Greeted, Script
+from secagg.rounds.offer import Outcome
+from secagg.rounds.reception import as_caller
+from secagg.service.site import Site
+from secagg.shown import short
+from secagg.transport import websocket
+from secagg.transport.door import LINK
+from secagg.types import Randomness, Seed, system_randomness
+from secagg.wire.hello import Service
+from secagg.wire.pace import Why
+
+FIRST, MOST = 0.5, 30.0
+"""Seconds: of a wait before the next attempt at most, from the first failure on, and ever."""
+
+
+_SOON = Away(1.0, Why.NOT_DUE)
+"""After a round, where the service has said nothing."""
+
+
+class Jitter:
+    """Waits between attempts: anything up to a bound that doubles. So the clients of a service that
+    was away come back evenly over that time, and not in the second in which it is there again."""
+
+    def __init__(self, randomness: Randomness = system_randomness) -> None:
+        self._randomness, self._failures = randomness, 0
+
+    def again(self) -> float:
+        """Seconds until the next attempt, after one more failure."""
+        bound = min(MOST, FIRST * 2.0**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        return bound * self._part()
+
+    def after(self, seconds: float) -> float:
+        """And where the service has said when: no earlier, and later by up to a tenth of it, and
+        half a second."""
+        self._failures = 0
+        return seconds + (FIRST + seconds / 10) * self._part()
+
+    def met(self) -> None:
+        """The service is there."""
+        self._failures = 0
+
+    def _part(self) -> float:
+        return int.from_bytes(self._randomness(4)) / (1 << 32)
+
+
+@dataclass
+class Caller:
+    """One client of one service. signing: the seed of its key. told: hears, for people, of every
+    wait and every link.
+
+        caller = Caller(site, seed)
+        participant = Participant(rounds, inputs, ledger=ledger, most=1, around=caller.around)
+        await caller.stay(participant, 1, timeout=60.0)
+    """
+
+    site: Site
+    signing: Seed = field(repr=False)
+    told: Callable[[str], None] = field(default=lambda text: None, repr=False)
+    randomness: Randomness = field(default=system_randomness, repr=False)
+    _asked: AskedRounds | None = None
+
+    __repr__ = short
+
+    def around(self, rounds: ClientRounds) -> Greeted:
+        """Of each link: both sides prove who they are, and then the client is asked whether it is
+        ready."""
+        service = Service(self.site.service, self.site.key)
+        self._asked = AskedRounds(rounds)
+        task, key = self.site.task, self.signing
+
+        def greet(peer: Peer) -> Script:
+            return as_caller(service, ServiceRole.CLIENT, task, key, self.randomness)
+
+        return Greeted(self._asked, greet)
+
+    async def stay(
+        self, participant: Participant, rounds: int, *, timeout: float
+    ) -> tuple[Outcome, ...]:
+        """Until that many rounds are over, over as many links as it takes. participant: with
+        `around`, and of as many rounds. timeout: seconds that the service may be out of reach, at
+        the beginning or in between; what it says about its next round is waited for beside them.
+
+        Raises LinkTimeout, or another TransportError, where it is away for longer, and whatever
+        `secagg.participate` raises.
+        """
+        jitter, until = Jitter(self.randomness), time.monotonic() + timeout
+        while True:
+            try:
+                away = await self._over(participant)
+            except TransportError as error:
+                delay = jitter.again()
+                if time.monotonic() + delay > until:
+                    raise
+                self.told(f"{error}: trying again")
+            else:
+                if len(participant.outcomes) >= rounds:
+                    return tuple(participant.outcomes)
+                delay = jitter.after(away.seconds)
+                until = time.monotonic() + delay + timeout
+                self.told(f"no place now ({away.why.value}): back in {delay:.1f} seconds")
+            await asyncio.sleep(delay)
+
+    async def _over(self, participant: Participant) -> Away:
+        """A link to its end: after a round, or with a word of when to come back. Raises LinkClosed
+        where there was neither, as of a service that does not know this site."""
+        url, before = self.site.url.replace("https://", "wss://", 1) + LINK, participant.outcomes[:]
+        link = await websocket.connect(url, tls=trust(self.site.authority))
+        self.told(f"connected to {self.site.url}")
+        try:
+            await participant.over(link)
+        finally:
+            await link.close()
+        away = None if self._asked is None else self._asked.later()
+        if away is None and participant.outcomes == before:
+            raise LinkClosed(
+                "the service has closed the link and said nothing: it is ending, or this site is "
+                "not approved there, or not any more; ask its administrator"
+            )
+        return away or _SOON
+
+
+def trust(authority: Path | None) -> ssl.SSLContext:
+    """authority: a PEM file; None is whom the machine trusts. InputError where it is none."""
+    try:
+        context = ssl.create_default_context(cafile=authority)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        why = getattr(error, "strerror", None) or "it is no certificate of PEM"
+        raise InputError(f"the authority {authority} cannot be read: {why}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context

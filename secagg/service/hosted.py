@@ -1,0 +1,109 @@
+"""The rounds of a service, and its books: what is over and what came of it, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from secagg.effects import Effects, Peer, Refusal, Work, Write
+from secagg.rounds.pace import Paced
+from secagg.rounds.round import End
+from secagg.service.audit import Deed
+from secagg.service.books import OWNER, Books
+
+# Theory of operation.
+#
+# A round that has ended is told to its clients once its result is safe, and it is safe in the row
+# beside that of its end (rule B1). So both are written in the same turn: there is no moment when a
+# result is kept and its round goes on, nor one when clients hear of a sum that nobody has. Who dies
+# before that transaction takes the round up again; it ends alike, with the same result.
+#
+# What an administrator changes goes the same way: it is written with the next turn, and whoever
+# asked for it hears so when that turn is over.
+
+
+class Hosted:
+    """Rounds of several tasks (`secagg.rounds.base.Rounds`) whose ends are put into books."""
+
+    def __init__(
+        self, paced: Paced, books: Books, epoch: float, told: Callable[[str, End], None]
+    ) -> None:
+        """paced: of tasks that are held. epoch: seconds of the wall clock when the time of calls is
+        0. told: is called with each end, with its task, before its clients hear of it."""
+        self.paced, self.books = paced, books
+        self._epoch, self._told, self._now = epoch, told, 0.0
+        self._writes: list[Write] = []
+        self._running: dict[str, bytes | None] = {}
+
+    def unix(self, now: float) -> int:
+        """Seconds of the wall clock."""
+        return int(now + self._epoch)
+
+    def write(self, writes: Sequence[Write]) -> None:
+        """With the next turn."""
+        self._writes += writes
+
+    # What the driver says
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """Raises StorageError for damaged books, WireError for a damaged pace."""
+        rows = list(rows)
+        self.books.restore(rows)
+        self.paced.restore(rows, now)
+        self._settle(now)
+
+    def joined(self, peer: Peer, now: float) -> None:
+        self.paced.joined(peer, now)
+        self._settle(now)
+
+    def left(self, peer: Peer, now: float) -> None:
+        self.paced.left(peer, now)
+        self._settle(now)
+
+    def received(self, peer: Peer, frame: bytes, now: float) -> None:
+        self.paced.received(peer, frame, now)
+        self._settle(now)
+
+    def flushed(self, peer: Peer, size: int, now: float) -> None:
+        self.paced.flushed(peer, size, now)
+
+    def finished(self, work: Work, value: Any, now: float) -> None:
+        self.paced.finished(work, value, now)
+        self._settle(now)
+
+    def failed(self, work: Work, error: Exception, now: float) -> None:
+        self.paced.failed(work, error, now)
+        self._settle(now)
+
+    def refused(self, refusal: Refusal, now: float) -> None:
+        self.paced.refused(refusal, now)
+
+    def tick(self, now: float) -> None:
+        self.paced.tick(now)
+        self._settle(now)
+
+    def ready(self, peer: Peer) -> bool:
+        return self.paced.ready(peer)
+
+    def take(self) -> Effects:
+        self._settle(self._now)  # an operator's call may have ended a round as well
+        inner = self.paced.take()
+        writes, self._writes = self._writes, []
+        return replace(inner, writes=(*writes, *inner.writes))
+
+    def _settle(self, now: float) -> None:
+        self._now = max(self._now, now)
+        for task, end in self.paced.ends():
+            self._writes += self.books.ended(task, end, self.unix(self._now))
+            self._told(task, end)
+            self.paced.tell(end.nonce, self._now)
+        for name, course in self.paced.tasks.items():
+            if course.running != self._running.get(name):
+                self._running[name] = course.running
+                self._opened(name, course.running)
+
+    def _opened(self, task: str, nonce: bytes | None) -> None:
+        if nonce is not None:
+            number, now = nonce.hex()[:8], self.unix(self._now)
+            self._writes.append(self.books.note(Deed.OPENED, OWNER, now, task=task, round=number))

@@ -1,0 +1,320 @@
+"""The process of a service: one door, rounds of all its tasks, one store; asyncio.
+
+It arranges, and decides nothing: who may come is the register's, when a round is its pace's, what
+is kept the books', and what a link may cost the doors'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from secagg.drive import warm
+from secagg.drive.arrival import Arriving
+from secagg.drive.listening import listen
+from secagg.drive.shell import Shell
+from secagg.effects import Peer, Write
+from secagg.errors import SecAggError, StorageError
+from secagg.plans.terms import Terms
+from secagg.rights import ServiceRole
+from secagg.rounds.attempts import Attempts
+from secagg.rounds.greeting import Greeted
+from secagg.rounds.pace import Paced, Scheduled
+from secagg.rounds.reception import Reception
+from secagg.rounds.round import End
+from secagg.rounds.server import ServerRounds
+from secagg.service import public
+from secagg.service.audit import Deed
+from secagg.service.books import OWNER, Books, outcome
+from secagg.service.checking import is_loopback
+from secagg.service.clerk import Clerk
+from secagg.service.config import Config, Pursued
+from secagg.service.desk import TOKEN, console, enrolling, leave_token, new_token, vouching
+from secagg.service.hosted import Hosted
+from secagg.service.metrics import Metrics
+from secagg.service.public import Payloads
+from secagg.service.results import arrays_in, packed
+from secagg.service.settings import credentials_of, limits_of, pace_of, read_terms
+from secagg.service.trial import TRIAL
+from secagg.service.whole import write_whole
+from secagg.store.identity import Identity
+from secagg.store.sqlite import SqliteStore
+from secagg.transport.base import Link, address_of, identity_of
+from secagg.wire.hello import Service
+from secagg.wire.pace import Why
+
+log = logging.getLogger(__name__)
+
+IDENTITY, STORE, PAYLOADS, COPY = "server.key", "service.db", "payloads", "audit.jsonl"
+"""Names in the folder of the state."""
+DRAIN = 10.0
+"""Seconds that rounds which run have to end by themselves, once the process is told to."""
+SWEEP = 60.0
+"""Seconds between two looks for what retention says is over."""
+
+
+class Serving:
+    """A service that runs. Made by `opened`; port, admin_port: where it listens."""
+
+    def __init__(
+        self, config: Config, identity: Identity, store: SqliteStore, version: str = ""
+    ) -> None:
+        """version: of this package, for the numbers. Raises InputError and ParameterError for tasks
+        that cannot be served."""
+        self.config = config
+        self.ports = 0, 0
+        """Where it listens: for clients, and for its console."""
+        self.metrics = Metrics(version)
+        epoch = time.time() - time.monotonic()
+        self.books = Books(Service(config.name, identity.public))
+        self.payloads = Payloads(config.state / PAYLOADS)
+        tasks = {one.name: self._scheduled(one) for one in config.tasks}
+        self._limits = limits_of(config.limits, [one.terms for one in tasks.values()])
+        inner = ServerRounds(self._limits, durable=True)
+        paced = Paced(inner, tasks, of=lambda peer: peer.task, epoch=epoch)
+        self.rounds = Hosted(paced, self.books, epoch, self._ended)
+        reception = Reception(self.books.admissions.service, identity.seed, self._judge)
+        most, hello = self._limits.links + self._limits.passing, self._limits.hello
+        self._greeted = Greeted(
+            self.rounds, lambda peer: reception.greet(), most=most, timeout=hello
+        )
+        self._shell = Shell(self._greeted, store=store, news=self._news)
+        self._inner, self._store, self._arrived = inner, store, 0
+        self._copies: list[tuple[Path, bytes]] = []
+        self.credentials = credentials_of(config)
+
+    # For whoever has it run
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Takes up what the store has, then opens its door."""
+        self._shell.start()
+        await self._shell.turn()
+        await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
+        clerk, token = Clerk(self), new_token()
+        attempts = Attempts(self.config.limits.enrolments)
+        routes = [enrolling(clerk, lambda address: attempts.allowed(address, time.monotonic()))]
+        if self.authority is not None:
+            routes.append(vouching(self.authority))
+        async with AsyncExitStack() as doors:
+            self.ports = (
+                await doors.enter_async_context(self._public(*routes)),
+                await doors.enter_async_context(self._behind(console(clerk, token))),
+            )
+            leave_token(self.config.state, self.ports[1], token)
+            try:
+                yield
+            finally:
+                (self.config.state / TOKEN).unlink(missing_ok=True)
+                await self._close()
+
+    @property
+    def service(self) -> Service:
+        """As clients know it."""
+        return self.books.admissions.service
+
+    @property
+    def terms(self) -> Mapping[str, Terms]:
+        """Of each task."""
+        return {name: one.terms for name, one in self.rounds.paced.tasks.items()}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it drains: the process is about to end."""
+        return any(one.held is Why.DRAINING for one in self.rounds.paced.tasks.values())
+
+    @property
+    def authority(self) -> bytes | None:
+        """The certificate, PEM, of a trial's authority beside the chain; None where clients trust
+        whom their machines do."""
+        chain = self.config.listen.certificate
+        path = None if chain is None else chain.with_name(TRIAL)
+        return path.read_bytes() if path is not None and path.is_file() else None
+
+    @property
+    def url(self) -> str:
+        """As clients call it."""
+        port = self.ports[0]
+        return f"https://{self.config.name}" + ("" if port == 443 else f":{port}")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until it is told to stop, or the store fails, which ends all (rule B3)."""
+        sweeping = asyncio.create_task(self._sweep())
+        try:
+            await self._shell.until(stop.wait())
+        finally:
+            sweeping.cancel()
+
+    def arrays_of(self, nonce: bytes) -> bytes:
+        """Of a result that is kept; StorageError where it is not."""
+        for _, value in self._store.rows(arrays_in(nonce)):
+            return value
+        raise StorageError("the arrays of a result are not in the store")
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        """Until these are stored."""
+        self.rounds.write(writes)
+        await self._shell.settle()
+
+    def reload(self) -> None:
+        """The certificate's files again. What is wrong with them is logged, and changes nothing."""
+        if self.credentials is None:
+            return
+        try:
+            self.credentials.reload()
+        except SecAggError as error:
+            log.error("the certificate stays as it was: %s", error)
+            return
+        self.rounds.write([self.books.note(Deed.RELOADED, OWNER, self.unix)])
+        self._shell.wake()
+
+    @property
+    def unix(self) -> int:
+        """Now, by the monotonic clock that this process began with."""
+        return self.rounds.unix(time.monotonic())
+
+    async def drain(self, seconds: float = DRAIN) -> None:
+        """No further round begins; until those that run are over, or so many seconds are."""
+        self.rounds.paced.drain(time.monotonic())
+        self._shell.wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.rounds.paced.idle:
+                    await self._shell.turn()
+
+    def dismiss(self) -> None:
+        """Whoever may not stay any more is let go, with every link that it has."""
+        now = time.monotonic()
+        self._greeted.dismiss(self._may_not_stay, now)
+        self._shell.wake()
+
+    # Inside
+
+    async def _on_link(self, link: Link) -> None:
+        self._arrived += 1
+        peer = Peer(f"link {self._arrived}", identity_of(link), address=address_of(link))
+        await self._shell.serve(peer, Arriving(link, partial(self._greeted.known, peer)))
+
+    def _public(self, *routes: Route) -> AbstractAsyncContextManager[int]:
+        where = self.config.listen
+        return listen(
+            self._on_link,
+            where.host,
+            where.port,
+            limits=self._limits,
+            max_size=self._limits.frame,
+            tls=self.credentials,
+            app=public.application(self.payloads, *routes),
+            insecure_plaintext=where.insecure_plaintext,
+        )
+
+    def _behind(self, app: Starlette) -> AbstractAsyncContextManager[int]:
+        """Without links. Beyond loopback under the same certificate."""
+        host, port = self.config.admin
+        few = replace(self._limits, links=1, passing=64)
+        tls = None if is_loopback(host) else self.credentials
+        return listen(_nobody, host, port, limits=few, tls=tls, app=app)
+
+    async def _close(self) -> None:
+        await self.write([self.books.note(Deed.STOPPED, OWNER, self.unix)])
+        for nonce in self._inner.running:
+            self._inner.cancel(nonce, time.monotonic())
+        self._shell.wake()
+        await self._shell.close()
+        self._inner.close()
+        self._greeted.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            now, kept = self.unix, self.config.retention
+            gone = self.books.expire(int(now - kept.results), int(now - kept.audit), now)
+            if gone:
+                await self.write(gone)
+            else:
+                await asyncio.sleep(SWEEP)
+
+    def _scheduled(self, task: Pursued) -> Scheduled:
+        terms = read_terms(task.plan)
+        payload = b"" if task.payload is None else self.payloads.keep(task.payload)[0]
+        enrolled = partial(self._enrolled, task.name)
+        return Scheduled(terms, pace_of(task, terms), enrolled, payload, hold=True)
+
+    def _enrolled(self, task: str) -> int:
+        return self.books.enrolled(task, self.unix)
+
+    def _judge(self, key: bytes, role: Any, task: str) -> str | None:
+        return self.books.admissions.why_not(key, role, task, self.unix)
+
+    def _may_not_stay(self, peer: Peer) -> bool:
+        key, task = peer.identity or b"", peer.task or ""
+        return self._judge(key, ServiceRole.CLIENT, task) is not None
+
+    def _ended(self, task: str, end: End) -> None:
+        self.metrics.add("rounds", task=task, outcome=outcome(end))
+        for phase, seconds in end.report.phases.items():
+            self.metrics.saw("phase_seconds", seconds, task=task, phase=phase)
+        log.info("a round of %s ended: %s", task, outcome(end))
+        out = next(one.out for one in self.config.tasks if one.name == task)
+        if out is not None and end.result is not None:
+            self._copies.append((out / f"{task}-{end.nonce.hex()[:8]}.npz", packed(end.result)))
+
+    def _news(self) -> None:
+        """After each turn: what was stored is copied, and counted."""
+        copies, self._copies = self._copies, []
+        for path, data in copies:
+            try:
+                write_whole(path, data)
+            except OSError as error:  # the result itself is in the store
+                log.error("no copy of a result at %s: %s", path, error.strerror)
+        lines = self.books.lines()
+        if lines:
+            with (self.config.state / COPY).open("a", encoding="ascii") as copy:
+                copy.writelines(f"{line.text}\n" for line in lines)
+
+
+async def _nobody(link: Link) -> None:
+    """A console has no links."""
+
+
+@asynccontextmanager
+async def opened(config: Config, version: str = "") -> AsyncIterator[Serving]:
+    """A service that listens, inside the running loop. Its state is this process's alone. version:
+    of this package, which its numbers name.
+
+    Raises StorageError for a state that another process has, or that is damaged; InputError and
+    ParameterError for what the configuration names and does not fit.
+    """
+    await asyncio.to_thread(warm.up)
+    with Identity.open(config.state / IDENTITY) as identity:
+        owner = Service(config.name, identity.public).digest
+        with SqliteStore.open(config.state / STORE, owner=owner) as store:
+            serving = Serving(config, identity, store, version)
+            async with serving.listening():
+                yield serving
+
+
+async def serve(config: Config, started: Callable[[Serving], None], version: str = "") -> None:
+    """Until SIGTERM or SIGINT, which let rounds that run end, for at most DRAIN seconds; SIGHUP
+    reads the certificate again."""
+    async with opened(config, version) as serving:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # not every platform's loop can
+                loop.add_signal_handler(number, stop.set)
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            loop.add_signal_handler(signal.SIGHUP, serving.reload)
+        started(serving)
+        await serving.run(stop)
+        await serving.drain()

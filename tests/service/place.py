@@ -1,0 +1,106 @@
+"""A service in this process, and sites that are enrolled at it, over TLS on loopback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import secagg
+from secagg.cli.founding import CHAIN, KEY, STATE, found
+from secagg.drive.participant import Participant
+from secagg.plans.terms import Terms
+from secagg.rights import ServiceRole
+from secagg.rounds.admissions import CONSOLE
+from secagg.rounds.client import ClientRounds
+from secagg.rounds.offer import Consent, Contribution, Outcome
+from secagg.service.attending import Caller
+from secagg.service.config import Asked, Bounds, Config, Listen, Pursued
+from secagg.service.serving import Serving
+from secagg.service.site import Site
+from secagg.service.trial import TRIAL, fingerprint
+from secagg.store.memory import MemoryLedger
+from secagg.types import Seed
+
+LENGTH, LEAST, MOST = 4, 4, 5
+TASK = "mortality"
+TERMS = Terms.of({"update": secagg.Integer(LENGTH, max=9)}, (LEAST, MOST), corrupt=0, dropout=0.2)
+
+
+@dataclass
+class Place:
+    """The folder of a service."""
+
+    folder: Path
+
+    @classmethod
+    def made(cls, folder: Path) -> Place:
+        found(folder, "localhost", True, datetime.now(UTC))
+        (folder / f"{TASK}.task").write_bytes(TERMS.encode())
+        return cls(folder)
+
+    def config(self, clients: int = LEAST, **task: Any) -> Config:
+        """Of one task, whose rounds are of exactly so many."""
+        state, tls = self.folder / STATE, self.folder / "tls"
+        listen = Listen("127.0.0.1", 0, tls / CHAIN, tls / KEY)
+        pursued = Pursued(TASK, self.folder / f"{TASK}.task", Asked(clients, clients))
+        limits = Bounds(strangers=8, links=16, disk_reserve=1)
+        admin = ("127.0.0.1", 0)
+        tasks = (replace(pursued, **task),)
+        return Config("localhost", state, listen, admin, tasks, limits=limits)
+
+
+def seed(number: int) -> Seed:
+    """Of the site of that number."""
+    return Seed(bytes([number]) * 32)
+
+
+def name(number: int) -> str:
+    return f"site-{number}"
+
+
+async def enrol(serving: Serving, number: int) -> None:
+    """As a site's administrator and the service's do."""
+    books, now = serving.books, serving.unix
+    ca = fingerprint((serving.config.state.parent / "tls" / TRIAL).read_bytes())
+    change, invitation = books.admissions.invite(
+        name(number), ServiceRole.CLIENT, [TASK], CONSOLE, now, url=serving.url, ca=ca
+    )
+    await serving.write(books.change(change, now))
+    accepted = books.admissions.accept(invitation.accept(seed(number)), now)
+    await serving.write(books.change(accepted, now))
+    await serving.write(books.change(books.admissions.approve(name(number), CONSOLE), now))
+
+
+def site(serving: Serving, number: int) -> Site:
+    folder = serving.config.state.parent
+    return Site(
+        serving.url,
+        "localhost",
+        serving.service.key,
+        folder / "tls" / TRIAL,
+        name(number),
+        TASK,
+        folder / "none",
+        folder / "none",
+        TERMS.digest(),
+    )
+
+
+async def attend(
+    serving: Serving, number: int, *, ledger: MemoryLedger | None = None, timeout: float = 30.0
+) -> tuple[Outcome, ...]:
+    """One round of one site, whose every value is its number."""
+    values = np.full(LENGTH, number, np.int64)
+    caller = Caller(site(serving, number), seed(number))
+    participant = Participant(
+        ClientRounds(Consent(terms=TERMS)),
+        lambda offer: Contribution({"update": values}),
+        ledger=ledger or MemoryLedger(),
+        most=1,
+        around=caller.around,
+    )
+    return await caller.stay(participant, 1, timeout=timeout)

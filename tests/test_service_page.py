@@ -1,0 +1,45 @@
+"""What docs/service.md says and shows, followed."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secagg.service.config import parse
+from tests.processes.shell import follow
+
+PAGE = (Path(__file__).parent.parent / "docs" / "service.md").read_text()
+[COMMANDS] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+[TABLE] = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are written for a POSIX shell")
+def test_the_commands_lead_to_a_round_over_tls(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In an empty folder, by nothing but these lines."""
+    used = set(re.findall(r"secagg (\w[\w-]*)", COMMANDS))
+    follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"), used, warned=True)
+    with np.load(tmp_path / "sum.npz", allow_pickle=False) as found:
+        assert abs(found["mean.update"] - 3 / 8).max() < 1e-4
+    for secret in ("service/state/server.key", "service/tls/key.pem", "site-1/site-1.key"):
+        assert (tmp_path / secret).stat().st_mode & 0o077 == 0
+
+
+def test_the_table_is_one_that_is_read() -> None:
+    whole = f"""
+    [service]
+    name = "localhost"
+    state = "state"
+    [listen]
+    address = "127.0.0.1:0"
+    {TABLE}
+    """
+    assert tomllib.loads(whole)
+    (task,) = parse(whole.encode(), Path("/srv")).get().tasks
+    assert (task.name, task.clients.target, task.every) == ("mortality", 8, 86400.0)
