@@ -76,5 +76,7 @@ def test_no_deadline_follows_a_clock_that_can_be_set() -> None:
                 if isinstance(node.value, ast.Name) and node.value.id in CLOCKS:
                     found.add((path.name, node.attr))
     rosters = {(name, "time") for name in ("roster.py", "enrolled.py", "hosting.py", "active.py")}
-    # the certificate of a trial begins and ends by the clock on the wall
-    assert found == {("book.py", "time"), ("service.py", "now"), *rosters}
+    # a task is refused of a roster that is over; certificates begin and end by that clock; and the
+    # date of a task's next round outlives a process, whose own clock does not
+    dates = {(name, "time") for name in ("task.py", "tls.py", "clerk.py", "serving.py")}
+    assert found == {("book.py", "time"), ("service.py", "now"), *rosters, *dates}
