@@ -34,6 +34,7 @@ from secagg.errors import (
 from secagg.invitation import MAX_ACCEPTANCE
 from secagg.service import metrics
 from secagg.store.files import demand_private, make_private
+from secagg.transport.doorkeeper import neighbourhood
 
 ENROL, AUTHORITY, REGISTER, STATUS, READY, METRICS = (
     "/v1/enrol",
@@ -101,7 +102,7 @@ def enrolling(desk: Desk, allowed: Callable[[str], bool]) -> Route:
     """The public route. allowed: whether an address may ask now."""
 
     async def enrol(request: Request) -> Response:
-        if not allowed(request.client.host if request.client else ""):
+        if not allowed(neighbourhood(request.client.host) if request.client else ""):
             return _refused(
                 429, "too many have asked from there: in a minute", {"retry-after": "60"}
             )

@@ -278,10 +278,21 @@ class Serving:
                 write_whole(path, data)
             except OSError as error:  # the result itself is in the store
                 log.error("no copy of a result at %s: %s", path, error.strerror)
+        self._copy_lines()
+
+    def _copy_lines(self) -> None:
+        """Of the audit, which the store has. Where they cannot be copied no further round begins:
+        whoever watches the copy would not see it."""
         lines = self.books.lines()
-        if lines:
+        if not lines:
+            return
+        try:
             with (self.config.state / COPY).open("a", encoding="ascii") as copy:
                 copy.writelines(f"{line.text}\n" for line in lines)
+        except OSError as error:
+            log.error("no further round: no copy of the audit at %s: %s", COPY, error.strerror)
+            self.rounds.paced.drain(time.monotonic())
+            self._shell.wake()
 
 
 async def _nobody(link: Link) -> None:

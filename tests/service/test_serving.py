@@ -299,3 +299,22 @@ async def test_92_a_drain_begins_no_round(place: Place) -> None:
             async with asyncio.timeout(1.0):
                 await round_of(serving, *range(1, LEAST + 1))
         assert serving.books.results.all() == []
+
+
+async def test_105_without_a_copy_of_the_audit_no_round_begins(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was done is in the store all the same, and whoever asks hears why."""
+    config = place.config()
+    (config.state / COPY).mkdir(parents=True)
+    async with opened(config) as serving:
+        for number in range(1, LEAST + 1):
+            await enrol(serving, number)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await round_of(serving, *range(1, LEAST + 1))
+        assert serving.books.results.all() == []
+        status, said = await ask(serving, "GET", "/readyz")
+        assert status == 503 and said["reasons"]
+        assert serving.books.audit.number == 1 + 3 * LEAST
+    assert "no copy of the audit" in caplog.text
