@@ -52,6 +52,7 @@ from secagg.service.whole import write_whole
 from secagg.store.identity import Identity
 from secagg.store.sqlite import SqliteStore
 from secagg.transport.base import Link, address_of, identity_of
+from secagg.wire.frame import payload_digest
 from secagg.wire.hello import Service
 from secagg.wire.pace import Why
 
@@ -66,7 +67,7 @@ SWEEP = 60.0
 
 
 class Serving:
-    """A service that runs. Made by `opened`; port, admin_port: where it listens."""
+    """A service that runs, in one loop. Made by `opened`."""
 
     def __init__(
         self, config: Config, identity: Identity, store: SqliteStore, version: str = ""
@@ -81,6 +82,7 @@ class Serving:
         self.books = Books(Service(config.name, identity.public))
         self.payloads = Payloads(config.state / PAYLOADS)
         tasks = {one.name: self._scheduled(one) for one in config.tasks}
+        self.payloads.drop(frozenset(payload_digest(one.payload) for one in tasks.values()))
         self._limits = limits_of(config.limits, [one.terms for one in tasks.values()])
         inner = ServerRounds(self._limits, durable=True)
         paced = Paced(inner, tasks, of=lambda peer: peer.task, epoch=epoch)
