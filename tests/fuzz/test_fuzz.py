@@ -1,6 +1,6 @@
 """Every fuzz target for a short while: rows 5, 14, 17, 23 and invariant I7.
 
-SECAGG_FUZZ_SECONDS: of each target; 0.4 by default. The seed is fixed, so a failure repeats.
+SECAGG_FUZZ_SECONDS: of each target; 0.25 by default. The seed is fixed, so a failure repeats.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from secagg_protocols.secagg.active.stages.mask import Mask
 from tests.fuzz import engine
 from tests.soak import SOAK
 
-SECONDS = float(os.environ.get("SECAGG_FUZZ_SECONDS", "0.4"))
+SECONDS = float(os.environ.get("SECAGG_FUZZ_SECONDS", "0.25"))
 DECODERS = [
     "messages",
     "share_pair",

@@ -17,7 +17,7 @@ from secagg.rounds import course, line, pace
 from tests.rounds.schedules import Broken, World, world
 from tests.soak import SOAK
 
-SEEDS = 2000 if SOAK else 100
+SEEDS = 2000 if SOAK else 50
 
 
 def play(seed: int) -> World:
