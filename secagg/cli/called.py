@@ -14,8 +14,9 @@ from secagg.cli.enrolled import NAMES
 from secagg.cli.output import notice
 from secagg.drive.participant import Participant
 from secagg.errors import InputError
-from secagg.plans.terms import MAX_TERMS, Terms
+from secagg.plans.terms import Terms
 from secagg.service.attending import Caller, trust
+from secagg.service.settings import read_terms
 from secagg.service.site import Site
 from secagg.shown import short
 from secagg.store.identity import Identity
@@ -52,7 +53,7 @@ def called(ctx: typer.Context, path: Path) -> Called:
     options.refuse_given(ctx, _OTHERS, _OF_THE_SITE)
     site = Site.read(path)
     trust(site.authority)
-    terms = terms_of(site)
+    terms = read_terms(terms_file(site))
     if terms.digest() != site.terms:
         raise InputError(
             f"{terms_file(site)} has other terms than those that {path} pins: enrol again, or ask "
@@ -64,13 +65,3 @@ def called(ctx: typer.Context, path: Path) -> Called:
 def terms_file(site: Site) -> Path:
     """Beside the site's identity, by the name of the task."""
     return site.identity.with_name(f"{site.task}.task")
-
-
-def terms_of(site: Site) -> Terms:
-    """As the file has them. InputError where it cannot be read; what `Terms.decode` raises."""
-    path = terms_file(site)
-    try:
-        with path.open("rb") as source:
-            return Terms.decode(source.read(MAX_TERMS + 1))
-    except OSError as error:
-        raise InputError(f"the terms {path} cannot be read: {error.strerror}") from None

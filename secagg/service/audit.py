@@ -48,7 +48,6 @@ class Deed(enum.StrEnum):
     RENEWED = "renewed"
     REVOKED = "revoked"
     ROLE = "role"
-    ROSTER = "roster"
     PAUSED = "paused"
     RESUMED = "resumed"
     DRAINING = "draining"
@@ -57,8 +56,6 @@ class Deed(enum.StrEnum):
     ENDED = "ended"
     RESULT_READ = "result-read"
     RESULT_REMOVED = "result-removed"
-    EPOCH_ENDED = "epoch-ended"
-    SIGNED_IN = "signed-in"
     FORGOTTEN = "forgotten"
     """Older lines were removed: the line says how many, and with which digest they ended."""
 

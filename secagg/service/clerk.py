@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
@@ -137,11 +138,16 @@ class Clerk:
             metrics.set("results_waiting", serving.books.results.waiting(name), task=name)
         return metrics.text()
 
-    def arrays(self, nonce: str) -> bytes:
-        """Of a result, as `secagg.service.results.packed` has made them; for another thread. Raises
-        InputError where there is none."""
-        found = self._result(nonce)
-        return self._serving.arrays_of(found.nonce)
+    async def arrays(self, nonce: str) -> bytes:
+        """Of a result, as `secagg.service.results.packed` has made them; that it was taken is
+        stored before. Raises InputError where there is none."""
+        serving, found = self._serving, self._result(nonce)
+        number = found.nonce.hex()[:8]
+        note = serving.books.note(
+            Deed.RESULT_READ, CONSOLE.name, serving.unix, task=found.task, round=number
+        )
+        await serving.write([*serving.books.results.take(found.nonce), note])
+        return await asyncio.to_thread(serving.arrays_of, found.nonce)
 
     # Inside
 

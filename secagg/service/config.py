@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from secagg.errors import InputError, ParameterError
+from secagg.errors import ParameterError
 from secagg.service import tables
 from secagg.service.tables import Table
 from secagg.shown import short
@@ -159,15 +159,7 @@ class Reading:
 
 def read(path: Path) -> Reading:
     """The file, as `parse`. Raises InputError where it cannot be read."""
-    try:
-        with path.open("rb") as source:
-            data = source.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "a file's name has no NUL character"
-        raise InputError(f"the configuration {path} cannot be read: {why}") from None
-    if len(data) > LARGEST:
-        raise InputError(f"the configuration {path} has more than {LARGEST} bytes")
-    return parse(data, path.resolve().parent)
+    return parse(*tables.read_file(path, "the configuration", LARGEST))
 
 
 def parse(data: bytes, folder: Path) -> Reading:

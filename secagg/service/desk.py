@@ -8,7 +8,6 @@ store as well. All answers are JSON, one object.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import os
@@ -61,7 +60,7 @@ class Desk(Protocol):
     def status(self) -> Answer: ...
     def reasons(self) -> list[str]: ...
     def numbers(self) -> bytes: ...
-    def arrays(self, nonce: str) -> bytes: ...
+    async def arrays(self, nonce: str) -> bytes: ...
 
 
 def new_token() -> str:
@@ -162,7 +161,7 @@ def console(desk: Desk, token: str) -> Starlette:
 
     async def arrays(request: Request) -> Response:
         try:
-            data = await asyncio.to_thread(desk.arrays, request.path_params["nonce"])
+            data = await desk.arrays(request.path_params["nonce"])
         except InputError as error:
             return _refused(404, str(error))
         return Response(data, media_type="application/octet-stream")

@@ -153,11 +153,12 @@ class Serving:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until it is told to stop, or the store fails, which ends all (rule B3)."""
-        sweeping = asyncio.create_task(self._sweep())
+        beside = [asyncio.create_task(self._sweep()), asyncio.create_task(self._watch())]
         try:
             await self._shell.until(stop.wait())
         finally:
-            sweeping.cancel()
+            for task in beside:
+                task.cancel()
 
     def arrays_of(self, nonce: bytes) -> bytes:
         """Of a result that is kept; StorageError where it is not."""
@@ -190,7 +191,7 @@ class Serving:
     async def drain(self, seconds: float = DRAIN) -> None:
         """No further round begins; until those that run are over, or so many seconds are."""
         self.rounds.paced.drain(time.monotonic())
-        self._shell.wake()
+        await self.write([self.books.note(Deed.DRAINING, OWNER, self.unix)])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self.rounds.paced.idle:
@@ -237,6 +238,13 @@ class Serving:
         await self._shell.close()
         self._inner.close()
         self._greeted.close()
+
+    async def _watch(self) -> None:
+        """How late the loop turns, once a second."""
+        while True:
+            due = time.monotonic() + 1.0
+            await asyncio.sleep(1.0)
+            self.metrics.saw("loop_lag_seconds", max(0.0, time.monotonic() - due))
 
     async def _sweep(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from secagg.crypto import sign
-from secagg.errors import CryptoError, InputError, ParameterError
+from secagg.errors import CryptoError, ParameterError
 from secagg.service import tables
 from secagg.service.tables import Table
 from secagg.shown import short
@@ -46,15 +46,7 @@ class Site:
     def read(cls, path: Path) -> Site:
         """Raises InputError for a file that cannot be read, ParameterError with all that it is
         refused for."""
-        try:
-            with path.open("rb") as source:
-                data = source.read(LARGEST + 1)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "a file's name has no NUL character"
-            raise InputError(f"the site's file {path} cannot be read: {why}") from None
-        if len(data) > LARGEST:
-            raise InputError(f"the site's file {path} has more than {LARGEST} bytes")
-        return parse(data, path.resolve().parent)
+        return parse(*tables.read_file(path, "the site's file", LARGEST))
 
     def text(self, folder: Path) -> str:
         """As `read` reads it from a file in that folder."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from secagg.arguments import integer, kind_of, real
-from secagg.errors import ParameterError
+from secagg.errors import InputError, ParameterError
 from secagg.shown import short
 
 _T = TypeVar("_T")
@@ -29,6 +29,20 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _LONGEST_HOST = 253  # RFC 1035 §2.3.4, written with dots
+
+
+def read_file(path: Path, what: str, limit: int) -> tuple[bytes, Path]:
+    """Its bytes, and the folder of which its paths are. what: it is called that in an error. Raises
+    InputError where it cannot be read, or has more bytes than the limit."""
+    try:
+        with path.open("rb") as source:
+            data = source.read(limit + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "a file's name has no NUL character"
+        raise InputError(f"{what} {path} cannot be read: {why}") from None
+    if len(data) > limit:
+        raise InputError(f"{what} {path} has more than {limit} bytes")
+    return data, path.resolve().parent
 
 
 @dataclass

@@ -227,6 +227,9 @@ async def test_results_are_listed_taken_and_removed(place: Place) -> None:
         status, data = await ask(serving, "GET", f"/v1/results/{one['number'][:6]}")
         assert status == 200
         assert np.array_equal(unpacked(data)["sum.update"], [10] * LENGTH)
+        assert serving.books.results.waiting(TASK) == 0  # that it was taken is known, and written
+        copy = (place.folder / "state" / COPY).read_text()
+        assert audit.read(copy)[-1].deed.value == "result-read"
         await ask(serving, "POST", "/v1/register", {"do": "remove", "name": one["number"]})
         assert (await ask(serving, "GET", f"/v1/results/{one['number']}"))[0] == 404
     number = bytes.fromhex(one["number"])
