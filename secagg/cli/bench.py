@@ -17,9 +17,15 @@ from secagg.cli.output import rows as aligned
 from secagg.cli.targets import check_target
 from secagg.errors import ParameterError, PolicyRefused
 
+SERVICE = "service"
+"""The benchmark that is several runs."""
+
 
 def bench(
     name: Annotated[str, typer.Argument(help="Which: a module of bench/, such as mask.")],
+    run: Annotated[
+        str, typer.Argument(help="With service: which of its runs, such as crash.")
+    ] = "",
     rows: Annotated[
         str,
         typer.Option(
@@ -50,7 +56,7 @@ def bench(
     """
     with handled(as_json):
         root = _checkout()
-        benchmark = _plugged(root, name) if plugin else _load(root, name)
+        benchmark = _plugged(root, name) if plugin else _load(root, name, run)
         common = import_module("bench.common")
         selection = common.Selection.parse(rows)
         if out is None and not rows:
@@ -74,14 +80,20 @@ def _checkout() -> Path:
     return root
 
 
-def _load(root: Path, name: str) -> Any:
+def _load(root: Path, name: str, run: str = "") -> Any:
     files = sorted((root / "bench").glob("*.py"))
     known = [file.stem for file in files if f'\nNAME = "{file.stem}"\n' in file.read_text("utf-8")]
-    if name not in known:
-        raise ParameterError(f"no benchmark is named {name!r}; there are {', '.join(known)}")
+    if name not in (*known, SERVICE):
+        names = ", ".join((*known, SERVICE))
+        raise ParameterError(f"no benchmark is named {name!r}; there are {names}")
     if str(root) not in sys.path:  # `bench` is not among the packages that are installed
         sys.path.insert(0, str(root))
-    return import_module(f"bench.{name}")
+    module = import_module(f"bench.{name}")
+    if name == SERVICE:
+        return module.run(run)
+    if run:
+        raise ParameterError(f"only {SERVICE} has runs, and {name} has none that is {run!r}")
+    return module
 
 
 def _plugged(root: Path, name: str) -> Any:

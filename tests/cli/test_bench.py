@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from bench import pack
+from bench import pack, service
 from secagg import cli
 from secagg.cli import bench as command
 
@@ -47,7 +47,7 @@ def test_a_whole_run_is_saved_in_the_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "_checkout", lambda: tmp_path)
-    monkeypatch.setattr(command, "_load", lambda root, name: pack)
+    monkeypatch.setattr(command, "_load", lambda root, name, run: pack)
     monkeypatch.setattr(pack, "MAX_WIDTH", 2)
     monkeypatch.setattr(pack, "D", 10)
     monkeypatch.setattr(pack, "plots", lambda rows, folder: None)
@@ -70,7 +70,26 @@ def test_what_is_no_benchmark_is_refused(name: str) -> None:
     assert result.exit_code == 2
     told = json.loads(result.stdout)
     assert told["error"] == "ParameterError"
-    assert all(known in told["message"] for known in ("mask", "peer", "tax", "wire"))
+    assert all(known in told["message"] for known in ("mask", "peer", "tax", "wire", "service"))
+
+
+def test_a_run_of_a_service_is_named_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(service.RUNS, "small", "bench.pack")
+    result = call("service", "small", "--rows", "width=17,d=10")
+    assert result.exit_code == 0 and "ratio pack" in result.stdout
+
+
+@pytest.mark.parametrize("names", [("service",), ("service", "nosuch"), ("pack", "nosuch")])
+def test_a_run_that_there_is_not_is_refused(names: tuple[str, ...]) -> None:
+    result = call(*names, "--json")
+    assert result.exit_code == 2 and json.loads(result.stdout)["error"] == "ParameterError"
+
+
+def test_every_run_of_a_service_has_the_form_of_a_benchmark() -> None:
+    for name in service.RUNS:
+        module = service.run(name)
+        assert f"service-{name}" == module.NAME
+        assert callable(module.rows) and callable(module.ratios)
 
 
 @pytest.mark.parametrize("rows", ["width", "nosuch=1"])

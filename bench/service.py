@@ -1,0 +1,25 @@
+"""What a service must show, a run at a time: `secagg bench service NAME`.
+
+Each run is a module of its own that has the form of a benchmark (bench.common) and a result of its
+own, which is named `service-NAME`. `make bench` has none of them run.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from secagg.errors import ParameterError
+
+RUNS: dict[str, str] = {}
+"""By what a run is called, its module."""
+
+
+def run(name: str) -> Any:
+    """The module of a run. Raises ParameterError where none has that name."""
+    if name not in RUNS:
+        raise ParameterError(
+            f"no run of a service is named {name!r}: `secagg bench service NAME` has "
+            f"{', '.join(RUNS) or 'none yet'}"
+        )
+    return import_module(RUNS[name])
