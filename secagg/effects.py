@@ -44,6 +44,11 @@ class Peer:
 
     __repr__ = short
 
+    @property
+    def at(self) -> str:
+        """Its address as a log has it after a name; empty where none is known."""
+        return "" if self.address is None else f" at {self.address}"
+
 
 @dataclass(frozen=True, slots=True)
 class Write:

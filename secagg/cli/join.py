@@ -259,7 +259,9 @@ class _Joining:
         self, ledger: Ledger | None, budget: Budget | None, member: Membership | None
     ) -> None:
         given: dict[str, Any] = {"counting": counting(budget), "member": member}
-        rounds = ClientRounds(self.consent, patience=self.patience, **given)
+        rounds = ClientRounds(
+            self.consent, patience=self.patience, returning=self.site is not None, **given
+        )
         kept: dict[str, Any] = {"ledger": ledger, "budget": budget, "heard": self._heard}
         if self.site is not None and self.site.caller is not None:
             kept |= {"most": 1, "around": self.site.caller.around}

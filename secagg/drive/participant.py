@@ -137,8 +137,9 @@ def counting(budget: Budget | None) -> Counting | None:
 
 
 class Participant:
-    """One client and the inputs it computes, over one link after another. With a link go the rounds
-    that ran over it; outcomes add up."""
+    """One client and the inputs it computes, over one link after another; outcomes add up. With a
+    link go the rounds that ran over it, but those that outlive it (`ClientRounds`): they go on over
+    the next one, until `leave`."""
 
     def __init__(
         self,
@@ -153,7 +154,8 @@ class Participant:
     ) -> None:
         """most: of how many rounds it has enough, whatever comes of them; None takes them all.
         heard: of each outcome, when it is there; it must not raise. around: what else a link to
-        this server has beside rounds, such as a greeting; made anew for each link.
+        this server has beside rounds, such as a greeting; made anew when no round has outlived the
+        last link.
         Raises ParameterError for rounds of a member without a ledger."""
         if rounds.membership is not None and ledger is None:
             raise ParameterError("rounds whose clients sign need the ledger that they remember in")
@@ -167,6 +169,7 @@ class Participant:
         self._unfit: list[InputError] | None = []
         """Of this client's inputs; None once one has fitted."""
         self._most = most
+        self._shell: Shell | None = None
         self._threads = asyncio.Semaphore(AT_ONCE)
         self._refused: SecAggError | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -174,16 +177,21 @@ class Participant:
 
     async def over(self, link: Link) -> tuple[Outcome, ...]:
         """Until the link is gone; raises as `participate` does."""
-        server = Peer("server", None, Role.SERVER)
-        self._shell, self._refused = Shell(self._driven(), news=self._news, **self._kept), None
-        self._shell.start()
+        server, self._refused = Peer("server", None, Role.SERVER), None
+        if self._shell is None:
+            self._shell = Shell(self._driven(), news=self._news, **self._kept)
+            self._shell.start()
         serving = asyncio.create_task(self._shell.serve(server, link))
         ends: set[asyncio.Future[Any]] = {serving, self._ended}
+        gone, stays = None, False
         try:
             await self._shell.until(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
-            gone = None if self._ended.done() else await serving
+            if not self._ended.done():
+                gone = await serving
+                stays = bool(self._rounds.running)
         finally:
-            await self._leave(serving)
+            if not stays:
+                await self.leave(serving)
         if self._ended.done():
             self._ended.result()
             gone = None
@@ -214,22 +222,40 @@ class Participant:
 
         return Greeted(self._rounds, greet)
 
-    async def _leave(self, serving: asyncio.Task[TransportError | None]) -> None:
-        """Whatever the reason: no task is left behind, and the server is not left waiting."""
+    @property
+    def pressing(self) -> float:
+        """As `ClientRounds.pressing`: until when there should be a link again."""
+        return self._rounds.pressing
+
+    async def wait(self, seconds: float) -> None:
+        """Between two links, for so long, or until this side has failed or has enough. What runs
+        goes on meanwhile, and raises here."""
+        ended: Awaitable[Any] = asyncio.wait({self._ended}, timeout=seconds)
+        await (ended if self._shell is None else self._shell.until(ended))
+        if self._ended.done():
+            self._ended.result()
+
+    async def leave(self, *serving: asyncio.Task[TransportError | None]) -> None:
+        """Whatever the reason: no task is left behind, and the server is not left waiting. What
+        still runs is lost. Harmless when repeated. serving: of the link that there is."""
+        shell, self._shell = self._shell, None
+        if shell is None:
+            return
         for computing in self._computing.values():
             computing.cancel()
         self._rounds.withdraw(time.monotonic())
         try:
-            await self._shell.close()
+            await shell.close()
         finally:  # a shell that has ended, for want of its ledger, says so again
-            await asyncio.gather(serving, *self._computing.values(), return_exceptions=True)
+            await asyncio.gather(*serving, *self._computing.values(), return_exceptions=True)
+        self._rounds.give_up(time.monotonic())
         self._news()
 
     def _news(self) -> None:
         for offer in self._rounds.asked():
             if self._most is not None and offer.round > self._most:
                 self._rounds.decline(offer, time.monotonic())
-                self._shell.wake()
+                self._wake()
                 continue
             computing = asyncio.create_task(self._compute(offer))
             computing.add_done_callback(partial(self._computed, offer))
@@ -245,6 +271,10 @@ class Participant:
             self._ended.set_result(None)
         for nonce in self._computing.keys() - self._rounds.running:
             self._computing.pop(nonce).cancel()
+
+    def _wake(self) -> None:
+        if self._shell is not None:
+            self._shell.wake()
 
     @property
     def _enough(self) -> bool:
@@ -268,7 +298,7 @@ class Participant:
             log.warning("round %d goes on without this client: %s", offer.round, bad)
             self._rounds.decline(offer, time.monotonic(), AbortReason.BAD_INPUT, str(bad))
         finally:
-            self._shell.wake()
+            self._wake()
 
     async def _given(self, offer: Offer) -> Given:
         given: object

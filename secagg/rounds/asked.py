@@ -57,6 +57,8 @@ class AskedRounds:
         self._away: Away | None = None
         self._let_go: Peer | None = None
         self._asked = 0
+        self.met = False
+        """Whether the last link led to the server, which had proved who it is."""
 
     def later(self) -> Away | None:
         """Once, after a link that the server has ended so: when to come back."""
@@ -67,7 +69,7 @@ class AskedRounds:
         self.rounds.restore(rows, now)
 
     def joined(self, peer: Peer, now: float) -> None:
-        self._asked, self._away, self._let_go = 0, None, None
+        self._asked, self._away, self._let_go, self.met = 0, None, None, True
         self.rounds.joined(peer, now)
 
     def left(self, peer: Peer, now: float) -> None:

@@ -53,8 +53,9 @@ from secagg.wire.frame import Announce, Over, decode_frame
 # long to wait: the deadlines of an announcement bind the server too; one that has not ended a round
 # within their sum, and patience on top for work that has no deadline, is let go, because a client
 # that waits for ever cannot be told from one that is lost. What survives a link: nothing, unless
-# these rounds are durable: a server knows nobody again who has not proved who he is, so the rounds
-# of a lost link are lost, and what has left in them is spent.
+# links prove who this is: a server knows nobody again who has not, so the rounds of a lost link are
+# lost, and what has left in them is spent. Who is known takes its seat again, from its rows or from
+# what this process remembers, and says the same bytes again, or nothing.
 #
 # Impossible here: two parts of one nonce, for a nonce is announced once; an input in two sessions
 # at once under one name; an outcome before an offer.
@@ -83,6 +84,7 @@ class ClientRounds:
         *,
         limits: Limits | None = None,
         durable: bool = False,
+        returning: bool = False,
         carried: bool = False,
         patience: float = PATIENCE,
         randomness: Randomness = system_randomness,
@@ -90,11 +92,13 @@ class ClientRounds:
         member: Membership | None = None,
     ) -> None:
         """durable: the driver has a store, and its links prove who it is: rounds outlive both.
-        carried: rows leave together with frames, or neither does, so nothing is kept to be said
-        again: rows hold what a client knows, and no masked vector as long as the model. counting:
-        the driver has a budget, and what that counts: every round is charged to it. member: for
-        rounds whose clients sign; the driver has the ledger that its memory is of, and its links
-        greet (`Membership.greet`). Raises ParameterError for one whose rows are carried."""
+        returning: its links prove who it is, and it has no store: rounds outlive a link, as long as
+        this process is there, but those whose clients sign (specs/12-active.md V9). carried: rows
+        leave together with frames, or neither does, so nothing is kept to be said again: rows hold
+        what a client knows, and no masked vector as long as the model. counting: the driver has a
+        budget, and what that counts: every round is charged to it. member: for rounds whose clients
+        sign; the driver has the ledger that its memory is of, and its links greet
+        (`Membership.greet`). Raises ParameterError for one whose rows are carried."""
         if carried and member is not None:
             raise ParameterError(
                 "a client that signs is one process for the round, as it takes nothing up again; "
@@ -104,6 +108,7 @@ class ClientRounds:
         self._outbox = Outbox()
         names = Names(self._outbox if durable else None)
         self._place = Place(self._outbox, names, durable, carried, randomness, counting, member)
+        self._returning = durable or returning
         self._server: Peer | None = None
         self._parts: dict[bytes, Part] = {}
         self._due: dict[bytes, float] = {}
@@ -145,6 +150,12 @@ class ClientRounds:
         said its last word, and needs no secret any more, whatever the server calls what it asks:
         what is left is the outcome."""
         return frozenset(nonce for nonce, part in self._parts.items() if not part.machine.done)
+
+    @property
+    def pressing(self) -> float:
+        """Until when at the latest there must be a link, or a running round may go on without this
+        client: the end of its phase, as far as this side knows; infinite where none runs."""
+        return min((_closes(self._parts[nonce]) for nonce in self.speaking), default=math.inf)
 
     def clipped(self, offer: Offer) -> dict[str, int]:
         """By field, of the input that was given; empty before, and after the round."""
@@ -192,6 +203,11 @@ class ClientRounds:
         for part in self._parts.values():
             part.leave(reason, part.why or reason.fault.value, self._server, now)
 
+    def give_up(self, now: float) -> None:
+        """Every running round is lost to this client, as where the server does not come back."""
+        for nonce in tuple(self._parts):
+            self._lose(nonce, AbortReason.LOST, "the server did not come back", now)
+
     # What the driver says
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
@@ -216,8 +232,10 @@ class ClientRounds:
 
     def left(self, peer: Peer, now: float) -> None:
         self._server = None
-        if not self._place.durable:
-            for nonce in tuple(self._parts):
+        for nonce, part in tuple(self._parts.items()):
+            # where clients sign a seat waits for nobody (specs/12-active.md V9)
+            signed = part.offer.plan.suite.signed
+            if not self._returning or (signed and not self._place.durable):
                 self._lose(nonce, AbortReason.LOST, "the link is gone", now)
 
     def received(self, peer: Peer, frame: bytes, now: float) -> None:
@@ -304,9 +322,9 @@ class ClientRounds:
         self._asked.append(offer)
 
     def _same(self, offer: Offer, frame: Announce) -> bool:
-        """Only durable rounds see a second link."""
+        """Only rounds that outlive a link see a second one."""
         known = (offer.party, offer.plan.encode(), offer.payload_digest)
-        return self._place.durable and known == (frame.party, frame.plan, frame.payload_digest)
+        return self._returning and known == (frame.party, frame.plan, frame.payload_digest)
 
     def _add(self, part: Part, now: float) -> None:
         """Its end is due from here on, also after a restart: the deadlines begin anew."""
@@ -341,3 +359,9 @@ class ClientRounds:
     def _end(self, nonce: bytes, outcome: Outcome) -> None:
         del self._parts[nonce], self._due[nonce]
         self._outcomes.append(outcome)
+
+
+def _closes(part: Part) -> float:
+    """When the phase that it is in ends, had the server entered it when this client did; a server
+    that was started again gives it more."""
+    return part.clock.entered + part.offer.deadlines.get(part.clock.phase, 0.0)

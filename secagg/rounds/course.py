@@ -137,7 +137,7 @@ class Course:
         self.next = -math.inf
         self._do = _Around(say, open, enrolled, randomness)
         self._here: dict[Peer, float] = {}  # until when it is not asked: it was told to go
-        self._seated: frozenset[Peer] = frozenset()
+        self._seated: frozenset[bytes] = frozenset()
         self._asking: _Asking | None = None
         self._wake = -math.inf  # before it, who is here are too few
 
@@ -166,9 +166,13 @@ class Course:
         self._here[peer] = -math.inf
         self.line.of(_identity(peer))
         self._wake = now
-        if self.held is not None or self.next - now > SOON:
+        if self._long_to_wait(now) and peer.identity not in self._seated:
             self._send_away([peer], now, self.held or Why.NOT_DUE)
         self._go(now)
+
+    def taken_up(self, nonce: bytes, cohort: frozenset[bytes]) -> None:
+        """Its round, of these identities, goes on after a restart."""
+        self.running, self._seated = nonce, cohort
 
     def left(self, peer: Peer, now: float) -> None:
         """Of one that was asked the place is free, and it is as if it had been silent."""
@@ -285,9 +289,8 @@ class Course:
         except (ParameterError, PolicyRefused):
             self._fail(now)
             return
-        self._seated = frozenset(cohort)
-        taken = {_identity(peer) for peer in cohort}
-        self.line.took(taken, self._identities() - taken - {*silent})
+        self._seated = frozenset(map(_identity, cohort))
+        self.line.took(self._seated, self._identities() - self._seated - {*silent})
         self._send_away(self._idle(now), now, Why.FULL)
 
     def _fail(self, now: float) -> None:
@@ -303,12 +306,17 @@ class Course:
 
     def _send_home(self, now: float, why: Why = Why.NOT_DUE) -> None:
         """Whom nothing keeps here, where there is long to wait; once each."""
-        if self.held is not None or self.next - now > SOON:
+        if self._long_to_wait(now):
             self._send_away(self._idle(now), now, self.held or why)
 
+    def _long_to_wait(self, now: float) -> bool:
+        return self.held is not None or self.next - now > SOON
+
     def _idle(self, now: float) -> list[Peer]:
-        """Who is neither in the round that runs nor on its way."""
-        return [p for p, until in self._here.items() if until <= now and p not in self._seated]
+        """Who is neither of the round that runs nor on its way. Who has lost its link, and has come
+        back too late for its seat, waits here for the word of how it ended."""
+        seated = self._seated
+        return [p for p, until in self._here.items() if until <= now and p.identity not in seated]
 
     def _send_away(self, peers: Iterable[Peer], now: float, why: Why) -> None:
         """They close their links and come back after it; none is asked before."""

@@ -119,7 +119,7 @@ class Greeted:
 
     def joined(self, peer: Peer, now: float) -> None:
         if self._most is not None and len(self._links) >= self._most and not self._made_room(now):
-            said = "%s%s was turned away: %d are open", peer.name, _at(peer), len(self._links)
+            said = "%s%s was turned away: %d are open", peer.name, peer.at, len(self._links)
             self._repeats.warn(log, "links turned away", now, *said)
             self._let_go.append(peer)
             return
@@ -231,7 +231,7 @@ class Greeted:
         return gone is not None
 
     def _refuse(self, peer: Peer, why: str, now: float) -> None:
-        said = "%s%s was refused: %s", peer.name, _at(peer), why
+        said = "%s%s was refused: %s", peer.name, peer.at, why
         self._repeats.warn(log, "links refused", now, *said)
         self._forget(peer)
         self._let_go.append(peer)
@@ -258,7 +258,3 @@ class _Frame:
 
     def encode(self) -> bytes:
         return self.data
-
-
-def _at(peer: Peer) -> str:
-    return "" if peer.address is None else f" at {peer.address}"

@@ -54,6 +54,7 @@ class Inner(Protocol):
 
     @property
     def running(self) -> frozenset[bytes]: ...
+    def cohort(self, nonce: bytes) -> frozenset[bytes]: ...
     def open(
         self,
         task: Task,
@@ -188,7 +189,9 @@ class Paced:
         for key, value in own.items():
             self._take_up(key, value)
         for one in self._courses.values():
-            if one.running not in self._inner.running:
+            if one.running in self._inner.running and one.running is not None:
+                one.taken_up(one.running, self._inner.cohort(one.running))
+            else:
                 one.running = None
         self._after(lambda: None, now)
 

@@ -333,7 +333,7 @@ class Round:
         if isinstance(event, Dropped):
             self._seen.faults[event.party] = event.fault
             seat = self.seats.get(event.party)
-            at = "" if seat is None or seat.address is None else f" at {seat.address}"
+            at = "" if seat is None else seat.at
             phase = self.clock.phase or self.machine.phase  # the machine has left it already
             said = (event.party, at, self.opening.nonce.hex()[:8], phase, why(event))
             log.info("party %d%s was dropped from round %s in %s: %s", *said)

@@ -105,6 +105,10 @@ class ServerRounds:
         """The nonces of rounds that have not ended, or that nobody was told of yet."""
         return frozenset(self._rounds)
 
+    def cohort(self, nonce: bytes) -> frozenset[bytes]:
+        """The identities on the seats of one of those, whether they are here or not."""
+        return frozenset(one for one in self._rounds[nonce].cohort if one is not None)
+
     def open(
         self,
         task: Task,
@@ -209,7 +213,7 @@ class ServerRounds:
             self.drop(old, "a newer link has proved the same identity", now)
         if (full := self._full(peer, now)) is not None:
             kind, turned = "clients turned away", "a client%s was turned away: %s"
-            self._repeats.warn(log, kind, now, turned, _of(peer), full)
+            self._repeats.warn(log, kind, now, turned, peer.at, full)
             self._outbox.let_go(peer)
             return
         self._links.add(peer, now)
@@ -219,7 +223,7 @@ class ServerRounds:
 
     def left(self, peer: Peer, now: float) -> None:
         if peer in self._links and (where := self._where(peer)):
-            log.info("a client%s has left (%s)", _of(peer), where)
+            log.info("a client%s has left (%s)", peer.at, where)
         self._gone(peer, now)
 
     def received(self, peer: Peer, frame: bytes, now: float) -> None:
@@ -390,10 +394,6 @@ class ServerRounds:
         """Lets it go. why: for the log."""
         where, dropped = self._where(peer), "a client%s was dropped (%s): %s"
         kind = f"clients dropped in {'a' if where else 'no'} round"
-        self._repeats.warn(log, kind, now, dropped, _of(peer), where or "in no round", why)
+        self._repeats.warn(log, kind, now, dropped, peer.at, where or "in no round", why)
         self._outbox.let_go(peer)
         self._gone(peer, now)
-
-
-def _of(peer: Peer) -> str:
-    return "" if peer.address is None else f" at {peer.address}"

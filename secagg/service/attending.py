@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import ssl
 import time
 from collections.abc import Callable
@@ -28,8 +28,8 @@ from secagg.wire.pace import Why
 
 FIRST, MOST = 0.5, 30.0
 """Seconds: of a wait before the next attempt at most, from the first failure on, and ever."""
-
-
+CONNECT = 10.0
+"""Seconds that the opening of a link may take; less, where a round waits for it."""
 _SOON = Away(1.0, Why.NOT_DUE)
 """After a round, where the service has said nothing."""
 
@@ -41,9 +41,12 @@ class Jitter:
     def __init__(self, randomness: Randomness = system_randomness) -> None:
         self._randomness, self._failures = randomness, 0
 
-    def again(self) -> float:
-        """Seconds until the next attempt, after one more failure."""
+    def again(self, left: float = math.inf) -> float:
+        """Seconds until the next attempt, after one more failure. left: seconds in which a round
+        that runs needs this client: of those no wait takes more than a quarter, or FIRST."""
         bound = min(MOST, FIRST * 2.0**self._failures)
+        if left > 0:
+            bound = min(bound, max(FIRST, left / 4))
         self._failures = min(self._failures + 1, 16)
         return bound * self._part()
 
@@ -54,7 +57,7 @@ class Jitter:
         return seconds + (FIRST + seconds / 10) * self._part()
 
     def met(self) -> None:
-        """The service is there."""
+        """The service was there, for longer than any wait."""
         self._failures = 0
 
     def _part(self) -> float:
@@ -98,37 +101,72 @@ class Caller:
         `around`, and of as many rounds. timeout: seconds that the service may be out of reach, at
         the beginning or in between; what it says about its next round is waited for beside them.
 
-        Raises LinkTimeout, or another TransportError, where it is away for longer, and whatever
-        `secagg.participate` raises.
+        A round that runs when a link is lost goes on over the next one, if that is there in time.
+        Where the service does not come back, what has ended is returned, a round that was lost with
+        it included.
+
+        Raises LinkTimeout, or another TransportError, where it is away for longer and no round has
+        ended, and whatever `secagg.participate` raises.
         """
+        try:
+            return await self._stay(participant, rounds, timeout)
+        except TransportError:
+            await participant.leave()
+            if not participant.outcomes:
+                raise
+            return tuple(participant.outcomes)
+        finally:
+            await participant.leave()
+
+    async def _stay(
+        self, participant: Participant, rounds: int, timeout: float
+    ) -> tuple[Outcome, ...]:
         jitter, until = Jitter(self.randomness), time.monotonic() + timeout
-        while True:
+        while len(participant.outcomes) < rounds:
+            begun = time.monotonic()
             try:
                 away = await self._over(participant)
             except TransportError as error:
-                delay = jitter.again()
-                if time.monotonic() + delay > until:
+                now = time.monotonic()
+                if self._met:
+                    until = now + timeout
+                    if now - begun >= MOST:
+                        jitter.met()
+                delay = jitter.again(participant.pressing - now)
+                if now + delay > until:
                     raise
                 self.told(f"{error}: trying again")
             else:
                 if len(participant.outcomes) >= rounds:
-                    return tuple(participant.outcomes)
+                    break
                 delay = jitter.after(away.seconds)
                 until = time.monotonic() + delay + timeout
                 self.told(f"no place now ({away.why.value}): back in {delay:.1f} seconds")
-            await asyncio.sleep(delay)
+            await participant.wait(delay)
+        return tuple(participant.outcomes)
+
+    @property
+    def _met(self) -> bool:
+        """Whether the service was at the other end of the last link, and has taken this site."""
+        return self._asked is not None and self._asked.met
 
     async def _over(self, participant: Participant) -> Away:
         """A link to its end: after a round, or with a word of when to come back. Raises LinkClosed
         where there was neither, as of a service that does not know this site."""
         url, before = self.site.url.replace("https://", "wss://", 1) + LINK, participant.outcomes[:]
-        link = await websocket.connect(url, tls=trust(self.site.authority))
+        if self._asked is not None:
+            self._asked.met = False
+        left = participant.pressing - time.monotonic()
+        patience = min(CONNECT, max(1.0, left / 2)) if left > 0 else CONNECT
+        link = await websocket.connect(url, tls=trust(self.site.authority), timeout=patience)
         self.told(f"connected to {self.site.url}")
         try:
             await participant.over(link)
         finally:
             await link.close()
         away = None if self._asked is None else self._asked.later()
+        if away is None and participant.lost:
+            raise LinkClosed("the link to the service is lost")
         if away is None and participant.outcomes == before:
             raise LinkClosed(
                 "the service has closed the link and said nothing: it is ending, or this site is "

@@ -51,6 +51,8 @@ class Hosted:
         rows = list(rows)
         self.books.restore(rows)
         self.paced.restore(rows, now)
+        # a round that goes on was opened, and its line written, before
+        self._running = {name: course.running for name, course in self.paced.tasks.items()}
         self._settle(now)
 
     def joined(self, peer: Peer, now: float) -> None:

@@ -66,6 +66,9 @@ class Lasting:
     def running(self) -> frozenset[bytes]:
         return frozenset(self.rounds)
 
+    def cohort(self, nonce: bytes) -> frozenset[bytes]:
+        return frozenset(peer.identity or b"" for peer in self.rounds[nonce].cohort)
+
     def open(self, task: Task, payload: bytes = b"", **more: Any) -> bytes:
         here = [Candidate(peer, i, 0.0) for i, peer in enumerate(self.links)]
         cohort = tuple(one.peer for one in more["select"](task.plan, here))

@@ -61,7 +61,7 @@ PLANTED: dict[str, tuple[ModuleType, str, str]] = {
     ),
     "sent away out of a round": (
         course,
-        "if until <= now and p not in self._seated]",
+        "if until <= now and p.identity not in seated]",
         "if until <= now]",
     ),
     "asked though sent away": (course, "if self._here[peer] <= now and", "if"),

@@ -133,6 +133,21 @@ def test_a_member_that_leaves_is_lost_at_once() -> None:
     assert [one.reason for one in silent.told] == [AbortReason.LOST]
 
 
+def test_a_member_whose_links_prove_it_takes_nothing_up_again() -> None:
+    """Rule V9, specs/50-service.md §2.10: its input had left, and its name is spent."""
+    world = World(host=HOST)
+    for place in SIX:
+        member(world, place, returning=True)
+    away = world.clients["4"]
+    for place in SIX[:2]:
+        world.clients[str(place)].give = None
+    world.open(active())
+    away.leave()
+    away.join()
+    (told,) = away.told
+    assert (told.reason, told.included, told.spent) == (AbortReason.LOST, None, True)
+
+
 def test_what_is_written_down_is_committed_before_it_is_said() -> None:
     """Rule R2: a piece of the transcript is a row of the same turn as what reveals it, or of an
     earlier one, in a namespace of its own; and goes when the application has the whole."""

@@ -11,7 +11,7 @@ import numpy as np
 
 import secagg
 from secagg.cli.founding import CHAIN, KEY, STATE, found
-from secagg.drive.participant import Participant
+from secagg.drive.participant import Inputs, Participant
 from secagg.plans.terms import Terms
 from secagg.rights import ServiceRole
 from secagg.rounds.admissions import CONSOLE
@@ -90,15 +90,32 @@ def site(serving: Serving, number: int) -> Site:
     )
 
 
+def given(number: int) -> Contribution:
+    """Of a site, whose every value is its number."""
+    return Contribution({"update": np.full(LENGTH, number, np.int64)})
+
+
 async def attend(
     serving: Serving, number: int, *, ledger: MemoryLedger | None = None, timeout: float = 30.0
 ) -> tuple[Outcome, ...]:
-    """One round of one site, whose every value is its number."""
-    values = np.full(LENGTH, number, np.int64)
-    caller = Caller(site(serving, number), seed(number))
+    """One round of one site."""
+    return await call(
+        site(serving, number), number, lambda offer: given(number), ledger=ledger, timeout=timeout
+    )
+
+
+async def call(
+    where: Site,
+    number: int,
+    inputs: Inputs,
+    *,
+    ledger: MemoryLedger | None = None,
+    timeout: float = 30.0,
+) -> tuple[Outcome, ...]:
+    caller = Caller(where, seed(number))
     participant = Participant(
-        ClientRounds(Consent(terms=TERMS)),
-        lambda offer: Contribution({"update": values}),
+        ClientRounds(Consent(terms=TERMS), returning=True),
+        inputs,
         ledger=ledger or MemoryLedger(),
         most=1,
         around=caller.around,
