@@ -88,8 +88,10 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"secagg", "secagg_protocols"}
     assert {"secagg/py.typed", "secagg_protocols/py.typed"} <= set(names)
-    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "secagg").rglob("*.py")}
+    files = (path for path in (ROOT / "secagg").rglob("*") if path.is_file())
+    sources = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
     assert sources <= set(names)
+    assert {"secagg/service/page/index.html", "secagg/service/page/page.js"} <= sources
 
 
 def test_the_wheel_works_by_itself(wheel: Path, tmp_path: Path) -> None:
