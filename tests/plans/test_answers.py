@@ -20,6 +20,7 @@ from secagg.plans.label import half_of
 from secagg.plans.plan import Plan
 from secagg.privacy import Privacy
 from secagg.wire.codec import Reader
+from tests.soak import SOAK
 
 BIT = {"answer": Integer(1, max=1, sensitivity=1)}
 ASKED = Privacy(1, 1e-6, trust="local", mechanism="response")
@@ -165,9 +166,9 @@ def test_a_plan_of_any_epsilon_is_explained_and_has_a_sum(epsilon: float) -> Non
 
 def test_corrupt_clients_hide_nothing() -> None:
     """§10.5: they know what they told."""
-    few, many = (made(clients=200, corrupt=part) for part in (0, "1/2"))
+    few, many = (made(clients=60, corrupt=part) for part in (0, "1/2"))
     labels = [secagg.simulate(plan, lambda me: {"answer": [0]}).privacy for plan in (few, many)]
-    assert labels[0] and labels[1] and labels[1].honest == 100
+    assert labels[0] and labels[1] and labels[1].honest == 30
     assert labels[0].epsilon_central < labels[1].epsilon_central  # type: ignore[operator]
 
 
@@ -176,7 +177,7 @@ def test_a_sum_is_debiased_and_its_interval_holds() -> None:
     plan, inside = made(clients=20, dropout=0.2, protocol="secagg"), 0
     [flip] = flips(plan)
     errors = []
-    for seed in range(rounds := 80):
+    for seed in range(rounds := 80 if SOAK else 30):
         total = secagg.simulate(
             plan,
             lambda me: {"answer": [int(me % 3 == 0)]},
@@ -192,7 +193,7 @@ def test_a_sum_is_debiased_and_its_interval_holds() -> None:
     assert inside >= 0.92 * rounds, inside
     deviation = math.sqrt(18 * flip * (1 - flip)) / (1 - 2 * flip)
     assert abs(np.mean(errors)) < 4 * deviation / math.sqrt(rounds)
-    assert abs(np.std(errors) / deviation - 1) < 0.2
+    assert abs(np.std(errors) / deviation - 1) < (0.2 if SOAK else 0.3)
 
 
 def coverage(flip: float, contributors: int, ones: int) -> float:

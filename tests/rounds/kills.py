@@ -409,10 +409,12 @@ def contribution(name: str, offer: Offer) -> Contribution:
     return Contribution({"update": np.array(vector(name, offer.round))}, payload=PAYLOAD)
 
 
-def deaths(scene: Scene) -> Iterator[Town]:
-    """The scene with its victim killed at every moment that it has in it."""
+def deaths(scene: Scene, every: int = 1) -> Iterator[Town]:
+    """The scene with its victim killed at every moment that it has in it, or at every second one,
+    third one and so on, with the last."""
     undisturbed = Town(scene).play()
-    for at in range(len(undisturbed.moments)):
+    last = len(undisturbed.moments) - 1
+    for at in sorted({*range(0, last, every), last}):
         town = Town(replace(scene, at=at)).play()
         assert town.killed == undisturbed.moments[at], "until it dies, all goes as it did"
         yield town

@@ -175,10 +175,10 @@ def tag_of(post: Post) -> int:
 
 
 def lives(scene: Scene, no: int) -> Iterator[Slow]:
-    """Undisturbed but for what is refused, and with a death at every moment."""
+    """Undisturbed but for what is refused, and with a death at every moment, or every third."""
     whole = Slow(scene, no)
     yield whole.play()  # type: ignore[misc]
-    for at in range(len(whole.moments)):
+    for at in range(0, len(whole.moments), 1 if SOAK else 3):
         yield Slow(replace(scene, at=at), no).play()  # type: ignore[misc]
 
 

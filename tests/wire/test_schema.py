@@ -11,6 +11,7 @@ from secagg.fields import Field, FixedPoint, Integer
 from secagg.schema import CLIPPED, MAX_FIELDS, Schema
 from secagg.wire.codec import Reader, Writer
 from secagg.wire.schema import read_fields, write_schema
+from tests.soak import examples
 
 names = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=10).filter(
     lambda name: name != CLIPPED
@@ -54,7 +55,7 @@ def test_the_bytes_are_as_specified() -> None:
     )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.integers(0, 8 * len(DATA) - 1))
 def test_a_flipped_bit_is_refused_or_another_schema(bit: int) -> None:
     """Row 23: whatever is accepted encodes back to the same bytes; all else is typed."""
