@@ -82,6 +82,7 @@ class Cost:
     server_prg_bytes: int  # with the planned number of clients dropped after share-keys
     server_agreements: int
     largest_message: int
+    uploads: tuple[int, ...] = ()  # of the client's message in each of its steps, if it is said
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,6 +316,18 @@ ROUNDS_LINKS = _of(
         "peer.identity is None and not self.seats and not self.proven",
         "peer.identity is None and not self.seats",
     ),
+    ("rounds: silences side by side", "elif begun >= self.silent:", "else:"),
+    ("rounds: silence ends with a word", "            self.late = 0\n", "            pass\n"),
+    (
+        "rounds: silence makes one of it again",
+        "self.fault, self.proven = fault, fault is None",
+        "self.fault, self.proven = fault, True",
+    ),
+    (
+        "rounds: who is of no use comes last",
+        "self.missed = 0 if innocent else self.missed + 1",
+        "self.missed = 0",
+    ),
     ("rounds: links of an identity", "len(same) + 1 - self._limits.links_each", "0"),
 )
 ROUNDS = _of(
@@ -323,8 +335,23 @@ ROUNDS = _of(
     "tests/rounds/test_server.py tests/rounds/test_selection.py",
     (
         "rounds: repeats in the log",
-        "self._repeats.warn(log, kind, now, dropped,",
-        "log.warning(dropped,",
+        "self._repeats.refused(kind, log, Event.CLIENT_DROPPED, now, *said)",
+        "log.warning(*said)",
+    ),
+    (
+        "rounds: what is due from a client, of its rounds' plans",
+        "return self._links.largest(peer, {n: one.largest for n, one in self._rounds.items()})",
+        "return self._limits.frame",
+    ),
+    (
+        "rounds: what is due from a client, until the next announcement",
+        "linked.largest = max(linked.largest, running.largest)",
+        "linked.largest = 0",
+    ),
+    (
+        "rounds: what was due from a client, no longer",
+        "linked.seats[opening.nonce], linked.largest = seat, 0",
+        "linked.seats[opening.nonce] = seat",
     ),
     ("rounds: a result that was not kept", "            running.lose()", "            pass"),
     (
@@ -336,11 +363,6 @@ ROUNDS = _of(
         "rounds: rounds in silence, one more",
         "(late := linked.late) >= self._limits.silence",
         "(late := linked.late) > self._limits.silence",
-    ),
-    (
-        "rounds: silences side by side",
-        "elif running.clock.begun >= linked.silent:",
-        "else:",
     ),
     (
         "rounds: rounds at once of one client",
@@ -356,21 +378,6 @@ ROUNDS = _of(
     ("rounds: a plan above the limit", "if needed > self._limits.frame:", "if False:"),
     ("rounds: a plan at the limit", "needed > self._limits.frame", "needed >= self._limits.frame"),
     ("rounds: size of a frame", "limit=self._limits.frame)", "limit=1 << 60)"),
-    (
-        "rounds: silence ends with a word",
-        "            linked.late = 0\n",
-        "            pass\n",
-    ),
-    (
-        "rounds: silence makes one of it again",
-        "linked.fault, linked.proven = fault, fault is None",
-        "linked.fault, linked.proven = fault, True",
-    ),
-    (
-        "rounds: who is of no use comes last",
-        "linked.missed = 0 if innocent else linked.missed + 1",
-        "linked.missed = 0",
-    ),
     (
         "rounds: who was let go",
         "            return  # let go, and still talking",
@@ -620,8 +627,28 @@ DOORS = (
         ("doors: without descriptors", "        if self._passing:\n", "        if False:\n"),
         (
             "doors: repeats in the log",
-            'self._repeats.warn(log, kind, now, "a connection of',
-            'log.warning("a connection of',
+            "self._repeats.refused(why, log, Event.LINK_CUT, now, *said)",
+            "log.warning(*said)",
+        ),
+        (
+            "doors: bytes of what is due",
+            "elif message > _allowed(door, message, most):",
+            "elif False:",
+        ),
+        (
+            "doors: bytes of what is due, one fewer",
+            "elif message > _allowed(door, message, most):",
+            "elif message >= _allowed(door, message, most):",
+        ),
+        (
+            "doors: what was due when it began",
+            "if not door.message or message < door.message:",
+            "if True:",
+        ),
+        (
+            "doors: what is due of the next message",
+            "if not door.message or message < door.message:",
+            "if not door.most:",
         ),
     ),
     *_of(
@@ -999,7 +1026,7 @@ TRANSPORT = (
         ),
         (
             "doorkeeper: who is left when it closes",
-            'entrance.cut("nobody listens any more")',
+            "entrance.cut(_CLOSED)",
             "pass",
         ),
         ("doorkeeper: bytes read at once", "RECEIVED = 32 << 10", "RECEIVED = 1 << 18"),
@@ -1022,8 +1049,8 @@ TRANSPORT = (
         ("protocols: one pong waits", "        if self.writable.is_set():\n", "        if True:\n"),
         (
             "protocols: it reads no further",
-            "        self._waits = not may\n",
-            "        self._waits = False\n",
+            "self._waits = not self._door.reads(self._meter)",
+            "self._waits = not (self._door.reads(self._meter) or True)",
         ),
         (
             "protocols: a sender waits",

@@ -8,7 +8,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-LAYERS = """errors types shown effects arguments threat rights remedies repeats suite noise
+LAYERS = """errors types shown effects arguments threat rights remedies watch repeats suite noise
 privacy | layout | ring | dp | fields | kinds | schema |
 kernels | crypto shamir decoding | mask quantize rotate bounded sampler noisy tensors npy |
 structure | like | records cut | wire | committee roster players invitation |

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from secagg.transport.base import Link, stranger
+from secagg.transport.base import Link, bounded, stranger
 
 
 class Arriving:
@@ -14,9 +14,14 @@ class Arriving:
     is looked whether the far end is known by now.
     """
 
-    def __init__(self, link: Link, known: Callable[[], bool]) -> None:
+    def __init__(
+        self, link: Link, known: Callable[[], bool], most: Callable[[], int] | None = None
+    ) -> None:
+        """most: bytes that a message of whoever is known may have now; None bounds nothing."""
         self._link, self._known = link, known
         stranger(link, True)
+        if most is not None:
+            bounded(link, most)
 
     async def send(self, data: bytes) -> None:
         await self._link.send(data)

@@ -28,19 +28,20 @@ def listen(
     port: int = 0,
     *,
     limits: Limits | None = None,
+    doors: Doors | None = None,
     max_size: int = DEFAULT_MAX_SIZE,
     tls: Credentials | None = None,
     app: AsgiApp | None = None,
     insecure_plaintext: bool = False,
 ) -> AbstractAsyncContextManager[int]:
     """`secagg.transport.door.listen` behind doors of these limits, fewer where the process has no
-    room."""
+    room; or behind `doors`, for whoever looks at them meanwhile, with the pings of the limits."""
     within = (limits or Limits()).within(descriptors())
     return door.listen(
         on_link,
         host,
         port,
-        doors=Doors(within),
+        doors=Doors(within) if doors is None else doors,
         max_size=max_size,
         tls=tls,
         app=app,

@@ -16,6 +16,7 @@ from secagg.errors import BudgetSpent, LocalProtocolError, Spent, TransportError
 from secagg.store.base import Ledger, Store
 from secagg.transport.base import Link
 from secagg.transport.opening import Backoff, Opener
+from secagg.watch import Event
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ async def keep(peer: Peer, opener: Opener, serve: Serve, backoff: Backoff) -> No
         try:
             await serve(peer, await opener())
         except TransportError as error:
-            log.debug("no link yet: %s", error)
+            log.debug("no link yet: %s", error, extra=Event.LINK_NOT_OPENED.line)
             begun = time.monotonic()
         failures = failures + 1 if time.monotonic() - begun < backoff.most else 1
         await asyncio.sleep(backoff.delay(failures))

@@ -17,6 +17,8 @@ from numba import config, njit, version_info
 from numba.core.caching import FunctionCache
 from numba.core.runtime.nrt import rtsys
 
+from secagg.watch import Event
+
 # Theory of operation.
 #
 # A kernel is compiled when it is first called with arguments of some types, and that takes from a
@@ -93,4 +95,5 @@ def kernel(function: _F) -> _F:
 @cache
 def _told(why: str) -> None:
     """Once a process, not once a kernel."""
-    _log.info("kernels are compiled anew in each process, without a cache: %s", why)
+    said = "kernels are compiled anew in each process, without a cache: %s"
+    _log.info(said, why, extra=Event.NO_CACHE.line)

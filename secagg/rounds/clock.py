@@ -45,7 +45,8 @@ class RoundReport:
     mean over the announced), without frames, announcements and the transport's own framing: what
     was handed to a link, or came over one, repeats included, since the last start of this process.
     What is said while there is no link, or held back by its claim, is not sent, and not counted.
-    A server's only: faults: why each dropped party was dropped. disputed: (dealer, holder) of every
+    A server's only: faults: why each dropped party was dropped; dropped_in: in which phase.
+    disputed: (dealer, holder) of every
     share that was unusable, of whom one lied. members: of everybody who was announced to, and whose
     link proved it, the identity. peers: who that was, as this process has known them. Where clients
     sign: transcript: what the server has written down (specs/12-active.md §7), also of a round
@@ -56,6 +57,7 @@ class RoundReport:
     bytes_up: float
     bytes_down: float
     faults: Mapping[PartyId, Fault] = field(default_factory=dict)
+    dropped_in: Mapping[PartyId, str] = field(default_factory=dict)
     disputed: frozenset[tuple[PartyId, PartyId]] = frozenset()
     members: Mapping[PartyId, bytes] = field(default_factory=dict)
     peers: Mapping[PartyId, Peer] = field(default_factory=dict)

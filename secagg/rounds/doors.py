@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from secagg.repeats import Repeats
 from secagg.rounds.quota import Limits, most_crowding
+from secagg.watch import Cut, Event, Refused, Watch
+from secagg.wire.frame import MAX_SIZE
 
 # Theory of operation.
 #
@@ -65,20 +67,23 @@ class Verdicts(NamedTuple):
     """cut: links that end now, and why. read_on: those that were told to wait. due: when the next
     verdict may fall by itself, in monotonic seconds."""
 
-    cut: dict[Hashable, str]
+    cut: dict[Hashable, Cut]
     read_on: tuple[Hashable, ...]
     due: float
 
 
 @dataclass(slots=True)
 class _Door:
-    """until: when it must have passed. known: it has said who it is; None where nobody asks. room:
-    bytes reserved, large or not, since begun; credit: until when."""
+    """until: when it must have passed. known: it has said who it is; None where nobody asks. most:
+    bytes that the message under way may have, as it was when it began; message: those that it has.
+    room: bytes reserved, large or not, since begun; credit: until when."""
 
     address: str
     since: float
     until: float = math.inf
     known: bool | None = None
+    most: int = MAX_SIZE
+    message: int = 0
     room: int = 0
     large: bool = False
     got: int = 0
@@ -94,7 +99,8 @@ class _Door:
 class Doors:
     """Judges every link of a listening process from the first moment to the last."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, watch: Watch | None = None) -> None:
+        """watch: hears of every link that is cut, and of every one that has come through."""
         self._limits = limits or Limits()
         self._doors: dict[Hashable, _Door] = {}
         self._passing: dict[Hashable, str | None] = {}  # the address of each, the oldest first
@@ -104,9 +110,9 @@ class Doors:
         self._reserved = {True: 0, False: 0}  # bytes of large messages, and of small ones
         quarter = self._limits.unfinished // 4
         self._most = {True: self._limits.unfinished - quarter, False: quarter}
-        self._cut: dict[Hashable, str] = {}
+        self._cut: dict[Hashable, Cut] = {}
         self._read_on: list[Hashable] = []
-        self._repeats = Repeats()
+        self._repeats = Repeats(watch=watch)
 
     def opened(self, link: Hashable, address: str, now: float, *, tls: bool = False) -> None:
         """A connection has been accepted; nothing is known of it but its address. tls: it begins
@@ -145,6 +151,7 @@ class Doors:
             door.known = True
             self._known += 1
             del self._passing[link]
+            self.watch.linked(now - door.since)
 
     def leaving(self, link: Hashable, now: float) -> None:
         """Whoever had it is done with it; what was said last may still be on its way."""
@@ -159,22 +166,35 @@ class Doors:
             self._forget(link, now)
 
     def reads(
-        self, link: Hashable, now: float, *, pieces: int, size: int, pending: int, got: int
+        self,
+        link: Hashable,
+        now: float,
+        *,
+        pieces: int,
+        size: int,
+        pending: int,
+        got: int,
+        message: int = 0,
+        most: int = MAX_SIZE,
     ) -> bool:
         """Whether a link that has sent this may be read on; else it is named when it may.
 
         pieces, size: of all that it ever sent, frames that are no whole message, and bytes.
         pending: bytes of what it has begun to say and nobody has taken yet, as announced; got:
-        those of them that have come.
+        those of them that have come. message: those of the message that is not whole yet; most: as
+        many as are due from whoever has the link.
         """
         if (door := self._doors.get(link)) is None:
             return False
         if door.known is False and pending > self._limits.stranger:
             why = f"a message of {pending} bytes, and it has not said who it is"
-            self._ends(link, why, "too much of a stranger", now)
+            self._ends(link, Refused.TOO_LARGE, why, now)
+        elif message > _allowed(door, message, most):
+            why = f"a message of {message} bytes, and at most {door.most} are due from it"
+            self._ends(link, Refused.TOO_LARGE, why, now)
         elif pieces > self._limits.fragments + size // PIECE + int(now - door.since):
             why = f"it sends crumbs: {pieces} pieces in {size} bytes"
-            self._ends(link, why, "too many pieces", now)
+            self._ends(link, Refused.CRUMBS, why, now)
         elif not pending:
             self._returns(link, now)
         else:
@@ -189,6 +209,21 @@ class Doors:
         return self._known >= self._limits.links
 
     @property
+    def watch(self) -> Watch:
+        """Who hears of what happens at these doors."""
+        return self._repeats.watch
+
+    @property
+    def passing(self) -> int:
+        """How many are on their way in or out, and have not said who they are."""
+        return len(self._passing)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that have come of messages that are not whole, or were not taken."""
+        return sum(min(door.got, door.room) for door in self._holding.values())
+
+    @property
     def quiet(self) -> bool:
         """Whether `take` has nothing to say that it has not said before."""
         return not (self._cut or self._read_on or self._waiting)
@@ -196,20 +231,19 @@ class Doors:
     def starved(self, now: float) -> None:
         """There was no descriptor for another connection: whoever passes makes room."""
         said = "no descriptor is left for another connection"
-        self._repeats.warn(log, "no descriptor is left", now, said)
+        self._repeats.warn(log, Event.NO_DESCRIPTOR, now, said)
         if self._passing:
             link = most_crowding(self._passing)
-            self._ends(link, "no descriptor was left for another", "no descriptor left", now)
+            self._ends(link, Refused.FULL, "no descriptor was left for another", now)
 
     def tick(self, now: float) -> None:
         """The time that `due` named has come; harmless at any other."""
         for link in [one for one in self._passing if self._doors[one].until <= now]:
-            self._ends(link, "it was not opened, or closed, in time", "too late", now)
+            self._ends(link, Refused.SLOW, "it was not opened, or closed, in time", now)
         while (owing := self._owing()) and min(owing.values()) <= now:
             slow = min(owing, key=owing.__getitem__)
-            self._ends(
-                slow, "its message stood still while others waited for room", "too slow", now
-            )
+            why = "its message stood still while others waited for room"
+            self._ends(slow, Refused.SLOW, why, now)
 
     def take(self) -> Verdicts:
         """All that follows, once: to be called after each call."""
@@ -237,7 +271,7 @@ class Doors:
         self._passing[link] = door.address
         if len(self._passing) > self._limits.passing:
             why = f"{self._limits.passing} have not said who they are, most of them of its address"
-            self._ends(most_crowding(self._passing), why, "all places taken", now)
+            self._ends(most_crowding(self._passing), Refused.FULL, why, now)
 
     def _earn(self, door: _Door, got: int, now: float) -> None:
         """Credit for the bytes that have come since the last time. got: of this message, in all."""
@@ -277,11 +311,10 @@ class Doors:
                 del self._waiting[waiting]
                 self._read_on.append(waiting)
 
-    def _ends(self, link: Hashable, why: str, kind: str, now: float) -> None:
-        """kind: under which its like are counted in the log."""
-        address, kind = self._doors[link].address, f"connections cut, {kind}"
-        self._repeats.warn(log, kind, now, "a connection of %s was cut: %s", address, why)
-        self._cut[link] = why
+    def _ends(self, link: Hashable, why: Refused, words: str, now: float) -> None:
+        said = "a connection of %s was cut: %s", self._doors[link].address, words
+        self._repeats.refused(why, log, Event.LINK_CUT, now, *said)
+        self._cut[link] = Cut(why, words)
         self._forget(link, now)
 
     def _forget(self, link: Hashable, now: float) -> None:
@@ -297,3 +330,11 @@ class Doors:
         """It is no link any more."""
         self._known -= door.known is True
         door.known = None
+
+
+def _allowed(door: _Door, message: int, most: int) -> int:
+    """What is due changes while it comes: what was when it began still is."""
+    if not door.message or message < door.message:
+        door.most = most
+    door.message = message
+    return door.most

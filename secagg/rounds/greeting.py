@@ -17,6 +17,7 @@ from secagg.rounds.base import Rounds
 from secagg.rounds.crowd import Crowd
 from secagg.shown import short
 from secagg.types import PartyId, Role, server_id
+from secagg.watch import Event, Refused, Watch
 from secagg.wire.frame import HEAD_SIZE
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,10 @@ def server_of(committee: Committee, peer: Peer) -> PartyId:
     """Of a peer that was met as a server: which one. Its identity is its signature key."""
     keys = [keys.signing for keys in committee.servers]
     return server_id(keys.index(peer.identity or b""))
+
+
+class Unwelcome(RemoteProtocolError):
+    """Somebody has proved who it is, and may not come: out of a script, for the log alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,11 @@ class Greeted:
         *,
         most: int | None = None,
         timeout: float = TIMEOUT,
+        watch: Watch | None = None,
     ) -> None:
         """script: what is said and heard on a link, by whom the driver says it leads to. most:
-        links in all, greeted or not; None has no limit, for whoever opens its links itself."""
+        links in all, greeted or not; None has no limit, for whoever opens its links itself. watch:
+        hears of whoever is refused."""
         self._rounds, self._script = rounds, script
         self._most, self._timeout = most, timeout
         self._links: dict[Peer, _Link] = {}
@@ -112,7 +119,7 @@ class Greeted:
         self._outer: dict[Peer, Peer] = {}  # by peer as the inner rounds know it: its link
         self._posts: list[Post] = []
         self._let_go: list[Peer] = []
-        self._repeats = Repeats()
+        self._repeats = Repeats(watch=watch)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
         self._rounds.restore(rows, now)
@@ -120,7 +127,7 @@ class Greeted:
     def joined(self, peer: Peer, now: float) -> None:
         if self._most is not None and len(self._links) >= self._most and not self._made_room(now):
             said = "%s%s was turned away: %d are open", peer.name, peer.at, len(self._links)
-            self._repeats.warn(log, "links turned away", now, *said)
+            self._repeats.refused(Refused.FULL, log, Event.LINK_TURNED_AWAY, now, *said)
             self._let_go.append(peer)
             return
         self._links[peer] = _Link(self._script(peer))
@@ -169,7 +176,8 @@ class Greeted:
     def tick(self, now: float) -> None:
         while self._due <= now:
             late = next(iter(self._nobody))
-            self._refuse(late, f"the handshake took more than {self._timeout:g} seconds", now)
+            why = f"the handshake took more than {self._timeout:g} seconds"
+            self._refuse(late, Refused.SLOW, why, now)
         self._rounds.tick(now)
 
     def ready(self, peer: Peer) -> bool:
@@ -178,7 +186,11 @@ class Greeted:
 
     def known(self, peer: Peer) -> bool:
         """Whether it is here and has greeted."""
-        return (link := self._links.get(peer)) is not None and link.met is not None
+        return self.met(peer) is not None
+
+    def met(self, peer: Peer) -> Peer | None:
+        """As the rounds inside know it; None of who has not greeted, or is gone."""
+        return None if (link := self._links.get(peer)) is None else link.met
 
     def close(self) -> None:
         """What was only counted is written to the log."""
@@ -207,7 +219,8 @@ class Greeted:
         except StopIteration as over:
             self._meet(peer, link, over.value, now)
         except _REFUSED as error:
-            self._refuse(peer, str(error), now)
+            kind = Refused.ROLE if isinstance(error, Unwelcome) else Refused.GREETING
+            self._refuse(peer, kind, str(error), now)
         else:
             self._say(peer, link, said)
 
@@ -227,12 +240,13 @@ class Greeted:
     def _made_room(self, now: float) -> bool:
         """By letting go who is nobody yet: the oldest, of the address that holds most."""
         if (gone := self._crowd.first) is not None:
-            self._refuse(gone, "it has not said who it is, and a newer link needs its room", now)
+            why = "it has not said who it is, and a newer link needs its room"
+            self._refuse(gone, Refused.FULL, why, now)
         return gone is not None
 
-    def _refuse(self, peer: Peer, why: str, now: float) -> None:
+    def _refuse(self, peer: Peer, kind: Refused, why: str, now: float) -> None:
         said = "%s%s was refused: %s", peer.name, peer.at, why
-        self._repeats.warn(log, "links refused", now, *said)
+        self._repeats.refused(kind, log, Event.LINK_REFUSED, now, *said)
         self._forget(peer)
         self._let_go.append(peer)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from secagg.effects import Peer
 from secagg.rounds.crowd import Crowd
 from secagg.rounds.quota import Limits, Quota
+from secagg.rounds.selection import Candidate
 from secagg.shown import short
 from secagg.types import Fault, PartyId
 
@@ -18,7 +19,8 @@ from secagg.types import Fault, PartyId
 class Linked:
     """What is known of a peer as long as its link lasts. missed, late: rounds in a row without it,
     in silence. silent: when one was last counted. proven: whether it was in a sum, and has missed
-    none since. seats: by the nonce of the round."""
+    none since. largest: bytes of the largest frame that was due from it in a round that it has left
+    since the last announcement. seats: by the nonce of the round."""
 
     place: int
     heard: float
@@ -29,9 +31,22 @@ class Linked:
     silent: float = -math.inf
     fault: Fault | None = None
     proven: bool = False
+    largest: int = 0
     seats: dict[bytes, PartyId] = field(default_factory=dict)
 
     __repr__ = short
+
+    def told(self, fault: Fault | None, begun: float, now: float) -> None:
+        """A round is over that it was in, from `begun` on: how it did is what the next selection
+        goes by."""
+        self.fault, self.proven = fault, fault is None
+        # too few of whom it knew came: that is nothing of its own doing
+        innocent = fault in (None, Fault.TOO_FEW_HOLDERS)
+        self.missed = 0 if innocent else self.missed + 1
+        if fault is not Fault.LATE:
+            self.late = 0
+        elif begun >= self.silent:  # of rounds side by side one counts
+            self.late, self.silent = self.late + 1, now
 
     def strange(self, peer: Peer) -> bool:
         """Whether it has neither proved who it is nor done what it was asked, nor is asked now."""
@@ -117,6 +132,27 @@ class Present(Mapping[Peer, Linked]):
     def newest(self, identity: bytes) -> Peer | None:
         """Of the links of that identity, if there is one."""
         return next(reversed(self._proved.get(identity, {})), None)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """As a selection sees them."""
+        return tuple(
+            Candidate(peer, one.place, one.heard, one.rounds, one.missed, one.fault)
+            for peer, one in self._links.items()
+        )
+
+    @property
+    def seated(self) -> int:
+        """How many have a seat in a round."""
+        return sum(bool(one.seats) for one in self._links.values())
+
+    def largest(self, peer: Peer, due: Mapping[bytes, int]) -> int:
+        """Bytes of the largest frame that is due from it, by the plans of its rounds; of who is in
+        none, and was in none since the last announcement, a stranger's. due: by round."""
+        least = self._limits.stranger
+        if (linked := self._links.get(peer)) is None:
+            return least
+        return max(least, linked.largest, *(due.get(nonce, 0) for nonce in linked.seats))
 
     def shut(self, peer: Peer) -> str:
         """Why it is not admitted, whoever goes for it; empty where nothing is against it."""

@@ -10,7 +10,7 @@ from secagg.crypto import labels, sign
 from secagg.crypto.randomness import checked
 from secagg.errors import InvalidSignature, ParameterError, RemoteProtocolError
 from secagg.rights import ServiceRole
-from secagg.rounds.greeting import Met, Script
+from secagg.rounds.greeting import Met, Script, Unwelcome
 from secagg.shown import short
 from secagg.types import Randomness, Role, Seed, system_randomness
 from secagg.wire.hello import (
@@ -83,9 +83,9 @@ class Reception:
         sign.verify(theirs.key, _statement(labels.SERVICE_LINK_CLIENT, theirs, ours), proof)
         # rule G2: nobody but the owner of a key learns, or has it looked up, whether it may come
         if (why := self.judge(theirs.key, theirs.role, theirs.task)) is not None:
-            raise RemoteProtocolError(why)
+            raise Unwelcome(why)
         if (role := _LINKED.get(theirs.role)) is None:
-            raise RemoteProtocolError(f"there are no links for the role {theirs.role.word}")
+            raise Unwelcome(f"there are no links for the role {theirs.role.word}")
         own = _statement(labels.SERVICE_LINK_SERVER, theirs, ours)
         say = encode_proof(sign.sign(self.signing, own), nonce)
         return Met(role, theirs.key, say, theirs.task)

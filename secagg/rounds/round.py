@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from secagg import errors, party
+from secagg import errors, party, watch
 from secagg.effects import Peer, Work, Write
 from secagg.errors import IntegrityError, LocalProtocolError
 from secagg.rounds.base import MACHINE, OPENED, ROUND, ROUNDS, Outbox, Rows
@@ -21,7 +21,7 @@ from secagg.rounds.seen import Seen, opened_row, read_opened
 from secagg.sansio import Disputed, Dropped, Event, PhaseEntered
 from secagg.shown import short
 from secagg.types import AbortReason, Fault, PartyId
-from secagg.wire.frame import Message, Over
+from secagg.wire.frame import HEAD_SIZE, Message, Over
 
 # Theory of operation.
 #
@@ -134,6 +134,10 @@ class Round:
         """For which it was dropped, as far as this process has seen it."""
         return self._seen.faults.get(seat)
 
+    def place(self, seat: PartyId) -> str:
+        """For the log."""
+        return f"party {seat} of round {self.opening.nonce.hex()[:8]} in {self.machine.phase}"
+
     def free_seat(self, identity: bytes) -> PartyId | None:
         """That of somebody who has proved to be this, and is not there now."""
         empty = [seat for seat in self.cohort.seats(identity) if seat not in self.seats]
@@ -191,6 +195,17 @@ class Round:
             lost = errors.Aborted(AbortReason.CANCELLED, "its result could not be kept")
             summed = self.end.result.contributors
             self.end = replace(self.end, result=None, error=lost, summed=summed)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest frame that a client of it can have to say by now: of this phase, or
+        of one before."""
+        cost, phases = self.opening.task.plan.cost, self._phases
+        if not cost.uploads:
+            return HEAD_SIZE + cost.largest_message
+        phase = self.clock.phase
+        upto = phases.index(phase) + 1 if phase in phases else len(phases)
+        return HEAD_SIZE + max(cost.uploads[:upto])
 
     @property
     def due(self) -> float:
@@ -300,9 +315,18 @@ class Round:
         seen, written = self._seen, self._written
         number = max(1, len(seen.peers) or len(self.cohort))
         up, down = seen.up / number, seen.down / number
-        whose = dict(seen.faults), frozenset(seen.disputed), self.cohort.members(), dict(seen.peers)
-        said = written.transcript, written.evidence
-        return RoundReport(self.clock.stop(now), up, down, *whose, *said)
+        return RoundReport(
+            self.clock.stop(now),
+            up,
+            down,
+            faults=dict(seen.faults),
+            dropped_in=dict(seen.dropped_in),
+            disputed=frozenset(seen.disputed),
+            members=self.cohort.members(),
+            peers=dict(seen.peers),
+            transcript=written.transcript,
+            evidence=written.evidence,
+        )
 
     def _last_word(self, end: End) -> Over:
         """Without a standing: that is each client's own."""
@@ -335,11 +359,14 @@ class Round:
             seat = self.seats.get(event.party)
             at = "" if seat is None else seat.at
             phase = self.clock.phase or self.machine.phase  # the machine has left it already
+            self._seen.dropped_in[event.party] = phase
             said = (event.party, at, self.opening.nonce.hex()[:8], phase, why(event))
-            log.info("party %d%s was dropped from round %s in %s: %s", *said)
+            extra = watch.Event.PARTY_DROPPED.line
+            log.info("party %d%s was dropped from round %s in %s: %s", *said, extra=extra)
         elif isinstance(event, Disputed):
             self._seen.disputed.add((event.dealer, event.holder))
-            log.debug("a share of party %d at %d is unusable", event.dealer, event.holder)
+            share, extra = (event.dealer, event.holder), watch.Event.SHARE_UNUSABLE.line
+            log.debug("a share of party %d at %d is unusable", *share, extra=extra)
         elif isinstance(event, PhaseEntered) and event.phase not in self._phases[:-1]:
             self._opens()
         if self._observer is not None:

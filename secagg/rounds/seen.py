@@ -37,6 +37,7 @@ class Seen:
     up: int = 0
     down: int = 0
     faults: dict[PartyId, Fault] = field(default_factory=dict)
+    dropped_in: dict[PartyId, str] = field(default_factory=dict)
     disputed: set[tuple[PartyId, PartyId]] = field(default_factory=set)
     peers: dict[PartyId, Peer] = field(default_factory=dict)
     opening: frozenset[PartyId] = frozenset()

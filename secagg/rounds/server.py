@@ -24,7 +24,8 @@ from secagg.rounds.present import Present
 from secagg.rounds.quota import Limits, Quota
 from secagg.rounds.round import End, Observer, Round, ticket_of
 from secagg.rounds.selection import Candidate, Select, arrival
-from secagg.types import Fault, PartyId, Randomness, Seed, system_randomness
+from secagg.types import PartyId, Randomness, Seed, system_randomness
+from secagg.watch import Event, Refused, Watch
 from secagg.wire.frame import (
     HEAD_SIZE,
     NONCE_SIZE,
@@ -69,10 +70,12 @@ class ServerRounds:
         randomness: Randomness = system_randomness,
         host: Host | None = None,
         files: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         """select: whom a round takes, unless it says otherwise. durable: the driver has a store.
         host: for plans whose clients sign; the driver's links greet them (`Host.greet`). files: the
-        application files what was written down, and says so to `filing`."""
+        application files what was written down, and says so to `filing`. watch: hears of whoever
+        is turned away or dropped."""
         self._limits, self._host = limits or Limits(), host
         self._select, self._durable, self._randomness = select, durable, randomness
         self._outbox = Counted(self._count)
@@ -83,22 +86,24 @@ class ServerRounds:
         self._slow: dict[Peer, str] = {}
         self._farewells = Farewells(self._outbox, durable)
         self.filing = Filing(self._outbox, durable, files)
-        self._repeats = Repeats()
+        self._repeats = Repeats(watch=watch)
 
     # What the application sees
 
     @property
     def here(self) -> tuple[Candidate, ...]:
         """Everybody with a link, by arrival."""
-        return tuple(
-            Candidate(peer, one.place, one.heard, one.rounds, one.missed, one.fault)
-            for peer, one in self._links.items()
-        )
+        return self._links.candidates
 
     @property
     def connected(self) -> int:
         """How many that are."""
         return len(self._links)
+
+    @property
+    def seated(self) -> int:
+        """How many of those are in a round."""
+        return self._links.seated
 
     @property
     def running(self) -> frozenset[bytes]:
@@ -158,8 +163,9 @@ class ServerRounds:
         machine = machine_of(opening, found, self._host)
         running = self._round(opening, machine, found.cohort, now, observer)
         for seat, peer in seats.items():
-            self._links[peer].seats[opening.nonce] = seat
-            self._links[peer].rounds += 1
+            linked = self._links[peer]
+            linked.seats[opening.nonce], linked.largest = seat, 0
+            linked.rounds += 1
             self._links.judge(peer)
         self._after(running, lambda: running.begin(seats, now), now)
         return opening.nonce
@@ -210,10 +216,10 @@ class ServerRounds:
 
     def joined(self, peer: Peer, now: float) -> None:
         for old in self._links.older(peer):
-            self.drop(old, "a newer link has proved the same identity", now)
+            self.drop(old, "a newer link has proved the same identity", now, Refused.FULL)
         if (full := self._full(peer, now)) is not None:
-            kind, turned = "clients turned away", "a client%s was turned away: %s"
-            self._repeats.warn(log, kind, now, turned, peer.at, full)
+            said = "a client%s was turned away: %s", peer.at, full
+            self._repeats.refused(Refused.FULL, log, Event.CLIENT_TURNED_AWAY, now, *said)
             self._outbox.let_go(peer)
             return
         self._links.add(peer, now)
@@ -223,7 +229,7 @@ class ServerRounds:
 
     def left(self, peer: Peer, now: float) -> None:
         if peer in self._links and (where := self._where(peer)):
-            log.info("a client%s has left (%s)", peer.at, where)
+            log.info("a client%s has left (%s)", peer.at, where, extra=Event.CLIENT_LEFT.line)
         self._gone(peer, now)
 
     def received(self, peer: Peer, frame: bytes, now: float) -> None:
@@ -244,6 +250,10 @@ class ServerRounds:
         running, seat = self._rounds.get(decoded.nonce), linked.seats.get(decoded.nonce)
         if running is not None and seat is not None:  # else of another round: late, or for nobody
             self._after(running, lambda: running.receive(seat, decoded.data, now), now)
+
+    def largest(self, peer: Peer) -> int:
+        """Bytes of the largest frame that is due from it."""
+        return self._links.largest(peer, {n: one.largest for n, one in self._rounds.items()})
 
     def flushed(self, peer: Peer, size: int, now: float) -> None:
         if (linked := self._links.get(peer)) is not None:
@@ -328,19 +338,13 @@ class ServerRounds:
             return
         self._outbox.post(peer, over)
         linked.seats.pop(over.nonce, None)
+        linked.largest = max(linked.largest, running.largest)  # it may be under way
         fault = over.standing if over.reason is None else running.fault(seat)
         if over.reason is not None and fault is None:  # no sum, and not for its sake
             self._links.judge(peer)
             return
-        linked.fault, linked.proven = fault, fault is None
-        # too few of whom it knew came: that is nothing of its own doing
-        innocent = fault in (None, Fault.TOO_FEW_HOLDERS)
-        linked.missed = 0 if innocent else linked.missed + 1
+        linked.told(fault, running.clock.begun, now)
         self._links.judge(peer)
-        if fault is not Fault.LATE:
-            linked.late = 0
-        elif running.clock.begun >= linked.silent:  # of rounds side by side one counts
-            linked.late, linked.silent = linked.late + 1, now
         if (late := linked.late) >= self._limits.silence:
             self._slow[peer] = f"it was silent in {late} rounds, one after the other"
 
@@ -365,7 +369,7 @@ class ServerRounds:
         while self._slow:
             peer, why = self._slow.popitem()
             if peer in self._links:
-                self.drop(peer, why, now)
+                self.drop(peer, why, now, Refused.SLOW)
 
     def _full(self, peer: Peer, now: float) -> str | None:
         """Why there is no place for it; None where there is one, or a stranger has made room."""
@@ -374,7 +378,7 @@ class ServerRounds:
         if self._links.full:
             if (stranger := self._links.stranger) is None:
                 return f"{len(self._links)} links are open"
-            self.drop(stranger, "a newer link has its place: all are taken", now)
+            self.drop(stranger, "a newer link has its place: all are taken", now, Refused.FULL)
         return None
 
     def _gone(self, peer: Peer, now: float) -> None:
@@ -384,16 +388,13 @@ class ServerRounds:
                 self._after(running, lambda r=running, s=seat: r.left(s, now), now)  # type: ignore[misc]
 
     def _where(self, peer: Peer) -> str:
-        return ", ".join(
-            f"party {seat} of round {nonce.hex()[:8]} in {self._rounds[nonce].machine.phase}"
-            for nonce, seat in self._links[peer].seats.items()
-            if nonce in self._rounds
-        )
+        seats, rounds = self._links[peer].seats, self._rounds
+        return ", ".join(rounds[n].place(seat) for n, seat in seats.items() if n in rounds)
 
-    def drop(self, peer: Peer, why: str, now: float) -> None:
+    def drop(self, peer: Peer, why: str, now: float, kind: Refused = Refused.OTHER) -> None:
         """Lets it go. why: for the log."""
-        where, dropped = self._where(peer), "a client%s was dropped (%s): %s"
-        kind = f"clients dropped in {'a' if where else 'no'} round"
-        self._repeats.warn(log, kind, now, dropped, peer.at, where or "in no round", why)
+        where = self._where(peer) or "in no round"
+        said = "a client%s was dropped (%s): %s", peer.at, where, why
+        self._repeats.refused(kind, log, Event.CLIENT_DROPPED, now, *said)
         self._outbox.let_go(peer)
         self._gone(peer, now)

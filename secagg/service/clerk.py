@@ -21,6 +21,7 @@ from secagg.rounds.admissions import CONSOLE, Change
 from secagg.service.audit import Deed
 from secagg.service.books import Books
 from secagg.service.config import Config
+from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
 from secagg.service.results import Result
@@ -40,6 +41,7 @@ class Served(Protocol):
     metrics: Metrics
     books: Books
     rounds: Hosted
+    gate: Gate
     credentials: Credentials | None
 
     @property
@@ -136,6 +138,7 @@ class Clerk:
         for name, course in serving.rounds.paced.tasks.items():
             metrics.set("candidates", course.candidates, task=name)
             metrics.set("results_waiting", serving.books.results.waiting(name), task=name)
+        serving.gate.count(metrics)
         return metrics.text()
 
     async def arrays(self, nonce: str) -> bytes:

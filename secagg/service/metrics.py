@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from secagg.errors import ParameterError
 from secagg.shown import short
 from secagg.types import Fault
+from secagg.watch import Refused, Watch
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -30,20 +31,6 @@ class Link(enum.StrEnum):
     STRANGER = "stranger"
     CANDIDATE = "candidate"
     SEATED = "seated"
-
-
-class Why(enum.StrEnum):
-    """Why somebody was refused."""
-
-    FULL = "full"
-    SLOW = "slow"
-    CRUMBS = "crumbs"
-    TOO_LARGE = "too-large"
-    TLS = "tls"
-    GREETING = "greeting"
-    RATE = "rate"
-    ROLE = "role"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +50,8 @@ class Kind:
 _TASK: Mapping[str, frozenset[str] | None] = {"task": None}
 KINDS: Mapping[str, Kind] = {
     "links": Kind("Links by how far they have come", Gauge, {"state": frozenset(Link)}),
-    "refused": Kind("Connections and requests refused", Counter, {"why": frozenset(Why)}),
-    "handshake_seconds": Kind("From the accept to a link", Histogram, {}, _SHORT),
+    "refused": Kind("Connections and requests refused", Counter, {"why": frozenset(Refused)}),
+    "handshake_seconds": Kind("From the accept to a link of who is known", Histogram, {}, _SHORT),
     "candidates": Kind("Clients that a round could have", Gauge, _TASK),
     "rounds": Kind("Rounds that ended", Counter, {**_TASK, "outcome": OUTCOMES}),
     "phase_seconds": Kind("A phase's time", Histogram, {**_TASK, "phase": None}, _LONG),
@@ -111,6 +98,10 @@ class Metrics:
         """All, as Prometheus reads it, of `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
+    def watch(self) -> Watch:
+        """What links are counted by."""
+        return _Counted(self)
+
     def _of(self, name: str, made: type, labels: Mapping[str, str]) -> Any:
         kind = KINDS[name]
         if kind.made is not made or labels.keys() != kind.labels.keys():
@@ -121,6 +112,23 @@ class Metrics:
                 raise ParameterError(f"{label} of {name} is one of {', '.join(sorted(known))}")
         found = self._made[name]
         return found.labels(**labels) if labels else found
+
+
+class _Counted(Watch):
+    """Into the numbers."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def refused(self, why: Refused) -> None:
+        self._metrics.add("refused", why=why)
+
+    def linked(self, seconds: float) -> None:
+        self._metrics.saw("handshake_seconds", seconds)
+
+    def carried(self, *, received: int = 0, sent: int = 0) -> None:
+        self._metrics.add("bytes", received, direction="in")
+        self._metrics.add("bytes", sent, direction="out")
 
 
 def _made(name: str, kind: Kind, registry: CollectorRegistry) -> Any:

@@ -13,7 +13,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from secagg.drive import warm
-from secagg.drive.arrival import Arriving
 from secagg.drive.listening import listen
 from secagg.drive.shell import Shell
 from secagg.effects import Peer, Write
@@ -30,8 +28,8 @@ from secagg.errors import SecAggError, StorageError
 from secagg.plans.terms import Terms
 from secagg.rights import ServiceRole
 from secagg.rounds.attempts import Attempts
-from secagg.rounds.greeting import Greeted
 from secagg.rounds.pace import Paced, Scheduled
+from secagg.rounds.quota import Limits
 from secagg.rounds.reception import Reception
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
@@ -42,16 +40,19 @@ from secagg.service.checking import is_loopback
 from secagg.service.clerk import Clerk
 from secagg.service.config import Config, Pursued
 from secagg.service.desk import TOKEN, console, enrolling, leave_token, new_token, vouching
+from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
 from secagg.service.public import Payloads
 from secagg.service.results import arrays_in, packed
 from secagg.service.settings import credentials_of, limits_of, pace_of, read_terms
+from secagg.service.timed import Timed
 from secagg.service.trial import TRIAL
 from secagg.service.whole import write_whole
 from secagg.store.identity import Identity
 from secagg.store.sqlite import SqliteStore
-from secagg.transport.base import Link, address_of, identity_of
+from secagg.transport.base import Link
+from secagg.watch import Event, Refused
 from secagg.wire.frame import payload_digest
 from secagg.wire.hello import Service
 from secagg.wire.pace import Why
@@ -83,17 +84,16 @@ class Serving:
         self.payloads = Payloads(config.state / PAYLOADS)
         tasks = {one.name: self._scheduled(one) for one in config.tasks}
         self.payloads.drop(frozenset(payload_digest(one.payload) for one in tasks.values()))
-        self._limits = limits_of(config.limits, [one.terms for one in tasks.values()])
-        inner = ServerRounds(self._limits, durable=True)
+        limits = limits_of(config.limits, [one.terms for one in tasks.values()])
+        watch = self.metrics.watch()
+        inner = ServerRounds(limits, durable=True, watch=watch)
         paced = Paced(inner, tasks, of=lambda peer: peer.task, epoch=epoch)
         self.rounds = Hosted(paced, self.books, epoch, self._ended)
         reception = Reception(self.books.admissions.service, identity.seed, self._judge)
-        most, hello = self._limits.links + self._limits.passing, self._limits.hello
-        self._greeted = Greeted(
-            self.rounds, lambda peer: reception.greet(), most=most, timeout=hello
-        )
-        self._shell = Shell(self._greeted, store=store, news=self._news)
-        self._inner, self._store, self._arrived = inner, store, 0
+        self.gate = Gate(self.rounds, inner, reception, limits, watch)
+        timed = Timed(store, partial(self.metrics.saw, "commit_seconds"))
+        self._shell = Shell(self.gate.greeted, store=timed, news=self._news)
+        self._inner, self._store = inner, store
         self._copies: list[tuple[Path, bytes]] = []
         self.credentials = credentials_of(config)
 
@@ -107,7 +107,7 @@ class Serving:
         await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
         clerk, token = Clerk(self), new_token()
         attempts = Attempts(self.config.limits.enrolments)
-        routes = [enrolling(clerk, lambda address: attempts.allowed(address, time.monotonic()))]
+        routes = [enrolling(clerk, partial(self._allowed, attempts))]
         if self.authority is not None:
             routes.append(vouching(self.authority))
         async with AsyncExitStack() as doors:
@@ -178,7 +178,8 @@ class Serving:
         try:
             self.credentials.reload()
         except SecAggError as error:
-            log.error("the certificate stays as it was: %s", error)
+            extra = Event.RELOAD_REFUSED.line
+            log.error("the certificate stays as it was: %s", error, extra=extra)
             return
         self.rounds.write([self.books.note(Deed.RELOADED, OWNER, self.unix)])
         self._shell.wake()
@@ -200,33 +201,19 @@ class Serving:
     def dismiss(self) -> None:
         """Whoever may not stay any more is let go, with every link that it has."""
         now = time.monotonic()
-        self._greeted.dismiss(self._may_not_stay, now)
+        self.gate.greeted.dismiss(self._may_not_stay, now)
         self._shell.wake()
 
     # Inside
 
-    async def _on_link(self, link: Link) -> None:
-        self._arrived += 1
-        peer = Peer(f"link {self._arrived}", identity_of(link), address=address_of(link))
-        await self._shell.serve(peer, Arriving(link, partial(self._greeted.known, peer)))
-
     def _public(self, *routes: Route) -> AbstractAsyncContextManager[int]:
-        where = self.config.listen
-        return listen(
-            self._on_link,
-            where.host,
-            where.port,
-            limits=self._limits,
-            max_size=self._limits.frame,
-            tls=self.credentials,
-            app=public.application(self.payloads, *routes),
-            insecure_plaintext=where.insecure_plaintext,
-        )
+        app = public.application(self.payloads, *routes)
+        return self.gate.listening(self._shell.serve, self.config.listen, self.credentials, app)
 
     def _behind(self, app: Starlette) -> AbstractAsyncContextManager[int]:
         """Without links. Beyond loopback under the same certificate."""
         host, port = self.config.admin
-        few = replace(self._limits, links=1, passing=64)
+        few = Limits(links=1, passing=64)
         tls = None if is_loopback(host) else self.credentials
         return listen(_nobody, host, port, limits=few, tls=tls, app=app)
 
@@ -237,7 +224,7 @@ class Serving:
         self._shell.wake()
         await self._shell.close()
         self._inner.close()
-        self._greeted.close()
+        self.gate.greeted.close()
 
     async def _watch(self) -> None:
         """How late the loop turns, once a second."""
@@ -261,6 +248,12 @@ class Serving:
         enrolled = partial(self._enrolled, task.name)
         return Scheduled(terms, pace_of(task, terms), enrolled, payload, hold=True)
 
+    def _allowed(self, attempts: Attempts, address: str) -> bool:
+        allowed = attempts.allowed(address, time.monotonic())
+        if not allowed:
+            self.metrics.watch().refused(Refused.RATE)
+        return allowed
+
     def _enrolled(self, task: str) -> int:
         return self.books.enrolled(task, self.unix)
 
@@ -273,9 +266,13 @@ class Serving:
 
     def _ended(self, task: str, end: End) -> None:
         self.metrics.add("rounds", task=task, outcome=outcome(end))
-        for phase, seconds in end.report.phases.items():
+        report = end.report
+        for phase, seconds in report.phases.items():
             self.metrics.saw("phase_seconds", seconds, task=task, phase=phase)
-        log.info("a round of %s ended: %s", task, outcome(end))
+        for party, fault in report.faults.items():
+            phase = report.dropped_in.get(party, "")
+            self.metrics.add("dropped", task=task, phase=phase, fault=fault.value)
+        log.info("a round of %s ended: %s", task, outcome(end), extra=Event.ROUND_ENDED.line)
         out = next(one.out for one in self.config.tasks if one.name == task)
         if out is not None and end.result is not None:
             self._copies.append((out / f"{task}-{end.nonce.hex()[:8]}.npz", packed(end.result)))
@@ -287,7 +284,8 @@ class Serving:
             try:
                 write_whole(path, data)
             except OSError as error:  # the result itself is in the store
-                log.error("no copy of a result at %s: %s", path, error.strerror)
+                said = "no copy of a result at %s: %s", path, error.strerror
+                log.error(*said, extra=Event.RESULT_NOT_COPIED.line)
         self._copy_lines()
 
     def _copy_lines(self) -> None:
@@ -300,7 +298,8 @@ class Serving:
             with (self.config.state / COPY).open("a", encoding="ascii") as copy:
                 copy.writelines(f"{line.text}\n" for line in lines)
         except OSError as error:
-            log.error("no further round: no copy of the audit at %s: %s", COPY, error.strerror)
+            said = "no further round: no copy of the audit at %s: %s", COPY, error.strerror
+            log.error(*said, extra=Event.AUDIT_NOT_COPIED.line)
             self.rounds.paced.drain(time.monotonic())
             self._shell.wake()
 

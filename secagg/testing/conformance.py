@@ -329,6 +329,11 @@ def _costs_are_what_is_sent(bench: Bench) -> None:
         )
     largest = max(len(m.data) for m in network.sent)
     demand(largest <= cost.largest_message, f"a message of {largest} bytes is above the largest")
+    if cost.uploads:
+        steps = bench.info.phases(bench.params, bench.session.suite)
+        demand(len(cost.uploads) == len(steps), "there are other steps than uploads")
+        sent = [len(m.data) for m in network.sent if m.sender == bench.parties[0]]
+        demand(sent == list(cost.uploads), f"uploads are {sent}, and cost() says {cost.uploads}")
     tags = {m.data[2] for m in network.sent}
     demand(tags <= bench.info.messages.keys(), "a message has a tag that `messages` does not name")
 

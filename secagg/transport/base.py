@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from secagg.watch import Cut, Watch
 from secagg.wire.frame import DEFAULT_MAX_SIZE as DEFAULT_MAX_SIZE
 from secagg.wire.frame import MAX_SIZE as MAX_SIZE
 
@@ -55,12 +56,20 @@ def stranger(link: Link, unknown: bool) -> None:
         told(unknown)
 
 
+def bounded(link: Link, most: Callable[[], int]) -> None:
+    """Tells the link's transport who knows how many bytes a message of its far end may have now:
+    it is asked as one begins, where the transport looks at what is announced."""
+    told: Callable[[Callable[[], int]], None] | None = getattr(link, "bounded", None)
+    if told is not None:
+        told(most)
+
+
 class Verdicts(Protocol):
     """What becomes of connections: those that are cut, and why; those that may be read on; and when
     the doors want to be asked again, in monotonic seconds."""
 
     @property
-    def cut(self) -> Mapping[Hashable, str]: ...
+    def cut(self) -> Mapping[Hashable, Cut]: ...
     @property
     def read_on(self) -> Sequence[Hashable]: ...
     @property
@@ -84,8 +93,19 @@ class Doors(Protocol):
     def leaving(self, link: Hashable, now: float) -> None: ...
     def closed(self, link: Hashable, now: float) -> None: ...
     def reads(
-        self, link: Hashable, now: float, *, pieces: int, size: int, pending: int, got: int
+        self,
+        link: Hashable,
+        now: float,
+        *,
+        pieces: int,
+        size: int,
+        pending: int,
+        got: int,
+        message: int,
+        most: int,
     ) -> bool: ...
+    @property
+    def watch(self) -> Watch: ...
     @property
     def full(self) -> bool: ...
     @property

@@ -42,6 +42,7 @@ from secagg.transport.websocket import (
     loopback,
     missing,
 )
+from secagg.watch import Event
 
 if TYPE_CHECKING:
     import uvicorn
@@ -259,6 +260,7 @@ def _address(host: str, tls: bool, insecure: bool) -> str:
             "links to %s are plain text: whoever sees that network reads and changes what they "
             "carry, and clients speak to no such server by themselves",
             address,
+            extra=Event.PLAIN_TEXT.line,
         )
     return str(address)
 

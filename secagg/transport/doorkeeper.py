@@ -18,7 +18,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from secagg.repeats import Repeats
-from secagg.transport.base import Doors
+from secagg.transport.base import MAX_SIZE, Doors
+from secagg.transport.meter import Meter
+from secagg.watch import Cut, Event, Refused, Watch
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ RECEIVED = 32 << 10
 """Bytes that are read at once from one connection."""
 REST = 0.5
 """Seconds without accepting, after there was no descriptor for it."""
+_CLOSED = Cut(Refused.OTHER, "nobody listens any more")
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -35,25 +38,27 @@ class Entrance:
     """One connection, from its accept to its end, as its protocol and its application tell of it.
 
     ended: why it was cut, if it was. certificate: what it has proved under TLS, in DER. stranger:
-    its application waits for it to say who it is. cut, read_on: of whichever protocol has the
-    connection.
+    its application waits for it to say who it is. most: bytes that a message of it may have, now.
+    cut, read_on: of whichever protocol has the connection.
     """
 
     def __init__(self, keeper: Doorkeeper, address: str) -> None:
-        self.address, self.ended, self._keeper = address, "", keeper
+        self.address, self._keeper = address, keeper
+        self.ended: Cut | None = None
         self.certificate: bytes | None = None
         self.stranger = False
-        self._cut: Callable[[str], None] | None = None
+        self.most: Callable[[], int] = lambda: MAX_SIZE
+        self._cut: Callable[[Cut], None] | None = None
         self._inside = True
         self.read_on: Callable[[], None] = lambda: None
 
-    def has(self, cut: Callable[[str], None]) -> None:
+    def has(self, cut: Callable[[Cut], None]) -> None:
         """From now on by this protocol. It is called at once where the verdict came before it."""
         self._cut = cut
-        if self.ended:
+        if self.ended is not None:
             cut(self.ended)
 
-    def cut(self, why: str) -> None:
+    def cut(self, why: Cut) -> None:
         self.ended = why
         if self._cut is not None:
             self._cut(why)
@@ -73,12 +78,18 @@ class Entrance:
     def unsecured(self, why: str) -> None:
         """Its handshake has failed, and its socket is about to be gone."""
         said = "a TLS handshake with %s failed: %s", self.address, why
-        self._keeper.repeats.warn(log, "TLS handshakes failed", time.monotonic(), *said)
+        now, repeats = time.monotonic(), self._keeper.repeats
+        repeats.refused(Refused.TLS, log, Event.TLS_FAILED, now, *said)
 
     @property
     def full(self) -> bool:
         """Whether every link is taken by somebody who is known: there is none to hope for."""
         return self._keeper.doors.full
+
+    @property
+    def watch(self) -> Watch:
+        """Who hears of what it sends, and why it was refused."""
+        return self._keeper.doors.watch
 
     def asked(self) -> None:
         """It has sent the header of a request that is none for a WebSocket."""
@@ -116,10 +127,19 @@ class Entrance:
         self._keeper.forget(self)
         self._told(self._keeper.doors.closed)
 
-    def reads(self, pieces: int, size: int, pending: int, got: int) -> bool:
+    def reads(self, meter: Meter) -> bool:
         """Whether it may be read on now; else it is cut, or `read_on` is called later."""
-        now, doors = time.monotonic(), self._keeper.doors
-        may = doors.reads(self, now, pieces=pieces, size=size, pending=pending, got=got)
+        doors = self._keeper.doors
+        may = doors.reads(
+            self,
+            time.monotonic(),
+            pieces=meter.pieces,
+            size=meter.size,
+            pending=meter.pending,
+            got=meter.got,
+            message=meter.message,
+            most=self.most(),
+        )
         if not doors.quiet:
             self._keeper.act()
         return may
@@ -142,7 +162,7 @@ class Doorkeeper:
         """tls: what `made` makes begins with a handshake, and says when it is over."""
         self.doors, self._listener, self._made, self._tls = doors, listener, made, tls
         self._here: set[Entrance] = set()
-        self.repeats, self.room = Repeats(), memoryview(bytearray(RECEIVED))
+        self.repeats, self.room = Repeats(watch=doors.watch), memoryview(bytearray(RECEIVED))
         self._timer: asyncio.TimerHandle | None = None
         self.parting: set[Entrance] = set()
         """Those whose application is done with them, and whose peer has not said so yet."""
@@ -200,7 +220,7 @@ class Doorkeeper:
         """No timer of its own is left, and no socket: also of whoever has not come so far that
         anybody else knows of it."""
         for entrance in tuple(self._here):
-            entrance.cut("nobody listens any more")
+            entrance.cut(_CLOSED)
         if self._timer is not None:
             self._timer.cancel()
         self.repeats.close(log)

@@ -30,8 +30,13 @@ class Meter:
     def pending(self) -> int:
         """Bytes of messages that have begun, as announced, and were not taken. One that is not
         over yet is at least a byte longer."""
+        return self._whole + self.message
+
+    @property
+    def message(self) -> int:
+        """Those of the one that is not whole yet; 0 where there is none."""
         payload = self._payload if self._data else 0
-        return self._whole + self._begun + payload + (1 if self._open else 0)
+        return self._begun + payload + (1 if self._open else 0)
 
     @property
     def got(self) -> int:

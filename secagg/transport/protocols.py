@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from secagg.transport.doorkeeper import RECEIVED as RECEIVED
 from secagg.transport.doorkeeper import Entrance
 from secagg.transport.meter import Meter
+from secagg.watch import Cut, Refused
 
 if TYPE_CHECKING:  # what the mixins are mixed into, which is loaded only by whoever listens
     from uvicorn.protocols.http.h11_impl import H11Protocol as _Http
@@ -48,7 +49,9 @@ LARGE = 64 << 10
 """Bytes of a payload from which on it is collected in pages of its own."""
 RETRY = 5
 """Seconds after which whoever found all links taken may ask again."""
-_POLICY = 1008  # RFC 6455 §7.4.1
+_POLICY = 1008  # RFC 6455 §7.4.1, and 1013 of the registry in §11.7
+_CODES = {Refused.FULL: 1013, Refused.TOO_LARGE: 1009}
+"""1013 asks to come again later: it is nobody's fault."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nConnection: close\r\n"
     b"Content-Length: 0\r\n\r\n" % RETRY
@@ -83,6 +86,7 @@ class _Timed(_Sips, _Http):  # type: ignore[misc]  # eof_received, which returns
         """Where there is no link to hope for, that is all that is said, and nothing more is read:
         also the requests of those who watch this server are answered meanwhile."""
         if self._door.full:
+            self._door.watch.refused(Refused.FULL)
             self.transport.write(_FULL)
             self.transport.close()
         else:
@@ -189,17 +193,15 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
         return self.transport.is_closing() or self.conn.parser_exc is not None
 
     def _reads(self) -> None:
-        meter = self._meter
-        may = self._door.reads(meter.pieces, meter.size, meter.pending, meter.got)
-        self._waits = not may
+        self._waits = not self._door.reads(self._meter)
 
     def _read_on(self) -> None:
         self._waits = False
         self._parse()
 
-    def _cut(self, why: str) -> None:
+    def _cut(self, why: Cut) -> None:
         if self.handshake_complete and self.conn.close_sent is None and not self._over():
-            self.conn.fail(_POLICY, why[:100])
+            self.conn.fail(_CODES.get(why.why, _POLICY), why.words[:100])
             self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.abort()
 

@@ -208,6 +208,8 @@ class _ServerLink:
             raise LinkClosed("the link is closed")
         try:
             await self._send({"type": "websocket.send", "bytes": data})
+            if self._entrance is not None:
+                self._entrance.watch.carried(sent=len(data))
         except (OSError, RuntimeError) as gone:
             # ASGI has `send` raise OSError after a disconnect; uvicorn raises RuntimeError where
             # it closed by itself, as it does for a message past the limit. What the peer said
@@ -228,6 +230,8 @@ class _ServerLink:
         if len(data) > self._max_size:  # a host application's server may have a wider limit
             await self._close(_TOO_BIG, f"at most {self._max_size} bytes")
             raise LinkClosed(f"the peer sent {len(data)} bytes; the limit is {self._max_size}")
+        if self._entrance is not None:
+            self._entrance.watch.carried(received=len(data))
         return data
 
     def stranger(self, unknown: bool) -> None:
@@ -237,6 +241,11 @@ class _ServerLink:
                 self._entrance.unknown()
             else:
                 self._entrance.known()
+
+    def bounded(self, most: Callable[[], int]) -> None:
+        """`secagg.transport.base.bounded`; another server has its own limit."""
+        if self._entrance is not None:
+            self._entrance.most = most
 
     async def close(self) -> None:
         await self._close(1000, "")

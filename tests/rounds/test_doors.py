@@ -12,6 +12,7 @@ import pytest
 from secagg.errors import ParameterError
 from secagg.rounds.doors import CREDIT, LONGEST, PIECE, SLOWEST, SMALL, Doors
 from secagg.rounds.quota import SPARE, Limits, most_crowding
+from secagg.watch import Refused, Watch
 
 MIB = 1 << 20
 PIECES = Limits().fragments
@@ -127,7 +128,70 @@ def test_a_stranger_s_message_is_small_and_the_others_are_not() -> None:
     doors.known("b", 1.0)
     assert reads(doors, "a", pending=1000) and not reads(doors, "a", pending=1001)
     assert reads(doors, "b", pending=1001)
-    assert "1001 bytes, and it has not said who it is" in doors.take().cut["a"]
+    assert "1001 bytes, and it has not said who it is" in doors.take().cut["a"].words
+
+
+def test_a_message_is_as_large_as_what_is_due_when_it_begins() -> None:
+    """What is due may become less while it comes, and then holds for the next one."""
+    doors = Doors()
+    opened(doors, "a", "b")
+    for link in ("a", "b"):
+        doors.greeted(link, 0.0)
+        assert reads(doors, link, message=100, pending=100, most=100)
+    assert reads(doors, "a", message=100, pending=100, got=50, most=10)
+    assert not reads(doors, "a", message=11, pending=111, most=10), "another has begun behind it"
+    assert reads(doors, "b", message=0, pending=100, got=100, most=10)
+    assert reads(doors, "b", message=10, pending=110, got=100, most=10)
+    assert not reads(doors, "b", message=101, pending=201, got=101, most=1000), "of fragments"
+    cut = doors.take().cut
+    assert cut["a"] == (Refused.TOO_LARGE, "a message of 11 bytes, and at most 10 are due from it")
+    assert cut["b"].why is Refused.TOO_LARGE
+
+
+class Heard(Watch):
+    """What was told, in its order."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def refused(self, why: Refused) -> None:
+        self.told.append(why)
+
+    def linked(self, seconds: float) -> None:
+        self.told.append(seconds)
+
+
+def test_what_is_cut_is_counted_by_why_and_who_is_known_by_its_seconds() -> None:
+    """Also where nothing is written: a flood is a few lines of the log, and all of the numbers."""
+    heard = Heard()
+    doors = Doors(Limits(passing=1, stranger=10), heard)
+    opened(doors, *range(30))  # type: ignore[arg-type]
+    assert heard.told == [Refused.FULL] * 29
+    del heard.told[:]
+    doors.greeted(29, 1.0)
+    doors.unknown(29, 1.0)
+    doors.known(29, 2.5)
+    opened(doors, "late", now=3.0)
+    doors.tick(10.0)
+    for link in ("crumbs", "strange"):
+        opened(doors, link, now=11.0)
+        doors.greeted(link, 11.0)
+    reads(doors, "crumbs", 11.0, pieces=1000)
+    doors.unknown("strange", 11.0)
+    reads(doors, "strange", 11.0, pending=11)
+    doors.starved(12.0)
+    assert heard.told == [2.5, Refused.SLOW, Refused.CRUMBS, Refused.TOO_LARGE]
+
+
+def test_how_many_there_are_and_how_much_they_have_sent() -> None:
+    doors = Doors()
+    opened(doors, "a", "b", "c")
+    doors.greeted("a", 0.0)
+    assert (doors.passing, doors.buffered) == (2, 0)
+    assert reads(doors, "a", pending=MIB, got=1000)
+    assert doors.buffered == 1000
+    reads(doors, "a")
+    assert doors.buffered == 0
 
 
 def test_a_stranger_that_is_let_go_has_the_seconds_of_those_who_leave() -> None:
@@ -203,9 +267,7 @@ def test_a_flood_at_the_door_is_a_few_lines_with_the_address(
     doors.starved(0.0)
     assert len(caplog.records) < 20 and "of 192.0.2.9 was cut" in caplog.text
     doors.close()
-    assert (
-        "4989 more lines like this were left out: connections cut, all places taken" in caplog.text
-    )
+    assert "4990 more lines like this were left out: link-cut, full" in caplog.text
 
 
 def test_links_that_were_cut_or_never_came_are_no_surprise() -> None:
@@ -231,7 +293,7 @@ def test_each_piece_brings_bytes_or_time(what: str) -> None:
     assert reads(doors, "a", pieces=PIECES + 3, size=3 * PIECE)
     assert reads(doors, "a", 100.0, pieces=PIECES + 100), "a ping a second, all day long"
     assert not reads(doors, "a", 100.0, pieces=PIECES + 101)
-    assert "crumbs" in doors.take().cut["a"]
+    assert "crumbs" in doors.take().cut["a"].words
 
 
 # Messages that are not whole

@@ -335,6 +335,44 @@ def test_frames_of_other_rounds_and_of_those_who_are_in_none() -> None:
     assert world.let_go == []
 
 
+def test_what_is_due_from_a_client_is_what_its_plan_has_next() -> None:
+    """Row 79: who is in no round has nothing large to say, and who is in one nothing that would be
+    due later; what was due may still be under way when a round is over."""
+    small = Limits(stranger=100)
+    world, plan = World(limits=small), real(4, length=4096)
+    keys, shares, masked, _ = (HEAD_SIZE + size for size in plan.cost.uploads)
+    held, *others = (world.client(name, silent=name == "d") for name in "dabc")
+    assert world.server.largest(held.peer) == 100
+    opened = world.open(plan)
+    assert world.server.largest(held.peer) == masked > shares > keys > 100
+    world.server.cancel(opened, world.now)
+    world.settle()
+    assert world.server.largest(held.peer) == masked
+    others[0].leave()
+    second = world.open(plan)
+    assert world.server.largest(held.peer) == masked
+    world.server.cancel(second, world.now)
+    world.clients["b"].leave()
+    world.open(toy(2, length=8))
+    assert world.server.largest(held.peer) == 100 < masked
+    assert world.server.largest(others[0].peer) == 100, "it has gone"
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_what_is_due_grows_with_the_phases(phase: int) -> None:
+    """A client that has not come further has not more to say."""
+    world, plan = World(limits=Limits(stranger=10)), real(4, length=4096)
+    for name in "abc":
+        world.client(name)
+    silent = Peer("d", None)
+    world.server.joined(silent, world.now)
+    world.open(plan)  # everybody waits for its keys
+    assert world.server.largest(silent) == HEAD_SIZE + plan.cost.uploads[0]
+    if phase:
+        world.wait(SOON)
+        assert world.server.largest(world.clients["a"].peer) > HEAD_SIZE + plan.cost.uploads[0]
+
+
 def test_a_flood_is_cut_off_at_its_last_frame() -> None:
     """Row 79: the quota is of one link, and anew with each announcement."""
     world = World(limits=Limits(frames=3))
@@ -724,7 +762,7 @@ def test_a_flood_of_clients_is_a_few_lines(caplog: pytest.LogCaptureFixture) -> 
         at(world, f"{number}", "here")
     assert len(caplog.records) < 20
     world.server.close()
-    assert "more lines like this were left out: clients " in caplog.text
+    assert "more lines like this were left out: client-" in caplog.text
 
 
 def test_a_result_that_was_not_kept_is_none_for_anybody() -> None:

@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import secagg.service
 from secagg.errors import ParameterError
-from secagg.service.metrics import KINDS, Link, Metrics, Why
+from secagg.service.metrics import KINDS, Link, Metrics
+from secagg.watch import Refused
 
 NAMES = """links refused handshake_seconds candidates rounds phase_seconds dropped bytes
 buffered_bytes commit_seconds disk_free_bytes certificate_expiry_seconds loop_lag_seconds
@@ -39,7 +40,7 @@ def test_what_is_counted_is_read_by_prometheus_own_parser() -> None:
     metrics.add("bytes", 4096, direction="in")
     metrics.set("links", 7, state=Link.SEATED)
     metrics.saw("commit_seconds", 0.02)
-    metrics.add("refused", why=Why.FULL)
+    metrics.add("refused", why=Refused.FULL)
     found = samples(metrics)
     assert found["secagg_rounds_total,outcome=done,task=mortality"] == 1
     assert found["secagg_bytes_total,direction=in"] == 4096

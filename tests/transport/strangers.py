@@ -12,6 +12,7 @@ from secagg.rounds.doors import Doors
 from secagg.rounds.quota import Limits
 from secagg.transport.base import Link
 from secagg.transport.websocket import connect
+from secagg.watch import Watch
 
 SOON = 30.0
 """Seconds until a test has failed. None of them waits for a time of its own."""
@@ -51,8 +52,8 @@ async def echo(link: Link) -> None:
 class Watched(Doors):
     """Says whose frames have come."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        super().__init__(limits)
+    def __init__(self, limits: Limits | None = None, watch: Watch | None = None) -> None:
+        super().__init__(limits, watch)
         self.heard: set[Hashable] = set()
         self.got: dict[Hashable, int] = {}
         self.gone = 0

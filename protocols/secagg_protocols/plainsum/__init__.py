@@ -75,6 +75,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
         server_prg_bytes=0,
         server_agreements=0,
         largest_message=max(upload, SMALLEST),
+        uploads=(max(upload, SMALLEST),),
     )
 
 

@@ -39,6 +39,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
         server_prg_bytes=(survivors + pairs) * stream,
         server_agreements=pairs,
         largest_message=max(*up.values(), *down.values()),
+        uploads=tuple(up.values()),
     )
 
 

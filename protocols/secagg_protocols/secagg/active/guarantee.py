@@ -37,6 +37,7 @@ def cost(threat: Threat, params: Params, layout: Layout) -> Cost:
         upload_bytes=sum(up.values()),
         download_bytes=sum(down.values()),
         largest_message=max(*up.values(), *down.values()),
+        uploads=tuple(up.values()),
     )
 
 
