@@ -608,8 +608,8 @@ DOORS = (
         ),
         (
             "doors: room for small ones",
-            "self._most = {True: self._limits.unfinished - quarter,",
-            "self._most = {True: self._limits.unfinished,",
+            "return {True: limits.unfinished - quarter,",
+            "return {True: limits.unfinished,",
         ),
         (
             "doors: whoever stands still makes room",
