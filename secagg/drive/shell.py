@@ -142,8 +142,8 @@ class Shell:
         while True:
             while not self.rounds.ready(peer):
                 await self.turn()
-            frame = await link.receive()
-            self._told(self.rounds.received, peer, frame)
+            # never a name's: it would keep the frame until the next one has come
+            self._told(self.rounds.received, peer, await link.receive())
 
     def _told(self, call: Callable[..., None], *news: Any) -> None:
         self.wake()

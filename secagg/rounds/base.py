@@ -108,7 +108,7 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._writes: list[Write] = []
+        self._writes: dict[bytes, Write] = {}  # the last of each key, in the order of these
         self._claims: list[Claim] = []
         self._posts: list[Post] = []
         self._let_go: dict[Peer, None] = {}
@@ -120,12 +120,14 @@ class Outbox:
         """Needs of the posts that were taken last, whose answers are not all known yet."""
 
     def write(self, namespace: bytes, owner: bytes, writes: Iterable[Write]) -> None:
-        """Rows as their owner names them, under the namespace of its round."""
-        self._writes += [Write(namespace + owner + w.key, w.value) for w in writes]
+        """Rows as their owner names them, under the namespace of its round. Of a row that is
+        written again before it was taken, as a sum is with each input, only the last is kept."""
+        for one in writes:
+            self._put(Write(namespace + owner + one.key, one.value))
 
     def forget(self, namespace: bytes) -> None:
         """Every row of the namespace goes, also those written a moment ago."""
-        self._writes.append(Write(namespace, None))
+        self._put(Write(namespace, None))
 
     def charge(self, charge: Charge) -> None:
         if charge.step is Step.CHARGE:
@@ -188,7 +190,7 @@ class Outbox:
         settles = [one for one in self._charges if one.step is Step.SETTLE and self._claims]
         self._asked = [post.needs for post in self._posts]
         taken = Effects(
-            tuple(self._writes),
+            tuple(self._writes.values()),
             tuple(self._claims),
             tuple(self._posts),
             tuple(self._let_go),
@@ -197,9 +199,14 @@ class Outbox:
             tuple(one for one in self._charges if one not in settles),
             tuple(self._notes),
         )
-        self._writes, self._claims, self._posts, self._work = [], [], [], []
+        self._writes, self._claims, self._posts, self._work = {}, [], [], []
         self._let_go, self._charges, self._notes = {}, settles, []
         return taken
+
+    def _put(self, write: Write) -> None:
+        """Behind all others, as what it is about may have been forgotten meanwhile."""
+        self._writes.pop(write.key, None)
+        self._writes[write.key] = write
 
 
 Rows: TypeAlias = dict[bytes, bytes]

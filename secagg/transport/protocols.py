@@ -137,6 +137,21 @@ class _Metered(_Sips, _WebSocket):  # type: ignore[misc]
         self._reads()
         self._parse()
 
+    def handle_bytes(self, event: Any) -> None:
+        super().handle_bytes(event)
+        self._forget(event)
+
+    def handle_cont(self, event: Any) -> None:
+        super().handle_cont(event)
+        self._forget(event)
+
+    def _forget(self, event: Any) -> None:
+        """It was handed over. The parser keeps its last frame, and uvicorn 0.49 the last message,
+        until there is another one: of links that wait for each other that is an input of each."""
+        event.data = b""
+        if event.fin:
+            self.bytes = bytearray()
+
     def handle_ping(self) -> None:
         if self.writable.is_set():
             super().handle_ping()
