@@ -11,7 +11,11 @@ from typing import Any
 
 from secagg.errors import ParameterError
 
-RUNS: dict[str, str] = {}
+RUNS: dict[str, str] = {
+    "load": "bench.service_load",
+    "idle": "bench.service_idle",
+    "storm": "bench.service_storm",
+}
 """By what a run is called, its module."""
 
 
