@@ -608,8 +608,8 @@ DOORS = (
         ),
         (
             "doors: room for small ones",
-            "return {True: limits.unfinished - quarter,",
-            "return {True: limits.unfinished,",
+            "self._most = {True: self._limits.unfinished - quarter,",
+            "self._most = {True: self._limits.unfinished,",
         ),
         (
             "doors: whoever stands still makes room",

@@ -108,6 +108,7 @@ ROUNDS = (
     "part",
     "places",
     "present",
+    "progress",
     "quota",
     "reception",
     "report",
@@ -116,6 +117,7 @@ ROUNDS = (
     "selection",
     "server",
     "upload",
+    "visitors",
 )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from secagg.errors import InputError, PolicyRefused, TransportError
+from secagg.service.askers import REGISTER, RESULTS, STATUS
 from secagg.service.config import read
-from secagg.service.desk import REGISTER, RESULTS, STATUS, find_token
+from secagg.service.desk import find_token
 
 _TIMEOUT = 30.0
 _LARGEST = 1 << 31

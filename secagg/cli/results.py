@@ -41,8 +41,9 @@ def results(
 ) -> None:
     """List what a service's rounds gave, take a result, or remove one.
 
-    FILE.npz has `sum.FIELD` and `mean.FIELD` of each field, for `numpy.load`. A result is kept
-    until it is removed, or until [retention] says so.
+    FILE.npz has `sum.FIELD` and `mean.FIELD` of each field, for `numpy.load`; once it is written,
+    the service knows that the result is safe. A result is kept until it is removed, or until
+    [retention] says so.
     """
     with handled(as_json):
         if wish is not Wish.GET:
@@ -63,6 +64,7 @@ def _done(wish: Wish, number: str, out: Path | None, config: Path) -> dict[str, 
     check_target(out, "--out", suffix=".npz")
     data = arrays(config, number)
     write_whole(out, data, force=True)
+    ask(config, {"do": "acknowledge", "name": number})
     return {"out": str(out), "bytes": len(data)}
 
 

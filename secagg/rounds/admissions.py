@@ -240,6 +240,17 @@ class Admissions:
         if it has (`secagg.rounds.reception.Reception`)."""
         return self._refused(key, role, Action.LINK, task, now)
 
+    def why_no_session(self, key: bytes, role: ServiceRole, now: int) -> str | None:
+        """Why whoever has proved this key has no session in this role, for the log; None if it has.
+        What it may do in it is asked each time (`actor`)."""
+        if (why := self._unknown(key, role, now)) is not None:
+            return why
+        return "a client has links, and no session" if role is ServiceRole.CLIENT else None
+
+    def name_of(self, key: bytes) -> str | None:
+        """Whose key this is or was; None where it is nobody's here."""
+        return None if (entry := self._keys.get(key)) is None else entry.name
+
     def actor(self, key: bytes, action: Action, task: str | None, now: int) -> Actor:
         """Whoever has proved this key, to do this. Raises PolicyRefused, which says nothing of the
         register to who is not in it. task: that it is about; None of what is about none."""
@@ -252,6 +263,16 @@ class Admissions:
     def _refused(
         self, key: bytes, role: ServiceRole | None, action: Action, task: str | None, now: int
     ) -> str | None:
+        if (why := self._unknown(key, role, now)) is not None:
+            return why
+        entry = self._keys[key]
+        if not allowed(entry.role, action):
+            return f"{entry.name} is {entry.role.word}, and asks for something else"
+        if entry.role.of_tasks and task not in entry.tasks:
+            return f"{entry.name} is not of this task"
+        return None
+
+    def _unknown(self, key: bytes, role: ServiceRole | None, now: int) -> str | None:
         entry = self._keys.get(key)
         if entry is None:
             return "its key is not enrolled"
@@ -259,10 +280,8 @@ class Admissions:
             return f"{entry.name} has renewed this key"
         if (why := self._amiss(entry, now)) is not None:
             return why
-        if role != entry.role or not allowed(entry.role, action):
+        if role != entry.role:
             return f"{entry.name} is {entry.role.word}, and asks for something else"
-        if entry.role.of_tasks and task not in entry.tasks:
-            return f"{entry.name} is not of this task"
         return None
 
     def _amiss(self, entry: Admission, now: int) -> str | None:

@@ -120,18 +120,24 @@ class Paced:
         self._unasked: dict[Peer, int] = {}
         self._written: dict[str, tuple[Any, ...]] = {}
         self._ends: list[tuple[str, End]] = []
-        self._left_alone: dict[bytes, bytes] = {}  # rows of tasks that there are none of
-        self._randomness, self.draining = randomness, False
-        self._courses = {name: self._course(name, one) for name, one in self._tasks.items()}
+        self._courses = {
+            name: Course(
+                one.terms,
+                one.pace,
+                say=self._say,
+                open=partial(self._open, one),
+                enrolled=one.enrolled,
+                randomness=randomness,
+            )
+            for name, one in self._tasks.items()
+        }
 
     # What the application sees
 
     @property
     def tasks(self) -> Mapping[str, Course]:
-        """To look at: candidates, when the next round is, why a task is held. One that is gone is
-        here as long as it has a round."""
-        known, found = self._tasks, self._courses.items()
-        return {name: one for name, one in found if name in known or one.running is not None}
+        """To look at: candidates, when the next round is, why a task is held."""
+        return dict(self._courses)
 
     @property
     def idle(self) -> bool:
@@ -146,35 +152,15 @@ class Paced:
         """Also of a task that five failures have paused; it is due at once."""
         self._after(lambda: self._courses[task].resume(now), now)
 
+    def hasten(self, task: str, now: float) -> None:
+        """Its next round is due at once. PolicyRefused where a round runs, or it is held."""
+        self._after(lambda: self._courses[task].hasten(now), now)
+
     def drain(self, now: float) -> None:
         """No further round of any, as before the process ends; `idle` says when none is left. Not
         remembered: a process that starts again is not draining."""
-        self.draining = True
         for one in self._courses.values():
             self._after(partial(one.hold, Why.DRAINING, now), now)
-
-    def become(self, tasks: Mapping[str, Scheduled], now: float) -> None:
-        """Other tasks from now on. Of one that is changed the next round is another; one that is
-        gone ends the round that it has, and then all links of its clients. Raises ParameterError
-        for a pace that its terms do not have, and then all is as it was."""
-        for one in tasks.values():
-            one.pace.check(one.terms)
-        self._tasks = dict(tasks)
-        for name, one in tasks.items():
-            if name not in self._courses:
-                self._courses[name] = self._course(name, one)
-                rows, self._left_alone = self._left_alone, {}
-                for key, value in rows.items():
-                    self._take_up(key, value)
-                self._courses[name].running = None  # it was lost when the process began
-            course = self._courses[name]
-            course.become(one.terms, one.pace, now)
-            if course.held is Why.DRAINING and not self.draining:
-                course.resume(now)  # it was gone, and is back
-        for name, course in self._courses.items():
-            if course.held is None and (self.draining or name not in tasks):
-                course.hold(Why.DRAINING, now)
-        self._settle(now)
 
     def cancel(self, task: str, now: float) -> None:
         """The round of it that runs, or is about to; the next is when it would have been."""
@@ -215,7 +201,7 @@ class Paced:
 
     def joined(self, peer: Peer, now: float) -> None:
         self._inner.joined(peer, now)
-        course = self.tasks.get(self._of(peer) or "")
+        course = self._courses.get(self._of(peer) or "")
         if peer.identity is None or course is None:
             self._inner.drop(peer, "it has greeted for no task here", now)
         elif self._inner.ready(peer):  # else it was turned away
@@ -282,18 +268,8 @@ class Paced:
                 if one.running == end.nonce:
                     self._ends.append((name, end))
                     one.ended(end, now)
-                    if name in self._tasks and not self._tasks[name].hold:
+                    if not self._tasks[name].hold:
                         one.over(now)
-        for name in self._courses.keys() - self._tasks.keys():
-            course = self._courses[name]
-            if course.running is None and course.candidates:
-                self._close(course, now)
-
-    def _close(self, course: Course, now: float) -> None:
-        """Of a task that there is no more: what is known of it stays, as it may come again."""
-        for peer in [peer for peer, one in self._peers.items() if one is course]:
-            self._inner.drop(peer, "there is no such task any more", now)
-            self._forget(peer, now)
 
     def _forget(self, peer: Peer, now: float) -> None:
         """It is gone, or let go: no candidate, and its place in an asking is free."""
@@ -324,18 +300,7 @@ class Paced:
     def _say(self, peer: Peer, frame: Encodable) -> None:
         self._inner.say(peer, frame, self._now)
 
-    def _course(self, name: str, one: Scheduled) -> Course:
-        return Course(
-            one.terms,
-            one.pace,
-            say=self._say,
-            open=partial(self._open, name),
-            enrolled=one.enrolled,
-            randomness=self._randomness,
-        )
-
-    def _open(self, name: str, plan: Plan, cohort: Sequence[Peer], now: float) -> bytes:
-        task = self._tasks[name]
+    def _open(self, task: Scheduled, plan: Plan, cohort: Sequence[Peer], now: float) -> bytes:
         about = Task(plan, payload_digest=payload_digest(task.payload))
         more: dict[str, Any] = {"select": chosen(cohort), "hold": task.hold}
         deadlines = task.pace.deadlines
@@ -358,7 +323,6 @@ class Paced:
         name, _, identity = key[1:].partition(b"\0")
         one = self._courses.get(name.decode("latin-1"))
         if one is None:
-            self._left_alone[key] = value
             return
         if key[:1] == _STANDING:
             one.line.restore(identity, value)

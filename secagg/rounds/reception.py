@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from secagg.crypto import labels, sign
@@ -47,6 +47,19 @@ from secagg.wire.hello import (
 
 _LINKED = {ServiceRole.CLIENT: Role.CLIENT}
 """As rounds know who has a link; the other roles come by other ways (rule M2)."""
+NO_TASK = "-"
+"""In the place of a task where somebody comes for a session; no task is called so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A greeting without a link is over. key: which was proved. say: the last frame of it."""
+
+    key: bytes
+    role: ServiceRole
+    say: bytes
+
+    __repr__ = short
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,20 @@ class Reception:
 
     def greet(self) -> Script:
         """Whoever has opened the link."""
+        met, statement = yield from self._proved()
+        if (role := _LINKED.get(met.role)) is None:
+            raise Unwelcome(f"there are no links for the role {met.role.word}")
+        return Met(role, met.key, self._signed(statement), met.task)
+
+    def visit(self) -> Generator[bytes, bytes, Visit]:
+        """Whoever comes without a link, for a session (rule W1)."""
+        met, statement = yield from self._proved()
+        if met.task != NO_TASK:
+            raise Unwelcome("a session is of no task, and it has said one")
+        return Visit(met.key, met.role, self._signed(statement))
+
+    def _proved(self) -> Generator[bytes, bytes, tuple[CallerHello, bytes]]:
+        """Who it is, and what the service is to sign: nothing before all is judged (rule G4)."""
         nonce = self.service.nonce
         theirs = CallerHello.decode((yield b""), nonce)
         if theirs.service != self.service.digest:
@@ -84,11 +111,10 @@ class Reception:
         # rule G2: nobody but the owner of a key learns, or has it looked up, whether it may come
         if (why := self.judge(theirs.key, theirs.role, theirs.task)) is not None:
             raise Unwelcome(why)
-        if (role := _LINKED.get(theirs.role)) is None:
-            raise Unwelcome(f"there are no links for the role {theirs.role.word}")
-        own = _statement(labels.SERVICE_LINK_SERVER, theirs, ours)
-        say = encode_proof(sign.sign(self.signing, own), nonce)
-        return Met(role, theirs.key, say, theirs.task)
+        return theirs, _statement(labels.SERVICE_LINK_SERVER, theirs, ours)
+
+    def _signed(self, statement: bytes) -> bytes:
+        return encode_proof(sign.sign(self.signing, statement), self.service.nonce)
 
 
 def as_caller(

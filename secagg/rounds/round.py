@@ -17,6 +17,7 @@ from secagg.rounds.cohort import Cohort
 from secagg.rounds.farewell import Farewell
 from secagg.rounds.hosting import Written, written_in
 from secagg.rounds.opening import Opening
+from secagg.rounds.progress import Progress
 from secagg.rounds.seen import Seen, opened_row, read_opened
 from secagg.sansio import Disputed, Dropped, Event, PhaseEntered
 from secagg.shown import short
@@ -310,6 +311,12 @@ class Round:
         gone = self.end is not None and bool(self.end.result is not None or self.end.summed)
         gone |= seat not in self.machine.alive
         return self.fault(seat) or Fault.LOST if gone else None
+
+    def progress(self) -> Progress:
+        machine, seen, seats = self.machine, self._seen, map(PartyId, range(len(self.cohort)))
+        gone = {seat: seen.faults.get(seat) for seat in seats if seat not in machine.alive}
+        where = self.clock.phase, self._phases, self.due
+        return Progress(*where, seen.up, seen.down, machine.waiting_for, gone, self.cohort)
 
     def report(self, now: float) -> RoundReport:
         seen, written = self._seen, self._written

@@ -21,6 +21,7 @@ from secagg.rounds.filing import Filing
 from secagg.rounds.hosting import machine_of, seating, taken_up, written_in
 from secagg.rounds.opening import Opening
 from secagg.rounds.present import Present
+from secagg.rounds.progress import Progress
 from secagg.rounds.quota import Limits, Quota
 from secagg.rounds.round import End, Observer, Round, ticket_of
 from secagg.rounds.selection import Candidate, Select, arrival
@@ -45,10 +46,9 @@ from secagg.wire.frame import (
 # (`secagg.rounds.round`). Between them is a seat: which party of which round the peer is. A frame
 # finds its round by its nonce and its party by its link, and by nothing that it says.
 #
-# When all places are taken, a stranger makes room, or nobody (`secagg.rounds.present`).
-#
-# Whatever a peer does wrong ends its link; its rounds hear of it, and no other. A link of a known
-# identity takes that peer's seats again, and pushes out the link that had them.
+# When all places are taken, a stranger makes room, or nobody (`secagg.rounds.present`). Whatever a
+# peer does wrong ends its link; its rounds hear of it, and no other. A link of a known identity
+# takes that peer's seats again, and pushes out the link that had them.
 #
 # With a store, an interrupted round is taken up by the next process from its rows. Where nobody can
 # come back and it cannot end without, it ends as lost: the application hears of every round that it
@@ -74,8 +74,7 @@ class ServerRounds:
     ) -> None:
         """select: whom a round takes, unless it says otherwise. durable: the driver has a store.
         host: for plans whose clients sign; the driver's links greet them (`Host.greet`). files: the
-        application files what was written down, and says so to `filing`. watch: hears of whoever
-        is turned away or dropped."""
+        application files what is written, and says so to `filing`. watch: hears who is let go."""
         self._limits, self._host = limits or Limits(), host
         self._select, self._durable, self._randomness = select, durable, randomness
         self._outbox = Counted(self._count)
@@ -101,9 +100,9 @@ class ServerRounds:
         return len(self._links)
 
     @property
-    def present(self) -> Present:
-        """Those, to look at, and to be bound by other limits."""
-        return self._links
+    def seated(self) -> int:
+        """How many of those are in a round."""
+        return self._links.seated
 
     @property
     def running(self) -> frozenset[bytes]:
@@ -113,6 +112,10 @@ class ServerRounds:
     def cohort(self, nonce: bytes) -> frozenset[bytes]:
         """The identities on the seats of one of those, whether they are here or not."""
         return frozenset(one for one in self._rounds[nonce].cohort if one is not None)
+
+    def progress(self, nonce: bytes) -> Progress | None:
+        """Of one of those; None of another."""
+        return one.progress() if (one := self._rounds.get(nonce)) is not None else None
 
     def open(
         self,
@@ -126,17 +129,15 @@ class ServerRounds:
         hold: bool = False,
         observer: Observer | None = None,
     ) -> bytes:
-        """A round of a task of one server, announced to those whom `select` picks; returns its
-        nonce.
+        """A round of a task of one server, announced to those whom `select` picks: its nonce.
 
         payload: the bytes of which the task has the digest. inline: every client gets them, else
         the digest alone. deadlines: seconds from the moment a phase is entered; one also ends as
         soon as it waits for nobody. hold: clients hear of the end only after `tell`. observer: is
         called with every event of the machine; it must not raise. Raises ParameterError for a task
-        of several servers, for another payload than the task's, for deadlines that do not fit, and
-        for a plan whose messages are larger than what this server reads, and where a client would
-        be in more rounds at once than `Limits.rounds`; of a plan whose clients sign, what `seating`
-        raises.
+        of several servers, another payload than the task's, deadlines that do not fit, a plan whose
+        messages are larger than what this server reads, and where a client would be in more rounds
+        at once than `Limits.rounds`; of a plan whose clients sign, what `seating` raises.
         """
         plan, payload = instance("task", task, Task).plan, octets("payload", payload)
         opening = Opening(
@@ -236,8 +237,7 @@ class ServerRounds:
         if (linked := self._links.get(peer)) is None:
             return  # let go, and still talking
         linked.heard = now
-        broken = linked.quota.received(len(frame))
-        if broken is not None:
+        if (broken := linked.quota.received(len(frame))) is not None:
             self.drop(peer, broken, now)
             return
         try:

@@ -7,20 +7,25 @@ import json
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from secagg.effects import Write
-from secagg.errors import InputError, ParameterError
+from secagg.errors import InputError, ParameterError, PolicyRefused
 from secagg.invitation import PUBLIC_PKI, Acceptance
 from secagg.plans.terms import Terms
-from secagg.rights import ServiceRole
+from secagg.rights import Action, ServiceRole, allowed
 from secagg.rounds.admission import Admission
-from secagg.rounds.admissions import CONSOLE, Change
+from secagg.rounds.admissions import Actor, Change
+from secagg.rounds.visitors import LOGIN
+from secagg.service.askers import WORDS, Asker
 from secagg.service.audit import Deed
+from secagg.service.board import told
 from secagg.service.books import Books
 from secagg.service.config import Config
+from secagg.service.events import Watching
 from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
@@ -30,6 +35,7 @@ from secagg.transport.tls import Credentials
 from secagg.types import Buffer
 
 _ROLES = {role.word: role for role in ServiceRole}
+LOGIN_PAGE = "/login"
 _SOON = 7 * 86_400.0
 """Seconds before a certificate's end from when on the service says that it is not ready."""
 
@@ -43,6 +49,7 @@ class Served(Protocol):
     rounds: Hosted
     gate: Gate
     credentials: Credentials | None
+    watching: Watching
 
     @property
     def terms(self) -> Mapping[str, Terms]: ...
@@ -50,6 +57,8 @@ class Served(Protocol):
     def unix(self) -> int: ...
     @property
     def url(self) -> str: ...
+    @property
+    def console_url(self) -> str: ...
     @property
     def authority(self) -> bytes | None: ...
     @property
@@ -59,21 +68,31 @@ class Served(Protocol):
     def dismiss(self) -> None: ...
 
 
+_Asked: TypeAlias = Mapping[str, Any]
+_Deed: TypeAlias = Callable[[_Asked, Asker, Actor], Awaitable[dict[str, Any]]]
+
+
 class Clerk:
     """Of one service that runs (`secagg.service.desk.Desk`)."""
 
     def __init__(self, serving: Served) -> None:
         self._serving = serving
-        self._deeds: dict[str, Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
+        self._deeds: dict[str, _Deed] = {
             "invite": self._invite,
             "approve": self._approve,
             "revoke": self._revoke,
+            "appoint": self._appoint,
             "list": self._list,
             "results": self._results,
+            "acknowledge": self._acknowledge,
             "remove": self._remove,
+            "end-epoch": self._end_epoch,
+            "login": self._login,
+            "open": partial(self._steer, Deed.HASTENED),
             "pause": partial(self._steer, Deed.PAUSED),
             "resume": partial(self._steer, Deed.RESUMED),
             "cancel": partial(self._steer, Deed.CANCELLED),
+            "drain": self._drain,
         }
 
     async def accept(self, data: Buffer) -> dict[str, Any]:
@@ -89,20 +108,24 @@ class Clerk:
             for name in entry.tasks
             if name in serving.terms
         }
-        return {"name": entry.name, "state": entry.state.value, "tasks": terms}
+        found = {"name": entry.name, "state": entry.state.value, "tasks": terms}
+        where = None if entry.role is ServiceRole.CLIENT else serving.console_url
+        return found | {"role": entry.role.word, "console": where}
 
-    async def register(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    async def register(self, asked: Mapping[str, Any], asker: Asker) -> dict[str, Any]:
         """Whatever the console asks. Raises InputError for what it cannot, PolicyRefused for what
-        the register does not allow, ParameterError for names that are none."""
-        deed = self._deeds.get(str(asked.get("do")))
-        if deed is None:
+        its role may not or the register does not allow, ParameterError for names that are none."""
+        word = str(asked.get("do"))
+        deed, action = self._deeds.get(word), WORDS.get(word)
+        if deed is None or action is None:
             raise InputError(f"a console asks to {', '.join(self._deeds)}")
-        return await deed(asked)
+        return await deed(asked, asker, asker.demand(action))
 
-    def status(self) -> dict[str, Any]:
-        """How the service is, for its owner: tasks, and how many are there."""
+    def status(self, asker: Asker) -> dict[str, Any]:
+        """How the service is: tasks, and how many are there; for those who may see names, who is in
+        the round that runs."""
         serving, now = self._serving, time.monotonic()
-        tasks = {
+        tasks: dict[str, dict[str, Any]] = {
             name: {
                 "candidates": course.candidates,
                 "enrolled": serving.books.enrolled(name, serving.unix),
@@ -114,7 +137,33 @@ class Clerk:
             }
             for name, course in serving.rounds.paced.tasks.items()
         }
+        if Action.NAMES in asker.may:
+            for one in serving.watching.board.tasks_now(True, serving.unix):
+                running = one["round"] or {}
+                tasks[one["name"]]["clients"] = running.get("clients", [])
         return {"ready": not self.reasons(), "reasons": self.reasons(), "tasks": tasks}
+
+    def seen(self, asker: Asker) -> tuple[Any, Callable[[], dict[str, Any]]]:
+        """How it is, for whoever looks on (`secagg.service.events.Watching.state`)."""
+        serving, reasons, unix = self._serving, self.reasons(), self._serving.unix
+        board = serving.watching.board
+        tasks = board.tasks_now(Action.NAMES in asker.may, unix)
+        about = {
+            "service": serving.config.name,
+            "version": serving.watching.version,
+            "role": asker.role,
+            "may": sorted(one.value for one in asker.may),
+            "ready": not reasons,
+            "reasons": reasons,
+            "draining": serving.stopping,
+            "results": board.results(),
+        }
+
+        def now() -> dict[str, Any]:
+            moment = {"at": serving.unix, "tasks": told(tasks, time.monotonic())}
+            return about | moment
+
+        return (about, tasks), now
 
     def reasons(self) -> list[str]:
         """Why it is not ready, in words; none where it is."""
@@ -126,7 +175,7 @@ class Clerk:
         if ends is not None and ends.expires - time.time() < _SOON:
             found.append("certificate: it ends within a week")
         if serving.stopping:
-            found.append("draining: the process is about to end")
+            found.append("draining: no further round begins")
         return found
 
     def numbers(self) -> bytes:
@@ -141,62 +190,86 @@ class Clerk:
         serving.gate.count(metrics)
         return metrics.text()
 
-    async def arrays(self, nonce: str) -> bytes:
-        """Of a result, as `secagg.service.results.packed` has made them; that it was taken is
-        stored before. Raises InputError where there is none."""
-        serving, found = self._serving, self._result(nonce)
-        number = found.nonce.hex()[:8]
-        note = serving.books.note(
-            Deed.RESULT_READ, CONSOLE.name, serving.unix, task=found.task, round=number
-        )
-        await serving.write([*serving.books.results.take(found.nonce), note])
-        return await asyncio.to_thread(serving.arrays_of, found.nonce)
+    async def arrays(self, nonce: str, asker: Asker) -> bytes:
+        """Of a result, as `secagg.service.results.packed` has made them; that somebody has it is
+        stored before. Raises InputError or PolicyRefused where there is none for who asks."""
+        by, found = asker.demand(Action.RESULTS), self._result(nonce, asker, Action.RESULTS)
+        await self._serving.write([self._note(Deed.RESULT_READ, by, found)])
+        return await asyncio.to_thread(self._serving.arrays_of, found.nonce)
 
     # Inside
 
-    def _result(self, nonce: str) -> Result:
+    def _result(self, nonce: str, asker: Asker, action: Action) -> Result:
         """By its nonce in hexadecimal digits, or as many of the first as are no other's; `last` is
-        the newest."""
-        known = self._serving.books.results.all()
+        the newest. Of those alone with which this asker may do that."""
+        known = self._serving.books.results.all(lambda task: asker.sees(action, task))
         if nonce == "last" and known:
             return known[-1]
         found = [one for one in known if nonce and one.nonce.hex().startswith(nonce)]
-        if len(found) != 1:
-            raise InputError(f"{len(found)} results are called that: `results list` has all")
-        return found[0]
+        if len(found) == 1:
+            return found[0]
+        why = f"{len(found)} results are called that: `results list` has all"
+        raise InputError(why) if asker.owner else PolicyRefused(why)
 
-    async def _results(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        kept = self._serving.books.results.all()
+    def _note(self, deed: Deed, by: Actor, found: Result) -> Write:
+        books, number = self._serving.books, found.nonce.hex()[:8]
+        return books.note(deed, by.name, self._serving.unix, task=found.task, round=number)
+
+    async def _results(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        kept = self._serving.books.results.all(lambda task: asker.sees(Action.RESULTS, task))
         return {"results": [_of_result(one) for one in kept]}
 
-    async def _remove(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        serving, found = self._serving, self._result(_word(asked, "name"))
-        number = found.nonce.hex()[:8]
+    async def _acknowledge(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        """Whoever has a result says that it is safe (rule B12). Once more changes nothing."""
+        serving = self._serving
+        found = self._result(_word(asked, "name"), asker, Action.ACKNOWLEDGE)
+        if taken := serving.books.results.take(found.nonce):
+            await serving.write([*taken, self._note(Deed.RESULT_TAKEN, by, found)])
+        return _of_result(replace(found, taken=True))
+
+    async def _remove(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        serving = self._serving
+        found = self._result(_word(asked, "name"), asker, Action.ACKNOWLEDGE)
         gone = serving.books.results.remove(found.nonce)
-        note = serving.books.note(
-            Deed.RESULT_REMOVED, CONSOLE.name, serving.unix, task=found.task, round=number
-        )
-        await serving.write([*gone, note])
+        await serving.write([*gone, self._note(Deed.RESULT_REMOVED, by, found)])
         return _of_result(found)
+
+    async def _end_epoch(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        raise PolicyRefused(
+            "rounds of a service end by themselves, and have no epochs: those are of several "
+            "servers, where `secagg collect` ends one; `acknowledge` says that a result is safe"
+        )
+
+    async def _login(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        """A link for a browser, in the role of who asks; the owner says which."""
+        session, now = asker.session, time.monotonic()
+        if session is None:
+            role = _ROLES.get(str(asked.get("role", ServiceRole.VIEWER.word)))
+            if role is None or not allowed(role, Action.PAGE):
+                who = " or ".join(one.word for one in ServiceRole if allowed(one, Action.PAGE))
+                raise InputError(f"a browser logs in as {who}")
+            token = self._serving.watching.visitors.login(None, role, now)
+        elif session.browser:
+            raise PolicyRefused("a browser's session makes no other one: ask where its link was of")
+        else:
+            role = session.role
+            token = self._serving.watching.visitors.login(session.key, role, now)
+        link = f"{self._serving.console_url}{LOGIN_PAGE}#{token}"
+        return {"link": link, "role": role.word, "seconds": LOGIN}
 
     async def _commit(self, change: Change) -> None:
         writes = self._serving.books.change(change, self._serving.unix)
         if writes:
             await self._serving.write(writes)
 
-    async def _invite(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    async def _invite(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         serving = self._serving
-        role, tasks = _ROLES.get(str(asked.get("role"))), _names(asked.get("tasks"))
-        if role is None:
-            raise InputError(f"a role is one of {', '.join(_ROLES)}")
-        for task in tasks:
-            if task not in serving.terms:
-                raise ParameterError(f"{task} is no task of this service")
+        role, tasks = self._appointed(asked)
         change, made = serving.books.admissions.invite(
             _word(asked, "name"),
             role,
             tasks,
-            CONSOLE,
+            by,
             serving.unix,
             url=serving.url,
             ca=PUBLIC_PKI if serving.authority is None else fingerprint(serving.authority),
@@ -204,29 +277,57 @@ class Clerk:
         await self._commit(change)
         return {"name": made.name, "code": made.encode()}
 
-    async def _approve(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    async def _approve(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         name = _word(asked, "name")
-        await self._commit(self._serving.books.admissions.approve(name, CONSOLE))
+        await self._commit(self._serving.books.admissions.approve(name, by))
         return _shown(self._serving.books.admissions.entries[name])
 
-    async def _revoke(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    async def _revoke(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         name = _word(asked, "name")
-        await self._commit(self._serving.books.admissions.revoke(name, CONSOLE))
+        await self._commit(self._serving.books.admissions.revoke(name, by))
         self._serving.dismiss()
         return _shown(self._serving.books.admissions.entries[name])
 
-    async def _list(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    async def _list(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         return {"entries": [_shown(one) for one in self._serving.books.admissions.entries.values()]}
 
-    async def _steer(self, deed: Deed, asked: Mapping[str, Any]) -> dict[str, Any]:
-        serving, task, now = self._serving, _word(asked, "name"), time.monotonic()
+    async def _appoint(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        name, (role, tasks) = _word(asked, "name"), self._appointed(asked)
+        await self._commit(self._serving.books.admissions.appoint(name, role, tasks, by))
+        self._serving.dismiss()
+        return _shown(self._serving.books.admissions.entries[name])
+
+    def _appointed(self, asked: _Asked) -> tuple[ServiceRole, list[str]]:
+        role, tasks = _ROLES.get(str(asked.get("role"))), _names(asked.get("tasks"))
+        if role is None:
+            raise InputError(f"a role is one of {', '.join(_ROLES)}")
+        for task in tasks:
+            if task not in self._serving.terms:
+                raise ParameterError(f"{task} is no task of this service")
+        return role, tasks
+
+    async def _steer(self, deed: Deed, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        serving, now = self._serving, time.monotonic()
+        task = _word(asked, "task" if "task" in asked else "name")
         paced = serving.rounds.paced
         if task not in serving.terms:
             raise ParameterError(f"{task} is no task of this service")
-        steps = {Deed.PAUSED: paced.pause, Deed.RESUMED: paced.resume, Deed.CANCELLED: paced.cancel}
+        steps = {
+            Deed.HASTENED: paced.hasten,
+            Deed.PAUSED: paced.pause,
+            Deed.RESUMED: paced.resume,
+            Deed.CANCELLED: paced.cancel,
+        }
         steps[deed](task, now)
-        await serving.write([serving.books.note(deed, CONSOLE.name, serving.unix, task=task)])
+        await serving.write([serving.books.note(deed, by.name, serving.unix, task=task)])
         return {"task": task, "done": deed.value}
+
+    async def _drain(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        """No further round of any task, in this life of the process, but of those resumed."""
+        serving = self._serving
+        serving.rounds.paced.drain(time.monotonic())
+        await serving.write([serving.books.note(Deed.DRAINING, by.name, serving.unix)])
+        return {"done": Deed.DRAINING.value}
 
 
 def _shown(entry: Admission) -> dict[str, Any]:
@@ -250,6 +351,7 @@ def _of_result(one: Result) -> dict[str, Any]:
         "error_bounds": dict(one.errors),
         "privacy": json.loads(one.privacy) if one.privacy else None,
         "bytes": one.size,
+        "waiting": not one.taken,
     }
 
 

@@ -1,24 +1,20 @@
-"""What is asked of a service by HTTP: at its public door to be enrolled, and behind it everything
-that an administrator's console asks.
+"""What is asked of a service by HTTP: at its public door to be enrolled, and how whoever has its
+folder is known to its console (`secagg.service.console`).
 
-The console's routes (specs/52-books.md, rule B11) are on an address of their own, and ask for the
-token that lies in the state's folder, which its owner alone can read: whoever has it could edit the
-store as well. All answers are JSON, one object.
+Its token lies in the state's folder, which its owner alone can read: whoever has it could edit the
+store as well (specs/52-books.md, rule B11). All answers are JSON, one object.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secagg.errors import (
@@ -31,19 +27,12 @@ from secagg.errors import (
     WireError,
 )
 from secagg.invitation import MAX_ACCEPTANCE
-from secagg.service import metrics
+from secagg.service.askers import Asker
+from secagg.service.porter import Refused, body, refused
 from secagg.store.files import demand_private, make_private
 from secagg.transport.doorkeeper import neighbourhood
 
-ENROL, AUTHORITY, REGISTER, STATUS, READY, METRICS = (
-    "/v1/enrol",
-    "/v1/authority",
-    "/v1/register",
-    "/v1/status",
-    "/readyz",
-    "/metrics",
-)
-RESULTS = "/v1/results/{nonce}"
+ENROL, AUTHORITY = "/v1/enrol", "/v1/authority"
 TOKEN = "console.token"
 """Name of its file in the folder of the state."""
 LARGEST = 16 << 10
@@ -56,11 +45,11 @@ class Desk(Protocol):
     """What is asked of, as `secagg.service.serving.Serving` has it."""
 
     async def accept(self, data: bytes) -> Answer: ...
-    async def register(self, asked: Mapping[str, Any]) -> Answer: ...
-    def status(self) -> Answer: ...
+    async def register(self, asked: Mapping[str, Any], asker: Asker) -> Answer: ...
+    def status(self, asker: Asker) -> Answer: ...
     def reasons(self) -> list[str]: ...
     def numbers(self) -> bytes: ...
-    async def arrays(self, nonce: str) -> bytes: ...
+    async def arrays(self, nonce: str, asker: Asker) -> bytes: ...
 
 
 def new_token() -> str:
@@ -102,10 +91,10 @@ def enrolling(desk: Desk, allowed: Callable[[str], bool]) -> Route:
 
     async def enrol(request: Request) -> Response:
         if not allowed(neighbourhood(request.client.host) if request.client else ""):
-            return _refused(
+            return refused(
                 429, "too many have asked from there: in a minute", {"retry-after": "60"}
             )
-        return await _answered(request, MAX_ACCEPTANCE, desk.accept)
+        return await answered(request, MAX_ACCEPTANCE, desk.accept)
 
     return Route(ENROL, enrol, methods=["POST"])
 
@@ -120,88 +109,17 @@ def vouching(certificate: bytes) -> Route:
     return Route(AUTHORITY, authority)
 
 
-def console(desk: Desk, token: str) -> Starlette:
-    """The routes behind. What has no token, or another, hears 401 and changes nothing."""
-
-    def owner(request: Request) -> bool:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(given.encode("latin-1", "replace"), token.encode())
-
-    def asked(route: Callable[[Request], Awaitable[Response]]) -> Any:
-        async def guarded(request: Request) -> Response:
-            # a page that a browser shows cannot set this header for another origin; one that says
-            # where it comes from is none of a console's
-            if not owner(request) or "origin" in request.headers:
-                return _refused(401, "this is for who has the state's folder")
-            return await route(request)
-
-        return guarded
-
-    async def register(request: Request) -> Response:
-        async def said(data: bytes) -> Answer:
-            try:
-                found = json.loads(data)
-            except (ValueError, RecursionError):
-                raise InputError("a request is one JSON object") from None
-            if not isinstance(found, dict):
-                raise InputError("a request is one JSON object")
-            return await desk.register(found)
-
-        return await _answered(request, LARGEST, said)
-
-    async def status(request: Request) -> Response:
-        return JSONResponse(desk.status())
-
-    async def ready(request: Request) -> Response:
-        reasons = desk.reasons()
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
-
-    async def numbers(request: Request) -> Response:
-        return Response(desk.numbers(), media_type=metrics.CONTENT_TYPE)
-
-    async def arrays(request: Request) -> Response:
-        try:
-            data = await desk.arrays(request.path_params["nonce"])
-        except InputError as error:
-            return _refused(404, str(error))
-        return Response(data, media_type="application/octet-stream")
-
-    async def health(request: Request) -> Response:
-        return PlainTextResponse("the loop turns\n")
-
-    return Starlette(
-        routes=[
-            Route("/healthz", health),
-            Route(READY, ready),
-            Route(METRICS, numbers),
-            Route(STATUS, asked(status)),
-            Route(RESULTS, asked(arrays)),
-            Route(REGISTER, asked(register), methods=["POST"]),
-        ]
-    )
-
-
-async def _answered(
+async def answered(
     request: Request, limit: int, said: Callable[[bytes], Awaitable[Answer]]
 ) -> Response:
     """The body, of so many bytes at most, and what comes of it."""
-    data = b""
     try:
-        async for piece in request.stream():
-            data += piece
-            if len(data) > limit:
-                return _refused(413, f"at most {limit} bytes")
-    except ClientDisconnect:
-        return _refused(400, "the request was not whole")
-    try:
-        return JSONResponse(await said(data))
+        return JSONResponse(await said(await body(request, limit)))
+    except Refused as no:
+        return refused(no.code, str(no))
     except PolicyRefused as error:
-        return _refused(403, str(error))
+        return refused(403, str(error))
     except (WireError, CryptoError, InputError, ParameterError) as error:
-        return _refused(400, str(error))
+        return refused(400, str(error))
     except SecAggError:
-        return _refused(503, "the service cannot write this down now")
-
-
-def _refused(code: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"error": why}, code, headers)
+        return refused(503, "the service cannot write this down now")

@@ -26,23 +26,29 @@ from secagg.drive.shell import Shell
 from secagg.effects import Peer, Write
 from secagg.errors import SecAggError, StorageError
 from secagg.plans.terms import Terms
-from secagg.rights import ServiceRole
+from secagg.rights import Action, ServiceRole
+from secagg.rounds.admissions import Actor
 from secagg.rounds.attempts import Attempts
 from secagg.rounds.pace import Paced, Scheduled
 from secagg.rounds.quota import Limits
 from secagg.rounds.reception import Reception
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
-from secagg.service import public, reloading
+from secagg.rounds.visitors import Visitors
+from secagg.service import page, public
 from secagg.service.audit import Deed
+from secagg.service.board import Board
 from secagg.service.books import OWNER, Books, outcome
 from secagg.service.checking import is_loopback
 from secagg.service.clerk import Clerk
 from secagg.service.config import Config, Pursued
-from secagg.service.desk import TOKEN, console, enrolling, leave_token, new_token, vouching
+from secagg.service.console import console
+from secagg.service.desk import TOKEN, enrolling, leave_token, new_token, vouching
+from secagg.service.events import Watching
 from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
+from secagg.service.porter import Porter, console_url
 from secagg.service.public import Payloads
 from secagg.service.results import arrays_in, packed
 from secagg.service.settings import credentials_of, limits_of, pace_of, read_terms
@@ -55,6 +61,7 @@ from secagg.transport.base import Link
 from secagg.watch import Event, Refused
 from secagg.wire.frame import payload_digest
 from secagg.wire.hello import Service
+from secagg.wire.pace import Why
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +95,17 @@ class Serving:
         inner = ServerRounds(limits, durable=True, watch=watch)
         paced = Paced(inner, tasks, of=lambda peer: peer.task, epoch=epoch)
         self.rounds = Hosted(paced, self.books, epoch, self._ended)
-        reception = Reception(self.books.admissions.service, identity.seed, self._judge)
+        service, seed = self.books.admissions.service, identity.seed
+        reception = Reception(service, seed, self._judge)
         self.gate = Gate(self.rounds, inner, reception, limits, watch)
+        visits = Reception(service, seed, lambda key, role, _: self._why_no_session(key, role))
+        visitors = Visitors(visits.visit, self._why_no_session, hello=config.limits.hello)
+        board, of = Board(self.books, paced.tasks, inner.progress), config.limits
+        self.watching = Watching(board, visitors, Clerk(self).seen, version, of.viewers, of.events)
         timed = Timed(store, partial(self.metrics.saw, "commit_seconds"))
         self._shell = Shell(self.gate.greeted, store=timed, news=self._news)
         self._inner, self._store = inner, store
         self._copies: list[tuple[Path, bytes]] = []
-        self._outs = {one.name: one.out for one in config.tasks}
-        self._attempts = Attempts(config.limits.enrolments)
         self.credentials = credentials_of(config)
 
     # For whoever has it run
@@ -107,19 +117,24 @@ class Serving:
         await self._shell.turn()
         await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
         clerk, token = Clerk(self), new_token()
-        routes = [enrolling(clerk, self._allowed)]
+        porter = Porter.of(self.config, token, self.watching.visitors, self._actor)
+        attempts = Attempts(self.config.limits.enrolments)
+        routes = [enrolling(clerk, partial(self._allowed, attempts))]
         if self.authority is not None:
             routes.append(vouching(self.authority))
         async with AsyncExitStack() as doors:
             self.ports = (
                 await doors.enter_async_context(self._public(*routes)),
-                await doors.enter_async_context(self._behind(console(clerk, token))),
+                await doors.enter_async_context(
+                    self._behind(console(clerk, porter, self.watching, page.ROUTES))
+                ),
             )
             leave_token(self.config.state, self.ports[1], token)
             try:
                 yield
             finally:
                 (self.config.state / TOKEN).unlink(missing_ok=True)
+                self.watching.stop()
                 await self._close()
 
     @property
@@ -134,8 +149,8 @@ class Serving:
 
     @property
     def stopping(self) -> bool:
-        """Whether it drains: the process is about to end."""
-        return self.rounds.paced.draining
+        """Whether it drains: no further round begins."""
+        return any(one.held is Why.DRAINING for one in self.rounds.paced.tasks.values())
 
     @property
     def authority(self) -> bytes | None:
@@ -150,6 +165,11 @@ class Serving:
         """As clients call it."""
         port = self.ports[0]
         return f"https://{self.config.name}" + ("" if port == 443 else f":{port}")
+
+    @property
+    def console_url(self) -> str:
+        """Where its console is, for whoever is on this machine or, beyond loopback, reaches it."""
+        return console_url(self.config, self.ports[1])
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until it is told to stop, or the store fails, which ends all (rule B3)."""
@@ -171,31 +191,18 @@ class Serving:
         self.rounds.write(writes)
         await self._shell.settle()
 
-    def reload(self, read: Callable[[], Config] | None = None) -> bool:
-        """The configuration again, and every file that it names; whether it is in force now. Where
-        anything is wrong with it the log says what, and nothing changes. read: None keeps the
-        configuration, and reads its files."""
-        before = self.config
+    def reload(self) -> None:
+        """The certificate's files again. What is wrong with them is logged, and changes nothing."""
+        if self.credentials is None:
+            return
         try:
-            config = before if read is None else read()
-            limits = self.gate.limits
-            fresh = reloading.prepared(before, config, limits, self._scheduled)
+            self.credentials.reload()
         except SecAggError as error:
-            said = "nothing is read again: %s", error
-            log.error(*said, extra=Event.RELOAD_REFUSED.line)
-            return False
-        self.config = fresh.config
-        self._outs |= {one.name: one.out for one in fresh.config.tasks}
-        self._attempts = Attempts(fresh.config.limits.enrolments)
-        self.gate.bound(fresh.limits)
-        self.rounds.paced.become(fresh.tasks, time.monotonic())
-        if self.credentials is not None and fresh.credentials is not None:
-            self.credentials.become(fresh.credentials)
-        what = reloading.changes(before, config)
-        self.rounds.write([self.books.note(Deed.RELOADED, OWNER, self.unix, **what)])
+            extra = Event.RELOAD_REFUSED.line
+            log.error("the certificate stays as it was: %s", error, extra=extra)
+            return
+        self.rounds.write([self.books.note(Deed.RELOADED, OWNER, self.unix)])
         self._shell.wake()
-        log.info("the configuration was read again: %s", what, extra=Event.RELOADED.line)
-        return True
 
     @property
     def unix(self) -> int:
@@ -212,9 +219,10 @@ class Serving:
                     await self._shell.turn()
 
     def dismiss(self) -> None:
-        """Whoever may not stay any more is let go, with every link that it has."""
+        """Whoever may not stay any more is let go, with all links and streams."""
         now = time.monotonic()
         self.gate.greeted.dismiss(self._may_not_stay, now)
+        self.watching.wake()
         self._shell.wake()
 
     # Inside
@@ -226,7 +234,7 @@ class Serving:
     def _behind(self, app: Starlette) -> AbstractAsyncContextManager[int]:
         """Without links. Beyond loopback under the same certificate."""
         host, port = self.config.admin
-        few = Limits(links=1, passing=64)
+        few = Limits(links=1, passing=64 + self.config.limits.viewers)
         tls = None if is_loopback(host) else self.credentials
         return listen(_nobody, host, port, limits=few, tls=tls, app=app)
 
@@ -238,6 +246,7 @@ class Serving:
         await self._shell.close()
         self._inner.close()
         self.gate.greeted.close()
+        self.watching.visitors.close()
 
     async def _watch(self) -> None:
         """How late the loop turns, once a second."""
@@ -261,8 +270,8 @@ class Serving:
         enrolled = partial(self._enrolled, task.name)
         return Scheduled(terms, pace_of(task, terms), enrolled, payload, hold=True)
 
-    def _allowed(self, address: str) -> bool:
-        allowed = self._attempts.allowed(address, time.monotonic())
+    def _allowed(self, attempts: Attempts, address: str) -> bool:
+        allowed = attempts.allowed(address, time.monotonic())
         if not allowed:
             self.metrics.watch().refused(Refused.RATE)
         return allowed
@@ -273,11 +282,18 @@ class Serving:
     def _judge(self, key: bytes, role: Any, task: str) -> str | None:
         return self.books.admissions.why_not(key, role, task, self.unix)
 
+    def _why_no_session(self, key: bytes, role: ServiceRole) -> str | None:
+        return self.books.admissions.why_no_session(key, role, self.unix)
+
+    def _actor(self, key: bytes, action: Action, task: str | None) -> Actor:
+        return self.books.admissions.actor(key, action, task, self.unix)
+
     def _may_not_stay(self, peer: Peer) -> bool:
         key, task = peer.identity or b"", peer.task or ""
         return self._judge(key, ServiceRole.CLIENT, task) is not None
 
     def _ended(self, task: str, end: End) -> None:
+        self.watching.board.ended(task, end, self.unix)
         self.metrics.add("rounds", task=task, outcome=outcome(end))
         report = end.report
         for phase, seconds in report.phases.items():
@@ -286,7 +302,8 @@ class Serving:
             phase = report.dropped_in.get(party, "")
             self.metrics.add("dropped", task=task, phase=phase, fault=fault.value)
         log.info("a round of %s ended: %s", task, outcome(end), extra=Event.ROUND_ENDED.line)
-        if (out := self._outs.get(task)) is not None and end.result is not None:
+        out = next(one.out for one in self.config.tasks if one.name == task)
+        if out is not None and end.result is not None:
             self._copies.append((out / f"{task}-{end.nonce.hex()[:8]}.npz", packed(end.result)))
 
     def _news(self) -> None:
@@ -299,6 +316,7 @@ class Serving:
                 said = "no copy of a result at %s: %s", path, error.strerror
                 log.error(*said, extra=Event.RESULT_NOT_COPIED.line)
         self._copy_lines()
+        self.watching.news()
 
     def _copy_lines(self) -> None:
         """Of the audit, which the store has. Where they cannot be copied no further round begins:
@@ -337,21 +355,16 @@ async def opened(config: Config, version: str = "") -> AsyncIterator[Serving]:
                 yield serving
 
 
-async def serve(
-    config: Config,
-    started: Callable[[Serving], None],
-    version: str = "",
-    read: Callable[[], Config] | None = None,
-) -> None:
+async def serve(config: Config, started: Callable[[Serving], None], version: str = "") -> None:
     """Until SIGTERM or SIGINT, which let rounds that run end, for at most DRAIN seconds; SIGHUP
-    reads the configuration again, as `Serving.reload`."""
+    reads the certificate again."""
     async with opened(config, version) as serving:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # not every platform's loop can
                 loop.add_signal_handler(number, stop.set)
         with contextlib.suppress(NotImplementedError, AttributeError):
-            loop.add_signal_handler(signal.SIGHUP, serving.reload, read)
+            loop.add_signal_handler(signal.SIGHUP, serving.reload)
         started(serving)
         await serving.run(stop)
         await serving.drain()

@@ -51,6 +51,10 @@ log = logging.getLogger(__name__)
 
 _LONG = 1 << 20
 """Seconds: who waits for another request is timed by the doors."""
+STILL = "secagg.still"
+"""Under which the application of a request finds, in the state of its scope, what says that its
+answer goes on: it has the time of a request from then on. A stream says so whenever a piece of it
+has left, so that whoever does not read it is cut."""
 LINK = "/v1/link"
 """The path of the WebSocket where there are others."""
 
@@ -188,11 +192,12 @@ async def _ambiguous(send: Send) -> None:
 
 
 async def _answered(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Within the time of a request. The application learns nothing of this door."""
+    """Within the time of a request. All that the application learns of this door is STILL."""
     entrance = entrance_of(scope)
     scope["state"] = {name: value for name, value in scope["state"].items() if name != DOOR}
     if entrance is not None:
         entrance.asked()
+        scope["state"][STILL] = entrance.asked
     try:
         await app(scope, receive, send)
     finally:
