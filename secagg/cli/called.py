@@ -15,9 +15,10 @@ from secagg.cli.output import notice
 from secagg.drive.participant import Participant
 from secagg.errors import InputError
 from secagg.plans.terms import Terms
-from secagg.service.attending import Caller, trust
+from secagg.service.attending import Caller
 from secagg.service.settings import read_terms
 from secagg.service.site import Site
+from secagg.service.web import trust
 from secagg.shown import short
 from secagg.store.identity import Identity
 

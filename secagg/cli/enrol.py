@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import ssl
 from pathlib import Path
@@ -24,10 +23,8 @@ from secagg.plans.terms import Terms
 from secagg.service.desk import AUTHORITY, ENROL
 from secagg.service.site import Site
 from secagg.service.trial import fingerprint
+from secagg.service.web import Asked, ask, trust
 from secagg.types import Seed
-
-_LARGEST = 1 << 20
-"""Bytes of an answer."""
 
 
 def enrol(
@@ -108,7 +105,7 @@ def _authority(invited: Invitation, path: Path, timeout: float) -> Path | None:
         return None
     unknown = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unknown.check_hostname, unknown.verify_mode = False, ssl.CERT_NONE
-    status, data = _request(invited.url, "GET", AUTHORITY, None, unknown, timeout)
+    status, data = ask(Asked(invited.url, "GET", AUTHORITY), unknown, timeout)
     if status != 200 or fingerprint(data) != invited.ca:
         raise PolicyRefused(
             "whoever answers there shows another certificate authority than the code is of: it is "
@@ -121,10 +118,8 @@ def _authority(invited: Invitation, path: Path, timeout: float) -> Path | None:
 def _asked(
     invited: Invitation, authority: Path | None, seed: Seed, timeout: float
 ) -> dict[str, Any]:
-    context = ssl.create_default_context(cafile=authority)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    body = invited.accept(seed).encode()
-    status, data = _request(invited.url, "POST", ENROL, body, context, timeout)
+    asked = Asked(invited.url, "POST", ENROL, invited.accept(seed).encode())
+    status, data = ask(asked, trust(authority), timeout)
     try:
         answer = json.loads(data)
         if not isinstance(answer, dict):
@@ -140,24 +135,3 @@ def _base(url: str) -> str:
     """Without a path."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _request(
-    url: str, method: str, path: str, body: bytes | None, context: ssl.SSLContext, timeout: float
-) -> tuple[int, bytes]:
-    """The status and the body of an answer. TransportError."""
-    parts = urlsplit(url)
-    made = http.client.HTTPSConnection(
-        parts.hostname or "", parts.port or 443, timeout=timeout, context=context
-    )
-    try:
-        made.request(method, path, body)
-        answer = made.getresponse()
-        data = answer.read(_LARGEST + 1)
-    except (OSError, http.client.HTTPException) as error:
-        raise TransportError(f"no answer of {parts.netloc}: {error}") from None
-    finally:
-        made.close()
-    if len(data) > _LARGEST:
-        raise TransportError(f"{parts.netloc} answers with more than {_LARGEST} bytes")
-    return answer.status, data

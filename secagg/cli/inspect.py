@@ -116,6 +116,11 @@ def _frame(data: bytes) -> Found:
     return {"nonce": frame.nonce.hex(), **_frame_body(frame)}
 
 
+def _size(payload: bytes | DigestOnly) -> int | None:
+    """None where it is not said."""
+    return (payload.size or None) if isinstance(payload, DigestOnly) else len(payload)
+
+
 def _frame_body(frame: Frame) -> Found:
     if isinstance(frame, Announce):
         by_digest = isinstance(frame.payload, DigestOnly)
@@ -125,6 +130,7 @@ def _frame_body(frame: Frame) -> Found:
             "deadlines_ms": list(frame.deadlines),
             "payload": "by digest" if by_digest else "inline",
             "payload_digest": frame.payload_digest.hex(),
+            "payload_bytes": _size(frame.payload),
             "plan": _plan(frame.plan),
         }
     if isinstance(frame, Over):

@@ -264,7 +264,7 @@ class _Joining:
         )
         kept: dict[str, Any] = {"ledger": ledger, "budget": budget, "heard": self._heard}
         if self.site is not None and self.site.caller is not None:
-            kept |= {"most": 1, "around": self.site.caller.around}
+            kept |= {"most": 1, **self.site.caller.kept}
         self.participant = Participant(rounds, self._contribute, **kept)
         if self.site is not None:
             await self.site.stay(self.participant, self.timeout)

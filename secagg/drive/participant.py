@@ -11,6 +11,7 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -151,11 +152,13 @@ class Participant:
         most: int | None = None,
         heard: Callable[[Outcome], None] = lambda outcome: None,
         around: Callable[[ClientRounds], Rounds] = lambda rounds: rounds,
+        fetch: Callable[[Offer], Awaitable[bytes]] | None = None,
     ) -> None:
         """most: of how many rounds it has enough, whatever comes of them; None takes them all.
         heard: of each outcome, when it is there; it must not raise. around: what else a link to
         this server has beside rounds, such as a greeting; made anew when no round has outlived the
-        last link.
+        last link. fetch: the payload of an offer that has its digest and size alone, before its
+        input is asked for; an InputError leaves this client out of that round.
         Raises ParameterError for rounds of a member without a ledger."""
         if rounds.membership is not None and ledger is None:
             raise ParameterError("rounds whose clients sign need the ledger that they remember in")
@@ -163,7 +166,7 @@ class Participant:
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
         self._rounds, self._inputs, self._heard = rounds, inputs, heard
-        self._around = around
+        self._around, self._fetch = around, fetch
         self._kept: dict[str, Any] = {"ledger": ledger, "budget": budget}
         self._computing: dict[bytes, asyncio.Task[None]] = {}
         self._unfit: list[InputError] | None = []
@@ -301,6 +304,13 @@ class Participant:
             self._wake()
 
     async def _given(self, offer: Offer) -> Given:
+        if offer.payload is not None or not offer.payload_size or self._fetch is None:
+            return await self._answer(offer)
+        payload = await self._fetch(offer)
+        given = await self._answer(replace(offer, payload=payload))
+        return None if given is None else replace(given, payload=payload)
+
+    async def _answer(self, offer: Offer) -> Given:
         given: object
         if inspect.iscoroutinefunction(self._inputs):
             given = self._inputs(offer)

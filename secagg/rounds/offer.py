@@ -60,7 +60,8 @@ class Offer:
 
     round: counts from 1 on these rounds, and after a restart from those that still run. plan:
     decoded strictly and checked. payload: the task, or None where only its digest was announced.
-    deadlines: seconds of each phase. nonce: 16 bytes that name the round.
+    deadlines: seconds of each phase. nonce: 16 bytes that name the round. payload_size: bytes of a
+    payload that is fetched, 0 where they are not announced.
     """
 
     round: int
@@ -70,6 +71,7 @@ class Offer:
     payload_digest: bytes
     deadlines: Mapping[str, float]
     nonce: bytes = b""
+    payload_size: int = 0
 
     __repr__ = short
 
@@ -256,6 +258,7 @@ class Consent:
             payload_digest=frame.payload_digest,
             deadlines={p: ms / 1000 for p, ms in zip(phases, frame.deadlines, strict=True)},
             nonce=frame.nonce,
+            payload_size=frame.payload.size if isinstance(frame.payload, DigestOnly) else 0,
         )
 
     def _differences(self, plan: Plan) -> str:

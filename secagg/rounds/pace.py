@@ -45,6 +45,8 @@ from secagg.wire.pace import Ready, Why, decode_pace, is_pace
 log = logging.getLogger(__name__)
 
 _TASK, _STANDING = b"t", b"s"
+INLINE = 64 << 10
+"""Bytes of the largest payload that is announced as it is; a larger one by digest and size (§3)."""
 MOST_UNASKED = 8
 """Times that one says it is ready and was not asked, or no longer, before it is let go."""
 
@@ -303,6 +305,7 @@ class Paced:
     def _open(self, task: Scheduled, plan: Plan, cohort: Sequence[Peer], now: float) -> bytes:
         about = Task(plan, payload_digest=payload_digest(task.payload))
         more: dict[str, Any] = {"select": chosen(cohort), "hold": task.hold}
+        more["inline"] = len(task.payload) <= INLINE
         deadlines = task.pace.deadlines
         return self._inner.open(about, task.payload, deadlines=deadlines, now=now, **more)
 

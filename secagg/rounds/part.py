@@ -392,5 +392,5 @@ class Part:
 def _announcement(offer: Offer) -> bytes:
     """As it was heard, but for the payload: a row that is carried about stays small."""
     milliseconds = tuple(round(s * 1000) for s in offer.deadlines.values())
-    digest = DigestOnly(offer.payload_digest)
+    digest = DigestOnly(offer.payload_digest, offer.payload_size)
     return Announce(offer.nonce, offer.party, milliseconds, offer.plan.encode(), digest).encode()

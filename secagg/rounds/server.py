@@ -143,7 +143,9 @@ class ServerRounds:
         opening = Opening(
             self._randomness(NONCE_SIZE),
             task,
-            payload if flag("inline", inline) else DigestOnly(payload_digest(payload)),
+            payload
+            if flag("inline", inline)
+            else DigestOnly(payload_digest(payload), len(payload)),
             phase_limits(plan.phase_names, deadlines),
             flag("hold", hold),
             Seed(self._randomness(Seed.SIZE)) if plan.schema.central_noise else None,

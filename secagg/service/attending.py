@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from secagg.drive.participant import Participant
 from secagg.effects import Peer
-from secagg.errors import InputError, LinkClosed, TransportError
+from secagg.errors import LinkClosed, TransportError
 from secagg.rights import ServiceRole
 from secagg.rounds.asked import AskedRounds, Away
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.greeting import Greeted, Script
-from secagg.rounds.offer import Outcome
+from secagg.rounds.offer import Offer, Outcome
 from secagg.rounds.reception import as_caller
+from secagg.service.fetching import Fetching
+from secagg.service.jitter import MOST, Jitter
 from secagg.service.site import Site
+from secagg.service.web import proxy_of, trust
 from secagg.shown import short
 from secagg.transport import websocket
 from secagg.transport.door import LINK
@@ -26,42 +27,12 @@ from secagg.types import Randomness, Seed, system_randomness
 from secagg.wire.hello import Service
 from secagg.wire.pace import Why
 
-FIRST, MOST = 0.5, 30.0
-"""Seconds: of a wait before the next attempt at most, from the first failure on, and ever."""
 CONNECT = 10.0
 """Seconds that the opening of a link may take; less, where a round waits for it."""
+PAYLOADS = ".payloads"
+"""Of the name of a folder beside the site's identity: of one process at a time, as that is."""
 _SOON = Away(1.0, Why.NOT_DUE)
 """After a round, where the service has said nothing."""
-
-
-class Jitter:
-    """Waits between attempts: anything up to a bound that doubles. So the clients of a service that
-    was away come back evenly over that time, and not in the second in which it is there again."""
-
-    def __init__(self, randomness: Randomness = system_randomness) -> None:
-        self._randomness, self._failures = randomness, 0
-
-    def again(self, left: float = math.inf) -> float:
-        """Seconds until the next attempt, after one more failure. left: seconds in which a round
-        that runs needs this client: of those no wait takes more than a quarter, or FIRST."""
-        bound = min(MOST, FIRST * 2.0**self._failures)
-        if left > 0:
-            bound = min(bound, max(FIRST, left / 4))
-        self._failures = min(self._failures + 1, 16)
-        return bound * self._part()
-
-    def after(self, seconds: float) -> float:
-        """And where the service has said when: no earlier, and later by up to a tenth of it, and
-        half a second."""
-        self._failures = 0
-        return seconds + (FIRST + seconds / 10) * self._part()
-
-    def met(self) -> None:
-        """The service was there, for longer than any wait."""
-        self._failures = 0
-
-    def _part(self) -> float:
-        return int.from_bytes(self._randomness(4)) / (1 << 32)
 
 
 @dataclass
@@ -70,7 +41,7 @@ class Caller:
     wait and every link.
 
         caller = Caller(site, seed)
-        participant = Participant(rounds, inputs, ledger=ledger, most=1, around=caller.around)
+        participant = Participant(rounds, inputs, ledger=ledger, most=1, **caller.kept)
         await caller.stay(participant, 1, timeout=60.0)
     """
 
@@ -93,6 +64,18 @@ class Caller:
             return as_caller(service, ServiceRole.CLIENT, task, key, self.randomness)
 
         return Greeted(self._asked, greet)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a Participant has of it."""
+        return {"around": self.around, "fetch": self.fetch}
+
+    async def fetch(self, offer: Offer) -> bytes:
+        """The payload of an offer that has its digest and size. Raises as `Fetching.fetch`."""
+        folder = self.site.identity.with_suffix(PAYLOADS)
+        fetching = Fetching(self.site.url, trust(self.site.authority), folder, self.told)
+        seconds = sum(offer.deadlines.values())
+        return await fetching.fetch(offer.payload_digest, offer.payload_size, seconds)
 
     async def stay(
         self, participant: Participant, rounds: int, *, timeout: float
@@ -158,8 +141,15 @@ class Caller:
             self._asked.met = False
         left = participant.pressing - time.monotonic()
         patience = min(CONNECT, max(1.0, left / 2)) if left > 0 else CONNECT
-        link = await websocket.connect(url, tls=trust(self.site.authority), timeout=patience)
-        self.told(f"connected to {self.site.url}")
+        proxy = proxy_of(self.site.url)
+        link = await websocket.connect(
+            url,
+            tls=trust(self.site.authority),
+            timeout=patience,
+            proxy=None if proxy is None else proxy.url,
+        )
+        by = "" if proxy is None else f" by the proxy {proxy.place}"
+        self.told(f"connected to {self.site.url}{by}")
         try:
             await participant.over(link)
         finally:
@@ -173,14 +163,3 @@ class Caller:
                 "not approved there, or not any more; ask its administrator"
             )
         return away or _SOON
-
-
-def trust(authority: Path | None) -> ssl.SSLContext:
-    """authority: a PEM file; None is whom the machine trusts. InputError where it is none."""
-    try:
-        context = ssl.create_default_context(cafile=authority)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        why = getattr(error, "strerror", None) or "it is no certificate of PEM"
-        raise InputError(f"the authority {authority} cannot be read: {why}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context

@@ -31,6 +31,7 @@ from secagg.transport.protocols import DOOR
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
+    from websockets.asyncio.client import connect as connect_type
     from websockets.exceptions import ConnectionClosed
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -44,6 +45,7 @@ PING_TIMEOUT = 60.0
 its interpreter for many seconds without being gone."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that a closing handshake may take; a peer that does not read cannot hold us longer."""
+_NO_PROXY = "a proxy is http://HOST:PORT, or http://NAME:PASSWORD@HOST:PORT"
 QUEUE = 2
 """Whole messages a client reads ahead: each may be as large as the limit."""
 
@@ -62,12 +64,14 @@ async def connect(
     max_size: int = DEFAULT_MAX_SIZE,
     timeout: float = 10.0,
     tls: ssl.SSLContext | None = None,
+    proxy: str | None = None,
 ) -> Link:
     """A link to the server at `url`, `wss://...`, or `ws://...` on loopback.
 
     max_size: bytes of the largest message accepted. timeout: seconds for the whole opening. tls:
-    whom to trust under `wss://`; None is whom the machine trusts. No proxy is used, whatever the
-    environment names: it would see who takes part, and when.
+    whom to trust under `wss://`; None is whom the machine trusts. proxy: `http://HOST:PORT`, with
+    or without who asks, by whose CONNECT the link goes; None is none, whatever the environment
+    names: a proxy sees who takes part, and when.
     Raises ParameterError for what is no such URL, PolicyRefused for `ws://` to another machine,
     MissingExtra without the package websockets, LinkTimeout, and TransportError when nobody answers
     or what answers is no such service.
@@ -75,18 +79,21 @@ async def connect(
     max_size, timeout = integer("max_size", max_size, 1, MAX_SIZE), seconds("timeout", timeout)
     try:
         from websockets.asyncio.client import connect as open_websocket
-        from websockets.exceptions import WebSocketException
+        from websockets.exceptions import InvalidProxy, WebSocketException
     except ImportError as error:
         raise MissingExtra(missing("websockets")) from error
     host, port = _parse(url)
-    trusted: dict[str, Any] = {} if tls is None else {"ssl": tls}
-    try:
+    if proxy is not None and not proxy.startswith("http://"):
+        raise ParameterError(_NO_PROXY)
+    given: dict[str, Any] = {} if tls is None else {"ssl": tls}
+    if proxy is None:
         # An explicit host and port also make a redirect to another origin an error.
-        connection = await open_websocket(
+        given |= {"host": host, "port": port}
+
+    try:
+        connection = await (open_websocket if proxy is None else _staying(open_websocket))(
             url,
-            host=host,
-            port=port,
-            proxy=None,
+            proxy=proxy,
             compression=None,
             max_size=max_size,
             max_queue=QUEUE,
@@ -94,13 +101,25 @@ async def connect(
             close_timeout=CLOSE_TIMEOUT,
             ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
-            **trusted,
+            **given,
         )
+    except InvalidProxy:
+        raise ParameterError(_NO_PROXY) from None
     except TimeoutError as error:
         raise LinkTimeout(f"{host}:{port} did not answer within {timeout} seconds") from error
     except (OSError, WebSocketException, ValueError) as error:
         raise TransportError(f"no link to {host}:{port}: {error}") from error
     return _ClientLink(connection)
+
+
+def _staying(opening: type[connect_type]) -> type[connect_type]:
+    """By a proxy the address is its own, and the service's redirects would be followed."""
+
+    class Staying(opening):  # type: ignore[valid-type, misc]
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            return exc
+
+    return Staying
 
 
 def asgi(on_link: OnLink, *, max_size: int = DEFAULT_MAX_SIZE) -> AsgiApp:

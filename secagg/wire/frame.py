@@ -29,7 +29,7 @@ MAX_SIZE = (1 << 63) - 1
 """What a caller can ask for: no limit at all, in practice."""
 
 ANNOUNCE, MESSAGE, OVER = 1, 2, 3
-_INLINE, _DIGEST_ONLY = 0, 1
+_INLINE, _DIGEST_ONLY, _SIZED = 0, 1, 2
 _DONE = 0
 _INCLUDED = 0
 _OVER_SIZE = HEAD_SIZE + 1 + 4 + 4 + 1
@@ -46,9 +46,11 @@ def payload_digest(payload: Buffer) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class DigestOnly:
-    """Stands for a payload that clients fetch elsewhere: its 32-byte digest."""
+    """Stands for a payload that clients fetch elsewhere: its 32-byte digest. size: bytes that it
+    has, below 2^63, so that whoever fetches it takes no more; 0 where that is not said."""
 
     digest: bytes
+    size: int = 0
 
     __repr__ = short
 
@@ -82,13 +84,20 @@ class Announce:
             writer.u32(milliseconds)
         writer.prefixed(self.plan)
         if isinstance(self.payload, DigestOnly):
-            return writer.u8(_DIGEST_ONLY).raw(self.payload.digest).finish()
+            if self.payload.size:
+                writer.u8(_SIZED).u64(self.payload.size)
+            else:
+                writer.u8(_DIGEST_ONLY)
+            return writer.raw(self.payload.digest).finish()
         return writer.u8(_INLINE).prefixed(self.payload).finish()
 
     @property
     def size(self) -> int:
         """Bytes of `encode()`, without making them: a task may be large."""
-        task = DIGEST_SIZE if isinstance(self.payload, DigestOnly) else 4 + len(self.payload)
+        if isinstance(self.payload, DigestOnly):
+            task = DIGEST_SIZE + (8 if self.payload.size else 0)
+        else:
+            task = 4 + len(self.payload)
         return HEAD_SIZE + 4 + 1 + 4 * len(self.deadlines) + 4 + len(self.plan) + 1 + task
 
 
@@ -183,13 +192,16 @@ def _announce(reader: Reader, nonce: bytes) -> Announce:
     # what is left of the frame, which is under the caller's limit, is the limit of its parts
     plan = reader.prefixed(reader.remaining, "plan")
     mode = reader.u8("payload mode")
-    if mode not in (_INLINE, _DIGEST_ONLY):
+    if mode not in (_INLINE, _DIGEST_ONLY, _SIZED):
         raise WireError(f"payload mode {mode} is unknown")
     payload: bytes | DigestOnly
     if mode == _INLINE:
         payload = reader.prefixed(reader.remaining, "payload")
     else:
-        payload = DigestOnly(reader.fixed(DIGEST_SIZE, "payload digest"))
+        size = reader.u64("payload size") if mode == _SIZED else 0
+        if mode == _SIZED and not 0 < size <= MAX_SIZE:
+            raise WireError(f"no payload that is fetched has {size} bytes")
+        payload = DigestOnly(reader.fixed(DIGEST_SIZE, "payload digest"), size)
     return Announce(nonce, PartyId(party), deadlines, plan, payload)
 
 

@@ -292,9 +292,12 @@ def _announce(cursor: Cursor) -> Data:
         raise Refused("WireError")
     deadlines = [cursor.int(4) for _ in range(cursor.int(1))]
     plan, mode = cursor.prefixed(_rest(cursor)), cursor.int(1)
-    if mode > 1:
+    if mode > 2:
         raise Refused("WireError")
     payload = cursor.prefixed(_rest(cursor)) if mode == 0 else None
+    size = cursor.int(8) if mode == 2 else 0
+    if mode == 2 and not 0 < size < 1 << 63:
+        raise Refused("WireError")
     digest = cursor.take(32) if payload is None else blocks.H("payload", payload)
     return {
         "kind": "announce",
@@ -304,6 +307,7 @@ def _announce(cursor: Cursor) -> Data:
         "payload": None if payload is None else payload.hex(),
         "payload_digest": digest.hex(),
         "inline": mode == 0,
+        "payload_size": size,
     }
 
 

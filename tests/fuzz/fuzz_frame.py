@@ -14,6 +14,7 @@ from tests.fuzz.engine import main
 FRAMES = [
     Announce(bytes(16), PartyId(3), (1000, 2000), b"plan", b"payload"),
     Announce(bytes(16), PartyId(0), (), b"", DigestOnly(bytes(32))),
+    Announce(bytes(16), PartyId(0), (), b"", DigestOnly(bytes(32), 1 << 40)),
     Message(bytes(16), b"message"),
     Over(bytes(16), None, 5, 1),
     Over(bytes(16), AbortReason.CANCELLED, 0, 6),

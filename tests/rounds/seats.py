@@ -27,7 +27,7 @@ from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.pace import Paced, Scheduled
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
-from secagg.service.attending import Jitter
+from secagg.service.jitter import Jitter
 from secagg.wire.frame import Message, decode_frame
 from secagg.wire.header import TAG_AT
 from secagg.wire.pace import Later, decode_pace, is_pace

@@ -16,7 +16,7 @@ import pytest
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.course import Course
 from secagg.rounds.server import ServerRounds
-from secagg.service.attending import FIRST, MOST, Jitter
+from secagg.service.jitter import FIRST, MOST, Jitter
 from tests.rounds import seats
 from tests.rounds.schedules import Broken
 from tests.rounds.seats import world

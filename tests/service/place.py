@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,8 +85,8 @@ def site(serving: Serving, number: int) -> Site:
         folder / "tls" / TRIAL,
         name(number),
         TASK,
-        folder / "none",
-        folder / "none",
+        folder / f"{name(number)}.key",
+        folder / f"{name(number)}.ledger",
         TERMS.digest(),
     )
 
@@ -111,13 +112,14 @@ async def call(
     *,
     ledger: MemoryLedger | None = None,
     timeout: float = 30.0,
+    told: Callable[[str], None] = lambda text: None,
 ) -> tuple[Outcome, ...]:
-    caller = Caller(where, seed(number))
+    caller = Caller(where, seed(number), told)
     participant = Participant(
         ClientRounds(Consent(terms=TERMS), returning=True),
         inputs,
         ledger=ledger or MemoryLedger(),
         most=1,
-        around=caller.around,
+        **caller.kept,
     )
     return await caller.stay(participant, 1, timeout=timeout)

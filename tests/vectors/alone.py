@@ -518,10 +518,12 @@ def _frames(shake: Shake) -> Steps:
     nonce = shake("nonce", 16)
     announced = frame.Announce(nonce, PartyId(7), (1000, 2**32 - 1), b"a plan", b"a task")
     by_digest = frame.Announce(nonce, PartyId(0), (), b"", frame.DigestOnly(shake("task", 32)))
+    about = frame.DigestOnly(shake("task", 32), 1 << 40)
+    sized = frame.Announce(nonce, PartyId(0), (), b"", about).encode()
     message = frame.Message(nonce, b"\1\1\7 and so on").encode()
     done = frame.Over(nonce, None, 9, 1).encode()
     good = [announced.encode(), by_digest.encode(), message, frame.Message(nonce, b"").encode()]
-    good += [done, *(frame.Over(nonce, reason, 0, 10).encode() for reason in AbortReason)]
+    good += [sized, done, *(frame.Over(nonce, reason, 0, 10).encode() for reason in AbortReason)]
     good += [frame.Over(nonce, None, 9, 1, fault).encode() for fault in Fault]
     whole = announced.encode()
     bad = [
@@ -533,7 +535,10 @@ def _frames(shake: Shake) -> Steps:
         b"\1\4" + whole[2:],
         whole[:18] + b"\xff\xff\xff\0" + whole[22:],
         whole[:31] + b"\xff" * 4 + whole[35:],
-        whole[:41] + b"\2" + whole[42:],
+        whole[:41] + b"\3" + whole[42:],
+        sized[:28] + bytes(8) + sized[36:],
+        sized[:28] + b"\x80" + sized[29:],
+        sized[:-1],
         done[:18] + bytes([len(AbortReason) + 1]) + done[19:],
         done[:27] + bytes([len(Fault) + 1]),
         done[:27],

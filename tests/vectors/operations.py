@@ -425,6 +425,7 @@ def _decode_frame(frame_bytes: str, limit: int) -> Data:
                 "payload": payload.hex() if isinstance(payload, bytes) else None,
                 "payload_digest": announce.payload_digest.hex(),
                 "inline": inline,
+                "payload_size": payload.size if isinstance(payload, frame.DigestOnly) else 0,
             }
         case frame.Message(nonce, data):
             return {"kind": "message", "nonce": nonce.hex(), "data": data.hex()}

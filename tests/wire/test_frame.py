@@ -19,6 +19,7 @@ from secagg.errors import (
 from secagg.types import FIRST_RESERVED, AbortReason, Fault, PartyId
 from secagg.wire.frame import (
     HEAD_SIZE,
+    MAX_SIZE,
     Announce,
     DigestOnly,
     Frame,
@@ -33,7 +34,9 @@ NONCE = bytes(range(16))
 
 nonces = st.binary(min_size=16, max_size=16)
 u32 = st.integers(0, 2**32 - 1)
-digests = st.binary(min_size=32, max_size=32).map(DigestOnly)
+digests = st.builds(
+    DigestOnly, st.binary(min_size=32, max_size=32), st.just(0) | st.integers(1, MAX_SIZE)
+)
 frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(
         Announce,
@@ -98,6 +101,9 @@ def test_the_bytes_of_each_kind() -> None:
     )
     absent = Announce(NONCE, PartyId(0), (), b"", DigestOnly(b"d" * 32))
     assert absent.encode() == b"\x01\x01" + NONCE + bytes(4 + 1 + 4) + b"\x01" + b"d" * 32
+    sized = Announce(NONCE, PartyId(0), (), b"", DigestOnly(b"d" * 32, 5))
+    assert sized.encode()[27:] == b"\x02" + (5).to_bytes(8) + b"d" * 32
+    assert sized.size == len(sized.encode())
     assert Message(NONCE, b"hello").encode() == b"\x01\x02" + NONCE + b"hello"
     assert OVER.encode() == b"\x01\x03" + NONCE + b"\x01\0\0\0\0\0\0\0\x03\0"
     assert Over(NONCE, None, 5, 1).encode()[HEAD_SIZE:] == b"\0\0\0\0\x05\0\0\0\x01\0"
@@ -169,8 +175,12 @@ def test_a_reserved_party_an_unknown_mode_and_an_unknown_outcome() -> None:
         decode_frame(raw.replace(b"\0\0\0\x07", FIRST_RESERVED.to_bytes(4)), limit=LIMIT)
     last = decode_frame(raw.replace(b"\0\0\0\x07", (FIRST_RESERVED - 1).to_bytes(4)), limit=LIMIT)
     assert isinstance(last, Announce) and last.party == FIRST_RESERVED - 1
-    with pytest.raises(WireError, match="mode 2"):
-        decode_frame(raw.replace(b"plan\0", b"plan\x02"), limit=LIMIT)
+    with pytest.raises(WireError, match="mode 3"):
+        decode_frame(raw.replace(b"plan\0", b"plan\x03"), limit=LIMIT)
+    sized = Announce(NONCE, PartyId(0), (), b"", DigestOnly(b"d" * 32, 5)).encode()
+    for size in (0, MAX_SIZE + 1):
+        with pytest.raises(WireError, match="no payload"):
+            decode_frame(sized[:28] + size.to_bytes(8) + sized[36:], limit=LIMIT)
     for code in (len(AbortReason) + 1, 255):
         with pytest.raises(WireError, match=f"outcome {code}"):
             decode_frame(b"\x01\x03" + NONCE + bytes([code]) + bytes(9), limit=LIMIT)
