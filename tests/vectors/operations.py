@@ -21,7 +21,7 @@ import service_operations
 import spending
 import stored
 
-from secagg import decoding, mask, quantize, records, shamir, structure
+from secagg import decoding, errors, mask, quantize, records, shamir, structure
 from secagg.committee import Committee, ServerSecrets
 from secagg.crypto import agree, labels, sign
 from secagg.crypto.hpke import OpeningKey
@@ -77,11 +77,16 @@ def observed(action: Callable[[], Data]) -> Data:
     try:
         return {"success": True, **action()}
     except SecAggError as error:
-        outputs: Data = {"success": False, "error": type(error).__name__}
+        outputs: Data = {"success": False, "error": _public(error)}
         cause = error.__cause__ or error.__context__
         if isinstance(error, RemoteProtocolError) and isinstance(cause, (WireError, CryptoError)):
             outputs["cause"] = type(cause).__name__
         return outputs
+
+
+def _public(error: SecAggError) -> str:
+    """The class of `secagg.errors` that it is of: narrower ones are this implementation's own."""
+    return next(one.__name__ for one in type(error).__mro__ if hasattr(errors, one.__name__))
 
 
 class Stage:
