@@ -11,7 +11,7 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -137,6 +137,15 @@ def counting(budget: Budget | None) -> Counting | None:
     return None if budget is None else instance("budget", budget, Budget).counting
 
 
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What whoever has a Participant does for it."""
+
+    heard: Callable[[Outcome], None]
+    around: Callable[[ClientRounds], Rounds]
+    fetch: Callable[[Offer], Awaitable[bytes]] | None
+
+
 class Participant:
     """One client and the inputs it computes, over one link after another; outcomes add up. With a
     link go the rounds that ran over it, but those that outlive it (`ClientRounds`): they go on over
@@ -165,8 +174,8 @@ class Participant:
         self.outcomes: list[Outcome] = []
         self.lost = False
         """Whether the last link ended otherwise than in order: another one may be opened."""
-        self._rounds, self._inputs, self._heard = rounds, inputs, heard
-        self._around, self._fetch = around, fetch
+        self._rounds, self._inputs = rounds, inputs
+        self._beside = _Beside(heard, around, fetch)
         self._kept: dict[str, Any] = {"ledger": ledger, "budget": budget}
         self._computing: dict[bytes, asyncio.Task[None]] = {}
         self._unfit: list[InputError] | None = []
@@ -214,7 +223,7 @@ class Participant:
     def _driven(self) -> Rounds:
         """Where clients sign, both sides of a link first prove who they are."""
         if (member := self._rounds.membership) is None:
-            return self._around(self._rounds)
+            return self._beside.around(self._rounds)
 
         def greet(peer: Peer) -> Script:
             try:
@@ -265,7 +274,7 @@ class Participant:
             self._computing[offer.nonce] = computing
         for outcome in self._rounds.outcomes():
             self.outcomes.append(outcome)
-            self._heard(outcome)
+            self._beside.heard(outcome)
             if outcome.why == BUDGET:
                 log.warning("round %d goes on without this client: %s", *_why(outcome))
             elif outcome.reason is None and not outcome.included:
@@ -304,9 +313,13 @@ class Participant:
             self._wake()
 
     async def _given(self, offer: Offer) -> Given:
-        if offer.payload is not None or not offer.payload_size or self._fetch is None:
+        if (
+            offer.payload is not None
+            or not offer.payload_size
+            or (fetch := self._beside.fetch) is None
+        ):
             return await self._answer(offer)
-        payload = await self._fetch(offer)
+        payload = await fetch(offer)
         given = await self._answer(replace(offer, payload=payload))
         return None if given is None else replace(given, payload=payload)
 

@@ -35,7 +35,6 @@ from secagg.wire.frame import (
     Message,
     Over,
     decode_frame,
-    payload_digest,
 )
 
 # Theory of operation.
@@ -143,9 +142,7 @@ class ServerRounds:
         opening = Opening(
             self._randomness(NONCE_SIZE),
             task,
-            payload
-            if flag("inline", inline)
-            else DigestOnly(payload_digest(payload), len(payload)),
+            payload if flag("inline", inline) else DigestOnly.of(payload),
             phase_limits(plan.phase_names, deadlines),
             flag("hold", hold),
             Seed(self._randomness(Seed.SIZE)) if plan.schema.central_noise else None,

@@ -54,6 +54,11 @@ class DigestOnly:
 
     __repr__ = short
 
+    @classmethod
+    def of(cls, payload: Buffer) -> DigestOnly:
+        """Of one that is not empty, with its size."""
+        return cls(payload_digest(payload), len(payload))
+
 
 @dataclass(frozen=True, slots=True)
 class Announce:
