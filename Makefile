@@ -10,7 +10,7 @@ WORKERS ?= auto
 # bytecode, as images of containers do, each of them would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test check lint types layers coverage bench soak models lowest docs plugins clean
+.PHONY: demo test check lint types layers coverage bench soak models lowest docs plugins page clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secagg needs Python 3.11 or newer")'
@@ -114,5 +114,15 @@ plugins:
 	.venv-plugins/bin/python -m pip check
 	SECAGG_SOAK=1 .venv-plugins/bin/python -m pytest --durations 10 tests/integrations
 
+# The page of a service in Debian's Chromium, which it installs where there is none, with Playwright
+# and axe in a .venv of their own; elsewhere its tests with a browser are skipped, and say so. What it
+# looks like is in build/page.
+page:
+	command -v chromium > /dev/null || { apt-get update --quiet && apt-get install --quiet --yes chromium; }
+	$(PYTHON) -m venv .venv-page
+	.venv-page/bin/python -m pip install --quiet uv
+	.venv-page/bin/uv pip install --quiet --python .venv-page/bin/python --editable '.[test]' --group page
+	SECAGG_PAGE=build/page .venv-page/bin/python -m pytest --durations 10 tests/service/test_page*.py
+
 clean:
-	rm -rf .venv .venv-lowest .venv-docs .venv-plugins dist build
+	rm -rf .venv .venv-lowest .venv-docs .venv-plugins .venv-page dist build

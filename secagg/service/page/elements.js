@@ -8,18 +8,19 @@ export function h(tag, attributes, ...children) {
     ? document.createElementNS("http://www.w3.org/2000/svg", tag)
     : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.flat(Infinity).filter((one) => one !== null && one !== false));
   return made;
 }
 
+const keyOf = (node) => node?.dataset?.key;
+const alike = (a, b) => a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
+
 function patch(old, fresh) {
-  const other = old.nodeName !== fresh.nodeName || old.dataset?.key !== fresh.dataset?.key;
-  if (other) return old.replaceWith(fresh);
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
-    return undefined;
+    return;
   }
   for (const { name } of [...old.attributes]) {
     // who opened a list keeps it open
@@ -28,13 +29,31 @@ function patch(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  return fill(old, [...fresh.childNodes]);
+  fill(old, [...fresh.childNodes]);
 }
 
+/* Makes what is in a place like the nodes that are given. An element with a key stays itself, where
+   others come or go before it: what is moved or made anew loses the focus. */
 export function fill(place, fresh) {
-  const old = [...place.childNodes];
-  fresh.forEach((one, i) => (i < old.length ? patch(old[i], one) : place.append(one)));
-  old.slice(fresh.length).forEach((one) => one.remove());
+  const keys = new Set(fresh.map(keyOf).filter(Boolean));
+  [...place.childNodes].forEach((one) => keyOf(one) && !keys.has(keyOf(one)) && one.remove());
+  const kept = new Map([...place.childNodes].map((one) => [keyOf(one), one]));
+  let at = place.firstChild;
+  for (const one of fresh) {
+    const same = at && alike(at, one) ? at : keyOf(one) && kept.get(keyOf(one));
+    if (!same) {
+      place.insertBefore(one, at);
+      continue;
+    }
+    if (same === at) at = at.nextSibling;
+    else place.insertBefore(same, at);
+    patch(same, one);
+  }
+  while (at) {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  }
 }
 
 // Words of numbers

@@ -16,6 +16,7 @@ const SILENCE = 30_000; // milliseconds, twice what the service lets pass withou
 const LONGEST = 30_000; // between two tries
 const LARGEST = 16_000_000; // characters of one message: a service that sends more is none
 let wake = () => {};
+let ending = "over"; // why the session ends, when it does
 const $ = (id) => document.getElementById(id);
 
 function render() {
@@ -105,7 +106,7 @@ function take(block) {
   }
   if (!found.data.length) return;
   const data = JSON.parse(found.data.join("\n"));
-  if (found.event === "end" && data.why === "signed-out") leave("over");
+  if (found.event === "end" && data.why === "signed-out") leave(ending);
   if (found.event === "end") throw new Refused("lost", "The service has said that it stops.");
   if (found.event !== "state") return;
   learn(data);
@@ -126,7 +127,7 @@ async function listen(live) {
     const headers = { accept: "text/event-stream" };
     if (known.id !== null) headers["last-event-id"] = known.id;
     const answer = await fetch("/v1/events", { headers, cache: "no-store", signal: cut.signal });
-    if (answer.status === 401) return leave("over");
+    if (answer.status === 401) return leave(ending);
     if (answer.status === 503) {
       throw new Refused("full", null, Number(answer.headers.get("retry-after")) * 1000);
     }
@@ -215,10 +216,12 @@ function ask(name, task, round) {
 }
 
 async function signOut() {
+  ending = "left";
   try {
     const { status } = await post("/v1/logout", {});
-    if (status < 400 || status === 401) return leave("left");
+    if (status < 400 || status === 401) return leave(ending);
   } catch { /* as where it refuses */ }
+  ending = "over";
   return note(null, "bad", "The service has not heard that you sign out: try again.");
 }
 

@@ -54,11 +54,13 @@ function table(caption, columns, rows) {
 }
 
 /* A button, and what it does. */
-function deed(name, task, round = null) {
+function deed(name, task = null, round = null) {
   const id = `says-${name}-${task ?? ""}`;
+  // one place for both: who has paused can resume with the next stroke
+  const key = name === "resume" ? "pause" : name;
   const pressed = { type: "button", "data-do": name, "data-task": task, "data-round": round,
     "aria-describedby": id, disabled: known.contact !== "live" };
-  return h("div", { class: "deed" }, h("button", pressed, DEEDS[name].label),
+  return h("div", { class: "deed", "data-key": key }, h("button", pressed, DEEDS[name].label),
     h("p", { id }, DEEDS[name].says));
 }
 
@@ -66,10 +68,13 @@ function deed(name, task, round = null) {
 function notice(task) {
   const found = known.notices.get(task);
   if (!found || Date.now() - found.at > NOTICED) return null;
-  return h("p", { class: "notice", "data-tone": found.tone }, prose(found.text));
+  return h("p", { class: "notice", "data-key": "notice", "data-tone": found.tone }, prose(found.text));
 }
 
 // A task
+
+/* The name of a part of a task's card: of each task there is one. */
+const within = (task, id) => `task-${task.name} ${id}`;
 
 function facts(task) {
   const { candidates, min, target, enrolled } = task;
@@ -108,7 +113,7 @@ function round(task) {
       h("span", { class: "word" }, word));
   });
   const spent = left === null ? null : left - passed();
-  return h("section", { class: "round", "aria-labelledby": id },
+  return h("section", { class: "round", "data-key": "round", "aria-labelledby": within(task, id) },
     h("h3", { id }, "Round ", h("code", {}, name)),
     h("ol", { class: "steps" }, steps),
     h("dl", { class: "facts" },
@@ -135,7 +140,7 @@ function last(task) {
   const row = task.failures > 1 ? ` ${task.failures} rounds in a row have failed.` : "";
   const took = outcome === "done" ? `${plural(contributors, "site is", "sites are")} in it.` : row;
   const id = `last-${task.name}`;
-  return h("section", { class: "last", "data-tone": words.tone, "aria-labelledby": id },
+  return h("section", { class: "last", "data-key": "last", "data-tone": words.tone, "aria-labelledby": within(task, id) },
     h("h3", { id }, "Last round"),
     h("p", {}, badge(outcome, words), " ", moment(at), " ", h("code", {}, name)),
     h("p", {}, prose(why ?? words.means), " ", took),
@@ -157,7 +162,7 @@ function results(name, found) {
   const all = rows.length > MANY ? h("details", {},
     h("summary", {}, `${rows.length - MANY} older results`),
     table(`Older results of ${name}`, columns, rows.splice(MANY))) : null;
-  return h("section", { class: "results" }, table(`Results of ${name}`, columns, rows), all);
+  return h("section", { class: "results", "data-key": "results" }, table(`Results of ${name}`, columns, rows), all);
 }
 
 /* The most by which a mean is off, in the units of its field. */
@@ -173,7 +178,14 @@ function deeds(task) {
   if (!draining && may("pause")) offered.push(deed(held ? "resume" : "pause", task.name));
   if (task.state === "ready" && may("open")) offered.push(deed("open", task.name));
   if (task.round && may("cancel")) offered.push(deed("cancel", task.name, task.round.round));
-  return offered.length ? h("div", { class: "deeds" }, offered) : null;
+  return offered.length ? h("div", { class: "deeds", "data-key": "deeds" }, offered) : null;
+}
+
+function promise(task) {
+  const id = `promise-${task.name}`;
+  return h("section", { class: "promise", "data-key": "promise", "aria-labelledby": within(task, id) },
+    h("h3", { id }, "What is promised"),
+    h("ul", {}, task.guarantee.map((one) => h("li", {}, prose(one)))));
 }
 
 function card(task) {
@@ -188,11 +200,7 @@ function card(task) {
     h("div", { class: "columns" },
       h("div", {}, facts(task), task.round ? round(task) : null, task.last ? last(task) : null,
         found.length ? results(task.name, found) : null),
-      h("div", {},
-        h("section", { class: "promise", "aria-labelledby": `promise-${task.name}` },
-          h("h3", { id: `promise-${task.name}` }, "What is promised"),
-          h("ul", {}, task.guarantee.map((one) => h("li", {}, prose(one))))),
-        deeds(task))));
+      h("div", {}, promise(task), deeds(task))));
 }
 
 // The page
@@ -228,13 +236,13 @@ export function everything() {
   const others = [...new Set(kept.map((one) => one.task))].filter((one) => !names.has(one));
   const none = h("section", { class: "card" }, h("h2", {}, "No tasks"),
     h("p", { class: "lead" }, "This service has no tasks yet. Write a table ",
-      h("code", {}, "[tasks.NAME]"), " into its configuration, and start it again."));
+      h("code", {}, "[tasks.NAME]"), " into its configuration, and send it SIGHUP."));
   return [
     tasks.length ? tasks.map(card) : none,
     others.map((name) => h("section", { class: "card", "data-key": `gone ${name}` },
       h("h2", {}, name), h("p", { class: "lead" }, "No task any more: its results are kept."),
       results(name, kept.filter((one) => one.task === name)))),
-    !draining && may("drain") ? h("section", { class: "whole", "aria-labelledby": "whole" },
+    !draining && may("drain") ? h("section", { class: "whole", "data-key": "whole", "aria-labelledby": "whole" },
       h("h2", { id: "whole" }, "The whole service"), deed("drain")) : null
   ];
 }

@@ -84,8 +84,8 @@ export const SERVICE = {
   },
   "draining": {
     "word": "Draining", "tone": "warn",
-    "means": "The service is about to end. No further round begins, and what runs may end.",
-    "do": "Rounds begin again when it is started again."
+    "means": "No further round of any task begins, and what runs may end.",
+    "do": "Rounds begin again when the service is started again."
   },
   "lost": {
     "word": "No contact", "tone": "bad",
