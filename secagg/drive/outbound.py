@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, TypeAlias
 
 from secagg.budget import Budget
+from secagg.drive import spacing
 from secagg.earlier import write
 from secagg.effects import Effects, Encodable, Peer, Refusal, Unpaid
 from secagg.errors import BudgetSpent, LocalProtocolError, Spent, TransportError
@@ -141,8 +142,12 @@ def charged(effects: Effects, budget: Budget | None) -> dict[bytes, Unpaid]:
     return refused
 
 
-async def awoken(awake: asyncio.Event, due: float) -> bool:
-    """Whether the event has come, or only the time. due: monotonic seconds, may be infinite."""
+async def awoken(awake: asyncio.Event, taken: Effects, begun: float) -> bool:
+    """Whether the event has come, or only the time at which these effects are due to be followed by
+    a tick. begun: when they were taken, in monotonic seconds; large ones are followed later."""
+    due = taken.due
+    if pause := spacing.left(taken.writes, begun, time.monotonic()):
+        await asyncio.sleep(pause)
     try:
         async with asyncio.timeout(None if due == math.inf else due - time.monotonic()):
             return await awake.wait()

@@ -15,7 +15,6 @@ from typing import Any
 from secagg.budget import Budget
 from secagg.drive import outbound
 from secagg.drive.outbound import Outbound, cancelled
-from secagg.drive.spacing import Spacing
 from secagg.drive.workshop import Workshop
 from secagg.effects import Effects, Peer
 from secagg.errors import TransportError
@@ -117,18 +116,14 @@ class Shell:
             rows = await asyncio.to_thread(lambda: list(store.rows()))
             self.rounds.restore(rows, time.monotonic())
         self._restored.set()
-        spacing = Spacing()
         while True:
-            if (pause := spacing.left(time.monotonic())) and store is not None:
-                await asyncio.sleep(pause)
             self._awake.clear()
-            effects = self.rounds.take()
-            spacing.begins(effects.writes, time.monotonic())
+            effects, begun = self.rounds.take(), time.monotonic()
             await self._act(effects)
             self._news()
             self._turned.set()
             self._turned = asyncio.Event()
-            if not await outbound.awoken(self._awake, effects.due):
+            if not await outbound.awoken(self._awake, effects, begun):
                 self.rounds.tick(max(effects.due, time.monotonic()))
 
     async def _act(self, effects: Effects) -> None:

@@ -9,7 +9,6 @@ them what may be said once they are safe.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from secagg.effects import Write
@@ -22,17 +21,7 @@ PAUSE = 0.05
 longer, and a sum of 400 KB is written with 8 MB a second then."""
 
 
-class Spacing:
-    """Of the transactions of one store; now: monotonic seconds."""
-
-    def __init__(self) -> None:
-        self._until = -math.inf
-
-    def begins(self, writes: Iterable[Write], now: float) -> None:
-        """A transaction of these, in its order among the others."""
-        if sum(len(one.value or b"") for one in writes) > LARGE:
-            self._until = now + PAUSE
-
-    def left(self, now: float) -> float:
-        """Seconds until the next may begin."""
-        return max(0.0, self._until - now)
+def left(writes: Iterable[Write], begun: float, now: float) -> float:
+    """Seconds until the next transaction may begin, after one of these that was begun then."""
+    size = sum(len(one.value or b"") for one in writes)
+    return max(0.0, begun + PAUSE - now) if size > LARGE else 0.0

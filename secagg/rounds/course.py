@@ -109,6 +109,7 @@ class _Around:
     say: Callable[[Peer, PaceFrame], None]
     open: Callable[[Plan, Sequence[Peer], float], bytes]
     enrolled: Callable[[], int]
+    prevented: Callable[[], str]
     randomness: Randomness
 
     __repr__ = short
@@ -116,7 +117,8 @@ class _Around:
 
 class Course:
     """say: posts a frame. open: a round of that plan, of these peers; gives its nonce, or raises
-    ParameterError or PolicyRefused. enrolled: how many may be picked."""
+    ParameterError or PolicyRefused. enrolled: how many may be picked. prevented: why no round may
+    begin now, or nothing; asked again after RETRY seconds."""
 
     def __init__(
         self,
@@ -126,6 +128,7 @@ class Course:
         say: Callable[[Peer, PaceFrame], None],
         open: Callable[[Plan, Sequence[Peer], float], bytes],
         enrolled: Callable[[], int],
+        prevented: Callable[[], str],
         randomness: Randomness,
     ) -> None:
         self.terms, self.pace = instance("terms", terms, Terms), instance("pace", pace, Pace)
@@ -134,8 +137,10 @@ class Course:
         self.failures = self._tries = 0
         self.held: Why | None = None
         self.running: bytes | None = None
+        self.waits = ""
+        """Why the last round that was due could not begin; nothing where one did."""
         self.next = -math.inf
-        self._do = _Around(say, open, enrolled, randomness)
+        self._do = _Around(say, open, enrolled, prevented, randomness)
         self._here: dict[Peer, float] = {}  # until when it is not asked: it was told to go
         self._seated: frozenset[bytes] = frozenset()
         self._asking: _Asking | None = None
@@ -257,6 +262,8 @@ class Course:
         self._wake = math.inf
         if len(self._here) < self.pace.least:
             return
+        if self._is_prevented(now):
+            return
         peers = {i: peer for peer in self._here if self._here[peer] <= now and (i := peer.identity)}
         able = self.line.next(peers, now, lambda: self._do.randomness(8))
         if len(able) < self.pace.least or self._do.enrolled() > self.terms.population:
@@ -269,6 +276,12 @@ class Course:
         for peer in chosen:
             self._do.say(peer, Asked(self._asking.nonce, ANSWER))
 
+    def _is_prevented(self, now: float) -> bool:
+        self.waits = self._do.prevented()
+        if self.waits:
+            self._wake = now + RETRY
+        return bool(self.waits)
+
     def _freeze(self, asking: _Asking, now: float) -> None:
         """Its places are for those that were ready, in the order in which they were asked."""
         self._asking = None
@@ -279,6 +292,8 @@ class Course:
         else:
             silent = []  # there were enough before their time was up
         ready = [peer for peer in asking.order if peer in asking.ready]
+        if self._is_prevented(now):
+            return
         size = self.terms.size(min(len(ready), self.pace.target))
         population = max(size, self._do.enrolled())
         if size < self.pace.least or population > self.terms.population:

@@ -89,13 +89,15 @@ class Inner(Protocol):
 @dataclass(frozen=True, slots=True)
 class Scheduled:
     """A task of a service. payload: what every round of it is about. hold: nobody hears how a round
-    ended before `tell`. enrolled: how many identities may be picked, at any moment."""
+    ended before `tell`. enrolled: how many identities may be picked, at any moment. prevented: why
+    no round may begin at that moment, in words; nothing where one may."""
 
     terms: Terms
     pace: Pace
     enrolled: Callable[[], int]
     payload: bytes = b""
     hold: bool = False
+    prevented: Callable[[], str] = lambda: ""
 
     __repr__ = short
 
@@ -129,6 +131,7 @@ class Paced:
                 say=self._say,
                 open=partial(self._open, one),
                 enrolled=one.enrolled,
+                prevented=one.prevented,
                 randomness=randomness,
             )
             for name, one in self._tasks.items()

@@ -20,6 +20,7 @@ from secagg.rights import Action, ServiceRole, allowed
 from secagg.rounds.admission import Admission
 from secagg.rounds.admissions import Actor, Change
 from secagg.rounds.visitors import LOGIN
+from secagg.service import room
 from secagg.service.askers import WORDS, Asker
 from secagg.service.audit import Deed
 from secagg.service.board import told
@@ -131,6 +132,7 @@ class Clerk:
                 "enrolled": serving.books.enrolled(name, serving.unix),
                 "running": course.running is not None,
                 "held": None if course.held is None else course.held.value,
+                "waits": course.waits or None,
                 "failures": course.failures,
                 "next_in": max(0.0, course.next - now) if course.next > now else 0.0,
                 "results_waiting": serving.books.results.waiting(name),
@@ -168,9 +170,8 @@ class Clerk:
     def reasons(self) -> list[str]:
         """Why it is not ready, in words; none where it is."""
         serving, found = self._serving, []
-        free = shutil.disk_usage(serving.config.state).free
-        if free < serving.config.limits.disk_reserve:
-            found.append("disk: less is free than [limits] disk_reserve")
+        if short := room.wanting(serving.config):
+            found.append(short)
         ends = serving.credentials
         if ends is not None and ends.expires - time.time() < _SOON:
             found.append("certificate: it ends within a week")

@@ -35,7 +35,7 @@ from secagg.rounds.reception import Reception
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
 from secagg.rounds.visitors import Visitors
-from secagg.service import page, public
+from secagg.service import page, public, room
 from secagg.service.audit import Deed
 from secagg.service.board import Board
 from secagg.service.books import OWNER, Books, outcome
@@ -268,13 +268,17 @@ class Serving:
         terms = read_terms(task.plan)
         payload = b"" if task.payload is None else self.payloads.keep(task.payload)[0]
         enrolled = partial(self._enrolled, task.name)
-        return Scheduled(terms, pace_of(task, terms), enrolled, payload, hold=True)
+        pace = pace_of(task, terms)
+        return Scheduled(terms, pace, enrolled, payload, hold=True, prevented=self._prevented)
 
     def _allowed(self, attempts: Attempts, address: str) -> bool:
         allowed = attempts.allowed(address, time.monotonic())
         if not allowed:
             self.metrics.watch().refused(Refused.RATE)
         return allowed
+
+    def _prevented(self) -> str:
+        return room.wanting(self.config)
 
     def _enrolled(self, task: str) -> int:
         return self.books.enrolled(task, self.unix)
@@ -349,7 +353,7 @@ async def opened(config: Config, version: str = "") -> AsyncIterator[Serving]:
     await asyncio.to_thread(warm.up)
     with Identity.open(config.state / IDENTITY) as identity:
         owner = Service(config.name, identity.public).digest
-        with SqliteStore.open(config.state / STORE, owner=owner) as store:
+        with SqliteStore.open(config.state / STORE, owner=owner, log=config.limits.wal) as store:
             serving = Serving(config, identity, store, version)
             async with serving.listening():
                 yield serving

@@ -23,18 +23,24 @@ many batches, and the log of a crash is still read in a tenth of a second."""
 class SqliteStore(Store):
     """Made by `open`. Several threads may use it, one at a time; never use it across a fork."""
 
-    def __init__(self, path: Path, lock: int, database: sqlite3.Connection) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, lock: int, database: sqlite3.Connection, log: int | None = None
+    ) -> None:
+        self._path, self._log = path, log
         self._lock: int | None = lock
         self._database = database
         self._guard = threading.Lock()
         self._ended: str | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, owner: bytes) -> SqliteStore:
+    def open(
+        cls, path: str | os.PathLike[str], *, owner: bytes, log: int | None = None
+    ) -> SqliteStore:
         """The store at `path`, made with mode 0600 if there is none; its folder must exist.
 
-        owner: what binds the file to one task and one server, a digest for instance.
+        owner: what binds the file to one task and one server, a digest for instance. log: bytes of
+        the log beside it, `path`-wal, above which a transaction is followed by a checkpoint, which
+        empties it; None for LOG_LIMIT.
         Holds an exclusive lock, on the file `path`-lock, until it is closed; that file stays.
         Raises StorageError for a store in use, of another owner or version, damaged, or open to
         other users, and where the disk or the folder refuses.
@@ -46,7 +52,7 @@ class SqliteStore(Store):
             with files.reported(path, "it cannot be opened"):
                 if not path.exists():
                     files.create(path, owner)
-                store = cls(path, lock, files.connect(path, owner))
+                store = cls(path, lock, files.connect(path, owner), log)
             otherwise.pop_all()
             return store
 
@@ -81,7 +87,8 @@ class SqliteStore(Store):
                     for namespace in forgotten:
                         latest = dict.fromkeys(self._keys(namespace)) | latest
                     self._write(latest)
-            if files.log_of(self._path).stat().st_size > LOG_LIMIT:
+            limit = LOG_LIMIT if self._log is None else self._log
+            if files.log_of(self._path).stat().st_size > limit:
                 files.checkpoint(self._database)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A sum is stored at most once in 50 ms, and what waits for it is said when it is stored (03 §1.8)."""
+"""A sum is stored at most once in 50 ms, and what waits for it is said then (03 §1.8)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from secagg.drive.shell import Shell
-from secagg.drive.spacing import LARGE, PAUSE
 from secagg.effects import Effects, Peer, Post, Write
 from secagg.errors import StorageError
 from secagg.store.memory import MemoryStore
 from secagg.transport import memory
 
+LARGE, PAUSE = 65_536, 0.05
 SUM = bytes(17)
 EACH = 0.002
 """Seconds from one input to the next."""

@@ -127,6 +127,32 @@ def test_more_enrolled_than_the_terms_count_is_no_round() -> None:
     assert said(server) == {} and math.isinf(server.take().due)
 
 
+def test_no_round_begins_while_it_is_prevented_and_the_task_says_why() -> None:
+    """Neither is anybody asked, nor does a round begin of those who were; once nothing is in the
+    way it begins by itself."""
+    why = "no room"
+    server, now = paced(Pace(3, 3), prevented=lambda: why), 10.0
+    for number in range(3):
+        server.joined(peer(number), now)
+    course = server.tasks["votes"]
+    assert not said(server) and course.waits == "no room" and course.due == now + RETRY
+    server.tick(now := course.due)
+    assert not said(server)
+    why = ""
+    server.tick(now := course.due)
+    asked = said(server)
+    assert len(asked) == 3 and not course.waits
+    why = "no room any more"
+    for one, frame in asked.items():
+        server.received(one, Ready(frame.nonce).encode(), now)
+    assert course.running is None and course.waits == why
+    why = ""
+    server.tick(now := course.due)
+    for one, frame in said(server).items():
+        server.received(one, Ready(frame.nonce).encode(), now)
+    assert course.running is not None and not course.waits
+
+
 def test_operator() -> None:
     server = paced(Pace(3, 4))
     server.pause("votes", 0.0)

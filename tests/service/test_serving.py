@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import ssl
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ import pytest
 from secagg.errors import StorageError, TransportError
 from secagg.rounds.admissions import CONSOLE
 from secagg.service import audit, results
+from secagg.service.audit import Deed
+from secagg.service.books import OWNER
 from secagg.service.desk import TOKEN, find_token
 from secagg.service.results import unpacked
 from secagg.service.serving import COPY, Serving, opened
@@ -80,6 +85,40 @@ async def test_94_a_state_has_one_process(place: Place) -> None:
         with pytest.raises(StorageError, match="in use"):
             async with opened(place.config()):
                 pass
+
+
+async def test_95_no_round_begins_without_the_reserve_on_the_disk(place: Place) -> None:
+    """It is looked at before each round, and the round begins when there is room again."""
+    config = place.config()
+    free = shutil.disk_usage(place.folder).free
+    small, large = (replace(config.limits, disk_reserve=size) for size in (1, 2 * free))
+    async with opened(replace(config, limits=large)) as serving:
+        for number in range(1, LEAST + 1):
+            await enrol(serving, number)
+        sites = [asyncio.create_task(attend(serving, n)) for n in range(1, LEAST + 1)]
+        course = serving.rounds.paced.tasks[TASK]
+        async with asyncio.timeout(30):
+            while not course.waits:
+                await asyncio.sleep(0.01)
+        _, said = await ask(serving, "GET", "/v1/status")
+        assert "disk_reserve" in said["tasks"][TASK]["waits"] and not said["ready"]
+        assert course.running is None and not course.asking
+        serving.config = replace(config, limits=small)
+        serving.rounds.paced.resume(TASK, time.monotonic())
+        serving.dismiss()  # wakes the shell
+        async with asyncio.timeout(60):
+            ends = await asyncio.gather(*sites)
+        assert all(one.included for (one,) in ends)
+
+
+async def test_the_store_s_log_is_bounded_by_its_limit(place: Place) -> None:
+    """[limits] wal."""
+    config = place.config()
+    log = place.folder / "state" / "service.db-wal"
+    for wal, kept in ((1 << 20, True), (1, False)):
+        async with opened(replace(config, limits=replace(config.limits, wal=wal))) as serving:
+            await serving.write([serving.books.note(Deed.STARTED, OWNER, serving.unix)])
+            assert bool(log.stat().st_size) == kept
 
 
 async def test_97_a_damaged_store_is_not_served(place: Place) -> None:

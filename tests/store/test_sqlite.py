@@ -461,6 +461,17 @@ def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (tmp_path / "store.db").stat().st_size < 200_000
 
 
+def test_the_log_is_bounded_by_what_its_owner_says(tmp_path: Path) -> None:
+    """The whole of a transaction may be in it beside: it is emptied after one, never within."""
+    for name, limit in (("small", 0), ("large", 1 << 20)):
+        path, largest = tmp_path / name, 0
+        with SqliteStore.open(path, owner=OWNER, log=limit) as store:
+            for number in range(20):
+                store.commit([Write(SPACE + b"total", bytes([number]) * 100_000)])
+                largest = max(largest, path.with_name(f"{name}-wal").stat().st_size)
+        assert limit * 3 // 4 <= largest <= limit, "checked after each: emptied where it is above"
+
+
 def test_the_settings_that_durability_rests_on(tmp_path: Path) -> None:
     with _open(tmp_path / "store.db") as store:
         found = {
