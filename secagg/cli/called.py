@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from secagg.cli import options
+from secagg.cli import options, renewing
 from secagg.cli.enrolled import NAMES
 from secagg.cli.output import notice
 from secagg.drive.participant import Participant
@@ -39,6 +39,7 @@ class Called:
     @contextmanager
     def open(self) -> Iterator[None]:
         """With its identity, which is this process's alone meanwhile."""
+        renewing.finish(self.site)
         with Identity.open(self.site.identity) as identity:
             self.caller = Caller(self.site, identity.seed, notice)
             yield

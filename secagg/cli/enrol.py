@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from secagg.cli import options
+from secagg.arguments import seconds
+from secagg.cli import options, renewing
 from secagg.cli.called import terms_file
 from secagg.cli.enrolling import Whose, new_seed, read_seed, write_seed
 from secagg.cli.founding import make_folder
@@ -28,10 +29,16 @@ from secagg.types import Seed
 
 
 def enrol(
-    code: Annotated[str, typer.Argument(metavar="CODE", help="As the service's owner gave it.")],
+    code: Annotated[
+        str | None, typer.Argument(metavar="CODE", help="As the service's owner gave it.")
+    ] = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the site's files go; made if need be.")
     ] = Path(),
+    renew: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="In place of a CODE: the site's file; another key."),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until the service answers.")] = 30.0,
     as_json: options.Json = False,
 ) -> None:
@@ -40,10 +47,32 @@ def enrol(
     DIR/NAME.toml is for `secagg join --service`; DIR/NAME.key never leaves this machine. The code
     is good once; the same command again does no harm. Until the service's owner approves, the site
     is in no round: compare the public key by telephone first.
+
+    With --renew the site of that file has another key from now on, which the old one signs: nobody
+    has to approve it. The same command again does no harm until it has succeeded; after that it is
+    another renewal, of which there are 64 at most.
     """
     with handled(as_json):
-        made = _enrolled(Invitation.decode(code), out, timeout)
+        timeout = seconds("--timeout", timeout)
+        if (code is None) == (renew is None):
+            raise ParameterError("enrol needs either a CODE, or --renew with the site's file")
+        if code is not None:
+            made = _enrolled(Invitation.decode(code), out, timeout)
+        else:
+            made = _renewed(Path(str(renew)), timeout)
         report(made, as_json, lambda: rows(made))
+
+
+def _renewed(file: Path, timeout: float) -> dict[str, object]:
+    site = Site.read(file)
+    public = renewing.renew(site, timeout)
+    return {
+        "file": str(file),
+        "public": public.hex(),
+        "state": "renewed",
+        "task": site.task,
+        "terms": site.terms.hex(),
+    }
 
 
 def _enrolled(invited: Invitation, folder: Path, timeout: float) -> dict[str, object]:

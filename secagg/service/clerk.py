@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from secagg.effects import Write
 from secagg.errors import InputError, ParameterError, PolicyRefused
-from secagg.invitation import PUBLIC_PKI, Acceptance
+from secagg.invitation import PUBLIC_PKI, Acceptance, Renewal
 from secagg.plans.terms import Terms
 from secagg.rights import Action, ServiceRole, allowed
 from secagg.rounds.admission import Admission
@@ -112,6 +112,17 @@ class Clerk:
         found = {"name": entry.name, "state": entry.state.value, "tasks": terms}
         where = None if entry.role is ServiceRole.CLIENT else serving.console_url
         return found | {"role": entry.role.word, "console": where}
+
+    async def renew(self, data: Buffer) -> dict[str, Any]:
+        """Who has a key that is enrolled has another from now on (rule E7); links of the old one
+        end. Raises WireError, CryptoError, PolicyRefused."""
+        serving = self._serving
+        said = Renewal.decode(data)
+        change = serving.books.admissions.renew(said, serving.unix)
+        await self._commit(change)
+        serving.dismiss()
+        entry = change.after.entries[said.request.name]
+        return {"name": entry.name, "state": entry.state.value}
 
     async def register(self, asked: Mapping[str, Any], asker: Asker) -> dict[str, Any]:
         """Whatever the console asks. Raises InputError for what it cannot, PolicyRefused for what

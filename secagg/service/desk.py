@@ -26,13 +26,13 @@ from secagg.errors import (
     StorageError,
     WireError,
 )
-from secagg.invitation import MAX_ACCEPTANCE
+from secagg.invitation import MAX_ACCEPTANCE, MAX_RENEWAL
 from secagg.service.askers import Asker
 from secagg.service.porter import Refused, body, refused
 from secagg.store.files import demand_private, make_private
 from secagg.transport.doorkeeper import neighbourhood
 
-ENROL, AUTHORITY = "/v1/enrol", "/v1/authority"
+ENROL, RENEW, AUTHORITY = "/v1/enrol", "/v1/renew", "/v1/authority"
 TOKEN = "console.token"
 """Name of its file in the folder of the state."""
 LARGEST = 16 << 10
@@ -45,6 +45,7 @@ class Desk(Protocol):
     """What is asked of, as `secagg.service.serving.Serving` has it."""
 
     async def accept(self, data: bytes) -> Answer: ...
+    async def renew(self, data: bytes) -> Answer: ...
     async def register(self, asked: Mapping[str, Any], asker: Asker) -> Answer: ...
     def status(self, asker: Asker) -> Answer: ...
     def reasons(self) -> list[str]: ...
@@ -86,17 +87,20 @@ def find_token(folder: Path) -> tuple[int, str]:
         ) from None
 
 
-def enrolling(desk: Desk, allowed: Callable[[str], bool]) -> Route:
-    """The public route. allowed: whether an address may ask now."""
+def enrolling(desk: Desk, allowed: Callable[[str], bool]) -> list[Route]:
+    """The public routes. allowed: whether an address may ask now (specs/51-admission.md, E9)."""
 
-    async def enrol(request: Request) -> Response:
-        if not allowed(neighbourhood(request.client.host) if request.client else ""):
-            return refused(
-                429, "too many have asked from there: in a minute", {"retry-after": "60"}
-            )
-        return await answered(request, MAX_ACCEPTANCE, desk.accept)
+    def route(path: str, limit: int, said: Callable[[bytes], Awaitable[Answer]]) -> Route:
+        async def asked(request: Request) -> Response:
+            if not allowed(neighbourhood(request.client.host) if request.client else ""):
+                return refused(
+                    429, "too many have asked from there: in a minute", {"retry-after": "60"}
+                )
+            return await answered(request, limit, said)
 
-    return Route(ENROL, enrol, methods=["POST"])
+        return Route(path, asked, methods=["POST"])
+
+    return [route(ENROL, MAX_ACCEPTANCE, desk.accept), route(RENEW, MAX_RENEWAL, desk.renew)]
 
 
 def vouching(certificate: bytes) -> Route:

@@ -119,7 +119,7 @@ class Serving:
         clerk, token = Clerk(self), new_token()
         porter = Porter.of(self.config, token, self.watching.visitors, self._actor)
         attempts = Attempts(self.config.limits.enrolments)
-        routes = [enrolling(clerk, partial(self._allowed, attempts))]
+        routes = enrolling(clerk, partial(self._allowed, attempts))
         if self.authority is not None:
             routes.append(vouching(self.authority))
         async with AsyncExitStack() as doors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -91,6 +92,13 @@ def site(serving: Serving, number: int) -> Site:
     )
 
 
+async def waiting_for(serving: Serving, number: int) -> None:
+    """Until so many are there."""
+    async with asyncio.timeout(30):
+        while serving.rounds.paced.tasks[TASK].candidates != number:
+            await asyncio.sleep(0.01)
+
+
 def given(number: int) -> Contribution:
     """Of a site, whose every value is its number."""
     return Contribution({"update": np.full(LENGTH, number, np.int64)})
@@ -113,8 +121,10 @@ async def call(
     ledger: MemoryLedger | None = None,
     timeout: float = 30.0,
     told: Callable[[str], None] = lambda text: None,
+    key: Seed | None = None,
 ) -> tuple[Outcome, ...]:
-    caller = Caller(where, seed(number), told)
+    """key: where it has another than it was enrolled with."""
+    caller = Caller(where, key or seed(number), told)
     participant = Participant(
         ClientRounds(Consent(terms=TERMS), returning=True),
         inputs,

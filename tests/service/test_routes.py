@@ -21,7 +21,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 import secagg
+from secagg.invitation import Renewal
 from secagg.rights import RIGHTS, Action, ServiceRole
+from secagg.roster import Enrolment
 from secagg.rounds.admissions import CONSOLE
 from secagg.rounds.reception import NO_TASK, as_caller
 from secagg.service import public, serving
@@ -91,7 +93,12 @@ FREE: Mapping[tuple[str, str], Case] = {
     ("GET", "/v1/payload/{digest}"): Case("/v1/payload/" + "00" * 32, status=404),
 }
 """They show nothing of anybody, whoever asks. A payload's digest is its password."""
-JUDGES = {("POST", "/v1/enrol"), ("POST", "/v1/login"), ("POST", "/v1/session")}
+JUDGES = {
+    ("POST", "/v1/enrol"),
+    ("POST", "/v1/renew"),
+    ("POST", "/v1/login"),
+    ("POST", "/v1/session"),
+}
 """They judge what is in their body, and no session: tested one by one, below."""
 
 
@@ -320,10 +327,15 @@ async def _what_judges_takes_nothing_else(found: Asked) -> None:
     reply = encode_reply(bytes(32), running.service.nonce)
     proof = encode_proof(bytes(64), running.service.nonce)
     origin = {"origin": f"http://127.0.0.1:{running.ports[1]}"}
+    nobody = seed_of("nobody")
+    stranger = Renewal.make(running.service, nobody, Enrolment.make("nobody", seed_of("else")))
     before = found.state()
     wrong: list[tuple[str, bytes, dict[str, str]]] = [
         ("/v1/enrol", b"", {}),
         ("/v1/enrol", b"x" * 300, own),
+        ("/v1/renew", b"", {}),
+        ("/v1/renew", b"x" * 300, own),
+        ("/v1/renew", stranger.encode(), {}),
         ("/v1/session", b"", own),
         ("/v1/session", b"x" * 1000, own),
         ("/v1/session", hello[:-1], own),
@@ -338,7 +350,7 @@ async def _what_judges_takes_nothing_else(found: Asked) -> None:
         ("/v1/login", json.dumps({"token": link}).encode(), origin | {"host": "x"}),
     ]
     for path, body, headers in wrong:
-        app = found.public if path == "/v1/enrol" else found.console
+        app = found.public if path in ("/v1/enrol", "/v1/renew") else found.console
         there = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(
             verify=False, transport=there, base_url=origin["origin"]
