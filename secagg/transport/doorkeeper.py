@@ -20,6 +20,7 @@ from typing import TypeAlias
 from secagg.repeats import Repeats
 from secagg.transport.base import MAX_SIZE, Doors
 from secagg.transport.meter import Meter
+from secagg.transport.turns import Turns
 from secagg.watch import Cut, Event, Refused, Watch
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,10 @@ class Entrance:
         handed over before their loop reads from anybody else. Another listener may be another
         thread's."""
         return self._keeper.room
+
+    def in_turn(self, step: Callable[[], None]) -> None:
+        """A step of its handshake, when those of other addresses have had theirs."""
+        self._keeper.turns.add(self.address, step)
 
     def unsecured(self, why: str) -> None:
         """Its handshake has failed, and its socket is about to be gone."""
@@ -163,6 +168,7 @@ class Doorkeeper:
         self.doors, self._listener, self._made, self._tls = doors, listener, made, tls
         self._here: set[Entrance] = set()
         self.repeats, self.room = Repeats(watch=doors.watch), memoryview(bytearray(RECEIVED))
+        self.turns = Turns()
         self._timer: asyncio.TimerHandle | None = None
         self.parting: set[Entrance] = set()
         """Those whose application is done with them, and whose peer has not said so yet."""

@@ -24,6 +24,9 @@ length of the longest."""
 # Towards its socket a tunnel is a protocol, towards the protocol above it a transport. The one
 # above is made when the handshake is over, so whoever does not finish it has no more than this.
 #
+# A step of a handshake waits for its turn (`secagg.transport.turns`), and meanwhile nothing more is
+# read, or whoever waits could be sent what it does not look at.
+#
 # What comes is decrypted at once, a record after the other, until there is no whole one, the
 # protocol above pauses, or it closes. While it pauses the socket is not read either, so what stays
 # encrypted here is what one call brought. What goes is encrypted at once and waits, if it has to,
@@ -50,7 +53,7 @@ class Tunnel(asyncio.BufferedProtocol, asyncio.Transport):
         self._entrance, self._made = entrance, made
         self._below: Any = None
         self._above: Any = None
-        self._paused = self._over = False
+        self._paused = self._over = self._waits = False
 
     # Towards the socket
 
@@ -70,7 +73,12 @@ class Tunnel(asyncio.BufferedProtocol, asyncio.Transport):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._in.write(self._entrance.room[:nbytes])  # from here on there is room again
-        self._go_on()
+        if self._above is not None:
+            self._go_on()
+        elif not self._waits:
+            self._waits = True
+            self._below.pause_reading()
+            self._entrance.in_turn(self._shake)
 
     def eof_received(self) -> None:
         """Also without a goodbye of TLS: what is said above has ends of its own."""
@@ -140,6 +148,12 @@ class Tunnel(asyncio.BufferedProtocol, asyncio.Transport):
         return int(self._below.get_write_buffer_size())
 
     # Inside
+
+    def _shake(self) -> None:
+        self._waits = False
+        if not (self._over or self._below.is_closing()):
+            self._below.resume_reading()
+            self._go_on()
 
     def _go_on(self) -> None:
         """As far as what has come leads."""

@@ -1,0 +1,93 @@
+"""Handshakes that came together: one each time that the loop goes round, addresses in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secagg.drive.listening import listen
+from secagg.transport.doorkeeper import Entrance
+from secagg.transport.turns import Turns
+from tests.authority import Authority
+from tests.transport.strangers import SOON, echo, until
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority.made(tmp_path)
+
+
+async def test_addresses_have_their_turns_whatever_was_first() -> None:
+    turns, done = Turns(), list[str]()
+    for number in range(50):
+        turns.add("crowd", lambda number=number: done.append(f"crowd {number}"))  # type: ignore[misc]
+    turns.add("honest", lambda: done.append("honest"))
+    assert done == [], "never at once"
+    await until(lambda: len(done) == 51)
+    assert done[:3] == ["crowd 0", "honest", "crowd 1"]
+    assert done[2:] == [f"crowd {number}" for number in range(1, 50)], "and each in its order"
+
+
+async def test_between_two_of_them_the_loop_does_what_else_there_is() -> None:
+    turns, done, others = Turns(), 0, list[int]()
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+
+    for _ in range(10):
+        turns.add("crowd", step)
+    while done < 10:
+        await asyncio.sleep(0)
+        others.append(done)
+    assert others == list(range(1, 11)), "one, and then whoever else waits"
+
+
+async def test_who_comes_later_waits_behind_one_of_each_address() -> None:
+    turns, done = Turns(), list[str]()
+
+    def again() -> None:
+        """It steps, and comes again, as a second flight does."""
+        done.append("crowd")
+        if len(done) < 20:
+            turns.add("crowd", again)
+
+    turns.add("crowd", again)
+    await until(lambda: len(done) > 3)
+    turns.add("honest", lambda: done.append("honest"))
+    at = len(done)
+    await until(lambda: "honest" in done)
+    assert done.index("honest") <= at + 1
+
+
+async def test_a_handshake_waits_for_its_turn_and_who_goes_meanwhile_has_none(
+    authority: Authority, monkeypatch: Any
+) -> None:
+    held: list[Any] = []
+    monkeypatch.setattr(Entrance, "in_turn", lambda self, step: held.append(step))
+    context = authority.client()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with (
+        asyncio.timeout(SOON),
+        listen(echo, tls=authority.issued("127.0.0.1").load()) as port,
+    ):
+        opening = asyncio.open_connection("127.0.0.1", port, ssl=context)
+        task = asyncio.create_task(opening)
+        await until(lambda: held)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        first = held.pop()
+        await asyncio.sleep(0.02)
+        first()  # of one that is gone: nothing, and no error
+        task = asyncio.create_task(asyncio.open_connection("127.0.0.1", port, ssl=context))
+        while not task.done():
+            await asyncio.sleep(0.001)
+            if held:
+                held.pop()()
+        _, writer = await task
+        writer.close()
