@@ -15,6 +15,9 @@ RUNS: dict[str, str] = {
     "load": "bench.service_load",
     "idle": "bench.service_idle",
     "storm": "bench.service_storm",
+    "flood": "bench.service_flood",
+    "over": "bench.service_over",
+    "chaos": "bench.service_chaos",
 }
 """By what a run is called, its module."""
 

@@ -37,7 +37,8 @@ from secagg.plans.terms import Terms
 from secagg.rights import ServiceRole
 from secagg.rounds.admission import Admission, State
 from secagg.rounds.admissions import NAMESPACE
-from secagg.service.desk import METRICS, TOKEN, find_token
+from secagg.service.askers import METRICS
+from secagg.service.desk import TOKEN, find_token
 from secagg.service.serving import STORE
 from secagg.service.trial import TRIAL
 from secagg.store.identity import Identity
