@@ -5,16 +5,15 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from secagg.fields import FixedPoint
+from secagg.plans.terms import Terms
+
 AT = 1_790_000_000
+TERMS = Terms.of({"update": FixedPoint(8, 1.0, 16)}, (5, 12), corrupt=0, dropout=0.2)
 VIEWER = ["page", "counts"]
 OPERATOR = [*VIEWER, "names", "open", "pause", "cancel", "drain"]
 COLLECTOR = [*VIEWER, "results"]
-GUARANTEE = [
-    "The server learns the sum of 5 to 12 sites' vectors and nothing else, as long as it keeps to "
-    "the protocol.",
-    "It is so even where it knows what 1 of 5 sites knows.",
-    "A round has a sum where at most 1 of 5 sites drops out.",
-]
+GUARANTEE = TERMS.explain().splitlines()[:-1]
 PHASES = ("advertise-keys", "share-keys", "masked-input", "unmask")
 
 
@@ -52,7 +51,7 @@ CLIENTS = [
     {
         "name": "vall-dhebron",
         "state": "dropped",
-        "why": "late: its phase closed before its message",
+        "why": "late",
     },
     {"name": "ziekenhuis-gent", "state": "sent", "why": None},
 ]
@@ -87,8 +86,8 @@ FAILED = {
     "at": AT - 600,
     "outcome": "failed",
     "contributors": 0,
-    "why": "3 of 8 sites were left in masked-input, and 5 are needed.",
-    "do": "See that the sites stay until the round's end, or give masked-input a later deadline.",
+    "why": "fewer clients stayed than its plan asks for",
+    "do": "see which were lost, and in which phase; the next round comes by itself",
 }
 
 
@@ -122,7 +121,8 @@ def service(*tasks: dict[str, Any], may: list[str] = VIEWER, **changes: Any) -> 
 
 
 REASONS = ["disk: less is free than [limits] disk_reserve", "certificate: it ends within a week"]
-HELD = "Five rounds in a row have failed. See which sites drop out, and why, then resume it."
+HELD = "paused after five rounds in a row that failed: see why, then resume"
+DRAINS = "draining: no further round begins in this life of the process, or until resume"
 SCREENS: dict[str, dict[str, Any]] = {
     "none": service(),
     "empty": service(task("empty", candidates=0, enrolled=0, next=0.0)),
@@ -142,7 +142,7 @@ SCREENS: dict[str, dict[str, Any]] = {
         task("paused", candidates=8, held=HELD, last=FAILED, failures=5, next=None), may=OPERATOR
     ),
     "draining": service(
-        task("draining", candidates=8, round=running()),
+        task("draining", candidates=8, held=DRAINS),
         draining=True,
         ready=False,
         reasons=["draining: the process is about to end"],

@@ -14,8 +14,10 @@ from starlette.applications import Starlette
 import secagg
 import secagg.service.page
 from secagg.plans.choose import plan
+from secagg.plans.terms import Terms
 from secagg.rights import Action
 from secagg.service.page import FILES, HEADERS, ROUTES
+from secagg.types import Fault
 from tests.service.screens import SCREENS
 from tests.service.test_public import Asker
 
@@ -212,6 +214,21 @@ def test_every_phase_has_words() -> None:
     plans.append(plan(clients=9, fields=fields, protocol="plainsum", corrupt=0, dropout=0))
     phases = {name for made in plans for name in made.phase_names}
     assert {"masked-input", "consistency", "upload"} < phases <= set(WORDS["PHASES"])
+
+
+def test_every_fault_has_words() -> None:
+    assert set(WORDS["FAULTS"]) == {fault.value for fault in Fault}
+
+
+@pytest.mark.parametrize("adversary", ["semi-honest", "active"])
+def test_what_is_shown_of_a_promise_is_in_it(adversary: str) -> None:
+    """A line of other words would be folded with the rest."""
+    fields = {"u": secagg.Integer(2, 3)}
+    said = Terms.of(fields, (9, 9), corrupt=0, dropout=0.2, adversary=adversary).explain()
+    found = re.search(r"^export const PROMISED = (\[.*?\]);", SCRIPTS["words.js"], re.M | re.S)
+    assert found is not None
+    for about in json.loads(found[1]):
+        assert re.search(rf"^ *{about}: ", said, re.M), about
 
 
 def test_every_deed_is_a_right_of_an_operator_and_grave_ones_are_asked_about() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,8 @@ from tests.service.stage import TOKEN, Stage, listening
 
 needed()
 
-PAUSE, CANCEL, DRAIN = "Pause", "Cancel this round", "Drain the service"
+PAUSE, OPEN, CANCEL = "Pause", "Open a round now", "Cancel this round"
+DRAIN = "Drain the service"
 
 
 @asynccontextmanager
@@ -170,11 +172,11 @@ async def test_a_viewer_is_offered_nothing_and_told_no_names() -> None:
 @pytest.mark.parametrize(
     ("name", "offered"),
     [
-        ("ready", [PAUSE, "Open a round now", DRAIN]),
+        ("ready", [PAUSE, OPEN, DRAIN]),
         ("running", [PAUSE, CANCEL, DRAIN]),
-        ("failed", [PAUSE, DRAIN]),
+        ("failed", [PAUSE, OPEN, DRAIN]),
         ("paused", ["Resume", DRAIN]),
-        ("draining", []),
+        ("draining", ["Resume"]),
     ],
 )
 async def test_an_operator_is_offered_what_can_be_done(name: str, offered: list[str]) -> None:
@@ -231,13 +233,15 @@ FOCUS = """() => {
 async def test_a_keyboard_is_enough() -> None:
     async with opened(SCREENS["running"]) as (looked, stage, _):
         keys, stops = looked.tab.keyboard, []
-        for _ in range(6):
+        for _ in range(7):
             await keys.press("Tab")
             stop, outline = await looked.tab.evaluate(FOCUS)
             stops.append(stop.split("\n")[0])
             assert outline == "solid", f"{stop}: where one is can be seen"
         who = "Who takes part in this round of mortality"
+        more = stops.pop(3)
         assert stops == ["Skip to the tasks", "Sign out", who, PAUSE, CANCEL, DRAIN]
+        assert re.fullmatch(r"\d+ lines more", more)
         await looked.tab.get_by_role("button", name=CANCEL).focus()
         await keys.press("Enter")
         assert (await looked.tab.evaluate(FOCUS))[0] == "Let it run"

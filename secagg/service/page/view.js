@@ -1,7 +1,9 @@
 // What is shown of what is known: each function makes elements of it, and changes nothing.
 
 import { h, hour, lasting, moment, plural, size } from "./elements.js";
-import { CLIENTS, DEEDS, ENDS, ICONS, OUTCOMES, PHASES, SERVICE, STATES, STEPS } from "./words.js";
+import {
+  CLIENTS, DEEDS, ENDS, FAULTS, ICONS, OUTCOMES, PHASES, PROMISED, SERVICE, STATES, STEPS
+} from "./words.js";
 
 // `at` is when the state came, by this device's clock, in milliseconds; `since`, when it was last
 // heard of; `retry`, when it is tried next; `notices`, what came of a deed, by its task.
@@ -26,8 +28,11 @@ function badge(name, { word, tone }) {
   return h("span", { class: "badge", "data-tone": tone }, icon(name), word);
 }
 
-/* A sentence, in which commands are between backticks. */
-const prose = (text) => text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+/* What the service says, as a sentence. Commands are between backticks. */
+function prose(text) {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?:]$/.test(text) ? "" : ".");
+  return whole.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+}
 
 export function stranger(word) {
   const means = `The service says “${word}”, which this page does not know.`;
@@ -97,9 +102,9 @@ function facts(task) {
 function coming(task, enough) {
   const left = (task.next ?? 0) - passed();
   if (task.state === "paused") return ["on hold", "When the task is resumed."];
-  if (task.state === "draining") return ["none", "When the service is started again."];
+  if (task.state === "draining") return ["none", "While the service drains."];
   if (left > 0) return [lasting(left), enough || task.round ? null : `If ${task.min} are here then.`];
-  if (task.round) return ["after this", "As soon as enough are here again."];
+  if (task.round) return ["after this one", "As soon as enough are here."];
   return enough ? ["now", "The sites are being asked."] : ["not yet", `As soon as ${task.min} are here.`];
 }
 
@@ -117,7 +122,8 @@ function round(task) {
     h("h3", { id }, "Round ", h("code", {}, name)),
     h("ol", { class: "steps" }, steps),
     h("dl", { class: "facts" },
-      fact("Deadline", spent === null ? "none" : lasting(spent), "Of this phase."),
+      fact("Deadline", spent === null ? "none" : lasting(spent),
+        spent === null ? "The service itself is at work." : "Of this phase."),
       fact("Sent", `${sent} of ${asked}`, `${owe} owe, ${dropped} dropped.`),
       fact("Bytes in", size(task.round.bytes_in), `${size(task.round.bytes_out)} out.`)),
     clients ? who(task, clients) : null);
@@ -127,11 +133,17 @@ function round(task) {
 function who(task, clients) {
   const order = Object.keys(CLIENTS);
   const rank = (one) => order.indexOf(one.state);
-  const rows = [...clients].sort((a, b) => rank(a) - rank(b)).map(({ name, state, why }) =>
-    [name, badge(state, CLIENTS[state] ?? stranger(state)), why ?? ""]);
+  const before = (a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, "en", { numeric: true });
+  const rows = [...clients].sort(before).map(({ name, state, why }) =>
+    [name, badge(state, CLIENTS[state] ?? stranger(state)), reason(state, why)]);
   const caption = `Who takes part in this round of ${task.name}`;
   return h("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": caption },
     table(caption, ["Site", "State", "Why"], rows));
+}
+
+function reason(state, why) {
+  if (why !== null) return FAULTS[why] ?? prose(why);
+  return state === "dropped" ? "Not known: it was before a new start of the service." : "";
 }
 
 function last(task) {
@@ -173,19 +185,30 @@ function bound(error) {
 
 function deeds(task) {
   const offered = [];
-  const held = task.state === "paused" || task.held !== null;
-  const draining = task.state === "draining" || known.state.draining;
-  if (!draining && may("pause")) offered.push(deed(held ? "resume" : "pause", task.name));
-  if (task.state === "ready" && may("open")) offered.push(deed("open", task.name));
+  const soon = ["waiting", "ready"].includes(task.state) && task.next > 0;
+  if (may("pause")) offered.push(deed(task.held === null ? "pause" : "resume", task.name));
+  if (soon && may("open")) offered.push(deed("open", task.name));
   if (task.round && may("cancel")) offered.push(deed("cancel", task.name, task.round.round));
   return offered.length ? h("div", { class: "deeds", "data-key": "deeds" }, offered) : null;
 }
 
+/* A line begins with what it is about. How far it is indented says what it belongs to. */
 function promise(task) {
   const id = `promise-${task.name}`;
+  const lines = task.guarantee.map((line) => {
+    const [, space, text] = /^( *)(?:- )?(.*)$/.exec(line);
+    const [, about, rest] = /^([^:.]{1,60}): (.*)$/.exec(text) ?? [null, null, text];
+    const said = about ? [h("strong", {}, about), ". ", prose(rest)] : prose(text);
+    return { about, shown: h("li", { class: space.length > 2 ? "inner" : null }, said) };
+  });
+  const main = lines.filter(({ about }) => PROMISED.includes(about));
+  const first = main.length ? main : lines.slice(0, 3);
+  const others = lines.filter((one) => !first.includes(one));
+  const list = (some) => h("ul", {}, some.map(({ shown }) => shown));
   return h("section", { class: "promise", "data-key": "promise", "aria-labelledby": within(task, id) },
-    h("h3", { id }, "What is promised"),
-    h("ul", {}, task.guarantee.map((one) => h("li", {}, prose(one)))));
+    h("h3", { id }, "What is promised"), list(first),
+    others.length ? h("details", {}, h("summary", {}, `${plural(others.length, "line", "lines")} more`),
+      list(others)) : null);
 }
 
 function card(task) {

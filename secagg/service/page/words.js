@@ -35,8 +35,8 @@ export const STATES = {
   },
   "draining": {
     "word": "Draining", "tone": "warn",
-    "means": "No further round begins, and what runs may end.",
-    "do": "Rounds begin again when the service is started again."
+    "means": "No further round begins. One that runs may end.",
+    "do": "An operator resumes it, or the service is started again."
   }
 };
 export const OUTCOMES = {
@@ -60,6 +60,21 @@ export const CLIENTS = {
   "owes": {"word": "Owes", "tone": "busy"},
   "dropped": {"word": "Dropped", "tone": "bad"},
   "sent": {"word": "Sent", "tone": "good"}
+};
+export const FAULTS = {
+  "lost": "Its link was lost.",
+  "late": "Its message did not come in time.",
+  "quit": "It has left by itself.",
+  "bad-input": "Its input does not fit the plan.",
+  "malformed": "It sent what is no message of this round.",
+  "wrong-phase": "It sent a message before its time.",
+  "equivocation": "It sent two different messages for one phase.",
+  "invalid-key": "It sent a key that is not valid.",
+  "invalid-share": "It sent a share that is not valid.",
+  "too-few-holders": "Too few of those who hold its shares are left.",
+  "rejected": "Its report was rejected.",
+  "invalid-signature": "It sent a signature that is not valid.",
+  "disagreement": "It sums other reports than the others."
 };
 export const PHASES = {
   "advertise-keys": "Keys are exchanged",
@@ -85,7 +100,7 @@ export const SERVICE = {
   "draining": {
     "word": "Draining", "tone": "warn",
     "means": "No further round of any task begins, and what runs may end.",
-    "do": "Rounds begin again when the service is started again."
+    "do": "Rounds of a task begin again when it is resumed, or when the service is started again."
   },
   "lost": {
     "word": "No contact", "tone": "bad",
@@ -105,14 +120,14 @@ export const SERVICE = {
 };
 export const ENDS = {
   "left": "You have signed out. Nothing of the service is kept in this browser.",
-  "over": "Your session is over: it has lasted its eight hours, or your access was withdrawn.",
+  "over": "Your session is over: it ends after eight hours, and with the process of the service.",
   "used": "This link is not good any more: it works once, and for ten minutes after it was made.",
   "bare": "This address has no token in it: open the link as a whole, as it was printed."
 };
 export const DEEDS = {
   "open": {
-    "label": "Open a round now", "done": "The sites that are here are asked.",
-    "says": "Asks the sites that are here at once, before the schedule would."
+    "label": "Open a round now", "done": "The next round is due at once.",
+    "says": "Makes the next round due at once, before its time."
   },
   "pause": {
     "label": "Pause", "done": "Paused: no further round begins.",
@@ -133,14 +148,18 @@ export const DEEDS = {
   },
   "drain": {
     "label": "Drain the service", "done": "The service drains: no further round begins.",
-    "says": "No further round of any task begins, until the service is started again.",
+    "says": "No further round of any task begins, as before the service is stopped.",
     "title": "Drain the service?", "no": "Go on as before", "yes": "Drain the service",
     "ask": [
       "No further round of any task begins. Rounds that run may end.",
-      "It is undone by nothing but a new start of the service."
+      "Tasks can be resumed one by one; a new start of the service resumes all."
     ]
   }
 };
+/* Of what is promised, the lines that are shown at once; the others are folded. */
+export const PROMISED = [
+  "What the server learns", "Who must take part", "Who may drop", "Who may collude"
+];
 export const ICONS = {
   "empty": "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11",
   "waiting": "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11M8 5v3l2 1.5",
