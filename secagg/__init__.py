@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from secagg.plans.choose import plan
     from secagg.plans.plan import Plan
     from secagg.privacy import Privacy
+    from secagg.service.program import attend, join_service
     from secagg.sim import drop_at, simulate
     from secagg.structure import Structure
 else:
@@ -44,9 +45,11 @@ else:
         "Server": "party",
         "Structure": "structure",
         "Vector": "fields",
+        "attend": "service.program",
         "connect": "drive.aio",
         "drop_at": "sim",
         "join": "drive.blocking",
+        "join_service": "service.program",
         "participate": "drive.aio",
         "plan": "plans.choose",
         "serve": "drive.aio",
@@ -80,9 +83,11 @@ __all__ = [
     "Structure",
     "Vector",
     "__version__",
+    "attend",
     "connect",
     "drop_at",
     "join",
+    "join_service",
     "participate",
     "plan",
     "serve",

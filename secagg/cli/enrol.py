@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from secagg.arguments import seconds
-from secagg.cli import options, renewing
-from secagg.cli.called import terms_file
+from secagg.cli import options
 from secagg.cli.enrolling import Whose, new_seed, read_seed, write_seed
 from secagg.cli.founding import make_folder
 from secagg.cli.output import handled, notice, report, rows
@@ -22,9 +21,12 @@ from secagg.errors import InputError, ParameterError, PolicyRefused, TransportEr
 from secagg.invitation import PUBLIC_PKI, Invitation
 from secagg.plans.terms import Terms
 from secagg.service.desk import AUTHORITY, ENROL
+from secagg.service.program import terms_file
+from secagg.service.renewing import beside, take_up
 from secagg.service.site import Site
 from secagg.service.trial import fingerprint
 from secagg.service.web import Asked, ask, trust
+from secagg.store.identity import Identity
 from secagg.types import Seed
 
 
@@ -65,7 +67,7 @@ def enrol(
 
 def _renewed(file: Path, timeout: float) -> dict[str, object]:
     site = Site.read(file)
-    public = renewing.renew(site, timeout)
+    public = renew_key(site, timeout)
     return {
         "file": str(file),
         "public": public.hex(),
@@ -73,6 +75,15 @@ def _renewed(file: Path, timeout: float) -> dict[str, object]:
         "task": site.task,
         "terms": site.terms.hex(),
     }
+
+
+def renew_key(site: Site, timeout: float) -> bytes:
+    """The public half of its new key, which is the one that it has begun with if it has. Raises as
+    `take_up`."""
+    with Identity.open(site.identity):  # nobody takes part with it meanwhile
+        if not (after := beside(site)).exists():
+            write_seed(after, Whose.IDENTITY, new_seed())
+    return take_up(site, timeout)
 
 
 def _enrolled(invited: Invitation, folder: Path, timeout: float) -> dict[str, object]:

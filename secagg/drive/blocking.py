@@ -21,7 +21,7 @@ from secagg.budget import Budget
 from secagg.drive import aio, warm
 from secagg.drive.beside import Beside, Here, beside, first, raises_well
 from secagg.drive.enrolled import Member, entered
-from secagg.drive.participant import Participant, rounds_of
+from secagg.drive.participant import Inputs, Participant, rounds_of
 from secagg.drive.rejoin import stay, try_input
 from secagg.drive.service import Deadlines, Keep, Observer, Service
 from secagg.errors import InputError, LocalProtocolError, ParameterError, TransportError
@@ -29,7 +29,7 @@ from secagg.party import Aggregate
 from secagg.plans.plan import Plan
 from secagg.privacy import Unit
 from secagg.roster import SignedRoster
-from secagg.rounds.client import PATIENCE, ClientRounds
+from secagg.rounds.client import PATIENCE
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Consent, Contribution, Offer, Outcome
 from secagg.rounds.quota import Limits
@@ -45,7 +45,7 @@ Given: TypeAlias = Contribution | Mapping[str, Any]
 Fields: TypeAlias = Given | Callable[[Offer], Given | None]
 
 _T = TypeVar("_T")
-_MOST_ROUNDS = (1 << 31) - 1
+MOST_ROUNDS = (1 << 31) - 1
 
 
 def join(
@@ -91,20 +91,20 @@ def join(
     check_url(url)
     weight = integer("weight", weight, 0, MAX_WEIGHT)
     if plan is not None and not callable(fields):
-        try_input(instance("plan", plan, Plan), _contribution(fields, weight, name))
+        try_input(instance("plan", plan, Plan), contribution(fields, weight, name))
     warm.up(plan)
     consent = Consent(plan, plan_digest, max_epsilon=max_epsilon, max_delta=max_delta, unit=unit)
-    kept: dict[str, Any] = {"ledger": ledger, "budget": budget, "max_size": max_size}
-    waits = seconds("patience", patience)
+    waits, away = seconds("patience", patience), seconds("timeout", timeout)
+    most = None if rounds is None else integer("rounds", rounds, 1, MOST_ROUNDS)
+    give = giver(fields, weight, name)
     with entered(member, ledger) as who:
-        outcomes = _participate(
-            url,
-            _giver(fields, weight, name),
-            most=None if rounds is None else integer("rounds", rounds, 1, _MOST_ROUNDS),
-            timeout=seconds("timeout", timeout),
-            decided=rounds_of(consent, max_size, waits, randomness, budget, who),
-            **kept,
-        )
+        decided = rounds_of(consent, max_size, waits, randomness, budget, who)
+
+        async def work(inputs: Inputs) -> tuple[Outcome, ...]:
+            participant = Participant(decided, inputs, ledger=ledger, budget=budget, most=most)
+            return await stay(url, participant, timeout=away, max_size=max_size)
+
+        outcomes = in_this_thread(give, work)
     if not outcomes:
         raise TransportError(_UNASKED + _OTHER_ROSTER * (member is not None))
     return outcomes
@@ -117,18 +117,11 @@ _UNASKED = (
 _OTHER_ROSTER = "; or its roster is another than this client's"
 
 
-def _participate(
-    url: str,
+def in_this_thread(
     give: Callable[[Offer], Contribution | None],
-    *,
-    most: int | None,
-    timeout: float,
-    decided: ClientRounds,
-    ledger: Ledger | None,
-    budget: Budget | None,
-    max_size: int,
+    go: Callable[[Inputs], Coroutine[Any, Any, tuple[Outcome, ...]]],
 ) -> tuple[Outcome, ...]:
-    """The link in a thread of its own, and `give` in this one."""
+    """What takes part in a thread of its own, and `give` in this one. go: given the inputs."""
     here, turn = Here(), asyncio.Semaphore(1)
 
     async def inputs(offer: Offer) -> Contribution | None:
@@ -139,32 +132,30 @@ def _participate(
         giving.add_done_callback(lambda _: turn.release())
         return await asyncio.shield(giving)
 
-    async def work() -> tuple[Outcome, ...]:
-        participant = Participant(decided, inputs, ledger=ledger, budget=budget, most=most)
-        return await stay(url, participant, timeout=timeout, max_size=max_size)
-
-    with beside(work()) as thread:
+    with beside(go(inputs)) as thread:
         here.run(until=thread.ended)
     return thread.ended.result()
 
 
-def _giver(
+def giver(
     fields: Fields, weight: int, name: str | bytes | None
 ) -> Callable[[Offer], Contribution | None]:
+    """What answers an offer. Raises ParameterError and InputError for what is none of `fields`."""
     if not callable(fields):
-        given = _contribution(fields, weight, name)
+        given = contribution(fields, weight, name)
         return lambda offer: given
     if inspect.iscoroutinefunction(fields):
         raise ParameterError("fields is a plain function here: secagg.participate takes coroutines")
 
     def give(offer: Offer) -> Contribution | None:
         made = fields(offer)
-        return None if made is None else _contribution(made, weight, name)
+        return None if made is None else contribution(made, weight, name)
 
     return give
 
 
-def _contribution(given: Given, weight: int, name: str | bytes | None) -> Contribution:
+def contribution(given: Given, weight: int, name: str | bytes | None) -> Contribution:
+    """Of fields by name, or what is one. InputError for anything else."""
     if isinstance(given, Contribution):
         return given
     if not isinstance(given, Mapping):

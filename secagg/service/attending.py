@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,11 +79,12 @@ class Caller:
         return await fetching.fetch(offer.payload_digest, offer.payload_size, seconds)
 
     async def stay(
-        self, participant: Participant, rounds: int, *, timeout: float
+        self, participant: Participant, rounds: int | None, *, timeout: float
     ) -> tuple[Outcome, ...]:
-        """Until that many rounds are over, over as many links as it takes. participant: with
-        `around`, and of as many rounds. timeout: seconds that the service may be out of reach, at
-        the beginning or in between; what it says about its next round is waited for beside them.
+        """Until that many rounds are over, over as many links as it takes; None is for ever.
+        participant: with what is `kept`, and of as many rounds. timeout: seconds that the service
+        may be out of reach, at the beginning or in between; what it says about its next round is
+        waited for beside them.
 
         A round that runs when a link is lost goes on over the next one, if that is there in time.
         Where the service does not come back, what has ended is returned, a round that was lost with
@@ -92,7 +94,8 @@ class Caller:
         ended, and whatever `secagg.participate` raises.
         """
         try:
-            return await self._stay(participant, rounds, timeout)
+            most = math.inf if rounds is None else rounds
+            return await self._stay(participant, most, timeout)
         except TransportError:
             await participant.leave()
             if not participant.outcomes:
@@ -102,7 +105,7 @@ class Caller:
             await participant.leave()
 
     async def _stay(
-        self, participant: Participant, rounds: int, timeout: float
+        self, participant: Participant, rounds: float, timeout: float
     ) -> tuple[Outcome, ...]:
         jitter, until = Jitter(self.randomness), time.monotonic() + timeout
         while len(participant.outcomes) < rounds:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from secagg.cli import renewing
+from secagg.cli.enrol import renew_key as renew
 from secagg.cli.enrolling import Whose, read_seed, write_seed
-from secagg.cli.renewing import beside, finish, renew
 from secagg.crypto import sign
 from secagg.errors import PolicyRefused, StorageError, TransportError
+from secagg.service.renewing import beside, finish
 from secagg.service.serving import Serving, opened
 from secagg.service.site import Site
+from secagg.service.web import ask
 from secagg.store.identity import Identity
 from tests.service.place import (
     TASK,
@@ -89,16 +90,20 @@ def dies_after(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 STEPS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "before the new key is written": ("write_seed", dies),
-    "when it is": ("write_seed", dies_after(renewing.write_seed)),
-    "before the service hears of it": ("ask", dies),
-    "before its answer": ("ask", dies_after(renewing.ask)),
-    "before the old key is replaced": ("os.replace", dies),
-    "when it is replaced": ("os.replace", dies_after(os.replace)),
+    "before the new key is written": ("cli.enrol.write_seed", dies),
+    "when it is": ("cli.enrol.write_seed", dies_after(write_seed)),
+    "before the service hears of it": ("service.renewing.ask", dies),
+    "before its answer": ("service.renewing.ask", dies_after(ask)),
+    "before the old key is replaced": ("service.renewing.os.replace", dies),
+    "when it is replaced": ("service.renewing.os.replace", dies_after(os.replace)),
 }
 
 
-@pytest.mark.parametrize("again", [lambda site: renew(site, 10.0), finish], ids=["renew", "join"])
+@pytest.mark.parametrize(
+    "again",
+    [lambda site: renew(site, 10.0), lambda site: finish(site, print)],
+    ids=["renew", "join"],
+)
 @pytest.mark.parametrize("step", STEPS)
 async def test_rows_71_91_killed_at_each_step_it_goes_on(
     step: str, again: Callable[[Site], Any], place: Place, monkeypatch: pytest.MonkeyPatch
@@ -107,7 +112,7 @@ async def test_rows_71_91_killed_at_each_step_it_goes_on(
         there = await enrolled(serving)
         with monkeypatch.context() as patched:
             where, instead = STEPS[step]
-            patched.setattr(f"secagg.cli.renewing.{where}", instead)
+            patched.setattr(f"secagg.{where}", instead)
             with pytest.raises(Killed):
                 await asyncio.to_thread(renew, there, 10.0)
         assert {key_in(there.identity)} <= {sign.public_key(seed(1)), key_of(serving)}
@@ -149,6 +154,6 @@ async def test_without_the_service_join_goes_on_with_the_key_that_it_has(place: 
     async with opened(place.config()) as serving:
         there = await enrolled(serving)
     write_seed(beside(there), Whose.IDENTITY, seed(9))
-    await asyncio.to_thread(finish, there)
+    await asyncio.to_thread(finish, there, print)
     assert key_in(there.identity) == sign.public_key(seed(1))
     assert key_in(beside(there)) == sign.public_key(seed(9))
