@@ -205,7 +205,16 @@ PACE = (
             "if self._here[peer] <= now and",
             "if",
         ),
-        ("pace: what terms have", "        pace.check(terms)\n", ""),
+        (
+            "pace: what terms have",
+            "        pace.check(terms)\n        self.line",
+            "        self.line",
+        ),
+        (
+            "pace: other terms, of the next round",
+            "        if self.running is not None:\n            self._next_terms",
+            "        if False:\n            self._next_terms",
+        ),
     ),
     *_of(
         "secagg/rounds/line.py",
@@ -608,8 +617,8 @@ DOORS = (
         ),
         (
             "doors: room for small ones",
-            "self._most = {True: self._limits.unfinished - quarter,",
-            "self._most = {True: self._limits.unfinished,",
+            "return {True: limits.unfinished - quarter,",
+            "return {True: limits.unfinished,",
         ),
         (
             "doors: whoever stands still makes room",
@@ -2170,8 +2179,8 @@ SERVICE = (
         ),
         (
             "reception: links are of clients",
-            "if (role := _LINKED.get(theirs.role)) is None:",
-            "if (role := _LINKED.get(theirs.role, Role.CLIENT)) is None:",
+            "if (role := _LINKED.get(met.role)) is None:",
+            "if (role := _LINKED.get(met.role, Role.CLIENT)) is None:",
         ),
         (
             "reception: the service's own identity",
@@ -2185,8 +2194,8 @@ SERVICE = (
         ),
         (
             "reception: what the service signs is no client's",
-            "own = _statement(labels.SERVICE_LINK_SERVER",
-            "own = _statement(labels.SERVICE_LINK_CLIENT",
+            "return theirs, _statement(labels.SERVICE_LINK_SERVER",
+            "return theirs, _statement(labels.SERVICE_LINK_CLIENT",
         ),
         (
             "reception: signed for a service",
@@ -2291,13 +2300,13 @@ SERVICE = (
         ("admissions: an end", "if entry.expires and now >= entry.expires:", "if False:"),
         (
             "admissions: another role",
-            "if role != entry.role or not allowed(entry.role, action):",
-            "if not allowed(entry.role, action):",
+            "        if role != entry.role:\n",
+            "        if False:\n",
         ),
         (
             "admissions: what the role may not",
-            "if role != entry.role or not allowed(entry.role, action):",
-            "if role != entry.role:",
+            "        if not allowed(entry.role, action):\n",
+            "        if False:\n",
         ),
         (
             "admissions: another task",

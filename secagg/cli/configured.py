@@ -42,7 +42,7 @@ def run(path: Path) -> dict[str, object]:
             notice(f"task {name}: terms {terms.digest().hex()}", task=name)
 
     with asyncio.Runner(loop_factory=fastest_loop()) as runner:
-        runner.run(serve(config, started, __version__))
+        runner.run(serve(config, started, __version__, lambda: read(path).get()))
     ended = found[0]
     return {
         "name": config.name,

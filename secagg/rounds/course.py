@@ -145,6 +145,7 @@ class Course:
         self._seated: frozenset[bytes] = frozenset()
         self._asking: _Asking | None = None
         self._wake = -math.inf  # before it, who is here are too few
+        self._next_terms: tuple[Terms, Pace] | None = None  # of its next round, while one runs
 
     @property
     def candidates(self) -> int:
@@ -217,6 +218,8 @@ class Course:
     def over(self, now: float) -> None:
         """Its round is told to everybody: the next may come."""
         self.running, self._seated, self._wake = None, frozenset(), now
+        if self._next_terms is not None:
+            self.become(*self._next_terms, now)
         self._send_home(now)
         self._go(now)
 
@@ -240,6 +243,19 @@ class Course:
             raise PolicyRefused("a round of it runs, and there is one at a time")
         self.next, self._wake = min(self.next, now), now
         self._go(now)
+
+    def become(self, terms: Terms, pace: Pace, now: float) -> None:
+        """Its next round is of these; one that runs goes on as it began, and an asking begins anew.
+        Raises ParameterError for a pace that the terms do not have."""
+        pace.check(terms)
+        if self.running is not None:
+            self._next_terms = terms, pace
+            return
+        if pace.every < self.pace.every:
+            self.next = min(self.next, now + pace.every)
+        self.terms, self.pace = terms, pace
+        self._next_terms = self._asking = None
+        self._wake = now
 
     def abandon(self, now: float) -> None:
         """An asking ends without a round; the next is when it would have been."""

@@ -108,11 +108,14 @@ class Doors:
         self._holding: dict[Hashable, _Door] = {}  # those with room
         self._waiting: dict[Hashable, int] = {}  # bytes of the whole message, the first come first
         self._reserved = {True: 0, False: 0}  # bytes of large messages, and of small ones
-        quarter = self._limits.unfinished // 4
-        self._most = {True: self._limits.unfinished - quarter, False: quarter}
+        self._most = _shared(self._limits)
         self._cut: dict[Hashable, Cut] = {}
         self._read_on: list[Hashable] = []
         self._repeats = Repeats(watch=watch)
+
+    def bound(self, limits: Limits) -> None:
+        """By others from now on; who is on its way has the seconds that it had."""
+        self._limits, self._most = limits, _shared(limits)
 
     def opened(self, link: Hashable, address: str, now: float, *, tls: bool = False) -> None:
         """A connection has been accepted; nothing is known of it but its address. tls: it begins
@@ -338,3 +341,9 @@ def _allowed(door: _Door, message: int, most: int) -> int:
         door.most = most
     door.message = message
     return door.most
+
+
+def _shared(limits: Limits) -> dict[bool, int]:
+    """Bytes of all large messages that are not whole, and of all small ones."""
+    quarter = limits.unfinished // 4
+    return {True: limits.unfinished - quarter, False: quarter}

@@ -121,6 +121,10 @@ class Greeted:
         self._let_go: list[Peer] = []
         self._repeats = Repeats(watch=watch)
 
+    def bound(self, most: int, timeout: float) -> None:
+        """By others from now on: of whoever comes."""
+        self._most, self._timeout = most, timeout
+
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
         self._rounds.restore(rows, now)
 

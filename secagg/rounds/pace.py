@@ -13,6 +13,7 @@ from secagg.errors import WireError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.plans.terms import Terms
+from secagg.rounds import remembered
 from secagg.rounds.base import PACE, ROUNDS, Outbox
 from secagg.rounds.clock import Deadlines
 from secagg.rounds.course import Course, Pace
@@ -20,8 +21,7 @@ from secagg.rounds.round import End
 from secagg.rounds.selection import Select, chosen
 from secagg.shown import short
 from secagg.types import Randomness, system_randomness
-from secagg.wire.codec import Reader, Writer
-from secagg.wire.frame import NONCE_SIZE, payload_digest
+from secagg.wire.frame import payload_digest
 from secagg.wire.pace import Ready, Why, decode_pace, is_pace
 
 # Theory of operation.
@@ -124,25 +124,18 @@ class Paced:
         self._unasked: dict[Peer, int] = {}
         self._written: dict[str, tuple[Any, ...]] = {}
         self._ends: list[tuple[str, End]] = []
-        self._courses = {
-            name: Course(
-                one.terms,
-                one.pace,
-                say=self._say,
-                open=partial(self._open, one),
-                enrolled=one.enrolled,
-                prevented=one.prevented,
-                randomness=randomness,
-            )
-            for name, one in self._tasks.items()
-        }
+        self._left_alone: dict[bytes, bytes] = {}  # rows of tasks that there are none of
+        self._randomness, self.draining = randomness, False
+        self._courses = {name: self._course(name, one) for name, one in self._tasks.items()}
 
     # What the application sees
 
     @property
     def tasks(self) -> Mapping[str, Course]:
-        """To look at: candidates, when the next round is, why a task is held."""
-        return dict(self._courses)
+        """To look at: candidates, when the next round is, why a task is held. One that is gone is
+        here as long as it has a round."""
+        known, found = self._tasks, self._courses.items()
+        return {name: one for name, one in found if name in known or one.running is not None}
 
     @property
     def idle(self) -> bool:
@@ -164,8 +157,33 @@ class Paced:
     def drain(self, now: float) -> None:
         """No further round of any, as before the process ends; `idle` says when none is left. Not
         remembered: a process that starts again is not draining."""
+        self.draining = True
         for one in self._courses.values():
             self._after(partial(one.hold, Why.DRAINING, now), now)
+
+    def become(self, tasks: Mapping[str, Scheduled], now: float) -> None:
+        """Other tasks from now on. Of one that is changed the next round is another; one that is
+        gone ends the round that it has, and then all links of its clients. Raises ParameterError
+        for a pace that its terms do not have, and then all is as it was."""
+        for one in tasks.values():
+            one.pace.check(one.terms)
+        before, self._tasks = self._tasks, dict(tasks)
+        for name, one in tasks.items():
+            if name not in self._courses:
+                self._courses[name] = self._course(name, one)
+                rows, self._left_alone = self._left_alone, {}
+                for key, value in rows.items():
+                    self._take_up(key, value)
+                self._courses[name].running = None  # it was lost when the process began
+            course = self._courses[name]
+            course.become(one.terms, one.pace, now)
+            if course.held is Why.DRAINING and name not in before and not self.draining:
+                course.resume(now)  # it was gone, and is back
+        for name, course in self._courses.items():
+            gone = name not in tasks
+            if course.held is None and (gone or (self.draining and name not in before)):
+                course.hold(Why.DRAINING, now)
+        self._settle(now)
 
     def cancel(self, task: str, now: float) -> None:
         """The round of it that runs, or is about to; the next is when it would have been."""
@@ -206,7 +224,7 @@ class Paced:
 
     def joined(self, peer: Peer, now: float) -> None:
         self._inner.joined(peer, now)
-        course = self._courses.get(self._of(peer) or "")
+        course = self.tasks.get(self._of(peer) or "")
         if peer.identity is None or course is None:
             self._inner.drop(peer, "it has greeted for no task here", now)
         elif self._inner.ready(peer):  # else it was turned away
@@ -273,8 +291,18 @@ class Paced:
                 if one.running == end.nonce:
                     self._ends.append((name, end))
                     one.ended(end, now)
-                    if not self._tasks[name].hold:
+                    if name in self._tasks and not self._tasks[name].hold:
                         one.over(now)
+        for name in self._courses.keys() - self._tasks.keys():
+            course = self._courses[name]
+            if course.running is None and course.candidates:
+                self._close(course, now)
+
+    def _close(self, course: Course, now: float) -> None:
+        """Of a task that there is no more: what is known of it stays, as it may come again."""
+        for peer in [peer for peer, one in self._peers.items() if one is course]:
+            self._inner.drop(peer, "there is no such task any more", now)
+            self._forget(peer, now)
 
     def _forget(self, peer: Peer, now: float) -> None:
         """It is gone, or let go: no candidate, and its place in an asking is free."""
@@ -305,7 +333,19 @@ class Paced:
     def _say(self, peer: Peer, frame: Encodable) -> None:
         self._inner.say(peer, frame, self._now)
 
-    def _open(self, task: Scheduled, plan: Plan, cohort: Sequence[Peer], now: float) -> bytes:
+    def _course(self, name: str, one: Scheduled) -> Course:
+        return Course(
+            one.terms,
+            one.pace,
+            say=self._say,
+            open=partial(self._open, name),
+            enrolled=one.enrolled,
+            prevented=one.prevented,
+            randomness=self._randomness,
+        )
+
+    def _open(self, name: str, plan: Plan, cohort: Sequence[Peer], now: float) -> bytes:
+        task = self._tasks[name]
         about = Task(plan, payload_digest=payload_digest(task.payload))
         more: dict[str, Any] = {"select": chosen(cohort), "hold": task.hold}
         more["inline"] = len(task.payload) <= INLINE
@@ -313,13 +353,11 @@ class Paced:
         return self._inner.open(about, task.payload, deadlines=deadlines, now=now, **more)
 
     def _write(self, name: str, one: Course) -> None:
-        """What has changed. A drain is this process's own."""
-        held = None if one.held is Why.DRAINING else one.held
-        state = one.line.rounds, one.failures, held, one.next, one.running
-        writes = []
+        """What has changed."""
+        state, writes = remembered.state_of(one), []
         if self._written.get(name) != state:
             self._written[name] = state
-            writes.append(Write(_TASK + name.encode(), _row(*state, self._epoch)))
+            writes.append(Write(_TASK + name.encode(), remembered.encode(state, self._epoch)))
         key = _STANDING + name.encode() + b"\0"
         writes += [Write(key + identity, value) for identity, value in one.line.changed()]
         self._outbox.write(PACE, ROUNDS, writes)
@@ -329,27 +367,12 @@ class Paced:
         name, _, identity = key[1:].partition(b"\0")
         one = self._courses.get(name.decode("latin-1"))
         if one is None:
+            self._left_alone[key] = value
             return
         if key[:1] == _STANDING:
             one.line.restore(identity, value)
             return
-        reader = Reader(value)
-        one.line.rounds, one.failures = reader.u64("rounds"), reader.u8("failures")
-        held, wall = reader.u8("held"), reader.f64("the next round")
-        running = reader.fixed(NONCE_SIZE, "the round that runs")
-        reader.finish()
-        if held not in (0, Why.PAUSED.code, Why.FAILED.code):
-            raise WireError(f"a task is held for the reason {held}, which is unknown")
-        one.held = list(Why)[held - 1] if held else None
-        one.next, one.running = wall - self._epoch, running if any(running) else None
-
-
-def _row(
-    rounds: int, failures: int, held: Why | None, due: float, running: bytes | None, epoch: float
-) -> bytes:
-    writer = Writer().u64(rounds).u8(failures).u8(held.code if held else 0)
-    writer.f64(max(0.0, due + epoch))  # of a task without a round it is long ago
-    return writer.raw(running or bytes(NONCE_SIZE)).finish()
+        remembered.take_up(one, value, self._epoch)
 
 
 def _both(one: Effects, other: Effects) -> Effects:

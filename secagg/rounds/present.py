@@ -90,6 +90,12 @@ class Present(Mapping[Peer, Linked]):
     def __len__(self) -> int:
         return len(self._links)
 
+    def bound(self, limits: Limits) -> None:
+        """By others from now on. Nobody goes for it who is here."""
+        self._limits = limits
+        for linked in self._links.values():
+            linked.quota.bound(limits)
+
     def add(self, peer: Peer, now: float) -> None:
         """It comes last."""
         self._links[peer] = Linked(self._arrived, now, Quota(self._limits))

@@ -142,6 +142,10 @@ class Quota:
         self._backlog = 0
         self._announced = 0  # bytes of the largest announcement since it last had read everything
 
+    def bound(self, limits: Limits) -> None:
+        """By others from now on; what was used up is."""
+        self._limits = limits
+
     def renew(self, rounds: int = 1, size: int = 0) -> None:
         """A round is announced to it, in so many bytes, which is then in so many rounds."""
         self._frames = self._bytes = 0

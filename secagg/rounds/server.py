@@ -99,9 +99,9 @@ class ServerRounds:
         return len(self._links)
 
     @property
-    def seated(self) -> int:
-        """How many of those are in a round."""
-        return self._links.seated
+    def present(self) -> Present:
+        """Those, to look at, and to be bound by other limits."""
+        return self._links
 
     @property
     def running(self) -> frozenset[bytes]:

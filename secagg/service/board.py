@@ -77,10 +77,10 @@ class Last:
 
 @dataclass
 class Board:
-    """Of one service. looked: how far a round has come."""
+    """Of one service. tasks: as they are now. looked: how far a round has come."""
 
     books: Books
-    tasks: Mapping[str, Course] = field(repr=False)
+    tasks: Callable[[], Mapping[str, Course]] = field(repr=False)
     looked: Callable[[bytes], Progress | None] = field(repr=False)
     last: dict[str, Last] = field(default_factory=dict)
     _words: dict[str, list[str]] = field(default_factory=dict, repr=False)
@@ -92,7 +92,7 @@ class Board:
 
     def tasks_now(self, names: bool, unix: int) -> list[dict[str, Any]]:
         """names: whether who takes part in a round may be told. unix: seconds."""
-        return [self._task(name, course, names, unix) for name, course in self.tasks.items()]
+        return [self._task(name, course, names, unix) for name, course in self.tasks().items()]
 
     def results(self) -> list[dict[str, Any]]:
         """The newest first."""

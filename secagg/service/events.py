@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from secagg.rounds.visitors import Session, Visitors
 from secagg.service.askers import Asker
 from secagg.service.board import Board
+from secagg.service.config import Bounds
 from secagg.service.porter import refused
 from secagg.shown import short
 from secagg.transport.door import STILL
@@ -89,6 +90,10 @@ class Watching:
     def wake(self) -> None:
         self._awake.set()
         self._awake = asyncio.Event()
+
+    def bound(self, limits: Bounds) -> None:
+        """By others from now on: of whoever comes, and of the states that they get."""
+        self.most, self.rate = limits.viewers, limits.events
 
     def stop(self) -> None:
         """All streams end."""

@@ -41,7 +41,7 @@ class Gate:
         watch: Watch,
     ) -> None:
         """rounds: around `inner`, which knows who has a seat. watch: hears of every link."""
-        self._inner, self._limits, self._arrived = inner, limits, 0
+        self._inner, self.limits, self._arrived = inner, limits, 0
         self._doors = Doors(limits, watch)
         self.greeted = Greeted(
             rounds,
@@ -61,17 +61,25 @@ class Gate:
             partial(self._served, serve),
             where.host,
             where.port,
-            limits=self._limits,
+            limits=self.limits,
             doors=self._doors,
-            max_size=self._limits.frame,
+            max_size=self.limits.frame,
             tls=tls,
             app=app,
             insecure_plaintext=where.insecure_plaintext,
         )
 
+    def bound(self, limits: Limits) -> None:
+        """By others from now on, also of links that are there; but for the pings, and for the
+        largest message, which are as they were when it was opened."""
+        self.limits = limits
+        self._doors.bound(limits)
+        self.greeted.bound(limits.links + limits.passing, limits.hello)
+        self._inner.present.bound(limits)
+
     def count(self, numbers: Metrics) -> None:
         """What there is now, by how far it has come."""
-        seated = self._inner.seated
+        seated = self._inner.present.seated
         numbers.set("links", self._doors.passing, state=metrics.Link.STRANGER)
         numbers.set("links", self._inner.connected - seated, state=metrics.Link.CANDIDATE)
         numbers.set("links", seated, state=metrics.Link.SEATED)
@@ -86,4 +94,4 @@ class Gate:
     def _largest(self, peer: Peer) -> int:
         """Bytes of a frame of whoever has greeted: what its rounds' plans have next."""
         met = self.greeted.met(peer)
-        return self._limits.stranger if met is None else self._inner.largest(met)
+        return self.limits.stranger if met is None else self._inner.largest(met)

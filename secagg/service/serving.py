@@ -35,7 +35,7 @@ from secagg.rounds.reception import Reception
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
 from secagg.rounds.visitors import Visitors
-from secagg.service import page, public, room
+from secagg.service import page, public, reloading, room
 from secagg.service.audit import Deed
 from secagg.service.board import Board
 from secagg.service.books import OWNER, Books, outcome
@@ -100,12 +100,14 @@ class Serving:
         self.gate = Gate(self.rounds, inner, reception, limits, watch)
         visits = Reception(service, seed, lambda key, role, _: self._why_no_session(key, role))
         visitors = Visitors(visits.visit, self._why_no_session, hello=config.limits.hello)
-        board, of = Board(self.books, paced.tasks, inner.progress), config.limits
+        board, of = Board(self.books, lambda: paced.tasks, inner.progress), config.limits
         self.watching = Watching(board, visitors, Clerk(self).seen, version, of.viewers, of.events)
         timed = Timed(store, partial(self.metrics.saw, "commit_seconds"))
         self._shell = Shell(self.gate.greeted, store=timed, news=self._news)
         self._inner, self._store = inner, store
         self._copies: list[tuple[Path, bytes]] = []
+        self._outs = {one.name: one.out for one in config.tasks}
+        self._attempts = Attempts(config.limits.enrolments)
         self.credentials = credentials_of(config)
 
     # For whoever has it run
@@ -118,8 +120,7 @@ class Serving:
         await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
         clerk, token = Clerk(self), new_token()
         porter = Porter.of(self.config, token, self.watching.visitors, self._actor)
-        attempts = Attempts(self.config.limits.enrolments)
-        routes = enrolling(clerk, partial(self._allowed, attempts))
+        routes = enrolling(clerk, self._allowed)
         if self.authority is not None:
             routes.append(vouching(self.authority))
         async with AsyncExitStack() as doors:
@@ -150,7 +151,8 @@ class Serving:
     @property
     def stopping(self) -> bool:
         """Whether it drains: no further round begins."""
-        return any(one.held is Why.DRAINING for one in self.rounds.paced.tasks.values())
+        tasks = self.rounds.paced.tasks
+        return any(tasks[one.name].held is Why.DRAINING for one in self.config.tasks)
 
     @property
     def authority(self) -> bytes | None:
@@ -191,18 +193,32 @@ class Serving:
         self.rounds.write(writes)
         await self._shell.settle()
 
-    def reload(self) -> None:
-        """The certificate's files again. What is wrong with them is logged, and changes nothing."""
-        if self.credentials is None:
-            return
+    def reload(self, read: Callable[[], Config] | None = None) -> bool:
+        """The configuration again, and every file that it names; whether it is in force now. Where
+        anything is wrong with it the log says what, and nothing changes. read: None keeps the
+        configuration, and reads its files."""
+        before = self.config
         try:
-            self.credentials.reload()
+            config = before if read is None else read()
+            limits = self.gate.limits
+            fresh = reloading.prepared(before, config, limits, self._scheduled)
         except SecAggError as error:
-            extra = Event.RELOAD_REFUSED.line
-            log.error("the certificate stays as it was: %s", error, extra=extra)
-            return
-        self.rounds.write([self.books.note(Deed.RELOADED, OWNER, self.unix)])
+            said = "nothing is read again: %s", error
+            log.error(*said, extra=Event.RELOAD_REFUSED.line)
+            return False
+        self.config = fresh.config
+        self._outs |= {one.name: one.out for one in fresh.config.tasks}
+        self._attempts = Attempts(fresh.config.limits.enrolments)
+        self.gate.bound(fresh.limits)
+        self.watching.bound(fresh.config.limits)
+        self.rounds.paced.become(fresh.tasks, time.monotonic())
+        if self.credentials is not None and fresh.credentials is not None:
+            self.credentials.become(fresh.credentials)
+        what = reloading.changes(before, config)
+        self.rounds.write([self.books.note(Deed.RELOADED, OWNER, self.unix, **what)])
         self._shell.wake()
+        log.info("the configuration was read again: %s", what, extra=Event.RELOADED.line)
+        return True
 
     @property
     def unix(self) -> int:
@@ -271,8 +287,8 @@ class Serving:
         pace = pace_of(task, terms)
         return Scheduled(terms, pace, enrolled, payload, hold=True, prevented=self._prevented)
 
-    def _allowed(self, attempts: Attempts, address: str) -> bool:
-        allowed = attempts.allowed(address, time.monotonic())
+    def _allowed(self, address: str) -> bool:
+        allowed = self._attempts.allowed(address, time.monotonic())
         if not allowed:
             self.metrics.watch().refused(Refused.RATE)
         return allowed
@@ -306,8 +322,7 @@ class Serving:
             phase = report.dropped_in.get(party, "")
             self.metrics.add("dropped", task=task, phase=phase, fault=fault.value)
         log.info("a round of %s ended: %s", task, outcome(end), extra=Event.ROUND_ENDED.line)
-        out = next(one.out for one in self.config.tasks if one.name == task)
-        if out is not None and end.result is not None:
+        if (out := self._outs.get(task)) is not None and end.result is not None:
             self._copies.append((out / f"{task}-{end.nonce.hex()[:8]}.npz", packed(end.result)))
 
     def _news(self) -> None:
@@ -359,16 +374,21 @@ async def opened(config: Config, version: str = "") -> AsyncIterator[Serving]:
                 yield serving
 
 
-async def serve(config: Config, started: Callable[[Serving], None], version: str = "") -> None:
+async def serve(
+    config: Config,
+    started: Callable[[Serving], None],
+    version: str = "",
+    read: Callable[[], Config] | None = None,
+) -> None:
     """Until SIGTERM or SIGINT, which let rounds that run end, for at most DRAIN seconds; SIGHUP
-    reads the certificate again."""
+    reads the configuration again, as `Serving.reload`."""
     async with opened(config, version) as serving:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # not every platform's loop can
                 loop.add_signal_handler(number, stop.set)
         with contextlib.suppress(NotImplementedError, AttributeError):
-            loop.add_signal_handler(signal.SIGHUP, serving.reload)
+            loop.add_signal_handler(signal.SIGHUP, serving.reload, read)
         started(serving)
         await serving.run(stop)
         await serving.drain()

@@ -13,7 +13,7 @@ from secagg.rounds.course import Pace
 from secagg.rounds.quota import Limits
 from secagg.service.config import Bounds, Config, Pursued
 from secagg.transport.tls import TLS, Credentials
-from secagg.wire.frame import HEAD_SIZE
+from secagg.wire.frame import DEFAULT_MAX_SIZE, HEAD_SIZE
 
 
 def read_terms(path: Path) -> Terms:
@@ -53,10 +53,13 @@ def _phases(terms: Sequence[Terms]) -> int:
 
 
 def limits_of(bounds: Bounds, terms: Sequence[Terms]) -> Limits:
-    """What [limits] says, and room for the largest message of any task."""
-    largest = max(one.plan(one.most, one.population).cost.largest_message for one in terms)
+    """What [limits] says, and room for the largest message of any task; and for larger ones of a
+    task that comes later: what is due from a client bounds what it may say (`Present.largest`)."""
+    costs = [one.plan(one.most, one.population).cost for one in terms]
+    largest = HEAD_SIZE + max(one.largest_message for one in costs)
     return Limits(
-        frame=HEAD_SIZE + largest,
+        frame=max(DEFAULT_MAX_SIZE, largest),
+        volume=4 * largest,
         links=bounds.links,
         links_each=bounds.links_each,
         frames=bounds.frames * _phases(terms),

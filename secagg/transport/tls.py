@@ -66,6 +66,10 @@ class Credentials:
         """What handshakes begin with from now on; and until when its certificates are good, in
         seconds since 1970."""
 
+    def become(self, other: Credentials) -> None:
+        """As of other files, which are read already."""
+        self.files, self.context, self.expires = other.files, other.context, other.expires
+
     def reload(self, now: float | None = None) -> None:
         """Reads the files again. Raises as `TLS.load`, and leaves all as it is.
 

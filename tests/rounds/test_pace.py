@@ -229,3 +229,86 @@ def test_a_server_that_asks_for_ever_or_is_ready_is_at_fault() -> None:
         client.received(SERVER, Asked(nonce(number + 1), 5).encode(), 0.0)
     with pytest.raises(RemoteProtocolError, match="opened no round"):
         client.received(SERVER, Asked(nonce(99), 5).encode(), 0.0)
+
+
+OTHER = Terms.of({"votes": Integer(4, 9)}, (3, 8), population=20, corrupt=0, dropout=0)
+
+
+def running(server: Paced, least: int, now: float = 0.0) -> bytes:
+    """A round of the task, of that many who were ready."""
+    peers = [peer(number) for number in range(least)]
+    for one in peers:
+        server.joined(one, now)
+    asked = said(server)
+    for one in peers:
+        server.received(one, Ready(asked[one].nonce).encode(), now)
+    found = server.tasks["votes"].running
+    assert found is not None
+    return found
+
+
+def scheduled(terms: Terms = TERMS, pace: Pace | None = None, payload: bytes = b"") -> Scheduled:
+    return Scheduled(terms, pace or Pace(3, 3), lambda: 8, payload, hold=True)
+
+
+def test_other_terms_are_those_of_the_next_round() -> None:
+    """One that runs ends as it began, and is no longer than it was."""
+    server = paced(Pace(3, 3), hold=True)
+    nonce = running(server, 3)
+    server.become({"votes": scheduled(OTHER, payload=b"new")}, 1.0)
+    course = server.tasks["votes"]
+    assert (course.running, course.terms) == (nonce, TERMS)
+    server.cancel("votes", 2.0)
+    assert [one.nonce for _, one in server.ends()] == [nonce]
+    server.tell(nonce, 2.0)
+    assert (course.running, course.terms) == (None, OTHER)
+    server.become({"votes": scheduled(TERMS)}, 3.0)
+    assert course.terms == TERMS, "none runs: at once"
+    with pytest.raises(ParameterError):
+        server.become({"votes": scheduled(OTHER, Pace(3, 9))}, 4.0)
+    assert course.terms == TERMS
+
+
+def test_a_task_that_is_gone_ends_its_round_first_and_may_come_again() -> None:
+    server = paced(Pace(3, 3), hold=True)
+    nonce, course = running(server, 3), server.tasks["votes"]
+    server.become({"others": scheduled(OTHER)}, 1.0)
+    assert server.tasks.keys() == {"votes", "others"} and course.held is Why.DRAINING
+    server.joined(peer(7, "others"), 1.0)
+    assert server.tasks["others"].candidates == 1
+    server.cancel("votes", 2.0)
+    server.ends()
+    server.tell(nonce, 2.0)
+    assert server.tasks.keys() == {"others"}
+    assert {one.name for one in server.take().let_go} == {"link 0", "link 1", "link 2"}
+    server.joined(peer(8), 3.0)
+    assert [one.name for one in server.take().let_go] == ["link 8"]
+    server.become({"votes": scheduled()}, 4.0)
+    again = server.tasks["votes"]
+    assert again.held is None and again.line.rounds == 1, "what was known of it is known"
+    server.drain(5.0)
+    server.become({"votes": scheduled(), "third": scheduled()}, 6.0)
+    assert {one.held for one in server.tasks.values()} == {Why.DRAINING}
+
+
+def test_an_operator_s_pause_outlives_a_change() -> None:
+    server = paced(Pace(3, 3))
+    server.pause("votes", 0.0)
+    server.become({"votes": scheduled(OTHER)}, 1.0)
+    assert server.tasks["votes"].held is Why.PAUSED
+    server.become({}, 2.0)
+    server.become({"votes": scheduled(OTHER)}, 3.0)
+    assert server.tasks["votes"].held is Why.PAUSED
+
+
+def test_rows_of_a_task_wait_for_it_to_come_again() -> None:
+    """Also over a restart."""
+    first = paced(Pace(3, 3))
+    running(first, 3)
+    first.pause("votes", 1.0)
+    rows = [(w.key, w.value) for w in first.take().writes if w.value is not None]
+    other = Paced(ServerRounds(), {"others": scheduled()}, of=lambda peer: peer.address)
+    other.restore(rows, 0.0)
+    other.become({"votes": scheduled(), "others": scheduled()}, 1.0)
+    again = other.tasks["votes"]
+    assert (again.held, again.line.rounds, again.running) == (Why.PAUSED, 1, None)
