@@ -212,8 +212,8 @@ PACE = (
         ),
         (
             "pace: other terms, of the next round",
-            "        if self.running is not None:\n            self._next_terms",
-            "        if False:\n            self._next_terms",
+            "        if self.running is not None:\n            self._next =",
+            "        if False:\n            self._next =",
         ),
     ),
     *_of(

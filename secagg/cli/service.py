@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from secagg.cli import options
+from secagg.cli.auditing import Head, audit_errand
 from secagg.cli.console import ask
 from secagg.cli.founding import FILE, found
 from secagg.cli.output import FAILED, handled, report, rows
@@ -32,9 +33,10 @@ class Errand(enum.StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    AUDIT = "audit"
 
 
-_ASKED = frozenset(Errand) - {Errand.INIT, Errand.CHECK}
+_ASKED = frozenset(Errand) - {Errand.INIT, Errand.CHECK, Errand.AUDIT}
 """Of a service that runs."""
 _OPTIONS = {
     "name": (Errand.INIT,),
@@ -42,7 +44,8 @@ _OPTIONS = {
     "trial_ca": (Errand.INIT,),
     "role": (Errand.INVITE,),
     "task": (Errand.INVITE,),
-    "config": (*sorted(_ASKED),),
+    "config": (*sorted(_ASKED), Errand.AUDIT),
+    "head": (Errand.AUDIT,),
 }
 _ALONE = (Errand.LIST, Errand.STATUS)
 """Which are about nothing in particular."""
@@ -54,9 +57,9 @@ def service(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="DIR|FILE|NAME|TASK",
+            metavar="DIR|FILE|NAME|TASK|verify",
             help="To init a folder; to check a file; to invite, approve or revoke a name; to "
-            "pause, resume or cancel a task.",
+            "pause, resume or cancel a task; of the audit, to verify it.",
         ),
     ] = None,
     name: Annotated[
@@ -76,6 +79,7 @@ def service(
     config: Annotated[
         Path, typer.Option(metavar="FILE", help="Of the service that runs, to ask it something.")
     ] = Path(FILE),
+    head: Head = None,
     as_json: options.Json = False,
 ) -> None:
     """Set up a service, see what its configuration means, and say who may come.
@@ -86,7 +90,8 @@ def service(
     `invite` prints a code for `secagg enrol`, good once and for 7 days; who has enrolled waits
     until `approve`. `revoke` is for good, and ends its links at once. `pause` lets no further round
     of a task begin until `resume`, also where failures have paused it; `cancel` ends the one that
-    runs.
+    runs. `audit verify` follows the chain of the audit in the store and in its copy, whether the
+    service runs or not: the exit code is 1 where a line is broken, or the two differ.
     """
     with handled(as_json):
         for option, errands in _OPTIONS.items():
@@ -97,8 +102,9 @@ def service(
                 f"{errand} takes nothing after it" if what else f"{errand} of what?"
             )
         if errand is Errand.CHECK:
-            _check(Path(what or ""), as_json)
-            return
+            return _check(Path(what or ""), as_json)
+        if errand is Errand.AUDIT:
+            return audit_errand(what or "", config, head, as_json)
         if errand is Errand.INIT:
             answer = _made(Path(what or ""), name, trial_ca, address)
         else:

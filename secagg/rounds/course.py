@@ -131,7 +131,7 @@ class Course:
         prevented: Callable[[], str],
         randomness: Randomness,
     ) -> None:
-        self.terms, self.pace = instance("terms", terms, Terms), instance("pace", pace, Pace)
+        self._of = instance("terms", terms, Terms), instance("pace", pace, Pace)
         pace.check(terms)
         self.line = Line()
         self.failures = self._tries = 0
@@ -145,7 +145,17 @@ class Course:
         self._seated: frozenset[bytes] = frozenset()
         self._asking: _Asking | None = None
         self._wake = -math.inf  # before it, who is here are too few
-        self._next_terms: tuple[Terms, Pace] | None = None  # of its next round, while one runs
+        self._next: tuple[Terms, Pace] | None = None  # of its next round, while one runs
+
+    @property
+    def terms(self) -> Terms:
+        """Of the round that runs, or else of the next."""
+        return self._of[0]
+
+    @property
+    def pace(self) -> Pace:
+        """That goes with them."""
+        return self._of[1]
 
     @property
     def candidates(self) -> int:
@@ -218,8 +228,8 @@ class Course:
     def over(self, now: float) -> None:
         """Its round is told to everybody: the next may come."""
         self.running, self._seated, self._wake = None, frozenset(), now
-        if self._next_terms is not None:
-            self.become(*self._next_terms, now)
+        if self._next is not None:
+            self.become(*self._next, now)
         self._send_home(now)
         self._go(now)
 
@@ -249,12 +259,12 @@ class Course:
         Raises ParameterError for a pace that the terms do not have."""
         pace.check(terms)
         if self.running is not None:
-            self._next_terms = terms, pace
+            self._next = terms, pace
             return
         if pace.every < self.pace.every:
             self.next = min(self.next, now + pace.every)
-        self.terms, self.pace = terms, pace
-        self._next_terms = self._asking = None
+        self._of = terms, pace
+        self._next = self._asking = None
         self._wake = now
 
     def abandon(self, now: float) -> None:

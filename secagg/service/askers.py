@@ -63,6 +63,7 @@ WORDS: Mapping[str, Action] = MappingProxyType(
         "resume": Action.PAUSE,
         "cancel": Action.CANCEL,
         "drain": Action.DRAIN,
+        "audit": Action.CONFIGURE,
         "results": Action.RESULTS,
         "acknowledge": Action.ACKNOWLEDGE,
         "remove": Action.ACKNOWLEDGE,

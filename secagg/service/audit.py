@@ -171,9 +171,10 @@ class Audit:
         return [*gone, row], line
 
 
-def check(lines: Sequence[Line]) -> None:
+def check(lines: Sequence[Line], *, begin: bool = True) -> None:
     """Raises IntegrityError, with the number of the line, where one does not follow from the one
-    before, or where it is not said what became of those before the first."""
+    before, or, unless these are lines from the middle, where it is not said what became of those
+    before the first."""
     for before, line in zip(lines, lines[1:], strict=False):
         if line.number != before.number + 1:
             raise IntegrityError(f"after line {before.number} of the audit comes {line.number}")
@@ -181,17 +182,18 @@ def check(lines: Sequence[Line]) -> None:
             raise IntegrityError(f"line {line.number} of the audit does not follow from the last")
         if line.at < before.at:
             raise IntegrityError(f"line {line.number} of the audit is earlier than the last")
-    if lines:
+    if lines and begin:
         _check_begin(lines)
 
 
 def _check_begin(lines: Sequence[Line]) -> None:
-    """Older lines go in time; the last that went are those that the last word of it names."""
-    gone: Mapping[str, Value] = {"upto": 0, "digest": _BEGIN.hex()}
-    for line in lines:
-        gone = line.what if line.deed is Deed.FORGOTTEN else gone
+    """Older lines go in time, and the last that went are those that a word of it names; from a copy
+    none goes, and it begins with the first (rule B6)."""
     first = lines[0]
-    if gone != {"upto": first.number - 1, "digest": first.previous.hex()}:
+    if first.number == 1 and first.previous == _BEGIN:
+        return
+    gone = [line.what for line in lines if line.deed is Deed.FORGOTTEN][-1:]
+    if gone != [{"upto": first.number - 1, "digest": first.previous.hex()}]:
         raise IntegrityError(
             f"the audit begins with line {first.number}, and no line of it says what became of "
             "those before"
@@ -212,6 +214,11 @@ def read(text: str) -> list[Line]:
 
 def _digest(text: str) -> bytes:
     return labels.digest(labels.AUDIT, text.encode())
+
+
+def number_in(key: bytes) -> int:
+    """Of the line whose row has that key."""
+    return int.from_bytes(key[len(NAMESPACE + ROUNDS) :])
 
 
 def _key(number: int) -> bytes:

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -26,6 +26,7 @@ from secagg.service.audit import Deed
 from secagg.service.board import told
 from secagg.service.books import Books
 from secagg.service.config import Config
+from secagg.service.copying import Copy, Verdict
 from secagg.service.events import Watching
 from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
@@ -49,6 +50,7 @@ class Served(Protocol):
     books: Books
     rounds: Hosted
     gate: Gate
+    copy: Copy
     credentials: Credentials | None
     watching: Watching
 
@@ -67,6 +69,7 @@ class Served(Protocol):
     async def write(self, writes: Sequence[Write]) -> None: ...
     def arrays_of(self, nonce: bytes) -> bytes: ...
     def dismiss(self) -> None: ...
+    async def verify(self, kept: str | None) -> Verdict: ...
 
 
 _Asked: TypeAlias = Mapping[str, Any]
@@ -94,6 +97,7 @@ class Clerk:
             "resume": partial(self._steer, Deed.RESUMED),
             "cancel": partial(self._steer, Deed.CANCELLED),
             "drain": self._drain,
+            "audit": self._audit,
         }
 
     async def accept(self, data: Buffer) -> dict[str, Any]:
@@ -188,6 +192,8 @@ class Clerk:
             found.append("certificate: it ends within a week")
         if serving.stopping:
             found.append("draining: no further round begins")
+        if serving.copy.failed:
+            found.append("audit: its copy cannot be written, and no round begins: mend it, restart")
         return found
 
     def numbers(self) -> bytes:
@@ -317,6 +323,11 @@ class Clerk:
             if task not in self._serving.terms:
                 raise ParameterError(f"{task} is no task of this service")
         return role, tasks
+
+    async def _audit(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        kept = asked.get("head")
+        found = await self._serving.verify(kept if isinstance(kept, str) else None)
+        return asdict(found) | {"broken": list(found.broken)}
 
     async def _steer(self, deed: Deed, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         serving, now = self._serving, time.monotonic()

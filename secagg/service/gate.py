@@ -41,7 +41,7 @@ class Gate:
         watch: Watch,
     ) -> None:
         """rounds: around `inner`, which knows who has a seat. watch: hears of every link."""
-        self._inner, self.limits, self._arrived = inner, limits, 0
+        self.inner, self.limits, self._arrived = inner, limits, 0
         self._doors = Doors(limits, watch)
         self.greeted = Greeted(
             rounds,
@@ -75,13 +75,13 @@ class Gate:
         self.limits = limits
         self._doors.bound(limits)
         self.greeted.bound(limits.links + limits.passing, limits.hello)
-        self._inner.present.bound(limits)
+        self.inner.present.bound(limits)
 
     def count(self, numbers: Metrics) -> None:
         """What there is now, by how far it has come."""
-        seated = self._inner.present.seated
+        seated = self.inner.present.seated
         numbers.set("links", self._doors.passing, state=metrics.Link.STRANGER)
-        numbers.set("links", self._inner.connected - seated, state=metrics.Link.CANDIDATE)
+        numbers.set("links", self.inner.connected - seated, state=metrics.Link.CANDIDATE)
         numbers.set("links", seated, state=metrics.Link.SEATED)
         numbers.set("buffered_bytes", self._doors.buffered)
 
@@ -94,4 +94,4 @@ class Gate:
     def _largest(self, peer: Peer) -> int:
         """Bytes of a frame of whoever has greeted: what its rounds' plans have next."""
         met = self.greeted.met(peer)
-        return self.limits.stranger if met is None else self._inner.largest(met)
+        return self.limits.stranger if met is None else self.inner.largest(met)

@@ -78,6 +78,7 @@ def _fixed(before: Config, after: Config) -> Iterator[str]:
         "[admin] address": (before.admin, after.admin),
         "[limits] ping": (before.limits.ping, after.limits.ping),
         "[limits] pong": (before.limits.pong, after.limits.pong),
+        "[limits] wal": (before.limits.wal, after.limits.wal),
     }
     for what, (old, new) in held.items():
         if old != new:

@@ -11,10 +11,9 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -35,7 +34,7 @@ from secagg.rounds.reception import Reception
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
 from secagg.rounds.visitors import Visitors
-from secagg.service import page, public, reloading, room
+from secagg.service import audit, copying, page, public, reloading, room
 from secagg.service.audit import Deed
 from secagg.service.board import Board
 from secagg.service.books import OWNER, Books, outcome
@@ -43,18 +42,19 @@ from secagg.service.checking import is_loopback
 from secagg.service.clerk import Clerk
 from secagg.service.config import Config, Pursued
 from secagg.service.console import console
+from secagg.service.copying import Copy, Verdict
 from secagg.service.desk import TOKEN, enrolling, leave_token, new_token, vouching
 from secagg.service.events import Watching
 from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
+from secagg.service.outs import Outs
 from secagg.service.porter import Porter, console_url
 from secagg.service.public import Payloads
-from secagg.service.results import arrays_in, packed
+from secagg.service.results import arrays_in
 from secagg.service.settings import credentials_of, limits_of, pace_of, read_terms
 from secagg.service.timed import Timed
 from secagg.service.trial import TRIAL
-from secagg.service.whole import write_whole
 from secagg.store.identity import Identity
 from secagg.store.sqlite import SqliteStore
 from secagg.transport.base import Link
@@ -104,9 +104,8 @@ class Serving:
         self.watching = Watching(board, visitors, Clerk(self).seen, version, of.viewers, of.events)
         timed = Timed(store, partial(self.metrics.saw, "commit_seconds"))
         self._shell = Shell(self.gate.greeted, store=timed, news=self._news)
-        self._inner, self._store = inner, store
-        self._copies: list[tuple[Path, bytes]] = []
-        self._outs = {one.name: one.out for one in config.tasks}
+        self._store = store
+        self.copy, self._outs = Copy(config.state / COPY), Outs(config.tasks)
         self._attempts = Attempts(config.limits.enrolments)
         self.credentials = credentials_of(config)
 
@@ -117,6 +116,8 @@ class Serving:
         """Takes up what the store has, then opens its door."""
         self._shell.start()
         await self._shell.turn()
+        with self._copying():
+            self.copy.mend(self._store.rows(audit.NAMESPACE))
         await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
         clerk, token = Clerk(self), new_token()
         porter = Porter.of(self.config, token, self.watching.visitors, self._actor)
@@ -152,7 +153,8 @@ class Serving:
     def stopping(self) -> bool:
         """Whether it drains: no further round begins."""
         tasks = self.rounds.paced.tasks
-        return any(tasks[one.name].held is Why.DRAINING for one in self.config.tasks)
+        held = any(tasks[one.name].held is Why.DRAINING for one in self.config.tasks)
+        return held and not self.copy.failed
 
     @property
     def authority(self) -> bytes | None:
@@ -188,6 +190,13 @@ class Serving:
             return value
         raise StorageError("the arrays of a result are not in the store")
 
+    async def verify(self, kept: str | None) -> Verdict:
+        """Of the audit, as far as it goes now, and of its copy: `copying.verified`."""
+        await self.write([])
+        rows, path = self._store.rows(audit.NAMESPACE), self.copy.path
+        upto = self.books.audit.number
+        return await asyncio.to_thread(copying.verified, rows, path, kept, upto)
+
     async def write(self, writes: Sequence[Write]) -> None:
         """Until these are stored."""
         self.rounds.write(writes)
@@ -207,7 +216,7 @@ class Serving:
             log.error(*said, extra=Event.RELOAD_REFUSED.line)
             return False
         self.config = fresh.config
-        self._outs |= {one.name: one.out for one in fresh.config.tasks}
+        self._outs.become(fresh.config.tasks)
         self._attempts = Attempts(fresh.config.limits.enrolments)
         self.gate.bound(fresh.limits)
         self.watching.bound(fresh.config.limits)
@@ -256,11 +265,11 @@ class Serving:
 
     async def _close(self) -> None:
         await self.write([self.books.note(Deed.STOPPED, OWNER, self.unix)])
-        for nonce in self._inner.running:
-            self._inner.cancel(nonce, time.monotonic())
+        for nonce in self.gate.inner.running:
+            self.gate.inner.cancel(nonce, time.monotonic())
         self._shell.wake()
         await self._shell.close()
-        self._inner.close()
+        self.gate.inner.close()
         self.gate.greeted.close()
         self.watching.visitors.close()
 
@@ -322,33 +331,29 @@ class Serving:
             phase = report.dropped_in.get(party, "")
             self.metrics.add("dropped", task=task, phase=phase, fault=fault.value)
         log.info("a round of %s ended: %s", task, outcome(end), extra=Event.ROUND_ENDED.line)
-        if (out := self._outs.get(task)) is not None and end.result is not None:
-            self._copies.append((out / f"{task}-{end.nonce.hex()[:8]}.npz", packed(end.result)))
+        self._outs.ended(task, end)
 
     def _news(self) -> None:
         """After each turn: what was stored is copied, and counted."""
-        copies, self._copies = self._copies, []
-        for path, data in copies:
-            try:
-                write_whole(path, data)
-            except OSError as error:  # the result itself is in the store
-                said = "no copy of a result at %s: %s", path, error.strerror
-                log.error(*said, extra=Event.RESULT_NOT_COPIED.line)
+        self._outs.write()
         self._copy_lines()
         self.watching.news()
 
     def _copy_lines(self) -> None:
         """Of the audit, which the store has. Where they cannot be copied no further round begins:
         whoever watches the copy would not see it."""
-        lines = self.books.lines()
-        if not lines:
-            return
+        with self._copying():
+            self.copy.add(self.books.lines())
+
+    @contextlib.contextmanager
+    def _copying(self) -> Iterator[None]:
         try:
-            with (self.config.state / COPY).open("a", encoding="ascii") as copy:
-                copy.writelines(f"{line.text}\n" for line in lines)
-        except OSError as error:
-            said = "no further round: no copy of the audit at %s: %s", COPY, error.strerror
+            yield
+        except (OSError, StorageError) as error:
+            why = getattr(error, "strerror", None) or error
+            said = "no further round: no copy of the audit at %s: %s", COPY, why
             log.error(*said, extra=Event.AUDIT_NOT_COPIED.line)
+            self.copy.failed = True
             self.rounds.paced.drain(time.monotonic())
             self._shell.wake()
 

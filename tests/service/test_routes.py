@@ -82,6 +82,7 @@ REGISTER: Mapping[str, Case] = {
         ("resume", {"task": TASK}, 200, (Deed.RESUMED,), False),
         ("cancel", {"name": TASK}, 200, (Deed.CANCELLED,), False),
         ("drain", {}, 200, (Deed.DRAINING,), False),
+        ("audit", {}, 200, (), False),
     ]
 }
 FREE: Mapping[tuple[str, str], Case] = {
