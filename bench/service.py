@@ -18,6 +18,7 @@ RUNS: dict[str, str] = {
     "flood": "bench.service_flood",
     "over": "bench.service_over",
     "chaos": "bench.service_chaos",
+    "soak": "bench.service_soak",
 }
 """By what a run is called, its module."""
 

@@ -160,6 +160,8 @@ def crowd(**job: Any) -> Iterator[list[Row]]:
         child.kill()
         child.wait()
         reader.join()
+        if child.stdout is not None:
+            child.stdout.close()
 
 
 def _read(child: subprocess.Popen[str], told: list[Row]) -> None:

@@ -290,6 +290,10 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+        for child, reader in zip(self._children, self._readers, strict=True):
+            reader.join()
+            if child.stdout is not None:
+                child.stdout.close()
 
     def _say(self, what: str, members: Sequence[int], **more: Any) -> None:
         """A member is always of the same process."""

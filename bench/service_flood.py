@@ -54,10 +54,9 @@ def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
             ("memory", "rss_more", RSS),
             ("log", "log_bytes", LOG),
         ):
-            full = all(row["links"] >= CASE["links"] for row in own)
-            value = max((row[column] / bar for row in own), default=0.0)
-            absent = Missing(f"needs {' and '.join(kinds)} of {CASE['links']} links")
-            found[prefix + name] = value if own and full else absent
+            full = {row["kind"] for row in own if row["links"] >= CASE["links"]} == {*kinds}
+            absent = Missing(f"needs the rows {', '.join(kinds)} of {CASE['links']} links")
+            found[prefix + name] = max(row[column] / bar for row in own) if full else absent
     return found
 
 

@@ -74,6 +74,7 @@ class Tasked:
     least: int = 0
     dropout: float = 0.1
     spare: float = 0.0
+    corrupt: float = 0.1
     more: tuple[str, ...] = ()
 
     @property
@@ -85,7 +86,7 @@ class Tasked:
         }
         sizes = (self.least or self.clients, self.clients)
         among = max(len(self.members), self.clients)
-        return Terms.of(fields, sizes, population=among, corrupt=0.1, dropout=self.dropout)
+        return Terms.of(fields, sizes, population=among, corrupt=self.corrupt, dropout=self.dropout)
 
     def table(self) -> str:
         least = self.least or self.clients

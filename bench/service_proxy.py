@@ -57,12 +57,13 @@ class Proxy:
             asyncio.create_task(self._way(reader, here)),
             asyncio.create_task(self._way(there, writer)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for one in (writer, here):
-            one.transport.abort()
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            for one in (writer, here):
+                one.transport.abort()
 
     async def _way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -115,6 +116,10 @@ def proxy(kind: str, target: int, rate: float, seed: int = 0) -> Iterator[Proxy]
     def work() -> None:
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
+        for one in asyncio.all_tasks(loop):
+            one.cancel()
+        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.close()
 
     task = loop.create_task(run())
     thread = threading.Thread(target=work, daemon=True)
@@ -125,7 +130,3 @@ def proxy(kind: str, target: int, rate: float, seed: int = 0) -> Iterator[Proxy]
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join()
-        for one in asyncio.all_tasks(loop):
-            one.cancel()
-        loop.run_until_complete(asyncio.sleep(0.1))
-        loop.close()
