@@ -44,6 +44,7 @@ class _Crowd:
     links: int
     sources: int
     again: float
+    path: str = "/"
     made: int = 0
     cut: int = 0
     refused: int = 0
@@ -79,7 +80,10 @@ class _Crowd:
         )
         self.made, self.open = self.made + 1, self.open + 1
         try:
-            await DEEDS[self.kind](reader, writer)
+            if self.kind == "payload":
+                await _payload(self.path, writer)
+            else:
+                await DEEDS[self.kind](reader, writer)
             self.cut += 1
         finally:
             self.open -= 1
@@ -116,6 +120,14 @@ async def _fragments(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     await _upgraded(reader, writer)
     writer.write(BEGIN)
     await _again(writer, PIECE)
+
+
+async def _payload(path: str, writer: asyncio.StreamWriter) -> None:
+    """It asks for all of it, and reads nothing."""
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    while not writer.transport.is_closing():
+        await asyncio.sleep(0.1)
 
 
 async def _upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

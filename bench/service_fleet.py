@@ -41,6 +41,7 @@ from secagg.service.site import Site
 from secagg.store.memory import MemoryLedger
 from secagg.transport.door import fastest_loop
 from secagg.wire.frame import Message
+from secagg.wire.pace import Ready
 
 MASKED = 2
 """Messages of a client in a round before that with its input."""
@@ -83,6 +84,22 @@ class Seen:
         return replace(taken, posts=tuple(kept), claims=())
 
 
+class Deaf:
+    """Rounds of a client that says it is ready, and reads nothing from then on."""
+
+    def __init__(self, rounds: Any, stop: Callable[[], None]) -> None:
+        self._rounds, self._stop = rounds, stop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rounds, name)
+
+    def take(self) -> Effects:
+        taken: Effects = self._rounds.take()
+        if any(isinstance(post.frame, Ready) for post in taken.posts):
+            self._stop()
+        return taken
+
+
 _ME: ContextVar[_Client | None] = ContextVar("_ME", default=None)
 
 
@@ -120,7 +137,8 @@ class _Client:
         drop = self._vanish if self.member in job["leaving"] else None
 
         def around(rounds: ClientRounds) -> Any:
-            return caller.around(Seen(rounds, self._greeted, drop))  # type: ignore[arg-type]
+            made = caller.around(Seen(rounds, self._greeted, drop))  # type: ignore[arg-type]
+            return Deaf(made, self._stop_reading) if job["deaf"] else made
 
         participant = Participant(
             ClientRounds(Consent(terms=terms), returning=True),
@@ -150,6 +168,10 @@ class _Client:
         self._vanished = True
         if self._task is not None:
             self._task.cancel()
+
+    def _stop_reading(self) -> None:
+        self.link.pause_reading()
+        self._tell("deaf")
 
     def _greeted(self) -> None:
         now = time.monotonic()
@@ -329,13 +351,15 @@ def fleet(
     processes: int = 2,
     port: int = 0,
     leaving: Sequence[int] = (),
+    deaf: bool = False,
     timeout: float = 60.0,
 ) -> Iterator[Fleet]:
     """rounds: after which each of them has enough. leaving: members that are gone after they have
-    shared their keys. port: of what stands before the service. timeout: seconds for which it may
+    shared their keys. deaf: they read nothing more once they have said that they are
+    ready. port: of what stands before the service. timeout: seconds for which it may
     be away."""
     job = ground.site(task, port) | {"rounds": rounds, "leaving": list(leaving)}
-    made = Fleet(job | {"timeout": timeout}, processes)
+    made = Fleet(job | {"deaf": deaf, "timeout": timeout}, processes)
     try:
         yield made
     finally:

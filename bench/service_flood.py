@@ -12,7 +12,8 @@ included. `rss_more` and `log_bytes` are the server's growth. Everybody shares t
 rows whose flood is handshakes the crowd's own work slows the honest down, too: `crowd_cpu`.
 
 round, connect, memory, log: of the worst of the first five kinds, ours / the bar; handshakes has
-ratios of its own, as does `slow`, a reader that takes a round's payload and does not read it.
+ratios of its own. slow: what a peer that does not read costs the server, the worse of a link in a
+round and of a payload's download, / the bytes that may be unsent.
 """
 
 from __future__ import annotations
@@ -21,27 +22,34 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.common import Missing, Ratio, Row, Selection, main, progress
+from bench.common import Missing, Ratio, Row, Selection, main, pick, progress
 from bench.service_crowd import crowd
 from bench.service_fleet import Fleet, fleet
 from bench.service_ground import ENROLLED, Ground, Tasked, ground, loop_name, until
 from bench.service_oracle import check_all
 from bench.service_storm import quantile
+from secagg.rounds.pace import INLINE
+from secagg.service.public import PAYLOAD
+from secagg.wire.frame import payload_digest
 
 NAME = "service-flood"
 
 KINDS = ("tls", "header", "message", "pings", "fragments")
 CASE = {"links": 1000, "sources": 100, "again": 1.0, "n": 8, "rounds": 30, "newcomers": 100}
-GRID = [{"kind": kind} | CASE for kind in (*KINDS, "handshakes")]
+SLOW = {"kind": "slow", "readers": 200, "payload": 64 << 20}
+GRID = [*({"kind": kind} | CASE for kind in (*KINDS, "handshakes")), SLOW]
 FILES = 1024
 SLOWDOWN, CONNECT, RSS, LOG = 2.0, 0.5, 300 << 20, 1 << 20
+UNSENT = 1 << 20
 D = 10_000
 LONGEST = 300.0
+SETTLED = 3.0
+"""Seconds until nothing moves any more."""
 
 
 def rows(selection: Selection) -> Iterator[Row]:
     for case in selection.cases(GRID):
-        yield case | _row(**case)
+        yield case | (_slow(**case) if case["kind"] == "slow" else _row(**case))
 
 
 def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
@@ -57,6 +65,8 @@ def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
             full = {row["kind"] for row in own if row["links"] >= CASE["links"]} == {*kinds}
             absent = Missing(f"needs the rows {', '.join(kinds)} of {CASE['links']} links")
             found[prefix + name] = max(row[column] / bar for row in own) if full else absent
+    slow = pick(rows, **SLOW)
+    found["slow"] = Missing("needs the row kind=slow") if slow is None else slow["most"] / UNSENT
     return found
 
 
@@ -111,6 +121,48 @@ def _row(
                 }
         row["exact_rounds"] = check_all(task, place.results.iterdir())
         return row
+
+
+def _slow(kind: str, readers: int, payload: int) -> Row:
+    """Links that read nothing once they are asked, in a round with the largest payload that is
+    announced as it is; then as many who ask for a large payload, and read none of it."""
+    small = Tasked("small", range(readers), readers, readers + 1, more=('payload = "small"',))
+    large = Tasked(
+        "large",
+        range(readers, readers + 3),
+        3,
+        4,
+        dropout=0,
+        corrupt=0,
+        more=('payload = "large"',),
+    )
+    with ground(small, large) as place, progress(kind):
+        (place.folder / "small").write_bytes(bytes(INLINE))
+        data = bytes(payload)
+        (place.folder / "large").write_bytes(data)
+        server = place.start()
+        with fleet(place, small, processes=1, deaf=True) as clients:
+            empty = server.rss
+            clients.start(small.members)
+            clients.wait(LONGEST, lambda: clients.count("deaf") >= readers, "who is asked")
+            time.sleep(SETTLED)
+            links = max(0, server.rss - empty) // readers
+        time.sleep(SETTLED)
+        empty = server.rss
+        path = PAYLOAD.format(digest=payload_digest(data).hex())
+        job = {"links": readers, "sources": readers, "again": 1.0, "path": path}
+        with crowd(kind="payload", port=place.port, **job) as told:
+            until(lambda: bool(told) and told[-1]["open"] >= readers, LONGEST, "downloads")
+            time.sleep(SETTLED)
+            row: Row = {
+                "enrolled": ENROLLED,
+                "loop": loop_name(),
+                "inline": INLINE,
+                "link_bytes": links,
+                "download_bytes": max(0, server.rss - empty) // readers,
+                "downloads_open": told[-1]["open"],
+            }
+    return row | {"most": max(row["link_bytes"], row["download_bytes"])}
 
 
 def _paces(place: Ground, number: int, tell: object) -> list[float]:
