@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -240,6 +241,11 @@ class Admissions:
         if it has (`secagg.rounds.reception.Reception`)."""
         return self._refused(key, role, Action.LINK, task, now)
 
+    def ended(self, after: int, now: int) -> bool:
+        """Whether an approval has ended since then."""
+        ends = self._ends
+        return bisect_right(ends, now) > bisect_right(ends, after)
+
     def why_no_session(self, key: bytes, role: ServiceRole, now: int) -> str | None:
         """Why whoever has proved this key has no session in this role, for the log; None if it has.
         What it may do in it is asked each time (`actor`)."""
@@ -290,6 +296,12 @@ class Admissions:
         if entry.expires and now >= entry.expires:
             return f"{entry.name} was approved for a time, which is over"
         return None
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """When approvals end that do so by themselves."""
+        approved = (one for one in self.entries.values() if one.state is State.APPROVED)
+        return sorted(one.expires for one in approved if one.expires)
 
     @cached_property
     def _keys(self) -> dict[bytes, Admission]:

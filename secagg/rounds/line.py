@@ -74,6 +74,10 @@ class Line:
     def __contains__(self, identity: object) -> bool:
         return identity in self._standings
 
+    def __iter__(self) -> Iterator[bytes]:
+        """The identities that are remembered."""
+        return iter(self._standings)
+
     def restore(self, identity: bytes, row: bytes) -> None:
         self._standings[identity] = Standing.of_row(row)
 

@@ -138,6 +138,11 @@ class Paced:
         return {name: one for name, one in found if name in known or one.running is not None}
 
     @property
+    def payloads(self) -> frozenset[bytes]:
+        """Of the next rounds of all tasks."""
+        return frozenset(one.payload for one in self._tasks.values())
+
+    @property
     def idle(self) -> bool:
         """Whether no round runs, nor is one about to: what a drain waits for."""
         return all(one.running is None and not one.asking for one in self._courses.values())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -20,8 +23,8 @@ from secagg.service.config import Listen
 from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
 from secagg.shown import short
-from secagg.transport.base import Link, address_of, identity_of
-from secagg.transport.tls import Credentials
+from secagg.transport.base import Link, address_of, certificate_of, identity_of
+from secagg.transport.tls import Credentials, ends
 from secagg.transport.websocket import AsgiApp
 from secagg.watch import Watch
 
@@ -89,7 +92,12 @@ class Gate:
         self._arrived += 1
         peer = Peer(f"link {self._arrived}", identity_of(link), address=address_of(link))
         known = partial(self.greeted.known, peer)
-        await serve(peer, Arriving(link, known, partial(self._largest, peer)))
+        arriving = Arriving(link, known, partial(self._largest, peer))
+        shown = certificate_of(link)
+        left = None if shown is None else max(0.0, ends(shown) - time.time())
+        with contextlib.suppress(TimeoutError):  # a certificate that ends, ends its links
+            async with asyncio.timeout(left):
+                await serve(peer, arriving)
 
     def _largest(self, peer: Peer) -> int:
         """Bytes of a frame of whoever has greeted: what its rounds' plans have next."""

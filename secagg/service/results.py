@@ -26,8 +26,8 @@ from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import NONCE_SIZE
 
 NAMESPACE = labels.digest(labels.KEPT)[:NAMESPACE_SIZE]
-STEP = 500
-"""Results that one transaction takes away at most."""
+STEP = 250
+"""Results that one transaction takes away at most: each is two rows."""
 _VERSION = 1
 _NAME = 256
 _ABOUT, _ARRAYS = b"a", b"z"

@@ -34,7 +34,7 @@ from secagg.rounds.reception import Reception
 from secagg.rounds.round import End
 from secagg.rounds.server import ServerRounds
 from secagg.rounds.visitors import Visitors
-from secagg.service import audit, copying, page, public, reloading, room
+from secagg.service import audit, copying, page, public, reloading, room, upkeep
 from secagg.service.audit import Deed
 from secagg.service.board import Board
 from secagg.service.books import OWNER, Books, outcome
@@ -69,8 +69,6 @@ IDENTITY, STORE, PAYLOADS, COPY = "server.key", "service.db", "payloads", "audit
 """Names in the folder of the state."""
 DRAIN = 10.0
 """Seconds that rounds which run have to end by themselves, once the process is told to."""
-SWEEP = 60.0
-"""Seconds between two looks for what retention says is over."""
 
 
 class Serving:
@@ -140,6 +138,11 @@ class Serving:
                 await self._close()
 
     @property
+    def paced(self) -> Paced:
+        """The rounds of its tasks."""
+        return self.rounds.paced
+
+    @property
     def service(self) -> Service:
         """As clients know it."""
         return self.books.admissions.service
@@ -177,7 +180,7 @@ class Serving:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until it is told to stop, or the store fails, which ends all (rule B3)."""
-        beside = [asyncio.create_task(self._sweep()), asyncio.create_task(self._watch())]
+        beside = [asyncio.create_task(one(self)) for one in (upkeep.sweep, upkeep.watch)]
         try:
             await self._shell.until(stop.wait())
         finally:
@@ -247,6 +250,7 @@ class Serving:
         """Whoever may not stay any more is let go, with all links and streams."""
         now = time.monotonic()
         self.gate.greeted.dismiss(self._may_not_stay, now)
+        upkeep.forget(self.books, self.paced.tasks, self.unix)
         self.watching.wake()
         self._shell.wake()
 
@@ -272,22 +276,6 @@ class Serving:
         self.gate.inner.close()
         self.gate.greeted.close()
         self.watching.visitors.close()
-
-    async def _watch(self) -> None:
-        """How late the loop turns, once a second."""
-        while True:
-            due = time.monotonic() + 1.0
-            await asyncio.sleep(1.0)
-            self.metrics.saw("loop_lag_seconds", max(0.0, time.monotonic() - due))
-
-    async def _sweep(self) -> None:
-        while True:
-            now, kept = self.unix, self.config.retention
-            gone = self.books.expire(int(now - kept.results), int(now - kept.audit), now)
-            if gone:
-                await self.write(gone)
-            else:
-                await asyncio.sleep(SWEEP)
 
     def _scheduled(self, task: Pursued) -> Scheduled:
         terms = read_terms(task.plan)

@@ -79,6 +79,13 @@ class Credentials:
         self.context, self.expires = _read(self.files, time.time() if now is None else now)
 
 
+def ends(certificate: bytes) -> float:
+    """Until when a certificate is good, in seconds since 1970; in DER, as a handshake has shown."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    return load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
 def _is_path(name: str, path: object) -> None:
     if not isinstance(path, Path):
         raise ParameterError(f"{name} must be a Path, not a {type(path).__name__}")
