@@ -13,7 +13,8 @@ import pytest
 from secagg.service.config import parse
 from tests.processes.shell import follow
 
-PAGE = (Path(__file__).parent.parent / "docs" / "service.md").read_text()
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "service.md").read_text()
 [COMMANDS] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 [TABLE] = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -27,8 +28,16 @@ def test_the_commands_lead_to_a_round_over_tls(
     follow(COMMANDS, tmp_path, tmp_path_factory.mktemp("bin"), used, warned=True)
     with np.load(tmp_path / "sum.npz", allow_pickle=False) as found:
         assert abs(found["mean.update"] - 3 / 8).max() < 1e-4
-    for secret in ("service/state/server.key", "service/tls/key.pem", "site-1/site-1.key"):
+    for secret in ("sums/state/server.key", "sums/tls/key.pem", "site-1/site-1.key"):
         assert (tmp_path / secret).stat().st_mode & 0o077 == 0
+
+
+def test_the_readme_has_the_same_commands_and_ten_lines_of_them() -> None:
+    """From a clone to a round over TLS."""
+    [shown] = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    first, _, rest = shown.partition("\n")
+    assert first.startswith("pip install -e '.[server]' && ") and rest == COMMANDS
+    assert len(shown.splitlines()) <= 10
 
 
 def test_the_table_is_one_that_is_read() -> None:
