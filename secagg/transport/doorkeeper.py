@@ -15,7 +15,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from secagg.repeats import Repeats
 from secagg.transport.base import MAX_SIZE, Doors
@@ -32,6 +32,8 @@ RECEIVED = 32 << 10
 REST = 0.5
 """Seconds without accepting, after there was no descriptor for it."""
 _CLOSED = Cut(Refused.OTHER, "nobody listens any more")
+AT_ONCE = 32
+"""Connections that are accepted before the loop looks at what else there is."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -233,17 +235,45 @@ class Doorkeeper:
         self.doors.close()
 
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        connection, address = await loop.sock_accept(self._listener)
+        """The next, and those that wait behind it: whoever comes with many must not make others
+        wait in the system's queue, where all are one."""
+        arrived = [self._met(*await asyncio.get_running_loop().sock_accept(self._listener))]
+        refused: OSError | None = None
+        try:
+            while len(arrived) < AT_ONCE:
+                arrived.append(self._met(*self._listener.accept()))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            refused = error
+        connecting = asyncio.gather(*(self._connect(*one) for one in arrived))
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            await connecting  # at once: a socket that no protocol has would be nobody's to close
+            raise
+        if refused is not None:
+            raise refused
+
+    def _met(self, connection: socket.socket, address: Any) -> tuple[Entrance, socket.socket]:
+        """Known, before the next is accepted."""
+        connection.setblocking(False)
         entrance = Entrance(self, neighbourhood(str(address[0])))
         self._here.add(entrance)
         self.doors.opened(entrance, entrance.address, time.monotonic(), tls=self._tls)
         self.act()
+        return entrance, connection
+
+    async def _connect(self, entrance: Entrance, connection: socket.socket) -> None:
+        if entrance.ended:
+            connection.close()
+            entrance.closed()
+            return
+        loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(lambda: self._made(entrance), connection)
-        except OSError:
+        except OSError:  # gone before it was accepted
             entrance.closed()
-            raise
 
     def _wake_at(self, due: float) -> None:
         if self._timer is not None and self._timer.when() > due:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from secagg.drive.listening import listen
-from secagg.transport.doorkeeper import Entrance
+from secagg.rounds.doors import Doors
+from secagg.transport.doorkeeper import AT_ONCE, Entrance
 from secagg.transport.turns import Turns
 from tests.authority import Authority
 from tests.transport.strangers import SOON, echo, until
@@ -91,3 +93,24 @@ async def test_a_handshake_waits_for_its_turn_and_who_goes_meanwhile_has_none(
                 held.pop()()
         _, writer = await task
         writer.close()
+
+
+async def test_who_waits_behind_many_is_met_with_them(monkeypatch: Any) -> None:
+    """Not one for each time that the loop goes round, in the order of the system's queue."""
+    met: list[str] = []
+    opened = Doors.opened
+
+    def counted(self: Doors, link: Any, address: str, now: float, *, tls: bool = False) -> None:
+        met.append(address)
+        opened(self, link, address, now, tls=tls)
+
+    monkeypatch.setattr(Doors, "opened", counted)
+    async with asyncio.timeout(SOON), listen(echo) as port:
+        sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * AT_ONCE)]
+        rounds = 0
+        while len(met) < len(sockets):
+            await asyncio.sleep(0)
+            rounds += 1
+        assert rounds < AT_ONCE
+        for one in sockets:
+            one.close()
