@@ -8,6 +8,8 @@ from secagg.types import Randomness, system_randomness
 
 FIRST, MOST = 0.5, 30.0
 """Seconds: of a wait before the next attempt at most, from the first failure on, and ever."""
+AWAY = 3600.0
+"""Seconds after which one comes back whatever was said: a round may have been put forward."""
 
 
 class Jitter:
@@ -27,9 +29,9 @@ class Jitter:
         return bound * self._part()
 
     def after(self, seconds: float) -> float:
-        """And where the service has said when: no earlier, and later by up to a tenth of it, and
-        half a second."""
-        self._failures = 0
+        """And where the service has said when: no earlier, but within AWAY, and later by up to a
+        tenth of it, and half a second."""
+        self._failures, seconds = 0, min(AWAY, seconds)
         return seconds + (FIRST + seconds / 10) * self._part()
 
     def met(self) -> None:

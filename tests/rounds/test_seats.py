@@ -16,7 +16,7 @@ import pytest
 from secagg.rounds.client import ClientRounds
 from secagg.rounds.course import Course
 from secagg.rounds.server import ServerRounds
-from secagg.service.jitter import FIRST, MOST, Jitter
+from secagg.service.jitter import AWAY, FIRST, MOST, Jitter
 from tests.rounds import seats
 from tests.rounds.schedules import Broken
 from tests.rounds.seats import world
@@ -77,6 +77,7 @@ def test_row_76_waits_are_jittered_bounded_and_never_later_than_a_phase_lets() -
     assert late.again(8.0) < 2.0, "a quarter of what is left"
     assert late.again(0.1) < FIRST
     assert late.again(-1.0) > MOST - 1, "too late for the phase: nothing presses"
+    assert late.after(10.0) < 11.5 and late.after(1e6) < 1.1 * AWAY + FIRST
     late.met()
     assert late.again(math.inf) < FIRST
     assert Jitter(bytes).again() == 0.0

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from secagg.errors import ParameterError, TransportError
+from secagg.rounds.offer import Contribution, Offer
 from secagg.service.serving import opened
 from secagg.service.trial import TRIAL
 from secagg.service.web import Asked, Proxy, ask, proxy_of, trust
 from secagg.transport import websocket
-from tests.service.place import LEAST, Place, attend, call, enrol, given, site
+from tests.service.place import LEAST, Place, attend, call, enrol, given, site, waiting_for
 
 SECRET = "pa:ss w0rd"
 NAMED = "user:pa%3Ass%20w0rd@"
@@ -31,6 +32,7 @@ class Tunnels:
     port: int = 0
     open: int = 100
     seen: list[str] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -42,7 +44,13 @@ class Tunnels:
         host, port = head.split()[1].split(":")
         there, back = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.writers += [writer, back]
         await asyncio.gather(self.pump(reader, back), self.pump(there, writer))
+
+    def cut(self) -> None:
+        """Every tunnel that there is."""
+        for writer in self.writers:
+            writer.transport.abort()
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -97,6 +105,35 @@ async def test_links_and_requests_go_through_it(
             assert f"proxy-authorization: basic {who}".lower() in head.lower()
         assert heard[0] == f"connected to {serving.url} by the proxy 127.0.0.1:{tunnels.port}"
     assert SECRET not in caplog.text and who not in caplog.text and "pa%3A" not in caplog.text
+
+
+async def test_row_70_a_proxy_that_cuts_a_link_amid_a_round_costs_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, more, heard = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def inputs(offer: Offer) -> Contribution:
+        asked.set()
+        await more.wait()
+        return given(1)
+
+    async with opened(place.config()) as serving, proxied(monkeypatch) as tunnels:
+        for number in range(1, LEAST + 1):
+            await enrol(serving, number)
+        one = asyncio.create_task(call(site(serving, 1), 1, inputs, told=heard.append))
+        await waiting_for(serving, 1)
+        monkeypatch.setenv("no_proxy", "localhost")
+        others = [asyncio.create_task(attend(serving, n)) for n in range(2, LEAST + 1)]
+        async with asyncio.timeout(60):
+            await asked.wait()
+            tunnels.cut()
+            while len([said for said in heard if said.startswith("connected")]) < 2:
+                await asyncio.sleep(0.01)
+            more.set()
+            ends = await asyncio.gather(one, *others)
+        assert all(outcome.included for (outcome,) in ends)
+        (result,) = serving.books.results.all()
+        assert (result.contributors, result.dropped) == (LEAST, 0)
 
 
 async def test_one_that_refuses_is_named_without_its_password(
