@@ -24,6 +24,8 @@ NAME = "service-idle"
 BYTES = 500 << 20
 FULL = {"links": 5000, "n": 500}
 GRID = [FULL | {"d": 10_000}]
+RATE = 100
+"""Links that come in a second: of all at once most are cut, as strangers, and come again."""
 LONGEST = 900.0
 
 
@@ -51,8 +53,8 @@ def _row(links: int, n: int, d: int) -> Row:
         ):
             begun = time.monotonic()
             *early, last = task.members
-            asked.start(early)
-            idle.start(range(n, links))
+            asked.start(early, over=n / RATE)
+            idle.start(range(n, links), over=links / RATE)
 
             def greeted() -> bool:
                 found = idle.count("greeted") + asked.count("greeted")

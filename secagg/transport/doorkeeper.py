@@ -172,6 +172,7 @@ class Doorkeeper:
         self.repeats, self.room = Repeats(watch=doors.watch), memoryview(bytearray(RECEIVED))
         self.turns = Turns()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes = 0.0  # when that is due, which uvloop's own do not say where it is at once
         self.parting: set[Entrance] = set()
         """Those whose application is done with them, and whose peer has not said so yet."""
         self.gone = asyncio.Event()
@@ -276,12 +277,12 @@ class Doorkeeper:
             entrance.closed()
 
     def _wake_at(self, due: float) -> None:
-        if self._timer is not None and self._timer.when() > due:
+        if self._timer is not None and self._wakes > due:
             self._timer.cancel()
             self._timer = None
         # one that comes too early finds nothing to do
         if self._timer is None and due < float("inf"):
-            seconds = max(0.0, due - time.monotonic())
+            self._wakes, seconds = due, max(0.0, due - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
 
     def _tick(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from secagg.drive.listening import listen
 from secagg.rounds.doors import Doors
-from secagg.transport.doorkeeper import AT_ONCE, Entrance
+from secagg.transport.doorkeeper import AT_ONCE, Doorkeeper, Entrance
 from secagg.transport.turns import Turns
 from tests.authority import Authority
 from tests.transport.strangers import SOON, echo, until
@@ -114,3 +114,20 @@ async def test_who_waits_behind_many_is_met_with_them(monkeypatch: Any) -> None:
         assert rounds < AT_ONCE
         for one in sockets:
             one.close()
+
+
+async def test_a_timer_that_is_due_at_once_need_not_know_when(monkeypatch: Any) -> None:
+    """uvloop gives a plain handle for it."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(
+        loop, "call_later", lambda seconds, call, *more: loop.call_soon(call, *more)
+    )
+    keeper = Doorkeeper(Doors(), socket.create_server(("127.0.0.1", 0)), lambda entrance: None)  # type: ignore[arg-type,return-value]
+    one, other = Entrance(keeper, "one"), Entrance(keeper, "other")
+    for entrance in (one, other):
+        keeper.doors.opened(entrance, entrance.address, 0.0)
+        keeper.act()
+        keeper._wake_at(-1.0)
+    await until(lambda: one.ended and other.ended)
+    keeper.close()
+    keeper._listener.close()
