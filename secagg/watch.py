@@ -25,6 +25,7 @@ class Event(enum.StrEnum):
     LINK_REFUSED = "link-refused"
     LINK_TURNED_AWAY = "link-turned-away"
     LINK_NOT_OPENED = "link-not-opened"
+    VISIT_REFUSED = "visit-refused"
     CLIENT_LEFT = "client-left"
     CLIENT_DROPPED = "client-dropped"
     CLIENT_TURNED_AWAY = "client-turned-away"

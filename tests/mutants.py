@@ -1167,8 +1167,8 @@ TRANSPORT = (
         ),
         (
             "tunnel: it is not read while nobody reads from it",
-            "            self._below.pause_reading()\n",
-            "            pass\n",
+            "            self._paused = True\n            self._below.pause_reading()\n",
+            "            self._paused = True\n",
         ),
         (
             "tunnel: a sender waits",
@@ -2572,6 +2572,41 @@ ENROLLED = (
         ),
     ),
 )
+LIMITS = (
+    *_of(
+        "secagg/service/settings.py",
+        "tests/service/test_reloading.py",
+        ("limits: links", "links=bounds.links,", "links=10_000,"),
+        ("limits: links of an identity", "links_each=bounds.links_each,", "links_each=2,"),
+        ("limits: frames", "frames=bounds.frames * _phases(terms),", "frames=64,"),
+        ("limits: unsent", "backlog=bounds.unsent,", ""),
+        ("limits: strangers", "passing=bounds.strangers,", ""),
+        ("limits: tls", "handshake=bounds.tls,", ""),
+        ("limits: header", "opening=bounds.header,", ""),
+        ("limits: hello", "hello=bounds.hello,", ""),
+        ("limits: a stranger's message", "stranger=bounds.stranger_message,", ""),
+        ("limits: unfinished", "unfinished=bounds.unfinished,", ""),
+        ("limits: fragments", "fragments=bounds.fragments,", ""),
+        ("limits: ping", "ping=bounds.ping,", ""),
+        ("limits: pong", "pong=bounds.pong,", ""),
+    ),
+    *_of(
+        "secagg/service/gate.py",
+        "tests/service/test_limits.py",
+        (
+            "limits: what is due from a member",
+            "Arriving(link, known, partial(self._largest, peer))",
+            "Arriving(link, known)",
+        ),
+    ),
+    *_of(
+        "secagg/transport/protocols.py",
+        "tests/service/test_limits.py",
+        ("limits: whoever finds no room may come again", "Refused.FULL: 1013, ", ""),
+        ("limits: what is too large is said to be", "Refused.TOO_LARGE: 1009", ""),
+        ("limits: all links are taken", "        if self._door.full:\n", "        if False:\n"),
+    ),
+)
 REGISTER = _of(
     "secagg/cli/register.py",
     "tests/cli/test_roster_commands.py",
@@ -2608,6 +2643,7 @@ MUTANTS = (
     *EARLIER,
     *ENROLLED,
     *SERVICE,
+    *LIMITS,
     *REGISTER,
     *QUOTA, *PROOFS, *ROUNDS_LINKS, *ROUNDS, *ROUND, *DOORS, *CLIENT, *OFFER, *DEADLINES,
     *MEMBER, *PARTS, *BATCHES, *HELLO, *REPORTING, *EXECUTOR,

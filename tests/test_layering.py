@@ -111,6 +111,41 @@ def test_sizes_and_asserts() -> None:
     assert (long, wide) == (set(), set())
 
 
+def _reached(*roots: str) -> set[str]:
+    """All modules of ours that are loaded with these."""
+    imported: dict[str, set[str]] = {}
+    for one, to in edges():
+        imported.setdefault(one, set()).add(to)
+    found, todo = set[str](), [*roots]
+    while todo:
+        if (one := todo.pop()) not in found and one in modules() and one != "secagg":
+            found.add(one)
+            todo += imported.get(one, ())
+    return found
+
+
+def _lines() -> Iterator[tuple[str, ast.Call]]:
+    """Every call of a service's process that writes a line of its log, with its place."""
+    calls = {"debug", "info", "warning", "error", "exception", "critical"}
+    found = _reached("secagg.service.serving", "secagg.cli.configured") - {"secagg.repeats"}
+    for module in sorted(found):
+        for node in ast.walk(modules()[module]):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                whose, name = ast.unparse(node.func.value), node.func.attr
+                counted = name in ("warn", "refused") and whose.endswith("repeats")
+                if counted or (name in calls and whose in ("log", "_log")):
+                    yield f"{module}:{node.lineno}", node
+
+
+def test_every_line_of_a_service_is_of_an_event() -> None:
+    """Of a closed list (`secagg.watch.Event`), by its name: lines are found and counted by that."""
+    found = dict(_lines())
+    assert len(found) > 12, "the walk finds what it should judge"
+    for where, call in found.items():
+        said = [ast.unparse(one) for one in (*call.args, *(one.value for one in call.keywords))]
+        assert any("Event." in one or one == "extra" for one in said), where
+
+
 def test_the_shell_decides_nothing_and_stays_short() -> None:
     """One for all roles: what it would have to know more belongs into rounds."""
     assert (modules()["secagg.drive.shell"].body[-1].end_lineno or 0) <= 150

@@ -16,6 +16,7 @@ from secagg.rights import ServiceRole
 from secagg.rounds.reception import Visit
 from secagg.shown import short
 from secagg.types import Randomness, system_randomness
+from secagg.watch import Event
 from secagg.wire.frame import NONCE_SIZE
 from secagg.wire.hello import CHALLENGE_SIZE
 
@@ -196,7 +197,7 @@ class Visitors:
             met: Visit = over.value
             return met
         except (WireError, CryptoError, RemoteProtocolError) as error:
-            self._repeats.warn(log, "visits refused", now, "a visit was refused: %s", error)
+            self._repeats.warn(log, Event.VISIT_REFUSED, now, "a visit was refused: %s", error)
             return None
 
 
