@@ -16,8 +16,15 @@ import secagg.service.page
 from secagg.plans.choose import plan
 from secagg.plans.terms import Terms
 from secagg.rights import Action
+from secagg.rounds.admissions import CONSOLE
+from secagg.rounds.cohort import Cohort
+from secagg.rounds.progress import Progress
+from secagg.service import askers
+from secagg.service.board import Last
 from secagg.service.page import FILES, HEADERS, ROUTES
-from secagg.types import Fault
+from secagg.service.serving import opened
+from secagg.types import Fault, PartyId
+from tests.service.place import Place
 from tests.service.screens import SCREENS
 from tests.service.test_public import Asker
 
@@ -105,6 +112,9 @@ def test_scripts_import_each_other_alone() -> None:
     named = {to for text in SCRIPTS.values() for to in re.findall(r'from "\./(.*?)"', text)}
     assert named == set(SCRIPTS) - {"page.js"}
     assert all(len(text.splitlines()) <= 400 for text in SOURCES.values())
+    assert [
+        line for text in SCRIPTS.values() for line in text.splitlines() if len(line) > 100
+    ] == []
 
 
 class Read(HTMLParser):
@@ -249,3 +259,24 @@ def test_the_screens_show_every_state() -> None:
     assert {one["state"] for found in rounds for one in found["phases"]} == set(WORDS["STEPS"])
     named = [one["state"] for found in rounds for one in found.get("clients", ())]
     assert set(named) == set(WORDS["CLIENTS"])
+
+
+async def test_the_screens_have_what_a_service_says(tmp_path: Path) -> None:
+    """Else the page would be looked at with what never comes."""
+    async with opened(Place.made(tmp_path / "service").config()) as serving:
+        watching, (course,) = serving.watching, serving.rounds.paced.tasks.values()
+        course.running = nonce = bytes(16)
+        cohort = Cohort([b"k" * 32])
+        progress = Progress("unmask", ("unmask",), 0.0, 1, 2, frozenset({PartyId(0)}), {}, cohort)
+        watching.board.looked = lambda found: progress
+        watching.board.last["mortality"] = Last(nonce, 0, "below-threshold", 0)
+        _, now = watching.state(askers.Asker(None, lambda *given: CONSOLE, ("mortality",)))
+        state = now()
+        course.running = None
+    screen = SCREENS["running"]
+    assert set(state) == set(screen)
+    [task], [shown] = state["tasks"], screen["tasks"]
+    assert set(task) == set(shown) and set(task["last"]) == set(shown["last"])
+    assert set(task["round"]) == set(shown["round"])
+    assert set(task["round"]["clients"][0]) == set(shown["round"]["clients"][0])
+    assert task["state"] == "unmasking" and set(task["round"]["phases"][0]) == {"name", "state"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.service.stage import TOKEN, Stage, listening
 
 needed()
 
+MARKS = count()
 PAUSE, OPEN, CANCEL = "Pause", "Open a round now", "Cancel this round"
 DRAIN = "Drain the service"
 
@@ -32,7 +34,7 @@ async def opened(state: dict[str, Any], **more: Any) -> AsyncIterator[tuple[Look
 
 async def turned(looked: Looked, stage: Stage, state: dict[str, Any]) -> None:
     """Until the page shows another state."""
-    mark = f"version-{id(state)}"
+    mark = f"0.1.0+{next(MARKS)}"
     stage.show({**state, "version": mark})
     await looked.shows(mark)
 
@@ -273,6 +275,11 @@ async def test_who_has_the_focus_keeps_it_and_what_is_open_stays_open() -> None:
         await turned(looked, stage, {**SCREENS["done"], "ready": False, "reasons": ["disk: full"]})
         assert await looked.tab.evaluate("document.activeElement === window.before")
         assert await looked.tab.locator("details[open]").count() == 1
+        several = SCREENS["several"]
+        await turned(looked, stage, {**several, "tasks": several["tasks"][-1:]})
+        await looked.tab.get_by_role("button", name=PAUSE).focus()
+        await turned(looked, stage, several)
+        assert await looked.tab.evaluate("document.activeElement.dataset.task") == "sepsis"
 
 
 async def test_changes_are_said_and_seconds_are_not() -> None:

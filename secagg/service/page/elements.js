@@ -8,10 +8,23 @@ export function h(tag, attributes, ...children) {
     ? document.createElementNS("http://www.w3.org/2000/svg", tag)
     : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    const lacks = value === null || value === undefined || value === false;
+    if (!lacks) made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.flat(Infinity).filter((one) => one !== null && one !== false));
   return made;
+}
+
+/* An element whose inside is made where it is new, or is of something else than before: of a table
+   of a thousand rows few change at once. of: a text. inside: gives its children. */
+export function lazily(made, of, inside) {
+  return Object.assign(made, { of, inside });
+}
+
+function whole(node) {
+  if (node.inside) node.append(...node.inside());
+  node.childNodes.forEach(whole);
+  return node;
 }
 
 const keyOf = (node) => node?.dataset?.key;
@@ -20,6 +33,11 @@ const alike = (a, b) => a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 function patch(old, fresh) {
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (fresh.inside) {
+    if (old.of !== fresh.of) fill(old, fresh.inside());
+    old.of = fresh.of;
     return;
   }
   for (const { name } of [...old.attributes]) {
@@ -42,7 +60,7 @@ export function fill(place, fresh) {
   for (const one of fresh) {
     const same = at && alike(at, one) ? at : keyOf(one) && kept.get(keyOf(one));
     if (!same) {
-      place.insertBefore(one, at);
+      place.insertBefore(whole(one), at);
       continue;
     }
     if (same === at) at = at.nextSibling;

@@ -1,8 +1,10 @@
 // The console's page. It follows the service's stream of states and shows the last one.
 //
-// Theory of operation. Each message is the whole state. The view makes the whole page of it anew, and
-// `fill` changes what differs: so there is one way to each screen, and what has the focus keeps it.
-// The clock is shown alike, once a second: seconds in a state are as of its arrival.
+// Theory of operation.
+//
+// Each message is the whole state. The view makes the whole page of it anew, and `fill` changes
+// what differs: so there is one way to each screen, and what has the focus keeps it. The clock is
+// shown alike, once a second: seconds in a state are as of its arrival.
 //
 // The stream is read with fetch and not with EventSource, which hides what this page has to say: a
 // session that is over (401), a service that is full (503), and a link that has died in silence, as
@@ -55,7 +57,8 @@ function told(state) {
     const phase = running ? PHASES[running.phase] ?? running.phase : "";
     found.set(`task ${name}`, `${name}: ${(STATES[word] ?? stranger(word)).word}. ${phase}`);
     const outcome = ended ? (OUTCOMES[ended.outcome] ?? stranger(ended.outcome)).word : "";
-    if (ended) found.set(`last ${name}`, `${name}: round ${ended.round}: ${outcome}. ${ended.why ?? ""}`);
+    const said = ended && `${name}: round ${ended.round}: ${outcome}. ${ended.why ?? ""}`;
+    if (ended) found.set(`last ${name}`, said);
   }
   return found;
 }
@@ -72,7 +75,8 @@ function turn(contact, why = null) {
   if (contact !== known.contact) {
     // a time without contact is one, whatever its tries find
     if (["live", "opening"].includes(known.contact)) known.since = Date.now();
-    say(contact === "live" ? "In contact with the service." : `${SERVICE[contact].word}. ${why ?? ""}`);
+    const without = `${SERVICE[contact].word}. ${why ?? ""}`;
+    say(contact === "live" ? "In contact with the service." : without);
   }
   Object.assign(known, { contact, why });
   render();
@@ -183,7 +187,8 @@ async function post(path, body) {
   const answer = await fetch(path, { method: "POST", body: JSON.stringify(body), cache: "no-store",
     headers: { "content-type": "application/json" }, signal: AbortSignal.timeout(SILENCE) });
   const said = answer.status === 204 ? {} : await answer.json().catch(() => ({}));
-  return { ok: answer.ok, status: answer.status, error: said.error ?? `it answers with ${answer.status}` };
+  const { ok, status } = answer;
+  return { ok, status, error: said.error ?? `it answers with ${status}` };
 }
 
 function note(task, tone, text) {
@@ -197,7 +202,8 @@ async function carry(name, task) {
   try {
     const answer = await post("/v1/register", task ? { do: name, name: task } : { do: name });
     if (answer.status === 401) return leave("over");
-    if (!answer.ok) [tone, text] = ["bad", `“${DEEDS[name].label}” was refused: ${answer.error}`];
+    const refusal = `“${DEEDS[name].label}” was refused: ${answer.error}`;
+    if (!answer.ok) [tone, text] = ["bad", refusal];
   } catch {
     [tone, text] = ["bad", `“${DEEDS[name].label}” had no answer: see whether it was done.`];
   }

@@ -1,6 +1,6 @@
 // What is shown of what is known: each function makes elements of it, and changes nothing.
 
-import { h, hour, lasting, moment, plural, size } from "./elements.js";
+import { h, hour, lasting, lazily, moment, plural, size } from "./elements.js";
 import {
   CLIENTS, DEEDS, ENDS, FAULTS, ICONS, OUTCOMES, PHASES, PROMISED, SERVICE, STATES, STEPS
 } from "./words.js";
@@ -8,7 +8,8 @@ import {
 // `at` is when the state came, by this device's clock, in milliseconds; `since`, when it was last
 // heard of; `retry`, when it is tried next; `notices`, what came of a deed, by its task.
 export const known = {
-  state: null, id: null, at: 0, contact: "opening", since: 0, retry: 0, why: null, notices: new Map()
+  state: null, id: null, at: 0, contact: "opening", since: 0, retry: 0, why: null,
+  notices: new Map()
 };
 const NOTICED = 60_000; // milliseconds for which it is shown
 const MANY = 5; // results before the others are folded
@@ -45,14 +46,16 @@ function fact(name, value, ...more) {
     said.map((one) => h("dd", {}, one)));
 }
 
-/* rows: of cells, the first of each being what the row is of. On narrow screens a row is a block, in
-   which each cell has its column's name; the roles keep it a table for those who hear it. */
+/* rows: [name, of, cells] of each; `of` is what its cells are made of, the first of which is what
+   the row is of. On narrow screens a row is a block, in which each cell has its column's name; the
+   roles keep it a table for those who hear it. */
 function table(caption, columns, rows) {
   const cell = (one, i) => i
     ? h("td", { role: "cell", "data-column": columns[i] }, one)
     : h("th", { role: "rowheader", scope: "row" }, one);
   const head = columns.map((one) => h("th", { role: "columnheader", scope: "col" }, one));
-  const body = rows.map((cells) => h("tr", { role: "row" }, cells.map(cell)));
+  const body = rows.map(([name, of, cells]) =>
+    lazily(h("tr", { role: "row", "data-key": name }), of, () => cells().map(cell)));
   return h("table", { role: "table" }, h("caption", {}, caption),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)),
     h("tbody", { role: "rowgroup" }, body));
@@ -73,13 +76,18 @@ function deed(name, task = null, round = null) {
 function notice(task) {
   const found = known.notices.get(task);
   if (!found || Date.now() - found.at > NOTICED) return null;
-  return h("p", { class: "notice", "data-key": "notice", "data-tone": found.tone }, prose(found.text));
+  const given = { class: "notice", "data-key": "notice", "data-tone": found.tone };
+  return h("p", given, prose(found.text));
 }
 
 // A task
 
-/* The name of a part of a task's card: of each task there is one. */
-const within = (task, id) => `task-${task.name} ${id}`;
+/* Of a task's card, named after both: of each task there is one that is called so. */
+function part(name, task, heading, ...children) {
+  const id = `${name}-${task.name}`;
+  const given = { class: name, "data-key": name, "aria-labelledby": `task-${task.name} ${id}` };
+  return h("section", given, h("h3", { id }, heading), children);
+}
 
 function facts(task) {
   const { candidates, min, target, enrolled } = task;
@@ -103,23 +111,24 @@ function coming(task, enough) {
   const left = (task.next ?? 0) - passed();
   if (task.state === "paused") return ["on hold", "When the task is resumed."];
   if (task.state === "draining") return ["none", "While the service drains."];
-  if (left > 0) return [lasting(left), enough || task.round ? null : `If ${task.min} are here then.`];
+  const few = enough || task.round ? null : `If ${task.min} are here then.`;
+  if (left > 0) return [lasting(left), few];
   if (task.round) return ["after this one", "As soon as enough are here."];
-  return enough ? ["now", "The sites are being asked."] : ["not yet", `As soon as ${task.min} are here.`];
+  if (enough) return ["now", "The sites are being asked."];
+  return ["not yet", `As soon as ${task.min} are here.`];
 }
 
 function round(task) {
   const { round: name, phases, left, asked, sent, owe, dropped, clients } = task.round;
-  const id = `round-${task.name}`;
   const steps = phases.map(({ name: phase, state }) => {
     const { word, tone } = STEPS[state] ?? stranger(state);
     return h("li", { "data-tone": tone, "aria-current": state === "running" ? "step" : null },
-      icon(state === "waiting" ? "empty" : state), h("span", {}, PHASES[phase] ?? phase, " ", h("code", {}, phase)),
+      icon(state === "waiting" ? "empty" : state),
+      h("span", {}, PHASES[phase] ?? phase, " ", h("code", {}, phase)),
       h("span", { class: "word" }, word));
   });
   const spent = left === null ? null : left - passed();
-  return h("section", { class: "round", "data-key": "round", "aria-labelledby": within(task, id) },
-    h("h3", { id }, "Round ", h("code", {}, name)),
+  return part("round", task, ["Round ", h("code", {}, name)],
     h("ol", { class: "steps" }, steps),
     h("dl", { class: "facts" },
       fact("Deadline", spent === null ? "none" : lasting(spent),
@@ -133,9 +142,11 @@ function round(task) {
 function who(task, clients) {
   const order = Object.keys(CLIENTS);
   const rank = (one) => order.indexOf(one.state);
-  const before = (a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, "en", { numeric: true });
-  const rows = [...clients].sort(before).map(({ name, state, why }) =>
-    [name, badge(state, CLIENTS[state] ?? stranger(state)), reason(state, why)]);
+  const named = (a, b) => a.name.localeCompare(b.name, "en", { numeric: true });
+  const before = (a, b) => rank(a) - rank(b) || named(a, b);
+  const rows = [...clients].sort(before).map(({ name, state, why }) => [name,
+    `${state} ${why}`,
+    () => [name, badge(state, CLIENTS[state] ?? stranger(state)), reason(state, why)]]);
   const caption = `Who takes part in this round of ${task.name}`;
   return h("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": caption },
     table(caption, ["Site", "State", "Why"], rows));
@@ -151,12 +162,12 @@ function last(task) {
   const words = OUTCOMES[outcome] ?? stranger(outcome);
   const row = task.failures > 1 ? ` ${task.failures} rounds in a row have failed.` : "";
   const took = outcome === "done" ? `${plural(contributors, "site is", "sites are")} in it.` : row;
-  const id = `last-${task.name}`;
-  return h("section", { class: "last", "data-key": "last", "data-tone": words.tone, "aria-labelledby": within(task, id) },
-    h("h3", { id }, "Last round"),
+  const made = part("last", task, "Last round",
     h("p", {}, badge(outcome, words), " ", moment(at), " ", h("code", {}, name)),
     h("p", {}, prose(why ?? words.means), " ", took),
     h("p", { class: "advice" }, prose(advice ?? words.do)));
+  made.dataset.tone = words.tone;
+  return made;
 }
 
 function results(name, found) {
@@ -167,14 +178,16 @@ function results(name, found) {
     const link = h("a", { href, download: `${one.task}-${one.round}.npz`, "aria-label": called },
       "Download");
     const state = one.waiting ? "not taken yet" : "taken";
-    return [moment(one.at), one.contributors.toLocaleString("en-GB"), bound(one.error), state,
-      ...(take ? [link] : [])];
+    const cells = () => [moment(one.at), one.contributors.toLocaleString("en-GB"), bound(one.error),
+      state, ...(take ? [link] : [])];
+    return [one.nonce, `${state} ${take}`, cells];
   });
   const columns = ["When", "Sites", "Error", "State", ...(take ? ["Copy"] : [])];
   const all = rows.length > MANY ? h("details", {},
     h("summary", {}, `${rows.length - MANY} older results`),
     table(`Older results of ${name}`, columns, rows.splice(MANY))) : null;
-  return h("section", { class: "results", "data-key": "results" }, table(`Results of ${name}`, columns, rows), all);
+  const newest = table(`Results of ${name}`, columns, rows);
+  return h("section", { class: "results", "data-key": "results" }, newest, all);
 }
 
 /* The most by which a mean is off, in the units of its field. */
@@ -194,7 +207,6 @@ function deeds(task) {
 
 /* A line begins with what it is about. How far it is indented says what it belongs to. */
 function promise(task) {
-  const id = `promise-${task.name}`;
   const lines = task.guarantee.map((line) => {
     const [, space, text] = /^( *)(?:- )?(.*)$/.exec(line);
     const [, about, rest] = /^([^:.]{1,60}): (.*)$/.exec(text) ?? [null, null, text];
@@ -205,10 +217,9 @@ function promise(task) {
   const first = main.length ? main : lines.slice(0, 3);
   const others = lines.filter((one) => !first.includes(one));
   const list = (some) => h("ul", {}, some.map(({ shown }) => shown));
-  return h("section", { class: "promise", "data-key": "promise", "aria-labelledby": within(task, id) },
-    h("h3", { id }, "What is promised"), list(first),
-    others.length ? h("details", {}, h("summary", {}, `${plural(others.length, "line", "lines")} more`),
-      list(others)) : null);
+  const more = others.length ? h("details", {},
+    h("summary", {}, `${plural(others.length, "line", "lines")} more`), list(others)) : null;
+  return part("promise", task, "What is promised", list(first), more);
 }
 
 function card(task) {
@@ -228,27 +239,35 @@ function card(task) {
 
 // The page
 
+/* of: a state of the service. more: after its name. */
+function banner(of, more, ...inside) {
+  const { word, tone, do: advice } = SERVICE[of];
+  const id = `banner-${of}`;
+  return h("section", { class: "banner", "data-key": of, "data-tone": tone, "aria-labelledby": id },
+    h("h2", { id }, icon(of), h("span", {}, word, more)), inside,
+    h("p", { class: "advice" }, prose(advice)));
+}
+
 /* What is to be said of the service as a whole, above its tasks. */
 export function banners() {
   const { contact, since, retry, why, state } = known;
   const found = [];
-  const banner = (name, ...more) => found.push(h("section", { class: "banner",
-    "data-tone": SERVICE[name].tone, "data-key": name, "aria-labelledby": `banner-${name}` },
-  h("h2", { id: `banner-${name}` }, icon(name), h("span", {}, SERVICE[name].word, more.shift())),
-  more, h("p", { class: "advice" }, prose(SERVICE[name].do))));
-  const again = () => h("p", {}, "Next try in ", lasting((retry - Date.now()) / 1000), ". ",
-    h("button", { type: "button", "data-do": "retry" }, "Try now"));
+  const means = (of) => h("p", {}, SERVICE[of].means);
   if (contact === "lost" || contact === "full") {
-    const means = contact === "full" || state ? h("p", {}, SERVICE[contact].means) : [];
-    banner(contact, ` since ${hour(since)}`, why ? h("p", {}, why) : [], means, again());
+    // nothing is shown below where nothing was heard yet
+    const below = contact === "full" || state ? means(contact) : null;
+    const again = h("p", {}, "Next try in ", lasting((retry - Date.now()) / 1000), ". ",
+      h("button", { type: "button", "data-do": "retry" }, "Try now"));
+    const said = why ? h("p", {}, why) : null;
+    found.push(banner(contact, ` since ${hour(since)}`, said, below, again));
   }
-  if (contact === "opening") banner("opening", "", h("p", {}, SERVICE.opening.means));
-  if (state?.draining) banner("draining", "", h("p", {}, SERVICE.draining.means));
+  if (contact === "opening") found.push(banner("opening", "", means("opening")));
+  if (state?.draining) found.push(banner("draining", "", means("draining")));
   // that it drains is said above
   const reasons = state?.reasons.filter((one) => !(state.draining && one.startsWith("draining")));
   if (state && !state.ready && (reasons.length || !state.draining)) {
     const list = h("ul", {}, reasons.map((one) => h("li", {}, prose(one))));
-    banner("degraded", "", h("p", {}, SERVICE.degraded.means), list);
+    found.push(banner("degraded", "", means("degraded"), list));
   }
   return [found, notice(null)];
 }
@@ -259,14 +278,16 @@ export function everything() {
   const others = [...new Set(kept.map((one) => one.task))].filter((one) => !names.has(one));
   const none = h("section", { class: "card" }, h("h2", {}, "No tasks"),
     h("p", { class: "lead" }, "This service has no tasks yet. Write a table ",
-      h("code", {}, "[tasks.NAME]"), " into its configuration, and send it SIGHUP."));
+      h("code", {}, "[tasks.NAME]"), " into its configuration, and start it again."));
   return [
     tasks.length ? tasks.map(card) : none,
     others.map((name) => h("section", { class: "card", "data-key": `gone ${name}` },
       h("h2", {}, name), h("p", { class: "lead" }, "No task any more: its results are kept."),
       results(name, kept.filter((one) => one.task === name)))),
-    !draining && may("drain") ? h("section", { class: "whole", "data-key": "whole", "aria-labelledby": "whole" },
-      h("h2", { id: "whole" }, "The whole service"), deed("drain")) : null
+    !draining && may("drain")
+      ? h("section", { class: "whole", "data-key": "whole", "aria-labelledby": "whole" },
+        h("h2", { id: "whole" }, "The whole service"), deed("drain"))
+      : null
   ];
 }
 
@@ -277,25 +298,25 @@ export function outside() {
     h("p", {}, SERVICE.out.do, ":"), h("pre", {}, "secagg service login --role viewer"),
     h("p", {}, "Or, from elsewhere, by somebody who is enrolled:"),
     h("pre", {}, "secagg login --service FILE"),
-    h("p", { class: "advice" }, "Open the link that it prints within ten minutes, in this browser."));
+    h("p", { class: "advice" },
+      "Open the link that it prints within ten minutes, in this browser."));
 }
 
 export function top() {
   const { state, contact } = known;
-  const link = contact === "lost" || contact === "full" ? "lost" : contact;
-  const words = contact === "full" ? SERVICE.full : SERVICE[link];
   return [
     h("div", {}, h("h1", {}, state ? state.service : "secagg"),
       h("p", { class: "as" }, state ? `Signed in as ${state.role}.` : "Signing in.")),
-    h("div", { class: "session" }, badge(link, words),
+    h("div", { class: "session" }, badge(contact, SERVICE[contact]),
       h("button", { type: "button", "data-do": "leave" }, "Sign out"))
   ];
 }
 
 export function foot() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  return known.state ? h("p", {}, `secagg ${known.state.version}. Times are of ${zone}, figures as of `,
-    hour(known.at), ".") : [];
+  const { state, at } = known;
+  if (!state) return [];
+  return h("p", {}, `secagg ${state.version}. Times are of ${zone}, figures as of ${hour(at)}.`);
 }
 
 export function title() {
