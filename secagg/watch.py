@@ -34,6 +34,9 @@ class Event(enum.StrEnum):
     ROUND_ENDED = "round-ended"
     RESULT_NOT_COPIED = "result-not-copied"
     AUDIT_NOT_COPIED = "audit-not-copied"
+    ROSTER_NOT_COPIED = "roster-not-copied"
+    TRANSCRIPT_NOT_KEPT = "transcript-not-kept"
+    CONVICTED = "convicted"
     RELOADED = "reloaded"
     RELOAD_REFUSED = "reload-refused"
 

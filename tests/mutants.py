@@ -1218,12 +1218,12 @@ TRANSPORT = (
         ),
     ),
     *_of(
-        "secagg/cli/hosting.py",
+        "secagg/service/transcripts.py",
         "tests/cli/test_signed_commands.py",
         (
             "serve: another file of a transcript's name",
-            "        if not _same(path, data):\n",
-            "        if False:\n",
+            "            elif not _same(path, data):\n",
+            "            elif False:\n",
         ),
     ),
     *_of(

@@ -93,6 +93,7 @@ ROUNDS = (
     "crowd",
     "doors",
     "enrolled",
+    "epochs",
     "farewell",
     "filing",
     "greeting",

@@ -12,10 +12,11 @@ import pytest
 
 from secagg.service.config import parse
 from tests.processes.shell import follow
+from tests.soak import SOAK
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "service.md").read_text()
-[COMMANDS] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS, SIGNED = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 [TABLE] = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -38,6 +39,31 @@ def test_the_readme_has_the_same_commands_and_ten_lines_of_them() -> None:
     first, _, rest = shown.partition("\n")
     assert first.startswith("pip install -e '.[server]' && ") and rest == COMMANDS
     assert len(shown.splitlines()) <= 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are written for a POSIX shell")
+def test_the_commands_lead_to_a_round_against_a_server_that_lies(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """From nothing to a transcript that verifies; two sites fewer than on the page, but in soak."""
+    most, commands = 6, SIGNED
+    if not SOAK:
+        most = 4
+        for shown in ("1 2 3 4 5 6", "range(1, 7)", "--clients 6..8", "min = 6, target = 6"):
+            assert shown in commands
+            fewer = {"1 2 3 4 5 6": "1 2 3 4", "range(1, 7)": "range(1, 5)"}
+            commands = commands.replace(shown, fewer.get(shown, shown.replace("6", "4")))
+    used = set(re.findall(r"secagg (\w[\w-]*)", commands))
+    said = follow(commands, tmp_path, tmp_path_factory.mktemp("bin"), used, warned=True)
+    assert "the transcript  VERIFIED\n" in said and f"took part       {most}: 0-{most - 1}" in said
+    with np.load(tmp_path / "sum.npz", allow_pickle=False) as found:
+        assert abs(found["mean.update"] - (most + 1) / 16).max() < 1e-4
+    assert (tmp_path / "site-1/site-1.enrol").read_bytes() in {
+        path.read_bytes() for path in (tmp_path / "requests").iterdir()
+    }
+    (kept,) = (tmp_path / "service/state/rosters").iterdir()
+    assert kept.read_bytes() == (tmp_path / "admin/roster").read_bytes()
+    assert len(list((tmp_path / "site-4/site-4.told").iterdir())) == 1
 
 
 def test_the_table_is_one_that_is_read() -> None:

@@ -10,15 +10,20 @@ from pathlib import Path
 import typer
 
 from secagg.cli import options
-from secagg.cli.enrolled import NAMES
+from secagg.cli.enrolled import NAMES, keep_told
+from secagg.cli.hosting import check_folder
 from secagg.cli.output import notice
+from secagg.drive.enrolled import Member
 from secagg.drive.participant import Participant
 from secagg.plans.terms import Terms
+from secagg.rounds.offer import Outcome
 from secagg.service.attending import Caller
+from secagg.service.placing import Placing
 from secagg.service.program import Attendance
 from secagg.service.site import Site
 from secagg.service.web import trust
 from secagg.shown import short
+from secagg.store.base import Ledger
 
 _OF_THE_SITE = "is said by the file of --service: leave it out"
 _OTHERS = ("urls", "plan", "plan_digest", "task", "task_digest", "payload", "ledger", *NAMES)
@@ -41,11 +46,21 @@ class Called:
     def terms(self) -> Terms:
         return self.attendance.terms
 
+    @property
+    def placing(self) -> Placing | None:
+        """Of a task whose clients sign."""
+        return self.attendance.placing
+
     @contextmanager
-    def open(self) -> Iterator[None]:
-        """With its identity, which is this process's alone meanwhile."""
-        with self.attendance.caller(notice) as self.caller:
-            yield
+    def open(self, ledger: Ledger) -> Iterator[Member | None]:
+        """As `Attendance.caller`, after its `begin`."""
+        with self.attendance.caller(notice, ledger) as (self.caller, member):
+            yield member
+
+    def keep(self, outcome: Outcome) -> None:
+        """As `Enrolled.keep`."""
+        if self.placing is not None:
+            keep_told(self.site.told, outcome)
 
     async def stay(self, participant: Participant, timeout: float) -> None:
         """For one round, as one input is for one sum."""
@@ -58,4 +73,6 @@ def called(ctx: typer.Context, path: Path) -> Called:
     options.refuse_given(ctx, _OTHERS, _OF_THE_SITE)
     found = Called(Attendance.of(path))
     trust(found.site.authority)
+    if found.site.told is not None:
+        check_folder(found.site.told, "[roster] told")
     return found

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from secagg.errors import InputError, PolicyRefused, TransportError
-from secagg.service.askers import REGISTER, RESULTS, STATUS
+from secagg.service.askers import REGISTER, RESULTS, ROSTERS, STATUS
 from secagg.service.config import read
 from secagg.service.desk import find_token
 
@@ -28,6 +28,11 @@ def ask(config: Path, asked: Mapping[str, Any] | None) -> dict[str, Any]:
     return _said(*_request(config, "POST", REGISTER, json.dumps(asked)))
 
 
+def take_roster(config: Path, data: bytes) -> dict[str, Any]:
+    """A signed roster, as its file has it, for the service that runs. Raises as `ask`."""
+    return _said(*_request(config, "POST", ROSTERS, data))
+
+
 def arrays(config: Path, number: str) -> bytes:
     """Of a result, as `secagg.service.results.packed` has made them. Raises as `ask`."""
     status, data = _request(config, "GET", RESULTS.format(nonce=quote(number, safe="")), None)
@@ -36,7 +41,7 @@ def arrays(config: Path, number: str) -> bytes:
     return data
 
 
-def _request(config: Path, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+def _request(config: Path, method: str, path: str, body: str | bytes | None) -> tuple[int, bytes]:
     found = read(config).get()
     port, token = find_token(found.state)
     host = found.admin[0]

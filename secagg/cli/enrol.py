@@ -12,7 +12,7 @@ import typer
 
 from secagg.arguments import seconds
 from secagg.cli import options
-from secagg.cli.enrolling import Whose, new_seed, read_seed, write_seed
+from secagg.cli.enrolling import Whose, new_seed, parse_key, read_seed, write_seed
 from secagg.cli.founding import make_folder
 from secagg.cli.output import handled, notice, report, rows
 from secagg.cli.targets import check_target, write_whole
@@ -20,6 +20,7 @@ from secagg.crypto import sign
 from secagg.errors import InputError, ParameterError, PolicyRefused, TransportError
 from secagg.invitation import PUBLIC_PKI, Invitation
 from secagg.plans.terms import Terms
+from secagg.roster import Enrolment
 from secagg.service.desk import AUTHORITY, ENROL
 from secagg.service.program import terms_file
 from secagg.service.renewing import beside, take_up
@@ -42,6 +43,14 @@ def enrol(
         typer.Option(metavar="FILE", help="In place of a CODE: the site's file; another key."),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until the service answers.")] = 30.0,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PUBLIC",
+            help="Of a task against a server that lies: the key of whoever signs its roster, from "
+            "somebody who is not the service.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Accept an invitation: make a key here, and have the service enrol its public half.
@@ -59,7 +68,9 @@ def enrol(
         if (code is None) == (renew is None):
             raise ParameterError("enrol needs either a CODE, or --renew with the site's file")
         if code is not None:
-            made = _enrolled(Invitation.decode(code), out, timeout)
+            made = _enrolled(Invitation.decode(code), out, timeout, _key(admin))
+        elif admin is not None:
+            raise ParameterError("--admin is in the site's file already: leave it out")
         else:
             made = _renewed(Path(str(renew)), timeout)
         report(made, as_json, lambda: rows(made))
@@ -68,6 +79,8 @@ def enrol(
 def _renewed(file: Path, timeout: float) -> dict[str, object]:
     site = Site.read(file)
     public = renew_key(site, timeout)
+    if site.admin is not None:
+        notice("the roster has the old key: this site takes part again once it has the new one")
     return {
         "file": str(file),
         "public": public.hex(),
@@ -86,7 +99,13 @@ def renew_key(site: Site, timeout: float) -> bytes:
     return take_up(site, timeout)
 
 
-def _enrolled(invited: Invitation, folder: Path, timeout: float) -> dict[str, object]:
+def _key(admin: str | None) -> bytes | None:
+    return None if admin is None else parse_key(admin, "the administrator", "secagg roster init")
+
+
+def _enrolled(
+    invited: Invitation, folder: Path, timeout: float, admin: bytes | None
+) -> dict[str, object]:
     name = invited.name
     if "/" in name or "\\" in name or name.startswith("."):
         raise ParameterError("the name in this code is none of a file: ask for another code")
@@ -99,6 +118,7 @@ def _enrolled(invited: Invitation, folder: Path, timeout: float) -> dict[str, ob
     (task, terms), *more = _tasks(answer)
     if more:
         notice(f"this site is of {1 + len(more)} tasks, and {file} is of {task}")
+    _check_admin(terms, admin)
     site = Site(
         _base(invited.url),
         invited.service.name,
@@ -109,7 +129,12 @@ def _enrolled(invited: Invitation, folder: Path, timeout: float) -> dict[str, ob
         identity,
         folder / f"{name}.ledger",
         terms.digest(),
+        admin,
+        told=None if admin is None else folder / f"{name}.told",
     )
+    if admin is not None:
+        asking = Enrolment.make(name, seed).encode()
+        write_whole(folder / f"{name}.enrol", asking, force=True)
     write_whole(terms_file(site), terms.encode(), force=True)
     write_whole(file, site.text(folder).encode(), force=True)
     notice(terms.explain())
@@ -120,6 +145,21 @@ def _enrolled(invited: Invitation, folder: Path, timeout: float) -> dict[str, ob
         "task": task,
         "terms": terms.digest().hex(),
     }
+
+
+def _check_admin(terms: Terms, admin: bytes | None) -> None:
+    """Rule N6. The key is pinned before the service could choose it."""
+    if terms.adversary == "active" and admin is None:
+        raise ParameterError(
+            "this task is against a server that lies, so its clients are in a roster: give --admin "
+            "PUBLIC, the key of whoever signs it, as somebody whom you trust has said it, and not "
+            "the service. The same command with it goes on from here"
+        )
+    if terms.adversary != "active" and admin is not None:
+        raise PolicyRefused(
+            "--admin is of a task against a server that lies, and the terms that the service has "
+            "given are of another: ask for the digest of those that are meant"
+        )
 
 
 def _seed(path: Path) -> Seed:

@@ -49,13 +49,18 @@ class Enrolled:
             yield Member(identity, self.signed, self.pin, self.policy)
 
     def keep(self, outcome: Outcome) -> None:
-        """What the server has signed to this client in a round, and what convicts it. Files are
-        named by their digests, so none is another's."""
-        if self.told is not None and outcome.statements:
-            _keep(self.told, told(outcome.statements), "told")
-        for one in outcome.report.evidence:
-            where = "" if self.told is None else f": {_keep(self.told, one, 'evidence')}"
-            warn(f"the server has signed two things that cannot both be true{where}")
+        """As `keep_told`."""
+        keep_told(self.told, outcome)
+
+
+def keep_told(folder: Path | None, outcome: Outcome) -> None:
+    """What the server has signed to this client in a round, and what convicts it. Files are named
+    by their digests, so none is another's. folder: None keeps nothing."""
+    if folder is not None and outcome.statements:
+        _keep(folder, told(outcome.statements), "told")
+    for one in outcome.report.evidence:
+        where = "" if folder is None else f": {_keep(folder, one, 'evidence')}"
+        warn(f"the server has signed two things that cannot both be true{where}")
 
 
 def _keep(folder: Path, data: bytes, kind: str) -> Path:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from secagg.cli.enrolling import read_roster
 from secagg.cli.output import notice, warn
-from secagg.cli.targets import check_target, write_whole
+from secagg.cli.targets import check_target
 from secagg.errors import InputError, ParameterError
 from secagg.plans.plan import Plan
 from secagg.plans.task import Task
 from secagg.roster import Pin, SignedRoster
 from secagg.rounds.clock import RoundReport
+from secagg.service.transcripts import Transcripts
 from secagg.shown import short
-from secagg.store.files import sync_folder
 from secagg.store.identity import Identity
 from secagg.store.sqlite import SqliteStore
-from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE
 
 NEEDED = "with --members, the signed roster of the clients"
 
@@ -60,14 +59,12 @@ class Hosting:
         self.signed.roster.check_size(plan.threat.population, plan.params.min_clients)
 
     def file(self, report: RoundReport) -> bool:
-        """The files of a round that has ended, for its owner alone, each whole or not at all;
-        whether all of them are there. A file that is there is never replaced: it is of the same
-        round."""
-        transcript, evidence = self._files(report)
-        found = [_written(path, one) for path, one in evidence.items()]
-        if evidence:
+        """As `Transcripts.keep`."""
+        if (kept := self._kept) is None:
+            return False
+        if evidence := kept.files(report)[1]:
             warn(f"somebody can be convicted of a lie: {', '.join(map(str, evidence))}")
-        return all([_written(path, one) for path, one in transcript.items()]) and all(found)
+        return kept.keep(report)
 
     def kept(self, report: RoundReport | None) -> dict[str, object]:
         """The names of these files, as far as they are there."""
@@ -80,41 +77,16 @@ class Hosting:
         """Whether one of them is not."""
         return not all(path.exists() for files in self._files(report) for path in files)
 
+    @property
+    def _kept(self) -> Transcripts | None:
+        return None if self.transcripts is None else Transcripts(self.transcripts, _unkept)
+
     def _files(self, report: RoundReport | None) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
-        """The transcript by its name, and the evidence; nothing of a round that had no session."""
-        folder, nonce = self.transcripts, nonce_of(report.transcript) if report else ""
-        if folder is None or report is None or not nonce:
-            return {}, {}
-        numbered = enumerate(report.evidence, start=1)
-        evidence = {folder / f"{nonce}-{number}.evidence": one for number, one in numbered}
-        return {folder / f"{nonce}.transcript": report.transcript}, evidence
+        return ({}, {}) if self._kept is None else self._kept.files(report)
 
 
-def _written(path: Path, data: bytes) -> bool:
-    try:
-        with suppress(FileExistsError):
-            write_whole(path, data, force=False, mode=0o600)
-        if not _same(path, data):
-            warn(f"{path} exists, is another, and is not replaced")
-            return False
-        sync_folder(path.parent)
-    except OSError as error:
-        warn(f"{path} cannot be written: {error.strerror}; the --store keeps it, if there is one")
-        return False
-    return True
-
-
-def _same(path: Path, data: bytes) -> bool:
-    """What a process has written that died before it could say so, the next one writes again."""
-    return path.stat().st_size == len(data) and path.read_bytes() == data
-
-
-def nonce_of(transcript: bytes) -> str:
-    """Of its session, in hexadecimal; empty where it has not begun (specs/12-active.md §7)."""
-    begin = 1 + 4 + 1  # version, and length and kind of the first record
-    size = int.from_bytes(transcript[begin : begin + 4])
-    at = begin + 4 + size + DIGEST_SIZE
-    return transcript[at : at + NONCE_SIZE].hex() if len(transcript) > begin else ""
+def _unkept(why: str) -> None:
+    warn(f"{why}, if there is a --store" if why.endswith("the store keeps it") else why)
 
 
 def hosting(

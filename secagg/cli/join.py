@@ -16,6 +16,7 @@ from secagg.budget import Budget
 from secagg.cli import logs, options, pinned, private
 from secagg.cli.called import Called, called
 from secagg.cli.enrolled import NAMES, Enrolled, enrolled, name_of
+from secagg.cli.joined import figures, line
 from secagg.cli.npy import Vector
 from secagg.cli.output import handled, notice, report, rows, warn
 from secagg.cli.pinned import NO_TASK, parse_digest
@@ -245,14 +246,17 @@ class _Joining:
         with ExitStack() as files:
             ledger = budget = None
             if self.ledger is not None:
-                if self.who is not None and not self.ledger.exists():
+                if self._signs and not self.ledger.exists():
                     notice(f"--ledger {self.ledger} {_FORGETS}")
                 ledger = files.enter_context(SqliteLedger.open(self.ledger))
             if self.budget is not None:
                 budget = files.enter_context(Budget(self.budget, anchor=ledger))
-            if self.site is not None:
-                files.enter_context(self.site.open())
-            member = files.enter_context(self.who.open()) if self.who is not None else None
+            member = None
+            if self.site is not None and ledger is not None:
+                await self.site.attendance.begin(self.timeout)
+                member = files.enter_context(self.site.open(ledger))
+            elif self.who is not None:
+                member = files.enter_context(self.who.open())
             await self._run(ledger, budget, files.enter_context(entered(member, ledger)))
 
     async def _run(
@@ -273,8 +277,12 @@ class _Joining:
 
     def _heard(self, outcome: Outcome) -> None:
         """At once: who waits for the last round may be killed before it."""
-        if self.who is not None:
-            self.who.keep(outcome)
+        if (keeper := self.who or self.site) is not None:
+            keeper.keep(outcome)
+
+    @property
+    def _signs(self) -> bool:
+        return self.who is not None or (self.site is not None and self.site.placing is not None)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -313,7 +321,7 @@ class _Joining:
         if self.consent.pinned is None:
             self._show(offer.plan)
         given = self._given(offer.plan)
-        if self.name is None and self.who is not None and self.values is not None:
+        if self.name is None and self._signs and self.values is not None:
             return replace(given, name=name_of(self.values, offer.payload_digest))
         if self.name is None and not offer.names_inputs and not self.warned:
             self.warned = True
@@ -338,7 +346,7 @@ class _Joining:
 
         client_seconds is the processor time of this whole process, start-up included.
         """
-        every = [_figures(outcome) for outcome in self.outcomes]
+        every = [figures(outcome) for outcome in self.outcomes]
         nothing = {"contributors": 0, "dropped": 0, "clipped": 0, "phases": {}}
         nothing |= {"bytes_up": 0, "bytes_down": 0, "included": False, "why": "", "spent": False}
         nothing["detail"] = ""
@@ -346,40 +354,11 @@ class _Joining:
         return {**UNKNOWN, **(every[-1] if every else nothing), **used, "rounds": every}
 
 
-def _figures(outcome: Outcome) -> dict[str, object]:
-    return {
-        "contributors": outcome.contributors,
-        "dropped": outcome.dropped,
-        "error": outcome.reason.value if outcome.reason else None,
-        "clipped": sum(outcome.clipped.values()),
-        "included": outcome.included,
-        "why": outcome.why,
-        "detail": outcome.detail,
-        "spent": outcome.spent,
-        "phases": dict(outcome.report.phases),
-        "bytes_up": outcome.report.bytes_up,
-        "bytes_down": outcome.report.bytes_down,
-    }
-
-
 def _each(running: _Joining | Reporting) -> dict[str, str]:
     """One line a round: what became of it is not that of the last."""
     if isinstance(running, Reporting):
         return {}
-    return {f"round {one.round}": _line(one) for one in running.outcomes}
-
-
-def _line(outcome: Outcome) -> str:
-    number, clipped = outcome.contributors, sum(outcome.clipped.values())
-    if outcome.included:
-        text = f"in the sum of {number} clients, without {outcome.dropped}"
-    elif outcome.reason is None:
-        text = f"not in the sum of {number} clients: {outcome.why}"
-    else:
-        text = f"no sum: {outcome.reason.value}"
-    text += f", {clipped} elements clipped" if clipped else ""
-    spent = outcome.spent and not outcome.included and outcome.why != SPENT
-    return text + (", this input is spent" if spent else "")
+    return {f"round {one.round}": line(one) for one in running.outcomes}
 
 
 def _readable(answer: dict[str, object]) -> dict[str, object]:

@@ -6,11 +6,11 @@ import enum
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from secagg.cli import options
+from secagg.cli import epochs, options
 from secagg.cli.auditing import Head, audit_errand
 from secagg.cli.console import ask
 from secagg.cli.founding import FILE, found
@@ -34,6 +34,7 @@ class Errand(enum.StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     AUDIT = "audit"
+    ROSTER = "roster"
 
 
 _ASKED = frozenset(Errand) - {Errand.INIT, Errand.CHECK, Errand.AUDIT}
@@ -43,12 +44,26 @@ _OPTIONS = {
     "address": (Errand.INIT,),
     "trial_ca": (Errand.INIT,),
     "role": (Errand.INVITE,),
-    "task": (Errand.INVITE,),
+    "task": (Errand.INVITE, Errand.ROSTER),
+    "out": (Errand.ROSTER,),
     "config": (*sorted(_ASKED), Errand.AUDIT),
     "head": (Errand.AUDIT,),
 }
 _ALONE = (Errand.LIST, Errand.STATUS)
 """Which are about nothing in particular."""
+_Roster: TypeAlias = Annotated[
+    Path | None, typer.Argument(metavar="ROSTER", help="To import: the signed roster.")
+]
+_Task: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="With invite: of which task; several for some roles. With roster export: of whose "
+        "roster, where there are several."
+    ),
+]
+_Out: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="With roster export: for the requests.")
+]
 
 
 def service(
@@ -57,11 +72,12 @@ def service(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="DIR|FILE|NAME|TASK|verify",
+            metavar="DIR|FILE|NAME|TASK|verify|export|import",
             help="To init a folder; to check a file; to invite, approve or revoke a name; to "
-            "pause, resume or cancel a task; of the audit, to verify it.",
+            "pause, resume or cancel a task; of the audit, to verify it; of rosters, what to do.",
         ),
     ] = None,
+    file: _Roster = None,
     name: Annotated[
         str | None, typer.Option(help="With init: the host's name, as clients will call it.")
     ] = None,
@@ -73,9 +89,8 @@ def service(
         typer.Option("--trial-ca", help="With init: certificates of an authority of its own."),
     ] = False,
     role: Annotated[str, typer.Option(help="With invite: what somebody will be.")] = "client",
-    task: Annotated[
-        list[str] | None, typer.Option(help="With invite: of which task; several for some roles.")
-    ] = None,
+    task: _Task = None,
+    out: _Out = None,
     config: Annotated[
         Path, typer.Option(metavar="FILE", help="Of the service that runs, to ask it something.")
     ] = Path(FILE),
@@ -91,25 +106,36 @@ def service(
     until `approve`. `revoke` is for good, and ends its links at once. `pause` lets no further round
     of a task begin until `resume`, also where failures have paused it; `cancel` ends the one that
     runs. `audit verify` follows the chain of the audit in the store and in its copy, whether the
-    service runs or not: the exit code is 1 where a line is broken, or the two differ.
+    service runs or not: the exit code is 1 where a line is broken, or the two differ. `roster
+    export` writes the requests of clients whom the next roster lacks, for `secagg roster add` on
+    its administrator's machine, and `roster import` takes what was signed there.
     """
     with handled(as_json):
-        for option, errands in _OPTIONS.items():
-            if errand not in errands:
-                options.refuse_given(ctx, (option,), f"is for {', '.join(errands)}")
-        if (what is None) != (errand in _ALONE):
-            raise ParameterError(
-                f"{errand} takes nothing after it" if what else f"{errand} of what?"
-            )
+        _check_given(ctx, errand)
         if errand is Errand.CHECK:
             return _check(Path(what or ""), as_json)
         if errand is Errand.AUDIT:
             return audit_errand(what or "", config, head, as_json)
         if errand is Errand.INIT:
             answer = _made(Path(what or ""), name, trial_ca, address)
+        elif errand is Errand.ROSTER:
+            answer = epochs.carried(what or "", file, out, task or [], config)
         else:
             answer = _said(errand, what or "", role, task or [], config)
         report(answer, as_json, lambda: _print(answer))
+
+
+def _check_given(ctx: typer.Context, errand: Errand) -> None:
+    """ParameterError for what this errand does not take."""
+    for option, errands in _OPTIONS.items():
+        if errand not in errands:
+            options.refuse_given(ctx, (option,), f"is for {', '.join(errands)}")
+    given = options.values(ctx)
+    what, file = given["what"], given["file"]
+    if (what is None) != (errand in _ALONE):
+        raise ParameterError(f"{errand} takes nothing after it" if what else f"{errand} of what?")
+    if file is not None and (errand, what) != (Errand.ROSTER, "import"):
+        raise ParameterError("only `roster import` takes a file after it")
 
 
 def _made(folder: Path, name: str | None, trial_ca: bool, address: str | None) -> dict[str, object]:

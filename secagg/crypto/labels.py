@@ -78,6 +78,7 @@ TICKET = PREFIX + b"ticket"
 SIGN_ACCEPTANCE = PREFIX + b"sign-acceptance"
 SIGN_RENEWAL = PREFIX + b"sign-renewal"
 ADMISSIONS = PREFIX + b"admissions"
+EPOCHS = PREFIX + b"epochs"
 
 _LONG = 1 << 14
 _INTEGER = (4).to_bytes(4)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from secagg.arguments import instance
 from secagg.earlier import Memory
 from secagg.errors import ParameterError
 from secagg.policy import Policy, admit
-from secagg.roster import Pin, SignedRoster
+from secagg.roster import Pin, Roster, SignedRoster
 from secagg.rounds.membership import Membership
 from secagg.shown import short
 from secagg.store.base import Ledger
@@ -58,6 +58,13 @@ class Member:
             until = time.monotonic() + (roster.not_after - now)
             seed = self.identity.seed
             yield Membership(roster, self.pin.admin, seed, self.policy, memory, until)
+
+
+def renewed(membership: Membership, roster: Roster) -> Membership:
+    """Of the same member, with the same memory, under a roster that was admitted since. Raises
+    ParameterError for whoever is not in it."""
+    until = time.monotonic() + (roster.not_after - time.time())
+    return replace(membership, roster=roster, until=until)
 
 
 @contextmanager

@@ -142,7 +142,7 @@ class _Beside:
     """What whoever has a Participant does for it."""
 
     heard: Callable[[Outcome], None]
-    around: Callable[[ClientRounds], Rounds]
+    around: Callable[[ClientRounds], Rounds] | None
     fetch: Callable[[Offer], Awaitable[bytes]] | None
 
 
@@ -160,7 +160,7 @@ class Participant:
         budget: Budget | None = None,
         most: int | None = None,
         heard: Callable[[Outcome], None] = lambda outcome: None,
-        around: Callable[[ClientRounds], Rounds] = lambda rounds: rounds,
+        around: Callable[[ClientRounds], Rounds] | None = None,
         fetch: Callable[[Offer], Awaitable[bytes]] | None = None,
     ) -> None:
         """most: of how many rounds it has enough, whatever comes of them; None takes them all.
@@ -221,9 +221,12 @@ class Participant:
         return tuple(self.outcomes)
 
     def _driven(self) -> Rounds:
-        """Where clients sign, both sides of a link first prove who they are."""
-        if (member := self._rounds.membership) is None:
+        """Where clients sign, both sides of a link first prove who they are; what is around these
+        rounds sees to that itself."""
+        if self._beside.around is not None:
             return self._beside.around(self._rounds)
+        if (member := self._rounds.membership) is None:
+            return self._rounds
 
         def greet(peer: Peer) -> Script:
             try:

@@ -257,6 +257,17 @@ class Admissions:
         """Whose key this is or was; None where it is nobody's here."""
         return None if (entry := self._keys.get(key)) is None else entry.name
 
+    def why_no_member(self, key: bytes, now: int) -> str | None:
+        """Why whoever has this key may be in no roster of clients, whatever its tasks; None if it
+        may (rule N2)."""
+        entry = self._keys.get(key)
+        task = entry.tasks[0] if entry is not None and entry.tasks else ""
+        return self._refused(key, ServiceRole.CLIENT, Action.LINK, task, now)
+
+    def holder(self, key: bytes) -> Admission | None:
+        """Whose that key is, or was."""
+        return self._keys.get(key)
+
     def actor(self, key: bytes, action: Action, task: str | None, now: int) -> Actor:
         """Whoever has proved this key, to do this. Raises PolicyRefused, which says nothing of the
         register to who is not in it. task: that it is about; None of what is about none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from secagg.effects import Effects, Peer, Refusal, Unpaid, Work
@@ -124,6 +125,13 @@ class ClientRounds:
         return self._place.member
 
     # What the application sees
+
+    def renew(self, member: Membership) -> None:
+        """The same member under a later roster, in rounds to come. LocalProtocolError while one
+        runs, as that ends under the roster that it began with."""
+        if self._parts:
+            raise LocalProtocolError("a round runs, and ends under the roster that it began with")
+        self._place = replace(self._place, member=member)
 
     def asked(self) -> list[Offer]:
         """Offers that were announced since the last call, each once."""

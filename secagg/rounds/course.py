@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 from secagg.arguments import fraction, instance, integer, seconds, settle
@@ -14,7 +14,7 @@ from secagg.errors import Aborted, ParameterError, PolicyRefused
 from secagg.plans.plan import Plan
 from secagg.plans.terms import Terms
 from secagg.rounds.clock import Deadlines
-from secagg.rounds.line import Line
+from secagg.rounds.line import Around, Asking, Line
 from secagg.rounds.round import End
 from secagg.shown import short
 from secagg.types import AbortReason, Fault, Randomness
@@ -90,35 +90,11 @@ class Pace:
         return math.ceil(self.target * (1 + self.spare))
 
 
-@dataclass
-class _Asking:
-    """nonce: its own. order: by peer the identity, who is first first."""
-
-    nonce: bytes
-    until: float
-    order: dict[Peer, bytes]
-    ready: set[Peer] = field(default_factory=set)
-
-    __repr__ = short
-
-
-@dataclass(frozen=True, slots=True)
-class _Around:
-    """What a course has from the rounds around it."""
-
-    say: Callable[[Peer, PaceFrame], None]
-    open: Callable[[Plan, Sequence[Peer], float], bytes]
-    enrolled: Callable[[], int]
-    prevented: Callable[[], str]
-    randomness: Randomness
-
-    __repr__ = short
-
-
 class Course:
     """say: posts a frame. open: a round of that plan, of these peers; gives its nonce, or raises
-    ParameterError or PolicyRefused. enrolled: how many may be picked. prevented: why no round may
-    begin now, or nothing; asked again after RETRY seconds."""
+    ParameterError or PolicyRefused. enrolled: how many may be picked; None where nobody may be, as
+    no roster is in force. prevented: why no round may begin now, or nothing; asked again after
+    RETRY seconds."""
 
     def __init__(
         self,
@@ -127,7 +103,7 @@ class Course:
         *,
         say: Callable[[Peer, PaceFrame], None],
         open: Callable[[Plan, Sequence[Peer], float], bytes],
-        enrolled: Callable[[], int],
+        enrolled: Callable[[], int | None],
         prevented: Callable[[], str],
         randomness: Randomness,
     ) -> None:
@@ -140,10 +116,10 @@ class Course:
         self.waits = ""
         """Why the last round that was due could not begin; nothing where one did."""
         self.next = -math.inf
-        self._do = _Around(say, open, enrolled, prevented, randomness)
+        self._do = Around(say, open, enrolled, prevented, randomness)
         self._here: dict[Peer, float] = {}  # until when it is not asked: it was told to go
         self._seated: frozenset[bytes] = frozenset()
-        self._asking: _Asking | None = None
+        self._asking: Asking | None = None
         self._wake = -math.inf  # before it, who is here are too few
         self._next: tuple[Terms, Pace] | None = None  # of its next round, while one runs
 
@@ -267,6 +243,13 @@ class Course:
         self._next = self._asking = None
         self._wake = now
 
+    def between(self, then: Callable[[], None], now: float) -> None:
+        """Calls it once no round runs and nobody is asked, in the place of what was to be called
+        before (rule N3). Everybody here is sent away then: what they know of the task is of
+        before."""
+        self._do.then[:] = [then]
+        self._go(now)
+
     def abandon(self, now: float) -> None:
         """An asking ends without a round; the next is when it would have been."""
         if self._asking is not None:
@@ -276,6 +259,10 @@ class Course:
     # Steps
 
     def _go(self, now: float) -> None:
+        if self._do.then and self._asking is None and self.running is None:
+            self._do.then.pop()()
+            self._wake = now
+            self._send_away(self._idle(now), now, self.held or Why.NOT_DUE)
         if self._asking is not None:
             asking = self._asking
             all_said = len(asking.ready) == len(asking.order)
@@ -292,13 +279,13 @@ class Course:
             return
         peers = {i: peer for peer in self._here if self._here[peer] <= now and (i := peer.identity)}
         able = self.line.next(peers, now, lambda: self._do.randomness(8))
-        if len(able) < self.pace.least or self._do.enrolled() > self.terms.population:
+        if len(able) < self.pace.least or self._population(0) is None:
             times = (max(t, self.line.until(i)) for i, t in self._people())
             self._wake = min((t for t in times if t > now), default=math.inf)
             return
         self._wake = now
         chosen = {peers[one]: one for one in able[: self.pace.asked]}
-        self._asking = _Asking(self._do.randomness(NONCE_SIZE), now + ANSWER, chosen)
+        self._asking = Asking(self._do.randomness(NONCE_SIZE), now + ANSWER, chosen)
         for peer in chosen:
             self._do.say(peer, Asked(self._asking.nonce, ANSWER))
 
@@ -308,7 +295,7 @@ class Course:
             self._wake = now + RETRY
         return bool(self.waits)
 
-    def _freeze(self, asking: _Asking, now: float) -> None:
+    def _freeze(self, asking: Asking, now: float) -> None:
         """Its places are for those that were ready, in the order in which they were asked."""
         self._asking = None
         silent = [one for peer, one in asking.order.items() if peer not in asking.ready]
@@ -321,12 +308,20 @@ class Course:
         if self._is_prevented(now):
             return
         size = self.terms.size(min(len(ready), self.pace.target))
-        population = max(size, self._do.enrolled())
-        if size < self.pace.least or population > self.terms.population:
+        population = self._population(size)
+        if size < self.pace.least or population is None:
             self._tries += 1
             self._wait(self._tries, now)
             return
         self._begin(ready[:size], population, silent, now)
+
+    def _population(self, size: int) -> int | None:
+        """Of how many a cohort of that size is chosen; None where its terms count no corrupt among
+        so many, or there is nobody to choose from."""
+        enrolled = self._do.enrolled()
+        if enrolled is None or enrolled > self.terms.population:
+            return None
+        return max(size, enrolled)
 
     def _begin(
         self, cohort: Sequence[Peer], population: int, silent: Iterable[bytes], now: float

@@ -73,10 +73,10 @@ class Host:
         """Of a link that has proved this key; None of anybody else, and of who proved nothing."""
         return None if identity is None else self._places.get(identity)
 
-    def greet(self) -> Script:
-        """Whoever has opened the link."""
+    def greet(self, say: bytes = b"") -> Script:
+        """Whoever has opened the link. say: the last frame of what was said on it before."""
         roster, nonce = self.roster, roster_nonce(self.roster.digest)
-        theirs = MemberHello.decode((yield b""), nonce)
+        theirs = MemberHello.decode((yield say), nonce)
         if (theirs.roster, theirs.epoch) != (roster.digest, roster.epoch):
             raise RemoteProtocolError("the hello is of another roster")
         try:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 
+from secagg.effects import Peer
 from secagg.errors import WireError
+from secagg.plans.plan import Plan
 from secagg.shown import short
+from secagg.types import Randomness
 from secagg.wire.codec import Reader, Writer
+from secagg.wire.pace import PaceFrame
 
 # Theory of operation.
 #
@@ -144,3 +148,30 @@ class Line:
     def _place(self, identity: bytes) -> tuple[int, int]:
         one = self._standings[identity]
         return one.misses, one.served
+
+
+@dataclass
+class Asking:
+    """nonce: its own. order: by peer the identity, who is first first."""
+
+    nonce: bytes
+    until: float
+    order: dict[Peer, bytes]
+    ready: set[Peer] = field(default_factory=set)
+
+    __repr__ = short
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a course has from the rounds around it. then: what is to be called between two rounds,
+    one at most."""
+
+    say: Callable[[Peer, PaceFrame], None]
+    open: Callable[[Plan, Sequence[Peer], float], bytes]
+    enrolled: Callable[[], int | None]
+    prevented: Callable[[], str]
+    randomness: Randomness
+    then: list[Callable[[], None]] = field(default_factory=list)
+
+    __repr__ = short

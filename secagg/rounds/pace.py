@@ -17,6 +17,7 @@ from secagg.rounds import remembered
 from secagg.rounds.base import PACE, ROUNDS, Outbox
 from secagg.rounds.clock import Deadlines
 from secagg.rounds.course import Course, Pace
+from secagg.rounds.enrolled import Host
 from secagg.rounds.round import End
 from secagg.rounds.selection import Select, chosen
 from secagg.shown import short
@@ -67,6 +68,7 @@ class Inner(Protocol):
         inline: bool = True,
         select: Select | None = None,
         hold: bool = False,
+        host: Host | None = None,
     ) -> bytes: ...
     def cancel(self, nonce: bytes, now: float) -> None: ...
     def ends(self) -> list[End]: ...
@@ -89,15 +91,17 @@ class Inner(Protocol):
 @dataclass(frozen=True, slots=True)
 class Scheduled:
     """A task of a service. payload: what every round of it is about. hold: nobody hears how a round
-    ended before `tell`. enrolled: how many identities may be picked, at any moment. prevented: why
-    no round may begin at that moment, in words; nothing where one may."""
+    ended before `tell`. enrolled: how many identities may be picked, at any moment; None where a
+    roster is missing. prevented: why no round may begin at that moment, in words; nothing where one
+    may. host: of the roster that is in force, where clients sign."""
 
     terms: Terms
     pace: Pace
-    enrolled: Callable[[], int]
+    enrolled: Callable[[], int | None]
     payload: bytes = b""
     hold: bool = False
     prevented: Callable[[], str] = lambda: ""
+    host: Callable[[], Host | None] = lambda: None
 
     __repr__ = short
 
@@ -158,6 +162,10 @@ class Paced:
     def hasten(self, task: str, now: float) -> None:
         """Its next round is due at once. PolicyRefused where a round runs, or it is held."""
         self._after(lambda: self._courses[task].hasten(now), now)
+
+    def between(self, task: str, then: Callable[[], None], now: float) -> None:
+        """As `Course.between`: what a task's rounds are of changes between two of them."""
+        self._after(lambda: self._courses[task].between(then, now), now)
 
     def drain(self, now: float) -> None:
         """No further round of any, as before the process ends; `idle` says when none is left. Not
@@ -353,7 +361,7 @@ class Paced:
         task = self._tasks[name]
         about = Task(plan, payload_digest=payload_digest(task.payload))
         more: dict[str, Any] = {"select": chosen(cohort), "hold": task.hold}
-        more["inline"] = len(task.payload) <= INLINE
+        more |= {"inline": len(task.payload) <= INLINE, "host": task.host()}
         deadlines = task.pace.deadlines
         return self._inner.open(about, task.payload, deadlines=deadlines, now=now, **more)
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from secagg.crypto import labels, sign
 from secagg.crypto.randomness import checked
 from secagg.errors import InvalidSignature, ParameterError, RemoteProtocolError
 from secagg.rights import ServiceRole
+from secagg.rounds.enrolled import Host
 from secagg.rounds.greeting import Met, Script, Unwelcome
 from secagg.shown import short
 from secagg.types import Randomness, Role, Seed, system_randomness
@@ -44,6 +45,11 @@ from secagg.wire.hello import (
 # back to whom it came from. What is impossible here: that the two come out of one greeting with
 # other words than these, or that one of them is met who has not signed. What remains is a relay, as
 # the proof is not bound to the channel (specs/01-wire.md §7 says what it can do).
+#
+# For a task whose clients sign, four more frames follow on the same link: those of a server of a
+# roster (`secagg.rounds.enrolled`), by the same keys. The caller's hello has no roster in it, and
+# two sides that hold different ones would find out in a round, at the cost of a seat. So both say
+# which they hold, and only who has proved a place in the one that is in force is met (rule N4).
 
 _LINKED = {ServiceRole.CLIENT: Role.CLIENT}
 """As rounds know who has a link; the other roles come by other ways (rule M2)."""
@@ -66,7 +72,8 @@ class Visit:
 class Reception:
     """A service's side of every greeting. signing: the seed of the service's key. judge: why
     somebody who has proved its key may not come, as text for the log, or None if it may
-    (`secagg.rounds.admissions.Admissions.why_not`).
+    (`secagg.rounds.admissions.Admissions.why_not`). host: the server of the roster in force, of a
+    task whose clients sign.
 
     Raises ParameterError for another key than the service's.
     """
@@ -75,6 +82,7 @@ class Reception:
     signing: Seed = field(repr=False)
     judge: Callable[[bytes, ServiceRole, str], str | None] = field(repr=False)
     randomness: Randomness = field(default=system_randomness, repr=False)
+    host: Callable[[str], Host | None] = field(default=lambda task: None, repr=False)
 
     __repr__ = short
 
@@ -90,7 +98,15 @@ class Reception:
         met, statement = yield from self._proved()
         if (role := _LINKED.get(met.role)) is None:
             raise Unwelcome(f"there are no links for the role {met.role.word}")
-        return Met(role, met.key, self._signed(statement), met.task)
+        own, task = self._signed(statement), met.task
+        if (host := self.host(task)) is None:
+            return Met(role, met.key, own, task)
+        placed = yield from host.greet(own)
+        if placed.identity != met.key:
+            raise RemoteProtocolError("the place that it has proved is another key's")
+        if self.host(task) is not host:
+            raise RemoteProtocolError("another roster has come into force meanwhile")
+        return replace(placed, task=task)
 
     def visit(self) -> Generator[bytes, bytes, Visit]:
         """Whoever comes without a link, for a session (rule W1)."""

@@ -127,16 +127,18 @@ class ServerRounds:
         select: Select | None = None,
         hold: bool = False,
         observer: Observer | None = None,
+        host: Host | None = None,
     ) -> bytes:
         """A round of a task of one server, announced to those whom `select` picks: its nonce.
 
         payload: the bytes of which the task has the digest. inline: every client gets them, else
         the digest alone. deadlines: seconds from the moment a phase is entered; one also ends as
         soon as it waits for nobody. hold: clients hear of the end only after `tell`. observer: is
-        called with every event of the machine; it must not raise. Raises ParameterError for a task
-        of several servers, another payload than the task's, deadlines that do not fit, a plan whose
-        messages are larger than what this server reads, and where a client would be in more rounds
-        at once than `Limits.rounds`; of a plan whose clients sign, what `seating` raises.
+        called with every event of the machine; it must not raise. host: for the server's own, where
+        each task has a roster. Raises ParameterError for a task of several servers, another payload
+        than the task's, deadlines that do not fit, a plan whose messages are larger than what this
+        server reads, and where a client would be in more rounds at once than `Limits.rounds`; of a
+        plan whose clients sign, what `seating` raises.
         """
         plan, payload = instance("task", task, Task).plan, octets("payload", payload)
         opening = Opening(
@@ -153,14 +155,14 @@ class ServerRounds:
                 f"clients of this plan send frames of {needed} bytes, and this server reads no "
                 f"more than {self._limits.frame}: its max_size must be at least the former"
             )
-        found = seating(task, select or self._select, self.here, self._host)
+        found = seating(task, select or self._select, self.here, host := host or self._host)
         seats = found.seats
         if any(len(self._links[peer].seats) >= self._limits.rounds for peer in seats.values()):
             raise ParameterError(
                 f"a client was picked that is in {self._limits.rounds} rounds, the most at once: "
                 "wait until one has ended, or pick others"
             )
-        machine = machine_of(opening, found, self._host)
+        machine = machine_of(opening, found, host)
         running = self._round(opening, machine, found.cohort, now, observer)
         for seat, peer in seats.items():
             linked = self._links[peer]
@@ -280,8 +282,7 @@ class ServerRounds:
         return peer in self._links
 
     def take(self) -> Effects:
-        due = (running.due for running in self._rounds.values())
-        return self._outbox.take(min(due, default=math.inf))
+        return self._outbox.take(min((one.due for one in self._rounds.values()), default=math.inf))
 
     # Inside
 

@@ -32,7 +32,7 @@ class Who(Enum):
 HEALTH, READY, METRICS = "/healthz", "/readyz", "/metrics"
 LOGIN, LOGOUT, SESSION = "/v1/login", "/v1/logout", "/v1/session"
 REGISTER, STATUS, EVENTS = "/v1/register", "/v1/status", "/v1/events"
-RESULTS = "/v1/results/{nonce}"
+RESULTS, ROSTERS = "/v1/results/{nonce}", "/v1/rosters"
 
 ROUTES: Mapping[tuple[str, str], Action | Who] = MappingProxyType(
     {
@@ -48,6 +48,7 @@ ROUTES: Mapping[tuple[str, str], Action | Who] = MappingProxyType(
         ("GET", STATUS): Action.COUNTS,
         ("GET", EVENTS): Action.PAGE,
         ("GET", RESULTS): Action.RESULTS,
+        ("POST", ROSTERS): Action.APPROVE,
     }
 )
 """By method and path, as the application has it."""
@@ -58,6 +59,7 @@ WORDS: Mapping[str, Action] = MappingProxyType(
         "revoke": Action.REVOKE,
         "appoint": Action.APPOINT,
         "list": Action.NAMES,
+        "wanted": Action.NAMES,
         "open": Action.OPEN,
         "pause": Action.PAUSE,
         "resume": Action.PAUSE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ _SOON = Away(1.0, Why.NOT_DUE)
 @dataclass
 class Caller:
     """One client of one service. signing: the seed of its key. told: hears, for people, of every
-    wait and every link.
+    wait and every link. renew: is awaited before each further link, as where a roster may be newer.
 
         caller = Caller(site, seed)
         participant = Participant(rounds, inputs, ledger=ledger, most=1, **caller.kept)
@@ -50,19 +50,22 @@ class Caller:
     signing: Seed = field(repr=False)
     told: Callable[[str], None] = field(default=lambda text: None, repr=False)
     randomness: Randomness = field(default=system_randomness, repr=False)
+    renew: Callable[[ClientRounds], Awaitable[None]] | None = field(default=None, repr=False)
     _asked: AskedRounds | None = None
 
     __repr__ = short
 
     def around(self, rounds: ClientRounds) -> Greeted:
-        """Of each link: both sides prove who they are, and then the client is asked whether it is
-        ready."""
+        """Of each link: both sides prove who they are, where clients sign by the roster too, and
+        then the client is asked whether it is ready."""
         service = Service(self.site.service, self.site.key)
         self._asked = AskedRounds(rounds)
         task, key = self.site.task, self.signing
 
         def greet(peer: Peer) -> Script:
-            return as_caller(service, ServiceRole.CLIENT, task, key, self.randomness)
+            met = yield from as_caller(service, ServiceRole.CLIENT, task, key, self.randomness)
+            member = rounds.membership
+            return met if member is None else (yield from member.greet(self.randomness))
 
         return Greeted(self._asked, greet)
 
@@ -139,6 +142,8 @@ class Caller:
     async def _over(self, participant: Participant) -> Away:
         """A link to its end: after a round, or with a word of when to come back. Raises LinkClosed
         where there was neither, as of a service that does not know this site."""
+        if self.renew is not None and self._asked is not None:
+            await self.renew(self._asked.rounds)
         url, before = self.site.url.replace("https://", "wss://", 1) + LINK, participant.outcomes[:]
         if self._asked is not None:
             self._asked.met = False

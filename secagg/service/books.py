@@ -14,9 +14,10 @@ from secagg.effects import NAMESPACE_SIZE, Write
 from secagg.errors import Aborted, IntegrityError
 from secagg.party import Aggregate
 from secagg.rights import ServiceRole
-from secagg.rounds import admissions
+from secagg.rounds import admissions, epochs
 from secagg.rounds.admission import State
 from secagg.rounds.admissions import Admissions, Change
+from secagg.rounds.epochs import Epochs, Taken
 from secagg.rounds.round import End
 from secagg.service import audit, results
 from secagg.service.audit import Audit, Deed, Line, Value
@@ -25,6 +26,7 @@ from secagg.wire.hello import Service
 
 log = logging.getLogger(__name__)
 
+_SPACES = (admissions.NAMESPACE, epochs.NAMESPACE, audit.NAMESPACE, results.NAMESPACE)
 OWNER = "service"
 """Who does what nobody has asked for, in the audit."""
 
@@ -35,19 +37,19 @@ class Books:
 
     def __init__(self, service: Service) -> None:
         self.admissions = Admissions(service)
+        self.epochs = Epochs(service)
         self.audit, self.results = Audit(), Results()
         self._lines: list[Line] = []
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """From all that the store has, by ascending key; what is no row of these is left alone.
         Raises StorageError for a damaged one."""
-        own: dict[bytes, list[tuple[bytes, bytes]]] = {
-            space: [] for space in (admissions.NAMESPACE, audit.NAMESPACE, results.NAMESPACE)
-        }
+        own: dict[bytes, list[tuple[bytes, bytes]]] = {space: [] for space in _SPACES}
         for key, value in rows:
             if (found := own.get(key[:NAMESPACE_SIZE])) is not None:
                 found.append((key, value))
         self.admissions = Admissions.restore(self.admissions.service, own[admissions.NAMESPACE])
+        self.epochs = Epochs.restore(self.admissions.service, own[epochs.NAMESPACE])
         self.audit.restore(own[audit.NAMESPACE])
         self.results.restore(own[results.NAMESPACE])
 
@@ -70,6 +72,20 @@ class Books:
             for done in change.deeds
         ]
         return [*change.writes, *noted]
+
+    def take(self, taken: Taken, who: str, now: int) -> list[Write]:
+        """The next roster of somebody, or nothing where it is there already."""
+        if taken.write is None:
+            return []
+        self.epochs, roster = taken.after, taken.signed.roster
+        said = {"epoch": roster.epoch, "members": len(roster.members), "places": roster.size}
+        return [taken.write, self.note(Deed.ROSTER, who, now, **said)]
+
+    def convicted(self, task: str, nonce: bytes, key: bytes, now: int) -> Write:
+        """Evidence names the owner of that key, in a round of the task."""
+        found = self.admissions.holder(key)
+        whose, number = OWNER if found is None else found.name, nonce.hex()[:8]
+        return self.note(Deed.CONVICTED, OWNER, now, name=whose, task=task, round=number)
 
     def ended(self, task: str, end: End, now: int) -> list[Write]:
         """A round's result, where it has one, and that it is over."""

@@ -56,7 +56,9 @@ def effective(config: Config) -> dict[str, object]:
 def _of_task(task: Pursued) -> dict[str, object]:
     found = {"plan": str(task.plan), "clients": asdict(task.clients), "every": task.every}
     found |= {"deadlines": dict(task.deadlines)}
-    return found | {"payload": _path(task.payload), "out": _path(task.out)}
+    found |= {"payload": _path(task.payload), "out": _path(task.out)}
+    authority = task.roster_authority
+    return found | {"roster_authority": None if authority is None else authority.hex()}
 
 
 def _address(host: str, port: int) -> str:

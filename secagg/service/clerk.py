@@ -21,6 +21,7 @@ from secagg.rounds.admission import Admission
 from secagg.rounds.admissions import Actor, Change
 from secagg.rounds.visitors import LOGIN
 from secagg.service import room
+from secagg.service.asked import names, word
 from secagg.service.askers import WORDS, Asker
 from secagg.service.audit import Deed
 from secagg.service.board import told
@@ -30,6 +31,7 @@ from secagg.service.copying import Copy, Verdict
 from secagg.service.events import Watching
 from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
+from secagg.service.members import Members
 from secagg.service.metrics import Metrics
 from secagg.service.results import Result
 from secagg.service.trial import fingerprint
@@ -51,6 +53,7 @@ class Served(Protocol):
     rounds: Hosted
     gate: Gate
     copy: Copy
+    members: Members
     credentials: Credentials | None
     watching: Watching
 
@@ -87,6 +90,7 @@ class Clerk:
             "revoke": self._revoke,
             "appoint": self._appoint,
             "list": self._list,
+            "wanted": self._wanted,
             "results": self._results,
             "acknowledge": self._acknowledge,
             "remove": self._remove,
@@ -151,6 +155,7 @@ class Clerk:
                 "failures": course.failures,
                 "next_in": max(0.0, course.next - now) if course.next > now else 0.0,
                 "results_waiting": serving.books.results.waiting(name),
+                "roster": serving.members.status(name),
             }
             for name, course in serving.rounds.paced.tasks.items()
         }
@@ -190,6 +195,7 @@ class Clerk:
         ends = serving.credentials
         if ends is not None and ends.expires - time.time() < _SOON:
             found.append("certificate: it ends within a week")
+        found += serving.members.reasons(serving.unix)
         if serving.stopping:
             found.append("draining: no further round begins")
         if serving.copy.failed:
@@ -214,6 +220,10 @@ class Clerk:
         by, found = asker.demand(Action.RESULTS), self._result(nonce, asker, Action.RESULTS)
         await self._serving.write([self._note(Deed.RESULT_READ, by, found)])
         return await asyncio.to_thread(self._serving.arrays_of, found.nonce)
+
+    async def take_roster(self, data: bytes, asker: Asker) -> dict[str, Any]:
+        """The next roster of whoever signs one here. Raises as `Members.take`."""
+        return await self._serving.members.bring(data, asker.demand(Action.APPROVE), self._serving)
 
     # Inside
 
@@ -240,14 +250,14 @@ class Clerk:
     async def _acknowledge(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         """Whoever has a result says that it is safe (rule B12). Once more changes nothing."""
         serving = self._serving
-        found = self._result(_word(asked, "name"), asker, Action.ACKNOWLEDGE)
+        found = self._result(word(asked, "name"), asker, Action.ACKNOWLEDGE)
         if taken := serving.books.results.take(found.nonce):
             await serving.write([*taken, self._note(Deed.RESULT_TAKEN, by, found)])
         return _of_result(replace(found, taken=True))
 
     async def _remove(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         serving = self._serving
-        found = self._result(_word(asked, "name"), asker, Action.ACKNOWLEDGE)
+        found = self._result(word(asked, "name"), asker, Action.ACKNOWLEDGE)
         gone = serving.books.results.remove(found.nonce)
         await serving.write([*gone, self._note(Deed.RESULT_REMOVED, by, found)])
         return _of_result(found)
@@ -284,7 +294,7 @@ class Clerk:
         serving = self._serving
         role, tasks = self._appointed(asked)
         change, made = serving.books.admissions.invite(
-            _word(asked, "name"),
+            word(asked, "name"),
             role,
             tasks,
             by,
@@ -296,27 +306,37 @@ class Clerk:
         return {"name": made.name, "code": made.encode()}
 
     async def _approve(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
-        name = _word(asked, "name")
+        name = word(asked, "name")
         await self._commit(self._serving.books.admissions.approve(name, by))
-        return _shown(self._serving.books.admissions.entries[name])
+        return self._shown_of_roster(name)
 
     async def _revoke(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
-        name = _word(asked, "name")
+        name = word(asked, "name")
         await self._commit(self._serving.books.admissions.revoke(name, by))
         self._serving.dismiss()
-        return _shown(self._serving.books.admissions.entries[name])
+        return self._shown_of_roster(name)
+
+    def _shown_of_roster(self, name: str) -> dict[str, Any]:
+        """Of somebody whose standing has changed; of a client that signs with what the roster has
+        still to say of it."""
+        entry = self._serving.books.admissions.entries[name]
+        said = self._serving.members.outstanding(entry)
+        return _shown(entry) | ({} if said is None else {"roster": said})
+
+    async def _wanted(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
+        return self._serving.members.wanted(word(asked, "name"))
 
     async def _list(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         return {"entries": [_shown(one) for one in self._serving.books.admissions.entries.values()]}
 
     async def _appoint(self, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
-        name, (role, tasks) = _word(asked, "name"), self._appointed(asked)
+        name, (role, tasks) = word(asked, "name"), self._appointed(asked)
         await self._commit(self._serving.books.admissions.appoint(name, role, tasks, by))
         self._serving.dismiss()
         return _shown(self._serving.books.admissions.entries[name])
 
     def _appointed(self, asked: _Asked) -> tuple[ServiceRole, list[str]]:
-        role, tasks = _ROLES.get(str(asked.get("role"))), _names(asked.get("tasks"))
+        role, tasks = _ROLES.get(str(asked.get("role"))), names(asked.get("tasks"))
         if role is None:
             raise InputError(f"a role is one of {', '.join(_ROLES)}")
         for task in tasks:
@@ -331,7 +351,7 @@ class Clerk:
 
     async def _steer(self, deed: Deed, asked: _Asked, asker: Asker, by: Actor) -> dict[str, Any]:
         serving, now = self._serving, time.monotonic()
-        task = _word(asked, "task" if "task" in asked else "name")
+        task = word(asked, "task" if "task" in asked else "name")
         paced = serving.rounds.paced
         if task not in serving.terms:
             raise ParameterError(f"{task} is no task of this service")
@@ -376,18 +396,3 @@ def _of_result(one: Result) -> dict[str, Any]:
         "bytes": one.size,
         "waiting": not one.taken,
     }
-
-
-def _word(asked: Mapping[str, Any], key: str) -> str:
-    value = asked.get(key)
-    if not isinstance(value, str):
-        raise InputError(f"what is asked lacks its {key}")
-    return value
-
-
-def _names(given: object) -> list[str]:
-    if given is None:
-        return []
-    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise InputError("tasks are a list of names")
-    return given

@@ -58,7 +58,8 @@ class Pursued:
     """A task that is pursued. plan: the file of its terms. every: seconds from one round's begin to
     the next; 0 begins as soon as enough are there. deadlines: seconds by phase, of `default` for
     those that are not named. payload: the file of what every client gets. out: a folder to which
-    each result is copied."""
+    each result is copied. roster_authority: of a task against a server that lies, the key of who
+    signs its roster."""
 
     name: str
     plan: Path
@@ -67,6 +68,7 @@ class Pursued:
     deadlines: Mapping[str, float] = field(default_factory=lambda: {"default": _DEADLINE})
     payload: Path | None = None
     out: Path | None = None
+    roster_authority: bytes | None = None
 
     __repr__ = short
 
@@ -222,10 +224,11 @@ def _task(tasks: Table, name: str, path: tables.Read[Path]) -> Pursued | None:
     every = table.may("every", tables.duration, 0.0)
     deadlines = _deadlines(table.inner("deadlines"))
     payload, out = table.may("payload", path), table.may("out", path)
+    authority = table.may("roster_authority", tables.key)
     table.over()
     if plan is None or asked is None:
         return None
-    return Pursued(name, plan, asked, every or 0.0, deadlines, payload, out)
+    return Pursued(name, plan, asked, every or 0.0, deadlines, payload, out, authority)
 
 
 def _asked(table: Table) -> Asked | None:

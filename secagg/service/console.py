@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from secagg.errors import InputError, PolicyRefused
+from secagg.roster import MAX_ROSTER_FILE
 from secagg.rounds.visitors import Visitors
 from secagg.service import metrics
 from secagg.service.askers import (
@@ -29,6 +30,7 @@ from secagg.service.askers import (
     READY,
     REGISTER,
     RESULTS,
+    ROSTERS,
     SESSION,
     STATUS,
     Asker,
@@ -127,6 +129,12 @@ def _of_rights(desk: Desk, porter: Porter, watching: Watching) -> list[Route]:
 
         return await answered(request, LARGEST, said)
 
+    async def rosters(request: Request, asker: Asker) -> Response:
+        async def said(data: bytes) -> Answer:
+            return await desk.take_roster(data, asker)
+
+        return await answered(request, MAX_ROSTER_FILE, said)
+
     async def status(request: Request, asker: Asker) -> Response:
         return JSONResponse(desk.status(asker))
 
@@ -142,6 +150,7 @@ def _of_rights(desk: Desk, porter: Porter, watching: Watching) -> list[Route]:
 
     return [
         porter.route(REGISTER, register, "POST"),
+        porter.route(ROSTERS, rosters, "POST"),
         porter.route(STATUS, status),
         porter.route(RESULTS, arrays),
         porter.route(EVENTS, events),

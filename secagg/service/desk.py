@@ -33,6 +33,7 @@ from secagg.store.files import demand_private, make_private
 from secagg.transport.doorkeeper import neighbourhood
 
 ENROL, RENEW, AUTHORITY = "/v1/enrol", "/v1/renew", "/v1/authority"
+ROSTER = "/v1/roster/{task}"
 TOKEN = "console.token"
 """Name of its file in the folder of the state."""
 LARGEST = 16 << 10
@@ -51,6 +52,7 @@ class Desk(Protocol):
     def reasons(self) -> list[str]: ...
     def numbers(self) -> bytes: ...
     async def arrays(self, nonce: str, asker: Asker) -> bytes: ...
+    async def take_roster(self, data: bytes, asker: Asker) -> Answer: ...
 
 
 def new_token() -> str:
@@ -111,6 +113,20 @@ def vouching(certificate: bytes) -> Route:
         return Response(certificate, media_type="application/x-pem-file")
 
     return Route(AUTHORITY, authority)
+
+
+def posting(roster_of: Callable[[str], bytes | None]) -> Route:
+    """The public route of rosters, by task. Each is signed, so whoever brings it is not believed.
+    404 where there is none."""
+
+    async def roster(request: Request) -> Response:
+        found = roster_of(request.path_params["task"])
+        headers = {"cache-control": "no-store"}
+        if found is None:
+            return refused(404, "no roster of that task is in force", headers)
+        return Response(found, media_type="application/octet-stream", headers=headers)
+
+    return Route(ROSTER, roster)
 
 
 async def answered(

@@ -13,13 +13,14 @@ from typing import Any, TypeAlias
 from secagg.drive.arrival import Arriving
 from secagg.drive.listening import listen
 from secagg.effects import Peer
+from secagg.rounds.attempts import Attempts
 from secagg.rounds.doors import Doors
 from secagg.rounds.greeting import Greeted
 from secagg.rounds.quota import Limits
 from secagg.rounds.reception import Reception
 from secagg.rounds.server import ServerRounds
 from secagg.service import metrics
-from secagg.service.config import Listen
+from secagg.service.config import Bounds, Listen
 from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
 from secagg.shown import short
@@ -45,6 +46,8 @@ class Gate:
     ) -> None:
         """rounds: around `inner`, which knows who has a seat. watch: hears of every link."""
         self.inner, self.limits, self._arrived = inner, limits, 0
+        self.attempts = Attempts(Bounds().enrolments)
+        """Of who asks to be enrolled, by address."""
         self._doors = Doors(limits, watch)
         self.greeted = Greeted(
             rounds,

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from secagg.arguments import function, integer, seconds
 from secagg.drive import warm
 from secagg.drive.blocking import MOST_ROUNDS, Fields, contribution, giver, in_this_thread
+from secagg.drive.enrolled import Member, entered
 from secagg.drive.participant import Inputs, Participant
 from secagg.drive.rejoin import try_input
 from secagg.errors import InputError
@@ -26,10 +27,12 @@ from secagg.rounds.client import PATIENCE, ClientRounds
 from secagg.rounds.offer import Consent, Outcome
 from secagg.schema import MAX_WEIGHT
 from secagg.service.attending import Caller
+from secagg.service.placing import Placing, placing_of
 from secagg.service.renewing import finish
 from secagg.service.settings import read_terms
 from secagg.service.site import Site
 from secagg.shown import short
+from secagg.store.base import Ledger
 from secagg.store.identity import Identity
 from secagg.store.ledger import SqliteLedger
 
@@ -95,10 +98,11 @@ def join_service(
 
 @dataclass(frozen=True)
 class Attendance:
-    """A site and the terms that it pins."""
+    """A site and the terms that it pins. placing: of a task whose clients sign."""
 
     site: Site
     terms: Terms
+    placing: Placing | None = None
 
     __repr__ = short
 
@@ -112,19 +116,32 @@ class Attendance:
                 f"{terms_file(site)} has other terms than those that {path} pins: enrol again, or "
                 "ask the service's administrator which are meant"
             )
-        return cls(site, terms)
+        return cls(site, terms, placing_of(site, terms))
 
     @property
     def plan(self) -> Plan:
         """One that follows from the terms: as wide as any in what an input must fit."""
         return self.terms.plan(self.terms.most, self.terms.population)
 
+    async def begin(self, timeout: float) -> None:
+        """Whatever has to be asked for before the first link, for so many seconds."""
+        if self.placing is not None:
+            await self.placing.begin(timeout)
+
     @contextmanager
-    def caller(self, told: Callable[[str], None]) -> Iterator[Caller]:
-        """With its identity, which is this process's alone meanwhile."""
+    def caller(
+        self, told: Callable[[str], None], ledger: Ledger
+    ) -> Iterator[tuple[Caller, Member | None]]:
+        """After `begin`. With its identity, which is this process's alone meanwhile; and what it is
+        where clients sign."""
         finish(self.site, told)
         with Identity.open(self.site.identity) as identity:
-            yield Caller(self.site, identity.seed, told)
+            caller, placing = Caller(self.site, identity.seed, told), self.placing
+            if placing is None:
+                yield caller, None
+                return
+            caller.renew = lambda rounds: placing.renew(rounds, ledger)
+            yield caller, placing.member(identity, ledger)
 
     async def run(
         self,
@@ -137,8 +154,12 @@ class Attendance:
         timeout, patience = seconds("timeout", timeout), seconds("patience", patience)
         await asyncio.to_thread(warm.up, self.plan)
         consent = Consent(terms=self.terms)
-        with SqliteLedger.open(self.site.ledger) as ledger, self.caller(told) as caller:
-            decided = ClientRounds(consent, patience=patience, returning=True)
+        await self.begin(timeout)
+        with ExitStack() as files:
+            ledger = files.enter_context(SqliteLedger.open(self.site.ledger))
+            caller, member = files.enter_context(self.caller(told, ledger))
+            own = files.enter_context(entered(member, ledger))
+            decided = ClientRounds(consent, patience=patience, returning=True, member=own)
             kept = caller.kept
             participant = Participant(decided, inputs, ledger=ledger, most=rounds, **kept)
             return await caller.stay(participant, rounds, timeout=timeout)

@@ -76,6 +76,7 @@ def _fixed(before: Config, after: Config) -> Iterator[str]:
         "[listen] insecure_plaintext": (where.insecure_plaintext, other.insecure_plaintext),
         "[listen] certificate": (where.certificate is None, other.certificate is None),
         "[admin] address": (before.admin, after.admin),
+        "roster_authority of a task": (_authorities(before), _authorities(after)),
         "[limits] ping": (before.limits.ping, after.limits.ping),
         "[limits] pong": (before.limits.pong, after.limits.pong),
         "[limits] wal": (before.limits.wal, after.limits.wal),
@@ -83,6 +84,11 @@ def _fixed(before: Config, after: Config) -> Iterator[str]:
     for what, (old, new) in held.items():
         if old != new:
             yield f"{what} cannot change while the service runs: {_RESTART}"
+
+
+def _authorities(config: Config) -> dict[str, bytes]:
+    named = ((one.name, one.roster_authority) for one in config.tasks)
+    return {task: key for task, key in named if key is not None}
 
 
 def _opened_with(limits: Limits, fresh: Limits) -> Iterator[str]:

@@ -47,6 +47,7 @@ from secagg.service.desk import TOKEN, enrolling, leave_token, new_token, vouchi
 from secagg.service.events import Watching
 from secagg.service.gate import Gate
 from secagg.service.hosted import Hosted
+from secagg.service.members import Members
 from secagg.service.metrics import Metrics
 from secagg.service.outs import Outs
 from secagg.service.porter import Porter, console_url
@@ -85,16 +86,17 @@ class Serving:
         self.metrics = Metrics(version)
         epoch = time.time() - time.monotonic()
         self.books = Books(Service(config.name, identity.public))
+        self.members = Members(config, identity.seed, self.books, lambda: self.unix)
         self.payloads = Payloads(config.state / PAYLOADS)
         tasks = {one.name: self._scheduled(one) for one in config.tasks}
         self.payloads.drop(frozenset(payload_digest(one.payload) for one in tasks.values()))
         limits = limits_of(config.limits, [one.terms for one in tasks.values()])
         watch = self.metrics.watch()
-        inner = ServerRounds(limits, durable=True, watch=watch)
+        inner = ServerRounds(limits, durable=True, watch=watch, files=True)
         paced = Paced(inner, tasks, of=lambda peer: peer.task, epoch=epoch)
         self.rounds = Hosted(paced, self.books, epoch, self._ended)
         service, seed = self.books.admissions.service, identity.seed
-        reception = Reception(service, seed, self._judge)
+        reception = Reception(service, seed, self.members.why_not, host=self.members.host)
         self.gate = Gate(self.rounds, inner, reception, limits, watch)
         visits = Reception(service, seed, lambda key, role, _: self._why_no_session(key, role))
         visitors = Visitors(visits.visit, self._why_no_session, hello=config.limits.hello)
@@ -104,7 +106,7 @@ class Serving:
         self._shell = Shell(self.gate.greeted, store=timed, news=self._news)
         self._store = store
         self.copy, self._outs = Copy(config.state / COPY), Outs(config.tasks)
-        self._attempts = Attempts(config.limits.enrolments)
+        self.gate.attempts = Attempts(config.limits.enrolments)
         self.credentials = credentials_of(config)
 
     # For whoever has it run
@@ -114,12 +116,13 @@ class Serving:
         """Takes up what the store has, then opens its door."""
         self._shell.start()
         await self._shell.turn()
+        self.members.start(lambda: self.terms)
         with self._copying():
             self.copy.mend(self._store.rows(audit.NAMESPACE))
         await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
         clerk, token = Clerk(self), new_token()
         porter = Porter.of(self.config, token, self.watching.visitors, self._actor)
-        routes = enrolling(clerk, self._allowed)
+        routes = [*enrolling(clerk, self._allowed), *self.members.routes()]
         if self.authority is not None:
             routes.append(vouching(self.authority))
         async with AsyncExitStack() as doors:
@@ -220,7 +223,7 @@ class Serving:
             return False
         self.config = fresh.config
         self._outs.become(fresh.config.tasks)
-        self._attempts = Attempts(fresh.config.limits.enrolments)
+        self.gate.attempts = Attempts(fresh.config.limits.enrolments)
         self.gate.bound(fresh.limits)
         self.watching.bound(fresh.config.limits)
         self.rounds.paced.become(fresh.tasks, time.monotonic())
@@ -280,24 +283,19 @@ class Serving:
     def _scheduled(self, task: Pursued) -> Scheduled:
         terms = read_terms(task.plan)
         payload = b"" if task.payload is None else self.payloads.keep(task.payload)[0]
-        enrolled = partial(self._enrolled, task.name)
-        pace = pace_of(task, terms)
-        return Scheduled(terms, pace, enrolled, payload, hold=True, prevented=self._prevented)
+        enrolled = partial(self.members.enrolled, task.name)
+        host = partial(self.members.host, task.name)
+        more: dict[str, Any] = {"prevented": self._prevented, "host": host}
+        return Scheduled(terms, pace_of(task, terms), enrolled, payload, hold=True, **more)
 
     def _allowed(self, address: str) -> bool:
-        allowed = self._attempts.allowed(address, time.monotonic())
+        allowed = self.gate.attempts.allowed(address, time.monotonic())
         if not allowed:
             self.metrics.watch().refused(Refused.RATE)
         return allowed
 
     def _prevented(self) -> str:
         return room.wanting(self.config)
-
-    def _enrolled(self, task: str) -> int:
-        return self.books.enrolled(task, self.unix)
-
-    def _judge(self, key: bytes, role: Any, task: str) -> str | None:
-        return self.books.admissions.why_not(key, role, task, self.unix)
 
     def _why_no_session(self, key: bytes, role: ServiceRole) -> str | None:
         return self.books.admissions.why_no_session(key, role, self.unix)
@@ -307,7 +305,7 @@ class Serving:
 
     def _may_not_stay(self, peer: Peer) -> bool:
         key, task = peer.identity or b"", peer.task or ""
-        return self._judge(key, ServiceRole.CLIENT, task) is not None
+        return self.members.why_not(key, ServiceRole.CLIENT, task) is not None
 
     def _ended(self, task: str, end: End) -> None:
         self.watching.board.ended(task, end, self.unix)
@@ -319,12 +317,15 @@ class Serving:
             phase = report.dropped_in.get(party, "")
             self.metrics.add("dropped", task=task, phase=phase, fault=fault.value)
         log.info("a round of %s ended: %s", task, outcome(end), extra=Event.ROUND_ENDED.line)
+        self.rounds.write(self.members.ended(task, end))
         self._outs.ended(task, end)
 
     def _news(self) -> None:
         """After each turn: what was stored is copied, and counted."""
         self._outs.write()
         self._copy_lines()
+        if self.members.news(self.gate.inner.filing):
+            self.dismiss()
         self.watching.news()
 
     def _copy_lines(self) -> None:

@@ -34,17 +34,28 @@ def pace_of(task: Pursued, terms: Terms) -> Pace:
             f"[tasks.{task.name}.deadlines] {min(unknown)} is no phase: there are "
             f"{', '.join(phases)}, and default"
         )
-    if terms.adversary == "active":
-        raise ParameterError(
-            f"[tasks.{task.name}] is against a server that lies: its clients need a roster, "
-            "which `secagg serve --members` has, and a service of tasks has not yet"
-        )
+    if (terms.adversary == "active") is not (task.roster_authority is not None):
+        raise ParameterError(_whose(task.name, terms))
     default = task.deadlines["default"]
     deadlines = {phase: task.deadlines.get(phase, default) for phase in phases}
     spare = Fraction(str(task.clients.spare))
     pace = Pace(task.clients.min, task.clients.target, spare, task.every, deadlines)
     pace.check(terms)
     return pace
+
+
+def _whose(task: str, terms: Terms) -> str:
+    """Why a task has the administrator of a roster, and another has none (rule N1)."""
+    if terms.adversary == "active":
+        return (
+            f"[tasks.{task}] is against a server that lies, and nobody signs the roster of its "
+            "clients: roster_authority is the public key of who does, which `secagg roster init` "
+            "prints on another machine"
+        )
+    return (
+        f"[tasks.{task}] roster_authority is of a task against a server that lies, and this one is "
+        "not: leave it out, or make the plan with `secagg task --adversary active`"
+    )
 
 
 def _phases(terms: Sequence[Terms]) -> int:

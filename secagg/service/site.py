@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from secagg.crypto import sign
-from secagg.errors import CryptoError, ParameterError
+from secagg.errors import ParameterError
 from secagg.service import tables
 from secagg.service.tables import Table
 from secagg.shown import short
 
 LARGEST = 64 << 10
 """Bytes of a file."""
-DIGEST_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,10 @@ class Site:
     """url: of the service, https. service, key: its name and Ed25519 key, which it proves on every
     link. authority: a PEM file of who must have issued its certificate; None is whom the machine
     trusts. name, task: as the client was invited. identity, ledger: files of its own. terms: the
-    digest of the task's terms, which its rounds must have."""
+    digest of the task's terms, which its rounds must have. admin: of a task whose clients sign, the
+    key of who signs its roster, which the service does not choose; None of another. epoch: the
+    lowest of a roster that is taken. policy: the file of this client's own floors. told: a folder
+    for what the service has signed."""
 
     url: str
     service: str
@@ -39,6 +40,10 @@ class Site:
     identity: Path
     ledger: Path
     terms: bytes
+    admin: bytes | None = None
+    epoch: int = 0
+    policy: Path | None = None
+    told: Path | None = None
 
     __repr__ = short
 
@@ -66,8 +71,21 @@ class Site:
             _line("terms", self.terms.hex()),
             _line("identity", identity),
             _line("ledger", ledger),
+            *self._roster(folder),
         ]
         return "\n".join(lines) + "\n"
+
+    def _roster(self, folder: Path) -> list[str]:
+        if self.admin is None:
+            return []
+        files = {"policy": self.policy, "told": self.told}
+        return [
+            "",
+            "[roster]",
+            _line("admin", self.admin.hex()),
+            f"epoch = {self.epoch}",
+            *(_line(key, _within(folder, path)) for key, path in files.items() if path is not None),
+        ]
 
 
 def _within(folder: Path, path: Path | None) -> str | None:
@@ -96,17 +114,26 @@ def parse(data: bytes, folder: Path) -> Site:
 def _site(file: Table, path: tables.Read[Path]) -> Site | None:
     service, client = file.inner("service"), file.inner("client")
     url, host = service.need("url", _url), service.need("name", tables.host_name)
-    key, authority = service.need("key", _key), service.may("authority", path)
+    key, authority = service.need("key", tables.key), service.may("authority", path)
     name, task = client.need("name", tables.line), client.need("task", tables.task_name)
     identity, ledger = client.need("identity", path), client.need("ledger", path)
-    terms = client.need("terms", _digest)
-    for table in (service, client, file):
+    terms = client.need("terms", tables.digits)
+    roster = file.inner("roster")
+    admin, epoch = roster.may("admin", tables.key), roster.may("epoch", _EPOCH, 0)
+    files = [roster.may(each, path) for each in ("policy", "told")]
+    if admin is None and roster.values:
+        roster.need("admin", tables.key)
+    for table in (service, client, roster, file):
         table.over()
     if url is None or host is None or key is None or name is None or task is None:
         return None
     if identity is None or ledger is None or terms is None:
         return None
-    return Site(url, host, key, authority, name, task, identity, ledger, terms)
+    about = url, host, key, authority, name, task, identity, ledger, terms
+    return Site(*about, admin, epoch or 0, *files)
+
+
+_EPOCH = tables.number(0, (1 << 32) - 1)
 
 
 def _url(place: str, value: object) -> str:
@@ -122,21 +149,3 @@ def _url(place: str, value: object) -> str:
     if any(letter in words for letter in '"\\'):
         raise ParameterError(f"{place} has a letter that no URL has")
     return words.rstrip("/")
-
-
-def _key(place: str, value: object) -> bytes:
-    try:
-        return sign.check_public(_digest(place, value))
-    except CryptoError:
-        raise ParameterError(f"{place} is no key that anybody signs with") from None
-
-
-def _digest(place: str, value: object) -> bytes:
-    words = tables.line(place, value)
-    try:
-        found = bytes.fromhex(words)
-    except ValueError:
-        found = b""
-    if len(found) != DIGEST_SIZE or words != found.hex():
-        raise ParameterError(f"{place} must be {2 * DIGEST_SIZE} hexadecimal digits")
-    return found

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from secagg.arguments import integer, kind_of, real
-from secagg.errors import InputError, ParameterError
+from secagg.crypto import sign
+from secagg.errors import CryptoError, InputError, ParameterError
 from secagg.shown import short
 
 _T = TypeVar("_T")
@@ -28,6 +29,7 @@ _SIZE = re.compile(r"([0-9]{1,15}) ?(KiB|MiB|GiB|)", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_DIGEST = 32
 _LONGEST_HOST = 253  # RFC 1035 §2.3.4, written with dots
 
 
@@ -169,6 +171,26 @@ def task_name(place: str, value: Any) -> str:
             f"{place}: a task's name is 1 to 64 of a to z, 0 to 9 and -, and begins with none"
         )
     return value
+
+
+def digits(place: str, value: Any) -> bytes:
+    """32 bytes, as hexadecimal digits in lower case."""
+    words = line(place, value)
+    try:
+        found = bytes.fromhex(words)
+    except ValueError:
+        found = b""
+    if len(found) != _DIGEST or words != found.hex():
+        raise ParameterError(f"{place} must be {2 * _DIGEST} hexadecimal digits")
+    return found
+
+
+def key(place: str, value: Any) -> bytes:
+    """An Ed25519 key that somebody can have signed with."""
+    try:
+        return sign.check_public(digits(place, value))
+    except CryptoError:
+        raise ParameterError(f"{place} is no key that anybody signs with") from None
 
 
 def address(place: str, value: Any) -> tuple[str, int]:

@@ -15,12 +15,13 @@ from typer.testing import CliRunner, Result
 
 from secagg.cli import app
 from secagg.cli.enrolled import name_of
-from secagg.cli.hosting import Hosting, nonce_of
+from secagg.cli.hosting import Hosting
 from secagg.effects import Write
 from secagg.proved import TOLD
 from secagg.rounds.base import ROUNDS
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.hosting import written_in
+from secagg.service.transcripts import nonce_of
 from secagg.store.sqlite import SqliteStore
 from secagg.wire.codec import Writer
 from secagg.wire.frame import DIGEST_SIZE, NONCE_SIZE

@@ -79,4 +79,5 @@ def test_no_deadline_follows_a_clock_that_can_be_set() -> None:
     # a task is refused of a roster that is over; certificates begin and end by that clock; and the
     # date of a task's next round outlives a process, whose own clock does not
     dates = {(name, "time") for name in ("task.py", "tls.py", "clerk.py", "serving.py")}
+    rosters |= {("placing.py", "time"), ("events.py", "time")}
     assert found == {("book.py", "time"), ("service.py", "now"), *rosters, *dates}

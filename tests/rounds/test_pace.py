@@ -312,3 +312,35 @@ def test_rows_of_a_task_wait_for_it_to_come_again() -> None:
     other.become({"votes": scheduled(), "others": scheduled()}, 1.0)
     again = other.tasks["votes"]
     assert (again.held, again.line.rounds, again.running) == (Why.PAUSED, 1, None)
+
+
+def test_rule_n3_what_changes_between_rounds_changes_when_nobody_is_asked() -> None:
+    """And everybody hears later then, as what they know is of before."""
+    server, done = paced(Pace(3, 4)), list[str]()
+    for number in range(3):
+        server.joined(peer(number), 0.0)
+    asked = next(iter(said(server).values()))
+    server.between("votes", lambda: done.append("first"), 1.0)
+    server.between("votes", lambda: done.append("second"), 1.0)
+    assert not done and not said(server)
+    server.received(peer(0), Ready(asked.nonce).encode(), 2.0)
+    server.tick(ANSWER)  # too few: nothing was opened, and the next asking waits for two seconds
+    server.tick(ANSWER + 2.0)
+    assert done == ["second"]
+    told = said(server)
+    assert {one.why for one in told.values()} == {Why.NOT_DUE} and len(told) == 3
+    server.tick(ANSWER + 3.0)
+    assert done == ["second"] and not said(server)
+
+
+def test_rule_n3_nobody_is_asked_where_there_is_nobody_to_choose_from() -> None:
+    number: list[int | None] = [None]
+    tasks = {"votes": Scheduled(TERMS, Pace(3, 4), lambda: number[0])}
+    server = Paced(ServerRounds(Limits(links_each=2)), tasks, of=lambda peer: peer.address)
+    for each in range(3):
+        server.joined(peer(each), 0.0)
+    assert not said(server) and server.take().due == math.inf
+    server.between("votes", lambda: number.append(number.pop() or 8), 1.0)
+    assert all(isinstance(one, Later) for one in said(server).values())
+    server.tick(1.0 + RETRY)
+    assert all(isinstance(one, Asked) for one in said(server).values())

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 import secagg
+from secagg.crypto import sign
 from secagg.plans.terms import Terms
 from secagg.service import checking
 from secagg.service.checking import effective, refusals
 from secagg.service.config import Asked, Bounds, Config, Listen, Pursued
 from secagg.service.trial import Authority
+from secagg.types import Seed
 
 NOW = datetime.now(UTC)
 TERMS = Terms.of({"update": secagg.Integer(4, max=9)}, (4, 5), corrupt=0, dropout=0.2)
@@ -72,6 +74,13 @@ def _become_a_file(path: Path) -> None:
     path.touch(0o600)
 
 
+def _active(config: Config) -> Config:
+    """Rule N1."""
+    config.tasks[0].plan.write_bytes(replace(TERMS, adversary="active", dropout=0).encode())
+    return config
+
+
+KEY = sign.public_key(Seed(bytes(range(32))))
 NONE = Path("/nowhere")
 REFUSED: dict[str, tuple[Callable[[Config], Config], str]] = {
     "no state": (_state(Path.rmdir), "No such file or directory; `secagg service init` makes it"),
@@ -99,6 +108,8 @@ REFUSED: dict[str, tuple[Callable[[Config], Config], str]] = {
     "min": (_task(clients=Asked(3, 4)), "[tasks.a] plan: least must be an integer from 4"),
     "phase": (_task(deadlines={"default": 1.0, "mask": 1.0}), "[tasks.a.deadlines] mask is no ph"),
     "payload": (_task(payload=NONE), "[tasks.a] payload /nowhere cannot be read"),
+    "a roster": (_task(roster_authority=KEY), "[tasks.a] roster_authority is of a task against a"),
+    "no roster": (_active, "[tasks.a] is against a server that lies, and nobody signs the roster"),
     "out": (_task(out=NONE), "[tasks.a] out /nowhere is no folder"),
 }
 
@@ -109,6 +120,13 @@ def test_is_refused(case: str, good: Config) -> None:
     found = refusals(change(good))
     assert len(found) == 1, found
     assert words in found[0]
+
+
+def test_a_task_whose_clients_sign_names_who_signs_their_roster(good: Config) -> None:
+    config = _task(roster_authority=KEY)(_active(good))
+    assert refusals(config) == []
+    tasks = effective(config)["tasks"]
+    assert isinstance(tasks, dict) and tasks["a"]["roster_authority"] == KEY.hex()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.0.1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,23 @@ def site(folder: Path = HERE, authority: bool = True) -> Site:
         folder / "site-1.ledger",
         bytes(32),
     )
+
+
+@pytest.mark.parametrize("epoch", [0, 7])
+def test_whose_roster_it_pins_is_written_and_read(epoch: int, tmp_path: Path) -> None:
+    """Rule N6."""
+    files = {"policy": tmp_path / "policy.toml", "told": tmp_path / "told"}
+    made = replace(site(tmp_path), admin=KEY, epoch=epoch, **files)
+    (tmp_path / "site-1.toml").write_text(made.text(tmp_path))
+    assert Site.read(tmp_path / "site-1.toml") == made
+    text = made.text(tmp_path)
+    for line, words in (("epoch = ", "must be an integer"), ("admin = ", "[roster] admin")):
+        bad = "\n".join(f"{line}true" if x.startswith(line) else x for x in text.splitlines())
+        with pytest.raises(ParameterError) as raised:
+            parse(bad.encode(), tmp_path)
+        assert words in str(raised.value)
+    with pytest.raises(ParameterError, match=r"\[roster\] admin is missing"):
+        parse(text.replace(f'admin = "{KEY.hex()}"\n', "").encode(), tmp_path)
 
 
 @pytest.mark.parametrize("authority", [True, False])

@@ -24,9 +24,10 @@ RULES = {
     "51-admission": {f"G{i}" for i in range(1, 6)}
     | {f"E{i}" for i in range(1, 10)}
     | {"M1", "M2"}
-    | {f"W{i}" for i in range(1, 9)},
+    | {f"W{i}" for i in range(1, 9)}
+    | {f"N{i}" for i in range(1, 8)},
 }
-_RULE = "[ABCEGMQRSVW]\\d+"
+_RULE = "[ABCEGMNQRSVW]\\d+"
 ROWS = {*range(1, 119)}
 INVARIANTS = {f"I{i}" for i in range(1, 8)} | {f"J{i}" for i in range(1, 7)}
 THREATS = {*range(1, 13), *range(19, 25)}
@@ -99,7 +100,7 @@ def test_every_rule_is_named_by_a_test():
         texts = re.findall(r"#.*", source)
         texts += [ast.get_docstring(node) or "" for node in (tree, *validation.functions(tree))]
         named |= set(re.findall(rf"\b{_RULE}\b", " ".join(texts)))
-        for rules in re.findall(r"def test_rules?((?:_[abcegmqrsvw]\d+)+)_", source):
+        for rules in re.findall(r"def test_rules?((?:_[abcegmnqrsvw]\d+)+)_", source):
             named |= set(rules.upper().split("_"))
     assert not set().union(*RULES.values()) - named
 
