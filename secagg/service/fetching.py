@@ -29,6 +29,8 @@ from secagg.wire.frame import payload_digest
 
 MOST_BYTES = 1 << 30
 """Of a payload: a service that announces more is not believed, or fills this site's disk."""
+KEPT = 4
+"""Payloads that a site keeps: those that it has used last."""
 PIECE = 1 << 20
 SILENCE = 20.0
 """Seconds that the service may say nothing in the middle of an answer."""
@@ -77,9 +79,12 @@ class Fetching:
         path = self._path(digest)
         try:
             data = path.read_bytes() if path.stat().st_size == size else b""
+            if payload_digest(data) != digest:
+                return None
+            path.touch()
         except OSError:
             return None
-        return data if payload_digest(data) == digest else None
+        return data
 
     def _fetched(self, digest: bytes, size: int) -> bytes:
         """All of it, from where the part ends."""
@@ -95,9 +100,16 @@ class Fetching:
                 part.unlink()
                 raise InputError("the payload that the service has is not the one it announced")
             part.replace(path)
+            self._tidy()
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from None
         return data
+
+    def _tidy(self) -> None:
+        """What was not used for longest goes, parts as well."""
+        found = sorted(self.folder.iterdir(), key=lambda one: one.stat().st_mtime)
+        for old in found[:-KEPT]:
+            old.unlink()
 
     def _append(self, part: Path, digest: bytes, size: int) -> None:
         """Until it is whole. Raises TransportError where it is not; what has come stays."""

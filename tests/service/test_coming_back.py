@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from secagg.rounds.offer import Contribution, Offer
+from secagg.service import audit
 from secagg.service.results import unpacked
-from secagg.service.serving import opened
+from secagg.service.serving import COPY, opened
 from secagg.service.site import Site
 from tests.processes.fleet import Commands
 from tests.service.place import LEAST, LENGTH, Place, call, enrol, given, site
@@ -88,4 +89,6 @@ async def test_row_90_a_server_killed_amid_masked_inputs_has_the_sum_over_all(
         (result,) = again.books.results.all()
         kept = unpacked(again.arrays_of(result.nonce))
     assert result.contributors == LEAST and result.dropped == 0
+    lines = audit.read((place.folder / "state" / COPY).read_text())
+    assert [line.deed.value for line in lines].count("opened") == 1, "it is one round"
     assert kept["sum.update"].tolist() == [sum(found)] * LENGTH

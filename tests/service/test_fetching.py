@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -179,6 +180,19 @@ async def test_a_copy_that_is_damaged_is_fetched_again(place: Place, shelf: Shel
     kept.write_bytes(b"x" * len(MODEL))
     assert await shelf.fetching(place).fetch(DIGEST, len(MODEL), 60) == MODEL
     assert kept.read_bytes() == MODEL
+
+
+async def test_a_site_keeps_the_few_that_it_has_used_last(place: Place, shelf: Shelf) -> None:
+    folder = place.folder / "payloads"
+    folder.mkdir()
+    for age in range(6):
+        old = folder / f"{age:064x}"
+        old.write_bytes(b"x")
+        os.utime(old, (age, age))
+    shelf.answers = [whole]
+    await shelf.fetching(place).fetch(DIGEST, len(MODEL), 60)
+    names = {one.name for one in folder.iterdir()}
+    assert names == {DIGEST.hex(), *(f"{age:064x}" for age in range(7 - fetching.KEPT, 6))}
 
 
 async def test_it_has_its_time(place: Place, shelf: Shelf) -> None:
