@@ -84,6 +84,8 @@ class Cost:
     largest_message: int
     uploads: tuple[int, ...] = ()  # of the client's message in each of its steps, if it is said
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

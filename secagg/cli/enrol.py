@@ -21,7 +21,7 @@ from secagg.errors import InputError, ParameterError, PolicyRefused, TransportEr
 from secagg.invitation import PUBLIC_PKI, Invitation
 from secagg.plans.terms import Terms
 from secagg.roster import Enrolment
-from secagg.service.desk import AUTHORITY, ENROL
+from secagg.service.paths import AUTHORITY, ENROL
 from secagg.service.program import terms_file
 from secagg.service.renewing import beside, take_up
 from secagg.service.site import Site

@@ -28,12 +28,11 @@ from secagg.errors import (
 )
 from secagg.invitation import MAX_ACCEPTANCE, MAX_RENEWAL
 from secagg.service.askers import Asker
+from secagg.service.paths import AUTHORITY, ENROL, RENEW, ROSTER
 from secagg.service.porter import Refused, body, refused
 from secagg.store.files import demand_private, make_private
 from secagg.transport.doorkeeper import neighbourhood
 
-ENROL, RENEW, AUTHORITY = "/v1/enrol", "/v1/renew", "/v1/authority"
-ROSTER = "/v1/roster/{task}"
 TOKEN = "console.token"
 """Name of its file in the folder of the state."""
 LARGEST = 16 << 10

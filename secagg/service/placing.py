@@ -17,8 +17,8 @@ from secagg.policy import Policy, admit
 from secagg.roster import MAX_ROSTER_FILE, Pin, SignedRoster
 from secagg.rounds.client import ClientRounds
 from secagg.service import tables
-from secagg.service.desk import ROSTER
 from secagg.service.jitter import Jitter
+from secagg.service.paths import ROSTER
 from secagg.service.site import Site
 from secagg.service.web import Asked, answered, trust
 from secagg.service.whole import write_whole

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from secagg.errors import PolicyRefused
+from secagg.errors import PolicyRefused, Portable
 from secagg.rights import Action
 from secagg.rounds.visitors import SESSION, Entered, Session, Visitors
 from secagg.service.askers import ROUTES, Asker, Judge, Who
@@ -27,7 +27,7 @@ _BEARER = "Bearer "
 Endpoint = Callable[[Request, Asker], Awaitable[Response]]
 
 
-class Refused(Exception):
+class Refused(Portable):
     """A request that goes no further, with the answer to it."""
 
     def __init__(self, code: int, why: str) -> None:

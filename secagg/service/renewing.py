@@ -16,7 +16,7 @@ from secagg.crypto import sign
 from secagg.errors import PolicyRefused, StorageError, TransportError
 from secagg.invitation import Renewal
 from secagg.roster import Enrolment
-from secagg.service.desk import RENEW
+from secagg.service.paths import RENEW
 from secagg.service.site import Site
 from secagg.service.web import Asked, ask, trust
 from secagg.store.files import sync_folder

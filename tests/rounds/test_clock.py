@@ -78,6 +78,7 @@ def test_no_deadline_follows_a_clock_that_can_be_set() -> None:
     rosters = {(name, "time") for name in ("roster.py", "enrolled.py", "hosting.py", "active.py")}
     # a task is refused of a roster that is over; certificates begin and end by that clock; and the
     # date of a task's next round outlives a process, whose own clock does not
-    dates = {(name, "time") for name in ("task.py", "tls.py", "clerk.py", "serving.py")}
+    dates = {(name, "time") for name in ("task.py", "tls.py", "clerk.py", "serving.py", "gate.py")}
+    # and numbers of what one process says are never another's
     rosters |= {("placing.py", "time"), ("events.py", "time")}
     assert found == {("book.py", "time"), ("service.py", "now"), *rosters, *dates}

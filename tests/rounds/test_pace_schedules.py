@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from secagg.rounds import course, line, pace
+from secagg.rounds import course, line, pace, remembered
 from tests.rounds.schedules import Broken, World, world
 from tests.soak import SOAK
 
@@ -84,13 +84,13 @@ PLANTED: dict[str, tuple[ModuleType, str, str]] = {
         'made = cls(0 * reader.u8("misses")',
     ),
     "a restart forgets a pause": (
-        pace,
-        "held = None if one.held is Why.DRAINING else one.held",
+        remembered,
+        "held = None if course.held is Why.DRAINING else course.held",
         "held = None",
     ),
     "the next before the last is told": (
         pace,
-        "if not self._tasks[name].hold:",
+        "if name in self._tasks and not self._tasks[name].hold:",
         "if True:",
     ),
     "every is nothing": (course, "self.next = now + self.pace.every", "self.next = now"),
@@ -98,14 +98,19 @@ PLANTED: dict[str, tuple[ModuleType, str, str]] = {
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, where: ModuleType, text: str, instead: str) -> None:
-    """Its class is from a changed source, where it is used; all else of the module is as it was."""
+    """What is used of it is from a changed source; all else of the module is as it was."""
     source = Path(where.__file__ or "").read_text()
     assert source.count(text) == 1, f"{text!r} occurs {source.count(text)} times"
     changed = ModuleType(where.__name__)
     monkeypatch.setitem(sys.modules, where.__name__, changed)
     exec(compile(source.replace(text, instead), where.__name__, "exec"), changed.__dict__)
     changed.__dict__.update(Pace=course.Pace)
-    user, name = {line: (course, "Line"), course: (pace, "Course"), pace: (pace, "Paced")}[where]
+    user, name = {
+        line: (course, "Line"),
+        course: (pace, "Course"),
+        pace: (pace, "Paced"),
+        remembered: (remembered, "state_of"),
+    }[where]
     monkeypatch.setattr(user, name, getattr(changed, name))
     monkeypatch.setitem(sys.modules, where.__name__, where)
 

@@ -24,7 +24,7 @@ from secagg.errors import LinkClosed, ParameterError, PolicyRefused, TransportEr
 from secagg.rounds.quota import Limits
 from secagg.transport import door, tunnel
 from secagg.transport.base import Link, address_of, certificate_of
-from secagg.transport.door import LINK, TLS
+from secagg.transport.door import LINK, STILL, TLS
 from secagg.transport.doorkeeper import RECEIVED, neighbourhood
 from secagg.transport.websocket import connect
 from tests.authority import DAY, Authority
@@ -648,7 +648,7 @@ async def test_one_path_is_the_links_and_the_others_are_the_applications(
             status, _ = await answer(reader)
             assert status == 426
     assert [scope["scheme"] for scope in app.scopes] == ["https"] * 3
-    assert [scope["state"] for scope in app.scopes] == [{}] * 3, "it cannot reach into the door"
+    assert [[*scope["state"]] for scope in app.scopes] == [[STILL]] * 3, "all it has of the door"
 
 
 async def test_a_request_keeps_a_stranger_s_place_and_has_seconds_of_its_own(
