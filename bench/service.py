@@ -19,6 +19,9 @@ RUNS: dict[str, str] = {
     "over": "bench.service_over",
     "chaos": "bench.service_chaos",
     "soak": "bench.service_soak",
+    "crash": "bench.service_crash",
+    "disk": "bench.service_disk",
+    "commits": "bench.service_commits",
 }
 """By what a run is called, its module."""
 

@@ -14,9 +14,12 @@ What SQLite leaves open, and what is done about it here:
 - Its locks belong to the process, which loses them when it closes any other descriptor of the
   file. Ours is a lock on a file beside it.
 
-What stays undetectable: a file and log that were put back together from an older copy, and the
-loss of the last batches by damage to the log, which SQLite takes for a torn end. A deleted row's
-bytes are overwritten in the file (secure_delete) but may stay in the log until it is truncated.
+- It takes a damaged end of the log for a torn one, and goes on from what is left. So transactions
+  have numbers, and the last one's is in a file beside: `secagg.store.mark`.
+
+What stays undetectable: a file, log and mark that were put back together from an older copy. A
+deleted row's bytes are overwritten in the file (secure_delete) but may stay in the log until it is
+truncated.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -34,16 +37,18 @@ from secagg.store import files
 MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x5ECA667
 """SQLite's application_id: tells a store from any other database."""
-VERSION = 2
-"""Of the tables below (user_version); another one is refused. Version 1 had no namespaces."""
+VERSION = 3
+"""Of the tables below (user_version). Version 2 had no number, and is brought here
+(`secagg.store.migration`); version 1 had no namespaces, and is refused."""
 
 SCHEMA = (
-    "CREATE TABLE head (owner BLOB NOT NULL, total BLOB NOT NULL)",
+    "CREATE TABLE head (owner BLOB NOT NULL, total BLOB NOT NULL, number INTEGER NOT NULL)",
     "CREATE TABLE rows (key BLOB NOT NULL UNIQUE CHECK (length(key) > 16), "
     "checksum BLOB NOT NULL, value BLOB NOT NULL)",
 )
-"""`rows` has a rowid on purpose: a value of the same size is then overwritten in place, which
-halves the time of a commit that rewrites a total of 400 KB (WITHOUT ROWID deletes and inserts)."""
+"""number: of the last transaction (`secagg.store.mark`). `rows` has a rowid on purpose: a value of
+the same size is then overwritten in place, which halves the time of a commit that rewrites a total
+of 400 KB (WITHOUT ROWID deletes and inserts)."""
 
 PAGE_SIZE = 8192
 SETTINGS = (
@@ -104,32 +109,37 @@ def _make(draft: Path, owner: bytes) -> None:
         with database:
             database.execute("BEGIN IMMEDIATE")
             lay_out(database, SCHEMA, APPLICATION, VERSION)
-            database.execute("INSERT INTO head VALUES (?, ?)", (owner, checksum(b"", owner)))
+            database.execute("INSERT INTO head VALUES (?, ?, 0)", (owner, head_checksum(owner, 0)))
         checkpoint(database)
 
 
-_NO_COPY = (
+NO_COPY = (
     "an older copy does not know what was said since, and may say it in other words; begin with a "
     "new file, and of several servers with a new epoch"
 )
 
 
-def connect(path: Path, owner: bytes) -> sqlite3.Connection:
-    """A connection that has read and checked everything. The caller holds the lock."""
+def connect(
+    path: Path, owner: bytes, migrate: Callable[[Path, sqlite3.Connection, bytes], None]
+) -> tuple[sqlite3.Connection, int]:
+    """A connection that has read and checked everything, and the number of the last transaction.
+    The caller holds the lock. migrate: brings a file of the version before to this one."""
     files.demand_private(path)
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:  # SQLite makes a new database of one cut short
-            raise StorageError(f"{path} is no database, or damaged: {_NO_COPY}")
+            raise StorageError(f"{path} is no database, or damaged: {NO_COPY}")
     with ExitStack() as otherwise:
         database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         otherwise.callback(database.close)
         configure(database, SETTINGS)
         with database:
             database.execute("BEGIN IMMEDIATE")  # takes SQLite's locks, for good
-        _verify(path, database, owner)
+        if pragma(database, "user_version") == VERSION - 1:
+            migrate(path, database, owner)
+        number = verify(path, database, owner)
         checkpoint(database)
         otherwise.pop_all()
-        return database
+        return database, number
 
 
 def checkpoint(database: sqlite3.Connection) -> None:
@@ -152,11 +162,16 @@ def checked(row: tuple[object, object, object]) -> tuple[bytes, bytes]:
 def checksum(key: bytes, value: bytes) -> bytes:
     """16 bytes of SHA-256 over key and value, each behind its u32 length.
 
-    The head's own is the checksum of (empty, owner).
+    The head's own is `head_checksum`.
     """
     state = hashlib.sha256(len(key).to_bytes(4) + key + len(value).to_bytes(4))
     state.update(value)
     return state.digest()[:CHECKSUM_SIZE]
+
+
+def head_checksum(owner: bytes, number: int) -> bytes:
+    """Of whose store it is, and how far it has come."""
+    return checksum(b"", owner + number.to_bytes(8))
 
 
 def checksum_sum(added: Sequence[bytes], removed: Sequence[bytes] = ()) -> bytes:
@@ -204,8 +219,9 @@ def lay_out(
     database.execute(f"PRAGMA user_version = {version}")
 
 
-def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
-    """Raises StorageError unless this is our file and its rows are those of one batch."""
+def verify(path: Path, database: sqlite3.Connection, owner: bytes) -> int:
+    """The number of the last transaction. Raises StorageError unless this is our file and its rows
+    are those of one batch."""
     if pragma(database, "application_id") != APPLICATION:
         raise StorageError(f"{path} is a database, but no store of this package")
     version = pragma(database, "user_version")
@@ -218,16 +234,23 @@ def _verify(path: Path, database: sqlite3.Connection, owner: bytes) -> None:
     if [sql for (sql,) in tables] != sorted(SCHEMA):
         raise StorageError(f"{path} holds other tables than a store's: damaged or foreign")
     if pragma(database, "quick_check(1)") != "ok":
-        raise StorageError(f"{path}: SQLite finds its pages damaged: {_NO_COPY}")
-    heads = database.execute("SELECT owner, total FROM head").fetchall()
+        raise StorageError(f"{path}: SQLite finds its pages damaged: {NO_COPY}")
+    heads = database.execute("SELECT owner, total, number FROM head").fetchall()
     if len(heads) != 1 or heads[0][0] != owner:
         raise StorageError(
             f"{path} belongs to another task or another server; give each a file of its own"
         )
+    number = heads[0][2]
+    known = isinstance(number, int) and number >= 0
+    if not known or heads[0][1] != total_of(database, head_checksum(owner, number)):
+        raise StorageError(f"{path}: its rows are not those of one batch: damaged: {NO_COPY}")
+    return int(number)
+
+
+def total_of(database: sqlite3.Connection, head: bytes) -> bytes:
+    """What the head has to say of all rows, each of which is checked. head: its own checksum."""
     rows = database.execute("SELECT key, checksum, value FROM rows ORDER BY key")
-    checksums = [checksum(*checked(row)) for row in rows]
-    if heads[0][1] != checksum_sum([checksum(b"", owner), *checksums]):
-        raise StorageError(f"{path}: its rows are not those of one batch: damaged: {_NO_COPY}")
+    return checksum_sum([head, *(checksum(*checked(row)) for row in rows)])
 
 
 def pragma(database: sqlite3.Connection, name: str) -> object:

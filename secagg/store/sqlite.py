@@ -13,7 +13,9 @@ from pathlib import Path
 from secagg.effects import Write
 from secagg.errors import StorageError
 from secagg.store import database as files
+from secagg.store import mark
 from secagg.store.base import Store, check_namespace, outcome
+from secagg.store.migration import migrate
 
 LOG_LIMIT = 32 << 20
 """Bytes of log that start a checkpoint. A total that every batch rewrites is then copied once for
@@ -24,9 +26,16 @@ class SqliteStore(Store):
     """Made by `open`. Several threads may use it, one at a time; never use it across a fork."""
 
     def __init__(
-        self, path: Path, lock: int, database: sqlite3.Connection, log: int | None = None
+        self,
+        path: Path,
+        lock: int,
+        opened: tuple[sqlite3.Connection, int],
+        owner: bytes,
+        log: int | None = None,
     ) -> None:
-        self._path, self._log = path, log
+        database, self._number = opened
+        self._path, self._owner, self._log = path, owner, log
+        self._mark = mark.check(path, owner, self._number)
         self._lock: int | None = lock
         self._database = database
         self._guard = threading.Lock()
@@ -51,8 +60,12 @@ class SqliteStore(Store):
             otherwise.callback(os.close, lock)
             with files.reported(path, "it cannot be opened"):
                 if not path.exists():
+                    mark.demand_new(path, owner)
+                    mark.create(path, owner, 0)
                     files.create(path, owner)
-                store = cls(path, lock, files.connect(path, owner), log)
+                opened = files.connect(path, owner, migrate)
+                otherwise.callback(opened[0].close)
+                store = cls(path, lock, opened, owner, log)
             otherwise.pop_all()
             return store
 
@@ -87,6 +100,8 @@ class SqliteStore(Store):
                     for namespace in forgotten:
                         latest = dict.fromkeys(self._keys(namespace)) | latest
                     self._write(latest)
+                self._number += 1
+                mark.write(self._mark, self._owner, self._number)
             limit = LOG_LIMIT if self._log is None else self._log
             if files.log_of(self._path).stat().st_size > limit:
                 files.checkpoint(self._database)
@@ -101,6 +116,7 @@ class SqliteStore(Store):
                 with files.reported(self._path, "it cannot be closed"):
                     self._database.close()
             finally:
+                os.close(self._mark)
                 os.close(lock)
 
     def _keys(self, namespace: bytes) -> list[bytes]:
@@ -121,8 +137,10 @@ class SqliteStore(Store):
             kept,
         )
         before = self._database.execute("SELECT total FROM head").fetchone()[0]
-        after = files.checksum_sum([before, *(row[1] for row in kept)], replaced)
-        self._database.execute("UPDATE head SET total = ?", (after,))
+        heads = [files.head_checksum(self._owner, self._number + i) for i in (0, 1)]
+        added = [before, heads[1], *(row[1] for row in kept)]
+        after = files.checksum_sum(added, [heads[0], *replaced])
+        self._database.execute("UPDATE head SET total = ?, number = ?", (after, self._number + 1))
 
     @contextmanager
     def _stopping(self, what: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -134,11 +135,11 @@ def test_another_owner_and_another_version(tmp_path: Path) -> None:
         store.commit([Write(SPACE + b"k", b"v")])
     with pytest.raises(StorageError, match="another task"):
         SqliteStore.open(path, owner=OWNER[:-1] + b"x")
-    for version in (0, 1, 3):
+    for version in (0, 1, 4):
         _execute(path, f"PRAGMA user_version = {version}")
         with pytest.raises(StorageError, match=f"version {version}.*finish its tasks"):
             _open(path)
-    _execute(path, "PRAGMA user_version = 2")
+    _execute(path, "PRAGMA user_version = 3")
     with _open(path) as store:
         assert list(store.rows()) == [(SPACE + b"k", b"v")]
 
@@ -226,7 +227,7 @@ def _crash(folder: Path, *, copied: bool) -> Path:
                 database.checkpoint(store._database)
         if copied:
             store._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        for suffix in ("", "-wal"):
+        for suffix in ("", "-wal", "-mark"):
             shutil.copy(folder / f"live.db{suffix}", folder / f"store.db{suffix}")
     return folder
 
@@ -243,7 +244,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _outcome(crashed: Path, where: Path, damage: Callable[[Path], None]) -> str:
     """'refused', or the number of the batch whose rows are there; anything else fails."""
-    for name in ("store.db", "store.db-wal"):
+    for name in ("store.db", "store.db-wal", "store.db-mark"):
         shutil.copy(crashed / name, where / name)
     damage(where)
     try:
@@ -296,7 +297,6 @@ def test_flipped_bytes_of_a_file_without_a_log(tmp_path: Path) -> None:
 
 
 LOG = "store.db-wal"
-BATCHES_IN_LOG = {"3", "4", "5", "6", "7", "8"}
 
 
 def _positions(folder: Path) -> list[int]:
@@ -305,24 +305,25 @@ def _positions(folder: Path) -> list[int]:
 
 
 def test_flipped_bytes_of_the_log(crashed: Path, tmp_path: Path) -> None:
-    """Row 97: SQLite cuts the log at the damage; what is left is the state after some batch."""
+    """Row 97: SQLite cuts the log at the damage, and would go on from the batches before it."""
     seen = {_outcome(crashed, tmp_path, _flip(LOG, p)) for p in _positions(crashed)}
-    assert seen <= {"refused", *BATCHES_IN_LOG} and len(seen) > 3
+    assert "refused" in seen and seen <= {"refused", "8"}
 
 
 def test_flipped_bytes_of_a_log_that_was_copied(copied: Path, tmp_path: Path) -> None:
     """Row 97: pages of batch 8 lie under those of batch 5; the sum over all rows notices."""
     seen = {_outcome(copied, tmp_path, _flip(LOG, p)) for p in _positions(copied)}
-    assert "refused" in seen and seen <= {"refused", *BATCHES_IN_LOG}
+    assert "refused" in seen and seen <= {"refused", "8"}
 
 
 def test_truncated_files(crashed: Path, copied: Path, tmp_path: Path) -> None:
-    """Row 97: the torn end of a log loses the torn batch; a torn file is refused or mended."""
+    """Row 97: what was acknowledged is missing in a log without its end; a torn file is refused or
+    mended."""
     log = (crashed / LOG).stat().st_size
     seen = [_outcome(crashed, tmp_path, _cut(LOG, cut)) for cut in range(0, log, log // 60)]
-    assert set(seen) <= BATCHES_IN_LOG and seen[0] == "3" and seen[-1] == "7"
+    assert set(seen) == {"refused"}
     seen = [_outcome(copied, tmp_path, _cut(LOG, cut)) for cut in range(0, log, log // 60)]
-    assert set(seen) <= {"refused", *BATCHES_IN_LOG} and seen[0] == "8"
+    assert set(seen) <= {"refused", "8"} and seen[0] == "8"
     size = (crashed / "store.db").stat().st_size
     for cut in range(0, size, size // 60):
         assert _outcome(crashed, tmp_path, _cut("store.db", cut)) in ("refused", "8")
@@ -333,6 +334,126 @@ def test_a_missing_file_is_not_a_new_store(crashed: Path, tmp_path: Path) -> Non
     """Row 97: SQLite would delete the log and begin afresh."""
     assert _outcome(crashed, tmp_path, lambda folder: (folder / "store.db").unlink()) == "refused"
     assert (tmp_path / "store.db-wal").stat().st_size > 0
+
+
+def test_what_is_said_of_a_log_that_was_cut(crashed: Path, tmp_path: Path) -> None:
+    """Row 97: which file, what is missing, and what to do."""
+    for name in ("store.db", "store.db-mark"):
+        shutil.copy(crashed / name, tmp_path / name)
+    with pytest.raises(StorageError, match=r"store\.db has come to transaction 4.*says 9.*Bring"):
+        _open(tmp_path / "store.db")
+
+
+def test_98_an_older_copy_in_the_place_of_a_store(tmp_path: Path) -> None:
+    """Also one that was whole and closed; the mark knows that there was more."""
+    path, copy = tmp_path / "store.db", tmp_path / "copy"
+    with _open(path) as store:
+        store.commit([Write(SPACE + b"k", b"1")])
+    shutil.copy(path, copy)
+    with _open(path) as store:
+        store.commit([Write(SPACE + b"k", b"2")])
+    shutil.copy(copy, path)
+    with pytest.raises(StorageError, match="older copy"):
+        _open(path)
+
+
+def test_a_mark_that_is_older_is_that_of_a_loss_of_power(tmp_path: Path) -> None:
+    """It is not synced, and never ahead: what is behind it is acknowledged all the same."""
+    path = tmp_path / "store.db"
+    with _open(path) as store:
+        store.commit([Write(SPACE + b"k", b"1")])
+        before = path.with_name("store.db-mark").read_bytes()
+        store.commit([Write(SPACE + b"k", b"2")])
+    path.with_name("store.db-mark").write_bytes(before)
+    with _open(path) as store:
+        assert dict(store.rows()) == {SPACE + b"k": b"2"}
+        store.commit([Write(SPACE + b"k", b"3")])
+    assert int.from_bytes(path.with_name("store.db-mark").read_bytes()[:8]) == 3
+
+
+@pytest.mark.parametrize("position", range(24))
+def test_a_mark_that_is_damaged_or_missing(position: int, tmp_path: Path) -> None:
+    """Row 97: neither is an older mark nor a new store."""
+    path, beside = tmp_path / "store.db", tmp_path / "store.db-mark"
+    with _open(path) as store:
+        store.commit([Write(SPACE + b"k", b"1")])
+    data = bytearray(beside.read_bytes())
+    data[position] ^= 1
+    for wrong in (bytes(data), bytes(data[:position]), bytes(data) + b"x"):
+        beside.write_bytes(wrong)
+        with pytest.raises(StorageError, match="its mark .* is damaged"):
+            _open(path)
+    beside.unlink()
+    with pytest.raises(StorageError, match="without its mark"):
+        _open(path)
+
+
+def test_a_mark_without_its_store(tmp_path: Path) -> None:
+    """Row 97: of a store that was made and has nothing in it, there may be the mark alone."""
+    path = tmp_path / "store.db"
+    _open(path).close()
+    path.unlink()
+    with _open(path) as store:
+        store.commit([Write(SPACE + b"k", b"1")])
+    path.unlink()
+    with pytest.raises(StorageError, match="is missing, but its mark"):
+        _open(path)
+
+
+def _version_2(path: Path, rows: dict[bytes, bytes]) -> None:
+    """A store as the release before has made it: its tables and settings, by SQL."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.execute("PRAGMA page_size = 8192")
+        old.execute("PRAGMA journal_mode = WAL").fetchall()
+        old.execute("CREATE TABLE head (owner BLOB NOT NULL, total BLOB NOT NULL)")
+        old.execute(
+            "CREATE TABLE rows (key BLOB NOT NULL UNIQUE CHECK (length(key) > 16), "
+            "checksum BLOB NOT NULL, value BLOB NOT NULL)"
+        )
+        old.execute(f"PRAGMA application_id = {0x5ECA667}")
+        old.execute("PRAGMA user_version = 2")
+        sums = {key: database.checksum(key, value) for key, value in rows.items()}
+        old.executemany("INSERT INTO rows VALUES (?, ?, ?)", [(k, sums[k], rows[k]) for k in rows])
+        total = database.checksum_sum([database.checksum(b"", OWNER), *sums.values()])
+        old.execute("INSERT INTO head VALUES (?, ?)", (OWNER, total))
+    path.chmod(0o600)
+
+
+def test_102_a_store_of_the_version_before_is_brought_here(tmp_path: Path) -> None:
+    """It opens with all its rows, and a copy of it as it was stays beside it."""
+    path, rows = tmp_path / "store.db", STATES[8]
+    _version_2(path, rows)
+    before = path.read_bytes()
+    with _open(path) as store:
+        assert dict(store.rows()) == rows
+        store.commit([Write(SPACE + b"more", b"1")])
+    copy = tmp_path / "store.db-version-2"
+    with closing(sqlite3.connect(copy)) as old:
+        assert dict(old.execute("SELECT key, value FROM rows")) == rows
+        assert database.pragma(old, "user_version") == 2
+    assert copy.stat().st_mode & 0o777 == 0o600 and len(before) <= copy.stat().st_size
+    with _open(path) as store:
+        assert dict(store.rows()) == rows | {SPACE + b"more": b"1"}
+
+
+def test_102_a_store_of_the_version_before_that_is_damaged_or_another_s(tmp_path: Path) -> None:
+    """It stays as it was, and nothing is left beside it."""
+    path = tmp_path / "store.db"
+    for statement, message in (
+        ("UPDATE rows SET value = x'00'", "checksum"),
+        ("DELETE FROM rows", "not those of one batch"),
+        ("UPDATE head SET owner = x'00'", "another task"),
+        ("CREATE TABLE more (x)", "other tables"),
+    ):
+        path.unlink(missing_ok=True)
+        _version_2(path, STATES[8])
+        _execute(path, statement)
+        with pytest.raises(StorageError, match=message):
+            _open(path)
+        left = {one.name for one in tmp_path.iterdir()}
+        assert not {"store.db-version-2", "store.db-mark"} & left
+        with closing(sqlite3.connect(path)) as old:
+            assert database.pragma(old, "user_version") == 2
 
 
 def test_no_database_at_all(tmp_path: Path) -> None:
@@ -352,7 +473,11 @@ def test_a_creation_that_was_cut_short(tmp_path: Path) -> None:
     (tmp_path / "store.db-new-wal").write_bytes(b"half")
     with _open(tmp_path / "store.db") as store:
         assert list(store.rows()) == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["store.db", "store.db-lock"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "store.db",
+        "store.db-lock",
+        "store.db-mark",
+    ]
 
 
 # Rows 95, 96, 101: the disk and the folder
