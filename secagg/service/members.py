@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from starlette.routing import Route
 
 from secagg.effects import Write
-from secagg.errors import ParameterError, SecAggError
+from secagg.errors import ParameterError, SecAggError, StorageError
 from secagg.plans.terms import Terms
 from secagg.rights import ServiceRole
 from secagg.roster import SignedRoster, moment
@@ -69,11 +69,14 @@ class Members:
         self, config: Config, signing: Seed, books: Books, unix: Callable[[], int]
     ) -> None:
         """signing: the seed of the service's key, which is the server's in every roster. unix: the
-        seconds of now."""
+        seconds of now. Raises StorageError where no folder can be made."""
         named = ((one.name, one.roster_authority) for one in config.tasks)
         self.in_force = InForce(signing, {task: key for task, key in named if key is not None})
         self._books, self._state, self._unix = books, config.state, unix
         self._transcripts = Transcripts(config.state / TRANSCRIPTS, _unkept)
+        if self.admins:
+            _make(config.state / TRANSCRIPTS)
+            _make(config.state / ROSTERS)
         self._reports: list[tuple[bytes, RoundReport]] = []
         self._terms: Callable[[], Mapping[str, Terms]] = dict
         self._stale = False
@@ -249,12 +252,18 @@ class Members:
         """For whoever verifies a transcript. The store has it."""
         path = self._state / ROSTERS / roster_name(signed)
         try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
             if not path.exists():
                 write_whole(path, signed.encode())
         except OSError as error:
             said = "no copy of a roster at %s: %s", path, error.strerror
             log.error(*said, extra=Event.ROSTER_NOT_COPIED.line)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made: {error.strerror}") from None
 
 
 def _unkept(why: str) -> None:

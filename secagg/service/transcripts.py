@@ -41,7 +41,6 @@ class Transcripts:
 
     def _written(self, path: Path, data: bytes) -> bool:
         try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
             if not path.exists():
                 write_whole(path, data)
             elif not _same(path, data):
