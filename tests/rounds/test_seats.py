@@ -22,7 +22,7 @@ from tests.rounds.schedules import Broken
 from tests.rounds.seats import world
 from tests.soak import SOAK
 
-SEEDS = 2000 if SOAK else 400
+SEEDS = 2000 if SOAK else 200
 """A schedule takes 12 ms, most of it the real protocol's keys and shares."""
 
 

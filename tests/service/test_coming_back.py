@@ -19,6 +19,7 @@ from secagg.service.serving import COPY, opened
 from secagg.service.site import Site
 from tests.processes.fleet import Commands
 from tests.service.place import LEAST, LENGTH, Place, call, enrol, given, site
+from tests.soak import SOAK
 
 FILE = """
 [tasks.mortality]
@@ -52,7 +53,7 @@ async def sites(place: Place, port: int) -> dict[int, Site]:
 async def test_row_90_a_server_killed_amid_masked_inputs_has_the_sum_over_all(
     tmp_path: Path, start: Commands
 ) -> None:
-    """With SIGKILL, twice: two inputs were there, the others come to the next process."""
+    """With SIGKILL: two inputs were there, the others come to the next process."""
     place, port = Place.made(tmp_path / "service"), free_port()
     found = await sites(place, port)
     config = place.folder / "service.toml"
@@ -76,7 +77,7 @@ async def test_row_90_a_server_killed_amid_masked_inputs_has_the_sum_over_all(
         for _ in found:
             await asked.acquire()
         await asyncio.sleep(0.5)  # until the two inputs have come
-        for _ in range(2):
+        for _ in range(3 if SOAK else 1):
             server.signal(signal.SIGKILL)
             assert await asyncio.to_thread(server.wait) == -signal.SIGKILL
             server = start("serve", "--config", config)

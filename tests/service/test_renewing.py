@@ -63,7 +63,8 @@ async def test_links_of_the_old_key_end_and_the_new_one_has_its_place(place: Pla
         assert key_of(serving) == key_in(there.identity) == public != sign.public_key(seed(1))
         assert not beside(there).exists()
         with pytest.raises(TransportError):
-            await before
+            async with asyncio.timeout(20):
+                await before
         assert serving.rounds.paced.tasks[TASK].candidates == 0
         new = read_seed(there.identity, Whose.IDENTITY)
         coming = asyncio.create_task(call(there, 1, lambda offer: given(1), key=new))
