@@ -43,6 +43,21 @@ AT_MOST = {
     ("scale", "prediction"): 0.25,
     ("scale", "seconds"): 1.0,
     ("scale", "memory"): 1.0,
+    ("service-load", "seconds"): 1.0,
+    ("service-load", "memory"): 1.0,
+    ("service-idle", "memory"): 1.0,
+    ("service-storm", "p99"): 1.0,
+    ("service-flood", "round"): 1.0,
+    ("service-flood", "connect"): 1.0,
+    ("service-flood", "memory"): 1.0,
+    ("service-flood", "log"): 1.0,
+    ("service-flood", "slow"): 1.0,
+    ("service-over", "refused"): 1.0,
+    ("service-over", "goodput"): 1.0,
+    ("service-chaos", "violations"): 0.0,
+    ("service-soak", "rss"): 1.0,
+    ("service-soak", "descriptors"): 1.0,
+    ("service-soak", "file"): 1.0,
 }
 
 

@@ -23,9 +23,8 @@ NAME = "service-idle"
 
 BYTES = 500 << 20
 FULL = {"links": 5000, "n": 500}
-GRID = [FULL | {"d": 10_000}]
-RATE = 100
-"""Links that come in a second: of all at once most are cut, as strangers, and come again."""
+GRID = [FULL | {"d": 10_000, "rate": 50}]
+"""rate: links that come in a second: of all at once most are cut, as strangers, and come again."""
 LONGEST = 900.0
 
 
@@ -41,7 +40,7 @@ def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
     return {"memory": full["server_peak"] / BYTES}
 
 
-def _row(links: int, n: int, d: int) -> Row:
+def _row(links: int, n: int, d: int, rate: float) -> Row:
     waiting = Tasked("waiting", range(n, links + 1), links - n + 1, 2 * links)
     task = Tasked("asked", range(n), n, d)
     with ground(waiting, task) as place, progress(f"{links} links") as tell:
@@ -53,8 +52,8 @@ def _row(links: int, n: int, d: int) -> Row:
         ):
             begun = time.monotonic()
             *early, last = task.members
-            asked.start(early, over=n / RATE)
-            idle.start(range(n, links), over=links / RATE)
+            asked.start(early, over=n / rate)
+            idle.start(range(n, links), over=links / rate)
 
             def greeted() -> bool:
                 found = idle.count("greeted") + asked.count("greeted")

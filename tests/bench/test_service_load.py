@@ -172,7 +172,7 @@ def test_chaos_counts_what_its_oracle_has_found() -> None:
 
 TINY = {
     "load": "n=10,d=200,deadline=2,processes=1",
-    "idle": "links=24,n=10,d=200",
+    "idle": "links=24,n=10,d=200,rate=100",
     "storm": "n=12,down=0.5",
     "flood": "kind=pings,links=40,sources=4,rounds=3,newcomers=4",
     "over": "n=10,d=100,seconds=3",
