@@ -6,7 +6,7 @@ which is after the memory of the server was read. `server_rss` is what is reside
 `server_peak` the most until the end of the round, and a link's bytes are what the server has beyond
 its size before the first came, by links.
 
-memory: of the row of 5,000, ours (the peak, round included) / the bar.
+memory: of the row of 5,000, what is resident when all have greeted / the bar.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
     full = pick(rows, **FULL)
     if full is None:
         return {"memory": Missing("needs the row " + ",".join(f"{k}={v}" for k, v in FULL.items()))}
-    return {"memory": full["server_peak"] / BYTES}
+    return {"memory": full["server_rss"] / BYTES}
 
 
 def _row(links: int, n: int, d: int, rate: float) -> Row:

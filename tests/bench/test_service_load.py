@@ -127,7 +127,7 @@ FULL: dict[str, tuple[Any, list[Row], dict[str, float]]] = {
     ),
     "idle": (
         service_idle,
-        [{"links": 5000, "n": 500, "server_peak": 1000 << 20}],
+        [{"links": 5000, "n": 500, "server_rss": 1000 << 20}],
         {"memory": 2.0},
     ),
     "storm": (service_storm, [{"n": 1000, "down": 3, "p99": 12.5}], {"p99": 0.5}),
