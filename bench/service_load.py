@@ -23,8 +23,9 @@ NAME = "service-load"
 SECONDS, BYTES = 60.0, 700 << 20
 """The bars for the full size."""
 FULL = {"n": 1000, "d": 100_000}
-GRID = [FULL | {"drop": 0.1, "processes": 2, "deadline": 25}]
-"""deadline: seconds for the inputs, which a server waits out, as who has vanished may come back."""
+GRID = [FULL | {"drop": 0.1, "processes": 2, "deadline": 25, "rate": 100}]
+"""rate: clients that come in a second. deadline: seconds for the inputs, which a server waits out,
+as who has vanished may come back."""
 LONGEST = 900.0
 
 
@@ -41,21 +42,21 @@ def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
     return {"seconds": full["seconds"] / SECONDS, "memory": full["server_peak"] / BYTES}
 
 
-def _row(n: int, d: int, drop: float, processes: int, deadline: float) -> Row:
+def _row(n: int, d: int, drop: float, processes: int, deadline: float, rate: float) -> Row:
     dropped = round(drop * n)
     deadlines = f'deadlines = {{ default = "10m", masked-input = "{deadline}s" }}'
     task = Tasked("load", range(n), n, d, dropout=drop, more=(deadlines,))
     leaving = list(task.members)[:: n // dropped][:dropped] if dropped else []
     with ground(task) as place, progress(f"n={n} d={d}") as tell:
         server = place.start()
-        with fleet(place, task, processes=processes, leaving=leaving) as clients:
+        with fleet(place, task, processes=processes, leaving=leaving, timeout=LONGEST) as clients:
             before, fleet_before, begun = server.cpu, clients.cpu(), time.monotonic()
-            clients.start(task.members)
+            clients.start(task.members, over=n / rate)
 
             def done() -> bool:
                 tell("greeted", clients.count("greeted"), n)
                 tell("ended", clients.count("gone"), n)
-                return any(place.results.iterdir()) or clients.count("gone") == n
+                return any(place.results.iterdir()) or clients.count("error") > 0
 
             until(done, LONGEST, "a round")
             seconds = time.monotonic() - begun

@@ -49,7 +49,7 @@ def _row(n: int, down: float, d: int) -> Row:
     with ground(task) as place, progress(f"n={n}") as tell:
         place.start()
         with fleet(place, task, timeout=300.0) as clients:
-            clients.start(range(n))
+            clients.start(range(n), over=n / 100)
             clients.wait(LONGEST, lambda: clients.count("greeted") >= n, "greetings")
             place.stop_at_once()
             killed = time.monotonic()
