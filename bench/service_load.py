@@ -17,6 +17,7 @@ from bench.common import Missing, Ratio, Row, Selection, main, pick, progress
 from bench.service_fleet import fleet
 from bench.service_ground import ENROLLED, Tasked, ground, loop_name, until
 from bench.service_oracle import check
+from secagg.errors import LinkTimeout
 
 NAME = "service-load"
 
@@ -47,6 +48,7 @@ def _row(n: int, d: int, drop: float, processes: int, deadline: float, rate: flo
     deadlines = f'deadlines = {{ default = "10m", masked-input = "{deadline}s" }}'
     task = Tasked("load", range(n), n, d, dropout=drop, more=(deadlines,))
     leaving = list(task.members)[:: n // dropped][:dropped] if dropped else []
+    gone = set(leaving)
     with ground(task) as place, progress(f"n={n} d={d}") as tell:
         server = place.start()
         with fleet(place, task, processes=processes, leaving=leaving, timeout=LONGEST) as clients:
@@ -56,7 +58,10 @@ def _row(n: int, d: int, drop: float, processes: int, deadline: float, rate: flo
             def done() -> bool:
                 tell("greeted", clients.count("greeted"), n)
                 tell("ended", clients.count("gone"), n)
-                return any(place.results.iterdir()) or clients.count("error") > 0
+                ends = [one for one in clients.of("outcome") if one.member not in gone]
+                if any(one.more["reason"] for one in ends) or clients.count("error"):
+                    raise LinkTimeout(f"there is no sum: {ends[:1] or clients.of('error')[:1]}")
+                return any(place.results.iterdir())
 
             until(done, LONGEST, "a round")
             seconds = time.monotonic() - begun
@@ -76,7 +81,7 @@ def _row(n: int, d: int, drop: float, processes: int, deadline: float, rate: flo
             }
         (result,) = place.results.iterdir()
         members = check(task, result)
-        row["contributors"], row["exact"] = len(members), not set(members) & set(leaving)
+        row["contributors"], row["exact"] = len(members), not gone & {*members}
         return row
 
 
