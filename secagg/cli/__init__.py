@@ -21,7 +21,7 @@ COMMANDS = (
     *("bench", "protocols", "inspect", "budget"),
     *("frontier", "audit"),
     *("verify-transcript", "verify-evidence"),
-    *("service", "enrol", "results"),
+    *("service", "enrol", "results", "login", "top"),
 )
 """In the order of --help. A command is the function named like its module, - being written as _."""
 

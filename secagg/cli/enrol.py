@@ -20,8 +20,10 @@ from secagg.crypto import sign
 from secagg.errors import InputError, ParameterError, PolicyRefused, TransportError
 from secagg.invitation import PUBLIC_PKI, Invitation
 from secagg.plans.terms import Terms
+from secagg.rights import ServiceRole
 from secagg.roster import Enrolment
 from secagg.service.paths import AUTHORITY, ENROL
+from secagg.service.person import Person
 from secagg.service.program import terms_file
 from secagg.service.renewing import beside, take_up
 from secagg.service.site import Site
@@ -55,9 +57,10 @@ def enrol(
 ) -> None:
     """Accept an invitation: make a key here, and have the service enrol its public half.
 
-    DIR/NAME.toml is for `secagg join --service`; DIR/NAME.key never leaves this machine. The code
-    is good once; the same command again does no harm. Until the service's owner approves, the site
-    is in no round: compare the public key by telephone first.
+    DIR/NAME.toml is for `secagg join --service`, or, of somebody who is no client, for --service of
+    `secagg results`, `service`, `login` and `top`; DIR/NAME.key never leaves this machine. The code
+    is good once; the same command again does no harm. Until the service's owner approves, the key
+    is met nowhere: compare the public key by telephone first.
 
     With --renew the site of that file has another key from now on, which the old one signs: nobody
     has to approve it. The same command again does no harm until it has succeeded; after that it is
@@ -115,6 +118,15 @@ def _enrolled(
     seed = _seed(identity)
     authority = _authority(invited, folder / f"{name}.ca.pem", timeout)
     answer = _asked(invited, authority, seed, timeout)
+    said: dict[str, object] = {
+        "file": str(file),
+        "public": sign.public_key(seed).hex(),
+        "state": str(answer["state"]),
+    }
+    if answer.get("role", ServiceRole.CLIENT.word) != ServiceRole.CLIENT.word:
+        person = _person(invited, answer, authority, identity)
+        write_whole(file, person.text(folder).encode(), force=True)
+        return said | {"role": person.role.word, "console": person.console}
     (task, terms), *more = _tasks(answer)
     if more:
         notice(f"this site is of {1 + len(more)} tasks, and {file} is of {task}")
@@ -138,13 +150,19 @@ def _enrolled(
     write_whole(terms_file(site), terms.encode(), force=True)
     write_whole(file, site.text(folder).encode(), force=True)
     notice(terms.explain())
-    return {
-        "file": str(file),
-        "public": sign.public_key(seed).hex(),
-        "state": str(answer["state"]),
-        "task": task,
-        "terms": terms.digest().hex(),
-    }
+    return said | {"task": task, "terms": terms.digest().hex()}
+
+
+def _person(
+    invited: Invitation, answer: dict[str, Any], authority: Path | None, identity: Path
+) -> Person:
+    try:
+        role = next(role for role in ServiceRole if role.word == answer["role"])
+        console = str(answer["console"])
+    except (StopIteration, KeyError):
+        raise InputError("the service's answer has no role, or no console, in it") from None
+    whose = console, invited.service.name, invited.key, authority
+    return Person(*whose, invited.name, role, identity)
 
 
 def _check_admin(terms: Terms, admin: bytes | None) -> None:

@@ -86,6 +86,12 @@ Told: TypeAlias = Annotated[
         "hears of it. Nothing is refused: clients have budgets of their own.",
     ),
 ]
+Service: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="In the place of --config: of somebody who was enrolled for a service."
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]
@@ -302,6 +308,12 @@ def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if given(ctx, name):
             raise ParameterError(f"{flags[name]} {why}")
+
+
+def refuse_both(ctx: typer.Context, one: str, other: str) -> None:
+    """ParameterError where both were typed, as one of them would change nothing."""
+    if given(ctx, one):
+        refuse_given(ctx, (other,), f"and --{one} are two ways to say which service")
 
 
 def values(ctx: typer.Context) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from secagg.cli import options
-from secagg.cli.console import arrays, ask
+from secagg.cli.console import Console, reached
 from secagg.cli.founding import FILE
 from secagg.cli.output import handled, report, rows
 from secagg.cli.targets import check_target, write_whole
@@ -37,9 +37,13 @@ def results(
     config: Annotated[Path, typer.Option(metavar="FILE", help="Of the service that runs.")] = Path(
         FILE
     ),
+    service: options.Service = None,
     as_json: options.Json = False,
 ) -> None:
     """List what a service's rounds gave, take a result, or remove one.
+
+    The service's owner has all, on its machine; a collector, with the file that `secagg enrol`
+    made, has those of its tasks.
 
     FILE.npz has `sum.FIELD` and `mean.FIELD` of each field, for `numpy.load`; once it is written,
     the service knows that the result is safe. A result is kept until it is removed, or until
@@ -50,21 +54,23 @@ def results(
             options.refuse_given(ctx, ("out",), "is for get")
         if (number is None) != (wish is Wish.LIST):
             raise ParameterError("get and rm take the number of a result, and list takes none")
-        answer = _done(wish, number or "", out, config)
+        options.refuse_both(ctx, "service", "config")
+        with reached(config, service) as console:
+            answer = _done(wish, number or "", out, console)
         report(answer, as_json, lambda: rows(_lines(answer)))
 
 
-def _done(wish: Wish, number: str, out: Path | None, config: Path) -> dict[str, object]:
+def _done(wish: Wish, number: str, out: Path | None, console: Console) -> dict[str, object]:
     if wish is Wish.LIST:
-        return ask(config, {"do": "results"})
+        return console.ask({"do": "results"})
     if wish is Wish.RM:
-        return ask(config, {"do": "remove", "name": number})
+        return console.ask({"do": "remove", "name": number})
     if out is None:
         raise ParameterError("get needs --out FILE.npz")
     check_target(out, "--out", suffix=".npz")
-    data = arrays(config, number)
+    data = console.arrays(number)
     write_whole(out, data, force=True)
-    ask(config, {"do": "acknowledge", "name": number})
+    console.ask({"do": "acknowledge", "name": number})
     return {"out": str(out), "bytes": len(data)}
 
 

@@ -12,10 +12,12 @@ import typer
 
 from secagg.cli import epochs, options
 from secagg.cli.auditing import Head, audit_errand
-from secagg.cli.console import ask
+from secagg.cli.console import Console, reached
 from secagg.cli.founding import FILE, found
+from secagg.cli.login import logged_in
 from secagg.cli.output import FAILED, handled, report, rows
 from secagg.errors import ParameterError
+from secagg.rights import ServiceRole
 from secagg.service.checking import effective, refusals
 from secagg.service.config import read
 
@@ -27,12 +29,16 @@ class Errand(enum.StrEnum):
     CHECK = "check"
     INVITE = "invite"
     APPROVE = "approve"
+    APPOINT = "appoint"
     REVOKE = "revoke"
     LIST = "list"
     STATUS = "status"
+    LOGIN = "login"
+    OPEN = "open"
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    DRAIN = "drain"
     AUDIT = "audit"
     ROSTER = "roster"
 
@@ -43,22 +49,37 @@ _OPTIONS = {
     "name": (Errand.INIT,),
     "address": (Errand.INIT,),
     "trial_ca": (Errand.INIT,),
-    "role": (Errand.INVITE,),
-    "task": (Errand.INVITE, Errand.ROSTER),
+    "role": (Errand.INVITE, Errand.APPOINT, Errand.LOGIN),
+    "task": (Errand.INVITE, Errand.APPOINT, Errand.ROSTER),
     "out": (Errand.ROSTER,),
     "config": (*sorted(_ASKED), Errand.AUDIT),
+    "service": (*sorted(_ASKED - {Errand.ROSTER}),),
     "head": (Errand.AUDIT,),
 }
-_ALONE = (Errand.LIST, Errand.STATUS)
+_ALONE = (Errand.LIST, Errand.STATUS, Errand.LOGIN, Errand.DRAIN)
 """Which are about nothing in particular."""
+_What: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DIR|FILE|NAME|TASK|verify|export|import",
+        help="To init a folder; to check a file; to invite, approve, appoint or revoke a name; to "
+        "open, pause, resume or cancel a task; of the audit, to verify it; of rosters, what to do.",
+    ),
+]
+_Name: TypeAlias = Annotated[
+    str | None, typer.Option(help="With init: the host's name, as clients will call it.")
+]
+_Role: TypeAlias = Annotated[
+    str, typer.Option(help="With invite and appoint: what somebody will be; with login: as what.")
+]
 _Roster: TypeAlias = Annotated[
     Path | None, typer.Argument(metavar="ROSTER", help="To import: the signed roster.")
 ]
 _Task: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        help="With invite: of which task; several for some roles. With roster export: of whose "
-        "roster, where there are several."
+        help="With invite and appoint: of which task; several for some roles. With roster export: "
+        "of whose roster, where there are several."
     ),
 ]
 _Out: TypeAlias = Annotated[
@@ -69,18 +90,9 @@ _Out: TypeAlias = Annotated[
 def service(
     ctx: typer.Context,
     errand: Annotated[Errand, typer.Argument(help="What to do.")],
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DIR|FILE|NAME|TASK|verify|export|import",
-            help="To init a folder; to check a file; to invite, approve or revoke a name; to "
-            "pause, resume or cancel a task; of the audit, to verify it; of rosters, what to do.",
-        ),
-    ] = None,
+    what: _What = None,
     file: _Roster = None,
-    name: Annotated[
-        str | None, typer.Option(help="With init: the host's name, as clients will call it.")
-    ] = None,
+    name: _Name = None,
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="With init: where it will listen.")
     ] = None,
@@ -88,13 +100,14 @@ def service(
         bool,
         typer.Option("--trial-ca", help="With init: certificates of an authority of its own."),
     ] = False,
-    role: Annotated[str, typer.Option(help="With invite: what somebody will be.")] = "client",
+    role: _Role = "client",
     task: _Task = None,
     out: _Out = None,
     config: Annotated[
         Path, typer.Option(metavar="FILE", help="Of the service that runs, to ask it something.")
     ] = Path(FILE),
     head: Head = None,
+    service: options.Service = None,
     as_json: options.Json = False,
 ) -> None:
     """Set up a service, see what its configuration means, and say who may come.
@@ -103,12 +116,20 @@ def service(
     certificates; what is there stays as it is. `check` prints every value that is in force,
     defaults included, and all for which the service would not start: the exit code is 2 then.
     `invite` prints a code for `secagg enrol`, good once and for 7 days; who has enrolled waits
-    until `approve`. `revoke` is for good, and ends its links at once. `pause` lets no further round
-    of a task begin until `resume`, also where failures have paused it; `cancel` ends the one that
-    runs. `audit verify` follows the chain of the audit in the store and in its copy, whether the
-    service runs or not: the exit code is 1 where a line is broken, or the two differ. `roster
-    export` writes the requests of clients whom the next roster lacks, for `secagg roster add` on
-    its administrator's machine, and `roster import` takes what was signed there.
+    until `approve`. `appoint` gives somebody another role, or other tasks; `revoke` is for good,
+    and ends its links at once. `login` prints a link for a browser, good once and for 10 minutes,
+    as a viewer or --role operator. `roster export` writes the requests of clients whom the next
+    roster lacks, for `secagg roster add` on its administrator's machine, and `roster import` takes
+    what was signed there.
+
+    `open` has a task's next round begin before its time. `pause` lets no further round of a task
+    begin until `resume`, also where failures have paused it; `cancel` ends the one that runs.
+    `drain` lets no round of any task begin, until the service is started again or a task resumed.
+    `audit verify` follows the chain of the audit in the store and in its copy, whether the service
+    runs or not: the exit code is 1 where a line is broken, or the two differ.
+
+    The owner asks on the service's machine, by --config. An operator or admin who is enrolled asks
+    from elsewhere, by --service, what its role may.
     """
     with handled(as_json):
         _check_given(ctx, errand)
@@ -121,7 +142,9 @@ def service(
         elif errand is Errand.ROSTER:
             answer = epochs.carried(what or "", file, out, task or [], config)
         else:
-            answer = _said(errand, what or "", role, task or [], config)
+            asked = _asked(errand, what or "", role if options.given(ctx, "role") else None, task)
+            with reached(config, service) as console:
+                answer = _said(errand, asked, console)
         report(answer, as_json, lambda: _print(answer))
 
 
@@ -136,6 +159,7 @@ def _check_given(ctx: typer.Context, errand: Errand) -> None:
         raise ParameterError(f"{errand} takes nothing after it" if what else f"{errand} of what?")
     if file is not None and (errand, what) != (Errand.ROSTER, "import"):
         raise ParameterError("only `roster import` takes a file after it")
+    options.refuse_both(ctx, "service", "config")
 
 
 def _made(folder: Path, name: str | None, trial_ca: bool, address: str | None) -> dict[str, object]:
@@ -144,21 +168,25 @@ def _made(folder: Path, name: str | None, trial_ca: bool, address: str | None) -
     return found(folder, name, trial_ca, datetime.now(UTC), address)
 
 
-def _said(
-    errand: Errand, what: str, role: str, tasks: list[str], config: Path
-) -> dict[str, object]:
-    if errand is Errand.STATUS:
-        return ask(config, None)
+def _asked(errand: Errand, what: str, role: str | None, tasks: list[str] | None) -> dict[str, Any]:
+    if errand in _ALONE:
+        return {"do": errand.value} | ({} if role is None else {"role": role})
     asked: dict[str, Any] = {"do": errand.value, "name": what}
-    if errand is Errand.INVITE:
-        asked |= {"role": role, "tasks": tasks}
-    return ask(config, asked)
+    if errand in (Errand.INVITE, Errand.APPOINT):
+        asked |= {"role": role or ServiceRole.CLIENT.word, "tasks": tasks or []}
+    return asked
+
+
+def _said(errand: Errand, asked: dict[str, Any], console: Console) -> dict[str, object]:
+    if errand is Errand.LOGIN:
+        return logged_in(console, asked.get("role"))
+    return console.ask(None if errand is Errand.STATUS else asked)
 
 
 def _print(answer: Mapping[str, object]) -> None:
-    """Of an invitation the code alone, which goes into another command."""
-    if "code" in answer:
-        typer.echo(str(answer["code"]))
+    """Of an invitation the code alone, which goes into another command, and of a login the link."""
+    if (alone := answer.get("code") or answer.get("link")) is not None:
+        typer.echo(str(alone))
     else:
         rows(_lines(answer))
 

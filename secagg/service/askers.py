@@ -17,6 +17,19 @@ from secagg.rights import RIGHTS, Action, demand
 from secagg.rounds.admissions import CONSOLE, Actor
 from secagg.rounds.visitors import Session
 from secagg.service.page import FILES
+from secagg.service.paths import (
+    EVENTS,
+    HEALTH,
+    LOGIN,
+    LOGOUT,
+    METRICS,
+    READY,
+    REGISTER,
+    RESULTS,
+    ROSTERS,
+    SESSION,
+    STATUS,
+)
 from secagg.shown import short
 
 
@@ -28,11 +41,6 @@ class Who(Enum):
     SOMEBODY = "somebody"
     """Whoever has a session: it is about that, or the word that is said decides (WORDS)."""
 
-
-HEALTH, READY, METRICS = "/healthz", "/readyz", "/metrics"
-LOGIN, LOGOUT, SESSION = "/v1/login", "/v1/logout", "/v1/session"
-REGISTER, STATUS, EVENTS = "/v1/register", "/v1/status", "/v1/events"
-RESULTS, ROSTERS = "/v1/results/{nonce}", "/v1/rosters"
 
 ROUTES: Mapping[tuple[str, str], Action | Who] = MappingProxyType(
     {
@@ -81,7 +89,7 @@ Judge = Callable[[bytes, Action, str | None], Actor]
 class Asker:
     """session: None is the owner, who may everything. judge: whose key it is, where that may do
     this for this task now, or PolicyRefused (`secagg.rounds.admissions.Admissions.actor`); it is
-    asked at each step, as a body takes its time to come. tasks: those that there are."""
+    asked at each step, as a body takes its time to come. tasks: those that there are, or were."""
 
     session: Session | None
     judge: Judge = field(repr=False)

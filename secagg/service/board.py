@@ -83,7 +83,7 @@ class Board:
     tasks: Callable[[], Mapping[str, Course]] = field(repr=False)
     looked: Callable[[bytes], Progress | None] = field(repr=False)
     last: dict[str, Last] = field(default_factory=dict)
-    _words: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    _words: dict[bytes, list[str]] = field(default_factory=dict, repr=False)
 
     __repr__ = short
 
@@ -108,7 +108,7 @@ class Board:
         return {
             "name": name,
             "state": _state(course, progress, enrolled),
-            "guarantee": self._guarantee(name, course.terms),
+            "guarantee": self._guarantee(course.terms),
             "min": course.pace.least,
             "target": course.pace.target,
             "candidates": course.candidates,
@@ -154,11 +154,12 @@ class Board:
         kept = self.books.results.all(lambda one: one == task)
         return Last.kept(kept[-1]) if kept else None
 
-    def _guarantee(self, name: str, terms: Terms) -> list[str]:
-        """Made once: terms never change."""
-        if name not in self._words:
-            self._words[name] = terms.explain().splitlines()[:-1]
-        return self._words[name]
+    def _guarantee(self, terms: Terms) -> list[str]:
+        """Made once: a task may get other terms, and terms never change."""
+        digest = terms.digest()
+        if digest not in self._words:
+            self._words[digest] = terms.explain().splitlines()[:-1]
+        return self._words[digest]
 
 
 def told(tasks: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:

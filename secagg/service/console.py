@@ -21,7 +21,10 @@ from secagg.errors import InputError, PolicyRefused
 from secagg.roster import MAX_ROSTER_FILE
 from secagg.rounds.visitors import Visitors
 from secagg.service import metrics
-from secagg.service.askers import (
+from secagg.service.askers import Asker
+from secagg.service.desk import LARGEST, Answer, Desk, answered
+from secagg.service.events import Watching
+from secagg.service.paths import (
     EVENTS,
     HEALTH,
     LOGIN,
@@ -33,10 +36,7 @@ from secagg.service.askers import (
     ROSTERS,
     SESSION,
     STATUS,
-    Asker,
 )
-from secagg.service.desk import LARGEST, Answer, Desk, answered
-from secagg.service.events import Watching
 from secagg.service.porter import Porter, Refused, body, free, refused
 from secagg.wire.hello import LARGEST_CALLER, REPLY
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect, Request
@@ -43,21 +43,26 @@ class Porter:
     token: str = field(repr=False)
     visitors: Visitors = field(repr=False)
     judge: Judge = field(repr=False)
-    tasks: Sequence[str] = ()
+    tasks: Callable[[], Collection[str]] = tuple
     hosts: frozenset[str] = frozenset()
     tls: bool = False
 
     __repr__ = short
 
     @classmethod
-    def of(cls, config: Config, token: str, visitors: Visitors, judge: Judge) -> Porter:
+    def of(
+        cls,
+        config: Config,
+        token: str,
+        visitors: Visitors,
+        judge: Judge,
+        tasks: Callable[[], Collection[str]],
+    ) -> Porter:
         """On loopback browsers call it by any name of that, elsewhere by the service's own."""
         host, plain = config.admin[0], is_loopback(config.admin[0])
         names = {"localhost", "127.0.0.1", "[::1]"} if plain else {config.name}
         hosts = frozenset(names | {_in_url(host)})
-        return cls(
-            token, visitors, judge, tuple(one.name for one in config.tasks), hosts, not plain
-        )
+        return cls(token, visitors, judge, tasks, hosts, not plain)
 
     def route(self, path: str, endpoint: Endpoint, method: str = "GET") -> Route:
         """One that asks for what the table says of it; of what the table has not, nobody may."""
@@ -81,7 +86,7 @@ class Porter:
 
     def asker(self, request: Request) -> Asker:
         """Raises Refused."""
-        return Asker(self._session(request), self.judge, tuple(self.tasks))
+        return Asker(self._session(request), self.judge, tuple(self.tasks()))
 
     def own(self, request: Request) -> bool:
         """Whether a page of this console has sent it, as its Origin says (rule W4). A name that

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -59,7 +59,6 @@ from secagg.service.trial import TRIAL
 from secagg.store.identity import Identity
 from secagg.store.sqlite import SqliteStore
 from secagg.transport.base import Link
-from secagg.transport.websocket import AsgiApp
 from secagg.watch import Event, Refused
 from secagg.wire.frame import payload_digest
 from secagg.wire.hello import Service
@@ -69,8 +68,6 @@ log = logging.getLogger(__name__)
 
 IDENTITY, STORE, PAYLOADS, COPY = "server.key", "service.db", "payloads", "audit.jsonl"
 """Names in the folder of the state."""
-Mount: TypeAlias = Callable[[AsgiApp, int], int]
-"""Takes an application whose messages have that many bytes at most; says at which port it is."""
 DRAIN = 10.0
 """Seconds that rounds which run have to end by themselves, once the process is told to."""
 
@@ -115,8 +112,8 @@ class Serving:
     # For whoever has it run
 
     @asynccontextmanager
-    async def listening(self, mount: Mount | None = None) -> AsyncIterator[None]:
-        """Takes up what the store has, then opens its door; or is mounted, in another's."""
+    async def listening(self) -> AsyncIterator[None]:
+        """Takes up what the store has, then opens its door."""
         self._shell.start()
         await self._shell.turn()
         self.members.start(lambda: self.terms)
@@ -124,13 +121,13 @@ class Serving:
             self.copy.mend(self._store.rows(audit.NAMESPACE))
         await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
         clerk, token = Clerk(self), new_token()
-        porter = Porter.of(self.config, token, self.watching.visitors, self._actor)
+        porter = Porter.of(self.config, token, self.watching.visitors, self._actor, self._known)
         routes = [*enrolling(clerk, self._allowed), *self.members.routes()]
         if self.authority is not None:
             routes.append(vouching(self.authority))
         async with AsyncExitStack() as doors:
             self.ports = (
-                await doors.enter_async_context(self._public(mount, *routes)),
+                await doors.enter_async_context(self._public(*routes)),
                 await doors.enter_async_context(
                     self._behind(console(clerk, porter, self.watching, page.ROUTES))
                 ),
@@ -262,11 +259,8 @@ class Serving:
 
     # Inside
 
-    def _public(self, mount: Mount | None, *routes: Route) -> AbstractAsyncContextManager[int]:
+    def _public(self, *routes: Route) -> AbstractAsyncContextManager[int]:
         app = public.application(self.payloads, *routes)
-        if mount is not None:
-            inner = self.gate.mounted(self._shell.serve, app)
-            return contextlib.nullcontext(mount(inner, self.gate.limits.frame))
         return self.gate.listening(self._shell.serve, self.config.listen, self.credentials, app)
 
     def _behind(self, app: Starlette) -> AbstractAsyncContextManager[int]:
@@ -305,6 +299,10 @@ class Serving:
 
     def _why_no_session(self, key: bytes, role: ServiceRole) -> str | None:
         return self.books.admissions.why_no_session(key, role, self.unix)
+
+    def _known(self) -> set[str]:
+        """Tasks that there are, or were and left a result."""
+        return {*self.terms, *(one.task for one in self.books.results.all())}
 
     def _actor(self, key: bytes, action: Action, task: str | None) -> Actor:
         return self.books.admissions.actor(key, action, task, self.unix)
@@ -358,11 +356,9 @@ async def _nobody(link: Link) -> None:
 
 
 @asynccontextmanager
-async def opened(
-    config: Config, version: str = "", mount: Mount | None = None
-) -> AsyncIterator[Serving]:
+async def opened(config: Config, version: str = "") -> AsyncIterator[Serving]:
     """A service that listens, inside the running loop. Its state is this process's alone. version:
-    of this package, which its numbers name. mount: takes its public part, in place of a door.
+    of this package, which its numbers name.
 
     Raises StorageError for a state that another process has, or that is damaged; InputError and
     ParameterError for what the configuration names and does not fit.
@@ -372,7 +368,7 @@ async def opened(
         owner = Service(config.name, identity.public).digest
         with SqliteStore.open(config.state / STORE, owner=owner, log=config.limits.wal) as store:
             serving = Serving(config, identity, store, version)
-            async with serving.listening(mount):
+            async with serving.listening():
                 yield serving
 
 

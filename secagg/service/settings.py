@@ -7,10 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from secagg.drive.listening import descriptors
-from secagg.errors import InputError, ParameterError
+from secagg.errors import ParameterError
 from secagg.plans.terms import MAX_TERMS, Terms
 from secagg.rounds.course import Pace
 from secagg.rounds.quota import Limits
+from secagg.service import tables
 from secagg.service.config import Bounds, Config, Pursued
 from secagg.transport.tls import TLS, Credentials
 from secagg.wire.frame import DEFAULT_MAX_SIZE, HEAD_SIZE
@@ -18,11 +19,7 @@ from secagg.wire.frame import DEFAULT_MAX_SIZE, HEAD_SIZE
 
 def read_terms(path: Path) -> Terms:
     """Raises InputError for a file that cannot be read, and what `Terms.decode` raises."""
-    try:
-        with path.open("rb") as source:
-            return Terms.decode(source.read(MAX_TERMS + 1))
-    except OSError as error:
-        raise InputError(f"the terms {path} cannot be read: {error.strerror}") from None
+    return Terms.decode(tables.read_file(path, "the terms", MAX_TERMS)[0])
 
 
 def pace_of(task: Pursued, terms: Terms) -> Pace:

@@ -56,21 +56,21 @@ class Site:
     def text(self, folder: Path) -> str:
         """As `read` reads it from a file in that folder."""
         files = self.authority, self.identity, self.ledger
-        authority, identity, ledger = (_within(folder, one) for one in files)
+        authority, identity, ledger = (relative(folder, one) for one in files)
         lines = [
             "# A client of a service of secagg: `secagg join --service` takes part with it.",
             "[service]",
-            _line("url", self.url),
-            _line("name", self.service),
-            _line("key", self.key.hex()),
-            *([] if authority is None else [_line("authority", authority)]),
+            entry("url", self.url),
+            entry("name", self.service),
+            entry("key", self.key.hex()),
+            *([] if authority is None else [entry("authority", authority)]),
             "",
             "[client]",
-            _line("name", self.name),
-            _line("task", self.task),
-            _line("terms", self.terms.hex()),
-            _line("identity", identity),
-            _line("ledger", ledger),
+            entry("name", self.name),
+            entry("task", self.task),
+            entry("terms", self.terms.hex()),
+            entry("identity", identity),
+            entry("ledger", ledger),
             *self._roster(folder),
         ]
         return "\n".join(lines) + "\n"
@@ -82,18 +82,23 @@ class Site:
         return [
             "",
             "[roster]",
-            _line("admin", self.admin.hex()),
+            entry("admin", self.admin.hex()),
             f"epoch = {self.epoch}",
-            *(_line(key, _within(folder, path)) for key, path in files.items() if path is not None),
+            *(
+                entry(key, relative(folder, path))
+                for key, path in files.items()
+                if path is not None
+            ),
         ]
 
 
-def _within(folder: Path, path: Path | None) -> str | None:
+def relative(folder: Path, path: Path | None) -> str | None:
+    """As a file in that folder names another one beside it, or below."""
     return None if path is None else str(path.relative_to(folder))
 
 
-def _line(key: str, value: str | None) -> str:
-    """JSON's strings are strings of TOML."""
+def entry(key: str, value: str | None) -> str:
+    """A line of TOML. JSON's strings are strings of TOML."""
     return f"{key} = {json.dumps(value)}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +36,10 @@ _LONGEST_HOST = 253  # RFC 1035 §2.3.4, written with dots
 
 def read_file(path: Path, what: str, limit: int) -> tuple[bytes, Path]:
     """Its bytes, and the folder of which its paths are. what: it is called that in an error. Raises
-    InputError where it cannot be read, or has more bytes than the limit."""
+    InputError where it cannot be read, is no regular file, or has more bytes than the limit."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting
+            raise InputError(f"{what} {path} is not a regular file")
         with path.open("rb") as source:
             data = source.read(limit + 1)
     except (OSError, ValueError) as error:

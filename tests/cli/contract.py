@@ -160,15 +160,28 @@ class Runs:
         for one in joined:
             self.take("join --service", one)
         self.take("service list", self.start("service", "list", *of))
-        for errand in ("pause", "resume", "cancel"):
+        for errand in ("open", "pause", "resume", "cancel"):
             self.take(f"service {errand}", self.start("service", errand, "sum", *of))
+        self._person(*of)
         self.take("service revoke", self.start("service", "revoke", "site-0", *of))
         self.take("results list", self.start("results", "list", *of))
         got = self.start("results", "get", "last", "--out", self.at("sum.npz"), *of)
         self.take("results get", got)
+        self.take("top", self.start("top", *of))
         self.take("results rm", self.start("results", "rm", "last", *of))
+        self.take("service drain", self.start("service", "drain", *of))
         server.terminate()
         self.take("serve --config", server)
+
+    def _person(self, *of: str) -> None:
+        made = self.start("service", "invite", "ann", "--role", "viewer", *of)
+        code, folder = self.take("service invite", made)["code"], self.at("ann")
+        self.take("enrol, of a person", self.start("enrol", str(code), "--out", folder))
+        self.take("service approve", self.start("service", "approve", "ann", *of))
+        self.take("login", self.start("login", "--service", f"{folder}/ann.toml"))
+        self.take("service login", self.start("service", "login", *of))
+        appointed = self.start("service", "appoint", "ann", "--role", "operator", *of)
+        self.take("service appoint", appointed)
 
     def _site(self, number: int, *of: str) -> subprocess.Popen[str]:
         name, folder = f"site-{number}", self.at(f"site-{number}")

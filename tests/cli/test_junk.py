@@ -115,6 +115,8 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
         "service": ("service", "init", str(folder / "service"), "--name", "sum.example"),
         "enrol": ("enrol", "secagg1-aaaa", "--out", str(folder)),
         "results": ("results", "list", "--config", str(folder / "none.toml")),
+        "login": ("login", "--service", str(folder / "none.toml")),
+        "top": ("top", "--config", str(folder / "none.toml")),
     }
 
 
@@ -122,6 +124,7 @@ USES = (
     *("plan", "keys", "identity", "roster", "task", "simulate", "serve", "serve of several"),
     *("join", "join a task", "collect", "inspect", "protocols", "bench", "budget", "audit"),
     *("frontier", "demo", "verify-transcript", "verify-evidence", "service", "enrol", "results"),
+    *("login", "top"),
 )
 
 
@@ -197,7 +200,7 @@ def test_the_words_to_which_junk_is_added_are_right(tmp_path: Path) -> None:
         "bench": "here the benchmark would begin",
         "frontier": "here the trainings would begin",
         "enrol": "the code is missing or wrong",
-        "results": "cannot be read",
+        **dict.fromkeys(("results", "login", "top"), "cannot be read"),
     }
     for use, words in made(tmp_path).items():
         result = call(*words)

@@ -104,7 +104,10 @@ REFUSED: dict[str, tuple[Callable[[Config], Config], str]] = {
     "no task": (lambda one: replace(one, tasks=()), "[tasks] is empty"),
     "name": (lambda one: replace(one, name="sum.example"), "is not of sum.example, but of localh"),
     "plan": (_task(plan=NONE), "[tasks.a] plan: the terms /nowhere cannot be read"),
-    "plan is a folder": (_task(plan=Path("/")), "[tasks.a] plan: the terms / cannot be read: Is a"),
+    "plan is a folder": (
+        _task(plan=Path("/")),
+        "[tasks.a] plan: the terms / is not a regular file",
+    ),
     "min": (_task(clients=Asked(3, 4)), "[tasks.a] plan: least must be an integer from 4"),
     "phase": (_task(deadlines={"default": 1.0, "mask": 1.0}), "[tasks.a.deadlines] mask is no ph"),
     "payload": (_task(payload=NONE), "[tasks.a] payload /nowhere cannot be read"),

@@ -234,6 +234,6 @@ async def test_what_a_person_is_told_when_it_is_enrolled(place: Place) -> None:
     config = replace(place.config(), admin=("0.0.0.0", 8443))
     assert console_url(config, 8443) == "https://localhost:8443"
     assert console_url(replace(config, admin=("::1", 0)), 9) == "http://[::1]:9"
-    porter = Porter.of(config, "", None, None)  # type: ignore[arg-type]
+    porter = Porter.of(config, "", None, None, tuple)  # type: ignore[arg-type]
     assert porter.tls and porter.hosts == {"localhost", "0.0.0.0"}
     assert porter.cookie(None).endswith("; Secure")

@@ -20,7 +20,7 @@ from secagg.rounds.quota import Limits
 from secagg.service import events
 from secagg.service.askers import Asker
 from secagg.service.serving import Serving, opened
-from tests.service.place import LEAST, TASK, Place, attend, enrol, name
+from tests.service.place import LEAST, TASK, TERMS, Place, attend, enrol, name
 from tests.service.visits import (
     OPERATOR,
     VIEWER,
@@ -263,7 +263,7 @@ async def test_rule_w8_who_does_not_read_costs_one_state_and_is_cut(
     config = place.config()
     config = replace(config, limits=replace(config.limits, events=100))
     async with opened(config) as serving:
-        monkeypatch.setitem(serving.watching.board._words, TASK, ["x" * (256 << 10)])
+        monkeypatch.setitem(serving.watching.board._words, TERMS.digest(), ["x" * (256 << 10)])
         who, port = await visit(serving, "viewer", VIEWER), serving.ports[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(_request(who))

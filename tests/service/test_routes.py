@@ -62,12 +62,14 @@ CONSOLE_ROUTES: Mapping[tuple[str, str], Case | None] = {
     ("GET", "/v1/results/{nonce}"): Case(
         f"/v1/results/{KEPT[TASK].hex()}", noted=(Deed.RESULT_READ,), other=True
     ),
+    ("POST", "/v1/rosters"): Case("/v1/rosters", status=403),  # of no task here
     ("POST", "/v1/register"): None,  # by its words
 }
 REGISTER: Mapping[str, Case] = {
     word: Case("/v1/register", {"do": word, **body}, status, noted, other)
     for word, body, status, noted, other in [
         ("list", {}, 200, (), False),
+        ("wanted", {"name": TASK}, 400, (), False),  # it is of no roster
         ("results", {}, 200, (), False),
         ("login", {}, 200, (), False),
         ("invite", {"name": "new", "role": "viewer"}, 200, (Deed.INVITED,), False),
