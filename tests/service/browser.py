@@ -81,9 +81,13 @@ class Looked:
         found: str = await self.tab.inner_text(selector)
         return found
 
-    async def shows(self, text: str, timeout: float = 10.0) -> None:
+    async def shows(self, text: str, timeout: float = 20.0) -> None:
         """Waits until it does."""
         await self.tab.get_by_text(text).first.wait_for(timeout=1000 * timeout)
+
+    async def live(self) -> None:
+        """Waits until it has contact."""
+        await self.tab.locator("#head .badge", has_text="Live").wait_for(timeout=20_000)
 
 
 @asynccontextmanager

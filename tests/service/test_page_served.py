@@ -60,7 +60,7 @@ async def signed_in(looked: Looked, serving: Serving, role: str) -> None:
     status, said = await ask(serving, "POST", "/v1/register", asked, owner(serving))
     assert status == 200, said
     await looked.tab.goto(said["link"])
-    await looked.shows("Live")
+    await looked.live()
 
 
 async def in_state(looked: Looked, word: str) -> None:
