@@ -3,8 +3,9 @@
 `inject`: a service over TLS as a process under strace, four clients as processes; life after life
 another one of its calls of the system on its store, or on the copy of its audit, fails once with
 that error. `full`: its state is a file system of 8 MB; `reserve`: the same, of which half is to
-stay free. `cut`, `flip`: of a service that was killed after some rounds, one of the two files of
-the store is cut, or a bit of it is another, at so many places; then it is opened as a start does.
+stay free. `cut`, `flip`: after some rounds the store is cut, or a bit of it is another, at so many
+places, then it is opened as a start does: its file, of a service that was put down, or its log, of
+one that was killed.
 
 Every verdict is by what the service says when it ends, which must name a file: `stopped` and
 `refused`, and in the log. Whoever is neither is `alive`: what failed was no part of the store, or
@@ -282,6 +283,8 @@ def _damaged(how: str, file: str, times: int) -> Row:
             cast.server.kill()
             cast.server.join()
         kept = Path(folder) / "kept"
+        if not file:
+            stored(place, task)  # opened and closed: all of it is in the one file
         shutil.copytree(place.folder / STATE, kept)
         whole = stored(place, task)
         for number in range(times):
