@@ -112,6 +112,7 @@ ROUNDS = (
     "progress",
     "quota",
     "reception",
+    "remembered",
     "report",
     "round",
     "seen",

@@ -10,6 +10,25 @@ from secagg.wire.codec import Reader, Writer
 from secagg.wire.frame import NONCE_SIZE
 from secagg.wire.pace import Why
 
+# Theory of operation.
+#
+# Of a task its process remembers what the next one has to go on with, and no more: how many rounds
+# there were, how many have failed one after the other, why it is held, when its next round is, and
+# which one runs. Who has missed what is of each identity, in rows of its own
+# (`secagg.rounds.line`). An asking is not remembered: it lasts for seconds, and who was asked is
+# asked again.
+#
+# A moment is of the monotonic clock, which no other process has. So what is written is a date of
+# the wall clock, and what is read is a moment again, by the `epoch` of whoever reads. A clock on
+# the wall that was set in between moves the next round, once, and nothing else.
+#
+# That a task drains is of the process which ends, and is not written: the one after it begins as if
+# it had never been said. That somebody has paused it, or that five failures have, is written, and
+# only `resume` takes it back.
+#
+# Impossible: a round that runs and is not among those of the server. Whoever restores both compares
+# them, and forgets one that is gone.
+
 State: TypeAlias = tuple[int, int, Why | None, float, bytes | None]
 """Rounds, failures, why it is held, when the next is by monotonic seconds, and which runs."""
 

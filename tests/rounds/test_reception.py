@@ -353,3 +353,35 @@ def test_names_of_services_and_tasks() -> None:
         with pytest.raises(ParameterError):
             check_task(bad)
     assert Service("a.b", SERVICE.key).digest != Service("a.c", SERVICE.key).digest
+
+
+def others(due: bytes) -> list[bytes]:
+    """Frames of every other kind, known or not, of this service: with the body that is due, with
+    none, and with one that is longer."""
+    kinds = [due[:1] + bytes([kind]) for kind in range(256) if kind != due[1]]
+    return [kind + rest for kind in kinds for rest in (due[2:], due[2:18], due[2:] + bytes(64))]
+
+
+def test_78_rule_g3_no_frame_of_any_kind_takes_the_place_of_a_greeting() -> None:
+    """In the place of the hello, and of the proof: the link ends, nobody is met, nothing is signed
+    and nobody looked up."""
+    frames = talk().frames
+    for place in (0, 2):
+        for frame in others(frames[place]):
+            register = Register()
+            met = talk(change={place: frame}, register=register)
+            assert isinstance(met.server, WireError), (place, frame[1])
+            assert len(met.frames) == place + 1 and register.asked == []
+
+
+def test_78_before_a_greeting_no_frame_reaches_the_rounds() -> None:
+    """What comes behind one that ended the link is heard by nobody either."""
+    inner = Inner()
+    hello = talk().frames[0]
+    for number, frame in enumerate(others(hello)):
+        greeted = Greeted(inner, lambda _: reception().greet())  # type: ignore[arg-type]
+        peer = Peer(f"link {number}")
+        greeted.joined(peer, 0.0)
+        greeted.received(peer, frame, 0.0)
+        greeted.received(peer, hello, 0.0)  # `Inner` receives nothing: it would raise
+        assert inner.here == [] and not greeted.ready(peer)
