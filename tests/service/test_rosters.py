@@ -17,11 +17,13 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from secagg.cli import app
 from secagg.errors import ParameterError, PolicyRefused, TransportError
 from secagg.party import Aggregate
 from secagg.proved import Charge, Verdict
-from secagg.roster import Enrolment, SignedRoster
+from secagg.roster import Enrolment, Roster, SignedRoster
 from secagg.rounds import course
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.offer import Contribution, Offer
@@ -31,12 +33,14 @@ from secagg.service.desk import find_token
 from secagg.service.placing import Placing
 from secagg.service.results import unpacked
 from secagg.service.serving import COPY, Serving, opened
+from secagg.service.site import Site
+from secagg.store.identity import Identity
 from secagg.store.memory import MemoryLedger
 from secagg.types import AbortReason, PartyId, Seed
 from secagg.verify import verify_transcript
 from tests.processes.fleet import Commands
 from tests.service.place import LENGTH, TASK, enrol, name
-from tests.service.signing import ADMIN_KEY, DAY, LEAST, Signing, named, signed
+from tests.service.signing import ADMIN, ADMIN_KEY, DAY, LEAST, Signing, named, signed
 from tests.service.test_coming_back import free_port
 from tests.service.test_serving import ask
 
@@ -198,8 +202,6 @@ async def test_rule_n6_a_site_takes_no_lying_and_no_older_roster(
         handed.append(roster.encode())
         placing = Placing(replace(site, epoch=epoch), ADMIN_KEY)
         await placing.begin(1.0)
-        from secagg.store.identity import Identity
-
         with Identity.open(site.identity) as identity:
             placing.member(identity, ledger)
 
@@ -290,3 +292,53 @@ async def test_who_has_lied_is_named_and_the_evidence_is_kept(
     said = lines[line - 1]
     assert (said.deed.value, said.what["name"]) == ("convicted", name(2))
     assert json.loads(said.text)["who"] == "service"
+
+
+async def test_rule_n6_a_site_is_enrolled_with_the_key_of_who_signs_its_roster(
+    signing: Signing, tmp_path: Path
+) -> None:
+    """From somebody who is not the service; the same command with it goes on."""
+    config = signing.place.folder / "service.toml"
+    text = config.read_text().replace("0.0.0.0:443", "127.0.0.1:0")
+    table = f"[tasks.{TASK}]\nplan = '{TASK}.task'\nclients = {{ min = {LEAST} }}\n"
+    config.write_text(f"{text}\n{table}roster_authority = '{ADMIN_KEY.hex()}'\n")
+
+    def call(*words: object) -> Any:
+        done = CliRunner().invoke(app, [*map(str, words), "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    async with opened(signing.config()) as serving:
+        of = ("--config", config)
+        invite = "service", "invite", name(1), "--task", TASK, *of
+        _, invited = await asyncio.to_thread(call, *invite)
+        enrol = "enrol", invited["code"], "--out", tmp_path / "site"
+        code, said = await asyncio.to_thread(call, *enrol)
+        assert code == 2 and "give --admin PUBLIC" in said["message"]
+        code, said = await asyncio.to_thread(call, *enrol, "--admin", ADMIN_KEY.hex())
+        assert code == 0 and said["state"] == "waiting"
+        _, said = await asyncio.to_thread(call, "service", "approve", name(1), *of)
+        assert "waits for the next epoch" in said["roster"]
+        export = "service", "roster", "export", "--out", tmp_path / "requests", *of
+        code, said = await asyncio.to_thread(call, *export)
+        (request,) = said["requests"]
+        own = tmp_path / "site" / f"{name(1)}.enrol"
+        assert code == 0 and Path(request).read_bytes() == own.read_bytes()
+        assert said["roster_authority"] == ADMIN_KEY.hex() and said["exclude"] == []
+        key = Enrolment.decode(own.read_bytes()).key
+        roster = Roster(1, 1 << 40, serving.service.key, (key,))
+        file = tmp_path / "roster"
+        file.write_bytes(SignedRoster.sign(roster, ADMIN).encode())
+        code, said = await asyncio.to_thread(call, "service", "roster", "import", file, *of)
+        assert code == 0 and (said["epoch"], said["members"]) == (1, 1)
+        site = Site.read(tmp_path / "site" / f"{name(1)}.toml")
+        assert site.admin == ADMIN_KEY
+        for words, why in (
+            (("roster", "sign"), "roster what"),
+            (("roster", "export"), "--out DIR"),
+            (("roster", "import"), "takes the signed roster"),
+            (("roster", "import", file, "--task", TASK), "no --out or --task"),
+            (("approve", name(1), file), "only `roster import` takes a file"),
+            (("list", "--out", tmp_path), "is for roster"),
+        ):
+            code, said = await asyncio.to_thread(call, "service", *words, *of)
+            assert code == 2 and why in said["message"], said
