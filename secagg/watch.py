@@ -37,6 +37,8 @@ class Event(enum.StrEnum):
     ROSTER_NOT_COPIED = "roster-not-copied"
     TRANSCRIPT_NOT_KEPT = "transcript-not-kept"
     CONVICTED = "convicted"
+    MOUNTED = "mounted"
+    MOUNT_ENDED = "mount-ended"
     RELOADED = "reloaded"
     RELOAD_REFUSED = "reload-refused"
 

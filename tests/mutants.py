@@ -194,8 +194,8 @@ PACE = (
         ("pace: the least of a cohort", "if size < self.pace.least or", "if not size or"),
         (
             "pace: more enrolled than the terms count",
-            "or self._do.enrolled() > self.terms.population:",
-            "or False:",
+            "if enrolled is None or enrolled > self.terms.population:",
+            "if enrolled is None:",
         ),
         ("pace: failures in a row", "if self.failures >= MOST_FAILURES:", "if False:"),
         ("pace: after a failure", "now + min(LONGEST_WAIT, 2.0**times)", "now"),

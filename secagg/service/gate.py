@@ -25,8 +25,9 @@ from secagg.service.hosted import Hosted
 from secagg.service.metrics import Metrics
 from secagg.shown import short
 from secagg.transport.base import Link, address_of, certificate_of, identity_of
+from secagg.transport.door import routed
 from secagg.transport.tls import Credentials, ends
-from secagg.transport.websocket import AsgiApp
+from secagg.transport.websocket import AsgiApp, asgi
 from secagg.watch import Watch
 
 Serve: TypeAlias = Callable[[Peer, Link], Awaitable[Any]]
@@ -74,6 +75,10 @@ class Gate:
             app=app,
             insecure_plaintext=where.insecure_plaintext,
         )
+
+    def mounted(self, serve: Serve, app: AsgiApp) -> AsgiApp:
+        """The same behind another server, whose door is not ours."""
+        return routed(asgi(partial(self._served, serve), max_size=self.limits.frame), app)
 
     def bound(self, limits: Limits) -> None:
         """By others from now on, also of links that are there; but for the pings, and for the

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -59,6 +59,7 @@ from secagg.service.trial import TRIAL
 from secagg.store.identity import Identity
 from secagg.store.sqlite import SqliteStore
 from secagg.transport.base import Link
+from secagg.transport.websocket import AsgiApp
 from secagg.watch import Event, Refused
 from secagg.wire.frame import payload_digest
 from secagg.wire.hello import Service
@@ -68,6 +69,8 @@ log = logging.getLogger(__name__)
 
 IDENTITY, STORE, PAYLOADS, COPY = "server.key", "service.db", "payloads", "audit.jsonl"
 """Names in the folder of the state."""
+Mount: TypeAlias = Callable[[AsgiApp, int], int]
+"""Takes an application whose messages have that many bytes at most; says at which port it is."""
 DRAIN = 10.0
 """Seconds that rounds which run have to end by themselves, once the process is told to."""
 
@@ -112,8 +115,8 @@ class Serving:
     # For whoever has it run
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Takes up what the store has, then opens its door."""
+    async def listening(self, mount: Mount | None = None) -> AsyncIterator[None]:
+        """Takes up what the store has, then opens its door; or is mounted, in another's."""
         self._shell.start()
         await self._shell.turn()
         self.members.start(lambda: self.terms)
@@ -127,7 +130,7 @@ class Serving:
             routes.append(vouching(self.authority))
         async with AsyncExitStack() as doors:
             self.ports = (
-                await doors.enter_async_context(self._public(*routes)),
+                await doors.enter_async_context(self._public(mount, *routes)),
                 await doors.enter_async_context(
                     self._behind(console(clerk, porter, self.watching, page.ROUTES))
                 ),
@@ -259,8 +262,11 @@ class Serving:
 
     # Inside
 
-    def _public(self, *routes: Route) -> AbstractAsyncContextManager[int]:
+    def _public(self, mount: Mount | None, *routes: Route) -> AbstractAsyncContextManager[int]:
         app = public.application(self.payloads, *routes)
+        if mount is not None:
+            inner = self.gate.mounted(self._shell.serve, app)
+            return contextlib.nullcontext(mount(inner, self.gate.limits.frame))
         return self.gate.listening(self._shell.serve, self.config.listen, self.credentials, app)
 
     def _behind(self, app: Starlette) -> AbstractAsyncContextManager[int]:
@@ -356,9 +362,11 @@ async def _nobody(link: Link) -> None:
 
 
 @asynccontextmanager
-async def opened(config: Config, version: str = "") -> AsyncIterator[Serving]:
+async def opened(
+    config: Config, version: str = "", mount: Mount | None = None
+) -> AsyncIterator[Serving]:
     """A service that listens, inside the running loop. Its state is this process's alone. version:
-    of this package, which its numbers name.
+    of this package, which its numbers name. mount: takes its public part, in place of a door.
 
     Raises StorageError for a state that another process has, or that is damaged; InputError and
     ParameterError for what the configuration names and does not fit.
@@ -368,7 +376,7 @@ async def opened(config: Config, version: str = "") -> AsyncIterator[Serving]:
         owner = Service(config.name, identity.public).digest
         with SqliteStore.open(config.state / STORE, owner=owner, log=config.limits.wal) as store:
             serving = Serving(config, identity, store, version)
-            async with serving.listening():
+            async with serving.listening(mount):
                 yield serving
 
 

@@ -100,7 +100,7 @@ async def listen(
     address = _address(host, tls is not None, insecure_plaintext)
     listener = _bind(address, port)
     served = asgi(on_link, max_size=max_size)
-    application = served if app is None else _routes(served, app)
+    application = served if app is None else routed(served, app)
     server = uvicorn.Server(_uvicorn_config(application, max_size, ping, pong))
     keeper = Doorkeeper(doors, listener, partial(_made, server, tls), tls=tls is not None)
     async with _serving(server, keeper, listener):
@@ -165,7 +165,7 @@ class _Quiet(logging.Filter):
         return left_out is not None
 
 
-def _routes(links: AsgiApp, app: AsgiApp) -> AsgiApp:
+def routed(links: AsgiApp, app: AsgiApp) -> AsgiApp:
     """One path is the WebSocket's and all others are the application's, which has none."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -194,7 +194,7 @@ async def _ambiguous(send: Send) -> None:
 async def _answered(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Within the time of a request. All that the application learns of this door is STILL."""
     entrance = entrance_of(scope)
-    scope["state"] = {name: value for name, value in scope["state"].items() if name != DOOR}
+    scope["state"] = {name: value for name, value in scope.get("state", {}).items() if name != DOOR}
     if entrance is not None:
         entrance.asked()
         scope["state"][STILL] = entrance.asked
