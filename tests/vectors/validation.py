@@ -1,6 +1,7 @@
 """Which test names which row: fills the table of specs/validation.md.
 
-`python tests/vectors/validation.py [--write]`. A test names a row in its name (`test_row_24_..`),
+`python tests/vectors/validation.py [--write]`. A test names a row in its name (`test_row_24_..`,
+or of links, processes and stores `test_94_..`),
 in its docstring ("Row 24", "Rows 24-26 and 39") or in a comment ("# threats 24"). Where no test
 names a row itself, a file that does so in its docstring is listed.
 """
@@ -24,7 +25,8 @@ _MOST = 3
 """Tests a row, those named after it first: the table shows where to look, not every place."""
 _NUMBERS = r"\d+(?:-\d+)?"
 _CITATION = re.compile(rf"\b(?:rows?|threats) ((?:{_NUMBERS}(?:, | and |, and )?)+)", re.IGNORECASE)
-_NAMED = re.compile(r"test_rows?((?:_\d+)+)_")
+_B4_B6 = r"(?:6[6-9]|7\d|9\d|10[0-7])"
+_NAMED = re.compile(rf"test(?:_rows?((?:_\d+)+)|((?:_{_B4_B6})+))_")
 _ROW = re.compile(r"^\| (\d+) \| (.*) \| (.*) \| ?(.*?) ?\|$")
 
 
@@ -73,7 +75,9 @@ def _rows_of(node: ast.FunctionDef | ast.AsyncFunctionDef, source: str) -> set[i
     text = " ".join((ast.get_docstring(node) or "").split())
     text += " ".join(re.findall(r"#.*", source))
     named = _NAMED.match(node.name)
-    return cited(text) | ({int(n) for n in named[1].split("_") if n} if named else set())
+    return cited(text) | (
+        {int(n) for n in (named[1] or named[2]).split("_") if n} if named else set()
+    )
 
 
 def index() -> dict[int, list[str]]:
