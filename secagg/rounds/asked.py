@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,9 @@ from secagg.wire.pace import Asked, Later, Ready, Why, decode_pace, is_pace
 #
 # A server that asks and asks, and never opens a round, keeps a client awake for nothing: after so
 # many times without an announcement that is its fault.
+#
+# Who has been in all rounds that it wants is silent, as it is about to go: a round that counted on
+# it would wait for nobody until its first deadline.
 #
 # Told to come back later, a client says nothing more on that link and lets it go, unless it is in a
 # round that still needs it: a server does not say so then, and what it says out of order must not
@@ -47,12 +51,10 @@ class Away:
 class AskedRounds:
     """Rounds of a client around its own (`secagg.rounds.base.Rounds`)."""
 
-    willing = True
-    """Whether it has an input, or will have one in time; else it is silent when it is asked."""
-
-    def __init__(self, rounds: ClientRounds) -> None:
-        """rounds: what the application goes on asking for offers and outcomes."""
-        self.rounds = rounds
+    def __init__(self, rounds: ClientRounds, most: float = math.inf) -> None:
+        """rounds: what the application goes on asking for offers and outcomes. most: of how many
+        it has enough; it is not ready for another."""
+        self.rounds, self._most = rounds, most
         self._ready: list[tuple[Peer, Ready]] = []
         self._away: Away | None = None
         self._let_go: Peer | None = None
@@ -101,7 +103,7 @@ class AskedRounds:
             raise RemoteProtocolError(
                 f"the server has asked {MOST_ASKED} times who is ready, and opened no round"
             )
-        if self.willing and self._away is None:
+        if self.rounds.last < self._most and self._away is None:
             self._ready.append((peer, Ready(said.nonce)))
 
     def flushed(self, peer: Peer, size: int, now: float) -> None:

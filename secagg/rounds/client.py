@@ -160,6 +160,11 @@ class ClientRounds:
         return frozenset(nonce for nonce, part in self._parts.items() if not part.machine.done)
 
     @property
+    def last(self) -> int:
+        """The number of the newest offer; 0 before the first."""
+        return self._last
+
+    @property
     def pressing(self) -> float:
         """Until when at the latest there must be a link, or a running round may go on without this
         client: the end of its phase, as far as this side knows; infinite where none runs."""

@@ -52,6 +52,7 @@ class Caller:
     randomness: Randomness = field(default=system_randomness, repr=False)
     renew: Callable[[ClientRounds], Awaitable[None]] | None = field(default=None, repr=False)
     _asked: AskedRounds | None = None
+    _most: float = math.inf
 
     __repr__ = short
 
@@ -59,7 +60,7 @@ class Caller:
         """Of each link: both sides prove who they are, where clients sign by the roster too, and
         then the client is asked whether it is ready."""
         service = Service(self.site.service, self.site.key)
-        self._asked = AskedRounds(rounds)
+        self._asked = AskedRounds(rounds, self._most)
         task, key = self.site.task, self.signing
 
         def greet(peer: Peer) -> Script:
@@ -97,8 +98,8 @@ class Caller:
         ended, and whatever `secagg.participate` raises.
         """
         try:
-            most = math.inf if rounds is None else rounds
-            return await self._stay(participant, most, timeout)
+            self._most = math.inf if rounds is None else rounds
+            return await self._stay(participant, self._most, timeout)
         except TransportError:
             await participant.leave()
             if not participant.outcomes:

@@ -19,7 +19,9 @@ from secagg.rounds.offer import Consent, Contribution
 from secagg.rounds.pace import MOST_UNASKED, Paced, Scheduled
 from secagg.rounds.quota import Limits
 from secagg.rounds.server import ServerRounds
-from secagg.wire.pace import Asked, Later, Ready, Why, decode_pace
+from secagg.types import PartyId
+from secagg.wire.frame import Announce
+from secagg.wire.pace import Asked, Later, Ready, Why, decode_pace, is_pace
 from tests.rounds.world import SERVER, nonce
 
 TERMS = Terms.of({"votes": Integer(2, 9)}, (3, 8), population=20, corrupt=0, dropout=0)
@@ -207,15 +209,26 @@ def test_a_client_answers_and_goes_when_it_is_told_to() -> None:
     client.received(SERVER, Asked(nonce(1), 5).encode(), 0.0)
     (post,) = client.take().posts
     assert decode_pace(post.frame.encode()) == Ready(nonce(1))
-    client.willing = False
-    client.received(SERVER, Asked(nonce(2), 5).encode(), 0.0)
-    assert client.take().posts == () and client.later() is None
+    assert client.later() is None
     client.received(SERVER, Later(bytes(16), 2500, Why.NOT_DUE).encode(), 0.0)
     assert client.take().let_go == (SERVER,)
     client.left(SERVER, 0.0)
     away = client.later()
     assert away is not None and (away.seconds, away.why) == (2.5, Why.NOT_DUE)
     assert client.later() is None
+
+
+def test_who_has_enough_is_not_ready_for_another_round() -> None:
+    """A round that counted on it would wait for nobody, and so would a service that drains."""
+    client = AskedRounds(ClientRounds(Consent(terms=TERMS)), most=1)
+    client.joined(SERVER, 0.0)
+    client.received(SERVER, Asked(nonce(1), 5).encode(), 0.0)
+    assert len(client.take().posts) == 1
+    announced = Announce(nonce(9), PartyId(0), (1000,) * 4, TERMS.plan(4, 20).encode(), b"")
+    client.received(SERVER, announced.encode(), 0.0)
+    client.take()
+    client.received(SERVER, Asked(nonce(2), 5).encode(), 0.0)
+    assert not any(is_pace(post.frame.encode()) for post in client.take().posts)
 
 
 def test_a_server_that_asks_for_ever_or_is_ready_is_at_fault() -> None:
