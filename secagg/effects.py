@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeAlias
 
 from secagg.shown import short
@@ -184,3 +184,12 @@ class Effects:
     notes: tuple[Note, ...] = ()
 
     __repr__ = short
+
+    def and_then(self, other: Effects) -> Effects:
+        """One after the other; due as the latter says."""
+        together = {
+            part.name: getattr(self, part.name) + getattr(other, part.name)
+            for part in fields(Effects)
+            if part.name != "due"
+        }
+        return Effects(**together, due=other.due)

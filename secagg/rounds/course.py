@@ -29,9 +29,10 @@ from secagg.wire.pace import MAX_MILLISECONDS, Asked, Later, PaceFrame, Why
 # frozen then, planned for its number and opened; everybody else hears when to come back.
 #
 # A task is at one of four things: it waits, for time or for people; it asks; a round of it runs; or
-# it is held, by its operator, by five failures in a row, or because more are enrolled than its
-# terms count the corrupt among. Every call ends in `_go`, which takes the next step if there is
-# one; so two rounds at once cannot come about, whatever the order of news.
+# it is held, by its operator or by five failures in a row. Every call ends in `_go`, which takes
+# the next step if there is one; so two rounds at once cannot come about, whatever the order of
+# news. What is in the way of a round but no hold, as that more are enrolled than its terms count
+# the corrupt among, is looked at again and again: it goes without anybody telling.
 #
 # An asking that brings too few is no failed round: nothing was opened, nobody is to blame but the
 # silent. It waits as long as one, and never pauses the task by itself.
@@ -93,8 +94,8 @@ class Pace:
 class Course:
     """say: posts a frame. open: a round of that plan, of these peers; gives its nonce, or raises
     ParameterError or PolicyRefused. enrolled: how many may be picked; None where nobody may be, as
-    no roster is in force. prevented: why no round may begin now, or nothing; asked again after
-    RETRY seconds."""
+    no roster is in force. prevented: why no round may begin now, or nothing. Both are asked again
+    after RETRY seconds."""
 
     def __init__(
         self,
@@ -156,7 +157,7 @@ class Course:
     def joined(self, peer: Peer, now: float) -> None:
         """Who would wait for long hears so at once."""
         self._here[peer] = -math.inf
-        self.line.of(_identity(peer))
+        self.line.of(_identity(peer)).link = peer
         self._wake = now
         if self._long_to_wait(now) and peer.identity not in self._seated:
             self._send_away([peer], now, self.held or Why.NOT_DUE)
@@ -169,6 +170,7 @@ class Course:
     def left(self, peer: Peer, now: float) -> None:
         """Of one that was asked the place is free, and it is as if it had been silent."""
         self._here.pop(peer, None)
+        self.line.unlinked(peer)
         asking = self._asking
         if asking is not None and peer in asking.order:
             self.line.missed(asking.order.pop(peer), now)
@@ -264,10 +266,8 @@ class Course:
             self._wake = now
             self._send_away(self._idle(now), now, self.held or Why.NOT_DUE)
         if self._asking is not None:
-            asking = self._asking
-            all_said = len(asking.ready) == len(asking.order)
-            if all_said or len(asking.ready) >= self.pace.target or now >= asking.until:
-                self._freeze(asking, now)
+            if self._asking.over(self.pace.target, now):
+                self._freeze(self._asking, now)
         elif self.running is None and self.held is None and now >= self.due:
             self._ask(now)
 
@@ -279,26 +279,28 @@ class Course:
             return
         peers = {i: peer for peer in self._here if self._here[peer] <= now and (i := peer.identity)}
         able = self.line.next(peers, now, lambda: self._do.randomness(8))
-        if len(able) < self.pace.least or self._population(0) is None:
+        if len(able) < self.pace.least:
             times = (max(t, self.line.until(i)) for i, t in self._people())
             self._wake = min((t for t in times if t > now), default=math.inf)
             return
         self._wake = now
         chosen = {peers[one]: one for one in able[: self.pace.asked]}
-        self._asking = Asking(self._do.randomness(NONCE_SIZE), now + ANSWER, chosen)
+        nonce = self._do.randomness(NONCE_SIZE)
+        awaited = frozenset(one for one in chosen.values() if self.line.of(one).outrun)
+        self._asking = Asking(nonce, now + ANSWER, chosen, awaited)
         for peer in chosen:
-            self._do.say(peer, Asked(self._asking.nonce, ANSWER))
+            self._do.say(peer, Asked(nonce, ANSWER))
 
     def _is_prevented(self, now: float) -> bool:
-        self.waits = self._do.prevented()
+        self.waits = self._do.prevented() or self._nobody()
         if self.waits:
             self._wake = now + RETRY
         return bool(self.waits)
 
     def _freeze(self, asking: Asking, now: float) -> None:
         """Its places are for those that were ready, in the order in which they were asked."""
-        self._asking = None
-        silent = [one for peer, one in asking.order.items() if peer not in asking.ready]
+        self._asking, silent = None, asking.silent
+        self.line.outrun(asking)
         if now >= asking.until:
             for identity in silent:
                 self.line.missed(identity, now)
@@ -308,20 +310,20 @@ class Course:
         if self._is_prevented(now):
             return
         size = self.terms.size(min(len(ready), self.pace.target))
-        population = self._population(size)
-        if size < self.pace.least or population is None:
+        if size < self.pace.least:
             self._tries += 1
             self._wait(self._tries, now)
             return
-        self._begin(ready[:size], population, silent, now)
+        self._begin(ready[:size], max(size, self._do.enrolled() or 0), silent, now)
 
-    def _population(self, size: int) -> int | None:
-        """Of how many a cohort of that size is chosen; None where its terms count no corrupt among
-        so many, or there is nobody to choose from."""
-        enrolled = self._do.enrolled()
-        if enrolled is None or enrolled > self.terms.population:
-            return None
-        return max(size, enrolled)
+    def _nobody(self) -> str:
+        """Why nobody may be chosen now, or nothing."""
+        enrolled, most = self._do.enrolled(), self.terms.population
+        if enrolled is None:
+            return "no roster is in force, and nobody may be in a round without one"
+        if enrolled > most:
+            return f"{enrolled} are enrolled, and its terms count the corrupt among {most} at most"
+        return ""
 
     def _begin(
         self, cohort: Sequence[Peer], population: int, silent: Iterable[bytes], now: float

@@ -26,7 +26,14 @@ from secagg.wire.pace import PaceFrame
 # or longer, and a clock that is set changes nobody's place. A newcomer begins with the round that
 # was last, or a stream of them would pass by all others.
 #
-# A pause is in seconds, and of this process: after a restart the misses are still there.
+# To be asked is not to be taken. Where an asking were over as soon as enough are ready, whoever is
+# slower than that many others would be outrun each time, however long it has waited, and whoever
+# answers at once would be in every round. So who was outrun the last time is waited for: one that
+# is only slow has the place then that its waiting gives it, and one that is silent has missed it.
+# Either costs an asking its seconds once.
+#
+# A pause is in seconds, and of this process: after a restart the misses are still there. So are
+# links, and who was outrun.
 #
 # Impossible: a standing of nobody that was ever here; one that is served after the last round.
 
@@ -44,12 +51,15 @@ MOST_MISSES = 64
 class Standing:
     """misses: rounds missed and not forgiven. passed: rounds that took others since it was asked,
     or since a miss was last forgiven. served: the number of the round that it was last in, or that
-    was the last when it came. until: not asked before, in monotonic seconds."""
+    was the last when it came. until: not asked before, in monotonic seconds. link: the one that it
+    has here. outrun: whether others were ready before it, the last time that it was asked."""
 
     misses: int = 0
     passed: int = 0
     served: int = 0
     until: float = 0.0
+    link: Peer | None = None
+    outrun: bool = False
 
     __repr__ = short
 
@@ -102,6 +112,23 @@ class Line:
         able = [one for one in here if self.of(one).until <= now]
         return sorted(able, key=lambda one: (*self._place(one), lot()))
 
+    def link(self, identity: bytes | None) -> Peer | None:
+        """That it has here, if it has one."""
+        one = self._standings.get(identity or b"")
+        return None if one is None else one.link
+
+    def unlinked(self, peer: Peer) -> None:
+        """It is gone."""
+        one = self._standings.get(peer.identity or b"")
+        if one is not None and one.link == peer:
+            one.link = None
+
+    def outrun(self, asking: Asking) -> None:
+        """It is over before its time: who was not ready is waited for the next time."""
+        silent = set(asking.silent)
+        for identity in asking.order.values():
+            self.of(identity).outrun = identity in silent
+
     def until(self, identity: bytes) -> float:
         """When it may be asked again."""
         return self.of(identity).until
@@ -109,7 +136,7 @@ class Line:
     def missed(self, identity: bytes, now: float) -> None:
         """It was asked, or in a round, and silent."""
         one = self.of(identity)
-        one.misses, one.passed = min(MOST_MISSES, one.misses + 1), 0
+        one.misses, one.passed, one.outrun = min(MOST_MISSES, one.misses + 1), 0, False
         if one.misses >= STRIKES:
             pause = PAUSE * 2.0 ** min(one.misses - STRIKES, 16)
             one.until = now + min(LONGEST_PAUSE, pause)
@@ -152,14 +179,27 @@ class Line:
 
 @dataclass
 class Asking:
-    """nonce: its own. order: by peer the identity, who is first first."""
+    """nonce: its own. until: when its time is up. order: by peer the identity, who is first first.
+    awaited: who of these was outrun the last time."""
 
     nonce: bytes
     until: float
     order: dict[Peer, bytes]
+    awaited: frozenset[bytes] = frozenset()
     ready: set[Peer] = field(default_factory=set)
 
     __repr__ = short
+
+    def over(self, target: int, now: float) -> bool:
+        """Whether nobody is waited for any more. target: how many a round takes."""
+        silent = self.silent
+        if not silent or now >= self.until:
+            return True
+        return len(self.ready) >= target and self.awaited.isdisjoint(silent)
+
+    @property
+    def silent(self) -> list[bytes]:
+        return [one for peer, one in self.order.items() if peer not in self.ready]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -76,7 +76,7 @@ class Inner(Protocol):
     def say(self, peer: Peer, frame: Encodable, now: float) -> None: ...
     def drop(self, peer: Peer, why: str, now: float) -> None: ...
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None: ...
-    def joined(self, peer: Peer, now: float) -> None: ...
+    def joined(self, peer: Peer, now: float, rounds: Container[bytes] | None = None) -> None: ...
     def left(self, peer: Peer, now: float) -> None: ...
     def received(self, peer: Peer, frame: bytes, now: float) -> None: ...
     def flushed(self, peer: Peer, size: int, now: float) -> None: ...
@@ -172,7 +172,8 @@ class Paced:
         remembered: a process that starts again is not draining."""
         self.draining = True
         for one in self._courses.values():
-            self._after(partial(one.hold, Why.DRAINING, now), now)
+            if one.held is None:  # a pause is held already, and is remembered
+                self._after(partial(one.hold, Why.DRAINING, now), now)
 
     def become(self, tasks: Mapping[str, Scheduled], now: float) -> None:
         """Other tasks from now on. Of one that is changed the next round is another; one that is
@@ -236,8 +237,14 @@ class Paced:
         self._after(lambda: None, now)
 
     def joined(self, peer: Peer, now: float) -> None:
-        self._inner.joined(peer, now)
         course = self.tasks.get(self._of(peer) or "")
+        old = None if course is None else course.line.link(peer.identity)
+        if old is not None:  # half open, most often
+            self._inner.drop(old, "a newer link has proved the same identity", now)
+            self._forget(old, now)
+        runs = None if course is None else course.running
+        # a seat in a round of another task is for a link of that: this client knows of none
+        self._inner.joined(peer, now, () if runs is None else (runs,))
         if peer.identity is None or course is None:
             self._inner.drop(peer, "it has greeted for no task here", now)
         elif self._inner.ready(peer):  # else it was turned away
@@ -283,7 +290,7 @@ class Paced:
         while gone := [peer for peer in taken.let_go if peer in self._peers]:
             for peer in gone:
                 self._forget(peer, self._now)
-            taken = _both(taken, self._inner.take())
+            taken = taken.and_then(self._inner.take())
         for name, one in self._courses.items():
             self._write(name, one)
         due = min([taken.due, *(one.due for one in self._courses.values())])
@@ -386,13 +393,3 @@ class Paced:
             one.line.restore(identity, value)
             return
         remembered.take_up(one, value, self._epoch)
-
-
-def _both(one: Effects, other: Effects) -> Effects:
-    """One after the other."""
-    together = {
-        part.name: getattr(one, part.name) + getattr(other, part.name)
-        for part in fields(Effects)
-        if part.name != "due"
-    }
-    return Effects(**together, due=other.due)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from secagg.effects import Peer
@@ -130,14 +130,14 @@ class Present(Mapping[Peer, Linked]):
         else:
             self._strangers.discard(peer)
 
-    def older(self, peer: Peer) -> list[Peer]:
+    def older(self, peer: Peer) -> Sequence[Peer]:
         """Links of its identity that go where it comes: the oldest, beyond `Limits.links_each`."""
-        same = list(self._proved.get(peer.identity, ())) if peer.identity is not None else []
+        same = self.of(peer.identity)
         return same[: max(0, len(same) + 1 - self._limits.links_each)]
 
-    def newest(self, identity: bytes) -> Peer | None:
-        """Of the links of that identity, if there is one."""
-        return next(reversed(self._proved.get(identity, {})), None)
+    def of(self, identity: bytes | None) -> tuple[Peer, ...]:
+        """The links of that identity, the oldest first."""
+        return tuple(self._proved.get(identity, ())) if identity is not None else ()
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:

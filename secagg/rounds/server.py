@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from secagg.arguments import flag, instance, octets
@@ -95,7 +95,6 @@ class ServerRounds:
 
     @property
     def connected(self) -> int:
-        """How many that are."""
         return len(self._links)
 
     @property
@@ -216,7 +215,8 @@ class ServerRounds:
             elif owner == ROUNDS and END in own:
                 self._farewells.restore(own[END])
 
-    def joined(self, peer: Peer, now: float) -> None:
+    def joined(self, peer: Peer, now: float, rounds: Container[bytes] | None = None) -> None:
+        """rounds: those in which its seat may be, where a link is not for all that there are."""
         for old in self._links.older(peer):
             self.drop(old, "a newer link has proved the same identity", now, Refused.FULL)
         if (full := self._full(peer, now)) is not None:
@@ -226,7 +226,7 @@ class ServerRounds:
             return
         self._links.add(peer, now)
         if peer.identity is not None:
-            self._returned(peer, peer.identity, now)
+            self._returned(peer, peer.identity, self._rounds if rounds is None else rounds, now)
         self._sweep(now)
 
     def left(self, peer: Peer, now: float) -> None:
@@ -305,10 +305,10 @@ class ServerRounds:
         running = self._round(opening, taken_up(opening, cohort), cohort, now)
         self._after(running, lambda: running.restore(own, rows.items(), written, now), now)
 
-    def _returned(self, peer: Peer, identity: bytes, now: float) -> None:
+    def _returned(self, peer: Peer, identity: bytes, among: Container[bytes], now: float) -> None:
         for over in self._farewells.to(identity)[-max(1, self._limits.outbox // 2) :]:
             self._outbox.post(peer, over)  # the newest, and room is left for what goes on
-        for nonce, running in tuple(self._rounds.items()):
+        for nonce, running in [one for one in self._rounds.items() if one[0] in among]:
             if peer not in self._links:  # it was let go for what one round has for it
                 return
             if running.end is None and (seat := running.free_seat(identity)) is not None:
@@ -351,9 +351,9 @@ class ServerRounds:
     def _told_again(self, identity: bytes | None, over: Over) -> None:
         """Who has come back when the round had ended, or had gone on without it, has no seat there,
         and waits for this word all the same. It is judged for nothing: its link was not asked."""
-        peer = None if identity is None else self._links.newest(identity)
-        if peer is not None and over.nonce not in self._links[peer].seats:
-            self._outbox.post(peer, over)
+        for peer in self._links.of(identity):  # who was never in it takes no notice
+            if over.nonce not in self._links[peer].seats:
+                self._outbox.post(peer, over)
 
     def _count(self, peer: Peer, frame: Encodable) -> None:
         """What waits for a peer; a frame too many lets it go, once the call is over."""

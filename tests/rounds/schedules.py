@@ -8,7 +8,7 @@ pace makes, and look at each whether it may be.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random  # noqa: TID251 - of a simulation, which a seed repeats
@@ -96,7 +96,7 @@ class Lasting:
     def restore(self, rows: Iterable[tuple[bytes, bytes]], now: float) -> None:
         must(not list(rows), "a row of the pace was given to others")
 
-    def joined(self, peer: Peer, now: float) -> None:
+    def joined(self, peer: Peer, now: float, rounds: Container[bytes] = ()) -> None:
         self.links.add(peer)
 
     def left(self, peer: Peer, now: float) -> None:

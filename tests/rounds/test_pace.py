@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -122,11 +121,18 @@ def test_silence_frees_the_place_and_others_hear_when_to_come_back() -> None:
     ]
 
 
-def test_more_enrolled_than_the_terms_count_is_no_round() -> None:
-    server = paced(Pace(3, 4), enrolled=21)
+def test_more_enrolled_than_the_terms_count_is_no_round_until_there_are_fewer() -> None:
+    """Nobody who is here tells when somebody who is not is revoked."""
+    people = 21
+    tasks = {"votes": Scheduled(TERMS, Pace(3, 4), lambda: people)}
+    server = Paced(ServerRounds(), tasks, of=lambda peer: peer.address)
     for number in range(4):
         server.joined(peer(number), 0.0)
-    assert said(server) == {} and math.isinf(server.take().due)
+    course = server.tasks["votes"]
+    assert said(server) == {} and "21 are enrolled" in course.waits and course.due == RETRY
+    people = 20
+    server.tick(course.due)
+    assert len(said(server)) == 4 and not course.waits
 
 
 def test_no_round_begins_while_it_is_prevented_and_the_task_says_why() -> None:
@@ -352,7 +358,7 @@ def test_rule_n3_nobody_is_asked_where_there_is_nobody_to_choose_from() -> None:
     server = Paced(ServerRounds(Limits(links_each=2)), tasks, of=lambda peer: peer.address)
     for each in range(3):
         server.joined(peer(each), 0.0)
-    assert not said(server) and server.take().due == math.inf
+    assert not said(server) and "no roster" in server.tasks["votes"].waits
     server.between("votes", lambda: number.append(number.pop() or 8), 1.0)
     assert all(isinstance(one, Later) for one in said(server).values())
     server.tick(1.0 + RETRY)

@@ -42,7 +42,7 @@ PLANTED: dict[str, tuple[ModuleType, str, str]] = {
         "elif self.running is None and self.held is None and now >= self.due:",
         "elif self.held is None and now >= self.next:",
     ),
-    "below the least": (course, "if size < self.pace.least or", "if not size or"),
+    "below the least": (course, "if size < self.pace.least:", "if not size:"),
     "the silent have places": (
         course,
         "ready = [peer for peer in asking.order if peer in asking.ready]",
