@@ -16,7 +16,7 @@ from secagg.plans.terms import Terms
 from secagg.rounds import remembered
 from secagg.rounds.base import PACE, ROUNDS, Outbox
 from secagg.rounds.clock import Deadlines
-from secagg.rounds.course import Course, Pace
+from secagg.rounds.course import LONGEST_WAIT, Course, Pace
 from secagg.rounds.enrolled import Host
 from secagg.rounds.round import End
 from secagg.rounds.selection import Select, chosen
@@ -142,9 +142,9 @@ class Paced:
         return {name: one for name, one in found if name in known or one.running is not None}
 
     @property
-    def payloads(self) -> frozenset[bytes]:
-        """Of the next rounds of all tasks."""
-        return frozenset(one.payload for one in self._tasks.values())
+    def scheduled(self) -> Mapping[str, Scheduled]:
+        """What the next round of each is about."""
+        return self._tasks
 
     @property
     def idle(self) -> bool:
@@ -234,6 +234,8 @@ class Paced:
                 one.taken_up(one.running, self._inner.cohort(one.running))
             else:
                 one.running = None
+            # what was written by a clock that was wrong is no reason to wait for years
+            one.next = min(one.next, now + max(LONGEST_WAIT, one.pace.every))
         self._after(lambda: None, now)
 
     def joined(self, peer: Peer, now: float) -> None:

@@ -20,7 +20,8 @@ from secagg.wire.pace import Why
 #
 # A moment is of the monotonic clock, which no other process has. So what is written is a date of
 # the wall clock, and what is read is a moment again, by the `epoch` of whoever reads. A clock on
-# the wall that was set in between moves the next round, once, and nothing else.
+# the wall that was set in between moves the next round, once, and nothing else; to no later than
+# behind a round that begins now.
 #
 # That a task drains is of the process which ends, and is not written: the one after it begins as if
 # it had never been said. That somebody has paused it, or that five failures have, is written, and

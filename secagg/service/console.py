@@ -121,6 +121,7 @@ def _of_rights(desk: Desk, porter: Porter, watching: Watching) -> list[Route]:
         async def said(data: bytes) -> Answer:
             try:
                 found = json.loads(data)
+                json.dumps(found, ensure_ascii=False).encode()  # no half of a surrogate pair
             except (ValueError, RecursionError):
                 raise InputError("a request is one JSON object") from None
             if not isinstance(found, dict):

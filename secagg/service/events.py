@@ -7,9 +7,11 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -45,6 +47,10 @@ FRESH, STALE = 0.2, 1.0
 """Seconds for which a state is given to others as well, and where nothing has happened."""
 RETRY = 10
 _STEP = 1000
+_DIGITS = 20
+"""Of a number that there can be."""
+_Whose: TypeAlias = tuple[bytes | None, str] | None
+"""A key in a role; without one what the owner has let in, and None is the owner."""
 
 
 @dataclass(slots=True)
@@ -74,6 +80,7 @@ class Watching:
     most: int = 50
     rate: int = 4
     here: int = 0
+    _each: Counter[_Whose] = field(default_factory=Counter, repr=False)
     _turn: int = 0
     _number: int = field(default_factory=lambda: int(time.time() * 1000) * _STEP)
     _states: dict[str, _State] = field(default_factory=dict, repr=False)
@@ -105,7 +112,26 @@ class Watching:
         if self.here >= self.most:
             why = f"{self.most} viewers look on already: in {RETRY} seconds"
             return refused(503, why, {"retry-after": str(RETRY)})
-        return _Stream(self, asker, int(seen) if seen.isascii() and seen.isdigit() else 0)
+        half = max(1, self.most // 2)
+        if not asker.owner and self._each[_whose(asker)] >= half:
+            why = f"you look on {half} times already, and others may as well"
+            return refused(503, why, {"retry-after": str(RETRY)})
+        known = seen.isascii() and seen.isdigit() and len(seen) <= _DIGITS
+        return _Stream(self, asker, int(seen) if known else 0)
+
+    @contextmanager
+    def looking(self, asker: Asker) -> Iterator[None]:
+        """As long as a stream of it lasts."""
+        whose = _whose(asker)
+        self.here += 1
+        self._each[whose] += 1
+        try:
+            yield
+        finally:
+            self.here -= 1
+            self._each[whose] -= 1
+            if not self._each[whose]:
+                del self._each[whose]
 
     def number(self, asker: Asker) -> int:
         """Of the newest state as this asker may see it."""
@@ -153,18 +179,16 @@ class _Stream(Response):
         self._watching, self._asker, self._seen = watching, asker, seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watching = self._watching
-        watching.here += 1
         going_on = scope.get("state", {}).get(STILL, lambda: None)
-        talk = asyncio.create_task(self._talk(send, going_on))
-        leave = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait({talk, leave}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watching.here -= 1
-            talk.cancel()
-            leave.cancel()
-            await asyncio.wait({talk, leave})
+        with self._watching.looking(self._asker):
+            talk = asyncio.create_task(self._talk(send, going_on))
+            leave = asyncio.create_task(_left(receive))
+            try:
+                await asyncio.wait({talk, leave}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                talk.cancel()
+                leave.cancel()
+                await asyncio.wait({talk, leave})
         if not talk.cancelled():
             talk.result()
 
@@ -187,6 +211,10 @@ class _Stream(Response):
             await watching.woken(CHECK - pause)
         await _said(send, f"event: end\ndata: {json.dumps({'why': why})}\n\n")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _whose(asker: Asker) -> _Whose:
+    return None if asker.session is None else (asker.session.key, asker.role)
 
 
 async def _said(send: Send, text: str) -> None:

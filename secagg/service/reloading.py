@@ -56,15 +56,25 @@ def prepared(
     return Fresh(after, tasks, fresh, credentials_of(after))
 
 
-def changes(before: Config, after: Config) -> dict[str, int]:
-    """How many tasks are new, gone, and other than before: for the audit."""
+def changes(
+    before: Config, after: Config, was: Mapping[str, Scheduled], now: Mapping[str, Scheduled]
+) -> dict[str, int]:
+    """How many tasks are new, gone, and other than before: for the audit. was, now: what their
+    files had and have, as another file may have the same name."""
     old, new = ({one.name: one for one in config.tasks} for config in (before, after))
     both = old.keys() & new.keys()
     return {
         "tasks_new": len(new.keys() - both),
         "tasks_gone": len(old.keys() - both),
-        "tasks_changed": sum(old[name] != new[name] for name in both),
+        "tasks_changed": sum(
+            old[name] != new[name] or _about(was.get(name)) != _about(now.get(name))
+            for name in both
+        ),
     }
+
+
+def _about(one: Scheduled | None) -> tuple[bytes, bytes] | None:
+    return None if one is None else (one.terms.digest(), one.payload)
 
 
 def _fixed(before: Config, after: Config) -> Iterator[str]:

@@ -74,9 +74,11 @@ def _tell(site: Site, old: Seed, new: Seed, timeout: float) -> None:
     if status == 200:
         return
     why = _why(data)
-    if status == 403:  # of a key that it had taken it would not say so, unless it takes neither
+    if status == 403 and why:
+        # the service's own word, not that of a proxy: of a key that it had taken it would not say
+        # so, unless it takes neither
         beside(site).unlink()
-        raise PolicyRefused(f"the service refuses: {why or status}")
+        raise PolicyRefused(f"the service refuses: {why}")
     raise TransportError(f"the service answers HTTP {status}" + (f": {why}" if why else ""))
 
 

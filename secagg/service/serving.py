@@ -224,6 +224,7 @@ class Serving:
             said = "nothing is read again: %s", error
             log.error(*said, extra=Event.RELOAD_REFUSED.line)
             return False
+        what = reloading.changes(before, config, self.rounds.paced.scheduled, fresh.tasks)
         self.config = fresh.config
         self._outs.become(fresh.config.tasks)
         self.gate.attempts = Attempts(fresh.config.limits.enrolments)
@@ -232,7 +233,6 @@ class Serving:
         self.rounds.paced.become(fresh.tasks, time.monotonic())
         if self.credentials is not None and fresh.credentials is not None:
             self.credentials.become(fresh.credentials)
-        what = reloading.changes(before, config)
         self.rounds.write([self.books.note(Deed.RELOADED, OWNER, self.unix, **what)])
         self._shell.wake()
         log.info("the configuration was read again: %s", what, extra=Event.RELOADED.line)

@@ -71,7 +71,8 @@ def tidy(serving: Kept) -> None:
     """Standings of those who may come no more, and copies of payloads that no round has."""
     paced = serving.paced
     if paced.idle:
-        serving.payloads.drop(frozenset(payload_digest(one) for one in paced.payloads))
+        about = {one.payload for one in paced.scheduled.values()}
+        serving.payloads.drop(frozenset(map(payload_digest, about)))
     forget(serving.books, paced.tasks, serving.unix)
 
 

@@ -26,9 +26,10 @@ from tests.rounds.world import SERVER, nonce
 TERMS = Terms.of({"votes": Integer(2, 9)}, (3, 8), population=20, corrupt=0, dropout=0)
 
 
-def paced(pace: Pace, enrolled: int = 8, **more: Any) -> Paced:
+def paced(pace: Pace, enrolled: int = 8, epoch: float = 0.0, **more: Any) -> Paced:
     tasks = {"votes": Scheduled(TERMS, pace, lambda: enrolled, **more)}
-    return Paced(ServerRounds(Limits(links_each=2)), tasks, of=lambda peer: peer.address)
+    inner = ServerRounds(Limits(links_each=2))
+    return Paced(inner, tasks, of=lambda peer: peer.address, epoch=epoch)
 
 
 def peer(number: int, task: str | None = "votes") -> Peer:

@@ -123,3 +123,13 @@ def test_the_end_of_a_round_is_told_to_the_link_that_waits_for_it() -> None:
     server.take()
     server.cancel("votes", 4.0)
     assert ("late", 3) in kinds(server)
+
+
+def test_a_clock_that_was_wrong_keeps_no_task_for_years() -> None:
+    """It was wrong when the round began: the next one is in 60 seconds, by whichever."""
+    first, other = (paced(Pace(3, 3, every=60.0), epoch=by) for by in (4e9, 1e9))
+    running(first, 3, 5.0)
+    first.cancel("votes", 6.0)
+    rows = [(w.key, w.value) for w in first.take().writes if w.value is not None]
+    other.restore(rows, 7.0)
+    assert other.tasks["votes"].next == 7.0 + 60.0

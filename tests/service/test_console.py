@@ -237,3 +237,20 @@ async def test_what_a_person_is_told_when_it_is_enrolled(place: Place) -> None:
     porter = Porter.of(config, "", None, None, tuple)  # type: ignore[arg-type]
     assert porter.tls and porter.hosts == {"localhost", "0.0.0.0"}
     assert porter.cookie(None).endswith("; Secure")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"do": "pause", "task": "\ud800"},
+        {"do": "\udfff"},
+        {"do": "list", "\ud800": 1},
+        {"do": "invite", "name": "x", "role": "client", "tasks": ["\ud800"]},
+        ["\ud800"],
+    ],
+)
+async def test_what_is_no_text_is_a_request_that_is_none(place: Place, said: Any) -> None:
+    """Half of a surrogate pair in JSON: no answer could name it."""
+    async with opened(place.config()) as serving:
+        status, answer = await ask(serving, "POST", "/v1/register", said, owner(serving))
+    assert status == 400 and answer == {"error": "a request is one JSON object"}

@@ -221,6 +221,34 @@ async def test_rule_w8_no_more_viewers_than_there_may_be(place: Place) -> None:
             assert (await anext(told)).event == "state"
 
 
+async def test_rule_w8_nobody_takes_all_places(place: Place) -> None:
+    """Half of them are for others, whatever one key does; and none for ever."""
+    config = place.config()
+    config = replace(config, limits=replace(config.limits, viewers=4))
+    async with opened(config) as serving:
+        who, other = await visit(serving, "looker", VIEWER), await visit(serving, "op", OPERATOR)
+        async with stream(serving, who) as (_, first), stream(serving, who) as (_, second):
+            await anext(first)
+            await anext(second)
+            async with stream(serving, who) as (answer, _):
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+            async with stream(serving, other) as (_, told):
+                assert (await anext(told)).data["role"] == "operator"
+        async with asyncio.timeout(5):
+            while serving.watching.here:
+                await asyncio.sleep(0.01)
+        async with stream(serving, who) as (_, told):
+            assert (await anext(told)).event == "state"
+
+
+async def test_a_number_that_is_none_has_the_newest_state(place: Place) -> None:
+    async with opened(place.config()) as serving:
+        for seen in ("9" * 5000, "-1", "x", "0x10"):
+            headers = owner(serving) | {"last-event-id": seen}
+            async with stream(serving, headers) as (answer, told):
+                assert answer.status_code == 200 and (await anext(told)).event == "state"
+
+
 async def test_rule_w8_no_more_states_a_second_than_there_may_be(place: Place) -> None:
     """[limits] events."""
     config = place.config()

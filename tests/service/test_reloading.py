@@ -63,6 +63,21 @@ async def test_tasks_limits_and_retention_are_those_of_the_file(place: Place) ->
     ]
 
 
+async def test_another_file_of_the_same_name_is_a_change_that_the_audit_has(place: Place) -> None:
+    """Whoever promises less by it does not do so in silence."""
+    model = place.folder / "model"
+    model.write_bytes(b"one")
+    config = place.config(payload=model)
+    async with opened(config) as serving:
+        assert await reloaded(serving, config)
+        model.write_bytes(b"two")
+        assert await reloaded(serving, config)
+        config.tasks[0].plan.write_bytes(WIDER.encode())
+        assert await reloaded(serving, config)
+    said = [dict(line.what) for line in lines(place) if line.deed is audit.Deed.RELOADED]
+    assert [one["tasks_changed"] for one in said] == [0, 1, 1]
+
+
 def moved(config: Config, **parts: Any) -> Config:
     return replace(config, **parts)
 

@@ -132,6 +132,25 @@ async def test_whoever_is_not_approved_keeps_its_key(place: Place) -> None:
         assert not beside(there).exists()
 
 
+async def test_what_somebody_in_between_refuses_ends_no_renewal(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service has the new key already, and only its answer was lost: the next try meets the
+    page of a proxy."""
+    async with opened(place.config()) as serving:
+        there = await enrolled(serving)
+        with monkeypatch.context() as patched:
+            patched.setattr("secagg.service.renewing.ask", dies_after(ask))
+            with pytest.raises(Killed):
+                await asyncio.to_thread(renew, there, 10.0)
+            for page in (b"<html>blocked by policy</html>", b"", b'{"code": 1}'):
+                patched.setattr("secagg.service.renewing.ask", lambda *_, said=page: (403, said))
+                with pytest.raises(TransportError, match="HTTP 403"):
+                    await asyncio.to_thread(renew, there, 10.0)
+        await asyncio.to_thread(finish, there, print)
+        assert key_of(serving) == key_in(there.identity)
+
+
 async def test_too_many_tries_are_for_later(place: Place) -> None:
     async with opened(place.config()) as serving:
         there = await enrolled(serving)
