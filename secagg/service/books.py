@@ -60,7 +60,7 @@ class Books:
         return row
 
     def lines(self) -> list[Line]:
-        """What was noted since the last call: for a copy, once it is stored."""
+        """What was noted since the last call: for a copy, once its rows are stored."""
         lines, self._lines = self._lines, []
         return lines
 

@@ -198,8 +198,8 @@ class Clerk:
         found += serving.members.reasons(serving.unix)
         if serving.stopping:
             found.append("draining: no further round begins")
-        if serving.copy.failed:
-            found.append("audit: its copy cannot be written, and no round begins: mend it, restart")
+        if unwritten := serving.copy.reason:
+            found.append(unwritten)
         return found
 
     def numbers(self) -> bytes:
@@ -361,6 +361,8 @@ class Clerk:
             Deed.RESUMED: paced.resume,
             Deed.CANCELLED: paced.cancel,
         }
+        if (why := serving.copy.reason) and deed in (Deed.HASTENED, Deed.RESUMED):
+            raise PolicyRefused(why)
         steps[deed](task, now)
         await serving.write([serving.books.note(deed, by.name, serving.unix, task=task)])
         return {"task": task, "done": deed.value}

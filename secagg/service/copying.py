@@ -17,36 +17,67 @@ Rows = Iterable[tuple[bytes, bytes]]
 """Those of `audit.NAMESPACE`, by ascending key."""
 
 
+_UNWRITTEN = "audit: its copy cannot be written, and no round begins: mend it, restart"
+
+
 class Copy:
     """The file. Lines come once they are stored, so it lacks the last ones of a process that died
     in between: the next process adds them before any of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.failed = path, False
-        """And whether a line could not be written: whoever watches it sees no more."""
+        """And whether a line could not be written: whoever watches it sees no more. Then none
+        follows in this life of the process, as one line would be missing, or half there, for ever:
+        the next process takes up where the file ends."""
 
     __repr__ = short
+
+    @property
+    def reason(self) -> str:
+        """Why no round begins, in words; nothing where it is written."""
+        return _UNWRITTEN if self.failed else ""
+
+    def check(self, rows: Rows) -> None:
+        """Before anything of the store is acted on (rule B13). Raises StorageError where the file
+        ends with a line that the store has not: it was stored before it was copied."""
+        try:
+            line = self._last()
+        except (OSError, StorageError):
+            return  # `mend` says so
+        kept = {audit.number_in(key): value for key, value in rows}
+        if line is None or line.number < min(kept, default=1):
+            return
+        if kept.get(line.number) != line.text.encode():
+            raise StorageError(
+                f"{self.path} ends with line {line.number} of the audit, which the store has not: "
+                f"its last is {max(kept, default=0)}. An older store was put back, in which what "
+                "was revoked, used and said since is undone: bring back the store's files as they "
+                "were last, or begin with a new folder. Where the copy is what was changed, move "
+                "it away, and it begins anew"
+            )
 
     def mend(self, rows: Rows) -> None:
         """Adds what the store has and the file has not. Raises OSError, and StorageError for a file
         that ends with what is no line."""
-        last = self._last()
+        line = self._last()
+        last = 0 if line is None else line.number
         texts = (value.decode() for _, value in rows)
         self._append([text for text in texts if Line.parse(text).number > last])
 
     def add(self, lines: Sequence[Line]) -> None:
         """Raises OSError."""
-        self._append([line.text for line in lines])
+        if not self.failed:
+            self._append([line.text for line in lines])
 
     def _append(self, texts: Sequence[str]) -> None:
         if texts:
             with self.path.open("a", encoding="ascii") as file:
                 file.writelines(f"{text}\n" for text in texts)
 
-    def _last(self) -> int:
-        """The number of its last line; 0 where there is none. A line that was torn off goes."""
+    def _last(self) -> Line | None:
+        """Its last line, if there is one. A line that was torn off goes."""
         if not self.path.exists():
-            return 0
+            return None
         with self.path.open("r+b") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 2 * LARGEST))
@@ -56,7 +87,7 @@ class Copy:
                 file.truncate(size - torn)
         whole = tail[: len(tail) - torn].splitlines()
         try:
-            return Line.parse(whole[-1].decode()).number if whole else 0
+            return Line.parse(whole[-1].decode()) if whole else None
         except (IntegrityError, UnicodeDecodeError):
             raise StorageError(
                 f"{self.path} ends with what is no line of the audit: `secagg service audit "

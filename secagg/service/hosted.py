@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from secagg.effects import Effects, Peer, Refusal, Work, Write
 from secagg.rounds.pace import Paced
 from secagg.rounds.round import End
-from secagg.service.audit import Deed
+from secagg.service.audit import Deed, Line
 from secagg.service.books import OWNER, Books
+from secagg.shown import short
 
 # Theory of operation.
 #
@@ -21,6 +22,19 @@ from secagg.service.books import OWNER, Books
 #
 # What an administrator changes goes the same way: it is written with the next turn, and whoever
 # asked for it hears so when that turn is over.
+#
+# While a turn is being stored the next things happen already. So what goes into files once it is
+# stored, as the audit's copy, is of the turn that was taken, and not all that there is by then.
+
+
+@dataclass
+class Stored:
+    """What the turns had that are stored by now: lines of the audit, and rounds that ended."""
+
+    lines: list[Line] = field(default_factory=list)
+    ends: list[tuple[str, End]] = field(default_factory=list)
+
+    __repr__ = short
 
 
 class Hosted:
@@ -34,6 +48,8 @@ class Hosted:
         self.paced, self.books = paced, books
         self._epoch, self._told, self._now = epoch, told, 0.0
         self._writes: list[Write] = []
+        self._ends: list[tuple[str, End]] = []
+        self._stored = Stored()
         self._running: dict[str, bytes | None] = {}
 
     def unix(self, now: float) -> int:
@@ -43,6 +59,11 @@ class Hosted:
     def write(self, writes: Sequence[Write]) -> None:
         """With the next turn."""
         self._writes += writes
+
+    def stored(self) -> Stored:
+        """Since the last call. To be called when a turn is over."""
+        found, self._stored = self._stored, Stored()
+        return found
 
     # What the driver says
 
@@ -92,6 +113,9 @@ class Hosted:
         self._settle(self._now)  # an operator's call may have ended a round as well
         inner = self.paced.take()
         writes, self._writes = self._writes, []
+        self._stored.lines += self.books.lines()
+        ends, self._ends = self._ends, []
+        self._stored.ends += ends
         return replace(inner, writes=(*writes, *inner.writes))
 
     def _settle(self, now: float) -> None:
@@ -99,6 +123,7 @@ class Hosted:
         for task, end in self.paced.ends():
             self._writes += self.books.ended(task, end, self.unix(self._now))
             self._told(task, end)
+            self._ends.append((task, end))
             self.paced.tell(end.nonce, self._now)
         for name, course in self.paced.tasks.items():
             if course.running != self._running.get(name):

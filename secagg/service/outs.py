@@ -21,7 +21,6 @@ class Outs:
 
     def __init__(self, tasks: Iterable[Pursued]) -> None:
         self._folders: dict[str, Path | None] = {}
-        self._due: list[tuple[Path, bytes]] = []
         self.become(tasks)
 
     __repr__ = short
@@ -30,18 +29,16 @@ class Outs:
         """Of these from now on."""
         self._folders |= {one.name: one.out for one in tasks}
 
-    def ended(self, task: str, end: End) -> None:
-        """Its result is about to be stored."""
-        folder = self._folders.get(task)
-        if folder is not None and end.result is not None:
-            self._due.append((folder / f"{task}-{end.nonce.hex()[:8]}.npz", packed(end.result)))
-
-    def write(self) -> None:
-        """What is stored by now. Where that fails the log says so: the result is in the store."""
-        due, self._due = self._due, []
-        for path, data in due:
+    def write(self, ends: Iterable[tuple[str, End]]) -> None:
+        """Of rounds whose results are stored. Where that fails the log says so: the result is in
+        the store."""
+        for task, end in ends:
+            folder = self._folders.get(task)
+            if folder is None or end.result is None:
+                continue
+            path = folder / f"{task}-{end.nonce.hex()[:8]}.npz"
             try:
-                write_whole(path, data)
+                write_whole(path, packed(end.result))
             except OSError as error:
                 said = "no copy of a result at %s: %s", path, error.strerror
                 log.error(*said, extra=Event.RESULT_NOT_COPIED.line)

@@ -117,11 +117,12 @@ class Serving:
     @asynccontextmanager
     async def listening(self, mount: Mount | None = None) -> AsyncIterator[None]:
         """Takes up what the store has, then opens its door; or is mounted, in another's."""
+        self.copy.check(self._store.rows(audit.NAMESPACE))
+        with self._copying():
+            self.copy.mend(self._store.rows(audit.NAMESPACE))
         self._shell.start()
         await self._shell.turn()
         self.members.start(lambda: self.terms)
-        with self._copying():
-            self.copy.mend(self._store.rows(audit.NAMESPACE))
         await self.write([self.books.note(Deed.STARTED, OWNER, self.unix)])
         clerk, token = Clerk(self), new_token()
         porter = Porter.of(self.config, token, self.watching.visitors, self._actor, self._known)
@@ -301,7 +302,7 @@ class Serving:
         return allowed
 
     def _prevented(self) -> str:
-        return room.wanting(self.config)
+        return self.copy.reason or room.wanting(self.config)
 
     def _why_no_session(self, key: bytes, role: ServiceRole) -> str | None:
         return self.books.admissions.why_no_session(key, role, self.unix)
@@ -328,24 +329,21 @@ class Serving:
             self.metrics.add("dropped", task=task, phase=phase, fault=fault.value)
         log.info("a round of %s ended: %s", task, outcome(end), extra=Event.ROUND_ENDED.line)
         self.rounds.write(self.members.ended(task, end))
-        self._outs.ended(task, end)
 
     def _news(self) -> None:
         """After each turn: what was stored is copied, and counted."""
-        self._outs.write()
-        self._copy_lines()
+        stored = self.rounds.stored()
+        self._outs.write(stored.ends)
+        with self._copying():
+            self.copy.add(stored.lines)
         if self.members.news(self.gate.inner.filing):
             self.dismiss()
         self.watching.news()
 
-    def _copy_lines(self) -> None:
-        """Of the audit, which the store has. Where they cannot be copied no further round begins:
-        whoever watches the copy would not see it."""
-        with self._copying():
-            self.copy.add(self.books.lines())
-
     @contextlib.contextmanager
     def _copying(self) -> Iterator[None]:
+        """Where lines of the audit cannot be copied no further round begins, whatever an operator
+        says: whoever watches the copy would not see it."""
         try:
             yield
         except (OSError, StorageError) as error:

@@ -20,7 +20,7 @@ RULES = {
     "10-secagg": {f"C{i}" for i in range(12)} | {f"S{i}" for i in range(12)},
     "12-active": {f"V{i}" for i in range(1, 10)} | {f"R{i}" for i in range(1, 9)} | {"Q1"},
     "20-additive": {f"A{i}" for i in range(1, 16)},
-    "52-books": {f"B{i}" for i in range(1, 13)},
+    "52-books": {f"B{i}" for i in range(1, 14)},
     "51-admission": {f"G{i}" for i in range(1, 6)}
     | {f"E{i}" for i in range(1, 10)}
     | {"M1", "M2"}
