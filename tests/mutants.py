@@ -186,16 +186,11 @@ PACE = (
     *_of(
         "secagg/rounds/course.py",
         "tests/rounds/test_pace.py tests/rounds/test_pace_schedules.py",
-        (
-            "pace: who is silent loses the place",
-            "self.pace.target or now >= asking.until:",
-            "self.pace.target:",
-        ),
-        ("pace: the least of a cohort", "if size < self.pace.least or", "if not size or"),
+        ("pace: the least of a cohort", "if size < self.pace.least:", "if not size:"),
         (
             "pace: more enrolled than the terms count",
-            "if enrolled is None or enrolled > self.terms.population:",
-            "if enrolled is None:",
+            "        if enrolled > most:",
+            "        if False:",
         ),
         ("pace: failures in a row", "if self.failures >= MOST_FAILURES:", "if False:"),
         ("pace: after a failure", "now + min(LONGEST_WAIT, 2.0**times)", "now"),
@@ -214,6 +209,15 @@ PACE = (
             "pace: other terms, of the next round",
             "        if self.running is not None:\n            self._next =",
             "        if False:\n            self._next =",
+        ),
+    ),
+    *_of(
+        "secagg/rounds/line.py",
+        "tests/rounds/test_pace.py tests/rounds/test_pace_schedules.py",
+        (
+            "pace: who is silent loses the place",
+            "if not silent or now >= self.until:",
+            "if not silent:",
         ),
     ),
     *_of(

@@ -291,8 +291,10 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "Privacy": noisily,
     "Structure": structured,
     "Vector": noisily,
+    "attend": participated,  # over one link after another
     "drop_at": planned,
     "join": participated,  # which it does, in a loop of its own
+    "join_service": participated,  # likewise
     "participate": participated,
     "plan": planned,
     "simulate": simulated,
