@@ -275,13 +275,13 @@ class Course:
         self._wake = math.inf
         if len(self._here) < self.pace.least:
             return
-        if self._is_prevented(now):
-            return
         peers = {i: peer for peer in self._here if self._here[peer] <= now and (i := peer.identity)}
         able = self.line.next(peers, now, lambda: self._do.randomness(8))
         if len(able) < self.pace.least:
             times = (max(t, self.line.until(i)) for i, t in self._people())
             self._wake = min((t for t in times if t > now), default=math.inf)
+            return
+        if self._is_prevented(now):
             return
         self._wake = now
         chosen = {peers[one]: one for one in able[: self.pace.asked]}

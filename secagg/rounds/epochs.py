@@ -10,7 +10,7 @@ from secagg.crypto import labels, sign
 from secagg.effects import NAMESPACE_SIZE, ROUNDS, Write
 from secagg.errors import ParameterError, PolicyRefused, SecAggError, StorageError, UnknownVersion
 from secagg.roster import MAX_MEMBERS, MAX_ROSTER_FILE, Enrolment, Pin, SignedRoster
-from secagg.rounds.admission import State
+from secagg.rounds.admission import Admission, State
 from secagg.rounds.admissions import Admissions
 from secagg.rounds.enrolled import Host
 from secagg.shown import short
@@ -84,13 +84,19 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an administrator needs for the next epoch. requests: of members who are in no roster
-    yet. leavers: names of those who are in the newest and may be no more."""
+    """What an administrator needs for the next epoch. asking: members who are in no roster yet.
+    leavers: names of those who are in the newest and may be no more."""
 
-    requests: tuple[Enrolment, ...]
+    asking: tuple[Admission, ...]
     leavers: tuple[str, ...]
 
     __repr__ = short
+
+    @property
+    def requests(self) -> tuple[Enrolment, ...]:
+        """Of those who ask, each with a signature that is verified here: where many do, that takes
+        its time."""
+        return tuple(one.request for one in self.asking)
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ class Epochs:
             if one.state is State.APPROVED and not set(tasks).isdisjoint(one.tasks)
         ]
         able = {one.key for one in approved}
-        asking = [one.request for one in approved if one.key not in keys and one.key not in gone]
+        asking = [one for one in approved if one.key not in keys and one.key not in gone]
         holders = (admissions.holder(key) for key in keys - able if key is not None)
         return Wanted(tuple(asking), tuple(sorted(one.name for one in holders if one is not None)))
 

@@ -21,7 +21,7 @@ from secagg.rounds.admission import Admission
 from secagg.rounds.admissions import Actor
 from secagg.rounds.clock import RoundReport
 from secagg.rounds.enrolled import Host
-from secagg.rounds.epochs import InForce, Taken
+from secagg.rounds.epochs import InForce, Taken, Wanted
 from secagg.rounds.filing import Filing
 from secagg.rounds.hosting import written_in
 from secagg.rounds.round import End
@@ -156,13 +156,7 @@ class Members:
     def wanted(self, task: str) -> dict[str, Any]:
         """For the administrator of that task's roster, or, of no name, of the only one there is:
         what the next epoch lacks (rule N1). Raises ParameterError."""
-        admins = set(self.admins.values()) if not task else {self.admins.get(task)}
-        if len(admins) != 1 or None in admins:
-            known = ", ".join(self.admins) or "none"
-            raise ParameterError(f"of which roster? Tasks whose clients sign: {known}")
-        admin = next(key for key in admins if key is not None)
-        tasks = [name for name, key in self.admins.items() if key == admin]
-        found = self._books.epochs.wanted(admin, tasks, self._books.admissions)
+        admin, found = self._lacks(task)
         newest = self._books.epochs.of(admin)
         return {
             "roster_authority": admin.hex(),
@@ -172,6 +166,16 @@ class Members:
             "exclude": list(found.leavers),
         }
 
+    def _lacks(self, task: str) -> tuple[bytes, Wanted]:
+        """Of which administrator, and what."""
+        admins = set(self.admins.values()) if not task else {self.admins.get(task)}
+        if len(admins) != 1 or None in admins:
+            known = ", ".join(self.admins) or "none"
+            raise ParameterError(f"of which roster? Tasks whose clients sign: {known}")
+        admin = next(key for key in admins if key is not None)
+        tasks = [name for name, key in self.admins.items() if key == admin]
+        return admin, self._books.epochs.wanted(admin, tasks, self._books.admissions)
+
     def _behind(self, signed: SignedRoster) -> list[str]:
         """Tasks of which a round runs, so that this roster waits until it is over."""
         ours = [task for task, admin in self.admins.items() if admin == signed.admin]
@@ -180,10 +184,10 @@ class Members:
     def outstanding(self, entry: Admission) -> str | None:
         """What the next roster has to say of a client, in words."""
         for task in set(entry.tasks) & self.admins.keys():
-            wanted = self.wanted(task)
-            if entry.name in wanted["requests"]:
+            _, lacks = self._lacks(task)
+            if entry in lacks.asking:
                 return "waits for the next epoch: `secagg service roster export`"
-            if entry.name in wanted["exclude"]:
+            if entry.name in lacks.leavers:
                 return "is asked no more; exclude it, and sign the next epoch"
         return None
 
@@ -191,8 +195,8 @@ class Members:
         """Of the roster in force, for whoever looks at the task; None where clients do not sign."""
         if task not in self.admins:
             return None
-        wanted = self.wanted(task)
-        waiting = {"waiting": len(wanted["requests"]), "to_exclude": len(wanted["exclude"])}
+        _, lacks = self._lacks(task)
+        waiting = {"waiting": len(lacks.asking), "to_exclude": len(lacks.leavers)}
         if (host := self.host(task)) is None:
             return {"epoch": None, "members": 0, "places": 0, "ends": None, **waiting}
         roster = host.roster
