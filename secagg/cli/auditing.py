@@ -11,7 +11,7 @@ import typer
 
 from secagg.cli.console import ask
 from secagg.cli.output import report, rows
-from secagg.errors import InputError, ParameterError
+from secagg.errors import InputError, ParameterError, TransportError
 from secagg.service.config import Config, read
 from secagg.service.desk import TOKEN
 from secagg.store.identity import Identity
@@ -31,13 +31,21 @@ def audit_errand(what: str, config: Path, head: str | None, as_json: bool) -> No
     if what != "verify":
         raise ParameterError("the audit can be verified: secagg service audit verify")
     found = read(config).get()
-    if (found.state / TOKEN).exists():
-        answer = ask(config, {"do": "audit", "head": head})
-    else:
-        answer = _of_store(found, head)
+    answer = _asked(found, config, head) or _of_store(found, head)
     report(answer, as_json, lambda: _show(answer))
     if answer["broken"]:
         raise typer.Exit(BROKEN)
+
+
+def _asked(found: Config, config: Path, head: str | None) -> dict[str, Any] | None:
+    """Of a service that runs. None where it does not, also where it was killed, and left its
+    token: the store's lock says for certain."""
+    if not (found.state / TOKEN).exists():
+        return None
+    try:
+        return ask(config, {"do": "audit", "head": head})
+    except TransportError:
+        return None
 
 
 def _of_store(config: Config, head: str | None) -> dict[str, Any]:

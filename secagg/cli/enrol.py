@@ -31,6 +31,7 @@ from secagg.service.trial import fingerprint
 from secagg.service.web import Asked, ask, trust
 from secagg.store.identity import Identity
 from secagg.types import Seed
+from secagg.wire.hello import check_task
 
 
 def enrol(
@@ -191,7 +192,8 @@ def _seed(path: Path) -> Seed:
 
 def _tasks(answer: dict[str, Any]) -> list[tuple[str, Terms]]:
     try:
-        return [(str(n), Terms.decode(bytes.fromhex(one))) for n, one in answer["tasks"].items()]
+        told = answer["tasks"].items()
+        return [(check_task(n), Terms.decode(bytes.fromhex(one))) for n, one in told]
     except (ValueError, KeyError, AttributeError, TypeError):
         raise InputError("the service's answer has no terms of a task in it") from None
 

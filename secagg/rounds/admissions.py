@@ -76,6 +76,7 @@ class Deed:
     by: str
     name: str
     role: ServiceRole
+    tasks: tuple[str, ...] = ()
 
     __repr__ = short
 
@@ -337,7 +338,7 @@ class Admissions:
     def _changed(self, entry: Admission, what: str, by: str) -> Change:
         after = Admissions(self.service, {**self.entries, entry.name: entry})
         write = Write(_row(entry.name), entry.encode())
-        return Change(after, (write,), (Deed(what, by, entry.name, entry.role),))
+        return Change(after, (write,), (Deed(what, by, entry.name, entry.role, entry.tasks),))
 
 
 def _tasks(role: ServiceRole, tasks: Iterable[str]) -> tuple[str, ...]:

@@ -36,8 +36,8 @@ from secagg.wire.hello import CHALLENGE_SIZE
 # and is taken in a cookie alone, as the rules for those are stricter (rule W4).
 #
 # Greetings under way are found again by the challenge that was sent, which nobody can guess, and
-# which is taken once. All that is kept is bounded: the oldest goes, and of sessions first one of
-# the same key, so that nobody pushes out others by coming often.
+# which is taken once. All that is kept is bounded: the oldest goes, and of sessions and links first
+# one of the same key, so that nobody pushes out others by coming often.
 #
 # Impossible: that a word is found by trying, or by the time that looking takes, since what is
 # looked up is its digest.
@@ -51,7 +51,8 @@ LOGIN = 600.0
 TOKEN_SIZE = 32
 MOST_GREETINGS, MOST_SESSIONS, MOST_LOGINS = 256, 1024, 64
 EACH = 8
-"""Sessions of one key, and of the owner in one role, of which the newest stay."""
+"""Sessions of one key, and of the owner in one role, of which the newest stay; and links to log in
+with."""
 _HEAD = 2 + NONCE_SIZE
 REPLY_SIZE = _HEAD + CHALLENGE_SIZE
 _UNMET = "this key is not met here: the service's log says why"
@@ -131,6 +132,9 @@ class Visitors:
     def login(self, key: bytes | None, role: ServiceRole, now: float) -> str:
         """The word of a link that is good once, for a browser of this key, or of the owner."""
         token, digest = self._new()
+        own = [one for one, of in self._logins.items() if (of.key, of.role) == (key, role)]
+        for old in own[: max(0, len(own) + 1 - EACH)]:
+            del self._logins[old]
         _make_room(self._logins, MOST_LOGINS)
         self._logins[digest] = Session(key, role, True, now + LOGIN)
         return token

@@ -68,7 +68,9 @@ class Books:
         """Another register, and what was done to make it so."""
         self.admissions = change.after
         noted = [
-            self.note(Deed(done.what), done.by, now, name=done.name, role=done.role.word)
+            self.note(
+                Deed(done.what), done.by, now, name=done.name, role=done.role.word, **_tasks(done)
+            )
             for done in change.deeds
         ]
         return [*change.writes, *noted]
@@ -82,9 +84,11 @@ class Books:
         return [taken.write, self.note(Deed.ROSTER, who, now, **said)]
 
     def convicted(self, task: str, nonce: bytes, key: bytes, now: int) -> Write:
-        """Evidence names the owner of that key, in a round of the task."""
+        """Evidence names the owner of that key, in a round of the task; nobody where it is nobody's
+        here, as where it could not be verified."""
         found = self.admissions.holder(key)
-        whose, number = OWNER if found is None else found.name, nonce.hex()[:8]
+        own = OWNER if key == self.admissions.service.key else None
+        whose, number = own if found is None else found.name, nonce.hex()[:8]
         return self.note(Deed.CONVICTED, OWNER, now, name=whose, task=task, round=number)
 
     def ended(self, task: str, end: End, now: int) -> list[Write]:
@@ -133,6 +137,18 @@ def outcome(end: End) -> str:
             return "failed"
 
 
+def _tasks(done: admissions.Deed) -> dict[str, Value]:
+    """Of whom a line tells: as many names as a word has room for, and how many more there are."""
+    named = list(done.tasks)
+    while len(said := " ".join(named)) > _NAMED:
+        named.pop()
+    more = len(done.tasks) - len(named)
+    if not done.tasks:
+        return {}
+    return {"tasks": said} | ({"tasks_more": more} if more else {})
+
+
+_NAMED = 200
 _REASONS = frozenset({"below-threshold", "integrity", "cancelled", "lost"})
 
 

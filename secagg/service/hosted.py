@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from secagg.effects import Effects, Peer, Refusal, Work, Write
+from secagg.rounds.course import Course
 from secagg.rounds.pace import Paced
 from secagg.rounds.round import End
 from secagg.service.audit import Deed, Line
@@ -128,9 +129,11 @@ class Hosted:
         for name, course in self.paced.tasks.items():
             if course.running != self._running.get(name):
                 self._running[name] = course.running
-                self._opened(name, course.running)
+                self._opened(name, course)
 
-    def _opened(self, task: str, nonce: bytes | None) -> None:
-        if nonce is not None:
-            number, now = nonce.hex()[:8], self.unix(self._now)
-            self._writes.append(self.books.note(Deed.OPENED, OWNER, now, task=task, round=number))
+    def _opened(self, task: str, course: Course) -> None:
+        """With the terms that it is of, so that weaker ones are not promised in silence."""
+        if course.running is not None:
+            number, now = course.running.hex()[:8], self.unix(self._now)
+            said = {"task": task, "round": number, "terms": course.terms.digest().hex()[:16]}
+            self._writes.append(self.books.note(Deed.OPENED, OWNER, now, **said))

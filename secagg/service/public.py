@@ -8,8 +8,10 @@ on with the same bytes (RFC 9110 §14), whatever the operator does to the file m
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,14 +46,18 @@ class Payloads:
 
     def keep(self, source: Path) -> tuple[bytes, bytes]:
         """The payload in the file, and its digest; a copy is durable when this returns. InputError
-        for a file that cannot be read."""
+        for a file that cannot be read, StorageError where the copy cannot be written."""
         try:
             data = source.read_bytes()
         except OSError as error:
             raise InputError(f"the payload {source} cannot be read: {error.strerror}") from None
         digest = payload_digest(data)
-        if self._whole(digest, data) is None:
-            write_whole(self._path(digest), data)
+        path = self._path(digest)
+        try:
+            if self._whole(digest, data) is None:
+                write_whole(path, data)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from None
         return data, digest
 
     def find(self, digest: str) -> Path | None:
@@ -66,11 +72,13 @@ class Payloads:
             return None
 
     def drop(self, kept: frozenset[bytes]) -> None:
-        """All but these: of tasks that are pursued no more."""
+        """All but these: of tasks that are pursued no more. What cannot go stays, and costs room
+        alone."""
         names = {digest.hex() for digest in kept}
-        for path in self._folder.iterdir():
-            if path.name not in names:
-                path.unlink(missing_ok=True)
+        for name in _names(self._folder):
+            if name not in names:
+                with suppress(OSError):
+                    (self._folder / name).unlink()
 
     def _path(self, digest: bytes) -> Path:
         return self._folder / digest.hex()
@@ -85,6 +93,12 @@ class Payloads:
             while piece := copy.read(1 << 20):
                 found.update(piece)
         return path if found.digest() == sha256(data).digest() else None
+
+
+def _names(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return os.listdir(folder)
+    return []
 
 
 def application(payloads: Payloads, *more: Route) -> Starlette:

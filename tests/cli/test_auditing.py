@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from secagg.cli import app
+from secagg.service.desk import leave_token, new_token
 from secagg.service.serving import COPY, opened
 from tests.service.place import LEAST, Place, enrol
 
@@ -53,6 +55,21 @@ def test_the_audit_of_a_service_is_verified(place: Place) -> None:
     assert code == 1 and "that was kept" in said["broken"][0]
     code, said = verify(place, "--config", str(place.folder / "none.toml"))
     assert code == 2
+
+
+def test_90_the_audit_of_a_service_that_was_killed_is_verified(place: Place) -> None:
+    """It has left the token of its console, of which nobody is there."""
+
+    async def lived() -> None:
+        async with opened(place.config()):
+            pass
+
+    asyncio.run(lived())
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    leave_token(place.folder / "state", port, new_token())
+    code, said = verify(place)
+    assert (code, said["broken"]) == (0, []) and said["rows"] == 2
 
 
 def test_other_words_after_audit_are_refused(place: Place) -> None:

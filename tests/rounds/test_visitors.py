@@ -218,10 +218,18 @@ def test_rule_w3_a_link_is_good_once_and_for_ten_minutes(visitors: Visitors) -> 
 
 
 def test_rule_w3_links_that_nobody_uses_are_so_many(visitors: Visitors) -> None:
-    links = [visitors.login(None, VIEWER, 0.0) for _ in range(MOST_LOGINS + 1)]
+    """And one who has many made pushes out none of another's."""
+    mine, owners = sign.public_key(MINE), visitors.login(None, VIEWER, 0.0)
+    links = [visitors.login(mine, VIEWER, 0.0) for _ in range(MOST_LOGINS + EACH)]
+    assert visitors.redeem(owners, 0.0).session.key is None
     with pytest.raises(PolicyRefused):
-        visitors.redeem(links[0], 0.0)
-    assert visitors.redeem(links[1], 0.0)
+        visitors.redeem(links[-EACH - 1], 0.0)
+    assert visitors.redeem(links[-EACH], 0.0)
+    for number in range(MOST_LOGINS + 1):
+        visitors.login(number.to_bytes(32), VIEWER, 0.0)
+    assert len(visitors._logins) == MOST_LOGINS
+    with pytest.raises(PolicyRefused):
+        visitors.redeem(links[-1], 0.0)  # the oldest
 
 
 def test_rule_w4_a_cookies_word_is_no_bearers(visitors: Visitors) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from secagg.errors import InputError, StorageError
+from secagg.service import public
 from secagg.service.public import Payloads, application
 from secagg.wire.frame import payload_digest
 
@@ -142,6 +143,26 @@ def test_what_is_pursued_no_more_goes(payloads: Payloads, tmp_path: Path) -> Non
     payloads.drop(frozenset({payload_digest(b"b")}))
     assert payloads.find(payload_digest(DATA).hex()) is None
     assert payloads.find(payload_digest(b"b").hex()) is not None
+
+
+def test_95_a_disk_without_room_is_said_and_what_cannot_go_stays(
+    payloads: Payloads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither ends what looks after the service by the clock, nor is it a bug's trace."""
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(public, "write_whole", full)
+    (tmp_path / "other").write_bytes(b"other")
+    with pytest.raises(StorageError, match="payloads/.* cannot be written: No space"):
+        payloads.keep(tmp_path / "other")
+    (tmp_path / "payloads" / "folder").mkdir()
+    payloads.drop(frozenset())
+    assert [path.name for path in (tmp_path / "payloads").iterdir()] == ["folder"]
+    (tmp_path / "payloads" / "folder").rmdir()
+    (tmp_path / "payloads").rmdir()
+    payloads.drop(frozenset())
 
 
 def test_files_that_cannot_be_had(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ async def test_who_has_lied_is_named_and_the_evidence_is_kept(
     signing: Signing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the audit and the log by its name; evidence that convicts nobody under this roster is kept
-    all the same, and names the service."""
+    all the same, and names nobody."""
     async with opened(signing.config()) as serving:
         await founded(serving)
         key = serving.books.admissions.entries[name(2)].key

@@ -28,7 +28,7 @@ from secagg.service.results import unpacked
 from secagg.service.serving import COPY, Serving, opened
 from secagg.service.trial import TRIAL
 from secagg.store.sqlite import SqliteStore
-from tests.service.place import LEAST, LENGTH, TASK, Place, attend, enrol, name, seed
+from tests.service.place import LEAST, LENGTH, TASK, TERMS, Place, attend, enrol, name, seed
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ async def test_a_round_over_tls_with_sites_that_were_enrolled(place: Place) -> N
         "ended",
         "stopped",
     ]
+    assert lines[-3].what["terms"] == TERMS.digest().hex()[:16]
 
 
 async def test_what_is_remembered_outlives_the_process(place: Place) -> None:
