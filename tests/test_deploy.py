@@ -69,7 +69,9 @@ def test_files_that_are_named_are_there() -> None:
     assert "dockerfile: deploy/Containerfile" in COMPOSE.read_text()
     assert f"USER {UID}:{UID}" in CONTAINER.read_text()
     text = COMPOSE.read_text()
-    assert text.count(f'user: "{UID}:{UID}"') == 2 and text.count("read_only: true") == 2
+    assert text.count(f'user: "{UID}:{UID}"') == 2 and text.count("read_only: true") == 3
+    for held in ("cap_drop: [ALL]", 'security_opt: ["no-new-privileges:true"]'):
+        assert text.count(held) == text.count("    volumes:")
 
 
 @linux
@@ -89,6 +91,13 @@ def until(condition: Callable[[], bool], running: subprocess.Popen[bytes]) -> No
     while not condition():
         assert running.poll() is None and time.monotonic() - begun < 120
         time.sleep(0.05)
+
+
+def caught(process: int, number: int) -> bool:
+    """Whether that process has a handler of its own."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (mask,) = re.findall(r"^SigCgt:\t(\w+)$", status, re.M)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 @linux
@@ -121,14 +130,18 @@ def test_92_93_the_entry_command_as_the_container_has_it() -> None:
             serve = ["serve", "--config", str(config), "--log-json", "--log-level", "info"]
             running = subprocess.Popen([*base, *serve], env=env, stderr=err)
         try:
-            until((volume / "state" / TOKEN).exists, running)
+            until(lambda: caught(running.pid, signal.SIGHUP), running)
+            assert not (volume / "state" / TOKEN).exists()
+            running.send_signal(signal.SIGHUP)  # while it starts
+            until(lambda: '"event": "reloaded"' in log.read_text(), running)
+            assert (volume / "state" / TOKEN).exists()
             status = Path(f"/proc/{running.pid}/status").read_text()
             assert f"Uid:\t{UID}\t{UID}" in status and "NoNewPrivs:\t1" in status
             running.send_signal(signal.SIGSTOP)
             time.sleep(0.3)
             running.send_signal(signal.SIGCONT)
             running.send_signal(signal.SIGHUP)
-            until(lambda: '"event": "reloaded"' in log.read_text(), running)
+            until(lambda: log.read_text().count('"event": "reloaded"') == 2, running)
             running.send_signal(signal.SIGTERM)
             begun = time.monotonic()
             assert running.wait(20) == 0

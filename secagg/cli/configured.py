@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import typer
 
@@ -12,7 +17,7 @@ from secagg.cli import options
 from secagg.cli.output import notice, report, rows
 from secagg.errors import ParameterError
 from secagg.service.checking import refusals
-from secagg.service.config import read
+from secagg.service.config import Config, read
 from secagg.service.serving import Serving, serve
 from secagg.transport.door import fastest_loop
 
@@ -28,6 +33,30 @@ def configured(ctx: typer.Context, config: Path, as_json: bool) -> None:
 
 def run(path: Path) -> dict[str, object]:
     """Raises ParameterError with everything for which it does not start."""
+    with _reloads_kept() as early:
+        return _run(path, early)
+
+
+@contextmanager
+def _reloads_kept() -> Iterator[list[int]]:
+    """SIGHUP before there is anything to reload, which would end the process: it is kept until
+    there is. A start takes seconds, in which a certificate may be renewed."""
+    early: list[int] = []
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield early
+        return
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        early.append(number)
+
+    before = signal.signal(signal.SIGHUP, keep)
+    try:
+        yield early
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _run(path: Path, early: list[int]) -> dict[str, object]:
     config = read(path).get()
     if refused := refusals(config):
         raise ParameterError("; ".join(refused))
@@ -40,9 +69,14 @@ def run(path: Path) -> dict[str, object]:
         notice(f"its console is on port {behind} of {config.admin[0]}", admin_port=behind)
         for name, terms in serving.terms.items():
             notice(f"task {name}: terms {terms.digest().hex()}", task=name)
+        if early:
+            serving.reload(again)
+
+    def again() -> Config:
+        return read(path).get()
 
     with asyncio.Runner(loop_factory=fastest_loop()) as runner:
-        runner.run(serve(config, started, __version__, lambda: read(path).get()))
+        runner.run(serve(config, started, __version__, again))
     ended = found[0]
     return {
         "name": config.name,
