@@ -23,7 +23,7 @@ from secagg.plans.terms import Terms
 from secagg.rights import ServiceRole
 from secagg.roster import Enrolment
 from secagg.service.paths import AUTHORITY, ENROL
-from secagg.service.person import Person
+from secagg.service.person import Person, check_console
 from secagg.service.program import terms_file
 from secagg.service.renewing import beside, take_up
 from secagg.service.site import Site
@@ -122,7 +122,7 @@ def _enrolled(
     said: dict[str, object] = {
         "file": str(file),
         "public": sign.public_key(seed).hex(),
-        "state": str(answer["state"]),
+        "state": answer["state"],
     }
     if answer.get("role", ServiceRole.CLIENT.word) != ServiceRole.CLIENT.word:
         person = _person(invited, answer, authority, identity)
@@ -159,8 +159,8 @@ def _person(
 ) -> Person:
     try:
         role = next(role for role in ServiceRole if role.word == answer["role"])
-        console = str(answer["console"])
-    except (StopIteration, KeyError):
+        console = check_console("console", answer["console"])
+    except (StopIteration, KeyError, ParameterError):
         raise InputError("the service's answer has no role, or no console, in it") from None
     whose = console, invited.service.name, invited.key, authority
     return Person(*whose, invited.name, role, identity)
@@ -192,10 +192,12 @@ def _seed(path: Path) -> Seed:
 
 def _tasks(answer: dict[str, Any]) -> list[tuple[str, Terms]]:
     try:
-        told = answer["tasks"].items()
-        return [(check_task(n), Terms.decode(bytes.fromhex(one))) for n, one in told]
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise InputError("the service's answer has no terms of a task in it") from None
+        said = [(check_task(name), bytes.fromhex(one)) for name, one in answer["tasks"].items()]
+    except (ValueError, KeyError, AttributeError, TypeError, ParameterError):
+        said = []
+    if not said:
+        raise InputError("the service's answer has no terms of a task in it")
+    return [(name, Terms.decode(terms)) for name, terms in said]
 
 
 def _authority(invited: Invitation, path: Path, timeout: float) -> Path | None:
@@ -228,6 +230,8 @@ def _asked(
         raise TransportError(f"what answers there is no service: HTTP {status}") from None
     if status != 200:
         raise PolicyRefused(f"the service refuses: {answer.get('error', status)}")
+    if not isinstance(answer.get("state"), str):
+        raise InputError("the service's answer does not say how far this has come")
     return answer
 
 

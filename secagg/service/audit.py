@@ -139,6 +139,10 @@ class Audit:
         """Of the last line; 0 before the first."""
         return self._number
 
+    def date(self, now: int) -> int:
+        """Of what happens now: no earlier than the last line, whatever the clock says."""
+        return max(now, self._kept[-1][0]) if self._kept else now
+
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Those of its namespace, by ascending key. Raises StorageError where they are no chain."""
         try:
@@ -153,7 +157,7 @@ class Audit:
     def add(self, deed: Deed, who: str, now: int, **what: Value) -> tuple[Line, Write]:
         """The next line, and its row: to be stored with what it tells of. now: unix seconds; a
         clock that was set back does not set back the chain."""
-        at = max(now, self._kept[-1][0]) if self._kept else now
+        at = self.date(now)
         line = Line.of(self._number + 1, at, deed, who, what, self.head)
         self._number = line.number
         self._kept.append((at, line.digest))

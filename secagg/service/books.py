@@ -97,7 +97,8 @@ class Books:
         if end.result is None:
             why = outcome(end)
             return [self.note(Deed.ENDED, OWNER, now, task=task, round=number, outcome=why)]
-        kept = self.results.add(task, end.nonce, end.result, now)
+        # as the audit has it: of a clock that was set back it would be old at once, and removed
+        kept = self.results.add(task, end.nonce, end.result, self.audit.date(now))
         if not kept:  # the end of a round that was told to nobody yet, once more
             return []
         said = _of(end.result)

@@ -87,7 +87,7 @@ def parse(data: bytes, folder: Path) -> Person:
 
 def _person(file: Table, path: tables.Read[Path]) -> Person | None:
     service, person = file.inner("service"), file.inner("person")
-    console, host = service.need("console", _console), service.need("name", tables.host_name)
+    console, host = service.need("console", check_console), service.need("name", tables.host_name)
     key, authority = service.need("key", tables.key), service.may("authority", path)
     name, role = person.need("name", tables.line), person.need("role", _role)
     identity = person.need("identity", path)
@@ -98,7 +98,8 @@ def _person(file: Table, path: tables.Read[Path]) -> Person | None:
     return None if identity is None else Person(console, host, key, authority, name, role, identity)
 
 
-def _console(place: str, value: object) -> str:
+def check_console(place: str, value: object) -> str:
+    """Where somebody asks, as its file has it. ParameterError."""
     words = tables.line(place, value)
     try:
         parts = urlsplit(words)

@@ -14,11 +14,18 @@ import numpy as np
 import pytest
 
 import secagg
+from secagg.crypto import sign
 from secagg.effects import Write
 from secagg.errors import InputError, StorageError
 from secagg.party import Aggregate
+from secagg.rounds.clock import RoundReport
+from secagg.rounds.round import End
 from secagg.service import results
+from secagg.service.audit import Deed
+from secagg.service.books import OWNER, Books
 from secagg.service.results import Result, Results, arrays_key, packed, unpacked
+from secagg.types import Seed
+from secagg.wire.hello import Service
 from tests import totals
 
 NOW = 1_800_000_000
@@ -174,3 +181,18 @@ def test_a_label_is_kept_with_what_it_is_of() -> None:
     assert found is not None
     assert json.loads(found.privacy)["epsilon_server"] <= 2.0
     assert isinstance(found, Result)
+
+
+def test_77_a_clock_that_was_set_back_makes_no_result_old() -> None:
+    """As of a machine that begins in 1970 until it has found the time: the result has the date of
+    its line in the audit, so that the first sweep by the right clock leaves it."""
+    books, report = (
+        Books(Service("localhost", sign.public_key(Seed(bytes(32))))),
+        RoundReport({}, 0, 0),
+    )
+    books.note(Deed.STARTED, OWNER, NOW)
+    end = End(bytes([5]) * 16, total(), None, report)
+    assert books.ended("mortality", end, 60)
+    (kept,) = books.results.all()
+    assert kept.at == NOW
+    assert books.expire(NOW, 0, NOW + 1) == []
