@@ -59,8 +59,9 @@ def prepared(
 def changes(
     before: Config, after: Config, was: Mapping[str, Scheduled], now: Mapping[str, Scheduled]
 ) -> dict[str, int]:
-    """How many tasks are new, gone, and other than before: for the audit. was, now: what their
-    files had and have, as another file may have the same name."""
+    """How many tasks are new, gone, and other than before, and whether limits and retention are,
+    by which results go without a word: for the audit. was, now: what the files of tasks had and
+    have, as another file may have the same name."""
     old, new = ({one.name: one for one in config.tasks} for config in (before, after))
     both = old.keys() & new.keys()
     return {
@@ -70,6 +71,8 @@ def changes(
             old[name] != new[name] or _about(was.get(name)) != _about(now.get(name))
             for name in both
         ),
+        "limits_changed": int(before.limits != after.limits),
+        "retention_changed": int(before.retention != after.retention),
     }
 
 

@@ -18,12 +18,25 @@ from secagg.effects import Write
 from secagg.errors import StorageError
 from secagg.rounds.admission import State
 from secagg.rounds.admissions import CONSOLE
+from secagg.rounds.offer import Contribution, Offer, Outcome
 from secagg.service import audit, outs, results
 from secagg.service.audit import Deed, Line
 from secagg.service.books import OWNER
 from secagg.service.hosted import Hosted
 from secagg.service.serving import COPY, STORE, Serving, opened
-from tests.service.place import LEAST, TASK, Place, attend, enrol, name, waiting_for
+from secagg.store.memory import MemoryLedger
+from tests.service.place import (
+    LEAST,
+    TASK,
+    Place,
+    attend,
+    call,
+    enrol,
+    given,
+    name,
+    site,
+    waiting_for,
+)
 from tests.service.visits import OPERATOR, ask, visit
 
 
@@ -140,6 +153,47 @@ async def test_an_older_store_does_not_take_the_place_of_a_newer_one(place: Plac
     async with opened(place.config()) as serving:
         assert serving.books.admissions.entries[name(1)].state is State.APPROVED
         assert (await serving.verify(None)).broken == ()
+
+
+async def test_98_in_a_round_that_is_put_back_nobody_says_anything_twice(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service goes on with it, as it knows no better, and has no sum of other inputs."""
+    state, yesterday = place.folder / "state", place.folder / "yesterday"
+    asked = list[int]()
+    ledgers = {number: MemoryLedger() for number in range(1, LEAST + 1)}
+
+    async def round_of(serving: Serving, value: int) -> list[Outcome]:
+        def give(offer: Offer) -> Contribution:
+            asked.append(offer.round)
+            return given(value)
+
+        calls = (call(site(serving, n), n, give, ledger=own) for n, own in ledgers.items())
+        async with asyncio.timeout(30):
+            return [end for (end,) in await asyncio.gather(*calls)]
+
+    async with opened(place.config()) as serving:
+        for number in ledgers:
+            await enrol(serving, number)
+        commit = serving._store.commit
+
+        def kept(writes: Sequence[Write]) -> None:
+            commit(writes)
+            if asked and not yesterday.exists():  # what the store has is whole here
+                shutil.copytree(state, yesterday)
+
+        monkeypatch.setattr(serving._store, "commit", kept)
+        ends = await round_of(serving, 1)
+        assert all(end.included for end in ends)
+        (result,) = serving.books.results.all()
+    for path in (*state.glob(f"{STORE}*"), state / COPY):
+        path.unlink()
+    for path in yesterday.glob(f"{STORE}*"):
+        shutil.copy(path, state)
+    async with opened(place.config()) as serving:
+        assert serving.paced.tasks[TASK].running == result.nonce
+        assert [end.why for end in await round_of(serving, 2)] == ["spent"] * LEAST
+        assert not serving.books.results.all()
 
 
 async def test_lines_of_a_life_that_died_come_before_those_of_the_next(
