@@ -156,15 +156,18 @@ async def awoken(awake: asyncio.Event, taken: Effects, begun: float) -> bool:
 
 
 async def unless_ended(event: Awaitable[Any], tasks: Collection[asyncio.Task[None]]) -> None:
-    """Until it has come; raises what has ended any of the tasks meanwhile, or before."""
+    """Until it has come; raises what has ended any of the tasks meanwhile, or before, and what it
+    raises itself."""
     waiting = asyncio.ensure_future(event)
     try:
         await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        waiting.cancel()
+        come = not waiting.cancel()
     for task in tasks:
         if task.done():
             task.result()
+    if come and not waiting.cancelled():
+        waiting.result()
 
 
 async def cancelled(

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from secagg.drive import warm
+from secagg.drive import outbound, warm
 from secagg.drive.listening import listen
 from secagg.drive.shell import Shell
 from secagg.effects import Peer, Write
@@ -186,10 +186,11 @@ class Serving:
         return console_url(self.config, self.ports[1])
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until it is told to stop, or the store fails, which ends all (rule B3)."""
+        """Until it is told to stop, or the store fails, or what looks after it: that ends all
+        (rule B3), as who has ended would stay, and results be kept for ever, in silence."""
         beside = [asyncio.create_task(one(self)) for one in (upkeep.sweep, upkeep.watch)]
         try:
-            await self._shell.until(stop.wait())
+            await self._shell.until(outbound.unless_ended(stop.wait(), beside))
         finally:
             for task in beside:
                 task.cancel()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -59,6 +59,25 @@ async def test_an_approval_that_ends_ends_its_link(place: Place) -> None:
             waiting[1].cancel()
             stop.set()
             await running
+
+
+@pytest.mark.parametrize("broken", ["tidy", "watch"])
+async def test_103_what_fails_by_the_clock_ends_the_service(
+    place: Place, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """In silence it would be the end of retention, and of approvals that end by themselves."""
+
+    def failing(serving: Serving) -> NoReturn:
+        raise RuntimeError("a bug")
+
+    async def failed(serving: Serving) -> NoReturn:
+        failing(serving)
+
+    monkeypatch.setattr(upkeep, broken, failing if broken == "tidy" else failed)
+    async with opened(place.config()) as serving:
+        with pytest.raises(RuntimeError, match="a bug"):
+            async with asyncio.timeout(10):
+                await serving.run(asyncio.Event())
 
 
 async def test_nothing_is_remembered_of_who_is_revoked(place: Place) -> None:
