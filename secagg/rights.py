@@ -88,6 +88,6 @@ def demand(role: ServiceRole, action: Action) -> None:
     if not allowed(role, action):
         who = [one.word for one in ServiceRole if allowed(one, action)]
         raise PolicyRefused(
-            f"{role.word} is not a role that may {action.value}: "
-            f"{' or '.join(who) if who else 'none'} may"
+            f"the role {role.word} is without the right {action.value!r}, which "
+            f"{' or '.join(who) if who else 'nobody'} has"
         )

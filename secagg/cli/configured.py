@@ -67,6 +67,8 @@ def _run(path: Path, early: list[int]) -> dict[str, object]:
         where, (port, behind) = config.listen, serving.ports
         notice(f"serving {serving.url} on port {port} of {where.host}", port=port)
         notice(f"its console is on port {behind} of {config.admin[0]}", admin_port=behind)
+        if where.port == 0:
+            notice("[listen] has port 0: who enrols now looks for this port after the next start")
         for name, terms in serving.terms.items():
             notice(f"task {name}: terms {terms.digest().hex()}", task=name)
         if early:

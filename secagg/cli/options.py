@@ -304,10 +304,11 @@ def deadline(value: float) -> float:
 
 def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
     """ParameterError if one of these parameters was typed: it would change nothing, in silence."""
-    flags = {str(param.name): param.opts[0] for param in ctx.command.params}
-    for name in names:
-        if given(ctx, name):
-            raise ParameterError(f"{flags[name]} {why}")
+    for param in ctx.command.params:
+        if param.name in names and given(ctx, param.name):
+            flag = param.opts[0]  # of an argument: its own name, in lower case
+            called = flag if flag.startswith("-") else f"a {flag.removesuffix('s').upper()}"
+            raise ParameterError(f"{called} {why}")
 
 
 def refuse_both(ctx: typer.Context, one: str, other: str) -> None:

@@ -16,7 +16,10 @@ _NOT_OF_TERMS = (
     *("server", "collector", "epoch", "direct", "plan", "members", "payload"),
     *(*private.NAMES, "rounds"),
 )
-_WHY = "is not of a range of --clients: terms say neither keys, payload nor noise"
+_WHY = (
+    "is not of a range of --clients: terms say neither keys, payload nor noise (a payload goes "
+    "into the task's table of service.toml)"
+)
 
 
 def parse(clients: str | None) -> int | tuple[int, int] | None:

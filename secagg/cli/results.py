@@ -57,7 +57,7 @@ def results(
         options.refuse_both(ctx, "service", "config")
         with reached(config, service) as console:
             answer = _done(wish, number or "", out, console)
-        report(answer, as_json, lambda: rows(_lines(answer)))
+        report(answer, as_json, lambda: rows(_lines(answer) or {"results": "none yet"}))
 
 
 def _done(wish: Wish, number: str, out: Path | None, console: Console) -> dict[str, object]:

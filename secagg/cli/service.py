@@ -62,15 +62,19 @@ _What: TypeAlias = Annotated[
     str | None,
     typer.Argument(
         metavar="DIR|FILE|NAME|TASK|verify|export|import",
-        help="To init a folder; to check a file; to invite, approve, appoint or revoke a name; to "
-        "open, pause, resume or cancel a task; of the audit, to verify it; of rosters, what to do.",
+        help="To init a folder; to check a file, or one of that name in a folder, or here; to "
+        "invite, approve, appoint or revoke a name; to open, pause, resume or cancel a task; of "
+        "the audit, to verify it; of rosters, what to do.",
     ),
 ]
 _Name: TypeAlias = Annotated[
     str | None, typer.Option(help="With init: the host's name, as clients will call it.")
 ]
 _Role: TypeAlias = Annotated[
-    str, typer.Option(help="With invite and appoint: what somebody will be; with login: as what.")
+    str,
+    typer.Option(
+        help="With invite and appoint: what somebody will be; with login: operator, or else viewer."
+    ),
 ]
 _Roster: TypeAlias = Annotated[
     Path | None, typer.Argument(metavar="ROSTER", help="To import: the signed roster.")
@@ -134,7 +138,7 @@ def service(
     with handled(as_json):
         _check_given(ctx, errand)
         if errand is Errand.CHECK:
-            return _check(Path(what or ""), as_json)
+            return _check(Path(what or FILE), as_json)
         if errand is Errand.AUDIT:
             return audit_errand(what or "", config, head, as_json)
         if errand is Errand.INIT:
@@ -155,11 +159,23 @@ def _check_given(ctx: typer.Context, errand: Errand) -> None:
             options.refuse_given(ctx, (option,), f"is for {', '.join(errands)}")
     given = options.values(ctx)
     what, file = given["what"], given["file"]
-    if (what is None) != (errand in _ALONE):
-        raise ParameterError(f"{errand} takes nothing after it" if what else f"{errand} of what?")
+    if what is not None and errand in _ALONE:
+        raise ParameterError(f"{errand} takes nothing after it")
+    if what is None and errand not in (*_ALONE, Errand.CHECK):
+        raise ParameterError(f"{errand} of what? `secagg service {errand} {_of(errand)}`")
     if file is not None and (errand, what) != (Errand.ROSTER, "import"):
         raise ParameterError("only `roster import` takes a file after it")
     options.refuse_both(ctx, "service", "config")
+
+
+def _of(errand: Errand) -> str:
+    """What comes after it."""
+    if errand in (Errand.INIT, Errand.AUDIT):
+        return "DIR" if errand is Errand.INIT else "verify"
+    if errand is Errand.ROSTER:
+        return "export|import"
+    of_tasks = (Errand.OPEN, Errand.PAUSE, Errand.RESUME, Errand.CANCEL)
+    return "TASK" if errand in of_tasks else "NAME"
 
 
 def _made(folder: Path, name: str | None, trial_ca: bool, address: str | None) -> dict[str, object]:
@@ -206,7 +222,7 @@ def _lines(answer: Mapping[str, object]) -> dict[str, object]:
 
 
 def _check(file: Path, as_json: bool) -> None:
-    reading = read(file)
+    reading = read(file / FILE if file.is_dir() else file)
     refused, values = list(reading.refused), dict[str, object]()
     if reading.config is not None:
         values = effective(reading.config)

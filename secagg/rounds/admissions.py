@@ -189,7 +189,10 @@ class Admissions:
         if entry.state is State.APPROVED and entry.expires == until:
             return Change(self)
         if entry.state is not State.WAITING:
-            raise PolicyRefused(f"{name} is {entry.state.value}, and who waits can be approved")
+            then = {State.INVITED: ": it enrols first, by its code"}.get(entry.state, "")
+            raise PolicyRefused(
+                f"{name} is {entry.state.value}, and who waits can be approved{then}"
+            )
         expires = integer("until", until, 0, (1 << 64) - 1)
         return self._changed(
             replace(entry, state=State.APPROVED, expires=expires), "approved", by.name
@@ -326,7 +329,7 @@ class Admissions:
 
     def _named(self, name: str) -> Admission:
         if (entry := self.entries.get(name)) is None:
-            raise PolicyRefused("nobody here has that name")
+            raise PolicyRefused(f"nobody here is called {name[:64]}: `service list` has all")
         return entry
 
     def _check_new(self, request: Enrolment) -> None:

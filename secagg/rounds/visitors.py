@@ -55,7 +55,10 @@ EACH = 8
 with."""
 _HEAD = 2 + NONCE_SIZE
 REPLY_SIZE = _HEAD + CHALLENGE_SIZE
-_UNMET = "this key is not met here: the service's log says why"
+_UNMET = (
+    "this key is not met here: it waits for `approve`, was revoked, or has another role than its "
+    "file says; the service's log says which"
+)
 _NO_LOGIN = "this link is unknown, was used, or is more than 10 minutes old: ask for another one"
 
 _T = TypeVar("_T")

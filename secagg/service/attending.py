@@ -158,7 +158,7 @@ class Caller:
             proxy=None if proxy is None else proxy.url,
         )
         by = "" if proxy is None else f" by the proxy {proxy.place}"
-        self.told(f"connected to {self.site.url}{by}")
+        self.told(f"connected to {self.site.url}{by}: waiting for a round")
         try:
             await participant.over(link)
         finally:

@@ -29,7 +29,10 @@ def refusals(config: Config) -> list[str]:
     """Everything for which `secagg serve` would not start; a line each, empty where it would."""
     found = [*_state(config), *_listening(config), *_admin(config), *_room(config)]
     if not config.tasks:
-        found.append("[tasks] is empty: a service without a task has nothing to do")
+        found.append(
+            "[tasks] is empty: a service without a task has nothing to do; `secagg task "
+            "--clients 5..12` makes the plan of one, and [tasks.NAME] names it"
+        )
     for task in config.tasks:
         found += _task(task)
     return found
@@ -150,7 +153,7 @@ def _task(task: Pursued) -> Iterator[str]:
     if task.payload is not None:
         yield from _readable(f"{place} payload", task.payload)
     if task.out is not None and not task.out.is_dir():
-        yield f"{place} out {task.out} is no folder"
+        yield f"{place} out {task.out} is no folder: make it, or leave `out` out"
 
 
 def _readable(what: str, path: Path) -> Iterator[str]:

@@ -169,10 +169,14 @@ def parse(data: bytes, folder: Path) -> Reading:
     try:
         values = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return Reading(None, (f"the configuration is no TOML: {_place(error)}",))
+        return Reading(None, (f"the configuration is no TOML: {_place(error)}; {_TOML}",))
     refused: list[str] = []
     config = _config(Table("", values, refused), tables.within(folder))
     return Reading(config, tuple(refused))
+
+
+_TOML = "text is in quotes, and each table, and each key of it, is there once"
+"""What is wrong mostly."""
 
 
 def _place(error: ValueError) -> str:

@@ -102,12 +102,21 @@ def entry(key: str, value: str | None) -> str:
     return f"{key} = {json.dumps(value)}"
 
 
+_WRITTEN = "`secagg enrol` wrote that as DIR/NAME.toml"
+_OTHERS = {
+    "person": "the file of somebody who asks a service, as by `secagg results --service`",
+    "listen": "a service's configuration",
+}
+
+
 def parse(data: bytes, folder: Path) -> Site:
     """folder: of which paths are. Raises ParameterError as `Site.read`."""
     try:
         values = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
-        raise ParameterError("the site's file is no TOML") from None
+        raise ParameterError(f"the site's file is no TOML: {_WRITTEN}") from None
+    if other := [kind for table, kind in _OTHERS.items() if table in values]:
+        raise ParameterError(f"this is {other[0]}, and no site's file: {_WRITTEN}")
     refused: list[str] = []
     file = Table("", values, refused)
     made = _site(file, tables.within(folder))

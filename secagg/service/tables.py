@@ -39,7 +39,8 @@ def read_file(path: Path, what: str, limit: int) -> tuple[bytes, Path]:
     InputError where it cannot be read, is no regular file, or has more bytes than the limit."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting
-            raise InputError(f"{what} {path} is not a regular file")
+            hint = ", but a folder: name the file in it" if path.is_dir() else ""
+            raise InputError(f"{what} {path} is not a regular file{hint}")
         with path.open("rb") as source:
             data = source.read(limit + 1)
     except (OSError, ValueError) as error:

@@ -102,11 +102,27 @@ def test_wrong_use(tmp_path: Path) -> None:
         (("init", str(tmp_path / "a"), "--name", "10.0.0.1"), "must be a host's name"),
         (("check", str(tmp_path / "a"), *NAME), "--name is for init"),
         (("check", str(tmp_path / "a")), "cannot be read"),
+        (("init", *NAME), "init of what? `secagg service init DIR`"),
+        (("audit",), "`secagg service audit verify`"),
+        (("roster",), "`secagg service roster export|import`"),
+        (("open",), "`secagg service open TASK`"),
+        (("revoke",), "`secagg service revoke NAME`"),
+        (("list", "x"), "list takes nothing after it"),
     ):
         done = call("service", *words)
         assert done.exit_code == 2
         assert said in done.stderr
     assert not (tmp_path / "a").exists()
+
+
+def test_check_takes_a_folder_or_the_one_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init(tmp_path / "service")
+    monkeypatch.chdir(tmp_path / "service")
+    for words in ((), (".",), ("service.toml",)):
+        done = call("service", "check", *words)
+        assert "refused: [tasks] is empty" in done.stderr
 
 
 def test_check_shows_defaults_and_every_refusal(tmp_path: Path) -> None:

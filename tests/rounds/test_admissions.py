@@ -171,6 +171,19 @@ def test_rule_e6_revoked_for_good_and_from_every_state() -> None:
         register.approve("site-1", CONSOLE)
 
 
+def test_rule_e5_who_cannot_be_approved_is_said_with_what_would_do() -> None:
+    register, _ = invited()
+    with pytest.raises(
+        PolicyRefused, match="^site-1 is invited, .*: it enrols first, by its code$"
+    ):
+        register.approve("site-1", CONSOLE)
+    with pytest.raises(PolicyRefused, match="^nobody here is called site-2: `service list` has"):
+        register.approve("site-2", CONSOLE)
+    gone = approved().revoke("site-1", CONSOLE).after
+    with pytest.raises(PolicyRefused, match="^site-1 is revoked, and who waits can be approved$"):
+        gone.approve("site-1", CONSOLE)
+
+
 def test_rule_e5_approved_for_a_time() -> None:
     register = approved(until=NOW + 10)
     assert register.why_not(key("site-1"), CLIENT, TASK, NOW + 9) is None
@@ -293,7 +306,7 @@ def test_rule_e8_changes_are_made_by_who_may(role: ServiceRole) -> None:
         if allowed(role, action):
             call()
             continue
-        with pytest.raises(PolicyRefused, match=f"may {action.value}"):
+        with pytest.raises(PolicyRefused, match=f"right '{action.value}'"):
             call()
 
 

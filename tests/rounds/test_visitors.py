@@ -100,7 +100,7 @@ def test_rule_w1_a_proof_of_another_service_is_none(visitors: Visitors) -> None:
 def test_rule_w1_whatever_is_wrong_has_one_answer(
     visitors: Visitors, seed: Seed, role: ServiceRole, task: str
 ) -> None:
-    with pytest.raises(PolicyRefused, match="^this key is not met here: the service's log"):
+    with pytest.raises(PolicyRefused, match="^this key is not met here: it waits for"):
         enter(visitors, seed, role=role, task=task)
 
 

@@ -101,7 +101,10 @@ REFUSED: dict[str, tuple[Callable[[Config], Config], str]] = {
         lambda one: replace(one, admin=("127.0.0.1", 9), listen=Listen("127.0.0.1", 9)),
         "[admin] address is that of [listen]",
     ),
-    "no task": (lambda one: replace(one, tasks=()), "[tasks] is empty"),
+    "no task": (
+        lambda one: replace(one, tasks=()),
+        "`secagg task --clients 5..12` makes the plan of one",
+    ),
     "name": (lambda one: replace(one, name="sum.example"), "is not of sum.example, but of localh"),
     "plan": (_task(plan=NONE), "[tasks.a] plan: the terms /nowhere cannot be read"),
     "plan is a folder": (
@@ -113,7 +116,7 @@ REFUSED: dict[str, tuple[Callable[[Config], Config], str]] = {
     "payload": (_task(payload=NONE), "[tasks.a] payload /nowhere cannot be read"),
     "a roster": (_task(roster_authority=KEY), "[tasks.a] roster_authority is of a task against a"),
     "no roster": (_active, "[tasks.a] is against a server that lies, and nobody signs the roster"),
-    "out": (_task(out=NONE), "[tasks.a] out /nowhere is no folder"),
+    "out": (_task(out=NONE), "[tasks.a] out /nowhere is no folder: make it"),
 }
 
 

@@ -127,7 +127,7 @@ REFUSED = {
     "for ever": (('audit = "400d"', 'audit = "4000d"'), "at most 3650d"),
     "deadline": (('default = "60s"', 'default = "-1s"'), "[tasks.mortality.deadlines] default"),
     "task's name": (("[tasks.mortality]", "[tasks.Mortality]"), "a task's name is 1 to 64"),
-    "no TOML": ("[service", "the configuration is no TOML: at line"),
+    "no TOML": ("[service", "; text is in quotes, and each table"),
     "twice": ("[service]", "the configuration is no TOML: at line"),
     "client_ca alone": (
         ('certificate = "tls/chain.pem"\nkey = "tls/key.pem"', 'client_ca = "ca.pem"'),

@@ -68,7 +68,9 @@ REFUSED = {
     "unknown": ("[client]", "[client]\nidentty = 1", "[client] identty is unknown"),
     "no identity": ('identity = "site-1.key"', "", "[client] identity is missing"),
     "no ledger": ('ledger = "site-1.ledger"', "", "[client] ledger is missing"),
-    "no TOML": ("[client]", "[client", "is no TOML"),
+    "no TOML": ("[client]", "[client", "no TOML: `secagg enrol` wrote that as DIR/NAME.toml"),
+    "a person's": ("[client]", "[person]", "this is the file of somebody who asks a service"),
+    "a service's": ("[client]", "[listen]", "this is a service's configuration, and no site's"),
 }
 
 
@@ -85,6 +87,8 @@ def test_is_refused(case: str) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         Site.read(tmp_path / "none")
+    with pytest.raises(InputError, match="but a folder: name the file in it"):
+        Site.read(tmp_path)
     (tmp_path / "large").write_bytes(b"#" * (LARGEST + 1))
     with pytest.raises(InputError, match="more than"):
         Site.read(tmp_path / "large")
