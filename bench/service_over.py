@@ -1,10 +1,11 @@
 """Three times as many clients as a service has links for: how soon do the others know it, and what
 does it cost those who are served?
 
-The service takes `n` links. First exactly as many clients are there, and have round after round for
-`seconds`; then, at a new service, three times as many come at once, each of which tries again as
-`secagg join --service` does, for the same time. `goodput` is the results with the crowd / without;
-a refusal's seconds are from the beginning of a connection to the error that its client hears.
+The service takes `n` links, and `times` as many are enrolled. First exactly `n` clients are there,
+and have round after round for `seconds`; then, at a new service, all come at once, each of which
+tries again as `secagg join --service` does, for the same time. `goodput` is the results with the
+crowd / without; what those who are refused compute is on the same processors. A refusal's seconds
+are from the beginning of a connection to the error that its client hears.
 
 refused: the 99th percentile / the bar; goodput: the bar / ours, so that 1 is met by both.
 """
@@ -42,8 +43,8 @@ def ratios(rows: Sequence[Row]) -> Mapping[str, Ratio]:
 
 
 def _row(n: int, times: int, d: int, seconds: float) -> Row:
-    alone = _side(n, 1, d, seconds)
-    crowded = _side(n, times, d, seconds)
+    alone = _side(n, times, n, d, seconds)
+    crowded = _side(n, times, n * times, d, seconds)
     return {
         "enrolled": ENROLLED,
         "loop": loop_name(),
@@ -54,17 +55,18 @@ def _row(n: int, times: int, d: int, seconds: float) -> Row:
     }
 
 
-def _side(n: int, times: int, d: int, seconds: float) -> Row:
-    """One service, for so many seconds from its first result on."""
-    members = range(n * times)
-    task = Tasked("over", members, n, max(d, n * times + 1))
+def _side(n: int, times: int, come: int, d: int, seconds: float) -> Row:
+    """One service, for so many seconds from its first result on. As many are enrolled on both
+    sides, since the corrupt are counted among all of them, and a round costs what that takes; so
+    many of them come."""
+    task = Tasked("over", range(n * times), n, max(d, n * times + 1))
     with (
         ground(task, limits={"links": str(n)}) as place,
-        progress(f"{times} x {n}") as tell,
+        progress(f"{come} for {n}") as tell,
     ):
         server = place.start()
         with fleet(place, task, rounds=100_000, timeout=10 * seconds) as clients:
-            clients.start(members)
+            clients.start(range(come))
             clients.wait(LONGEST, lambda: any(place.results.iterdir()), "a first result")
             begun, before = time.monotonic(), len(list(place.results.iterdir()))
             cpu = server.cpu
