@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/.demo
 TEST := .venv/.test
-WORKERS ?= auto
+# One more than processors: tests of links and processes wait a fifth of their time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 
 # The demo and the tests start some hundred processes. Where the environment forbids Python to write
 # bytecode, as images of containers do, each of them would compile the package anew.
@@ -36,7 +37,7 @@ $(TEST): pyproject.toml | $(BIN)/python
 demo: $(DEMO)
 	$(BIN)/secagg demo
 
-# A process for each processor; a module's tests stay together unless one of them runs dry.
+# A module's tests stay together unless one of them runs dry.
 test: $(TEST)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
