@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,6 +39,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes the longest by far begins first: at the end one worker would wait for it alone."""
     items.sort(key=lambda item: "commands_of_the_readme" not in item.name)
+
+
+def pytest_runtest_teardown() -> None:
+    """A command that ran in this process has chosen what is logged, for all tests after it."""
+    own = logging.getLogger("secagg")
+    if own.level != logging.NOTSET and "secagg.cli.logs" in sys.modules:
+        own.setLevel(logging.NOTSET)
+        logging.getLogger().removeHandler(sys.modules["secagg.cli.logs"]._HANDLER)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
