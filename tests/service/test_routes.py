@@ -362,3 +362,29 @@ async def _what_judges_takes_nothing_else(found: Asked) -> None:
         assert answer.status_code in (400, 403, 413), (path, body[:80], answer.text)
         assert "set-cookie" not in answer.headers
     assert found.state() == before
+
+
+MAY = {
+    ServiceRole.ADMIN: "POST /v1/rosters appoint approve audit invite list revoke wanted",
+    ServiceRole.OPERATOR: (
+        "GET /v1/events GET /v1/status cancel drain list login open pause resume wanted"
+    ),
+    ServiceRole.CLIENT: "",
+    ServiceRole.COLLECTOR: "GET /v1/results/{nonce} acknowledge end-epoch remove results",
+    ServiceRole.VIEWER: "GET /v1/events GET /v1/status login",
+}
+"""As docs/service.md has the roles; all else here follows the tables of the code."""
+
+
+@pytest.mark.parametrize("role", ServiceRole)
+def test_rule_w6_what_each_role_may_ask(role: ServiceRole) -> None:
+    """Row 78. Free are the page's files, which show nothing, and what judges what it is given."""
+    rights = RIGHTS[role]
+    found = [f"{method} {path}" for (method, path), need in ROUTES.items() if need in rights]
+    found += [word for word, need in WORDS.items() if need in rights]
+    assert " ".join(sorted(found)) == MAY[role]
+    free = {path for (_, path), need in ROUTES.items() if need is Who.ANYBODY}
+    asks = {"/healthz", "/readyz", "/metrics", "/v1/login", "/v1/session"}
+    assert free == {*FILES, *asks}
+    somebody = {path for (_, path), need in ROUTES.items() if need is Who.SOMEBODY}
+    assert somebody == {"/v1/session", "/v1/logout", "/v1/register"}
