@@ -63,7 +63,7 @@ class Runs:
     def _row(self, number: int, line: bytes) -> Row:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise InputError(f"{self.path}: line {number} is no row of a table; take it away")

@@ -7,7 +7,6 @@ named, and never values.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -167,9 +166,9 @@ def read(path: Path) -> Reading:
 def parse(data: bytes, folder: Path) -> Reading:
     """folder: of which relative paths are."""
     try:
-        values = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return Reading(None, (f"the configuration is no TOML: {_place(error)}; {_TOML}",))
+        values = tables.decoded(data)
+    except ParameterError as error:
+        return Reading(None, (f"the configuration is no TOML: {error}; {_TOML}",))
     refused: list[str] = []
     config = _config(Table("", values, refused), tables.within(folder))
     return Reading(config, tuple(refused))
@@ -177,14 +176,6 @@ def parse(data: bytes, folder: Path) -> Reading:
 
 _TOML = "text is in quotes, and each table, and each key of it, is there once"
 """What is wrong mostly."""
-
-
-def _place(error: ValueError) -> str:
-    """Where, and never what: a secret may have been put into the file by mistake."""
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is not UTF-8"
-    found = str(error)
-    return found[found.rindex("(at ") + 1 : -1] if "(at " in found else "at its end"
 
 
 def _config(file: Table, path: tables.Read[Path]) -> Config | None:

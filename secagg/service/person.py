@@ -8,7 +8,6 @@ folder in which it is.
 from __future__ import annotations
 
 import ipaddress
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,20 +68,15 @@ class Person:
 def parse(data: bytes, folder: Path) -> Person:
     """folder: of which paths are. Raises ParameterError as `Person.read`."""
     try:
-        values = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        values = tables.decoded(data)
+    except ParameterError:
         raise ParameterError("the file of --service is no TOML") from None
     if "client" in values:
         raise ParameterError(
             "this file is a client's, which takes part in rounds (`secagg join --service`): to ask "
             "a service something, be invited in another role"
         )
-    refused: list[str] = []
-    file = Table("", values, refused)
-    made = _person(file, tables.within(folder))
-    if made is None or refused:
-        raise ParameterError("; ".join(refused))
-    return made
+    return tables.whole(values, folder, _person)
 
 
 def _person(file: Table, path: tables.Read[Path]) -> Person | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import time
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -161,8 +160,10 @@ def placing_of(site: Site, terms: Terms) -> Placing | None:
 def _policy(path: Path) -> Policy:
     data, _ = tables.read_file(path, "the policy", _LARGEST_POLICY)
     try:
-        return Policy.of(tomllib.loads(data.decode()))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
-        raise InputError(f"the policy {path} is no TOML") from None
+        values = tables.decoded(data)
+    except ParameterError as error:
+        raise InputError(f"the policy {path} is no TOML: {error}") from None
+    try:
+        return Policy.of(values)
     except ParameterError as error:
         raise ParameterError(f"the policy {path}: {error}") from None

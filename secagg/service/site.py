@@ -7,7 +7,6 @@ identity is. Paths are of the folder in which it is.
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -112,17 +111,12 @@ _OTHERS = {
 def parse(data: bytes, folder: Path) -> Site:
     """folder: of which paths are. Raises ParameterError as `Site.read`."""
     try:
-        values = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        values = tables.decoded(data)
+    except ParameterError:
         raise ParameterError(f"the site's file is no TOML: {_WRITTEN}") from None
     if other := [kind for table, kind in _OTHERS.items() if table in values]:
         raise ParameterError(f"this is {other[0]}, and no site's file: {_WRITTEN}")
-    refused: list[str] = []
-    file = Table("", values, refused)
-    made = _site(file, tables.within(folder))
-    if made is None or refused:
-        raise ParameterError("; ".join(refused))
-    return made
+    return tables.whole(values, folder, _site)
 
 
 def _site(file: Table, path: tables.Read[Path]) -> Site | None:

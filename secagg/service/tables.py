@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import stat
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,21 @@ def read_file(path: Path, what: str, limit: int) -> tuple[bytes, Path]:
     if len(data) > limit:
         raise InputError(f"{what} {path} has more than {limit} bytes")
     return data, path.resolve().parent
+
+
+def decoded(data: bytes) -> dict[str, Any]:
+    """A file of TOML. Raises ParameterError that says where it is none, and never what is there:
+    a secret may have been put into the file by mistake."""
+    try:
+        return tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"byte {error.start} is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        found = str(error)
+        place = found[found.rindex("(at ") + 1 : -1] if "(at " in found else "at its end"
+        raise ParameterError(place) from None
+    except RecursionError:
+        raise ParameterError("it is nested too deeply") from None
 
 
 @dataclass
@@ -214,3 +230,15 @@ def within(folder: Path) -> Read[Path]:
         return folder / line(place, value)
 
     return read
+
+
+def whole(
+    values: Mapping[str, Any], folder: Path, made: Callable[[Table, Read[Path]], _T | None]
+) -> _T:
+    """What a file says. made: of its outermost table and the reader of paths in that folder; None
+    where something is refused. Raises ParameterError with all that is."""
+    refused: list[str] = []
+    found = made(Table("", values, refused), within(folder))
+    if found is None or refused:
+        raise ParameterError("; ".join(refused))
+    return found

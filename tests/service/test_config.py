@@ -129,6 +129,7 @@ REFUSED = {
     "task's name": (("[tasks.mortality]", "[tasks.Mortality]"), "a task's name is 1 to 64"),
     "no TOML": ("[service", "; text is in quotes, and each table"),
     "twice": ("[service]", "the configuration is no TOML: at line"),
+    "nested": ("x = " + "[" * 100_000, "the configuration is no TOML: it is nested too deeply"),
     "client_ca alone": (
         ('certificate = "tls/chain.pem"\nkey = "tls/key.pem"', 'client_ca = "ca.pem"'),
         "client_ca judges clients of TLS",

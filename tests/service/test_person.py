@@ -61,6 +61,7 @@ REFUSED = {
     "unknown": ("[person]", "[person]\ntasks = 1", "[person] tasks is unknown"),
     "a client's": ("[person]", "[client]", "this file is a client's"),
     "no TOML": ("[person]", "[person", "is no TOML"),
+    "nested": ("[person]", "x = " + "[" * 100_000, "is no TOML"),
 }
 
 

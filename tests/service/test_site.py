@@ -69,6 +69,7 @@ REFUSED = {
     "no identity": ('identity = "site-1.key"', "", "[client] identity is missing"),
     "no ledger": ('ledger = "site-1.ledger"', "", "[client] ledger is missing"),
     "no TOML": ("[client]", "[client", "no TOML: `secagg enrol` wrote that as DIR/NAME.toml"),
+    "nested": ("[client]", "x = " + "[" * 100_000, "no TOML: `secagg enrol` wrote"),
     "a person's": ("[client]", "[person]", "this is the file of somebody who asks a service"),
     "a service's": ("[client]", "[listen]", "this is a service's configuration, and no site's"),
 }
